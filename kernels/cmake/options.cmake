@@ -1,0 +1,26 @@
+# Interface targets that carry every flag: nothing is set globally.
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+
+add_library(sy_options INTERFACE)
+target_compile_features(sy_options INTERFACE cxx_std_20)
+set_target_properties(sy_options PROPERTIES INTERFACE_POSITION_INDEPENDENT_CODE ON)
+target_include_directories(sy_options INTERFACE "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>")
+# Contraction off: a product and a sum round the same way in a vector loop and in its tail, and on every layout.
+target_compile_options(sy_options INTERFACE -ffp-contract=off -fno-math-errno -fopenmp-simd -Wno-psabi)
+
+add_library(sy_warnings INTERFACE)
+target_compile_options(sy_warnings INTERFACE
+  -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow
+  $<$<BOOL:${SY_WARNINGS_AS_ERRORS}>:-Werror>)
+
+add_library(sy_sanitizers INTERFACE)
+if(SY_SANITIZE)
+  target_compile_options(sy_sanitizers INTERFACE -fsanitize=${SY_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_link_options(sy_sanitizers INTERFACE -fsanitize=${SY_SANITIZE})
+  # Run-time selection of vector code uses ifuncs, whose resolvers run before the sanitizer is ready.
+  target_compile_definitions(sy_sanitizers INTERFACE SY_NO_MULTIVERSION)
+endif()
+
+# The flags of every target of the project.
+add_library(sy_common INTERFACE)
+target_link_libraries(sy_common INTERFACE sy_options sy_warnings sy_sanitizers)

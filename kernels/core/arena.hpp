@@ -1,0 +1,81 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <map>
+#include <vector>
+
+#include "kernels/core/types.hpp"
+
+namespace sy {
+
+class Arena;
+
+/// A piece of an arena: 64-byte aligned, returned to its arena on destruction. Contents are not initialised.
+class Buffer {
+  public:
+    Buffer() = default;
+    Buffer(Buffer&& other) noexcept;
+    Buffer& operator=(Buffer&& other) noexcept;
+    Buffer(const Buffer&) = delete;
+    Buffer& operator=(const Buffer&) = delete;
+    ~Buffer();
+
+    std::byte* data() { return data_; }
+    const std::byte* data() const { return data_; }
+    index_t bytes() const { return bytes_; }
+
+  private:
+    friend class Arena;
+    Buffer(Arena* arena, std::byte* data, index_t bytes) : arena_(arena), data_(data), bytes_(bytes) {}
+
+    Arena* arena_ = nullptr;
+    std::byte* data_ = nullptr;
+    index_t bytes_ = 0;
+};
+
+/// Host memory of one rank. Slabs come from the system on huge pages and are touched once; freed pieces are
+/// kept in lists by size and reused, so from the second step on nothing is faulted in again.
+///
+/// Sizes are rounded to one of four steps per power of two (at most 25 % unused). Not thread-safe: the thread
+/// that runs a rank allocates; worker threads only use the memory. Must outlive its buffers.
+class Arena {
+  public:
+    /// @param slab_bytes  least amount asked of the system at a time
+    explicit Arena(index_t slab_bytes = index_t{64} << 20);
+    Arena(const Arena&) = delete;
+    Arena& operator=(const Arena&) = delete;
+    ~Arena();
+
+    /// @throws Error when the system has no memory, saying how much was in use
+    Buffer allocate(index_t bytes);
+
+    /// Bytes handed out now, their maximum so far, and bytes taken from the system.
+    index_t used_bytes() const { return used_bytes_; }
+    index_t peak_bytes() const { return peak_bytes_; }
+    index_t reserved_bytes() const { return reserved_bytes_; }
+    /// Starts a new measurement of peak_bytes().
+    void reset_peak() { peak_bytes_ = used_bytes_; }
+
+  private:
+    friend class Buffer;
+    struct Slab {
+        std::byte* data;
+        index_t bytes;
+    };
+
+    void release(std::byte* data, index_t bytes) noexcept;
+    std::byte* carve(index_t bytes);
+    Slab map_slab(index_t bytes) const;
+
+    index_t slab_bytes_;
+    std::vector<Slab> slabs_;
+    std::byte* fresh_ = nullptr;
+    index_t fresh_bytes_ = 0;
+    std::map<index_t, std::vector<std::byte*>> free_;
+    index_t used_bytes_ = 0;
+    index_t peak_bytes_ = 0;
+    index_t reserved_bytes_ = 0;
+};
+
+}  // namespace sy

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "kernels/core/arena.hpp"
+#include "kernels/core/thread_team.hpp"
+
+namespace sy {
+
+/// `fast`: same layout and seed give the same bits. `reproducible`: every layout gives the same bits.
+enum class NumericsMode { fast, reproducible };
+
+/// What an operation needs besides its operands. Borrowed by every call; built by the session.
+struct Context {
+    ThreadTeam& team;
+    Arena& arena;
+    NumericsMode numerics = NumericsMode::fast;
+};
+
+}  // namespace sy

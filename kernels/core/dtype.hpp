@@ -1,0 +1,59 @@
+#pragma once
+
+#include <bit>
+#include <cstdint>
+#include <string_view>
+
+#include "kernels/core/types.hpp"
+
+namespace sy {
+
+/// Element types. f32, bf16 and the integers are computed with; f16 and the fp8 formats are storage only.
+enum class DType : std::uint8_t { f32, bf16, f16, i32, i64, fp8_e4m3, fp8_e5m2 };
+
+/// Bytes of one element.
+index_t dtype_bytes(DType dtype);
+
+/// "f32", "bf16", ...
+std::string_view dtype_name(DType dtype);
+
+/// Inverse of dtype_name. @throws ConfigError naming the known types
+DType parse_dtype(std::string_view name);
+
+/// bfloat16: the upper half of a float32; conversion rounds to nearest even and keeps NaN.
+struct bf16 {
+    std::uint16_t bits = 0;
+
+    bf16() = default;
+    explicit bf16(float value) : bits(round(value)) {}
+    explicit operator float() const { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
+    bool operator==(const bf16&) const = default;
+
+  private:
+    static std::uint16_t round(float value) {
+        const std::uint32_t wide = std::bit_cast<std::uint32_t>(value);
+        if ((wide & 0x7fffffffU) > 0x7f800000U) return static_cast<std::uint16_t>((wide >> 16) | 0x40U);
+        return static_cast<std::uint16_t>((wide + 0x7fffU + ((wide >> 16) & 1U)) >> 16);
+    }
+};
+
+template <class T>
+struct dtype_of;
+template <>
+struct dtype_of<float> {
+    static constexpr DType value = DType::f32;
+};
+template <>
+struct dtype_of<bf16> {
+    static constexpr DType value = DType::bf16;
+};
+template <>
+struct dtype_of<std::int32_t> {
+    static constexpr DType value = DType::i32;
+};
+template <>
+struct dtype_of<std::int64_t> {
+    static constexpr DType value = DType::i64;
+};
+
+}  // namespace sy

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <array>
+#include <cmath>
+#include <cstdint>
+
+#include <Random123/philox.h>
+
+namespace sy {
+
+/// What a random number is for. Values are part of every checkpoint's meaning: only append.
+enum class RandomPurpose : std::uint32_t { initialise = 1, data_order = 2, router_jitter = 3, dropout = 4, sample = 5, test = 6 };
+
+/// Key of a random stream. A number depends on (key, counter) only: never on rank, thread or order of calls.
+struct RandomKey {
+    std::uint64_t seed = 0;
+    std::uint64_t step = 0;
+    std::uint32_t layer = 0;
+    RandomPurpose purpose = RandomPurpose::test;
+};
+
+/// Four independent 32-bit words for element `counter` of the stream (Philox4x32-10).
+/// @par Source  Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011
+inline std::array<std::uint32_t, 4> philox(const RandomKey& key, std::uint64_t counter) {
+    // The generator has a 64-bit key and a 128-bit counter: the seed keys it, the rest is counted.
+    // Steps above 2^40 or layers above 2^16 would collide; neither is reachable.
+    const std::uint32_t tag = (key.layer << 8) ^ static_cast<std::uint32_t>(key.purpose);
+    const r123::Philox4x32::ctr_type in{{static_cast<std::uint32_t>(counter), static_cast<std::uint32_t>(counter >> 32),
+                                         static_cast<std::uint32_t>(key.step),
+                                         tag ^ (static_cast<std::uint32_t>(key.step >> 32) << 24)}};
+    const r123::Philox4x32::key_type secret{
+        {static_cast<std::uint32_t>(key.seed), static_cast<std::uint32_t>(key.seed >> 32)}};
+    const r123::Philox4x32::ctr_type out = r123::Philox4x32()(in, secret);
+    return {out[0], out[1], out[2], out[3]};
+}
+
+/// Uniform in (0, 1): the middle of one of 2^24 equal cells, so never 0 or 1.
+inline float uniform_from(std::uint32_t word) {
+    return (static_cast<float>(word >> 8) + 0.5F) * 0x1p-24F;
+}
+
+/// Uniform in (0, 1) for element `counter` of the stream; four neighbouring counters share one evaluation.
+inline float uniform(const RandomKey& key, std::uint64_t counter) {
+    return uniform_from(philox(key, counter / 4)[counter % 4]);
+}
+
+/// Standard normal for element `counter` of the stream (Box-Muller in double, rounded once).
+inline float normal(const RandomKey& key, std::uint64_t counter) {
+    const std::array<std::uint32_t, 4> words = philox(key, counter / 2);
+    const std::size_t pair = static_cast<std::size_t>(counter % 2) * 2;
+    const double radius_uniform = (static_cast<double>(words[pair]) + 0.5) * 0x1p-32;
+    const double angle_uniform = (static_cast<double>(words[pair + 1]) + 0.5) * 0x1p-32;
+    constexpr double kTwoPi = 6.283185307179586476925;
+    return static_cast<float>(std::sqrt(-2.0 * std::log(radius_uniform)) * std::cos(kTwoPi * angle_uniform));
+}
+
+}  // namespace sy

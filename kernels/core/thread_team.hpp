@@ -1,0 +1,56 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <exception>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "kernels/core/types.hpp"
+
+namespace sy {
+
+/// The threads of one rank: the calling thread and num_threads - 1 workers. Workers spin for a bounded time
+/// between tasks and then sleep, so that a rank that waits does not take a core from its neighbours.
+///
+/// One task at a time, started by one thread. Exceptions thrown inside are carried out (the first, by thread).
+class ThreadTeam {
+  public:
+    explicit ThreadTeam(int num_threads, std::chrono::microseconds spin = std::chrono::microseconds(50));
+    ThreadTeam(const ThreadTeam&) = delete;
+    ThreadTeam& operator=(const ThreadTeam&) = delete;
+    ~ThreadTeam();
+
+    int size() const { return num_threads_; }
+
+    /// Calls body(thread_idx) once on every thread, 0 being the caller; returns when all are done.
+    void run(const std::function<void(int)>& body);
+
+    /// Splits [0, size) into contiguous parts, one a thread, each a multiple of `grain` but the last.
+    /// body(begin, end). Which thread gets which part depends on the number of threads: results must not.
+    void for_ranges(index_t size, index_t grain, const std::function<void(index_t, index_t)>& body);
+
+    /// Calls body(task_idx, thread_idx) for every task, handed out one by one to whoever is free.
+    void for_tasks(index_t num_tasks, const std::function<void(index_t, int)>& body);
+
+  private:
+    void work(int thread_idx);
+    void execute(int thread_idx);
+
+    const int num_threads_;
+    const std::chrono::microseconds spin_;
+    const std::function<void(int)>* body_ = nullptr;
+    std::atomic<std::uint64_t> generation_{0};
+    std::atomic<int> num_running_{0};
+    std::atomic<bool> stopping_{false};
+    std::mutex mutex_;
+    std::condition_variable wake_workers_;
+    std::condition_variable wake_caller_;
+    std::vector<std::exception_ptr> failures_;
+    std::vector<std::thread> workers_;
+};
+
+}  // namespace sy
