@@ -1,12 +1,13 @@
 #pragma once
 
-#include <cstdint>
-#include <span>
-
 #include "kernels/core/arena.hpp"
 #include "kernels/core/thread_team.hpp"
 
 namespace sy {
+
+namespace ops {
+class GemmLibrary;
+}
 
 /// `fast`: same layout and seed give the same bits. `reproducible`: every layout gives the same bits.
 enum class NumericsMode { fast, reproducible };
@@ -15,6 +16,7 @@ enum class NumericsMode { fast, reproducible };
 struct Context {
     ThreadTeam& team;
     Arena& arena;
+    const ops::GemmLibrary& gemm;
     NumericsMode numerics = NumericsMode::fast;
 };
 

@@ -29,9 +29,13 @@ const Entry& entry_of(DType dtype) {
 
 }  // namespace
 
-index_t dtype_bytes(DType dtype) { return entry_of(dtype).bytes; }
+index_t dtype_bytes(DType dtype) {
+    return entry_of(dtype).bytes;
+}
 
-std::string_view dtype_name(DType dtype) { return entry_of(dtype).name; }
+std::string_view dtype_name(DType dtype) {
+    return entry_of(dtype).name;
+}
 
 DType parse_dtype(std::string_view name) {
     std::string known;

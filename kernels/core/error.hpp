@@ -75,11 +75,11 @@ namespace detail {
 }  // namespace sy
 
 /// Invariant that is always checked: SY_REQUIRE(rows == plan.rows(), "combine: ", rows, " rows for a plan of ", n).
-#define SY_REQUIRE(condition, ...)                                                                   \
-    do {                                                                                             \
-        if (!(condition)) {                                                                          \
-            ::sy::detail::fail_check(#condition, __FILE__, __LINE__, ::sy::concat(__VA_ARGS__));     \
-        }                                                                                            \
+#define SY_REQUIRE(condition, ...)                                                               \
+    do {                                                                                         \
+        if (!(condition)) {                                                                      \
+            ::sy::detail::fail_check(#condition, __FILE__, __LINE__, ::sy::concat(__VA_ARGS__)); \
+        }                                                                                        \
     } while (false)
 
 /// Invariant in a hot loop: checked in debug and sanitizer builds only; never contains work.

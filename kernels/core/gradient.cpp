@@ -31,15 +31,16 @@ SY_MULTIVERSION void accumulate_f32(const float* addends, index_t count, float* 
 }
 
 SY_MULTIVERSION void convert_fixed(const std::int64_t* sums, index_t count, float* values) {
-    for (index_t i = 0; i < count; ++i) values[i] = static_cast<float>(static_cast<double>(sums[i]) * kGradientUnit);
+    for (index_t i = 0; i < count; ++i)
+        values[i] = static_cast<float>(static_cast<double>(sums[i]) * kGradientUnit);
 }
 
 }  // namespace
 
 void accumulate(std::span<const float> addends, index_t first, GradientView gradient) {
     const auto count = static_cast<index_t>(addends.size());
-    SY_REQUIRE(first >= 0 && first + count <= gradient.rows * gradient.cols, "accumulate: elements ", first, " to ",
-               first + count, " of a gradient of ", gradient.rows * gradient.cols);
+    SY_REQUIRE(first >= 0 && first + count <= gradient.rows * gradient.cols, "accumulate: elements ", first,
+               " to ", first + count, " of a gradient of ", gradient.rows * gradient.cols);
     if (gradient.fixed == nullptr) {
         accumulate_f32(addends.data(), count, gradient.f32 + first);
     } else if (accumulate_fixed(addends.data(), count, gradient.fixed + first)) {
@@ -49,7 +50,8 @@ void accumulate(std::span<const float> addends, index_t first, GradientView grad
 }
 
 void from_fixed_point(std::span<const std::int64_t> sums, std::span<float> values) {
-    SY_REQUIRE(sums.size() == values.size(), "from_fixed_point: ", sums.size(), " sums for ", values.size(), " values");
+    SY_REQUIRE(sums.size() == values.size(), "from_fixed_point: ", sums.size(), " sums for ", values.size(),
+               " values");
     convert_fixed(sums.data(), static_cast<index_t>(sums.size()), values.data());
 }
 

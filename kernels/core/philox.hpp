@@ -9,7 +9,14 @@
 namespace sy {
 
 /// What a random number is for. Values are part of every checkpoint's meaning: only append.
-enum class RandomPurpose : std::uint32_t { initialise = 1, data_order = 2, router_jitter = 3, dropout = 4, sample = 5, test = 6 };
+enum class RandomPurpose : std::uint32_t {
+    initialise = 1,
+    data_order = 2,
+    router_jitter = 3,
+    dropout = 4,
+    sample = 5,
+    test = 6
+};
 
 /// Key of a random stream. A number depends on (key, counter) only: never on rank, thread or order of calls.
 struct RandomKey {
@@ -25,9 +32,9 @@ inline std::array<std::uint32_t, 4> philox(const RandomKey& key, std::uint64_t c
     // The generator has a 64-bit key and a 128-bit counter: the seed keys it, the rest is counted.
     // Steps above 2^40 or layers above 2^16 would collide; neither is reachable.
     const std::uint32_t tag = (key.layer << 8) ^ static_cast<std::uint32_t>(key.purpose);
-    const r123::Philox4x32::ctr_type in{{static_cast<std::uint32_t>(counter), static_cast<std::uint32_t>(counter >> 32),
-                                         static_cast<std::uint32_t>(key.step),
-                                         tag ^ (static_cast<std::uint32_t>(key.step >> 32) << 24)}};
+    const r123::Philox4x32::ctr_type in{
+        {static_cast<std::uint32_t>(counter), static_cast<std::uint32_t>(counter >> 32),
+         static_cast<std::uint32_t>(key.step), tag ^ (static_cast<std::uint32_t>(key.step >> 32) << 24)}};
     const r123::Philox4x32::key_type secret{
         {static_cast<std::uint32_t>(key.seed), static_cast<std::uint32_t>(key.seed >> 32)}};
     const r123::Philox4x32::ctr_type out = r123::Philox4x32()(in, secret);

@@ -30,8 +30,12 @@ SY_INLINE f32x16 load(const float* source) {
     std::memcpy(&value, source, sizeof(value));
     return value;
 }
-SY_INLINE void store(float* target, f32x16 value) { std::memcpy(target, &value, sizeof(value)); }
-SY_INLINE f32x16 splat(float value) { return f32x16{} + value; }
+SY_INLINE void store(float* target, f32x16 value) {
+    std::memcpy(target, &value, sizeof(value));
+}
+SY_INLINE f32x16 splat(float value) {
+    return f32x16{} + value;
+}
 
 /// The first `count` (< 16) elements, other lanes `fill`.
 SY_INLINE f32x16 load_part(const float* source, index_t count, float fill = 0.0F) {
@@ -52,8 +56,12 @@ SY_INLINE float sum(f32x16 value) {
     }
     return lanes[0];
 }
-SY_INLINE f32x16 max(f32x16 a, f32x16 b) { return a > b ? a : b; }
-SY_INLINE f32x16 min(f32x16 a, f32x16 b) { return a < b ? a : b; }
+SY_INLINE f32x16 max(f32x16 a, f32x16 b) {
+    return a > b ? a : b;
+}
+SY_INLINE f32x16 min(f32x16 a, f32x16 b) {
+    return a < b ? a : b;
+}
 SY_INLINE float max_lane(f32x16 value) {
     float lanes[16];
     std::memcpy(lanes, &value, sizeof(lanes));
@@ -97,6 +105,8 @@ SY_INLINE f32x16 exp(f32x16 x) {
     return x != x ? x : result;
 }
 
-SY_INLINE f32x16 sigmoid(f32x16 x) { return 1.0F / (1.0F + exp(-x)); }
+SY_INLINE f32x16 sigmoid(f32x16 x) {
+    return 1.0F / (1.0F + exp(-x));
+}
 
 }  // namespace sy::simd

@@ -5,7 +5,8 @@
 
 namespace sy {
 
-Shape::Shape(std::initializer_list<index_t> dims) : Shape(std::span<const index_t>(dims.begin(), dims.size())) {}
+Shape::Shape(std::initializer_list<index_t> dims)
+    : Shape(std::span<const index_t>(dims.begin(), dims.size())) {}
 
 Shape::Shape(std::span<const index_t> dims) {
     if (dims.size() > kMaxDims) throw ShapeError(concat("shape: ", dims.size(), " dimensions, at most 4"));

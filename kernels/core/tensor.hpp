@@ -48,8 +48,8 @@ struct MatrixView {
         : data(data_), rows(rows_), cols(cols_), stride(stride_) {}
     /// A view of constants from a view of variables.
     template <class U>
-        requires std::is_same_v<const U, T>
-    MatrixView(const MatrixView<U>& other)  // NOLINT(google-explicit-constructor): as T* to const T*
+    requires std::is_same_v<const U, T> MatrixView(
+        const MatrixView<U>& other)  // NOLINT(google-explicit-constructor): as T* to const T*
         : data(other.data), rows(other.rows), cols(other.cols), stride(other.stride) {}
 
     T* row(index_t row_idx) const {
@@ -58,7 +58,9 @@ struct MatrixView {
     }
     std::span<T> row_span(index_t row_idx) const { return {row(row_idx), static_cast<std::size_t>(cols)}; }
     T& operator()(index_t row_idx, index_t col_idx) const { return row(row_idx)[col_idx]; }
-    MatrixView rows_of(Range range) const { return {data + range.begin * stride, range.size(), cols, stride}; }
+    MatrixView rows_of(Range range) const {
+        return {data + range.begin * stride, range.size(), cols, stride};
+    }
     MatrixView cols_of(Range range) const { return {data + range.begin, rows, range.size(), stride}; }
     bool is_contiguous() const { return stride == cols || rows <= 1; }
 };
@@ -75,8 +77,8 @@ struct TensorView3 {
     TensorView3(T* data_, index_t count_, index_t rows_, index_t cols_)
         : data(data_), count(count_), rows(rows_), cols(cols_) {}
     template <class U>
-        requires std::is_same_v<const U, T>
-    TensorView3(const TensorView3<U>& other)  // NOLINT(google-explicit-constructor): as T* to const T*
+    requires std::is_same_v<const U, T> TensorView3(
+        const TensorView3<U>& other)  // NOLINT(google-explicit-constructor): as T* to const T*
         : data(other.data), count(other.count), rows(other.rows), cols(other.cols) {}
 
     MatrixView<T> operator[](index_t idx) const {

@@ -13,8 +13,7 @@ using index_t = std::int64_t;
 
 /// Converts between integer types and throws if the value does not fit.
 template <class To, class From>
-    requires std::is_integral_v<To> && std::is_integral_v<From>
-To narrow(From value) {
+requires std::is_integral_v<To> && std::is_integral_v<From> To narrow(From value) {
     const To converted = static_cast<To>(value);
     if (static_cast<From>(converted) != value || ((converted < To{}) != (value < From{}))) {
         throw ShapeError(concat("narrow: ", value, " does not fit a ", sizeof(To), "-byte integer"));
@@ -26,7 +25,9 @@ constexpr index_t ceil_div(index_t numerator, index_t denominator) {
     return (numerator + denominator - 1) / denominator;
 }
 
-constexpr index_t round_up(index_t value, index_t multiple) { return ceil_div(value, multiple) * multiple; }
+constexpr index_t round_up(index_t value, index_t multiple) {
+    return ceil_div(value, multiple) * multiple;
+}
 
 /// Half-open range [begin, end).
 struct Range {

@@ -1,0 +1,90 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "comm/exchange/placement.hpp"
+#include "kernels/core/tensor.hpp"
+#include "kernels/core/types.hpp"
+
+/// Who sends which rows where. T tokens and K choices on this rank, P ranks of the expert-parallel group,
+/// L experts on this rank, R rows received, S slots = (received row, local expert) pairs.
+namespace sy::comm {
+
+/// The decision of the router for this rank's tokens, after capacity.
+struct Choices {
+    MatrixView<const std::int32_t> expert;  ///< [T, K] global expert of each choice
+    MatrixView<const float> weight;         ///< [T, K] combine weight
+    MatrixView<const std::uint8_t> kept;    ///< [T, K] 1 when the choice got a slot
+};
+
+/// How expert outputs travel back: added over the experts of a rank first (one row per token and rank), or one
+/// row per choice, so that the grouping of experts by rank does not show in the sum (`reproducible`).
+enum class ReturnRows { per_rank, per_choice };
+
+/// What a rank tells another about one choice it sends along.
+struct SlotRecord {
+    std::int32_t row;     ///< position among the rows this source sends to this destination
+    std::int32_t expert;  ///< global expert
+    std::int32_t choice;  ///< choice rank j of the token
+    float weight;
+    bool operator==(const SlotRecord&) const = default;
+};
+
+/// Source side, a pure function of choices and placement: one row per (token, destination rank).
+struct SendPlan {
+    std::vector<index_t> row_offsets;     ///< [P + 1] rows to each rank
+    std::vector<std::int32_t> row_token;  ///< token of each row; ascending inside a destination
+    std::vector<index_t> slot_offsets;    ///< [P + 1] slot records to each rank
+    std::vector<SlotRecord> slots;        ///< grouped by destination, by row, then by ascending choice
+    /// Rows (per_rank) or slots (per_choice) coming back for token t, in the order in which they are added:
+    /// ascending choice (of a row: its first choice). returns[return_offsets[t] .. return_offsets[t + 1])
+    std::vector<index_t> return_offsets;  ///< [T + 1]
+    std::vector<std::int32_t> returns;
+    /// [T * K] position of each choice in `slots`, or -1 when dropped.
+    std::vector<std::int32_t> slot_of_choice;
+
+    index_t num_rows() const { return row_offsets.back(); }
+    index_t num_slots() const { return slot_offsets.back(); }
+    std::string to_string() const;
+    bool operator==(const SendPlan&) const = default;
+};
+
+/// Destination side, a pure function of the records received.
+struct ReceivePlan {
+    std::vector<index_t> row_offsets;   ///< [P + 1] rows from each rank
+    std::vector<index_t> slot_offsets;  ///< [P + 1] records from each rank, in the order received
+    /// Slots sorted by local expert, then source rank, then row: inside an expert global token order, since
+    /// ranks hold ascending token ranges.
+    std::vector<index_t> expert_offsets;       ///< [L + 1]
+    std::vector<std::int32_t> slot_row;        ///< [S] received row of each sorted slot
+    std::vector<float> slot_weight;            ///< [S]
+    std::vector<std::int32_t> slot_of_record;  ///< [S] sorted position of each received record
+    /// Sorted slots of received row r in ascending choice: row_slots[row_slot_offsets[r] ..)
+    std::vector<index_t> row_slot_offsets;  ///< [R + 1]
+    std::vector<std::int32_t> row_slots;
+
+    index_t num_rows() const { return row_offsets.back(); }
+    index_t num_slots() const { return expert_offsets.back(); }
+    std::string to_string() const;
+    bool operator==(const ReceivePlan&) const = default;
+};
+
+struct DispatchPlan {
+    SendPlan send;
+    ReceivePlan receive;
+    ReturnRows return_rows = ReturnRows::per_rank;
+};
+
+SendPlan make_send_plan(const Choices& choices, const Placement& placement, ReturnRows return_rows);
+
+/// @param row_offsets, slot_offsets  [P + 1] what each rank sends here
+/// @param records                    all records received, by source rank
+/// @throws CommError naming the source when a record names an expert or row that cannot be
+ReceivePlan make_receive_plan(std::span<const index_t> row_offsets, std::span<const index_t> slot_offsets,
+                              std::span<const SlotRecord> records, const Placement& placement,
+                              int group_rank);
+
+}  // namespace sy::comm

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <memory>
+#include <span>
+
+#include "comm/collectives.hpp"
+#include "comm/exchange/dispatch_plan.hpp"
+#include "kernels/core/context.hpp"
+
+namespace sy::comm {
+
+/// Bytes this rank sent to other ranks, for telemetry.
+struct ExchangeBytes {
+    index_t rows = 0;      ///< dispatched and returned rows
+    index_t metadata = 0;  ///< counts and slot records
+    index_t bound = 0;     ///< least possible row bytes: one row per (token, other rank) each way
+};
+
+/// Rows on their way; `rows` may be read after wait().
+class PendingRows {
+  public:
+    PendingRows(Tensor rows, Tensor staging, PendingExchange exchange);
+    bool test() { return exchange_.test(); }
+    /// The received rows: [R, H] for a dispatch; for a return, one row per sent row or slot.
+    Tensor wait();
+
+  private:
+    Tensor rows_;
+    Tensor staging_;
+    PendingExchange exchange_;
+};
+
+/// Carries tokens to their experts and back: executes plans, decides nothing. One body per strategy (flat now;
+/// hierarchical, one-sided later); every body passes tests/unit/comm/exchange_conformance.
+/// All functions are @par Collective over the expert-parallel group, same order on all its ranks.
+class Exchange {
+  public:
+    virtual ~Exchange() = default;
+
+    /// Agrees on counts and slot records. @pre choices of all ranks come from the same layer and pass
+    virtual DispatchPlan plan(const Choices& choices, const Placement& placement, ReturnRows return_rows) = 0;
+
+    /// Starts sending one row per (token, destination rank). Used by forward with x and by combine's backward
+    /// with dy. Returns before the rows have arrived.
+    /// @param x  [T, H] float or bf16 in token order; may change after the call returns
+    virtual PendingRows start_dispatch(MatrixView<const float> x, const DispatchPlan& plan) = 0;
+    virtual PendingRows start_dispatch(MatrixView<const bf16> x, const DispatchPlan& plan) = 0;
+
+    /// Starts sending slot results back. Used by combine and by dispatch's backward.
+    /// @param slots  [S, H] float32 in the order of the receive plan. per_rank: the slots of a row are added
+    ///               first (ascending choice); per_choice: each travels by itself.
+    virtual PendingRows start_return(MatrixView<const float> slots, const DispatchPlan& plan) = 0;
+
+    /// One float a slot back to its choice: out [T, K], 0 where dropped (gradients of the combine weights).
+    virtual void return_scalars(std::span<const float> slot_values, const DispatchPlan& plan,
+                                MatrixView<float> out) = 0;
+
+    virtual ExchangeBytes bytes() const = 0;
+};
+
+/// y[t] = (or +=) sum over the returned rows of token t, in the order of plan.send.returns.
+enum class Combine { overwrite, add };
+void combine_returned(MatrixView<const float> returned, const DispatchPlan& plan, Combine mode,
+                      MatrixView<float> y, const Context& context);
+
+/// Every rank sends directly to every other rank of the group.
+/// @param context  borrowed; buffers come from its arena
+std::unique_ptr<Exchange> make_flat_exchange(Communicator& group, const Context& context);
+
+}  // namespace sy::comm

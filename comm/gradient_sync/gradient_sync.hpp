@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "comm/collectives.hpp"
+#include "comm/gradient_sync/bucket_plan.hpp"
+#include "kernels/core/context.hpp"
+
+namespace sy::comm {
+
+/// Reduces one flat gradient over a group, bucket by bucket, into the owner's slice, and gathers updated weights.
+/// Float sums are in ascending rank order; int64 (fixed point) sums are exact, so independent of the group.
+class GradientSync {
+  public:
+    /// @param tag_base  the tags [tag_base, tag_base + 2 * buckets) must be free on `group`
+    GradientSync(Communicator& group, BucketPlan plan, int tag_base, const Context& context);
+
+    const BucketPlan& plan() const { return plan_; }
+
+    /// Backward has finished this matrix for the last micro-step; starts its bucket when all its matrices are.
+    /// Every rank of the group must complete its matrices in the same order of buckets; buckets are started in
+    /// ascending order at the earliest.
+    /// @param gradient  the whole flat array; the bucket's part is not to be written until finish()
+    template <class T>
+    void ready(index_t matrix, std::span<const T> gradient);
+
+    /// Makes progress on what is under way without blocking.
+    void progress();
+
+    /// Starts what has not been started, waits, and returns this rank's slice (elements_of(rank), flat order).
+    /// @par Collective
+    template <class T>
+    void finish(std::span<const T> gradient, std::span<T> slice);
+
+    /// Sends every owner's slice to all: on return `weights` is whole on every rank. T: float or bf16.
+    /// @par Collective
+    template <class T>
+    void gather(std::span<const T> slice, std::span<T> weights);
+
+    /// Bytes sent to other ranks since construction.
+    index_t sent_bytes() const { return sent_bytes_; }
+
+  private:
+    Communicator& group_;
+    BucketPlan plan_;
+    int tag_base_;
+    const Context& context_;
+    index_t sent_bytes_ = 0;
+};
+
+}  // namespace sy::comm

@@ -1,0 +1,88 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "kernels/core/context.hpp"
+#include "kernels/core/gradient.hpp"
+#include "kernels/core/tensor.hpp"
+
+/// SwiGLU feed-forward of several experts over their own rows: out = (silu(x Wgate) * (x Wup)) Wdown.
+/// R input rows, S slots (a slot is one row at one local expert), L local experts, H hidden, F expert width.
+/// A dense feed-forward is the case L = 1, S = R. The product of a row block and an expert is one task.
+/// @par Source  Shazeer, "GLU variants improve transformer", arXiv:2002.05202; MegaBlocks, arXiv:2211.15841
+namespace sy::ops {
+
+/// Which rows meet which experts. Slots are grouped by expert, inside an expert in global token order.
+struct ExpertSlots {
+    /// [L + 1]; expert l has slots [offsets[l], offsets[l + 1]).
+    std::span<const index_t> offsets;
+    /// [S] input row of each slot; empty when slot s is row s (dense).
+    std::span<const std::int32_t> row;
+    /// [S] combine weight of each slot; empty when all are 1 (dense).
+    std::span<const float> weight;
+    /// For `reproducible` weight gradients: slots [blocks[b], blocks[b + 1]) form one product. Boundaries
+    /// include every offset. Empty in `fast` mode.
+    std::span<const index_t> blocks;
+
+    index_t num_experts() const { return static_cast<index_t>(offsets.size()) - 1; }
+    index_t num_slots() const { return offsets.back(); }
+};
+
+/// In {float, bf16}: type of the weights and of the rows in products.
+template <class In>
+struct ExpertWeights {
+    TensorView3<const In> gate;  ///< [L, H, F]
+    TensorView3<const In> up;    ///< [L, H, F]
+    TensorView3<const In> down;  ///< [L, F, H]
+};
+
+/// One entry an expert: gradients [H, F], [H, F], [F, H].
+struct ExpertGradients {
+    std::span<const GradientView> gate;
+    std::span<const GradientView> up;
+    std::span<const GradientView> down;
+};
+
+/// What forward keeps for backward, [S, F] each.
+template <class In>
+struct ExpertSaved {
+    MatrixView<In> gate;  ///< x Wgate, before the activation
+    MatrixView<In> up;    ///< x Wup
+};
+
+/// out[s] = weight[s] * ffn_expert(s)(x[row[s]]), [S, H] float32.
+/// @param x      [R, H]
+/// @param saved  receives [S, F] twice; with null data nothing is kept (evaluation)
+template <class In>
+void expert_ffn(MatrixView<const In> x, const ExpertWeights<In>& weights, const ExpertSlots& slots,
+                ExpertSaved<In> saved, MatrixView<float> out, const Context& context);
+
+/// Gradients of expert_ffn from dy, the gradient of the *weighted* slot outputs' row: slot s sees dy[row[s]].
+/// @param dy       [R, H] In; slot s receives weight[s] * dy[row[s]]
+/// @param dx       [S, H] float32, per slot (not yet added over the slots of a row)
+/// @param dweight  [S] dot(unweighted output of the slot, dy[row[s]]), taken as dot(h, dy Wdown^T) so that
+///                 outputs need not be kept; empty when slots.weight is empty
+template <class In>
+struct ExpertBackward {
+    MatrixView<const In> dy;
+    MatrixView<float> dx;
+    std::span<float> dweight;
+    ExpertGradients gradients;
+};
+template <class In>
+void expert_ffn_backward(MatrixView<const In> x, const ExpertWeights<In>& weights, const ExpertSlots& slots,
+                         ExpertSaved<const In> saved, const ExpertBackward<In>& backward,
+                         const Context& context);
+
+namespace ref {
+template <class In>
+void expert_ffn(MatrixView<const In> x, const ExpertWeights<In>& weights, const ExpertSlots& slots,
+                MatrixView<float> out);
+/// Recomputes the forward in double; adds into `gradients`.
+template <class In>
+void expert_ffn_backward(MatrixView<const In> x, const ExpertWeights<In>& weights, const ExpertSlots& slots,
+                         const ExpertBackward<In>& backward);
+}  // namespace ref
+
+}  // namespace sy::ops

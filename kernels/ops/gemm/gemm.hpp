@@ -1,0 +1,72 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "kernels/core/context.hpp"
+#include "kernels/core/gradient.hpp"
+#include "kernels/core/tensor.hpp"
+
+/// Matrix products. T rows (tokens), H and F widths; K the summed dimension, M and N the sides of the result.
+namespace sy::ops {
+
+enum class Transpose { no, yes };
+
+/// One product C = beta * C + op(A) op(B), float32 accumulation.
+/// a: [M, K] (or [K, M] when transposed), b: [K, N] (or [N, K]), c: [M, N]; strides are free.
+/// In {float, bf16}. beta is 0 (C is not read) or 1.
+template <class In>
+struct Product {
+    MatrixView<const In> a;
+    Transpose transpose_a = Transpose::no;
+    MatrixView<const In> b;
+    Transpose transpose_b = Transpose::no;
+    MatrixView<float> c;
+    float beta = 0.0F;
+};
+
+/// The matrix library and what it keeps between calls (engines, compiled primitives). One for a rank;
+/// callable from all threads of its team at once.
+class GemmLibrary {
+  public:
+    GemmLibrary();
+    ~GemmLibrary();
+    GemmLibrary(const GemmLibrary&) = delete;
+    GemmLibrary& operator=(const GemmLibrary&) = delete;
+
+    /// "oneDNN 2.6.3" or the CBLAS in use.
+    std::string name() const;
+
+    /// Computes on the calling thread only.
+    /// `fast`: the library's fastest path.
+    /// `reproducible`: every element of C is one chain of fused multiply-adds over ascending k (bf16 inputs
+    /// widened exactly), so it depends on its own row of A and column of B alone: not on M, N, the place of
+    /// the row, or the machine's vector width.
+    /// @throws ShapeError when the sides do not fit
+    template <class In>
+    void multiply(const Product<In>& product, NumericsMode numerics) const;
+
+  private:
+    struct State;
+    std::unique_ptr<State> state_;
+};
+
+/// One product spread over the team by blocks of C.
+/// In `fast` mode the blocks depend on M and N only, not on the number of threads.
+template <class In>
+void multiply(const Product<In>& product, const Context& context);
+
+/// Adds X^T dY to a weight gradient [K, N] = [width of x, width of dy].
+/// `fast`: one product over all rows. `reproducible`: one product for each run of block_rows rows (the last may
+/// be shorter), each added as fixed point; with block_rows rows of one sequence the sum is the same on every layout.
+template <class In>
+void add_weight_gradient(MatrixView<const In> x, MatrixView<const In> dy, index_t block_rows,
+                         GradientView gradient, const Context& context);
+
+namespace ref {
+/// Plain triple loop, double accumulators.
+template <class In>
+void multiply(const Product<In>& product);
+}  // namespace ref
+
+}  // namespace sy::ops

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <span>
+
+#include "kernels/core/context.hpp"
+#include "kernels/core/tensor.hpp"
+
+namespace sy::ops {
+
+/// Constants of one AdamW step, the same for all parameters of a group.
+struct AdamwStep {
+    float lr = 0.0F;
+    float beta1 = 0.9F;
+    float beta2 = 0.95F;
+    float eps = 1e-8F;
+    float weight_decay = 0.0F;
+    float gradient_scale = 1.0F;  ///< clip factor, applied to the gradient as it is read
+    index_t step = 1;             ///< 1-based, for the bias corrections
+};
+
+/// m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; w -= lr (m^/(sqrt(v^)+eps) + weight_decay w), in one pass of
+/// 28 bytes a parameter. Elementwise: the same bits however the parameters are cut into pieces.
+/// @param weight    float32 (master) weights
+/// @param working   bf16 copy for the products, written in the same pass; empty when there is none
+/// @par Source  Loshchilov and Hutter, arXiv:1711.05101; same arithmetic as torch.optim.AdamW
+struct AdamwOperands {
+    std::span<float> weight;
+    std::span<float> m;
+    std::span<float> v;
+    std::span<const float> gradient;
+    std::span<bf16> working;
+};
+void adamw(const AdamwOperands& operands, const AdamwStep& step, const Context& context);
+
+namespace ref {
+void adamw(const AdamwOperands& operands, const AdamwStep& step);
+}  // namespace ref
+
+}  // namespace sy::ops
