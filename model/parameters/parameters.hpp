@@ -29,7 +29,6 @@ struct ParameterSpec {
     Init init = Init::normal;
     float deviation = 0.02F;
     bool weight_decay = true;
-    bool keep_f32 = false;  ///< used as float32 even when the model computes in bf16 (norm gains, router)
 };
 
 /// One matrix of a parameter as held by this rank: the unit of gradients, checksums and checkpoint pieces.
@@ -39,10 +38,9 @@ struct LocalMatrix {
     comm::FlatMatrix place;  ///< in the flat arrays of its group; a [H] vector is one row of H
 };
 
-/// The weights of one sharding group in one flat array, with gradients beside them.
-/// weights: float32 values used by the products (float32 model), or the float32 originals of keep_f32 parameters;
-/// working: bf16 values for products (bf16 model only). In a bf16 model the float32 masters live in the owner's
-/// optimizer slice; `weights` then holds their rounded-to-f32 images only where keep_f32 needs them.
+/// The weights of one sharding group in one flat array, with gradients beside them. `weights` are the float32
+/// originals, whole on every rank that holds the matrices; a bf16 model multiplies with `working`, their rounded
+/// copy. Optimizer moments exist only on the owner of a row (see comm/gradient_sync).
 struct FlatGroup {
     std::vector<LocalMatrix> matrices;
     index_t num_elements = 0;
@@ -80,6 +78,8 @@ class Parameters {
     /// Set when a fixed-point gradient went out of range in this step; reset by zero_gradients().
     bool overflowed() const { return overflow_; }
     void zero_gradients();
+    /// Rounds the weights into their bf16 copy after they changed; nothing to do in a float32 model.
+    void refresh_working();
 
   private:
     std::vector<index_t> local_experts_;
