@@ -47,6 +47,57 @@ SY_INLINE void store_part(float* target, f32x16 value, index_t count) {
     std::memcpy(target, &value, static_cast<std::size_t>(count) * sizeof(float));
 }
 
+/// Sixteen bf16 widened, and sixteen floats rounded to nearest even (NaN stays NaN).
+SY_INLINE f32x16 load(const bf16* source) {
+    std::uint16_t halves[16];
+    std::memcpy(halves, source, sizeof(halves));
+    std::uint32_t words[16];
+    for (int lane = 0; lane < 16; ++lane) words[lane] = static_cast<std::uint32_t>(halves[lane]) << 16;
+    f32x16 value;
+    std::memcpy(&value, words, sizeof(value));
+    return value;
+}
+SY_INLINE void store(bf16* target, f32x16 value) {
+    std::uint32_t words[16];
+    std::memcpy(words, &value, sizeof(words));
+    std::uint16_t halves[16];
+    for (int lane = 0; lane < 16; ++lane) {
+        const std::uint32_t rounded = (words[lane] + 0x7fffU + ((words[lane] >> 16) & 1U)) >> 16;
+        const std::uint32_t quiet = (words[lane] >> 16) | 0x40U;
+        halves[lane] =
+            static_cast<std::uint16_t>((words[lane] & 0x7fffffffU) > 0x7f800000U ? quiet : rounded);
+    }
+    std::memcpy(target, halves, sizeof(halves));
+}
+SY_INLINE f32x16 load_part(const bf16* source, index_t count) {
+    bf16 lanes[16] = {};
+    std::memcpy(lanes, source, static_cast<std::size_t>(count) * sizeof(bf16));
+    return load(lanes);
+}
+SY_INLINE void store_part(bf16* target, f32x16 value, index_t count) {
+    bf16 lanes[16];
+    store(lanes, value);
+    std::memcpy(target, lanes, static_cast<std::size_t>(count) * sizeof(bf16));
+}
+
+/// Calls body(i, load, store) for i = 0, 16, ... over a row of `count` elements: full vectors, then the tail with
+/// zero-filled lanes. load(pointer) and store(pointer, vector) take the address of element i.
+template <class Body>
+SY_INLINE void for_lanes(index_t count, Body body) {
+    index_t i = 0;
+    for (; i + kLanes <= count; i += kLanes) {
+        body(
+            i, [](const auto* p) __attribute__((always_inline)) { return load(p); },
+            [](auto* p, f32x16 v) __attribute__((always_inline)) { store(p, v); });
+    }
+    if (i < count) {
+        const index_t rest = count - i;
+        body(
+            i, [rest](const auto* p) __attribute__((always_inline)) { return load_part(p, rest); },
+            [rest](auto* p, f32x16 v) __attribute__((always_inline)) { store_part(p, v, rest); });
+    }
+}
+
 /// Sum of the lanes as a fixed binary tree: (0+8)+(4+12), ...
 SY_INLINE float sum(f32x16 value) {
     float lanes[16];

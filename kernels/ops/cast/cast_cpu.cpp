@@ -1,0 +1,42 @@
+#include "kernels/core/simd.hpp"
+#include "kernels/ops/cast/cast.hpp"
+
+namespace sy::ops {
+namespace {
+
+template <class From, class To>
+SY_INLINE void convert_row(const From* from, To* to, index_t count) {
+    simd::for_lanes(
+        count, [&](index_t i, auto load, auto store)
+                   __attribute__((always_inline)) { store(to + i, load(from + i)); });
+}
+SY_MULTIVERSION void narrow_row(const float* from, bf16* to, index_t count) {
+    convert_row(from, to, count);
+}
+SY_MULTIVERSION void widen_row(const bf16* from, float* to, index_t count) {
+    convert_row(from, to, count);
+}
+
+template <class From, class To>
+void check(MatrixView<From> from, MatrixView<To> to) {
+    SY_REQUIRE(from.rows == to.rows && from.cols == to.cols, "cast: [", from.rows, ", ", from.cols, "] to [",
+               to.rows, ", ", to.cols, "]");
+}
+
+}  // namespace
+
+void cast(MatrixView<const float> from, MatrixView<bf16> to, const Context& context) {
+    check(from, to);
+    context.team.for_ranges(from.rows, 16, [&](index_t begin, index_t end) {
+        for (index_t r = begin; r < end; ++r) narrow_row(from.row(r), to.row(r), from.cols);
+    });
+}
+
+void cast(MatrixView<const bf16> from, MatrixView<float> to, const Context& context) {
+    check(from, to);
+    context.team.for_ranges(from.rows, 16, [&](index_t begin, index_t end) {
+        for (index_t r = begin; r < end; ++r) widen_row(from.row(r), to.row(r), from.cols);
+    });
+}
+
+}  // namespace sy::ops

@@ -1,0 +1,70 @@
+#include "kernels/core/simd.hpp"
+#include "kernels/ops/embedding/embedding.hpp"
+
+namespace sy::ops {
+namespace {
+
+template <class In>
+SY_INLINE void copy_row(const In* from, float* to, index_t count) {
+    simd::for_lanes(
+        count, [&](index_t i, auto load, auto store)
+                   __attribute__((always_inline)) { store(to + i, load(from + i)); });
+}
+SY_MULTIVERSION void copy_row_f32(const float* from, float* to, index_t count) {
+    copy_row(from, to, count);
+}
+SY_MULTIVERSION void copy_row_bf16(const bf16* from, float* to, index_t count) {
+    copy_row(from, to, count);
+}
+void widen_row(const float* from, float* to, index_t count) {
+    copy_row_f32(from, to, count);
+}
+void widen_row(const bf16* from, float* to, index_t count) {
+    copy_row_bf16(from, to, count);
+}
+
+void check_ids(std::span<const std::int32_t> ids, index_t vocabulary) {
+    for (std::size_t t = 0; t < ids.size(); ++t) {
+        if (ids[t] < 0 || ids[t] >= vocabulary) {
+            throw ShapeError(concat("embedding: id ", ids[t], " at position ", t,
+                                    " is outside the vocabulary of ", vocabulary));
+        }
+    }
+}
+
+}  // namespace
+
+template <class In>
+void embedding(MatrixView<const In> table, std::span<const std::int32_t> ids, MatrixView<float> out,
+               const Context& context) {
+    SY_REQUIRE(out.rows == static_cast<index_t>(ids.size()) && out.cols == table.cols,
+               "embedding: ", ids.size(), " ids, table width ", table.cols, ", out [", out.rows, ", ",
+               out.cols, "]");
+    check_ids(ids, table.rows);
+    context.team.for_ranges(out.rows, 16, [&](index_t begin, index_t end) {
+        for (index_t t = begin; t < end; ++t)
+            widen_row(table.row(ids[static_cast<std::size_t>(t)]), out.row(t), out.cols);
+    });
+}
+
+void embedding_backward(std::span<const std::int32_t> ids, MatrixView<const float> dout,
+                        GradientView gradient, const Context& context) {
+    SY_REQUIRE(dout.rows == static_cast<index_t>(ids.size()) && dout.cols == gradient.cols,
+               "embedding_backward: ", ids.size(), " ids, dout [", dout.rows, ", ", dout.cols,
+               "], gradient width ", gradient.cols);
+    check_ids(ids, gradient.rows);
+    // Threads own columns, so that equal ids meet in one thread and in order of t.
+    context.team.for_ranges(dout.cols, 64, [&](index_t begin, index_t end) {
+        for (index_t t = 0; t < dout.rows; ++t) {
+            const std::span<const float> part(dout.row(t) + begin, static_cast<std::size_t>(end - begin));
+            accumulate(part, ids[static_cast<std::size_t>(t)] * gradient.cols + begin, gradient);
+        }
+    });
+}
+
+template void embedding<float>(MatrixView<const float>, std::span<const std::int32_t>, MatrixView<float>,
+                               const Context&);
+template void embedding<bf16>(MatrixView<const bf16>, std::span<const std::int32_t>, MatrixView<float>,
+                              const Context&);
+
+}  // namespace sy::ops

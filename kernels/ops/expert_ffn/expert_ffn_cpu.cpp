@@ -1,0 +1,102 @@
+#include "kernels/ops/activation/activation.hpp"
+#include "kernels/ops/cast/cast.hpp"
+#include "kernels/ops/expert_ffn/tasks.hpp"
+
+namespace sy::ops {
+namespace {
+
+void scale_rows(MatrixView<float> out, std::span<const float> weight) {
+    for (index_t r = 0; r < out.rows; ++r) {
+        const float factor = weight[static_cast<std::size_t>(r)];
+        float* const row = out.data + r * out.stride;
+        for (index_t i = 0; i < out.cols; ++i) row[i] *= factor;
+    }
+}
+
+/// What one thread works in: gathered rows, float projections, activation.
+template <class In>
+struct Workspace {
+    In* rows;
+    float* gate;
+    float* up;
+    In* h;
+
+    static index_t bytes(index_t hidden, index_t width) {
+        return detail::kTaskSlots *
+                   (hidden * index_t{sizeof(In)} + width * index_t{2 * sizeof(float) + sizeof(In)}) +
+               256;
+    }
+    Workspace(std::byte* memory, index_t width) {
+        gate = reinterpret_cast<float*>(memory);
+        up = gate + detail::kTaskSlots * width;
+        h = reinterpret_cast<In*>(up + detail::kTaskSlots * width);
+        rows = h + detail::kTaskSlots * width;
+    }
+};
+
+/// Keeps the projections of a task. Float products write in place, bf16 ones are rounded here.
+void keep(MatrixView<const float> projected, MatrixView<bf16> saved) {
+    for (index_t r = 0; r < projected.rows; ++r) {
+        for (index_t f = 0; f < projected.cols; ++f) saved(r, f) = bf16(projected(r, f));
+    }
+}
+
+template <class In>
+void forward_task(MatrixView<const In> x, const ExpertWeights<In>& weights, const ExpertSlots& slots,
+                  ExpertSaved<In> saved, MatrixView<float> out, const detail::SlotTask& task,
+                  const Workspace<In>& work, const Context& context) {
+    const index_t width = weights.gate.cols;
+    const index_t count = task.slots.size();
+    const MatrixView<const In> rows = detail::rows_of_slots(x, slots, task.slots, work.rows);
+    MatrixView<float> gate(work.gate, count, width);
+    MatrixView<float> up(work.up, count, width);
+    if constexpr (std::is_same_v<In, float>) {
+        if (saved.gate.data != nullptr) {
+            gate = saved.gate.rows_of(task.slots);
+            up = saved.up.rows_of(task.slots);
+        }
+    }
+    const GemmLibrary& library = context.gemm;
+    library.multiply<In>({rows, Transpose::no, weights.gate[task.expert], Transpose::no, gate, 0.0F},
+                         context.numerics);
+    library.multiply<In>({rows, Transpose::no, weights.up[task.expert], Transpose::no, up, 0.0F},
+                         context.numerics);
+    if constexpr (std::is_same_v<In, bf16>) {
+        if (saved.gate.data != nullptr) {
+            keep(gate, saved.gate.rows_of(task.slots));
+            keep(up, saved.up.rows_of(task.slots));
+        }
+    }
+    const MatrixView<In> h(work.h, count, width);
+    swiglu(gate, up, h);
+    const MatrixView<float> out_rows = out.rows_of(task.slots);
+    library.multiply<In>({h, Transpose::no, weights.down[task.expert], Transpose::no, out_rows, 0.0F},
+                         context.numerics);
+    if (!slots.weight.empty()) {
+        scale_rows(out_rows, slots.weight.subspan(static_cast<std::size_t>(task.slots.begin),
+                                                  static_cast<std::size_t>(count)));
+    }
+}
+
+}  // namespace
+
+template <class In>
+void expert_ffn(MatrixView<const In> x, const ExpertWeights<In>& weights, const ExpertSlots& slots,
+                ExpertSaved<In> saved, MatrixView<float> out, const Context& context) {
+    detail::check_operands(x, weights, slots);
+    SY_REQUIRE(out.rows == slots.num_slots() && out.cols == x.cols, "expert_ffn: out [", out.rows, ", ",
+               out.cols, "] for ", slots.num_slots(), " slots of width ", x.cols);
+    const std::vector<detail::SlotTask> tasks = detail::slot_tasks(slots);
+    detail::ThreadScratch scratch(context, Workspace<In>::bytes(x.cols, weights.gate.cols));
+    context.team.for_tasks(static_cast<index_t>(tasks.size()), [&](index_t task_idx, int thread_idx) {
+        const Workspace<In> work(scratch.of(thread_idx), weights.gate.cols);
+        forward_task(x, weights, slots, saved, out, tasks[static_cast<std::size_t>(task_idx)], work, context);
+    });
+}
+
+template void expert_ffn<float>(MatrixView<const float>, const ExpertWeights<float>&, const ExpertSlots&,
+                                ExpertSaved<float>, MatrixView<float>, const Context&);
+template void expert_ffn<bf16>(MatrixView<const bf16>, const ExpertWeights<bf16>&, const ExpertSlots&,
+                               ExpertSaved<bf16>, MatrixView<float>, const Context&);
+
+}  // namespace sy::ops

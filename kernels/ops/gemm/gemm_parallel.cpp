@@ -1,0 +1,112 @@
+#include <algorithm>
+
+#include "kernels/ops/gemm/check.hpp"
+#include "kernels/ops/gemm/gemm.hpp"
+
+namespace sy::ops {
+namespace {
+
+/// Blocks of C handed to threads: large enough for the library's peak, small enough to balance a few threads.
+/// A function of the sides alone, so that results do not depend on the number of threads.
+struct Blocking {
+    index_t rows;
+    index_t cols;
+};
+
+Blocking block_sides(index_t rows, index_t cols) {
+    const index_t block_rows = std::clamp<index_t>(round_up(ceil_div(rows, 8), 12), 48, 384);
+    const index_t wanted_col_blocks =
+        std::max<index_t>(1, 16 / std::max<index_t>(1, ceil_div(rows, block_rows)));
+    const index_t block_cols = std::max<index_t>(128, round_up(ceil_div(cols, wanted_col_blocks), 32));
+    return {block_rows, block_cols};
+}
+
+template <class In>
+MatrixView<const In> lines_of(MatrixView<const In> x, bool lines_are_columns, Range lines) {
+    return lines_are_columns ? x.cols_of(lines) : x.rows_of(lines);
+}
+
+/// The part of a product that computes c.rows_of(rows).cols_of(cols).
+template <class In>
+Product<In> part_of_product(const Product<In>& product, Range rows, Range cols) {
+    Product<In> part = product;
+    part.a = lines_of(product.a, product.transpose_a == Transpose::yes, rows);
+    part.b = lines_of(product.b, product.transpose_b == Transpose::no, cols);
+    part.c = product.c.rows_of(rows).cols_of(cols);
+    return part;
+}
+
+/// Calls body(rows, cols, thread_idx) for all blocks of a [rows, cols] result.
+template <class Body>
+void for_blocks(index_t rows, index_t cols, const Context& context, const Body& body) {
+    const Blocking blocking = block_sides(rows, cols);
+    const index_t col_blocks = ceil_div(cols, blocking.cols);
+    context.team.for_tasks(ceil_div(rows, blocking.rows) * col_blocks, [&](index_t task_idx, int thread_idx) {
+        const index_t row = task_idx / col_blocks * blocking.rows;
+        const index_t col = task_idx % col_blocks * blocking.cols;
+        body(Range{row, std::min(row + blocking.rows, rows)}, Range{col, std::min(col + blocking.cols, cols)},
+             thread_idx);
+    });
+}
+
+}  // namespace
+
+template <class In>
+void multiply(const Product<In>& product, const Context& context) {
+    detail::check_sides(product);
+    for_blocks(product.c.rows, product.c.cols, context, [&](Range rows, Range cols, int) {
+        context.gemm.multiply(part_of_product(product, rows, cols), context.numerics);
+    });
+}
+
+template <class In>
+void add_weight_gradient(MatrixView<const In> x, MatrixView<const In> dy, index_t block_rows,
+                         GradientView gradient, const Context& context) {
+    SY_REQUIRE(x.rows == dy.rows && x.cols == gradient.rows && dy.cols == gradient.cols,
+               "add_weight_gradient: x [", x.rows, ", ", x.cols, "], dy [", dy.rows, ", ", dy.cols,
+               "], gradient [", gradient.rows, ", ", gradient.cols, "]");
+    if (x.rows == 0) return;
+    const Product<In> whole{x, Transpose::yes, dy, Transpose::no, {}, 1.0F};
+    if (gradient.f32 != nullptr) {
+        Product<In> product = whole;
+        product.c = {gradient.f32, gradient.rows, gradient.cols};
+        multiply(product, context);
+        return;
+    }
+    SY_REQUIRE(block_rows > 0, "add_weight_gradient: blocks of ", block_rows, " rows");
+    // A tile of the result goes over all blocks of rows while it is in cache.
+    constexpr index_t kSide = 192;
+    const index_t num_threads = context.team.size();
+    Tensor scratch(context.arena, DType::f32, {num_threads, kSide, kSide});
+    const std::span<float> tiles = scratch.values<float>();
+    const index_t col_tiles = ceil_div(gradient.cols, kSide);
+    context.team.for_tasks(ceil_div(gradient.rows, kSide) * col_tiles, [&](index_t task_idx, int thread_idx) {
+        const index_t row = task_idx / col_tiles * kSide;
+        const index_t col = task_idx % col_tiles * kSide;
+        const Range rows{row, std::min(row + kSide, gradient.rows)};
+        const Range cols{col, std::min(col + kSide, gradient.cols)};
+        const MatrixView<float> tile(tiles.data() + thread_idx * kSide * kSide, rows.size(), cols.size());
+        for (index_t first = 0; first < x.rows; first += block_rows) {
+            const Range block{first, std::min(first + block_rows, x.rows)};
+            const Product<In> product{x.rows_of(block).cols_of(rows),
+                                      Transpose::yes,
+                                      dy.rows_of(block).cols_of(cols),
+                                      Transpose::no,
+                                      tile,
+                                      0.0F};
+            context.gemm.multiply(product, NumericsMode::reproducible);
+            for (index_t r = 0; r < tile.rows; ++r) {
+                accumulate(tile.row_span(r), (rows.begin + r) * gradient.cols + cols.begin, gradient);
+            }
+        }
+    });
+}
+
+template void multiply<float>(const Product<float>&, const Context&);
+template void multiply<bf16>(const Product<bf16>&, const Context&);
+template void add_weight_gradient<float>(MatrixView<const float>, MatrixView<const float>, index_t,
+                                         GradientView, const Context&);
+template void add_weight_gradient<bf16>(MatrixView<const bf16>, MatrixView<const bf16>, index_t, GradientView,
+                                        const Context&);
+
+}  // namespace sy::ops

@@ -1,0 +1,58 @@
+#include <cstring>
+
+#include "kernels/core/simd.hpp"
+#include "kernels/ops/permute/permute.hpp"
+
+namespace sy::ops {
+namespace {
+
+/// out = ((first + s0) + s1) + ... in one pass over the columns.
+SY_MULTIVERSION void sum_row(MatrixView<const float> x, const std::int32_t* sources, index_t count, Into into,
+                             float* out) {
+    simd::for_lanes(
+        x.cols, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
+            simd::f32x16 sum{};
+            if (into == Into::add) sum = load(out + i);
+            for (index_t s = 0; s < count; ++s) sum += load(x.data + sources[s] * x.stride + i);
+            store(out + i, sum);
+        });
+}
+
+}  // namespace
+
+template <class T>
+void gather_rows(MatrixView<const T> x, std::span<const std::int32_t> row, MatrixView<T> out,
+                 const Context& context) {
+    SY_REQUIRE(out.rows == static_cast<index_t>(row.size()) && out.cols == x.cols,
+               "gather_rows: ", row.size(), " rows of width ", x.cols, " into [", out.rows, ", ", out.cols,
+               "]");
+    context.team.for_ranges(out.rows, 16, [&](index_t begin, index_t end) {
+        for (index_t i = begin; i < end; ++i) {
+            std::memcpy(out.row(i), x.row(row[static_cast<std::size_t>(i)]),
+                        static_cast<std::size_t>(x.cols) * sizeof(T));
+        }
+    });
+}
+
+void sum_rows(MatrixView<const float> x, std::span<const index_t> offsets,
+              std::span<const std::int32_t> sources, Into into, MatrixView<float> out,
+              const Context& context) {
+    SY_REQUIRE(static_cast<index_t>(offsets.size()) == out.rows + 1 && out.cols == x.cols &&
+                   offsets.back() == static_cast<index_t>(sources.size()),
+               "sum_rows: ", offsets.size(), " offsets and ", sources.size(), " sources for [", out.rows,
+               ", ", out.cols, "]");
+    context.team.for_ranges(out.rows, 16, [&](index_t begin, index_t end) {
+        for (index_t r = begin; r < end; ++r) {
+            const index_t first = offsets[static_cast<std::size_t>(r)];
+            sum_row(x, sources.data() + first, offsets[static_cast<std::size_t>(r) + 1] - first, into,
+                    out.row(r));
+        }
+    });
+}
+
+template void gather_rows<float>(MatrixView<const float>, std::span<const std::int32_t>, MatrixView<float>,
+                                 const Context&);
+template void gather_rows<bf16>(MatrixView<const bf16>, std::span<const std::int32_t>, MatrixView<bf16>,
+                                const Context&);
+
+}  // namespace sy::ops

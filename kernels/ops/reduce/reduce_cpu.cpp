@@ -1,0 +1,93 @@
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+
+#include "kernels/core/simd.hpp"
+#include "kernels/ops/reduce/reduce.hpp"
+
+namespace sy::ops {
+namespace {
+
+/// Eight partial sums in double, element i to sum i mod 8, then a fixed tree.
+SY_MULTIVERSION double squares_of_row(const float* row, index_t count) {
+    double sums[8] = {};
+    index_t i = 0;
+    for (; i + 8 <= count; i += 8) {
+        for (int lane = 0; lane < 8; ++lane) {
+            const auto value = static_cast<double>(row[i + lane]);
+            sums[lane] += value * value;
+        }
+    }
+    for (int lane = 0; i < count; ++i, ++lane)
+        sums[lane] += static_cast<double>(row[i]) * static_cast<double>(row[i]);
+    return ((sums[0] + sums[4]) + (sums[1] + sums[5])) + ((sums[2] + sums[6]) + (sums[3] + sums[7]));
+}
+
+SY_MULTIVERSION void add_range(const float* x, const float* z, float* y, index_t count) {
+    for (index_t i = 0; i < count; ++i) y[i] = x[i] + z[i];
+}
+
+SY_MULTIVERSION bool finite_range(const float* values, index_t count) {
+    int bad = 0;
+    for (index_t i = 0; i < count; ++i)
+        bad |= static_cast<int>(!(std::fabs(values[i]) <= std::numeric_limits<float>::max()));
+    return bad == 0;
+}
+
+}  // namespace
+
+void row_sums_of_squares(MatrixView<const float> x, std::span<double> sums, const Context& context) {
+    SY_REQUIRE(static_cast<index_t>(sums.size()) == x.rows, "row_sums_of_squares: ", sums.size(),
+               " sums for ", x.rows, " rows");
+    context.team.for_ranges(x.rows, 16, [&](index_t begin, index_t end) {
+        for (index_t r = begin; r < end; ++r)
+            sums[static_cast<std::size_t>(r)] = squares_of_row(x.row(r), x.cols);
+    });
+}
+
+void column_sums(MatrixView<const float> x, std::span<float> sums, const Context& context) {
+    SY_REQUIRE(static_cast<index_t>(sums.size()) == x.cols, "column_sums: ", sums.size(), " sums for ",
+               x.cols, " columns");
+    constexpr index_t kBlock = 64;
+    const index_t num_blocks = ceil_div(x.rows, kBlock);
+    if (num_blocks == 0) return;
+    Tensor partial(context.arena, DType::f32, {num_blocks, x.cols});
+    partial.fill_zero();
+    const MatrixView<float> partials = partial.matrix<float>();
+    context.team.for_tasks(num_blocks, [&](index_t block, int) {
+        float* const target = partials.row(block);
+        for (index_t r = block * kBlock; r < std::min((block + 1) * kBlock, x.rows); ++r) {
+            add_range(target, x.row(r), target, x.cols);
+        }
+    });
+    for (index_t block = 0; block < num_blocks; ++block)
+        add_range(sums.data(), partials.row(block), sums.data(), x.cols);
+}
+
+void add(MatrixView<const float> x, MatrixView<const float> z, MatrixView<float> y, const Context& context) {
+    SY_REQUIRE(x.rows == y.rows && x.cols == y.cols && z.rows == y.rows && z.cols == y.cols, "add: [", x.rows,
+               ", ", x.cols, "] and [", z.rows, ", ", z.cols, "] into [", y.rows, ", ", y.cols, "]");
+    context.team.for_ranges(x.rows, 16, [&](index_t begin, index_t end) {
+        for (index_t r = begin; r < end; ++r) add_range(x.row(r), z.row(r), y.row(r), x.cols);
+    });
+}
+
+void add(MatrixView<const float> x, MatrixView<float> y, const Context& context) {
+    add(x, y, y, context);
+}
+
+double sum(std::span<const float> values) {
+    double total = 0.0;
+    for (const float value : values) total += static_cast<double>(value);
+    return total;
+}
+
+bool all_finite(std::span<const float> values, const Context& context) {
+    std::atomic<bool> good{true};
+    context.team.for_ranges(static_cast<index_t>(values.size()), 4096, [&](index_t begin, index_t end) {
+        if (!finite_range(values.data() + begin, end - begin)) good.store(false);
+    });
+    return good.load();
+}
+
+}  // namespace sy::ops
