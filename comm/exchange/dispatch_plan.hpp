@@ -29,6 +29,7 @@ struct SlotRecord {
     std::int32_t row;     ///< position among the rows this source sends to this destination
     std::int32_t expert;  ///< global expert
     std::int32_t choice;  ///< choice rank j of the token
+    std::int32_t token;   ///< position of the token among the source's tokens
     float weight;
     bool operator==(const SlotRecord&) const = default;
 };
@@ -61,6 +62,8 @@ struct ReceivePlan {
     std::vector<index_t> expert_offsets;       ///< [L + 1]
     std::vector<std::int32_t> slot_row;        ///< [S] received row of each sorted slot
     std::vector<float> slot_weight;            ///< [S]
+    std::vector<std::int32_t> slot_source;     ///< [S] rank that each sorted slot came from
+    std::vector<std::int32_t> slot_token;      ///< [S] its token there
     std::vector<std::int32_t> slot_of_record;  ///< [S] sorted position of each received record
     /// Sorted slots of received row r in ascending choice: row_slots[row_slot_offsets[r] ..)
     std::vector<index_t> row_slot_offsets;  ///< [R + 1]

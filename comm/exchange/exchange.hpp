@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <span>
+#include <utility>
 
 #include "comm/collectives.hpp"
 #include "comm/exchange/dispatch_plan.hpp"
@@ -16,13 +17,18 @@ struct ExchangeBytes {
     index_t bound = 0;     ///< least possible row bytes: one row per (token, other rank) each way
 };
 
-/// Rows on their way; `rows` may be read after wait().
+/// Rows on their way.
 class PendingRows {
   public:
-    PendingRows(Tensor rows, Tensor staging, PendingExchange exchange);
+    PendingRows(Tensor rows, Tensor staging, PendingExchange exchange)
+        : rows_(std::move(rows)), staging_(std::move(staging)), exchange_(std::move(exchange)) {}
+    /// Makes progress without blocking.
     bool test() { return exchange_.test(); }
     /// The received rows: [R, H] for a dispatch; for a return, one row per sent row or slot.
-    Tensor wait();
+    Tensor wait() {
+        exchange_.wait();
+        return std::move(rows_);
+    }
 
   private:
     Tensor rows_;

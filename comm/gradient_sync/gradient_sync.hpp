@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -20,8 +21,7 @@ class GradientSync {
     const BucketPlan& plan() const { return plan_; }
 
     /// Backward has finished this matrix for the last micro-step; starts its bucket when all its matrices are.
-    /// Every rank of the group must complete its matrices in the same order of buckets; buckets are started in
-    /// ascending order at the earliest.
+    /// Buckets are started in descending order, as backward finishes them, so that all ranks agree on the order.
     /// @param gradient  the whole flat array; the bucket's part is not to be written until finish()
     template <class T>
     void ready(index_t matrix, std::span<const T> gradient);
@@ -35,6 +35,7 @@ class GradientSync {
     void finish(std::span<const T> gradient, std::span<T> slice);
 
     /// Sends every owner's slice to all: on return `weights` is whole on every rank. T: float or bf16.
+    /// @param slice  this rank's rows in flat order; elements_of(rank)
     /// @par Collective
     template <class T>
     void gather(std::span<const T> slice, std::span<T> weights);
@@ -43,10 +44,22 @@ class GradientSync {
     index_t sent_bytes() const { return sent_bytes_; }
 
   private:
+    /// A bucket on its way: what arrives from the other ranks for this rank's slice, [P - 1, slice].
+    struct Pending {
+        Tensor received;
+        std::vector<std::unique_ptr<Request>> requests;
+    };
+    template <class T>
+    void start(index_t bucket, std::span<const T> gradient);
+
     Communicator& group_;
     BucketPlan plan_;
     int tag_base_;
     const Context& context_;
+    std::vector<index_t> num_missing_;  ///< matrices of each bucket that are not ready yet
+    std::vector<index_t> bucket_of_;    ///< bucket of each matrix
+    std::vector<Pending> pending_;
+    index_t num_started_ = 0;
     index_t sent_bytes_ = 0;
 };
 

@@ -1,0 +1,324 @@
+#include "comm/collectives.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <numeric>
+
+namespace sy::comm {
+namespace {
+
+enum InternalTag : int {
+    kTagReduce = kMaxTag + 1,
+    kTagGather,
+    kTagScan,
+    kTagBroadcast,
+    kTagScatter,
+    kTagBarrier,
+    kTagCounts
+};
+
+template <class T>
+std::span<const std::byte> bytes_of(std::span<const T> values) {
+    return std::as_bytes(values);
+}
+
+template <class T>
+void combine(std::span<T> into, std::span<const T> from, ReduceOp op) {
+    for (std::size_t i = 0; i < into.size(); ++i) {
+        if (op == ReduceOp::sum) into[i] = static_cast<T>(into[i] + from[i]);
+        if (op == ReduceOp::max) into[i] = std::max(into[i], from[i]);
+        if (op == ReduceOp::min) into[i] = std::min(into[i], from[i]);
+    }
+}
+
+std::size_t at(int rank) {
+    return static_cast<std::size_t>(rank);
+}
+
+/// Rank 0 adds in ascending rank order, then all receive its result by a binomial tree. For short messages.
+template <class T>
+void reduce_at_root(Communicator& comm, std::span<T> values, ReduceOp op) {
+    if (comm.rank() == 0) {
+        std::vector<T> others(values.size() * at(comm.size() - 1));
+        std::vector<std::unique_ptr<Request>> requests;
+        for (int source = 1; source < comm.size(); ++source) {
+            const std::span<T> part(others.data() + values.size() * at(source - 1), values.size());
+            requests.push_back(comm.receive(std::as_writable_bytes(part), source, kTagReduce));
+        }
+        wait_all(comm, requests, "all_reduce");
+        for (int source = 1; source < comm.size(); ++source) {
+            combine<T>(values,
+                       std::span<const T>(others.data() + values.size() * at(source - 1), values.size()), op);
+        }
+    } else {
+        std::vector<std::unique_ptr<Request>> requests;
+        requests.push_back(comm.send(bytes_of<T>(values), 0, kTagReduce));
+        wait_all(comm, requests, "all_reduce");
+    }
+    broadcast(comm, values, 0);
+}
+
+std::vector<index_t> even_offsets(index_t count, int num_ranks) {
+    std::vector<index_t> offsets;
+    for (int rank = 0; rank < num_ranks; ++rank) offsets.push_back(part_of(count, num_ranks, rank).begin);
+    offsets.push_back(count);
+    return offsets;
+}
+
+/// Every rank receives its part from all others and adds in ascending rank order.
+template <class T>
+void scatter_reduce(Communicator& comm, std::span<const T> values, std::span<const index_t> offsets,
+                    std::span<T> part, ReduceOp op) {
+    const int me = comm.rank();
+    const auto count = static_cast<std::size_t>(offsets[at(me) + 1] - offsets[at(me)]);
+    SY_REQUIRE(part.size() == count && static_cast<index_t>(values.size()) == offsets.back(),
+               "reduce_scatter: part of ", part.size(), " for ", count, " of ", values.size());
+    std::vector<T> received(count * at(comm.size()));
+    std::vector<std::unique_ptr<Request>> requests;
+    for (int step = 1; step < comm.size(); ++step) {
+        const int source = (me + comm.size() - step) % comm.size();
+        const int destination = (me + step) % comm.size();
+        const std::span<T> slot(received.data() + count * at(source), count);
+        if (count > 0) requests.push_back(comm.receive(std::as_writable_bytes(slot), source, kTagScatter));
+        const auto outgoing =
+            values.subspan(static_cast<std::size_t>(offsets[at(destination)]),
+                           static_cast<std::size_t>(offsets[at(destination) + 1] - offsets[at(destination)]));
+        if (!outgoing.empty()) requests.push_back(comm.send(bytes_of<T>(outgoing), destination, kTagScatter));
+    }
+    const std::span<const T> own = values.subspan(static_cast<std::size_t>(offsets[at(me)]), count);
+    std::copy(own.begin(), own.end(), received.begin() + static_cast<std::ptrdiff_t>(count * at(me)));
+    wait_all(comm, requests, "reduce_scatter");
+    std::copy_n(received.begin(), count, part.begin());
+    for (int source = 1; source < comm.size(); ++source) {
+        combine<T>(part, std::span<const T>(received.data() + count * at(source), count), op);
+    }
+}
+
+}  // namespace
+
+template <class T>
+void all_reduce(Communicator& comm, std::span<T> values, ReduceOp op) {
+    if (comm.size() == 1 || values.empty()) return;
+    constexpr std::size_t kShortBytes = 16384;
+    if (values.size_bytes() <= kShortBytes) {
+        reduce_at_root(comm, values, op);
+        return;
+    }
+    const std::vector<index_t> offsets = even_offsets(static_cast<index_t>(values.size()), comm.size());
+    std::vector<T> part(static_cast<std::size_t>(offsets[at(comm.rank()) + 1] - offsets[at(comm.rank())]));
+    scatter_reduce<T>(comm, values, offsets, part, op);
+    std::copy(part.begin(), part.end(),
+              values.begin() + static_cast<std::ptrdiff_t>(offsets[at(comm.rank())]));
+    all_gather(comm, values, std::span<const index_t>(offsets));
+}
+
+template <class T>
+void reduce_scatter(Communicator& comm, std::span<const T> values, std::span<const index_t> offsets,
+                    std::span<T> part) {
+    scatter_reduce(comm, values, offsets, part, ReduceOp::sum);
+}
+
+template <class T>
+void all_gather(Communicator& comm, std::span<T> values, std::span<const index_t> offsets) {
+    SY_REQUIRE(static_cast<int>(offsets.size()) == comm.size() + 1 &&
+                   static_cast<index_t>(values.size()) == offsets.back(),
+               "all_gather: ", offsets.size(), " offsets, ", values.size(), " values, ", comm.size(),
+               " ranks");
+    const auto part = [&](int rank) {
+        return values.subspan(static_cast<std::size_t>(offsets[at(rank)]),
+                              static_cast<std::size_t>(offsets[at(rank) + 1] - offsets[at(rank)]));
+    };
+    std::vector<std::unique_ptr<Request>> requests;
+    for (int step = 1; step < comm.size(); ++step) {
+        const int source = (comm.rank() + comm.size() - step) % comm.size();
+        const int destination = (comm.rank() + step) % comm.size();
+        if (!part(source).empty())
+            requests.push_back(comm.receive(std::as_writable_bytes(part(source)), source, kTagGather));
+        const std::span<const T> own = part(comm.rank());
+        if (!own.empty()) requests.push_back(comm.send(bytes_of<T>(own), destination, kTagGather));
+    }
+    wait_all(comm, requests, "all_gather");
+}
+
+template <class T>
+std::vector<T> all_gather(Communicator& comm, std::span<const T> mine) {
+    std::vector<T> all(mine.size() * at(comm.size()));
+    std::copy(mine.begin(), mine.end(),
+              all.begin() + static_cast<std::ptrdiff_t>(mine.size() * at(comm.rank())));
+    std::vector<index_t> offsets;
+    for (int rank = 0; rank <= comm.size(); ++rank)
+        offsets.push_back(static_cast<index_t>(mine.size()) * rank);
+    all_gather(comm, std::span<T>(all), std::span<const index_t>(offsets));
+    return all;
+}
+
+template <class T>
+std::vector<T> exscan(Communicator& comm, std::span<T> values) {
+    const std::vector<T> all = all_gather(comm, std::span<const T>(values.data(), values.size()));
+    std::vector<T> totals(values.size(), T{});
+    for (int rank = 0; rank < comm.size(); ++rank) {
+        if (rank == comm.rank()) std::copy(totals.begin(), totals.end(), values.begin());
+        for (std::size_t i = 0; i < totals.size(); ++i)
+            totals[i] = static_cast<T>(totals[i] + all[totals.size() * at(rank) + i]);
+    }
+    return totals;
+}
+
+template <class T>
+void broadcast(Communicator& comm, std::span<T> values, int root) {
+    if (comm.size() == 1) return;
+    // Binomial tree over ranks counted from the root: a rank receives from the one without its lowest set bit.
+    const int me = (comm.rank() - root + comm.size()) % comm.size();
+    int bit = 1;
+    while (bit < comm.size() && (me & bit) == 0) bit <<= 1;
+    std::vector<std::unique_ptr<Request>> requests;
+    if (me != 0) {
+        requests.push_back(
+            comm.receive(std::as_writable_bytes(values), (me - bit + root) % comm.size(), kTagBroadcast));
+        wait_all(comm, requests, "broadcast");
+        requests.clear();
+    }
+    for (bit >>= 1; bit > 0; bit >>= 1) {
+        if (me + bit < comm.size()) {
+            requests.push_back(
+                comm.send(std::as_bytes(values), (me + bit + root) % comm.size(), kTagBroadcast));
+        }
+    }
+    wait_all(comm, requests, "broadcast");
+}
+
+std::vector<std::string> all_gather(Communicator& comm, const std::string& mine) {
+    const auto length = static_cast<index_t>(mine.size());
+    const std::vector<index_t> lengths = all_gather(comm, std::span<const index_t>(&length, 1));
+    std::vector<index_t> offsets{0};
+    for (const index_t count : lengths) offsets.push_back(offsets.back() + count);
+    std::vector<char> text(static_cast<std::size_t>(offsets.back()));
+    std::copy(mine.begin(), mine.end(), text.begin() + static_cast<std::ptrdiff_t>(offsets[at(comm.rank())]));
+    all_gather(comm, std::span<char>(text), std::span<const index_t>(offsets));
+    std::vector<std::string> result;
+    for (std::size_t rank = 0; rank < lengths.size(); ++rank) {
+        result.emplace_back(text.data() + offsets[rank], static_cast<std::size_t>(lengths[rank]));
+    }
+    return result;
+}
+
+void barrier(Communicator& comm) {
+    // Dissemination: after round r a rank has heard, directly or not, from 2^(r+1) - 1 ranks below it.
+    for (int distance = 1; distance < comm.size(); distance *= 2) {
+        std::vector<std::unique_ptr<Request>> requests;
+        requests.push_back(
+            comm.receive({}, (comm.rank() + comm.size() - distance) % comm.size(), kTagBarrier));
+        requests.push_back(comm.send({}, (comm.rank() + distance) % comm.size(), kTagBarrier));
+        wait_all(comm, requests, "barrier");
+    }
+}
+
+PendingExchange::PendingExchange(Communicator& comm, std::vector<std::unique_ptr<Request>> requests,
+                                 std::string doing)
+    : comm_(&comm), requests_(std::move(requests)), doing_(std::move(doing)) {}
+
+bool PendingExchange::test() {
+    return std::all_of(requests_.begin(), requests_.end(),
+                       [](const auto& request) { return request->test(); });
+}
+
+void PendingExchange::wait() {
+    if (comm_ == nullptr) return;
+    wait_all(*comm_, requests_, doing_);
+    requests_.clear();
+}
+
+PendingExchange start_all_to_all_v(Communicator& comm, std::span<const std::byte> send,
+                                   std::span<const index_t> send_offsets, std::span<std::byte> receive,
+                                   std::span<const index_t> receive_offsets, int tag, std::string doing) {
+    SY_REQUIRE(static_cast<int>(send_offsets.size()) == comm.size() + 1 &&
+                   receive_offsets.size() == send_offsets.size() &&
+                   send_offsets.back() <= static_cast<index_t>(send.size()) &&
+                   receive_offsets.back() <= static_cast<index_t>(receive.size()),
+               doing, ": ", send.size(), " bytes to send, ", receive.size(), " to receive, ",
+               send_offsets.size(), " offsets");
+    const auto part = [](auto bytes, std::span<const index_t> offsets, int rank) {
+        return bytes.subspan(static_cast<std::size_t>(offsets[at(rank)]),
+                             static_cast<std::size_t>(offsets[at(rank) + 1] - offsets[at(rank)]));
+    };
+    std::vector<std::unique_ptr<Request>> requests;
+    const int me = comm.rank();
+    // Receives first, and each rank starts with its right neighbour, so that no destination is everyone's first.
+    for (int step = 1; step < comm.size(); ++step) {
+        const int source = (me + comm.size() - step) % comm.size();
+        const std::span<std::byte> bytes = part(receive, receive_offsets, source);
+        if (!bytes.empty()) requests.push_back(comm.receive(bytes, source, tag));
+    }
+    for (int step = 1; step < comm.size(); ++step) {
+        const int destination = (me + step) % comm.size();
+        const std::span<const std::byte> bytes = part(send, send_offsets, destination);
+        if (!bytes.empty()) requests.push_back(comm.send(bytes, destination, tag));
+    }
+    const std::span<const std::byte> own = part(send, send_offsets, me);
+    const std::span<std::byte> own_target = part(receive, receive_offsets, me);
+    SY_REQUIRE(own.size() == own_target.size(), doing, ": own part is ", own.size(), " and ",
+               own_target.size(), " bytes");
+    if (!own.empty() && own.data() != own_target.data())
+        std::memcpy(own_target.data(), own.data(), own.size());
+    return PendingExchange(comm, std::move(requests), std::move(doing));
+}
+
+template <class T>
+std::vector<T> all_to_all(Communicator& comm, std::span<const T> values) {
+    SY_REQUIRE(static_cast<int>(values.size()) % comm.size() == 0, "all_to_all: ", values.size(),
+               " values for ", comm.size(), " ranks");
+    std::vector<T> result(values.size());
+    std::vector<index_t> offsets;
+    const auto each = static_cast<index_t>(values.size_bytes()) / comm.size();
+    for (int rank = 0; rank <= comm.size(); ++rank) offsets.push_back(each * rank);
+    start_all_to_all_v(comm, std::as_bytes(values), offsets, std::as_writable_bytes(std::span<T>(result)),
+                       offsets, kTagCounts, "all_to_all")
+        .wait();
+    return result;
+}
+
+double reproducible_sum(Communicator& comm, std::span<const double> addends) {
+    // Every addend is a multiple of 2^(exponent - 39) after rounding, and 2^22 of them cannot overflow 63 bits.
+    double largest = 0.0;
+    bool finite = true;
+    for (const double value : addends) {
+        finite = finite && std::isfinite(value);
+        largest = std::max(largest, std::fabs(value));
+    }
+    double limits[2] = {largest, finite ? 0.0 : 1.0};
+    all_reduce(comm, std::span<double>(limits), ReduceOp::max);
+    if (limits[1] != 0.0) return std::numeric_limits<double>::quiet_NaN();
+    if (limits[0] == 0.0) return 0.0;
+    const int exponent = std::ilogb(limits[0]) + 1;
+    // Two words of 39 bits each: the second holds what the first rounds away.
+    std::int64_t sums[2] = {0, 0};
+    for (const double value : addends) {
+        const double scaled = std::ldexp(value, 39 - exponent);
+        const double high = std::nearbyint(scaled);
+        sums[0] += static_cast<std::int64_t>(high);
+        sums[1] += static_cast<std::int64_t>(std::nearbyint(std::ldexp(scaled - high, 39)));
+    }
+    all_reduce(comm, std::span<std::int64_t>(sums), ReduceOp::sum);
+    return std::ldexp(static_cast<double>(sums[0]) + std::ldexp(static_cast<double>(sums[1]), -39),
+                      exponent - 39);
+}
+
+#define SY_INSTANTIATE(T)                                                                        \
+    template void all_reduce<T>(Communicator&, std::span<T>, ReduceOp);                          \
+    template void reduce_scatter<T>(Communicator&, std::span<const T>, std::span<const index_t>, \
+                                    std::span<T>);                                               \
+    template void all_gather<T>(Communicator&, std::span<T>, std::span<const index_t>);          \
+    template std::vector<T> all_gather<T>(Communicator&, std::span<const T>);                    \
+    template std::vector<T> exscan<T>(Communicator&, std::span<T>);                              \
+    template void broadcast<T>(Communicator&, std::span<T>, int);                                \
+    template std::vector<T> all_to_all<T>(Communicator&, std::span<const T>);
+SY_INSTANTIATE(float)
+SY_INSTANTIATE(double)
+SY_INSTANTIATE(std::int32_t)
+SY_INSTANTIATE(std::int64_t)
+SY_INSTANTIATE(std::uint64_t)
+#undef SY_INSTANTIATE
+template void broadcast<char>(Communicator&, std::span<char>, int);
+
+}  // namespace sy::comm

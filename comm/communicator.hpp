@@ -1,0 +1,75 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "kernels/core/types.hpp"
+
+namespace sy::comm {
+
+using Clock = std::chrono::steady_clock;
+
+/// A started transfer. Complete it with Communicator::wait; its buffers must outlive that.
+/// Dropping an unfinished request while no exception is in flight is a programming error (logged, leaked).
+class Request {
+  public:
+    virtual ~Request() = default;
+    /// Makes progress and says whether the transfer is over; never blocks. @throws CommError
+    virtual bool test() = 0;
+    /// What is being waited for, for time-out messages: "receive of 4096 bytes from rank 3, tag 7".
+    virtual std::string description() const = 0;
+};
+
+/// A group of ranks that exchange messages: point-to-point with deadlines, from which every collective in
+/// comm/collectives.hpp is built. One body per transport (comm/mpi, comm/local); every body passes
+/// tests/unit/comm/communicator_conformance.
+///
+/// Not thread-safe: one thread per rank communicates. Messages between two ranks with equal tags arrive in
+/// the order sent. A message may exceed 2^31 bytes and may be empty (an empty message is still matched).
+class Communicator {
+  public:
+    virtual ~Communicator() = default;
+
+    virtual int rank() const = 0;
+    virtual int size() const = 0;
+
+    /// Starts sending `bytes` to `destination` (may be this rank). @param tag 0 .. kMaxTag
+    virtual std::unique_ptr<Request> send(std::span<const std::byte> bytes, int destination, int tag) = 0;
+    /// Starts receiving exactly bytes.size() bytes. @throws CommError at completion if another size arrives
+    virtual std::unique_ptr<Request> receive(std::span<std::byte> bytes, int source, int tag) = 0;
+
+    /// Ranks of equal `color` form a new communicator, ordered by (key, rank).
+    /// @par Collective
+    virtual std::unique_ptr<Communicator> split(int color, int key) = 0;
+    /// Ranks that share memory form a new communicator ("node").
+    /// @par Collective
+    virtual std::unique_ptr<Communicator> split_by_node() = 0;
+
+    /// Releases what only a collective call can release. Must be called before destruction in normal flow;
+    /// the destructor never communicates.
+    /// @par Collective
+    virtual void close() = 0;
+
+    /// How long any wait may last before TimeoutError, and what the ranks and host are called in messages.
+    struct Settings {
+        std::chrono::milliseconds deadline{120000};
+        /// Spins this long before yielding the core to others.
+        std::chrono::microseconds spin{50};
+        std::string name = "world";
+    };
+    virtual const Settings& settings() const = 0;
+};
+
+/// Highest tag a user of a communicator may choose.
+inline constexpr int kMaxTag = 30000;
+
+/// Waits until every request is over, in any order.
+/// @param doing  what the caller attempts, for the message: "dispatch of layer 3"
+/// @throws TimeoutError after settings().deadline, naming the requests that did not finish; CommError
+void wait_all(Communicator& comm, std::span<const std::unique_ptr<Request>> requests, std::string_view doing);
+
+}  // namespace sy::comm

@@ -1,0 +1,151 @@
+#include "comm/gradient_sync/gradient_sync.hpp"
+
+#include <algorithm>
+
+namespace sy::comm {
+namespace {
+
+std::size_t at(index_t i) {
+    return static_cast<std::size_t>(i);
+}
+
+template <class T>
+std::span<T> part(std::span<T> values, Range range) {
+    return values.subspan(at(range.begin), at(range.size()));
+}
+
+}  // namespace
+
+GradientSync::GradientSync(Communicator& group, BucketPlan plan, int tag_base, const Context& context)
+    : group_(group), plan_(std::move(plan)), tag_base_(tag_base), context_(context) {
+    SY_REQUIRE(tag_base + 2 * static_cast<int>(plan_.buckets.size()) <= kMaxTag,
+               "gradient sync: ", plan_.buckets.size(), " buckets from tag ", tag_base,
+               " on; use larger buckets");
+    for (std::size_t b = 0; b < plan_.buckets.size(); ++b) {
+        const Range matrices = plan_.buckets[b].matrices;
+        bucket_of_.insert(bucket_of_.end(), at(matrices.size()), static_cast<index_t>(b));
+        num_missing_.push_back(matrices.size());
+    }
+    pending_.resize(plan_.buckets.size());
+}
+
+template <class T>
+void GradientSync::ready(index_t matrix, std::span<const T> gradient) {
+    if (group_.size() == 1) return;
+    index_t& missing = num_missing_[at(bucket_of_[at(matrix)])];
+    SY_REQUIRE(missing > 0, "gradient sync: matrix ", matrix, " is ready twice");
+    --missing;
+    // In descending order: backward finishes the last layers first, and all ranks must agree on the order.
+    while (num_started_ < static_cast<index_t>(plan_.buckets.size())) {
+        const index_t next = static_cast<index_t>(plan_.buckets.size()) - 1 - num_started_;
+        if (num_missing_[at(next)] > 0) break;
+        start(next, gradient);
+        ++num_started_;
+    }
+}
+
+template <class T>
+void GradientSync::start(index_t bucket, std::span<const T> gradient) {
+    const std::vector<index_t>& cuts = plan_.buckets[at(bucket)].cuts;
+    const auto me = at(group_.rank());
+    const index_t count = cuts[me + 1] - cuts[me];
+    constexpr DType dtype = dtype_of<T>::value;
+    Pending& pending = pending_[at(bucket)];
+    pending.received = Tensor(context_.arena, dtype, {group_.size(), count});
+    const std::span<T> received = pending.received.values<T>();
+    const int tag = tag_base_ + static_cast<int>(bucket);
+    for (int step = 1; step < group_.size(); ++step) {
+        const int source = (group_.rank() + group_.size() - step) % group_.size();
+        const int destination = (group_.rank() + step) % group_.size();
+        if (count > 0) {
+            const std::span<T> slot = part(received, {source * count, (source + 1) * count});
+            pending.requests.push_back(group_.receive(std::as_writable_bytes(slot), source, tag));
+        }
+        const std::span<const T> outgoing =
+            part(gradient, {cuts[at(destination)], cuts[at(destination) + 1]});
+        if (outgoing.empty()) continue;
+        pending.requests.push_back(group_.send(std::as_bytes(outgoing), destination, tag));
+        sent_bytes_ += static_cast<index_t>(outgoing.size_bytes());
+    }
+}
+
+void GradientSync::progress() {
+    for (Pending& pending : pending_) {
+        for (const std::unique_ptr<Request>& request : pending.requests) request->test();
+    }
+}
+
+template <class T>
+void GradientSync::finish(std::span<const T> gradient, std::span<T> slice) {
+    const auto me = at(group_.rank());
+    SY_REQUIRE(static_cast<index_t>(slice.size()) == plan_.elements_of(group_.rank()),
+               "gradient sync: slice of ", slice.size(), " for ", plan_.elements_of(group_.rank()),
+               " elements");
+    for (; group_.size() > 1 && num_started_ < static_cast<index_t>(plan_.buckets.size()); ++num_started_) {
+        start(static_cast<index_t>(plan_.buckets.size()) - 1 - num_started_, gradient);
+    }
+    index_t offset = 0;
+    for (std::size_t b = 0; b < plan_.buckets.size(); ++b) {
+        const std::vector<index_t>& cuts = plan_.buckets[b].cuts;
+        const index_t count = cuts[me + 1] - cuts[me];
+        const std::span<T> target = part(slice, {offset, offset + count});
+        const std::span<const T> own = part(gradient, {cuts[me], cuts[me + 1]});
+        offset += count;
+        Pending& pending = pending_[b];
+        wait_all(group_, pending.requests, concat("reduction of gradient bucket ", b));
+        if (group_.size() == 1) {
+            std::copy(own.begin(), own.end(), target.begin());
+        } else if (count > 0) {
+            const std::span<T> received = pending.received.template values<T>();
+            context_.team.for_ranges(count, 4096, [&](index_t begin, index_t end) {
+                for (int rank = 0; rank < group_.size(); ++rank) {
+                    const T* const from = rank == group_.rank() ? own.data() : received.data() + rank * count;
+                    if (rank == 0) {
+                        std::copy(from + begin, from + end, target.data() + begin);
+                    } else {
+                        for (index_t i = begin; i < end; ++i) target[at(i)] += from[i];
+                    }
+                }
+            });
+        }
+        pending = {};
+        num_missing_[b] = plan_.buckets[b].matrices.size();
+    }
+    num_started_ = 0;
+}
+
+template <class T>
+void GradientSync::gather(std::span<const T> slice, std::span<T> weights) {
+    const auto me = at(group_.rank());
+    std::vector<std::unique_ptr<Request>> requests;
+    index_t offset = 0;
+    for (std::size_t b = 0; b < plan_.buckets.size(); ++b) {
+        const std::vector<index_t>& cuts = plan_.buckets[b].cuts;
+        const index_t count = cuts[me + 1] - cuts[me];
+        const std::span<T> own = part(weights, {cuts[me], cuts[me + 1]});
+        const std::span<const T> from = part(slice, {offset, offset + count});
+        if (own.data() != from.data()) std::copy(from.begin(), from.end(), own.begin());
+        offset += count;
+        const int tag = tag_base_ + static_cast<int>(plan_.buckets.size() + b);
+        for (int step = 1; step < group_.size(); ++step) {
+            const int source = (group_.rank() + group_.size() - step) % group_.size();
+            const int destination = (group_.rank() + step) % group_.size();
+            const std::span<T> incoming = part(weights, {cuts[at(source)], cuts[at(source) + 1]});
+            if (!incoming.empty())
+                requests.push_back(group_.receive(std::as_writable_bytes(incoming), source, tag));
+            if (own.empty()) continue;
+            requests.push_back(group_.send(std::as_bytes(own), destination, tag));
+            sent_bytes_ += static_cast<index_t>(own.size_bytes());
+        }
+    }
+    wait_all(group_, requests, "gathering of updated weights");
+}
+
+template void GradientSync::ready<float>(index_t, std::span<const float>);
+template void GradientSync::ready<std::int64_t>(index_t, std::span<const std::int64_t>);
+template void GradientSync::finish<float>(std::span<const float>, std::span<float>);
+template void GradientSync::finish<std::int64_t>(std::span<const std::int64_t>, std::span<std::int64_t>);
+template void GradientSync::gather<float>(std::span<const float>, std::span<float>);
+template void GradientSync::gather<bf16>(std::span<const bf16>, std::span<bf16>);
+
+}  // namespace sy::comm

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "comm/communicator.hpp"
+
+namespace sy::comm {
+
+/// Faults that a test asks for; everything off by default. Drawn from `seed`, so a run can be repeated.
+struct LocalFaults {
+    std::uint64_t seed = 1;
+    std::chrono::microseconds max_delay{
+        0};                         ///< each message arrives up to this late; so messages of other peers or
+                                    ///< tags overtake it, never those of the same (source, tag)
+    int failing_rank = -1;          ///< this rank throws CommError ...
+    index_t failing_operation = 0;  ///< ... at its nth send or receive
+};
+
+struct LocalOptions {
+    int ranks_per_node = 0;  ///< 0: all ranks share one node
+    Communicator::Settings settings;
+    LocalFaults faults;
+};
+
+/// Ranks as threads of this process, for tests and for machines without an MPI launcher.
+class LocalFabric {
+  public:
+    explicit LocalFabric(int num_ranks, LocalOptions options = {});
+    ~LocalFabric();
+    LocalFabric(const LocalFabric&) = delete;
+    LocalFabric& operator=(const LocalFabric&) = delete;
+
+    /// Runs body(world) on one thread a rank and joins them all. When a rank throws, the others are released with
+    /// CommError from whatever they wait for, and the first failure is rethrown.
+    void run(const std::function<void(Communicator&)>& body);
+
+    struct State;
+
+  private:
+    std::shared_ptr<State> state_;  // Second owners: the communicators, which may outlive a failed run.
+    int num_ranks_;
+};
+
+}  // namespace sy::comm

@@ -1,0 +1,154 @@
+#include <exception>
+
+#include "comm/mpi/check.hpp"
+#include "comm/mpi/mpi_session.hpp"
+
+namespace sy::comm {
+namespace {
+
+/// The pieces of one message. Sizes are checked when a piece arrives.
+class MpiRequest : public Request {
+  public:
+    MpiRequest(std::string description, bool receiving)
+        : description_(std::move(description)), receiving_(receiving) {}
+    ~MpiRequest() override {
+        // Destructors never communicate: what is unfinished here belongs to a job that is being ended.
+    }
+
+    bool test() override {
+        while (next_ < pieces_.size()) {
+            int done = 0;
+            MPI_Status status;
+            SY_MPI(MPI_Test(&pieces_[next_].request, &done, &status));
+            if (done == 0) return false;
+            if (receiving_) check_size(status, pieces_[next_].bytes);
+            ++next_;
+        }
+        return true;
+    }
+    std::string description() const override { return description_; }
+
+    struct Piece {
+        MPI_Request request = MPI_REQUEST_NULL;
+        int bytes = 0;
+    };
+    std::vector<Piece>& pieces() { return pieces_; }
+
+  private:
+    void check_size(const MPI_Status& status, int expected) const {
+        int received = 0;
+        SY_MPI(MPI_Get_count(&status, MPI_BYTE, &received));
+        if (received != expected)
+            throw CommError(
+                concat(description_, ": a piece of ", received, " bytes arrived instead of ", expected));
+    }
+
+    std::string description_;
+    bool receiving_;
+    std::vector<Piece> pieces_;
+    std::size_t next_ = 0;
+};
+
+class MpiCommunicator : public Communicator {
+  public:
+    /// @param owned  whether close() frees the handle
+    MpiCommunicator(MPI_Comm handle, bool owned, Settings settings, index_t piece_bytes)
+        : handle_(handle), owned_(owned), settings_(std::move(settings)), piece_bytes_(piece_bytes) {
+        SY_MPI(MPI_Comm_set_errhandler(handle_, MPI_ERRORS_RETURN));
+        SY_MPI(MPI_Comm_rank(handle_, &rank_));
+        SY_MPI(MPI_Comm_size(handle_, &size_));
+    }
+
+    int rank() const override { return rank_; }
+    int size() const override { return size_; }
+    const Settings& settings() const override { return settings_; }
+
+    std::unique_ptr<Request> send(std::span<const std::byte> bytes, int destination, int tag) override {
+        auto request = std::make_unique<MpiRequest>(
+            concat("send of ", bytes.size(), " bytes to rank ", destination, ", tag ", tag), false);
+        for_pieces(static_cast<index_t>(bytes.size()), [&](index_t offset, int count) {
+            MpiRequest::Piece piece{MPI_REQUEST_NULL, count};
+            SY_MPI(
+                MPI_Isend(bytes.data() + offset, count, MPI_BYTE, destination, tag, handle_, &piece.request));
+            request->pieces().push_back(piece);
+        });
+        return request;
+    }
+
+    std::unique_ptr<Request> receive(std::span<std::byte> bytes, int source, int tag) override {
+        auto request = std::make_unique<MpiRequest>(
+            concat("receive of ", bytes.size(), " bytes from rank ", source, ", tag ", tag), true);
+        for_pieces(static_cast<index_t>(bytes.size()), [&](index_t offset, int count) {
+            MpiRequest::Piece piece{MPI_REQUEST_NULL, count};
+            SY_MPI(MPI_Irecv(bytes.data() + offset, count, MPI_BYTE, source, tag, handle_, &piece.request));
+            request->pieces().push_back(piece);
+        });
+        return request;
+    }
+
+    std::unique_ptr<Communicator> split(int color, int key) override {
+        MPI_Comm part = MPI_COMM_NULL;
+        SY_MPI(MPI_Comm_split(handle_, color, key, &part));
+        Settings settings = settings_;
+        settings.name = concat(settings_.name, "/", color);
+        return std::make_unique<MpiCommunicator>(part, true, settings, piece_bytes_);
+    }
+
+    std::unique_ptr<Communicator> split_by_node() override {
+        MPI_Comm node = MPI_COMM_NULL;
+        SY_MPI(MPI_Comm_split_type(handle_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &node));
+        Settings settings = settings_;
+        settings.name = settings_.name + "/node";
+        return std::make_unique<MpiCommunicator>(node, true, settings, piece_bytes_);
+    }
+
+    void close() override {
+        if (owned_ && handle_ != MPI_COMM_NULL) SY_MPI(MPI_Comm_free(&handle_));
+        handle_ = MPI_COMM_NULL;
+    }
+
+    MPI_Comm handle() const { return handle_; }
+
+  private:
+    template <class Body>
+    void for_pieces(index_t bytes, const Body& body) const {
+        index_t offset = 0;
+        do {
+            const index_t count = std::min(piece_bytes_, bytes - offset);
+            body(offset, narrow<int>(count));
+            offset += count;
+        } while (offset < bytes);
+    }
+
+    MPI_Comm handle_;
+    bool owned_;
+    Settings settings_;
+    index_t piece_bytes_;
+    int rank_ = 0;
+    int size_ = 1;
+};
+
+}  // namespace
+
+std::unique_ptr<Communicator> MpiSession::world(Communicator::Settings settings, index_t piece_bytes) const {
+    return std::make_unique<MpiCommunicator>(MPI_COMM_WORLD, false, std::move(settings), piece_bytes);
+}
+
+void mpi_alltoallv(Communicator& comm, std::span<const std::byte> send, std::span<const index_t> send_offsets,
+                   std::span<std::byte> receive, std::span<const index_t> receive_offsets) {
+    auto* const mpi = dynamic_cast<MpiCommunicator*>(&comm);
+    if (mpi == nullptr)
+        throw CommError("mpi_alltoallv: this communicator is not MPI's; start the program with mpirun");
+    std::vector<int> counts[2];
+    std::vector<int> starts[2];
+    for (std::size_t rank = 0; rank + 1 < send_offsets.size(); ++rank) {
+        counts[0].push_back(narrow<int>(send_offsets[rank + 1] - send_offsets[rank]));
+        starts[0].push_back(narrow<int>(send_offsets[rank]));
+        counts[1].push_back(narrow<int>(receive_offsets[rank + 1] - receive_offsets[rank]));
+        starts[1].push_back(narrow<int>(receive_offsets[rank]));
+    }
+    SY_MPI(MPI_Alltoallv(send.data(), counts[0].data(), starts[0].data(), MPI_BYTE, receive.data(),
+                         counts[1].data(), starts[1].data(), MPI_BYTE, mpi->handle()));
+}
+
+}  // namespace sy::comm
