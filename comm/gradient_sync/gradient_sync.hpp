@@ -8,6 +8,7 @@
 #include "comm/collectives.hpp"
 #include "comm/gradient_sync/bucket_plan.hpp"
 #include "kernels/core/context.hpp"
+#include "kernels/core/tensor.hpp"
 
 namespace sy::comm {
 
