@@ -1,7 +1,4 @@
 find_package(Threads REQUIRED)
-find_package(dnnl CONFIG QUIET)
-find_package(OpenMP QUIET COMPONENTS CXX)
-find_package(BLAS QUIET)
 find_package(MPI REQUIRED COMPONENTS CXX)
 set(HDF5_PREFER_PARALLEL ON)
 find_package(HDF5 REQUIRED COMPONENTS C)

@@ -1,0 +1,339 @@
+// Every operation against its reference in double, at sizes that are no multiples of a vector.
+#include <catch2/catch.hpp>
+
+#include "kernels/ops/attention/attention.hpp"
+#include "kernels/ops/expert_ffn/expert_ffn.hpp"
+#include "kernels/ops/gate/gate.hpp"
+#include "kernels/ops/norm/norm.hpp"
+#include "kernels/ops/optimizer/optimizer.hpp"
+#include "kernels/ops/permute/permute.hpp"
+#include "kernels/ops/rotary/rotary.hpp"
+#include "kernels/ops/softmax_xent/softmax_xent.hpp"
+#include "tests/support/session.hpp"
+
+using namespace sy;
+using test::relative_error;
+using test::TestMatrix;
+using test::TestSession;
+
+namespace {
+
+GradientView view_of(std::vector<float>& values, index_t rows, index_t cols) {
+    return {values.data(), nullptr, rows, cols, nullptr};
+}
+
+}  // namespace
+
+TEST_CASE("gemm: fast and ordered products agree with the reference for all transposes", "[unit]") {
+    TestSession session(2);
+    const auto numerics = GENERATE(NumericsMode::fast, NumericsMode::reproducible);
+    const auto turned_a = GENERATE(ops::Transpose::no, ops::Transpose::yes);
+    const auto turned_b = GENERATE(ops::Transpose::no, ops::Transpose::yes);
+    for (const auto& [m, n, k] : {std::tuple{1, 1, 1}, {7, 33, 5}, {150, 70, 300}, {13, 520, 257}}) {
+        const TestMatrix a(turned_a == ops::Transpose::yes ? k : m, turned_a == ops::Transpose::yes ? m : k,
+                           1);
+        const TestMatrix b(turned_b == ops::Transpose::yes ? n : k, turned_b == ops::Transpose::yes ? k : n,
+                           2);
+        for (const float beta : {0.0F, 1.0F}) {
+            TestMatrix c(m, n, 3);
+            TestMatrix expected(m, n, 3);
+            session.gemm.multiply<float>({a.view(), turned_a, b.view(), turned_b, c.view(), beta}, numerics);
+            ops::ref::multiply<float>({a.view(), turned_a, b.view(), turned_b, expected.view(), beta});
+            CHECK(relative_error(c.values, expected.values) < 2e-6);
+        }
+    }
+}
+
+TEST_CASE("gemm: in reproducible mode a row does not depend on the rows beside it", "[unit]") {
+    TestSession session(1);
+    const TestMatrix a(200, 300, 1);
+    const TestMatrix b(300, 100, 2);
+    TestMatrix whole(200, 100);
+    session.gemm.multiply<float>(
+        {a.view(), ops::Transpose::no, b.view(), ops::Transpose::no, whole.view(), 0.0F},
+        NumericsMode::reproducible);
+    for (const Range rows : {Range{0, 1}, Range{5, 6}, Range{17, 40}, Range{150, 200}}) {
+        TestMatrix part(rows.size(), 100);
+        session.gemm.multiply<float>(
+            {a.view().rows_of(rows), ops::Transpose::no, b.view(), ops::Transpose::no, part.view(), 0.0F},
+            NumericsMode::reproducible);
+        const std::vector<float> expected(whole.values.begin() + rows.begin * 100,
+                                          whole.values.begin() + rows.end * 100);
+        CHECK(part.values == expected);
+    }
+}
+
+TEST_CASE("gemm: sides that do not fit are refused", "[unit]") {
+    TestSession session;
+    const TestMatrix a(3, 4);
+    TestMatrix c(3, 3);
+    CHECK_THROWS_AS(
+        session.gemm.multiply<float>(
+            {a.view(), ops::Transpose::no, a.view(), ops::Transpose::no, c.view(), 0.0F}, NumericsMode::fast),
+        ShapeError);
+}
+
+TEST_CASE("gradient: fixed-point sums do not depend on the order and round once", "[unit]") {
+    const TestMatrix x(40, 6, 5, 1e-3F);
+    std::vector<std::int64_t> forward(6, 0);
+    std::vector<std::int64_t> backward(6, 0);
+    bool overflow = false;
+    for (index_t r = 0; r < 40; ++r) {
+        accumulate(x.view().row_span(r), 0, {nullptr, forward.data(), 1, 6, &overflow});
+        accumulate(x.view().row_span(39 - r), 0, {nullptr, backward.data(), 1, 6, &overflow});
+    }
+    CHECK(forward == backward);
+    CHECK_FALSE(overflow);
+    std::vector<float> sums(6);
+    from_fixed_point(forward, sums);
+    for (index_t c = 0; c < 6; ++c) {
+        double expected = 0.0;
+        for (index_t r = 0; r < 40; ++r) expected += static_cast<double>(x.view()(r, c));
+        CHECK(static_cast<double>(sums[static_cast<std::size_t>(c)]) == Approx(expected).epsilon(1e-6));
+    }
+    const std::vector<float> bad{std::nanf("")};
+    accumulate(bad, 0, {nullptr, forward.data(), 1, 6, &overflow});
+    CHECK(overflow);
+}
+
+TEST_CASE("norm: forward and backward agree with the reference", "[unit]") {
+    TestSession session(2);
+    const TestMatrix x(37, 51, 1);
+    const TestMatrix gain(1, 51, 2);
+    const TestMatrix dy(37, 51, 3);
+    TestMatrix y(37, 51);
+    TestMatrix expected(37, 51);
+    std::vector<float> rstd(37);
+    std::vector<float> expected_rstd(37);
+    ops::rms_norm(x.view(), gain.values, 1e-5F, y.view(), rstd, session.context);
+    ops::ref::rms_norm(x.view(), gain.values, 1e-5F, expected.view(), expected_rstd);
+    CHECK(relative_error(y.values, expected.values) < 1e-6);
+    TestMatrix dx(37, 51, 4);
+    TestMatrix expected_dx(37, 51, 4);
+    std::vector<float> dgain(51, 0.0F);
+    std::vector<double> expected_dgain(51, 0.0);
+    const ops::RmsNormBackward in{x.view(), gain.values, rstd, dy.view(), ops::Write::add, 16};
+    ops::rms_norm_backward(in, dx.view(), view_of(dgain, 1, 51), session.context);
+    ops::ref::rms_norm_backward(in, 1e-5F, expected_dx.view(), expected_dgain);
+    CHECK(relative_error(dx.values, expected_dx.values) < 1e-5);
+    const std::vector<float> rounded(expected_dgain.begin(), expected_dgain.end());
+    CHECK(relative_error(dgain, rounded) < 1e-5);
+}
+
+TEST_CASE("rotary: agrees with the reference and backward undoes forward", "[unit]") {
+    TestSession session(2);
+    TestMatrix x(19, 36, 1);
+    const TestMatrix original = x;
+    TestMatrix expected = x;
+    std::vector<std::int32_t> position(19);
+    for (std::size_t t = 0; t < 19; ++t) position[t] = static_cast<std::int32_t>(t * 3);
+    const ops::RotaryTable table(64, 12, 10000.0);
+    ops::rotary(x.view(), 12, position, table, ops::Direction::forward, session.context);
+    ops::ref::rotary(expected.view(), 12, position, 10000.0, ops::Direction::forward);
+    CHECK(relative_error(x.values, expected.values) < 1e-6);
+    ops::rotary(x.view(), 12, position, table, ops::Direction::backward, session.context);
+    CHECK(relative_error(x.values, original.values) < 1e-6);
+}
+
+TEST_CASE("softmax_xent: loss and gradient agree with the reference, and uncounted rows are silent",
+          "[unit]") {
+    TestSession session(2);
+    TestMatrix logits(9, 77, 1, 10.0F);
+    TestMatrix expected = logits;
+    const std::vector<std::int32_t> target{0, 76, 3, -1, 5, 6, 7, 8, 9};
+    std::vector<float> loss(9);
+    std::vector<float> expected_loss(9);
+    ops::softmax_xent(logits.view(), target, 0.25F, loss, session.context);
+    ops::ref::softmax_xent(expected.view(), target, 0.25F, expected_loss);
+    CHECK(relative_error(logits.values, expected.values) < 2e-6);
+    CHECK(relative_error(loss, expected_loss) < 2e-6);
+    CHECK(loss[3] == 0.0F);
+    const std::vector<std::int32_t> wrong(9, 77);
+    CHECK_THROWS_AS(ops::softmax_xent(logits.view(), wrong, 0.25F, loss, session.context), ShapeError);
+}
+
+TEST_CASE("optimizer: AdamW agrees with the reference over steps, whole and in pieces", "[unit]") {
+    TestSession session(2);
+    TestMatrix w(1, 9000, 1);
+    TestMatrix pieces = w;
+    TestMatrix expected = w;
+    TestMatrix state[6] = {{1, 9000}, {1, 9000}, {1, 9000}, {1, 9000}, {1, 9000}, {1, 9000}};
+    for (index_t step = 1; step <= 4; ++step) {
+        const TestMatrix g(1, 9000, 10 + static_cast<std::uint64_t>(step));
+        const ops::AdamwStep constants{1e-2F, 0.9F, 0.95F, 1e-8F, 0.1F, 0.5F, step};
+        ops::adamw({w.values, state[0].values, state[1].values, g.values, {}}, constants, session.context);
+        const auto part = [](std::vector<float>& all, std::size_t from, std::size_t count) {
+            return std::span<float>(all).subspan(from, count);
+        };
+        for (const auto& [from, count] : {std::pair<std::size_t, std::size_t>{0, 17}, {17, 8983}}) {
+            ops::adamw({part(pieces.values, from, count),
+                        part(state[4].values, from, count),
+                        part(state[5].values, from, count),
+                        std::span<const float>(g.values).subspan(from, count),
+                        {}},
+                       constants, session.context);
+        }
+        ops::ref::adamw({expected.values, state[2].values, state[3].values, g.values, {}}, constants);
+    }
+    CHECK(relative_error(w.values, expected.values) < 1e-6);
+    CHECK(w.values == pieces.values);
+}
+
+TEST_CASE("gate: scores, choice and gradient agree with the reference; ties go to the lower expert",
+          "[unit]") {
+    TestSession session(2);
+    const auto renormalise = GENERATE(ops::Renormalise::no, ops::Renormalise::yes);
+    const TestMatrix logits(31, 21, 1);
+    TestMatrix scores(31, 21);
+    TestMatrix expected(31, 21);
+    std::vector<float> lse(31);
+    std::vector<float> expected_lse(31);
+    ops::gate_softmax(logits.view(), scores.view(), lse, session.context);
+    ops::ref::gate_softmax(logits.view(), expected.view(), expected_lse);
+    CHECK(relative_error(scores.values, expected.values) < 1e-6);
+    CHECK(relative_error(lse, expected_lse) < 1e-6);
+    std::vector<std::int32_t> chosen(31 * 4);
+    std::vector<std::int32_t> expected_chosen(31 * 4);
+    const MatrixView<std::int32_t> expert(chosen.data(), 31, 4);
+    TestMatrix weight(31, 4);
+    TestMatrix expected_weight(31, 4);
+    ops::gate_top_k(scores.view(), renormalise, expert, weight.view(), session.context);
+    ops::ref::gate_top_k(scores.view(), renormalise, {expected_chosen.data(), 31, 4}, expected_weight.view());
+    CHECK(chosen == expected_chosen);
+    CHECK(relative_error(weight.values, expected_weight.values) < 1e-6);
+    const TestMatrix dweight(31, 4, 2);
+    const TestMatrix dscore(1, 21, 3);
+    const TestMatrix dlse(1, 31, 4);
+    TestMatrix dlogits(31, 21);
+    const ops::GateBackward in{scores.view(), expert,        dweight.view(),
+                               renormalise,   dscore.values, dlse.values};
+    ops::gate_backward(in, dlogits.view(), session.context);
+    ops::ref::gate_backward(in, expected.view());
+    CHECK(relative_error(dlogits.values, expected.values) < 1e-5);
+    const TestMatrix flat(1, 21);
+    ops::gate_top_k(flat.view(), ops::Renormalise::no, {chosen.data(), 1, 4}, {weight.values.data(), 1, 4},
+                    session.context);
+    CHECK(std::vector<std::int32_t>(chosen.begin(), chosen.begin() + 4) ==
+          std::vector<std::int32_t>{0, 1, 2, 3});
+}
+
+TEST_CASE("attention: forward, backward and decode agree with the reference", "[unit]") {
+    const auto seq_len = GENERATE(1, 7, 64, 65, 130);
+    const auto numerics = GENERATE(NumericsMode::fast, NumericsMode::reproducible);
+    TestSession session(2, numerics);
+    const ops::AttentionShape shape{2, seq_len, 4, 2, 10, 0.3F};
+    const index_t rows = 2 * seq_len;
+    const TestMatrix q(rows, 40, 1);
+    const TestMatrix k(rows, 20, 2);
+    const TestMatrix v(rows, 20, 3);
+    const TestMatrix dout(rows, 40, 4);
+    TestMatrix out(rows, 40);
+    TestMatrix expected(rows, 40);
+    TestMatrix lse(rows, 4);
+    ops::attention(shape, q.view(), k.view(), v.view(), out.view(), lse.view(), session.context);
+    ops::ref::attention(shape, q.view(), k.view(), v.view(), expected.view());
+    CHECK(relative_error(out.values, expected.values) < 3e-6);
+    TestMatrix got[3] = {{rows, 40}, {rows, 20}, {rows, 20}};
+    TestMatrix wanted[3] = {{rows, 40}, {rows, 20}, {rows, 20}};
+    ops::attention_backward(shape,
+                            {q.view(), k.view(), v.view(), out.view(), lse.view(), dout.view(), got[0].view(),
+                             got[1].view(), got[2].view()},
+                            session.context);
+    ops::ref::attention_backward(shape, {q.view(), k.view(), v.view(), out.view(), lse.view(), dout.view(),
+                                         wanted[0].view(), wanted[1].view(), wanted[2].view()});
+    for (int i = 0; i < 3; ++i) {
+        if (seq_len > 1 || i == 2) CHECK(relative_error(got[i].values, wanted[i].values) < 1e-5);
+    }
+    const MatrixView<const float> last = q.view().rows_of({seq_len - 1, seq_len});
+    const std::vector<index_t> lengths{seq_len};
+    TestMatrix decoded(1, 40);
+    ops::attention_decode(shape, last, {k.values.data(), 2, seq_len, 20}, {v.values.data(), 2, seq_len, 20},
+                          lengths, decoded.view(), session.context);
+    const std::vector<float> row(expected.values.begin() + (seq_len - 1) * 40,
+                                 expected.values.begin() + seq_len * 40);
+    CHECK(relative_error(decoded.values, row) < 3e-6);
+}
+
+TEST_CASE("expert_ffn: outputs and all gradients agree with the reference, whatever the threads", "[unit]") {
+    const auto threads = GENERATE(1, 3);
+    const auto numerics = GENERATE(NumericsMode::fast, NumericsMode::reproducible);
+    TestSession session(threads, numerics);
+    constexpr index_t kHidden = 20;
+    constexpr index_t kWidth = 13;
+    const TestMatrix x(50, kHidden, 1);
+    const TestMatrix dy(50, kHidden, 2);
+    const TestMatrix gate(3 * kHidden, kWidth, 3);
+    const TestMatrix up(3 * kHidden, kWidth, 4);
+    const TestMatrix down(3 * kWidth, kHidden, 5);
+    const ops::ExpertWeights<float> weights{{gate.values.data(), 3, kHidden, kWidth},
+                                            {up.values.data(), 3, kHidden, kWidth},
+                                            {down.values.data(), 3, kWidth, kHidden}};
+    // Expert 1 has no slot; expert 0 more than one task's worth.
+    const std::vector<index_t> offsets{0, 200, 200, 231};
+    std::vector<std::int32_t> row;
+    for (int s = 0; s < 231; ++s) row.push_back(s * 7 % 50);
+    const TestMatrix weight(1, 231, 6);
+    const std::vector<index_t> blocks{0, 60, 200, 231};
+    const ops::ExpertSlots slots{offsets, row, weight.values, blocks};
+    TestMatrix out(231, kHidden);
+    TestMatrix expected(231, kHidden);
+    TestMatrix saved_gate(231, kWidth);
+    TestMatrix saved_up(231, kWidth);
+    ops::expert_ffn<float>(x.view(), weights, slots, {saved_gate.view(), saved_up.view()}, out.view(),
+                           session.context);
+    ops::ref::expert_ffn<float>(x.view(), weights, slots, expected.view());
+    CHECK(relative_error(out.values, expected.values) < 3e-6);
+
+    struct Gradients {
+        std::vector<float> f32 = std::vector<float>(3 * kHidden * kWidth, 0.0F);
+        std::vector<std::int64_t> fixed = std::vector<std::int64_t>(3 * kHidden * kWidth, 0);
+        std::vector<GradientView> views;
+    };
+    bool overflow = false;
+    const auto prepare = [&](Gradients& g, index_t rows, index_t cols, bool use_fixed) {
+        for (index_t e = 0; e < 3; ++e) {
+            g.views.push_back({use_fixed ? nullptr : g.f32.data() + e * rows * cols,
+                               use_fixed ? g.fixed.data() + e * rows * cols : nullptr, rows, cols,
+                               &overflow});
+        }
+    };
+    Gradients got[3];
+    Gradients wanted[3];
+    for (int i = 0; i < 3; ++i) {
+        prepare(got[i], i == 2 ? kWidth : kHidden, i == 2 ? kHidden : kWidth,
+                numerics == NumericsMode::reproducible);
+        prepare(wanted[i], i == 2 ? kWidth : kHidden, i == 2 ? kHidden : kWidth, false);
+    }
+    TestMatrix dx(231, kHidden);
+    TestMatrix expected_dx(231, kHidden);
+    std::vector<float> dweight(231);
+    std::vector<float> expected_dweight(231);
+    ops::expert_ffn_backward<float>(
+        x.view(), weights, slots, {saved_gate.view(), saved_up.view()},
+        {dy.view(), dx.view(), dweight, {got[0].views, got[1].views, got[2].views}}, session.context);
+    ops::ref::expert_ffn_backward<float>(x.view(), weights, slots,
+                                         {dy.view(),
+                                          expected_dx.view(),
+                                          expected_dweight,
+                                          {wanted[0].views, wanted[1].views, wanted[2].views}});
+    CHECK(relative_error(dx.values, expected_dx.values) < 5e-6);
+    CHECK(relative_error(dweight, expected_dweight) < 5e-6);
+    for (int i = 0; i < 3; ++i) {
+        if (numerics == NumericsMode::reproducible) from_fixed_point(got[i].fixed, got[i].f32);
+        CHECK(relative_error(got[i].f32, wanted[i].f32) < 1e-5);
+    }
+    CHECK_FALSE(overflow);
+}
+
+TEST_CASE("permute: sums of rows follow the lists, and rows without a source become zero", "[unit]") {
+    TestSession session(2);
+    const TestMatrix x(9, 35, 1);
+    const std::vector<index_t> offsets{0, 3, 3, 5};
+    const std::vector<std::int32_t> sources{8, 0, 4, 2, 2};
+    TestMatrix out(3, 35, 9);
+    TestMatrix expected(3, 35, 9);
+    ops::sum_rows(x.view(), offsets, sources, ops::Into::overwrite, out.view(), session.context);
+    ops::ref::sum_rows(x.view(), offsets, sources, ops::Into::overwrite, expected.view());
+    CHECK(relative_error(out.values, expected.values) < 1e-6);
+    for (const float value : out.view().row_span(1)) CHECK(value == 0.0F);
+}
