@@ -75,6 +75,8 @@ class Parameters {
     TensorView3<const T> expert_weight(ParameterId id) const;
     /// Gradient of matrix `local_idx` (0, or the local expert number) of a parameter.
     GradientView gradient(ParameterId id, index_t local_idx = 0);
+    /// Position of the first matrix of a parameter in its group.
+    index_t first_matrix(ParameterId id) const { return first_matrix_[static_cast<std::size_t>(id)]; }
     /// Set when a fixed-point gradient went out of range in this step; reset by zero_gradients().
     bool overflowed() const { return overflow_; }
     void zero_gradients();

@@ -1,0 +1,105 @@
+#include "model/config.hpp"
+
+#include <algorithm>
+#include <sstream>
+
+#include "model/moe/router.hpp"
+
+namespace sy::model {
+namespace {
+
+/// A whole number or -1.
+index_t parse_number(const std::string& text) {
+    if (text.empty() || text.size() > 9 ||
+        !std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; })) {
+        return -1;
+    }
+    return std::stoll(text);
+}
+
+void require(std::vector<std::string>& problems, bool good, const std::string& text) {
+    if (!good) problems.push_back(text);
+}
+
+}  // namespace
+
+std::vector<bool> moe_layers(const MoeConfig& moe, index_t num_layers) {
+    std::vector<bool> result(static_cast<std::size_t>(num_layers), moe.layers == "all");
+    if (moe.layers == "all" || moe.layers == "none") return result;
+    if (moe.layers.starts_with("every:")) {
+        const index_t period = parse_number(moe.layers.substr(6));
+        if (period < 1)
+            throw ConfigError(concat("moe.layers = ", moe.layers, ": every:N needs a whole number N >= 1"));
+        for (index_t layer = period - 1; layer < num_layers; layer += period)
+            result[static_cast<std::size_t>(layer)] = true;
+        return result;
+    }
+    std::istringstream list(moe.layers);
+    for (std::string item; std::getline(list, item, ',');) {
+        const index_t layer = parse_number(item);
+        if (layer < 0 || layer >= num_layers) {
+            throw ConfigError(concat("moe.layers = ", moe.layers, ": '", item, "' is not a layer 0 to ",
+                                     num_layers - 1, "; use all, none, every:N or a list of layers"));
+        }
+        result[static_cast<std::size_t>(layer)] = true;
+    }
+    return result;
+}
+
+std::vector<std::string> model_problems(const ModelConfig& model, const MoeConfig& moe) {
+    std::vector<std::string> problems;
+    require(problems, model.kv_heads > 0 && model.heads % model.kv_heads == 0,
+            concat("model.kv_heads = ", model.kv_heads, " does not divide model.heads = ", model.heads,
+                   "; use a divisor"));
+    require(problems, model.head_dim > 0 || model.hidden % model.heads == 0,
+            concat("model.heads = ", model.heads, " does not divide model.hidden = ", model.hidden,
+                   "; change one, or set model.head_dim"));
+    require(problems, model.head_width() % 2 == 0,
+            concat("the head width is ", model.head_width(),
+                   "; rotary positions need an even one (model.head_dim)"));
+    require(problems, model.dtype == DType::f32 || model.dtype == DType::bf16,
+            concat("model.dtype = ", dtype_name(model.dtype), " cannot be computed with; use f32 or bf16"));
+    require(problems, moe.top_k <= moe.experts,
+            concat("moe.top_k = ", moe.top_k, " is more than moe.experts = ", moe.experts,
+                   "; lower it or add experts"));
+    const std::vector<std::string> routers = router_names();
+    if (std::find(routers.begin(), routers.end(), moe.router) == routers.end()) {
+        std::string known;
+        for (const std::string& name : routers) known += (known.empty() ? "" : ", ") + name;
+        problems.push_back(concat("moe.router = ", moe.router, " is unknown; known: ", known));
+    }
+    try {
+        moe_layers(moe, model.layers);
+    } catch (const ConfigError& error) {
+        problems.push_back(error.what());
+    }
+    return problems;
+}
+
+ModelSize model_size(const ModelConfig& model, const MoeConfig& moe) {
+    const index_t attention = model.hidden * model.head_width() * (2 * model.heads + 2 * model.kv_heads);
+    const index_t expert = 3 * model.hidden * moe.expert_width;
+    const index_t router = model.hidden * moe.experts;
+    ModelSize size;
+    index_t products = 0;
+    for (const bool is_moe : moe_layers(moe, model.layers)) {
+        const index_t dense = is_moe ? moe.shared_experts * expert : 3 * model.hidden * model.ffn_width;
+        const index_t fixed = attention + dense + (is_moe ? router : 0);
+        size.total_parameters += fixed + 2 * model.hidden + (is_moe ? moe.experts * expert : 0);
+        size.active_parameters += fixed + 2 * model.hidden + (is_moe ? moe.top_k * expert : 0);
+        size.expert_parameters += is_moe ? moe.experts * expert : 0;
+        products += fixed + (is_moe ? moe.top_k * expert : 0);
+    }
+    const index_t head = model.vocab_size * model.hidden;
+    const index_t ends = head * (model.tied_head ? 1 : 2) + model.hidden;
+    size.total_parameters += ends;
+    size.active_parameters += ends;
+    // Scores and their sum over values: on average half of the sequence lies before a token.
+    const double attention_products =
+        static_cast<double>(2 * model.layers * model.heads * model.head_width()) *
+        static_cast<double>(model.seq_len) / 2.0;
+    size.forward_flops_per_token = 2.0 * (static_cast<double>(products + head) + attention_products);
+    return size;
+}
+
+}  // namespace sy::model

@@ -1,0 +1,86 @@
+#include <algorithm>
+
+#include "kernels/ops/gemm/gemm.hpp"
+#include "kernels/ops/softmax_xent/softmax_xent.hpp"
+#include "model/layers/layers.hpp"
+#include "model/layers/linear.hpp"
+
+namespace sy::model {
+namespace {
+
+/// Rows of one chunk of logits. Chunks do not cross sequences, so that they are the same on every layout.
+constexpr index_t kChunkRows = 256;
+
+}  // namespace
+
+Head::Head(LayerContext& shared, ParameterId tied) : shared_(shared), tied_(tied >= 0), weight_(tied) {
+    if (tied_) return;
+    const ModelConfig& config = shared.config;
+    weight_ = shared.parameters.add({.name = "head.weight",
+                                     .shape = {config.hidden, config.vocab_size},
+                                     .deviation = static_cast<float>(config.init_std)});
+}
+
+void Head::forward(Tape& tape, Value& x, std::span<const std::int32_t> target, float scale,
+                   std::span<float> loss) const {
+    if (shared_.config.dtype == DType::bf16) {
+        run<bf16>(tape, x, target, scale, loss);
+    } else {
+        run<float>(tape, x, target, scale, loss);
+    }
+}
+
+template <class In>
+void Head::run(Tape& tape, Value& x, std::span<const std::int32_t> target, float scale,
+               std::span<float> loss) const {
+    const Context& context = tape.context();
+    Parameters& parameters = shared_.parameters;
+    const index_t vocabulary = shared_.config.vocab_size;
+    const index_t rows = x.view().rows;
+    const ops::Transpose plain = tied_ ? ops::Transpose::yes : ops::Transpose::no;
+    const ops::Transpose turned = tied_ ? ops::Transpose::no : ops::Transpose::yes;
+    const MatrixView<const In> weight = parameters.weight<In>(weight_);
+    if (tape.recording()) x.grad = Tensor(context.arena, DType::f32, x.data.shape());
+    Tensor logits(context.arena, DType::f32, {std::min(kChunkRows, shared_.config.seq_len), vocabulary});
+    const ProductInput<In> input(x.view(), context);
+    for (index_t first = 0; first < rows;) {
+        const index_t sequence_end = (first / shared_.config.seq_len + 1) * shared_.config.seq_len;
+        const Range chunk{first, std::min({first + kChunkRows, sequence_end, rows})};
+        first = chunk.end;
+        const MatrixView<float> part = logits.matrix<float>().rows_of({0, chunk.size()});
+        const MatrixView<const In> x_part = input.view().rows_of(chunk);
+        ops::multiply<In>({x_part, ops::Transpose::no, weight, plain, part, 0.0F}, context);
+        const auto from = static_cast<std::size_t>(chunk.begin);
+        const auto count = static_cast<std::size_t>(chunk.size());
+        ops::softmax_xent(part, target.subspan(from, count), tape.recording() ? scale : 0.0F,
+                          loss.subspan(from, count), context);
+        if (!tape.recording()) continue;
+        const ProductInput<In> dlogits(part, context);
+        ops::multiply<In>(
+            {dlogits.view(), ops::Transpose::no, weight, turned, x.grad.matrix<float>().rows_of(chunk), 0.0F},
+            context);
+        const GradientView gradient = parameters.gradient(weight_);
+        if (tied_) {
+            ops::add_weight_gradient(dlogits.view(), x_part, chunk.size(), gradient, context);
+        } else {
+            ops::add_weight_gradient(x_part, dlogits.view(), chunk.size(), gradient, context);
+        }
+    }
+    // The embedding of a tied head is complete only after the embedding's own backward.
+    if (tape.recording() && !tied_) shared_.gradient_ready(weight_);
+}
+
+void Head::logits(MatrixView<const float> x, MatrixView<float> out, const Context& context) const {
+    const ops::Transpose plain = tied_ ? ops::Transpose::yes : ops::Transpose::no;
+    if (shared_.config.dtype == DType::bf16) {
+        const ProductInput<bf16> input(x, context);
+        ops::multiply<bf16>(
+            {input.view(), ops::Transpose::no, shared_.parameters.weight<bf16>(weight_), plain, out, 0.0F},
+            context);
+    } else {
+        ops::multiply<float>(
+            {x, ops::Transpose::no, shared_.parameters.weight<float>(weight_), plain, out, 0.0F}, context);
+    }
+}
+
+}  // namespace sy::model

@@ -1,0 +1,128 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+
+#include "kernels/ops/rotary/rotary.hpp"
+#include "model/autograd/tape.hpp"
+#include "model/config.hpp"
+#include "model/parameters/parameters.hpp"
+
+/// The layers of a decoder. Each is built once (registering its parameters), then called with a tape.
+namespace sy::model {
+
+/// What layers share: borrowed from the transformer, which outlives them.
+struct LayerContext {
+    const ModelConfig& config;
+    Parameters& parameters;
+    /// Called in backward when the gradients of a parameter are complete for this pass.
+    std::function<void(ParameterId)> gradient_ready;
+};
+
+/// RMSNorm of x, or of a running sum: the residual stream x becomes x + delta on the way.
+class NormLayer {
+  public:
+    NormLayer(LayerContext& shared, const std::string& name);
+
+    /// @param delta  output of the previous sub-layer, added to `stream` first; null for none
+    struct Result {
+        Value* stream;  ///< [T, H] the residual stream after the addition
+        Value* normed;  ///< [T, H]
+    };
+    Result forward(Tape& tape, Value& stream, Value* delta) const;
+
+  private:
+    LayerContext& shared_;
+    ParameterId gain_;
+};
+
+/// Keys and values of the tokens so far, for generation: one matrix [capacity, kv_heads * D] a sequence.
+struct KeyValueCache {
+    Tensor keys;
+    Tensor values;
+};
+
+/// Causal grouped-query attention with rotary positions: projections, attention, output projection.
+class AttentionLayer {
+  public:
+    AttentionLayer(LayerContext& shared, const std::string& name, const ops::RotaryTable& table);
+
+    Value& forward(Tape& tape, Value& x) const;
+    /// One token a sequence at `position`, [B, H] -> [B, H]; appends to the cache.
+    void decode(MatrixView<const float> x, index_t position, KeyValueCache& cache, MatrixView<float> out,
+                const Context& context) const;
+
+  private:
+    template <class In>
+    Value& run(Tape& tape, Value& x) const;
+    template <class In>
+    void run_decode(MatrixView<const float> x, index_t position, KeyValueCache& cache, MatrixView<float> out,
+                    const Context& context) const;
+
+    LayerContext& shared_;
+    const ops::RotaryTable& table_;
+    ParameterId query_;
+    ParameterId key_;
+    ParameterId value_;
+    ParameterId output_;
+};
+
+/// Dense SwiGLU feed-forward; also the shared experts of a mixture, which are one wide feed-forward.
+class FeedForward {
+  public:
+    FeedForward(LayerContext& shared, const std::string& name, index_t width);
+
+    /// Adds to nothing: out is overwritten. `saved` keeps what backward needs.
+    struct Saved {
+        Tensor input;  ///< bf16 rows, empty in a float32 model
+        Tensor gate;
+        Tensor up;
+    };
+    Saved apply(MatrixView<const float> x, MatrixView<float> out, bool keep, const Context& context) const;
+    /// dx [T, H] is overwritten.
+    void backward(MatrixView<const float> x, const Saved& saved, MatrixView<const float> dy,
+                  MatrixView<float> dx, const Context& context) const;
+    Value& forward(Tape& tape, Value& x) const;
+
+  private:
+    template <class In>
+    Saved run(MatrixView<const float> x, MatrixView<float> out, bool keep, const Context& context) const;
+    template <class In>
+    void run_backward(MatrixView<const float> x, const Saved& saved, MatrixView<const float> dy,
+                      MatrixView<float> dx, const Context& context) const;
+
+    LayerContext& shared_;
+    ParameterId gate_;
+    ParameterId up_;
+    ParameterId down_;
+};
+
+/// Projection to the vocabulary and cross entropy, a few rows at a time: logits of all tokens never exist together.
+class Head {
+  public:
+    /// @param tied  the embedding [V, H] to use instead of an own matrix [H, V]; or -1
+    Head(LayerContext& shared, ParameterId tied);
+
+    /// @param x       [T, H], after the last norm
+    /// @param target  [T]
+    /// @param scale   weight of a token in the total loss; with a recording tape x.grad and the weight's gradient are
+    ///                computed at once
+    /// @param loss    [T] cross entropy of each token
+    void forward(Tape& tape, Value& x, std::span<const std::int32_t> target, float scale,
+                 std::span<float> loss) const;
+    /// logits [B, V]
+    void logits(MatrixView<const float> x, MatrixView<float> out, const Context& context) const;
+
+  private:
+    template <class In>
+    void run(Tape& tape, Value& x, std::span<const std::int32_t> target, float scale,
+             std::span<float> loss) const;
+
+    LayerContext& shared_;
+    bool tied_;
+    ParameterId weight_;
+};
+
+}  // namespace sy::model

@@ -1,0 +1,43 @@
+#include "kernels/ops/norm/norm.hpp"
+#include "model/layers/layers.hpp"
+
+namespace sy::model {
+
+NormLayer::NormLayer(LayerContext& shared, const std::string& name) : shared_(shared) {
+    gain_ = shared.parameters.add(
+        {.name = name + ".gain", .shape = {shared.config.hidden}, .init = Init::ones, .weight_decay = false});
+}
+
+NormLayer::Result NormLayer::forward(Tape& tape, Value& stream, Value* delta) const {
+    const Context& context = tape.context();
+    const MatrixView<float> x = stream.view();
+    const auto eps = static_cast<float>(shared_.config.norm_eps);
+    const std::span<const float> gain = shared_.parameters.weight<float>(gain_).row_span(0);
+    Value& normed = tape.value(x.rows, x.cols);
+    Value* sum = &stream;
+    Tensor rstd(context.arena, DType::f32, {x.rows});
+    if (delta != nullptr) {
+        sum = &tape.value(x.rows, x.cols);
+        ops::add_rms_norm(x, delta->view(), gain, eps, sum->view(), normed.view(), rstd.values<float>(),
+                          context);
+    } else {
+        ops::rms_norm(x, gain, eps, normed.view(), rstd.values<float>(), context);
+    }
+    tape.record([this, &stream, delta, sum, &normed, &context, rstd = std::move(rstd)]() mutable {
+        // Backward of what used the sum has left its gradient there, or nothing when only the norm used it.
+        const MatrixView<float> total = sum->view();
+        const ops::Write write = sum->grad.empty() ? ops::Write::overwrite : ops::Write::add;
+        if (sum->grad.empty()) sum->grad = Tensor(context.arena, DType::f32, {total.rows, total.cols});
+        ops::rms_norm_backward({total, shared_.parameters.weight<float>(gain_).row_span(0),
+                                rstd.values<float>(), normed.grad_view(), write, shared_.config.seq_len},
+                               sum->grad.matrix<float>(), shared_.parameters.gradient(gain_), context);
+        if (delta != nullptr) {
+            stream.grad = std::move(sum->grad);
+            delta->grad_owner = &stream;
+        }
+        shared_.gradient_ready(gain_);
+    });
+    return {sum, &normed};
+}
+
+}  // namespace sy::model

@@ -1,0 +1,32 @@
+#include "model/moe/router.hpp"
+
+#include <array>
+
+namespace sy::model {
+namespace {
+
+struct Entry {
+    const char* name;
+    std::unique_ptr<RoutingStrategy> (*make)(const MoeConfig&);
+};
+
+constexpr std::array kStrategies{Entry{"softmax_top_k", make_softmax_top_k}};
+
+}  // namespace
+
+std::vector<std::string> router_names() {
+    std::vector<std::string> names;
+    for (const Entry& entry : kStrategies) names.emplace_back(entry.name);
+    return names;
+}
+
+std::unique_ptr<RoutingStrategy> make_router(const MoeConfig& config) {
+    std::string known;
+    for (const Entry& entry : kStrategies) {
+        if (config.router == entry.name) return entry.make(config);
+        known += (known.empty() ? "" : ", ") + std::string(entry.name);
+    }
+    throw ConfigError(concat("moe.router = ", config.router, " is unknown; known: ", known));
+}
+
+}  // namespace sy::model

@@ -1,0 +1,209 @@
+#include "model/transformer.hpp"
+
+#include <algorithm>
+
+#include "comm/collectives.hpp"
+#include "kernels/ops/embedding/embedding.hpp"
+#include "model/moe/balance.hpp"
+
+namespace sy::model {
+
+Transformer::Transformer(const ModelConfig& config, const MoeConfig& moe, Parameters& parameters,
+                         const ModelWorld& world, std::uint64_t seed)
+    : config_(config),
+      moe_(moe),
+      parameters_(parameters),
+      world_(world),
+      seed_(seed),
+      layer_context_{config_, parameters, [](ParameterId) {}},
+      rotary_(config.seq_len, config.head_width(), config.rope_theta) {
+    embedding_ = parameters.add({.name = "embedding.weight",
+                                 .shape = {config.vocab_size, config.hidden},
+                                 .deviation = static_cast<float>(config.init_std)});
+    const std::vector<bool> is_moe = moe_layers(moe, config.layers);
+    for (index_t layer = 0; layer < config.layers; ++layer) {
+        const std::string name = concat("layers.", layer);
+        Block& block = blocks_.emplace_back();
+        block.attention_norm = std::make_unique<NormLayer>(layer_context_, name + ".attention_norm");
+        block.attention = std::make_unique<AttentionLayer>(layer_context_, name + ".attention", rotary_);
+        block.feed_forward_norm = std::make_unique<NormLayer>(layer_context_, name + ".feed_forward_norm");
+        if (is_moe[static_cast<std::size_t>(layer)]) {
+            block.moe = std::make_unique<MoeLayer>(layer_context_, moe_, world_, layer);
+        } else {
+            block.feed_forward =
+                std::make_unique<FeedForward>(layer_context_, name + ".feed_forward", config.ffn_width);
+        }
+    }
+    final_norm_ = std::make_unique<NormLayer>(layer_context_, "final_norm");
+    head_ = std::make_unique<Head>(layer_context_, config.tied_head ? embedding_ : ParameterId{-1});
+}
+
+PassResult Transformer::train(std::span<const std::int32_t> ids, const BatchInfo& batch,
+                              const Context& context) {
+    return run(ids, batch, MoeLayer::Use::train, context);
+}
+
+PassResult Transformer::evaluate(std::span<const std::int32_t> ids, const BatchInfo& batch,
+                                 const Context& context) {
+    return run(ids, batch, MoeLayer::Use::evaluate, context);
+}
+
+void Transformer::embed(std::span<const std::int32_t> ids, MatrixView<float> out,
+                        const Context& context) const {
+    if (config_.dtype == DType::bf16) {
+        ops::embedding(parameters_.weight<bf16>(embedding_), ids, out, context);
+    } else {
+        ops::embedding(parameters_.weight<float>(embedding_), ids, out, context);
+    }
+}
+
+Transformer::Stream Transformer::run_block(Tape& tape, index_t block_idx, Stream in, const BatchInfo& batch,
+                                           MoeLayer::Use use, MoeStatistics* statistics) const {
+    const Block& block = blocks_[static_cast<std::size_t>(block_idx)];
+    const NormLayer::Result before = block.attention_norm->forward(tape, *in.sum, in.delta);
+    Value& attended = block.attention->forward(tape, *before.normed);
+    const NormLayer::Result middle = block.feed_forward_norm->forward(tape, *before.stream, &attended);
+    Value& out = block.moe ? block.moe->forward(tape, *middle.normed, batch, use, seed_, statistics)
+                           : block.feed_forward->forward(tape, *middle.normed);
+    return {middle.stream, &out};
+}
+
+Transformer::Stream Transformer::run_recomputed(Tape& tape, index_t block_idx, Stream in,
+                                                const BatchInfo& batch, MoeStatistics* statistics) const {
+    const Context& context = tape.context();
+    Value& sum = tape.value(in.sum->view().rows, config_.hidden);
+    Value& delta = tape.value(in.sum->view().rows, config_.hidden);
+    {
+        Tape once(Tape::Mode::forward_only, context);
+        const Stream out = run_block(once, block_idx, in, batch, MoeLayer::Use::train, statistics);
+        sum.data = std::move(out.sum->data);
+        delta.data = std::move(out.delta->data);
+    }
+    tape.record([this, &context, block_idx, in, &sum, &delta, batch] {
+        Tape again(Tape::Mode::record, context);
+        const Stream out = run_block(again, block_idx, in, batch, MoeLayer::Use::train, nullptr);
+        // The block's last addend and its sum share one gradient, as they do without recomputation.
+        SY_REQUIRE(delta.grad_owner == &sum, "recompute: the gradient of block ", block_idx,
+                   " does not come from its sum");
+        out.sum->grad = std::move(sum.grad);
+        out.delta->grad_owner = out.sum;
+        again.backward();
+    });
+    return {&sum, &delta};
+}
+
+PassResult Transformer::run(std::span<const std::int32_t> ids, const BatchInfo& batch, MoeLayer::Use use,
+                            const Context& context) {
+    const index_t num_sequences = static_cast<index_t>(ids.size()) / (config_.seq_len + 1);
+    SY_REQUIRE(num_sequences * (config_.seq_len + 1) == static_cast<index_t>(ids.size()),
+               "transformer: ", ids.size(), " ids are no whole sequences of ", config_.seq_len + 1);
+    const bool training = use == MoeLayer::Use::train;
+    std::vector<std::int32_t> inputs;
+    std::vector<std::int32_t> targets;
+    for (index_t s = 0; s < num_sequences; ++s) {
+        const auto first = ids.begin() + s * (config_.seq_len + 1);
+        inputs.insert(inputs.end(), first, first + config_.seq_len);
+        targets.insert(targets.end(), first + 1, first + config_.seq_len + 1);
+    }
+    Tape tape(training ? Tape::Mode::record : Tape::Mode::forward_only, context);
+    Value& embedded = tape.value(static_cast<index_t>(inputs.size()), config_.hidden);
+    embed(inputs, embedded.view(), context);
+    tape.record([this, &embedded, &context, inputs] {
+        ops::embedding_backward(inputs, embedded.grad_view(), parameters_.gradient(embedding_), context);
+        layer_context_.gradient_ready(embedding_);
+    });
+    Stream stream{&embedded, nullptr};
+    std::vector<MoeStatistics> statistics(blocks_.size());
+    for (index_t block = 0; block < config_.layers; ++block) {
+        MoeStatistics* const report = &statistics[static_cast<std::size_t>(block)];
+        stream = training && config_.recompute == Recompute::block
+                     ? run_recomputed(tape, block, stream, batch, report)
+                     : run_block(tape, block, stream, batch, use, report);
+    }
+    const NormLayer::Result last = final_norm_->forward(tape, *stream.sum, stream.delta);
+    std::vector<float> loss(inputs.size());
+    const double scale = 1.0 / static_cast<double>(batch.global_tokens * batch.accumulation);
+    head_->forward(tape, *last.normed, targets, static_cast<float>(scale), loss);
+    if (training) tape.backward();
+    return reduce(loss, statistics, batch);
+}
+
+PassResult Transformer::reduce(std::span<const float> loss, std::span<MoeStatistics> statistics,
+                               const BatchInfo& batch) const {
+    // All sums are 64-bit integers: one message, and nothing depends on the layout.
+    std::vector<std::int64_t> sums{0};
+    for (const float value : loss) sums[0] += to_sum(static_cast<double>(value));
+    for (const MoeStatistics& layer : statistics) {
+        if (layer.load.empty()) continue;
+        sums.push_back(static_cast<std::int64_t>(layer.routing_hash));
+        sums.push_back(layer.z_sum);
+        sums.insert(sums.end(), layer.score_sums.begin(), layer.score_sums.end());
+    }
+    comm::all_reduce(world_.world, std::span<std::int64_t>(sums));
+    PassResult result;
+    const auto tokens = static_cast<double>(batch.global_tokens);
+    result.token_loss = from_sum(sums[0]) / tokens;
+    std::size_t next = 1;
+    for (const MoeStatistics& layer : statistics) {
+        if (layer.load.empty()) continue;
+        result.routing_hash += static_cast<std::uint64_t>(sums[next]);
+        result.z_loss += from_sum(sums[next + 1]) / tokens;
+        const std::span<const std::int64_t> scores(sums.data() + next + 2, layer.load.size());
+        result.balance_loss += switch_loss(layer.load, scores, batch.global_tokens, moe_.top_k);
+        next += 2 + layer.load.size();
+        result.num_dropped += layer.num_dropped;
+        const double mean = tokens * static_cast<double>(moe_.top_k) / static_cast<double>(moe_.experts);
+        result.imbalance =
+            std::max(result.imbalance,
+                     static_cast<double>(*std::max_element(layer.load.begin(), layer.load.end())) / mean);
+    }
+    result.total = result.token_loss + moe_.balance_loss * result.balance_loss + moe_.z_loss * result.z_loss;
+    return result;
+}
+
+Transformer::Generation Transformer::start_generation(index_t num_sequences, index_t capacity,
+                                                      const Context& context) const {
+    Generation state;
+    const index_t width = config_.kv_heads * config_.head_width();
+    for (index_t layer = 0; layer < config_.layers; ++layer) {
+        state.caches.push_back({Tensor(context.arena, DType::f32, {num_sequences, capacity, width}),
+                                Tensor(context.arena, DType::f32, {num_sequences, capacity, width})});
+    }
+    return state;
+}
+
+Tensor Transformer::decode(std::span<const std::int32_t> ids, Generation& state,
+                           const Context& context) const {
+    const auto rows = static_cast<index_t>(ids.size());
+    const index_t capacity = std::min(state.caches.front().keys.shape()[1], rotary_.num_positions());
+    if (state.position >= capacity) {
+        throw ShapeError(concat("generation: position ", state.position, " is beyond the context of ",
+                                capacity, " tokens"));
+    }
+    Tape tape(Tape::Mode::forward_only, context);
+    Value* stream = &tape.value(rows, config_.hidden);
+    Value* delta = nullptr;
+    embed(ids, stream->view(), context);
+    index_t global = rows;
+    comm::all_reduce(world_.world, std::span<index_t>(&global, 1));
+    const BatchInfo batch{0, std::max<index_t>(global, 1), 0, 0, 1};
+    for (std::size_t i = 0; i < blocks_.size(); ++i) {
+        const Block& block = blocks_[i];
+        const NormLayer::Result before = block.attention_norm->forward(tape, *stream, delta);
+        Value& attended = tape.value(rows, config_.hidden);
+        block.attention->decode(before.normed->view(), state.position, state.caches[i], attended.view(),
+                                context);
+        const NormLayer::Result middle = block.feed_forward_norm->forward(tape, *before.stream, &attended);
+        delta = block.moe ? &block.moe->forward(tape, *middle.normed, batch, MoeLayer::Use::generate, seed_,
+                                                nullptr)
+                          : &block.feed_forward->forward(tape, *middle.normed);
+        stream = middle.stream;
+    }
+    const NormLayer::Result last = final_norm_->forward(tape, *stream, delta);
+    Tensor logits(context.arena, DType::f32, {rows, config_.vocab_size});
+    head_->logits(last.normed->view(), logits.matrix<float>(), context);
+    ++state.position;
+    return logits;
+}
+
+}  // namespace sy::model

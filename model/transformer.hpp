@@ -1,0 +1,92 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <variant>
+#include <vector>
+
+#include "model/layers/layers.hpp"
+#include "model/moe/moe_layer.hpp"
+
+namespace sy::model {
+
+/// Losses of one pass over a global batch, the same on every rank and every layout.
+struct PassResult {
+    double token_loss = 0.0;    ///< mean cross entropy, in nats
+    double balance_loss = 0.0;  ///< sum over layers, before its coefficient
+    double z_loss = 0.0;        ///< sum over layers, before its coefficient
+    double total = 0.0;         ///< what is minimised
+    std::uint64_t routing_hash = 0;
+    index_t num_dropped = 0;
+    double imbalance = 1.0;  ///< highest load of an expert over the mean, worst layer
+};
+
+/// A pre-norm decoder: embedding, blocks of attention and feed-forward (dense or a mixture), norm, head.
+class Transformer {
+  public:
+    /// Registers its parameters; call parameters.allocate(seed) afterwards.
+    Transformer(const ModelConfig& config, const MoeConfig& moe, Parameters& parameters,
+                const ModelWorld& world, std::uint64_t seed);
+
+    /// Forward and backward of this rank's sequences; adds to the gradients.
+    /// @param ids  [sequences, S + 1] token ids; may be empty on a rank
+    /// @par Collective over the world
+    PassResult train(std::span<const std::int32_t> ids, const BatchInfo& batch, const Context& context);
+    /// Forward only; the same rules (capacity) without noise. @par Collective over the world
+    PassResult evaluate(std::span<const std::int32_t> ids, const BatchInfo& batch, const Context& context);
+
+    /// Called when the gradient of a parameter is complete for a pass; set before train().
+    void on_gradient_ready(std::function<void(ParameterId)> callback) {
+        layer_context_.gradient_ready = std::move(callback);
+    }
+
+    /// State of generation for B sequences on this rank.
+    struct Generation {
+        std::vector<KeyValueCache> caches;
+        index_t position = 0;
+    };
+    Generation start_generation(index_t num_sequences, index_t capacity, const Context& context) const;
+    /// Feeds one token a sequence and returns logits [B, V]. Dropless. @par Collective over the world
+    /// @throws ShapeError beyond the capacity
+    Tensor decode(std::span<const std::int32_t> ids, Generation& state, const Context& context) const;
+
+    const ModelConfig& config() const { return config_; }
+
+  private:
+    struct Block {
+        std::unique_ptr<NormLayer> attention_norm;
+        std::unique_ptr<AttentionLayer> attention;
+        std::unique_ptr<NormLayer> feed_forward_norm;
+        std::unique_ptr<FeedForward> feed_forward;  ///< one of these two
+        std::unique_ptr<MoeLayer> moe;
+    };
+    /// The residual stream and what is still to be added to it.
+    struct Stream {
+        Value* sum;
+        Value* delta;
+    };
+
+    PassResult run(std::span<const std::int32_t> ids, const BatchInfo& batch, MoeLayer::Use use,
+                   const Context& context);
+    Stream run_block(Tape& tape, index_t block_idx, Stream in, const BatchInfo& batch, MoeLayer::Use use,
+                     MoeStatistics* statistics) const;
+    Stream run_recomputed(Tape& tape, index_t block_idx, Stream in, const BatchInfo& batch,
+                          MoeStatistics* statistics) const;
+    PassResult reduce(std::span<const float> loss, std::span<MoeStatistics> statistics,
+                      const BatchInfo& batch) const;
+    void embed(std::span<const std::int32_t> ids, MatrixView<float> out, const Context& context) const;
+
+    ModelConfig config_;
+    MoeConfig moe_;
+    Parameters& parameters_;
+    ModelWorld world_;
+    std::uint64_t seed_;
+    LayerContext layer_context_;
+    ops::RotaryTable rotary_;
+    ParameterId embedding_;
+    std::vector<Block> blocks_;
+    std::unique_ptr<NormLayer> final_norm_;
+    std::unique_ptr<Head> head_;
+};
+
+}  // namespace sy::model

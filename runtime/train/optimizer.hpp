@@ -1,0 +1,72 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "comm/gradient_sync/gradient_sync.hpp"
+#include "kernels/ops/optimizer/optimizer.hpp"
+#include "model/parameters/parameters.hpp"
+
+namespace sy::runtime {
+
+struct OptimizerConfig {
+    double lr = 1e-3;
+    double min_lr_ratio = 0.1;  ///< of the peak, at the last step
+    index_t warmup_steps = 20;
+    double beta1 = 0.9;
+    double beta2 = 0.95;
+    double eps = 1e-8;
+    double weight_decay = 0.1;
+    double clip_norm = 1.0;  ///< 0: no clipping
+};
+
+/// Linear warm-up, then a cosine to min_lr_ratio at the last step. @param step  1-based
+double learning_rate(const OptimizerConfig& config, index_t step, index_t num_steps);
+
+/// AdamW with its moments dealt over the ranks that hold the same weights (ZeRO-1): replicated parameters over the
+/// world, expert parameters over their replicas. Reduces gradients, clips by the global norm, updates, gathers.
+class ShardedOptimizer {
+  public:
+    ShardedOptimizer(const OptimizerConfig& config, model::Parameters& parameters, comm::Communicator& world,
+                     comm::Communicator& replica_group, const Context& context);
+
+    /// The gradient of a parameter is complete: its bucket may start to travel while backward goes on.
+    void gradient_ready(model::ParameterId id);
+
+    struct Result {
+        double gradient_norm = 0.0;  ///< before clipping
+        bool applied = false;        ///< false when a gradient was not finite: nothing was changed
+    };
+    /// One step from the gradients in `parameters`, which are zeroed. @par Collective over the world
+    Result step(index_t step, index_t num_steps);
+
+    /// Bytes this rank has sent for gradients and weights.
+    index_t sent_bytes() const;
+
+  private:
+    struct Group {
+        model::FlatGroup* flat;
+        comm::GradientSync sync;
+        int group_rank;
+        std::vector<comm::RowRange> rows;  ///< that this rank updates
+        Tensor gradient;                   ///< [elements] f32
+        Tensor gradient_fixed;             ///< [elements] i64, in reproducible mode
+        Tensor weights;                    ///< [elements] f32, updated and then gathered
+        Tensor m;
+        Tensor v;
+    };
+    void add_group(model::FlatGroup& flat, comm::Communicator& ranks, int tag_base);
+    void finish_reduction(Group& group);
+    void collect_squares(const Group& group, std::vector<double>& squares) const;
+    void update(Group& group, const ops::AdamwStep& constants);
+    double sum_over_world(std::span<const double> addends) const;
+
+    OptimizerConfig config_;
+    model::Parameters& parameters_;
+    comm::Communicator& world_;
+    const Context& context_;
+    std::vector<std::unique_ptr<Group>> groups_;
+};
+
+}  // namespace sy::runtime
