@@ -172,6 +172,27 @@ void ShardedOptimizer::update(Group& group, const ops::AdamwStep& constants) {
     group.sync.gather(std::span<const float>(slice), all);
 }
 
+std::vector<ShardedOptimizer::OwnedRows> ShardedOptimizer::owned_rows() {
+    std::vector<OwnedRows> result;
+    for (const std::unique_ptr<Group>& group : groups_) {
+        for_owned(group->sync.plan(), group->rows,
+                  [&](const comm::RowRange& range, const comm::FlatMatrix& place, index_t offset) {
+                      const auto first = static_cast<std::size_t>(offset);
+                      const auto count = static_cast<std::size_t>(range.rows.size() * place.cols);
+                      const auto begin =
+                          static_cast<std::size_t>(place.offset + range.rows.begin * place.cols);
+                      const model::LocalMatrix& matrix =
+                          group->flat->matrices[static_cast<std::size_t>(range.matrix)];
+                      result.push_back({parameters_.specs()[static_cast<std::size_t>(matrix.parameter)],
+                                        matrix.global_idx, range.rows, place.cols,
+                                        group->flat->weights.values<float>().subspan(begin, count),
+                                        group->m.values<float>().subspan(first, count),
+                                        group->v.values<float>().subspan(first, count)});
+                  });
+    }
+    return result;
+}
+
 index_t ShardedOptimizer::sent_bytes() const {
     index_t bytes = 0;
     for (const std::unique_ptr<Group>& group : groups_) bytes += group->sync.sent_bytes();

@@ -41,6 +41,19 @@ class ShardedOptimizer {
     /// One step from the gradients in `parameters`, which are zeroed. @par Collective over the world
     Result step(index_t step, index_t num_steps);
 
+    /// What this rank owns of one matrix: rows [rows] with weights and moments, contiguous.
+    struct OwnedRows {
+        const model::ParameterSpec& spec;
+        index_t global_idx;  ///< expert number, or 0
+        Range rows;
+        index_t cols;
+        std::span<float> weight;  ///< in the flat array of weights
+        std::span<float> m;
+        std::span<float> v;
+    };
+    /// Over the world every row of every parameter is in exactly one list. In flat order.
+    std::vector<OwnedRows> owned_rows();
+
     /// Bytes this rank has sent for gradients and weights.
     index_t sent_bytes() const;
 

@@ -1,0 +1,58 @@
+#include "runtime/generate/generate.hpp"
+
+#include <algorithm>
+#include <numeric>
+
+#include "kernels/core/philox.hpp"
+#include "kernels/ops/softmax_xent/softmax_xent.hpp"
+
+namespace sy::runtime {
+
+index_t sample_token(std::span<const float> logits, const GenerateConfig& config, float draw) {
+    std::vector<index_t> order(logits.size());
+    std::iota(order.begin(), order.end(), index_t{0});
+    const auto at = [](index_t i) { return static_cast<std::size_t>(i); };
+    std::stable_sort(order.begin(), order.end(),
+                     [&](index_t a, index_t b) { return logits[at(a)] > logits[at(b)]; });
+    if (config.temperature <= 0.0) return order.front();
+    std::vector<float> probability(logits.size());
+    ops::softmax_row(logits, static_cast<float>(config.temperature), probability);
+    if (config.top_k > 0) order.resize(std::min(order.size(), at(config.top_k)));
+    double held = 0.0;
+    std::size_t count = 0;
+    while (count < order.size() && (count == 0 || held < config.top_p)) {
+        held += static_cast<double>(probability[at(order[count])]);
+        ++count;
+    }
+    double left = static_cast<double>(draw) * held;
+    for (std::size_t i = 0; i < count; ++i) {
+        left -= static_cast<double>(probability[at(order[i])]);
+        if (left <= 0.0) return order[i];
+    }
+    return order[count - 1];
+}
+
+std::string generate(Session& session) {
+    const GenerateConfig& rule = session.config().generate;
+    const auto length = static_cast<index_t>(rule.prompt.size()) + rule.tokens;
+    if (rule.prompt.empty() || length > session.config().model.seq_len) {
+        throw ConfigError(concat("generate: a prompt of ", rule.prompt.size(), " bytes and ", rule.tokens,
+                                 " more must be 1 to ", session.config().model.seq_len,
+                                 " together (model.seq_len); change generate.prompt or generate.tokens"));
+    }
+    std::string text = rule.prompt;
+    model::Transformer::Generation state =
+        session.transformer().start_generation(1, length, session.context());
+    for (index_t t = 0; t + 1 < length; ++t) {
+        const std::int32_t id = static_cast<unsigned char>(text[static_cast<std::size_t>(t)]);
+        const Tensor logits =
+            session.transformer().decode(std::span<const std::int32_t>(&id, 1), state, session.context());
+        if (t + 1 < static_cast<index_t>(rule.prompt.size())) continue;
+        const float draw = uniform({rule.seed, 0, 0, RandomPurpose::sample}, static_cast<std::uint64_t>(t));
+        text.push_back(static_cast<char>(
+            static_cast<unsigned char>(sample_token(logits.values<float>().first(256), rule, draw))));
+    }
+    return text;
+}
+
+}  // namespace sy::runtime

@@ -1,0 +1,88 @@
+#include "runtime/train/session.hpp"
+
+#include <algorithm>
+#include <thread>
+
+namespace sy::runtime {
+namespace {
+
+int thread_count(const Config& config, const comm::Topology& topology, int rank) {
+    if (config.parallel.threads > 0) return narrow<int>(config.parallel.threads);
+    const auto cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+    return std::max(1, cores / topology.ranks_on_node_of(rank));
+}
+
+}  // namespace
+
+Session::Session(const Config& config, comm::Communicator& world)
+    : config_(config),
+      world_(world),
+      topology_(comm::discover_topology(world)),
+      grid_(comm::make_process_grid(world.size(), narrow<int>(config.parallel.expert_parallel))),
+      groups_(comm::split_grid(world, grid_)),
+      team_(thread_count(config, topology_, world.rank())),
+      context_{team_, arena_, gemm_, config.numerics},
+      placement_(comm::block_placement(config.moe.experts, groups_.expert_group->size())),
+      exchange_(comm::make_flat_exchange(*groups_.expert_group, context_)),
+      model_world_{world, *exchange_, placement_},
+      parameters_(placement_.experts_of(groups_.expert_group->rank()), config.model.dtype, context_),
+      transformer_(std::make_unique<model::Transformer>(config.model, config.moe, parameters_, model_world_,
+                                                        config.train.seed)) {
+    parameters_.allocate(config.train.seed);
+    optimizer_ = std::make_unique<ShardedOptimizer>(config.optimizer, parameters_, world,
+                                                    *groups_.replica_group, context_);
+}
+
+std::string Session::layout() const {
+    return concat(topology_.to_string(), ", ", grid_.to_string());
+}
+
+std::vector<Piece> Session::pieces() {
+    std::vector<Piece> pieces;
+    for (const ShardedOptimizer::OwnedRows& owned : optimizer_->owned_rows()) {
+        for (const auto& [kind, values] :
+             {std::pair{Kind::weight, owned.weight}, {Kind::m, owned.m}, {Kind::v, owned.v}}) {
+            pieces.push_back(
+                {kind, owned.spec.name, owned.spec.shape, owned.global_idx, owned.rows, owned.cols, values});
+        }
+    }
+    return pieces;
+}
+
+void Session::restore(const CheckpointReader& reader) {
+    std::vector<std::string> problems;
+    const std::map<std::string, Shape>& saved = reader.manifest().shapes;
+    for (const model::ParameterSpec& spec : parameters_.specs()) {
+        const auto found = saved.find(spec.name);
+        if (found == saved.end()) {
+            problems.push_back(
+                concat("checkpoint: ", spec.name, " ", spec.shape.to_string(), " is not in it"));
+        } else if (found->second != spec.shape) {
+            problems.push_back(concat("checkpoint: ", spec.name, " is ", found->second.to_string(),
+                                      " there and ", spec.shape.to_string(), " in this model"));
+        }
+    }
+    if (saved.size() > parameters_.specs().size()) {
+        problems.push_back(concat("checkpoint: it holds ", saved.size(), " tensors, this model has ",
+                                  parameters_.specs().size()));
+    }
+    if (!problems.empty()) throw ConfigError(problems);
+    for (const model::Sharding sharding : {model::Sharding::replicated, model::Sharding::expert}) {
+        model::FlatGroup& flat = parameters_.group(sharding);
+        for (const model::LocalMatrix& matrix : flat.matrices) {
+            const model::ParameterSpec& spec =
+                parameters_.specs()[static_cast<std::size_t>(matrix.parameter)];
+            const auto count = static_cast<std::size_t>(matrix.place.rows * matrix.place.cols);
+            reader.read(
+                Kind::weight, spec.name, matrix.global_idx, {0, matrix.place.rows}, matrix.place.cols,
+                flat.weights.values<float>().subspan(static_cast<std::size_t>(matrix.place.offset), count));
+        }
+    }
+    for (const ShardedOptimizer::OwnedRows& owned : optimizer_->owned_rows()) {
+        reader.read(Kind::m, owned.spec.name, owned.global_idx, owned.rows, owned.cols, owned.m);
+        reader.read(Kind::v, owned.spec.name, owned.global_idx, owned.rows, owned.cols, owned.v);
+    }
+    parameters_.refresh_working();
+}
+
+}  // namespace sy::runtime

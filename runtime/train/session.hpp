@@ -1,0 +1,57 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "comm/topology/topology.hpp"
+#include "kernels/ops/gemm/gemm.hpp"
+#include "model/transformer.hpp"
+#include "runtime/checkpoint/checkpoint.hpp"
+#include "runtime/config/config.hpp"
+
+namespace sy::runtime {
+
+/// Builds and owns everything that a run on this rank needs, in order of dependence.
+class Session {
+  public:
+    /// @par Collective over `world`
+    Session(const Config& config, comm::Communicator& world);
+    /// @par Collective
+    void close() { groups_.close(); }
+
+    const Config& config() const { return config_; }
+    comm::Communicator& world() { return world_; }
+    const Context& context() const { return context_; }
+    const comm::Topology& topology() const { return topology_; }
+    const comm::ProcessGrid& grid() const { return grid_; }
+    model::Transformer& transformer() { return *transformer_; }
+    ShardedOptimizer& optimizer() { return *optimizer_; }
+    comm::Exchange& exchange() { return *exchange_; }
+    index_t arena_peak_bytes() const { return arena_.peak_bytes(); }
+
+    /// What this rank contributes to a checkpoint: weights and moments of the rows it owns.
+    std::vector<Piece> pieces();
+    /// Weights of everything this rank holds, and moments of what it owns, from any layout's checkpoint.
+    /// @throws ConfigError listing every parameter that differs in name or shape
+    void restore(const CheckpointReader& reader);
+    std::string layout() const;
+
+  private:
+    Config config_;
+    comm::Communicator& world_;
+    comm::Topology topology_;
+    comm::ProcessGrid grid_;
+    comm::GridCommunicators groups_;
+    ThreadTeam team_;
+    Arena arena_;
+    ops::GemmLibrary gemm_;
+    Context context_;
+    comm::Placement placement_;
+    std::unique_ptr<comm::Exchange> exchange_;
+    model::ModelWorld model_world_;
+    model::Parameters parameters_;
+    std::unique_ptr<model::Transformer> transformer_;
+    std::unique_ptr<ShardedOptimizer> optimizer_;
+};
+
+}  // namespace sy::runtime
