@@ -40,7 +40,7 @@ std::string plan_report(const Config& config, int num_ranks) {
     const double row_bytes = static_cast<double>(config.model.hidden) * 4.0;
     std::ostringstream text;
     const auto line = [&](const char* name, const std::string& value) {
-        text << "  " << std::left << std::setw(44) << name << value << "\n";
+        text << "  " << std::left << std::setw(46) << name << value << "\n";
     };
     text << num_ranks << " ranks, " << grid.to_string() << "\n";
     line("parameters", scaled(total, ""));

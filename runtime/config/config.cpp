@@ -170,6 +170,8 @@ void run_options(Table& table, Config& config) {
     table.number<index_t>("run.checkpoint_every", config.run.checkpoint_every, 0, kMany,
                           "steps between checkpoints; 0: only the last");
     table.number<index_t>("run.keep_last", config.run.keep_last, 1, 100000, "checkpoints kept");
+    table.number<index_t>("run.stop_after", config.run.stop_after, 0, kMany,
+                          "checkpoint and leave after this step, as on SIGTERM; 0: never");
     table.number<index_t>("run.log_every", config.run.log_every, 1, kMany, "steps between progress lines");
     GenerateConfig& generate = config.generate;
     table.text("generate.prompt", generate.prompt, "text to continue");
@@ -196,6 +198,14 @@ std::size_t edit_distance(const std::string& a, const std::string& b) {
         }
     }
     return row.back();
+}
+
+/// The value behind "key =": text in quotes keeps its blanks and number signs, elsewhere " #" starts a comment.
+std::string value_of(const std::string& text) {
+    const std::string value = trim(text);
+    const auto last = value.rfind('"');
+    if (value.starts_with('"') && last > 0) return value.substr(1, last - 1);
+    return trim(value.substr(0, value.find(" #")));
 }
 
 /// One setting: its problem goes to the list with the place it came from.
@@ -227,8 +237,8 @@ void apply_text(const std::vector<Option>& options, const std::string& text, con
     int number = 0;
     for (std::string line; std::getline(lines, line);) {
         const std::string place = concat(name, ":", ++number);
-        line = trim(line.substr(0, line.starts_with('#') ? 0 : line.find(" #")));
-        if (line.empty()) continue;
+        line = trim(line);
+        if (line.empty() || line.starts_with('#')) continue;
         if (line.front() == '[' && line.back() == ']') {
             section = trim(line.substr(1, line.size() - 2));
             continue;
@@ -320,7 +330,8 @@ std::string dump(const Config& config) {
             section = option.name.substr(0, dot);
             text += concat(text.empty() ? "" : "\n", "[", section, "]\n");
         }
-        text += concat(option.name.substr(dot + 1), " = ", option.get(), "\n");
+        const char* const quote = option.kind == "text" ? "\"" : "";
+        text += concat(option.name.substr(dot + 1), " = ", quote, option.get(), quote, "\n");
     }
     return text;
 }

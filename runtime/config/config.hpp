@@ -37,6 +37,7 @@ struct RunConfig {
     std::string directory = "run";
     index_t checkpoint_every = 100;
     index_t keep_last = 2;
+    index_t stop_after = 0;  ///< leave cleanly after this step, as a signal would make it; 0: never
     index_t log_every = 10;
 };
 

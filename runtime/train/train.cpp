@@ -228,16 +228,15 @@ index_t train(Session& session, const std::string& resume) {
             config.data.validation_fraction > 0.0) {
             evaluate(session, corpus, done, log);
         }
-        stopping = agree_to_stop(session.world());
+        stopping = agree_to_stop(session.world()) || done == config.run.stop_after;
         const bool due = config.run.checkpoint_every > 0 && done % config.run.checkpoint_every == 0;
         if (due || stopping || done == config.train.steps) {
             save(session, done, log);
             saved = done;
         }
     }
-    log.write({{"type", "end"}, {"step", done}, {"stopped_by_signal", stopping}});
-    if (stopping)
-        log.line(concat("stopped by a signal after step ", done, "; continue with --resume latest"));
+    log.write({{"type", "end"}, {"step", done}, {"stopped_early", stopping}});
+    if (stopping) log.line(concat("stopped as asked after step ", done, "; continue with --resume latest"));
     return done;
 }
 
