@@ -1,6 +1,6 @@
 #include "kernels/core/gradient.hpp"
 
-#include <cmath>
+#include <bit>
 
 #include "kernels/core/simd.hpp"
 
@@ -8,20 +8,26 @@ namespace sy {
 namespace {
 
 SY_MULTIVERSION bool accumulate_fixed(const float* addends, index_t count, std::int64_t* sums) {
-    // 1.5 * 2^52: adding it rounds a double below 2^51 to an integer that stands in the low bits.
-    constexpr double kMagic = 6755399441055744.0;
+    // 1.5 * 2^52: adding it rounds a double below 2^51 to nearest even, and the integer stands in the low bits.
+    constexpr double kMagic = 0x1.8p52;
+    constexpr auto kMagicBits = std::bit_cast<std::uint64_t>(kMagic);
     constexpr double kScale = 1.0 / kGradientUnit;
-    int out_of_range = 0;
+    constexpr auto kLimitBits = std::bit_cast<std::uint32_t>(kGradientLimit);
+    std::uint32_t out_of_range = 0;
     for (index_t i = 0; i < count; ++i) {
-        // |addend| < 2^10 makes 2^56 units: the upper and the lower part are rounded separately, exactly.
-        const double scaled = static_cast<double>(addends[i]) * kScale;
-        const double upper = (scaled * 0x1p-24 + kMagic) - kMagic;
-        const double lower = (scaled - upper * 0x1p24 + kMagic) - kMagic;
-        const bool good = std::fabs(addends[i]) < kGradientLimit;
-        out_of_range |= static_cast<int>(!good);
-        const auto upper_units = static_cast<std::int64_t>(good ? upper : 0.0);
-        const auto lower_units = static_cast<std::int64_t>(good ? lower : 0.0);
-        sums[i] += (upper_units << 24) + lower_units;
+        // All ones when |addend| < limit: bit patterns of floats are in order, with infinity and NaN at the top.
+        const std::uint32_t bits = std::bit_cast<std::uint32_t>(addends[i]);
+        const std::uint32_t good = 0U - (((bits & 0x7fffffffU) - kLimitBits) >> 31);
+        out_of_range |= ~good;
+        // Below 2^10 makes below 2^56 units, too many for one magic sum. The part above 2^24 units is taken off
+        // first; what remains is exact (a float has 24 bits) and the only thing that is rounded.
+        const double units = static_cast<double>(std::bit_cast<float>(bits & good)) * kScale;
+        const double upper = units * 0x1p-24 + kMagic;
+        const double lower = (units - (upper - kMagic) * 0x1p24) + kMagic;
+        const std::uint64_t whole = ((std::bit_cast<std::uint64_t>(upper) - kMagicBits) << 24) +
+                                    (std::bit_cast<std::uint64_t>(lower) - kMagicBits);
+        // Modulo 2^64, so that partial sums beyond the range do no harm if the whole is within it.
+        sums[i] = static_cast<std::int64_t>(static_cast<std::uint64_t>(sums[i]) + whole);
     }
     return out_of_range != 0;
 }
@@ -31,8 +37,9 @@ SY_MULTIVERSION void accumulate_f32(const float* addends, index_t count, float* 
 }
 
 SY_MULTIVERSION void convert_fixed(const std::int64_t* sums, index_t count, float* values) {
+    // By way of double it would be rounded twice. The product is exact: a power of two, no subnormals.
     for (index_t i = 0; i < count; ++i)
-        values[i] = static_cast<float>(static_cast<double>(sums[i]) * kGradientUnit);
+        values[i] = static_cast<float>(sums[i]) * static_cast<float>(kGradientUnit);
 }
 
 }  // namespace
@@ -41,6 +48,8 @@ void accumulate(std::span<const float> addends, index_t first, GradientView grad
     const auto count = static_cast<index_t>(addends.size());
     SY_REQUIRE(first >= 0 && first + count <= gradient.rows * gradient.cols, "accumulate: elements ", first,
                " to ", first + count, " of a gradient of ", gradient.rows * gradient.cols);
+    SY_REQUIRE(gradient.fixed == nullptr || (gradient.f32 == nullptr && gradient.overflow != nullptr),
+               "accumulate: a fixed-point gradient without overflow flag, or in float32 as well");
     if (gradient.fixed == nullptr) {
         accumulate_f32(addends.data(), count, gradient.f32 + first);
     } else if (accumulate_fixed(addends.data(), count, gradient.fixed + first)) {

@@ -7,8 +7,9 @@
 
 namespace sy {
 
-/// Weight of one unit in the last place of a fixed-point gradient: 2^-46. The range is +-2^17, and a single
-/// addend may reach 2^10; larger or non-finite addends set the overflow flag.
+/// Weight of one unit in the last place of a fixed-point gradient: 2^-46. The range of a sum is +-2^17 (partial
+/// sums may leave it: they are modulo 2^64), and a single addend must stay below 2^10; larger or non-finite
+/// addends count as 0 and set the overflow flag.
 /// @par Source  order-independent sums by fixed point, Demmel and Nguyen (2015); DESIGN.md, "Numbers"
 inline constexpr double kGradientUnit = 0x1p-46;
 inline constexpr float kGradientLimit = 0x1p10F;
@@ -21,7 +22,7 @@ struct GradientView {
     std::int64_t* fixed = nullptr;
     index_t rows = 0;
     index_t cols = 0;
-    /// Set (never cleared) when an addend was non-finite or beyond kGradientLimit in `reproducible` mode.
+    /// Set (never cleared) when an addend was non-finite or not below kGradientLimit; needed with `fixed`.
     bool* overflow = nullptr;
 
     GradientView rows_of(Range range) const {
