@@ -1,4 +1,8 @@
+#include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstring>
+#include <limits>
 
 #include "kernels/core/simd.hpp"
 #include "kernels/ops/gate/gate.hpp"
@@ -6,79 +10,148 @@
 namespace sy::ops {
 namespace {
 
-SY_MULTIVERSION float softmax_of_row(const float* logits, index_t count, float* scores) {
-    simd::f32x16 highest = simd::splat(-__builtin_inff());
-    index_t i = 0;
-    for (; i + simd::kLanes <= count; i += simd::kLanes) highest = simd::max(highest, simd::load(logits + i));
-    if (i < count) highest = simd::max(highest, simd::load_part(logits + i, count - i, -__builtin_inff()));
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+/// @return logsumexp of the row
+SY_INLINE float softmax_of_row(const float* logits, index_t count, float* scores) {
+    const index_t whole = count - count % simd::kLanes;
+    const index_t rest = count - whole;
+    simd::f32x16 highest = simd::splat(-kInfinity);
+    for (index_t i = 0; i < whole; i += simd::kLanes) highest = simd::max(highest, simd::load(logits + i));
+    if (rest > 0) highest = simd::max(highest, simd::load_part(logits + whole, rest, -kInfinity));
     const float largest = simd::max_lane(highest);
     simd::f32x16 sums{};
-    for (i = 0; i + simd::kLanes <= count; i += simd::kLanes) {
+    for (index_t i = 0; i < whole; i += simd::kLanes) {
         const simd::f32x16 power = simd::exp(simd::load(logits + i) - largest);
         simd::store(scores + i, power);
         sums += power;
     }
-    if (i < count) {
-        const simd::f32x16 power =
-            simd::exp(simd::load_part(logits + i, count - i, -__builtin_inff()) - largest);
-        simd::store_part(scores + i, power, count - i);
+    if (rest > 0) {
+        const simd::f32x16 power = simd::exp(simd::load_part(logits + whole, rest, -kInfinity) - largest);
+        simd::store_part(scores + whole, power, rest);
         sums += power;
     }
     const float sum = simd::sum(sums);
     const float inverse = 1.0F / sum;
     for (index_t e = 0; e < count; ++e) scores[e] *= inverse;
-    return largest + std::log(sum);
+    return largest + static_cast<float>(std::log(static_cast<double>(sum)));
 }
 
-/// Insertion into a short list kept in descending order: equal scores stay behind the lower expert. The common
-/// case is one comparison with the last of the list.
-void top_k_of_row(const float* scores, index_t count, index_t top_k, std::int32_t* expert, float* weight) {
-    index_t found = 0;
+SY_MULTIVERSION void softmax_rows(MatrixView<const float> logits, Range rows, MatrixView<float> scores,
+                                  float* lse) {
+    for (index_t t = rows.begin; t < rows.end; ++t)
+        lse[t] =
+            softmax_of_row(logits.data + t * logits.stride, logits.cols, scores.data + t * scores.stride);
+}
+
+/// Keys are taken in descending order; no score has this one.
+constexpr std::int64_t kTaken = std::numeric_limits<std::int64_t>::min();
+/// Keys are looked through in four vectors at a time, and padded to that.
+using i64x8 = std::int64_t __attribute__((vector_size(64)));
+constexpr index_t kKeyStep = 32;
+
+/// An integer that is in the order of the scores and, among equal scores, of descending experts: the upper half is
+/// the float's bits made monotonic (0 and -0 equal, NaN beyond the infinities), the lower ~expert.
+SY_INLINE void make_keys(const float* scores, index_t count, std::int64_t* keys) {
     for (index_t e = 0; e < count; ++e) {
-        const float score = scores[e];
-        if (found == top_k && !(score > weight[top_k - 1])) continue;
-        index_t place = found < top_k ? found++ : top_k - 1;
-        while (place > 0 && score > weight[place - 1]) {
-            weight[place] = weight[place - 1];
-            expert[place] = expert[place - 1];
-            --place;
+        const auto bits = std::bit_cast<std::int32_t>(scores[e] + 0.0F);
+        const std::int32_t monotonic = bits ^ ((bits >> 31) & 0x7fffffff);
+        keys[e] = static_cast<std::int64_t>((static_cast<std::uint64_t>(monotonic) << 32) |
+                                            (~static_cast<std::uint64_t>(e) & 0xffffffffU));
+    }
+    for (index_t e = count; e < round_up(count, kKeyStep); ++e) keys[e] = kTaken;
+}
+
+SY_INLINE i64x8 larger(i64x8 a, i64x8 b) {
+    i64x8 result;
+#pragma omp simd
+    for (int lane = 0; lane < 8; ++lane) result[lane] = a[lane] > b[lane] ? a[lane] : b[lane];
+    return result;
+}
+
+SY_INLINE i64x8 load_keys(const std::int64_t* keys) {
+    i64x8 value;
+    std::memcpy(&value, keys, sizeof(value));
+    return value;
+}
+
+SY_INLINE std::int64_t largest_key(const std::int64_t* keys, index_t count) {
+    i64x8 first = load_keys(keys);
+    i64x8 second = load_keys(keys + 8);
+    i64x8 third = load_keys(keys + 16);
+    i64x8 fourth = load_keys(keys + 24);
+    for (index_t e = kKeyStep; e < count; e += kKeyStep) {
+        first = larger(first, load_keys(keys + e));
+        second = larger(second, load_keys(keys + e + 8));
+        third = larger(third, load_keys(keys + e + 16));
+        fourth = larger(fourth, load_keys(keys + e + 24));
+    }
+    i64x8 all = larger(larger(first, second), larger(third, fourth));
+    all = larger(all, __builtin_shufflevector(all, all, 4, 5, 6, 7, 0, 1, 2, 3));
+    all = larger(all, __builtin_shufflevector(all, all, 2, 3, 0, 1, 6, 7, 4, 5));
+    return std::max<std::int64_t>(all[0], all[1]);
+}
+
+/// The largest key, taken K times: no branch depends on the data, which a sorted list's insertions cannot offer.
+SY_MULTIVERSION void top_k_rows(MatrixView<const float> scores, Range rows, Renormalise renormalise,
+                                std::int64_t* keys, MatrixView<std::int32_t> expert,
+                                MatrixView<float> weight) {
+    for (index_t t = rows.begin; t < rows.end; ++t) {
+        const float* const row = scores.data + t * scores.stride;
+        std::int32_t* const chosen = expert.data + t * expert.stride;
+        float* const target = weight.data + t * weight.stride;
+        make_keys(row, scores.cols, keys);
+        float sum = 0.0F;
+        for (index_t j = 0; j < expert.cols; ++j) {
+            const std::int64_t best = largest_key(keys, scores.cols);
+            const auto e = static_cast<std::int32_t>(~static_cast<std::uint32_t>(best));
+            keys[e] = kTaken;
+            chosen[j] = e;
+            target[j] = row[e];
+            sum += row[e];
         }
-        weight[place] = score;
-        expert[place] = static_cast<std::int32_t>(e);
+        if (renormalise == Renormalise::no) continue;
+        for (index_t j = 0; j < weight.cols; ++j) target[j] /= sum;
     }
 }
 
-void renormalise_row(float* weight, index_t top_k) {
-    float sum = 0.0F;
-    for (index_t j = 0; j < top_k; ++j) sum += weight[j];
-    for (index_t j = 0; j < top_k; ++j) weight[j] /= sum;
-}
-
-/// Gradient of all scores of a token into `row`: the broadcast part and the chosen ones through renormalisation.
-void score_gradient(const GateBackward& in, index_t t, float* row) {
-    for (index_t e = 0; e < in.scores.cols; ++e)
-        row[e] = in.dscore.empty() ? 0.0F : in.dscore[static_cast<std::size_t>(e)];
-    float sum = 0.0F;
-    float dot = 0.0F;
-    for (index_t j = 0; j < in.expert.cols; ++j) {
-        const float score = in.scores(t, in.expert(t, j));
-        sum += score;
-        dot += score * in.dweight(t, j);
+/// dlogits = score * (dscore + dlse - sum of score * dscore), where dscore is the broadcast part plus, at the
+/// chosen experts, the gradient through renormalisation (whose products with the scores add up to 0).
+SY_MULTIVERSION void backward_rows(const GateBackward& in, Range rows, MatrixView<float> dlogits) {
+    const index_t num_experts = in.scores.cols;
+    for (index_t t = rows.begin; t < rows.end; ++t) {
+        const float* const scores = in.scores.data + t * in.scores.stride;
+        const std::int32_t* const chosen = in.expert.data + t * in.expert.stride;
+        const float* const dweight = in.dweight.data + t * in.dweight.stride;
+        float* const row = dlogits.data + t * dlogits.stride;
+        float sum = 0.0F;
+        float dot = 0.0F;
+        for (index_t j = 0; j < in.expert.cols; ++j) {
+            sum += scores[chosen[j]];
+            dot += scores[chosen[j]] * dweight[j];
+        }
+        const bool renormalised = in.renormalise == Renormalise::yes;
+        float inner = renormalised ? 0.0F : dot;
+        const float* const dscore = in.dscore.data();
+        if (dscore != nullptr) {
+            simd::f32x16 products{};
+            simd::for_lanes(
+                num_experts, [&](index_t i, auto load, auto) __attribute__((always_inline)) {
+                    products += load(scores + i) * load(dscore + i);
+                });
+            inner += simd::sum(products);
+        }
+        const float shift = (in.dlse.empty() ? 0.0F : in.dlse[static_cast<std::size_t>(t)]) - inner;
+        simd::for_lanes(
+            num_experts, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
+                const simd::f32x16 direct = dscore == nullptr ? simd::f32x16{} : load(dscore + i);
+                store(row + i, load(scores + i) * (direct + shift));
+            });
+        for (index_t j = 0; j < in.expert.cols; ++j) {
+            const float direct = renormalised ? (dweight[j] - dot / sum) / sum : dweight[j];
+            row[chosen[j]] += scores[chosen[j]] * direct;
+        }
     }
-    const bool renormalised = in.renormalise == Renormalise::yes;
-    for (index_t j = 0; j < in.expert.cols; ++j) {
-        const float direct = in.dweight(t, j);
-        row[in.expert(t, j)] += renormalised ? (direct - dot / sum) / sum : direct;
-    }
-}
-
-SY_MULTIVERSION void softmax_backward_row(const float* scores, float dlse, index_t count, float* row) {
-    simd::f32x16 products{};
-    simd::for_lanes(
-        count, [&](index_t i, auto load, auto)
-                   __attribute__((always_inline)) { products += load(row + i) * load(scores + i); });
-    const float shift = dlse - simd::sum(products);
-    for (index_t e = 0; e < count; ++e) row[e] = scores[e] * (row[e] + shift);
 }
 
 }  // namespace
@@ -88,11 +161,9 @@ void gate_softmax(MatrixView<const float> logits, MatrixView<float> scores, std:
     SY_REQUIRE(scores.rows == logits.rows && scores.cols == logits.cols && logits.cols > 0 &&
                    static_cast<index_t>(lse.size()) == logits.rows,
                "gate_softmax: logits [", logits.rows, ", ", logits.cols, "], scores [", scores.rows, ", ",
-               scores.cols, "]");
+               scores.cols, "], ", lse.size(), " logsumexps");
     context.team.for_ranges(logits.rows, 16, [&](index_t begin, index_t end) {
-        for (index_t t = begin; t < end; ++t) {
-            lse[static_cast<std::size_t>(t)] = softmax_of_row(logits.row(t), logits.cols, scores.row(t));
-        }
+        softmax_rows(logits, {begin, end}, scores, lse.data());
     });
 }
 
@@ -100,27 +171,31 @@ void gate_top_k(MatrixView<const float> scores, Renormalise renormalise, MatrixV
                 MatrixView<float> weight, const Context& context) {
     SY_REQUIRE(expert.cols >= 1 && expert.cols <= scores.cols && weight.cols == expert.cols &&
                    expert.rows == scores.rows && weight.rows == scores.rows,
-               "gate_top_k: ", expert.cols, " of ", scores.cols, " experts for ", scores.rows, " tokens");
-    context.team.for_ranges(scores.rows, 16, [&](index_t begin, index_t end) {
-        for (index_t t = begin; t < end; ++t) {
-            top_k_of_row(scores.row(t), scores.cols, expert.cols, expert.row(t), weight.row(t));
-            if (renormalise == Renormalise::yes) renormalise_row(weight.row(t), weight.cols);
-        }
+               "gate_top_k: ", expert.cols, " of ", scores.cols, " experts for ", scores.rows,
+               " tokens into [", expert.rows, ", ", expert.cols, "] and [", weight.rows, ", ", weight.cols,
+               "]");
+    constexpr index_t kBlock = 64;
+    Tensor keys(context.arena, DType::i64, {context.team.size(), round_up(scores.cols, kKeyStep)});
+    const MatrixView<std::int64_t> scratch = keys.matrix<std::int64_t>();
+    context.team.for_tasks(ceil_div(scores.rows, kBlock), [&](index_t block, int thread_idx) {
+        const Range rows{block * kBlock, std::min((block + 1) * kBlock, scores.rows)};
+        top_k_rows(scores, rows, renormalise, scratch.row(thread_idx), expert, weight);
     });
 }
 
 void gate_backward(const GateBackward& in, MatrixView<float> dlogits, const Context& context) {
-    SY_REQUIRE(dlogits.rows == in.scores.rows && dlogits.cols == in.scores.cols &&
-                   in.expert.rows == in.scores.rows && in.dweight.rows == in.scores.rows &&
-                   in.dweight.cols == in.expert.cols,
-               "gate_backward: scores [", in.scores.rows, ", ", in.scores.cols, "], dlogits [", dlogits.rows,
-               ", ", dlogits.cols, "], weights [", in.dweight.rows, ", ", in.dweight.cols, "]");
-    context.team.for_ranges(in.scores.rows, 16, [&](index_t begin, index_t end) {
-        for (index_t t = begin; t < end; ++t) {
-            score_gradient(in, t, dlogits.row(t));
-            const float dlse = in.dlse.empty() ? 0.0F : in.dlse[static_cast<std::size_t>(t)];
-            softmax_backward_row(in.scores.row(t), dlse, in.scores.cols, dlogits.row(t));
-        }
+    const MatrixView<const float> scores = in.scores;
+    SY_REQUIRE(dlogits.rows == scores.rows && dlogits.cols == scores.cols && in.expert.rows == scores.rows &&
+                   in.dweight.rows == scores.rows && in.dweight.cols == in.expert.cols,
+               "gate_backward: scores [", scores.rows, ", ", scores.cols, "], dlogits [", dlogits.rows, ", ",
+               dlogits.cols, "], choices [", in.expert.rows, ", ", in.expert.cols, "], weights [",
+               in.dweight.rows, ", ", in.dweight.cols, "]");
+    SY_REQUIRE((in.dscore.empty() || static_cast<index_t>(in.dscore.size()) == scores.cols) &&
+                   (in.dlse.empty() || static_cast<index_t>(in.dlse.size()) == scores.rows),
+               "gate_backward: ", in.dscore.size(), " score gradients for ", scores.cols, " experts, ",
+               in.dlse.size(), " logsumexp gradients for ", scores.rows, " tokens");
+    context.team.for_ranges(scores.rows, 16, [&](index_t begin, index_t end) {
+        backward_rows(in, {begin, end}, dlogits);
     });
 }
 
