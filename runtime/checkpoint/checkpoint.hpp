@@ -73,7 +73,7 @@ Manifest read_manifest(const std::filesystem::path& folder);
 std::filesystem::path save_checkpoint(const std::filesystem::path& run, const std::vector<Piece>& pieces,
                                       Manifest manifest, index_t keep_last, comm::Communicator& world);
 
-/// The folder that "latest" or a path means. @throws IoError saying where it looked
+/// The folder that "latest" (the newest whole checkpoint of the run) or a path means. @throws IoError saying where it looked
 std::filesystem::path find_checkpoint(const std::filesystem::path& run, const std::string& which);
 
 /// Reads any rows of any matrix, whatever layout wrote them.

@@ -75,15 +75,21 @@ void move_latest(const fs::path& checkpoints, const std::string& name) {
     detail::flush_to_disk(checkpoints);
 }
 
-void remove_old(const fs::path& checkpoints, index_t keep_last) {
-    std::vector<fs::path> whole;
+/// Published checkpoints, oldest first.
+std::vector<fs::path> step_folders(const fs::path& checkpoints) {
+    std::vector<fs::path> folders;
     for (const fs::directory_entry& entry : fs::directory_iterator(checkpoints)) {
         if (entry.is_directory() && !entry.is_symlink() &&
             entry.path().filename().string().starts_with("step-")) {
-            whole.push_back(entry.path());
+            folders.push_back(entry.path());
         }
     }
-    std::sort(whole.begin(), whole.end());
+    std::sort(folders.begin(), folders.end());
+    return folders;
+}
+
+void remove_old(const fs::path& checkpoints, index_t keep_last) {
+    const std::vector<fs::path> whole = step_folders(checkpoints);
     const fs::path latest = fs::canonical(checkpoints / "latest");
     for (index_t i = 0; i + keep_last < static_cast<index_t>(whole.size()); ++i) {
         if (fs::canonical(whole[static_cast<std::size_t>(i)]) != latest)
@@ -135,12 +141,19 @@ fs::path save_checkpoint(const fs::path& run, const std::vector<Piece>& pieces, 
 }
 
 fs::path find_checkpoint(const fs::path& run, const std::string& which) {
-    const fs::path path = which == "latest" ? run / "checkpoints" / "latest" : fs::path(which);
+    fs::path path = which == "latest" ? run / "checkpoints" / "latest" : fs::path(which);
     if (!fs::exists(path / "manifest.json")) {
         throw IoError(concat("no checkpoint at ", path.string(),
                              "; give latest, or a folder that holds a manifest.json"));
     }
-    return fs::canonical(path);
+    path = fs::canonical(path);
+    if (which != "latest") return path;
+    // A run killed between publishing a folder and moving `latest` leaves a newer folder, which is whole.
+    for (const fs::path& folder : step_folders(run / "checkpoints")) {
+        if (folder.filename() > path.filename() && fs::exists(folder / "manifest.json"))
+            path = fs::canonical(folder);
+    }
+    return path;
 }
 
 }  // namespace sy::runtime

@@ -248,7 +248,7 @@ void apply_text(const std::vector<Option>& options, const std::string& text, con
             problems.push_back(concat(place, ": '", line, "' is neither [section] nor key = value"));
             continue;
         }
-        apply(options, concat(section, ".", trim(line.substr(0, equals))), trim(line.substr(equals + 1)),
+        apply(options, concat(section, ".", trim(line.substr(0, equals))), value_of(line.substr(equals + 1)),
               place, problems);
     }
 }
