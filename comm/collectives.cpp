@@ -23,10 +23,21 @@ std::span<const std::byte> bytes_of(std::span<const T> values) {
     return std::as_bytes(values);
 }
 
+/// Integers add modulo 2^n, as sums of hashes need; floats as they are.
+template <class T>
+T add(T a, T b) {
+    if constexpr (std::is_integral_v<T>) {
+        using Unsigned = std::make_unsigned_t<T>;
+        return static_cast<T>(static_cast<Unsigned>(a) + static_cast<Unsigned>(b));
+    } else {
+        return a + b;
+    }
+}
+
 template <class T>
 void combine(std::span<T> into, std::span<const T> from, ReduceOp op) {
     for (std::size_t i = 0; i < into.size(); ++i) {
-        if (op == ReduceOp::sum) into[i] = static_cast<T>(into[i] + from[i]);
+        if (op == ReduceOp::sum) into[i] = add(into[i], from[i]);
         if (op == ReduceOp::max) into[i] = std::max(into[i], from[i]);
         if (op == ReduceOp::min) into[i] = std::min(into[i], from[i]);
     }
