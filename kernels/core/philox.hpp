@@ -26,18 +26,27 @@ struct RandomKey {
     RandomPurpose purpose = RandomPurpose::test;
 };
 
+/// What the generator is fed for element `counter` of a stream: a 128-bit counter and a 64-bit key.
+struct PhiloxInput {
+    std::array<std::uint32_t, 4> counter;
+    std::array<std::uint32_t, 2> key;
+};
+
+/// The seed keys the generator, the rest is counted; only words 0 and 1 depend on `counter`.
+/// Steps above 2^40 or layers above 2^16 would collide; neither is reachable.
+inline PhiloxInput philox_input(const RandomKey& key, std::uint64_t counter) {
+    const std::uint32_t tag = (key.layer << 8) ^ static_cast<std::uint32_t>(key.purpose);
+    return {{static_cast<std::uint32_t>(counter), static_cast<std::uint32_t>(counter >> 32),
+             static_cast<std::uint32_t>(key.step), tag ^ (static_cast<std::uint32_t>(key.step >> 32) << 24)},
+            {static_cast<std::uint32_t>(key.seed), static_cast<std::uint32_t>(key.seed >> 32)}};
+}
+
 /// Four independent 32-bit words for element `counter` of the stream (Philox4x32-10).
 /// @par Source  Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011
 inline std::array<std::uint32_t, 4> philox(const RandomKey& key, std::uint64_t counter) {
-    // The generator has a 64-bit key and a 128-bit counter: the seed keys it, the rest is counted.
-    // Steps above 2^40 or layers above 2^16 would collide; neither is reachable.
-    const std::uint32_t tag = (key.layer << 8) ^ static_cast<std::uint32_t>(key.purpose);
-    const r123::Philox4x32::ctr_type in{
-        {static_cast<std::uint32_t>(counter), static_cast<std::uint32_t>(counter >> 32),
-         static_cast<std::uint32_t>(key.step), tag ^ (static_cast<std::uint32_t>(key.step >> 32) << 24)}};
-    const r123::Philox4x32::key_type secret{
-        {static_cast<std::uint32_t>(key.seed), static_cast<std::uint32_t>(key.seed >> 32)}};
-    const r123::Philox4x32::ctr_type out = r123::Philox4x32()(in, secret);
+    const PhiloxInput in = philox_input(key, counter);
+    const r123::Philox4x32::ctr_type out = r123::Philox4x32()(
+        {{in.counter[0], in.counter[1], in.counter[2], in.counter[3]}}, {{in.key[0], in.key[1]}});
     return {out[0], out[1], out[2], out[3]};
 }
 
@@ -51,14 +60,19 @@ inline float uniform(const RandomKey& key, std::uint64_t counter) {
     return uniform_from(philox(key, counter / 4)[counter % 4]);
 }
 
-/// Standard normal for element `counter` of the stream (Box-Muller in double, rounded once).
+/// Standard normal from two words (Box-Muller in double, rounded once).
+inline float normal_from(std::uint32_t radius_word, std::uint32_t angle_word) {
+    const double radius_uniform = (static_cast<double>(radius_word) + 0.5) * 0x1p-32;
+    const double angle_uniform = (static_cast<double>(angle_word) + 0.5) * 0x1p-32;
+    constexpr double kTwoPi = 6.283185307179586476925;
+    return static_cast<float>(std::sqrt(-2.0 * std::log(radius_uniform)) * std::cos(kTwoPi * angle_uniform));
+}
+
+/// Standard normal for element `counter` of the stream; two neighbouring counters share one evaluation.
 inline float normal(const RandomKey& key, std::uint64_t counter) {
     const std::array<std::uint32_t, 4> words = philox(key, counter / 2);
     const std::size_t pair = static_cast<std::size_t>(counter % 2) * 2;
-    const double radius_uniform = (static_cast<double>(words[pair]) + 0.5) * 0x1p-32;
-    const double angle_uniform = (static_cast<double>(words[pair + 1]) + 0.5) * 0x1p-32;
-    constexpr double kTwoPi = 6.283185307179586476925;
-    return static_cast<float>(std::sqrt(-2.0 * std::log(radius_uniform)) * std::cos(kTwoPi * angle_uniform));
+    return normal_from(words[pair], words[pair + 1]);
 }
 
 }  // namespace sy

@@ -17,26 +17,31 @@ SY_MULTIVERSION void widen_row(const bf16* from, float* to, index_t count) {
     convert_row(from, to, count);
 }
 
-template <class From, class To>
-void check(MatrixView<From> from, MatrixView<To> to) {
+/// Calls row(from, to, count) over the rows, or over pieces of all elements where these lie in one run, so that
+/// a flat buffer keeps all threads busy.
+template <class From, class To, class Row>
+void convert(MatrixView<const From> from, MatrixView<To> to, const Context& context, const Row& row) {
     SY_REQUIRE(from.rows == to.rows && from.cols == to.cols, "cast: [", from.rows, ", ", from.cols, "] to [",
                to.rows, ", ", to.cols, "]");
+    if (from.is_contiguous() && to.is_contiguous()) {
+        context.team.for_ranges(from.rows * from.cols, 4096, [&](index_t begin, index_t end) {
+            row(from.data + begin, to.data + begin, end - begin);
+        });
+        return;
+    }
+    context.team.for_ranges(from.rows, 16, [&](index_t begin, index_t end) {
+        for (index_t r = begin; r < end; ++r) row(from.row(r), to.row(r), from.cols);
+    });
 }
 
 }  // namespace
 
 void cast(MatrixView<const float> from, MatrixView<bf16> to, const Context& context) {
-    check(from, to);
-    context.team.for_ranges(from.rows, 16, [&](index_t begin, index_t end) {
-        for (index_t r = begin; r < end; ++r) narrow_row(from.row(r), to.row(r), from.cols);
-    });
+    convert(from, to, context, narrow_row);
 }
 
 void cast(MatrixView<const bf16> from, MatrixView<float> to, const Context& context) {
-    check(from, to);
-    context.team.for_ranges(from.rows, 16, [&](index_t begin, index_t end) {
-        for (index_t r = begin; r < end; ++r) widen_row(from.row(r), to.row(r), from.cols);
-    });
+    convert(from, to, context, widen_row);
 }
 
 }  // namespace sy::ops

@@ -13,27 +13,45 @@ struct Factors {
     float root_scale;  ///< 1 / (1 - beta2^step)
 };
 
-SY_MULTIVERSION void adamw_range(const AdamwOperands& operands, const AdamwStep& step, Factors factors,
-                                 Range range) {
-    float* const weight = operands.weight.data();
-    float* const m = operands.m.data();
-    float* const v = operands.v.data();
-    const float* const gradient = operands.gradient.data();
-    bf16* const working = operands.working.data();
-    for (index_t i = range.begin; i < range.end; ++i) {
-        const float g = gradient[i] * step.gradient_scale;
-        const float new_m = step.beta1 * m[i] + (1.0F - step.beta1) * g;
-        const float new_v = step.beta2 * v[i] + (1.0F - step.beta2) * g * g;
-        m[i] = new_m;
-        v[i] = new_v;
-        weight[i] = weight[i] * factors.keep -
-                    factors.rate * new_m / (__builtin_sqrtf(new_v * factors.root_scale) + step.eps);
-    }
-    if (working == nullptr) return;
+SY_INLINE simd::f32x16 square_root(simd::f32x16 value) {
+    simd::f32x16 root;
+#pragma omp simd
+    for (int lane = 0; lane < 16; ++lane) root[lane] = __builtin_sqrtf(value[lane]);
+    return root;
+}
+
+/// With or without a working copy: decided outside the loop.
+template <bool kHasWorking>
+SY_INLINE void update_range(const AdamwOperands& operands, const AdamwStep& step, Factors factors,
+                            Range range) {
+    float* const weight = operands.weight.data() + range.begin;
+    float* const m = operands.m.data() + range.begin;
+    float* const v = operands.v.data() + range.begin;
+    const float* const gradient = operands.gradient.data() + range.begin;
+    bf16* const working = kHasWorking ? operands.working.data() + range.begin : nullptr;
+    const float rest1 = 1.0F - step.beta1;
+    const float rest2 = 1.0F - step.beta2;
     simd::for_lanes(
         range.size(), [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
-            store(working + range.begin + i, load(weight + range.begin + i));
+            const simd::f32x16 g = load(gradient + i) * step.gradient_scale;
+            const simd::f32x16 new_m = step.beta1 * load(m + i) + rest1 * g;
+            const simd::f32x16 new_v = step.beta2 * load(v + i) + rest2 * g * g;
+            const simd::f32x16 size = square_root(new_v * factors.root_scale) + step.eps;
+            const simd::f32x16 new_weight = load(weight + i) * factors.keep - factors.rate * new_m / size;
+            store(m + i, new_m);
+            store(v + i, new_v);
+            store(weight + i, new_weight);
+            if constexpr (kHasWorking) store(working + i, new_weight);
         });
+}
+
+SY_MULTIVERSION void adamw_range(const AdamwOperands& operands, const AdamwStep& step, Factors factors,
+                                 Range range) {
+    if (operands.working.empty()) {
+        update_range<false>(operands, step, factors, range);
+    } else {
+        update_range<true>(operands, step, factors, range);
+    }
 }
 
 }  // namespace
@@ -52,12 +70,8 @@ void adamw(const AdamwOperands& operands, const AdamwStep& step, const Context& 
         static_cast<float>(1.0 - static_cast<double>(step.lr) * static_cast<double>(step.weight_decay)),
         static_cast<float>(static_cast<double>(step.lr) / correction1),
         static_cast<float>(1.0 / correction2)};
-    // Pieces small enough that the second loop finds the weights in cache.
-    constexpr index_t kPiece = 4096;
-    context.team.for_ranges(static_cast<index_t>(count), kPiece, [&](index_t begin, index_t end) {
-        for (index_t first = begin; first < end; first += kPiece) {
-            adamw_range(operands, step, factors, {first, std::min(first + kPiece, end)});
-        }
+    context.team.for_ranges(static_cast<index_t>(count), 4096, [&](index_t begin, index_t end) {
+        adamw_range(operands, step, factors, {begin, end});
     });
 }
 

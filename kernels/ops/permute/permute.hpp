@@ -10,12 +10,15 @@
 namespace sy::ops {
 
 /// out[i] = x[row[i]]. T in {float, bf16}; x [*, H], out [I, H].
+/// @throws ShapeError naming the first row that x does not have
 template <class T>
 void gather_rows(MatrixView<const T> x, std::span<const std::int32_t> row, MatrixView<T> out,
                  const Context& context);
 
 /// out[r] = (or +=) the sum of x[i] for i in sources[offsets[r] .. offsets[r+1]), added in that order; rows
 /// without a source become 0 (or stay). A sum per row, so no atomics and any number of threads.
+/// @param offsets  [R + 1] ascending from 0 to the number of sources
+/// @throws ShapeError naming the first source that x does not have
 enum class Into { overwrite, add };
 void sum_rows(MatrixView<const float> x, std::span<const index_t> offsets,
               std::span<const std::int32_t> sources, Into into, MatrixView<float> out,

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstring>
 
 #include "kernels/core/simd.hpp"
@@ -18,6 +19,13 @@ SY_MULTIVERSION void sum_row(MatrixView<const float> x, const std::int32_t* sour
         });
 }
 
+void check_rows(std::span<const std::int32_t> rows, index_t num_rows) {
+    for (const std::int32_t row : rows) {
+        if (row < 0 || row >= num_rows)
+            throw ShapeError(concat("permute: row ", row, " of a matrix of ", num_rows));
+    }
+}
+
 }  // namespace
 
 template <class T>
@@ -26,6 +34,7 @@ void gather_rows(MatrixView<const T> x, std::span<const std::int32_t> row, Matri
     SY_REQUIRE(out.rows == static_cast<index_t>(row.size()) && out.cols == x.cols,
                "gather_rows: ", row.size(), " rows of width ", x.cols, " into [", out.rows, ", ", out.cols,
                "]");
+    check_rows(row, x.rows);
     context.team.for_ranges(out.rows, 16, [&](index_t begin, index_t end) {
         for (index_t i = begin; i < end; ++i) {
             std::memcpy(out.row(i), x.row(row[static_cast<std::size_t>(i)]),
@@ -38,9 +47,11 @@ void sum_rows(MatrixView<const float> x, std::span<const index_t> offsets,
               std::span<const std::int32_t> sources, Into into, MatrixView<float> out,
               const Context& context) {
     SY_REQUIRE(static_cast<index_t>(offsets.size()) == out.rows + 1 && out.cols == x.cols &&
-                   offsets.back() == static_cast<index_t>(sources.size()),
+                   offsets.front() == 0 && offsets.back() == static_cast<index_t>(sources.size()) &&
+                   std::is_sorted(offsets.begin(), offsets.end()),
                "sum_rows: ", offsets.size(), " offsets and ", sources.size(), " sources for [", out.rows,
                ", ", out.cols, "]");
+    check_rows(sources, x.rows);
     context.team.for_ranges(out.rows, 16, [&](index_t begin, index_t end) {
         for (index_t r = begin; r < end; ++r) {
             const index_t first = offsets[static_cast<std::size_t>(r)];

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <limits>
 
 #include "kernels/core/simd.hpp"
 #include "kernels/ops/reduce/reduce.hpp"
@@ -8,19 +9,26 @@
 namespace sy::ops {
 namespace {
 
-/// Eight partial sums in double, element i to sum i mod 8, then a fixed tree.
+/// Element i goes to partial sum i mod 32 (enough to hide the latency of an addition), then a fixed tree.
 SY_MULTIVERSION double squares_of_row(const float* row, index_t count) {
-    double sums[8] = {};
+    constexpr index_t kSums = 32;
+    double sums[kSums] = {};
     index_t i = 0;
-    for (; i + 8 <= count; i += 8) {
-        for (int lane = 0; lane < 8; ++lane) {
+    for (; i + kSums <= count; i += kSums) {
+#pragma omp simd
+        for (index_t lane = 0; lane < kSums; ++lane) {
             const auto value = static_cast<double>(row[i + lane]);
             sums[lane] += value * value;
         }
     }
-    for (int lane = 0; i < count; ++i, ++lane)
-        sums[lane] += static_cast<double>(row[i]) * static_cast<double>(row[i]);
-    return ((sums[0] + sums[4]) + (sums[1] + sums[5])) + ((sums[2] + sums[6]) + (sums[3] + sums[7]));
+    for (index_t lane = 0; i < count; ++i, ++lane) {
+        const auto value = static_cast<double>(row[i]);
+        sums[lane] += value * value;
+    }
+    for (index_t width = kSums / 2; width >= 1; width /= 2) {
+        for (index_t lane = 0; lane < width; ++lane) sums[lane] += sums[lane + width];
+    }
+    return sums[0];
 }
 
 SY_MULTIVERSION void add_range(const float* x, const float* z, float* y, index_t count) {
@@ -67,6 +75,12 @@ void column_sums(MatrixView<const float> x, std::span<float> sums, const Context
 void add(MatrixView<const float> x, MatrixView<const float> z, MatrixView<float> y, const Context& context) {
     SY_REQUIRE(x.rows == y.rows && x.cols == y.cols && z.rows == y.rows && z.cols == y.cols, "add: [", x.rows,
                ", ", x.cols, "] and [", z.rows, ", ", z.cols, "] into [", y.rows, ", ", y.cols, "]");
+    if (x.is_contiguous() && z.is_contiguous() && y.is_contiguous()) {
+        context.team.for_ranges(x.rows * x.cols, 4096, [&](index_t begin, index_t end) {
+            add_range(x.data + begin, z.data + begin, y.data + begin, end - begin);
+        });
+        return;
+    }
     context.team.for_ranges(x.rows, 16, [&](index_t begin, index_t end) {
         for (index_t r = begin; r < end; ++r) add_range(x.row(r), z.row(r), y.row(r), x.cols);
     });

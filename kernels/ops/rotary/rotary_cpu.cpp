@@ -7,7 +7,10 @@ namespace sy::ops {
 
 RotaryTable::RotaryTable(index_t num_positions, index_t head_dim, double theta)
     : num_positions_(num_positions), half_(head_dim / 2) {
-    SY_REQUIRE(head_dim > 0 && head_dim % 2 == 0, "rotary: head width ", head_dim, " is odd");
+    SY_REQUIRE(head_dim > 0 && head_dim % 2 == 0 && num_positions >= 0, "rotary: heads of ", head_dim,
+               " (must be even), ", num_positions, " positions");
+    cos_.reserve(static_cast<std::size_t>(num_positions * half_));
+    sin_.reserve(static_cast<std::size_t>(num_positions * half_));
     for (index_t position = 0; position < num_positions; ++position) {
         for (index_t i = 0; i < half_; ++i) {
             const double angle =
@@ -22,8 +25,8 @@ RotaryTable::RotaryTable(index_t num_positions, index_t head_dim, double theta)
 namespace {
 
 /// `sign` is -1 to rotate back.
-SY_MULTIVERSION void rotate_row(float* row, index_t width, index_t half, const float* cosines,
-                                const float* sines, float sign) {
+SY_INLINE void rotate_row(float* row, index_t width, index_t half, const float* cosines, const float* sines,
+                          float sign) {
     for (float* head = row; head < row + width; head += 2 * half) {
         simd::for_lanes(
             half, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
@@ -37,6 +40,17 @@ SY_MULTIVERSION void rotate_row(float* row, index_t width, index_t half, const f
     }
 }
 
+SY_MULTIVERSION void rotate_rows(MatrixView<float> x, std::span<const std::int32_t> position, Range rows,
+                                 const RotaryTable& table, float sign) {
+    const MatrixView<const float> cosines = table.cosines();
+    const MatrixView<const float> sines = table.sines();
+    for (index_t t = rows.begin; t < rows.end; ++t) {
+        const index_t offset = position[static_cast<std::size_t>(t)] * cosines.stride;
+        rotate_row(x.data + t * x.stride, x.cols, cosines.cols, cosines.data + offset, sines.data + offset,
+                   sign);
+    }
+}
+
 }  // namespace
 
 void rotary(MatrixView<float> x, index_t head_dim, std::span<const std::int32_t> position,
@@ -46,14 +60,13 @@ void rotary(MatrixView<float> x, index_t head_dim, std::span<const std::int32_t>
         half * 2 == head_dim && x.cols % head_dim == 0 && static_cast<index_t>(position.size()) == x.rows,
         "rotary: rows of ", x.cols, ", heads of ", head_dim, ", table for ", half * 2, ", ", position.size(),
         " positions for ", x.rows, " rows");
+    for (const std::int32_t where : position) {
+        SY_REQUIRE(where >= 0 && where < table.num_positions(), "rotary: position ", where,
+                   " beyond the table's ", table.num_positions());
+    }
+    const float sign = direction == Direction::forward ? 1.0F : -1.0F;
     context.team.for_ranges(x.rows, 16, [&](index_t begin, index_t end) {
-        for (index_t t = begin; t < end; ++t) {
-            const index_t where = position[static_cast<std::size_t>(t)];
-            SY_REQUIRE(where >= 0 && where < table.num_positions(), "rotary: position ", where,
-                       " beyond the table's ", table.num_positions());
-            rotate_row(x.row(t), x.cols, half, table.cosines().row(where), table.sines().row(where),
-                       direction == Direction::forward ? 1.0F : -1.0F);
-        }
+        rotate_rows(x, position, {begin, end}, table, sign);
     });
 }
 

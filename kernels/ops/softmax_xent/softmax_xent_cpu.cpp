@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "kernels/core/simd.hpp"
 #include "kernels/ops/softmax_xent/softmax_xent.hpp"
@@ -7,27 +8,46 @@
 namespace sy::ops {
 namespace {
 
-/// @return the row's loss; the row becomes its gradient when scale is not 0
-SY_MULTIVERSION float xent_row(float* row, index_t count, std::int32_t target, float scale) {
-    simd::f32x16 highest = simd::splat(-__builtin_inff());
-    index_t i = 0;
-    for (; i + simd::kLanes <= count; i += simd::kLanes) highest = simd::max(highest, simd::load(row + i));
-    if (i < count) highest = simd::max(highest, simd::load_part(row + i, count - i, -__builtin_inff()));
-    const float largest = simd::max_lane(highest);
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+SY_INLINE float largest_of_row(const float* row, index_t count) {
+    const index_t whole = count - count % simd::kLanes;
+    simd::f32x16 highest = simd::splat(-kInfinity);
+    for (index_t i = 0; i < whole; i += simd::kLanes) highest = simd::max(highest, simd::load(row + i));
+    if (whole < count) highest = simd::max(highest, simd::load_part(row + whole, count - whole, -kInfinity));
+    return simd::max_lane(highest);
+}
+
+/// @return the sum of `powers` = exp(row - largest), element i in lane i mod 16; powers may be the row, or null
+SY_INLINE float exponentials_of_row(const float* row, index_t count, float largest, float* powers) {
+    const index_t whole = count - count % simd::kLanes;
     simd::f32x16 sums{};
-    for (i = 0; i + simd::kLanes <= count; i += simd::kLanes)
-        sums += simd::exp(simd::load(row + i) - largest);
-    if (i < count) sums += simd::exp(simd::load_part(row + i, count - i, -__builtin_inff()) - largest);
-    const float denominator = simd::sum(sums);
-    const float loss = target < 0 ? 0.0F : largest + std::log(denominator) - row[target];
-    if (scale == 0.0F) return loss;
-    const float factor = target < 0 ? 0.0F : scale / denominator;
-    simd::for_lanes(
-        count, [&](index_t at, auto load, auto store) __attribute__((always_inline)) {
-            store(row + at, simd::exp(load(row + at) - largest) * factor);
-        });
-    if (target >= 0) row[target] -= scale;
-    return loss;
+    for (index_t i = 0; i < whole; i += simd::kLanes) {
+        const simd::f32x16 power = simd::exp(simd::load(row + i) - largest);
+        if (powers != nullptr) simd::store(powers + i, power);
+        sums += power;
+    }
+    if (whole < count) {
+        const index_t rest = count - whole;
+        const simd::f32x16 power = simd::exp(simd::load_part(row + whole, rest, -kInfinity) - largest);
+        if (powers != nullptr) simd::store_part(powers + whole, power, rest);
+        sums += power;
+    }
+    return simd::sum(sums);
+}
+
+/// A row that counts: its loss; the row becomes its gradient when scale is not 0.
+SY_MULTIVERSION float xent_row(float* row, index_t count, std::int32_t target, float scale) {
+    const float largest = largest_of_row(row, count);
+    // Differences first: logits far from 0 would swallow the logarithm.
+    const float distance = largest - row[target];
+    const float denominator = exponentials_of_row(row, count, largest, scale == 0.0F ? nullptr : row);
+    if (scale != 0.0F) {
+        const float factor = scale / denominator;
+        for (index_t i = 0; i < count; ++i) row[i] *= factor;
+        row[target] -= scale;
+    }
+    return distance + static_cast<float>(std::log(static_cast<double>(denominator)));
 }
 
 }  // namespace
@@ -45,7 +65,12 @@ void softmax_xent(MatrixView<float> logits, std::span<const std::int32_t> target
     context.team.for_ranges(logits.rows, 8, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t) {
             const auto at = static_cast<std::size_t>(t);
-            loss[at] = xent_row(logits.row(t), logits.cols, target[at], scale);
+            if (target[at] >= 0) {
+                loss[at] = xent_row(logits.row(t), logits.cols, target[at], scale);
+            } else {
+                loss[at] = 0.0F;
+                if (scale != 0.0F) std::fill_n(logits.row(t), logits.cols, 0.0F);
+            }
         }
     });
 }
