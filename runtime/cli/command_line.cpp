@@ -1,187 +1,159 @@
 #include "runtime/cli/command_line.hpp"
 
-#include <unistd.h>
-
-#include <array>
+#include <algorithm>
 #include <boost/program_options.hpp>
-#include <cstdio>
-#include <functional>
+#include <iomanip>
 #include <iostream>
-#include <numbers>
-#include <optional>
 
-#include "comm/local/local_fabric.hpp"
-#include "comm/mpi/mpi_session.hpp"
-#include "runtime/generate/generate.hpp"
-#include "runtime/train/train.hpp"
+#include "runtime/config/option.hpp"
 
 namespace sy::runtime {
 namespace {
 
 namespace po = boost::program_options;
 
-struct Arguments {
-    std::string command;
-    std::vector<std::string> rest;
-    ConfigSources sources;
-    std::string resume;
-    int ranks = 1;
+/// The options of all commands; a command names those it takes.
+struct OptionHelp {
+    std::string_view name;
+    const char* form;
+    const char* help;
+};
+constexpr OptionHelp kOptions[] = {
+    {"config", "--config FILE", "settings; `switchyard help config` lists them"},
+    {"set", "--set SECTION.KEY=VALUE", "one setting, over the file's; may be repeated"},
+    {"resume", "--resume latest|FOLDER", "the checkpoint to continue from or to use"},
+    {"ranks", "--ranks N", "number of ranks to plan for"},
 };
 
-constexpr const char* kHelp =
-    "switchyard: trains, evaluates and runs Mixture-of-Experts transformers with expert parallelism\n"
-    "\n"
-    "  switchyard train      learn from a text; --resume latest continues on any number of ranks\n"
-    "  switchyard eval       validation loss of a checkpoint\n"
-    "  switchyard generate   continue a prompt with a checkpoint\n"
-    "  switchyard plan       parameters, memory and traffic of a config, before anything runs\n"
-    "  switchyard checkpoint inspect|verify FOLDER\n"
-    "  switchyard doctor     what is in this binary and what it sees\n"
-    "  switchyard help config   all options\n"
-    "\n"
-    "Examples\n"
-    "  mpirun -n 4 switchyard train --config run.conf --set train.steps=1000\n"
-    "  switchyard generate --config run.conf --resume latest --set generate.prompt=\"Once \"\n"
-    "  switchyard plan --config run.conf --ranks 64\n";
-
-/// Runs body with the world: MPI's under a launcher, otherwise a single rank.
-void with_world(const Config& config, const std::function<void(comm::Communicator&)>& body) {
-    comm::Communicator::Settings settings;
-    settings.deadline = std::chrono::seconds(config.parallel.deadline_seconds);
-    if (!comm::launched_by_mpi()) {
-        comm::LocalOptions options;
-        options.settings = settings;
-        comm::LocalFabric(1, options).run(body);
-        return;
-    }
-    const comm::MpiSession mpi;
-    const std::unique_ptr<comm::Communicator> world = mpi.world(settings);
-    body(*world);
+bool takes(const Command& command, std::string_view option) {
+    return (concat(" ", command.options, " ")).find(concat(" ", option, " ")) != std::string::npos;
 }
 
-void with_checkpoint(const Arguments& arguments, const Config& config,
-                     const std::function<void(Session&)>& body) {
-    with_world(config, [&](comm::Communicator& world) {
-        Session session(config, world);
-        session.restore(CheckpointReader(
-            find_checkpoint(config.run.directory, arguments.resume.empty() ? "latest" : arguments.resume)));
-        body(session);
-        session.close();
-    });
+std::vector<std::string> command_names() {
+    std::vector<std::string> names{"help"};
+    for (const Command& command : commands()) names.emplace_back(command.name);
+    return names;
 }
 
-int run_checkpoint_command(const Arguments& arguments) {
-    if (arguments.rest.size() != 2 || (arguments.rest[0] != "verify" && arguments.rest[0] != "inspect")) {
-        throw ConfigError(
-            "checkpoint: write switchyard checkpoint inspect FOLDER or switchyard checkpoint verify FOLDER");
+const Command& find_command(const std::string& name) {
+    for (const Command& command : commands()) {
+        if (command.name == name) return command;
     }
-    const std::filesystem::path folder = arguments.rest[1];
-    if (arguments.rest[0] == "verify") {
-        const std::vector<std::string> problems = verify_checkpoint(folder);
-        for (const std::string& problem : problems) std::cout << problem << "\n";
-        std::cout << (problems.empty() ? "whole: every file, tensor and expert is there and unaltered\n"
-                                       : "damaged\n");
-        return problems.empty() ? 0 : 1;
-    }
-    const Manifest manifest = read_manifest(folder);
-    std::cout << "step " << manifest.step << ", written on " << manifest.layout << ", "
-              << manifest.files.size() << " files\n";
-    for (const auto& [name, shape] : manifest.shapes)
-        std::printf("  %-40s %s\n", name.c_str(), shape.to_string().c_str());
-    return 0;
+    throw ConfigError(
+        concat("unknown command '", name, "'", suggestion(name, command_names(), "; see switchyard --help")));
 }
 
-int run(const Arguments& arguments) {
-    if (arguments.command == "doctor") {
-        std::cout << doctor_report();
-        return 0;
-    }
-    if (arguments.command == "checkpoint") return run_checkpoint_command(arguments);
-    if (!arguments.rest.empty())
-        throw ConfigError(concat("unexpected word '", arguments.rest[0], "'; see switchyard --help"));
-    const Config config = load_config(arguments.sources);
-    if (arguments.command == "plan") {
-        std::cout << plan_report(config, arguments.ranks);
-    } else if (arguments.command == "train") {
-        with_world(config, [&](comm::Communicator& world) {
-            Session session(config, world);
-            train(session, arguments.resume);
-            session.close();
-        });
-    } else if (arguments.command == "eval") {
-        with_checkpoint(arguments, config, [&](Session& session) {
-            const Corpus corpus(config.data.path, config.model.seq_len, config.data.validation_fraction,
-                                config.train.seed);
-            const double loss = validation_loss(session, corpus);
-            if (session.world().rank() == 0)
-                std::cout << "validation loss " << loss << ", " << loss / std::numbers::ln2
-                          << " bits per byte\n";
-        });
-    } else if (arguments.command == "generate") {
-        with_checkpoint(arguments, config, [&](Session& session) {
-            const std::string text = generate(session);
-            if (session.world().rank() == 0) std::cout << text << "\n";
-        });
-    } else {
-        throw ConfigError(concat("unknown command '", arguments.command, "'; see switchyard --help"));
-    }
-    return 0;
+std::string usage(const Command& command) {
+    return concat("switchyard ", command.name, command.words.empty() ? "" : " ", command.words);
 }
 
-std::optional<Arguments> parse(std::span<const char* const> words) {
+std::string general_help() {
+    std::ostringstream text;
+    text << "switchyard: trains, evaluates and runs Mixture-of-Experts transformers with expert "
+            "parallelism\n\n";
+    for (const Command& command : commands())
+        text << "  " << std::left << std::setw(44) << usage(command) << command.help << "\n";
+    text << "  " << std::left << std::setw(44) << "switchyard help COMMAND | config [SECTION]"
+         << "more about a command; all settings\n\nExamples\n";
+    for (const Command& command : commands()) {
+        if (!command.example.empty()) text << "  " << command.example << "\n";
+    }
+    text << "\nExit codes: 0 good, 1 failed, 2 wrong usage or settings, 3 time-out or lost peer.\n";
+    return text.str();
+}
+
+std::string command_help(const Command& command) {
+    std::ostringstream text;
+    text << usage(command) << ": " << command.help << "\n";
+    for (const OptionHelp& option : kOptions) {
+        if (takes(command, option.name))
+            text << "  " << std::left << std::setw(26) << option.form << option.help << "\n";
+    }
+    if (!command.example.empty()) text << "Example\n  " << command.example << "\n";
+    return text.str();
+}
+
+/// Boost.Program_options' findings, with wrong usage as ConfigError.
+struct Found {
+    po::variables_map values;
+    std::vector<std::string> words;
+};
+
+Found read_words(std::span<const char* const> arguments) {
     po::options_description options;
-    Arguments arguments;
-    std::vector<std::string> positional;
-    options.add_options()("help,h", "")("config", po::value(&arguments.sources.file))(
-        "set", po::value(&arguments.sources.assignments)->composing())(
-        "resume", po::value(&arguments.resume))("ranks", po::value(&arguments.ranks))("word",
-                                                                                      po::value(&positional));
+    options.add_options()("help,h", "")("config", po::value<std::string>())(
+        "set", po::value<std::vector<std::string>>())("resume", po::value<std::string>())(
+        "ranks", po::value<int>())("word", po::value<std::vector<std::string>>());
     po::positional_options_description order;
     order.add("word", -1);
-    po::variables_map found;
+    Found found;
     try {
-        po::store(po::command_line_parser(static_cast<int>(words.size()), words.data())
+        // Abbreviated options would change their meaning when an option is added.
+        const int style = po::command_line_style::default_style & ~po::command_line_style::allow_guessing;
+        po::store(po::command_line_parser(static_cast<int>(arguments.size()), arguments.data())
                       .options(options)
                       .positional(order)
+                      .style(style)
                       .run(),
-                  found);
-        po::notify(found);
+                  found.values);
+    } catch (const po::unknown_option& error) {
+        std::vector<std::string> names{"--help"};
+        for (const OptionHelp& option : kOptions) names.push_back(concat("--", option.name));
+        throw ConfigError(concat("unknown option ", error.get_option_name(),
+                                 suggestion(error.get_option_name(), names, "; see switchyard --help")));
     } catch (const po::error& error) {
         throw ConfigError(concat(error.what(), "; see switchyard --help"));
     }
-    if (found.count("help") != 0 || positional.empty() || positional[0] == "help") {
-        std::cout << (positional.size() == 2 && positional[1] == "config" ? config_help() : kHelp);
-        return std::nullopt;
+    if (found.values.contains("word")) found.words = found.values["word"].as<std::vector<std::string>>();
+    return found;
+}
+
+Arguments check_usage(const Command& command, const Found& found) {
+    Arguments arguments;
+    arguments.command = command.name;
+    arguments.words.assign(found.words.begin() + 1, found.words.end());
+    std::vector<std::string> problems;
+    for (const OptionHelp& option : kOptions) {
+        if (found.values.contains(std::string(option.name)) && !takes(command, option.name))
+            problems.push_back(concat(command.name, " does not take --", option.name));
     }
-    arguments.command = positional[0];
-    arguments.rest.assign(positional.begin() + 1, positional.end());
+    if (arguments.words.size() != command.num_words) {
+        problems.push_back(concat(command.name, ": ", arguments.words.size(),
+                                  " words after the command; write ", usage(command)));
+    }
+    if (found.values.contains("config")) arguments.sources.file = found.values["config"].as<std::string>();
+    if (found.values.contains("set"))
+        arguments.sources.assignments = found.values["set"].as<std::vector<std::string>>();
+    if (found.values.contains("resume")) arguments.resume = found.values["resume"].as<std::string>();
+    if (found.values.contains("ranks")) arguments.ranks = found.values["ranks"].as<int>();
+    if (arguments.ranks < 1) problems.push_back(concat("--ranks ", arguments.ranks, ": give 1 or more"));
+    if (!problems.empty()) throw ConfigError(problems);
     return arguments;
 }
 
-int report(const char* text, int exit_code) {
-    std::array<char, 256> host{};
-    ::gethostname(host.data(), host.size() - 1);
-    std::fprintf(stderr, "switchyard (%s): %s\n", host.data(), text);
-    std::fflush(stderr);
-    if (comm::launched_by_mpi()) comm::MpiSession::abort(exit_code);
-    return exit_code;
+int print_help(const std::vector<std::string>& topics) {
+    if (topics.empty()) {
+        std::cout << general_help();
+    } else if (topics[0] == "config") {
+        std::cout << config_help(topics.size() > 1 ? topics[1] : std::string{});
+    } else {
+        std::cout << command_help(find_command(topics[0]));
+    }
+    return 0;
 }
 
 }  // namespace
 
 int run_command_line(std::span<const char* const> words) {
-    try {
-        const std::optional<Arguments> arguments = parse(words);
-        return arguments ? run(*arguments) : 0;
-    } catch (const ConfigError& error) {
-        return report(error.what(), 2);
-    } catch (const TimeoutError& error) {
-        return report(error.what(), 3);
-    } catch (const CommError& error) {
-        return report(error.what(), 3);
-    } catch (const std::exception& error) {
-        return report(error.what(), 1);
+    const Found found = read_words(words);
+    if (found.words.empty()) {
+        if (found.values.contains("help")) return print_help({});
+        throw ConfigError("no command given; see switchyard --help");
     }
+    if (found.words[0] == "help") return print_help({found.words.begin() + 1, found.words.end()});
+    const Command& command = find_command(found.words[0]);
+    if (found.values.contains("help")) return print_help({found.words[0]});
+    return command.run(check_usage(command, found));
 }
 
 }  // namespace sy::runtime

@@ -1,19 +1,49 @@
 #pragma once
 
+#include <functional>
 #include <span>
 #include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/config/config.hpp"
 
 namespace sy::runtime {
 
-/// The whole program: parses, runs, and turns every failure into one message and an exit code.
-/// @return 0 good, 1 failed, 2 wrong usage or config, 3 time-out or lost peer
+/// The command line taken apart.
+struct Arguments {
+    std::string command;
+    std::vector<std::string> words;  ///< behind the command
+    ConfigSources sources;
+    std::string resume;
+    int ranks = 1;
+};
+
+/// One subcommand. Options it does not list are refused: nothing is ignored in silence.
+struct Command {
+    std::string_view name;
+    std::string_view words;    ///< how its words are called in help: "inspect|verify FOLDER"
+    std::size_t num_words;     ///< exactly so many
+    std::string_view options;  ///< those it takes, out of "config set resume ranks"
+    std::string_view help;
+    std::string_view example;
+    int (*run)(const Arguments&);  ///< @return the exit code; throws to fail
+};
+
+/// The subcommands, in the order of help. To add one, add a line to the table in commands.cpp.
+std::span<const Command> commands();
+
+/// Parses and runs; `help` and `--help` never start MPI.
+/// @return the exit code. @throws ConfigError for wrong usage; whatever the command throws
 int run_command_line(std::span<const char* const> arguments);
 
 /// `switchyard doctor`: what is in the binary and what it sees. Starts MPI only under a launcher.
 std::string doctor_report();
 
 /// `switchyard plan`: size and cost of a model on `num_ranks` ranks, from the config alone.
-struct Config;
 std::string plan_report(const Config& config, int num_ranks);
+
+/// `switchyard version`: version, compiler, libraries.
+std::string version_report();
 
 }  // namespace sy::runtime

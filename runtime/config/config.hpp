@@ -1,8 +1,6 @@
 #pragma once
 
-#include <chrono>
-#include <functional>
-#include <span>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -23,11 +21,13 @@ struct TrainConfig {
 };
 
 struct DataConfig {
-    std::string path;
+    std::string path;  ///< one file, or several joined by commas
+    std::string tokenizer = "bytes";
     double validation_fraction = 0.05;
 };
 
 struct ParallelConfig {
+    index_t ranks = 0;  ///< what the run must be started with; 0: any number
     index_t expert_parallel = 0;
     index_t threads = 0;
     index_t deadline_seconds = 120;
@@ -62,35 +62,27 @@ struct Config {
     NumericsMode numerics = NumericsMode::fast;
 };
 
-/// One option: file, command line, environment, help and dump all derive from the table of these.
-struct Option {
-    std::string name;  ///< "section.key"
-    std::string kind;  ///< "whole number", "number", "yes or no", "text", or the choices
-    std::string help;
-    /// Sets the value from text. @return the problem, or empty
-    std::function<std::string(const std::string&)> set;
-    std::function<std::string()> get;
-};
-
-/// The table over the fields of `config`, which must outlive it.
-std::vector<Option> options_of(Config& config);
-
 /// Where settings come from, later ones winning: file, environment (SWITCHYARD_SECTION_KEY), assignments.
 struct ConfigSources {
     std::string file;                      ///< empty: none
     std::vector<std::string> assignments;  ///< "section.key=value"
 };
 
-/// @throws ConfigError with every problem of every source, each with its place and a remedy; IoError for the file
+/// @throws ConfigError with every problem of every source, each with its place, the value, what is expected and what
+///         to try
 Config load_config(const ConfigSources& sources);
 
-/// Reads settings from text in the form of a config file, as `dump` writes it.
+/// Reads settings from text in the form of a config file, as `dump` writes it. The environment is left out.
+/// @param name  what the text is called in messages
 Config parse_config(const std::string& text, const std::string& name);
 
-/// All options as a config file that reads back to the same values.
+/// All options as a config file that reads back to exactly the same values.
 std::string dump(const Config& config);
 
-/// The option table for people.
-std::string config_help();
+/// All options as one JSON object of sections, for records.
+std::string dump_json(const Config& config);
+
+/// The option table for people. @param section  only this one; empty: all @throws ConfigError for an unknown one
+std::string config_help(const std::string& section = {});
 
 }  // namespace sy::runtime

@@ -1,7 +1,8 @@
 #include "runtime/data/corpus.hpp"
 
-#include <filesystem>
-#include <fstream>
+#include <algorithm>
+#include <cmath>
+#include <sstream>
 
 #include "kernels/core/philox.hpp"
 
@@ -26,36 +27,58 @@ index_t permute_index(index_t index, index_t size, std::uint64_t seed, std::uint
     return static_cast<index_t>(value);
 }
 
-Corpus::Corpus(const std::string& path, index_t seq_len, double validation_fraction, std::uint64_t seed)
+Corpus::Corpus(const std::string& paths, index_t seq_len, double validation_fraction, std::uint64_t seed)
     : seq_len_(seq_len), seed_(seed) {
-    if (path.empty())
+    if (paths.empty())
         throw ConfigError("data.path is not set; name a text file, for example --set data.path=book.txt");
-    if (!std::filesystem::is_regular_file(path))
-        throw IoError(concat("data.path = ", path, " is not a file that can be read"));
-    std::ifstream file(path, std::ios::binary);
-    bytes_.assign(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
-    if (!file.eof() && file.fail()) throw IoError(concat("data.path = ", path, ": reading failed"));
+    std::string problems;
+    std::istringstream list(paths);
+    for (std::string path; std::getline(list, path, ',');) {
+        try {
+            files_.emplace_back(path);
+            file_starts_.push_back(num_bytes() + static_cast<index_t>(files_.back().bytes().size()));
+        } catch (const IoError& error) {
+            problems += concat(problems.empty() ? "" : "\n", "data.path: ", error.what());
+        }
+    }
+    if (!problems.empty()) throw IoError(problems);
     const index_t size = num_bytes();
     validation_start_ = size - static_cast<index_t>(static_cast<double>(size) * validation_fraction);
     train_windows_ = (validation_start_ - 1) / seq_len;
     validation_windows_ = (size - validation_start_ - 1) / seq_len;
-    if (train_windows_ < 1 || (validation_fraction > 0.0 && validation_windows_ < 1)) {
-        throw IoError(concat("data.path = ", path, " has ", size, " bytes; model.seq_len = ", seq_len,
-                             " needs at least ", seq_len + 1,
-                             " in each of training and validation (validation has ", size - validation_start_,
-                             ")"));
-    }
+    check_length(paths, validation_fraction);
+}
+
+void Corpus::check_length(const std::string& paths, double validation_fraction) const {
+    const bool validates = validation_fraction > 0.0;
+    if (train_windows_ >= 1 && (!validates || validation_windows_ >= 1)) return;
+    const double smaller = validates ? std::fmin(validation_fraction, 1.0 - validation_fraction) : 1.0;
+    const auto least = static_cast<index_t>(std::ceil(static_cast<double>(seq_len_ + 1) / smaller));
+    throw IoError(concat("data.path = ", paths, ": its ", num_bytes(), " bytes are ", validation_start_,
+                         " for training and ", num_bytes() - validation_start_,
+                         " for validation (data.validation_fraction = ", validation_fraction,
+                         "), but model.seq_len = ", seq_len_, " needs at least ", seq_len_ + 1,
+                         validates ? " in each" : " for training", "; give about ", least,
+                         " bytes of text, or lower model.seq_len"));
 }
 
 void Corpus::append(Split split, index_t sample_idx, std::vector<std::int32_t>& ids) const {
     const index_t windows = num_windows(split);
-    SY_REQUIRE(windows > 0, "corpus: the ", split == Split::train ? "training" : "validation",
-               " split is empty");
+    SY_REQUIRE(windows > 0 && sample_idx >= 0, "corpus: sample ", sample_idx, " of ",
+               split == Split::train ? "training" : "validation", ", which has ", windows, " windows");
     index_t window = sample_idx % windows;
     if (split == Split::train)
         window = permute_index(window, windows, seed_, static_cast<std::uint64_t>(sample_idx / windows));
-    const index_t first = (split == Split::train ? 0 : validation_start_) + window * seq_len_;
-    for (index_t i = first; i <= first + seq_len_; ++i) ids.push_back(bytes_[static_cast<std::size_t>(i)]);
+    index_t position = (split == Split::train ? 0 : validation_start_) + window * seq_len_;
+    const index_t end = position + seq_len_ + 1;
+    const auto after = std::upper_bound(file_starts_.begin(), file_starts_.end(), position);
+    for (auto file = static_cast<std::size_t>(after - file_starts_.begin()) - 1; position < end; ++file) {
+        const std::span<const std::byte> bytes = files_[file].bytes();
+        const index_t stop = std::min(end, file_starts_[file + 1]);
+        for (; position < stop; ++position)
+            ids.push_back(std::to_integer<std::int32_t>(
+                bytes[static_cast<std::size_t>(position - file_starts_[file])]));
+    }
 }
 
 }  // namespace sy::runtime

@@ -4,29 +4,36 @@
 #include <string>
 #include <vector>
 
-#include "kernels/core/types.hpp"
+#include "runtime/data/mapped_file.hpp"
+#include "runtime/data/tokenizer.hpp"
 
 namespace sy::runtime {
 
 enum class Split { train, validation };
 
-/// A text as bytes, cut into windows of seq_len + 1 tokens that overlap by one. The end of the file is for validation.
+/// A text as bytes, cut into windows of seq_len + 1 tokens that overlap by one. The end of the text is for validation.
 /// Sample g of the training split is window g mod N of a permutation drawn for epoch g / N: the order depends on
-/// the seed alone, and any rank can look up any sample.
+/// the seed alone, and any rank can look up any sample. Validation goes through its windows in order.
 class Corpus {
   public:
-    /// @throws IoError when the file is missing, empty or too short, saying how long it must be
-    Corpus(const std::string& path, index_t seq_len, double validation_fraction, std::uint64_t seed);
+    /// @param paths  one file, or several joined by commas, read one after the other
+    /// @throws IoError when a file is missing, a folder, empty or unreadable (all of them at once), or when the text
+    ///         is too short, saying how long it must be; ConfigError for an empty path
+    Corpus(const std::string& paths, index_t seq_len, double validation_fraction, std::uint64_t seed);
 
     /// Appends the seq_len + 1 ids of sample `sample_idx` (>= 0, without limit) to `ids`.
     void append(Split split, index_t sample_idx, std::vector<std::int32_t>& ids) const;
+    /// Windows of a split: how many samples an epoch has.
     index_t num_windows(Split split) const {
         return split == Split::train ? train_windows_ : validation_windows_;
     }
-    index_t num_bytes() const { return static_cast<index_t>(bytes_.size()); }
+    index_t num_bytes() const { return file_starts_.back(); }
 
   private:
-    std::vector<unsigned char> bytes_;
+    void check_length(const std::string& paths, double validation_fraction) const;
+
+    std::vector<MappedFile> files_;
+    std::vector<index_t> file_starts_{0};  ///< position of each file in the text, then the end of the text
     index_t seq_len_;
     index_t train_windows_ = 0;
     index_t validation_windows_ = 0;

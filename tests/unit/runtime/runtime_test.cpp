@@ -125,7 +125,7 @@ TEST_CASE("config: the dump reads back to the same values, and --set beats the e
     CHECK(config.train.seed == 9);
     CHECK(config.optimizer.lr == 0.30000000000000004);
     CHECK(dump(parse_config(dump(config), "dump")) == dump(config));
-    CHECK_THROWS_AS(load_config({(folder / "missing.conf").string(), {}}), IoError);
+    CHECK_THROWS_AS(load_config({(folder / "missing.conf").string(), {}}), ConfigError);
 }
 
 TEST_CASE("data: an epoch visits every window once, in an order of its own", "[unit]") {

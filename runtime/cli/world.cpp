@@ -1,0 +1,33 @@
+#include "runtime/cli/world.hpp"
+
+#include "comm/local/local_fabric.hpp"
+#include "comm/mpi/mpi_session.hpp"
+
+namespace sy::runtime {
+namespace {
+
+void check_ranks(const ParallelConfig& parallel, int size) {
+    if (parallel.ranks == 0 || parallel.ranks == size) return;
+    throw ConfigError(concat("parallel.ranks = ", parallel.ranks, ", but the launcher started ", size,
+                             " ranks; change one, or set parallel.ranks = 0 for any number"));
+}
+
+}  // namespace
+
+void with_world(const ParallelConfig& parallel, const std::function<void(comm::Communicator&)>& body) {
+    comm::Communicator::Settings settings;
+    settings.deadline = std::chrono::seconds(parallel.deadline_seconds);
+    if (!comm::launched_by_mpi()) {
+        check_ranks(parallel, 1);
+        comm::LocalOptions options;
+        options.settings = settings;
+        comm::LocalFabric(1, options).run(body);
+        return;
+    }
+    const comm::MpiSession mpi;
+    const std::unique_ptr<comm::Communicator> world = mpi.world(settings);
+    check_ranks(parallel, world->size());
+    body(*world);
+}
+
+}  // namespace sy::runtime

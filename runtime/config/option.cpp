@@ -1,0 +1,175 @@
+#include "runtime/config/option.hpp"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <limits>
+#include <optional>
+
+#include "runtime/config/config_file.hpp"
+
+namespace sy::runtime {
+namespace {
+
+/// Shortest text that reads back to the same value.
+template <class T>
+std::string print(T value) {
+    std::array<char, 64> text{};
+    const auto end = std::to_chars(text.data(), text.data() + text.size(), value).ptr;
+    return {text.data(), end};
+}
+
+/// All of `text` as a T.
+template <class T>
+std::optional<T> read(const std::string& text) {
+    T value{};
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+    return value;
+}
+
+template <class T>
+std::string range_text(const char* kind, T low, T high, T unlimited) {
+    if (high == unlimited) return concat(kind, " of at least ", print(low));
+    return concat(kind, " from ", print(low), " to ", print(high));
+}
+
+/// The range for a table, without bounds that only keep out nonsense.
+template <class T>
+std::string short_range(T low, T high) {
+    return static_cast<double>(high) > 10000.0 ? concat(">= ", print(low))
+                                               : concat(print(low), " to ", print(high));
+}
+
+/// The value in [low, high] that was most likely meant by `text`; empty when it says nothing.
+template <class T>
+std::string try_instead(const std::string& text, T low, T high) {
+    const std::optional<double> value = read<double>(text);
+    if (!value || std::isnan(*value)) return {};
+    const double nearest = std::clamp(*value, static_cast<double>(low), static_cast<double>(high));
+    if (nearest == static_cast<double>(low)) return print(low);
+    if (nearest == static_cast<double>(high)) return print(high);
+    if constexpr (std::is_integral_v<T>) return print(static_cast<T>(std::llround(nearest)));
+    return print(nearest);
+}
+
+/// "yes" for the many ways to say it, else the nearest word.
+std::string meant_choice(const std::string& text, const std::vector<std::string>& words, OptionType type) {
+    std::string lower = text;
+    std::transform(lower.begin(), lower.end(), lower.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    if (type == OptionType::flag) {
+        for (const char* yes : {"yes", "true", "on", "1"}) {
+            if (lower == yes) return "yes";
+        }
+        for (const char* no : {"no", "false", "off", "0"}) {
+            if (lower == no) return "no";
+        }
+    }
+    return nearest_name(lower, words);
+}
+
+std::string wrong(const std::string& text, const Option& option, const std::string& instead) {
+    return concat("'", text, "' is not ", option.expected, "; try ",
+                  instead.empty() ? option.initial : instead);
+}
+
+}  // namespace
+
+Option& OptionTable::add(const Words& words, OptionType type, std::string expected) {
+    Option& option = options_.emplace_back();
+    option.name = words.name;
+    option.type = type;
+    option.expected = std::move(expected);
+    option.unit = words.unit;
+    option.help = words.help;
+    return option;
+}
+
+template <class T>
+void OptionTable::whole(const Words& words, T& field, T low, T high) {
+    Option& option = add(words, OptionType::whole_number,
+                         range_text("a whole number", low, high, std::numeric_limits<T>::max()));
+    option.range = short_range(low, high);
+    option.initial = print(field);
+    option.get = [&field] { return print(field); };
+    option.set = [&field, low, high, copy = option](const std::string& written) {
+        const std::string text = trim(written);
+        const std::optional<T> value = read<T>(text);
+        if (!value || *value < low || *value > high) return wrong(text, copy, try_instead(text, low, high));
+        field = *value;
+        return std::string{};
+    };
+}
+template void OptionTable::whole(const Words&, index_t&, index_t, index_t);
+template void OptionTable::whole(const Words&, std::uint64_t&, std::uint64_t, std::uint64_t);
+
+void OptionTable::number(const Words& words, double& field, double low, double high) {
+    Option& option =
+        add(words, OptionType::number, range_text("a number", low, high, std::numeric_limits<double>::max()));
+    option.range = short_range(low, high);
+    option.initial = print(field);
+    option.get = [&field] { return print(field); };
+    option.set = [&field, low, high, copy = option](const std::string& written) {
+        const std::string text = trim(written);
+        const std::optional<double> value = read<double>(text);
+        if (!value || !(*value >= low && *value <= high))
+            return wrong(text, copy, try_instead(text, low, high));
+        field = *value;
+        return std::string{};
+    };
+}
+
+void OptionTable::text(const Words& words, std::string& field) {
+    Option& option = add(words, OptionType::text, "text");
+    option.initial = field;
+    option.get = [&field] { return field; };
+    option.set = [&field](const std::string& text) {
+        field = text;
+        return std::string{};
+    };
+}
+
+void OptionTable::flag(const Words& words, bool& field) {
+    choice<bool>(words, field, {{"no", false}, {"yes", true}}, OptionType::flag);
+}
+
+template <class T>
+void OptionTable::choice(const Words& words, T& field, std::vector<std::pair<std::string, T>> values,
+                         OptionType type) {
+    std::string joined;
+    std::vector<std::string> known;
+    for (const auto& [word, value] : values) {
+        joined += (joined.empty() ? "" : "|") + word;
+        known.push_back(word);
+    }
+    Option& option = add(words, type, known.size() == 1 ? known.front() : "one of " + joined);
+    option.range = joined;
+    option.get = [&field, values] {
+        for (const auto& [word, value] : values) {
+            if (value == field) return word;
+        }
+        throw LogicError("option: a field holds a value that its table does not know");
+    };
+    option.initial = option.get();
+    option.set = [&field, values, known, copy = option](const std::string& written) {
+        const std::string text = trim(written);
+        for (const auto& [word, value] : values) {
+            if (word != text) continue;
+            field = value;
+            return std::string{};
+        }
+        return wrong(text, copy, meant_choice(text, known, copy.type));
+    };
+}
+template void OptionTable::choice(const Words&, DType&, std::vector<std::pair<std::string, DType>>,
+                                  OptionType);
+template void OptionTable::choice(const Words&, model::Recompute&,
+                                  std::vector<std::pair<std::string, model::Recompute>>, OptionType);
+template void OptionTable::choice(const Words&, NumericsMode&,
+                                  std::vector<std::pair<std::string, NumericsMode>>, OptionType);
+template void OptionTable::choice(const Words&, std::string&,
+                                  std::vector<std::pair<std::string, std::string>>, OptionType);
+
+}  // namespace sy::runtime

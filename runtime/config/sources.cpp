@@ -1,0 +1,183 @@
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <set>
+
+#include "runtime/config/config_file.hpp"
+#include "runtime/config/option.hpp"
+
+namespace sy::runtime {
+namespace {
+
+constexpr const char* kEnvironmentPrefix = "SWITCHYARD_";
+
+std::string environment_name(const std::string& option) {
+    std::string name = kEnvironmentPrefix + option;
+    std::transform(name.begin(), name.end(), name.begin(),
+                   [](unsigned char c) { return c == '.' ? '_' : static_cast<char>(std::toupper(c)); });
+    return name;
+}
+
+/// Fills a Config from sources in their order and collects what is wrong.
+class Loader {
+  public:
+    void read_file(const std::string& name) {
+        std::error_code ignored;
+        std::ifstream file(name);
+        if (!file || std::filesystem::is_directory(name, ignored)) {
+            problems_.push_back(concat("config: cannot open ", name, "; check the name given with --config"));
+            return;
+        }
+        std::ostringstream text;
+        text << file.rdbuf();
+        read_text(text.str(), name);
+    }
+
+    void read_text(const std::string& text, const std::string& name) {
+        const ConfigText parsed = read_config_text(text, name);
+        problems_.insert(problems_.end(), parsed.problems.begin(), parsed.problems.end());
+        std::set<std::string> unknown_sections;
+        for (const Setting& setting : parsed.settings) {
+            if (setting.section.empty()) {
+                problems_.push_back(concat(setting.place, ": ", setting.key, " stands before any [section]",
+                                           meant_option(setting.key)));
+            } else if (is_section(setting.section)) {
+                assign(setting.section + "." + setting.key, setting.value, setting.place);
+            } else if (unknown_sections.insert(setting.section).second) {
+                problems_.push_back(
+                    concat(setting.place, ": unknown section [", setting.section, "]",
+                           suggestion(setting.section, sections(), "; see switchyard help config")));
+            }
+        }
+    }
+
+    void read_environment() {
+        std::map<std::string, std::string> option_of;
+        std::vector<std::string> names;
+        for (const Option& option : options_) {
+            names.push_back(environment_name(option.name));
+            option_of[names.back()] = option.name;
+        }
+        for (char** entry = environ; *entry != nullptr; ++entry) {
+            const std::string text = *entry;
+            if (!text.starts_with(kEnvironmentPrefix)) continue;
+            const std::string name = text.substr(0, text.find('='));
+            const auto option = option_of.find(name);
+            if (option == option_of.end()) {
+                problems_.push_back(concat("environment: unknown option ", name,
+                                           suggestion(name, names, "; see switchyard help config")));
+            } else {
+                assign(option->second, text.substr(name.size() + 1), name);
+            }
+        }
+    }
+
+    void read_assignment(const std::string& text) {
+        const auto equals = text.find('=');
+        if (equals == std::string::npos) {
+            problems_.push_back(concat("--set ", text, ": write section.key=value"));
+        } else {
+            assign(trim(text.substr(0, equals)), text.substr(equals + 1), "--set");
+        }
+    }
+
+    /// @throws ConfigError when anything was wrong
+    Config finish() {
+        for (const std::string& problem : problems_together(config_)) add_joint_problem(problem);
+        if (!problems_.empty()) throw ConfigError(problems_);
+        return config_;
+    }
+
+  private:
+    void assign(const std::string& name, const std::string& value, const std::string& place) {
+        const auto option = std::find_if(options_.begin(), options_.end(),
+                                         [&](const Option& one) { return one.name == name; });
+        if (option == options_.end()) {
+            problems_.push_back(concat(place, ": unknown option ", name, meant_option(name)));
+            return;
+        }
+        const std::string problem = option->set(value);
+        place_[name] = place;
+        if (problem.empty()) return;
+        wrong_.insert(name);
+        problems_.push_back(concat(place, ": ", name, ": ", problem));
+    }
+
+    /// The same key in another section first, then what is spelled alike.
+    std::string meant_option(const std::string& name) const {
+        const std::string key = name.substr(name.find('.') + 1);
+        std::vector<std::string> names;
+        for (const Option& option : options_) {
+            if (option.key() == key) return concat("; did you mean ", option.name, "?");
+            names.push_back(option.name);
+        }
+        return suggestion(name, names, "; see switchyard help config");
+    }
+
+    /// Says where the options that a problem names were set. A problem that an unreadable value may have caused is
+    /// left out: the value has been reported.
+    void add_joint_problem(const std::string& problem) {
+        std::string places;
+        for (const Option& option : options_) {
+            if (!names(problem, option.name)) continue;
+            if (wrong_.contains(option.name)) return;
+            const auto place = place_.find(option.name);
+            if (place == place_.end()) continue;
+            places += concat(places.empty() ? "" : ", ", option.name, " from ", place->second);
+        }
+        problems_.push_back(places.empty() ? problem : concat(problem, " (", places, ")"));
+    }
+
+    /// Whether `text` contains `name` as a word of its own.
+    static bool names(const std::string& text, const std::string& name) {
+        const auto belongs = [](char c) {
+            return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_';
+        };
+        for (auto at = text.find(name); at != std::string::npos; at = text.find(name, at + 1)) {
+            const std::size_t end = at + name.size();
+            if ((at == 0 || !belongs(text[at - 1])) && (end == text.size() || !belongs(text[end])))
+                return true;
+        }
+        return false;
+    }
+
+    std::vector<std::string> sections() const {
+        std::vector<std::string> result;
+        for (const Option& option : options_) {
+            if (result.empty() || result.back() != option.section()) result.push_back(option.section());
+        }
+        return result;
+    }
+
+    bool is_section(const std::string& name) const {
+        const std::vector<std::string> known = sections();
+        return std::find(known.begin(), known.end(), name) != known.end();
+    }
+
+    Config config_;
+    std::vector<Option> options_ = options_of(config_);
+    std::map<std::string, std::string> place_;
+    std::set<std::string> wrong_;
+    std::vector<std::string> problems_;
+};
+
+}  // namespace
+
+Config load_config(const ConfigSources& sources) {
+    Loader loader;
+    if (!sources.file.empty()) loader.read_file(sources.file);
+    loader.read_environment();
+    for (const std::string& assignment : sources.assignments) loader.read_assignment(assignment);
+    return loader.finish();
+}
+
+Config parse_config(const std::string& text, const std::string& name) {
+    Loader loader;
+    loader.read_text(text, name);
+    return loader.finish();
+}
+
+}  // namespace sy::runtime

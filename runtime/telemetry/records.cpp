@@ -1,0 +1,108 @@
+#include "runtime/telemetry/records.hpp"
+
+#include <unistd.h>
+
+#include <array>
+#include <boost/json.hpp>
+#include <iomanip>
+#include <sstream>
+
+namespace sy::runtime {
+namespace {
+
+namespace json = boost::json;
+
+/// 64-bit hashes as text: many readers of JSON keep numbers as doubles.
+std::string hex(std::uint64_t value) {
+    std::ostringstream text;
+    text << std::hex << std::setw(16) << std::setfill('0') << value;
+    return text.str();
+}
+
+json::object to_json(const LayerRecord& layer) {
+    return {{"layer", layer.layer},
+            {"highest_load", layer.highest_load},
+            {"mean_load", layer.mean_load},
+            {"dropped", layer.dropped},
+            {"routing_hash", hex(layer.routing_hash)}};
+}
+
+}  // namespace
+
+double StepRecord::tokens_per_s() const {
+    return seconds > 0.0 ? static_cast<double>(tokens) / seconds : 0.0;
+}
+
+double StepRecord::communication_share() const {
+    return seconds > 0.0 ? phases[Phase::communication] / seconds : 0.0;
+}
+
+std::string host_name() {
+    std::array<char, 256> name{};
+    if (::gethostname(name.data(), name.size() - 1) != 0) return "unknown host";
+    return name.data();
+}
+
+json::object to_json(const RunRecord& record) {
+    return {{"type", "run"},
+            {"version", record.version},
+            {"config", json::parse(record.config_json)},
+            {"layout", record.layout},
+            {"host", record.host},
+            {"ranks", record.ranks},
+            {"threads", record.threads},
+            {"first_step", record.first_step}};
+}
+
+json::object to_json(const StepRecord& record) {
+    json::object phases;
+    for (const Phase phase : kPhases) phases[phase_name(phase)] = record.phases[phase];
+    json::array layers;
+    for (const LayerRecord& layer : record.layers) layers.push_back(to_json(layer));
+    return {{"type", "step"},
+            {"step", record.step},
+            {"loss", record.loss},
+            {"token_loss", record.token_loss},
+            {"balance_loss", record.balance_loss},
+            {"z_loss", record.z_loss},
+            {"learning_rate", record.learning_rate},
+            {"gradient_norm", record.gradient_norm},
+            {"applied", record.applied},
+            {"skipped", record.skipped},
+            {"tokens", record.tokens},
+            {"tokens_per_s", record.tokens_per_s()},
+            {"seconds", record.seconds},
+            {"phases", std::move(phases)},
+            {"routing_hash", hex(record.routing_hash)},
+            {"dropped", record.dropped},
+            {"imbalance", record.imbalance},
+            {"layers", std::move(layers)},
+            {"row_bytes_sent", record.row_bytes_sent},
+            {"row_bytes_bound", record.row_bytes_bound},
+            {"gradient_bytes_sent", record.gradient_bytes_sent},
+            {"memory_bytes", record.memory_bytes}};
+}
+
+json::object to_json(const EvalRecord& record) {
+    return {{"type", "eval"},
+            {"step", record.step},
+            {"loss", record.loss},
+            {"bits_per_byte", record.bits_per_byte},
+            {"seconds", record.seconds}};
+}
+
+json::object to_json(const CheckpointRecord& record) {
+    return {{"type", "checkpoint"},
+            {"step", record.step},
+            {"folder", record.folder},
+            {"seconds", record.seconds}};
+}
+
+json::object to_json(const EndRecord& record) {
+    return {{"type", "end"},
+            {"step", record.step},
+            {"stopped_early", record.stopped_early},
+            {"skipped", record.skipped}};
+}
+
+}  // namespace sy::runtime

@@ -1,0 +1,91 @@
+#pragma once
+
+#include <boost/json/fwd.hpp>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "kernels/core/types.hpp"
+#include "runtime/telemetry/phase_timer.hpp"
+
+/// What a run writes down. The names of the JSON fields are documented in runtime/telemetry/README.md; a test holds the
+/// two together.
+namespace sy::runtime {
+
+/// A run begins, or goes on.
+struct RunRecord {
+    std::string version;
+    std::string config_json;  ///< resolved
+    std::string layout;
+    std::string host;
+    int ranks = 1;
+    int threads = 1;  ///< of a rank
+    index_t first_step = 1;
+};
+
+/// Routing of one mixture layer in one step, over all ranks.
+struct LayerRecord {
+    index_t layer = 0;
+    index_t highest_load = 0;  ///< choices of the busiest expert, before drops
+    double mean_load = 0.0;
+    index_t dropped = 0;
+    std::uint64_t routing_hash = 0;
+};
+
+/// One optimizer step. Losses are of the global batch; seconds, bytes and memory of rank 0.
+struct StepRecord {
+    index_t step = 0;
+    double loss = 0.0;  ///< what is minimised
+    double token_loss = 0.0;
+    double balance_loss = 0.0;
+    double z_loss = 0.0;
+    double learning_rate = 0.0;
+    double gradient_norm = 0.0;
+    bool applied = true;  ///< false: a gradient was not finite and the step was skipped
+    index_t skipped = 0;  ///< steps skipped in this run so far
+    index_t tokens = 0;
+    double seconds = 0.0;
+    PhaseSeconds phases;
+    std::uint64_t routing_hash = 0;  ///< sum over layers and micro-steps
+    index_t dropped = 0;
+    double imbalance = 1.0;  ///< highest load of an expert over the mean, worst layer
+    std::vector<LayerRecord> layers;
+    index_t row_bytes_sent = 0;   ///< rows of tokens, this run so far
+    index_t row_bytes_bound = 0;  ///< least possible: one row per token and other rank, each way
+    index_t gradient_bytes_sent = 0;
+    index_t memory_bytes = 0;  ///< highest use of the arena so far
+
+    double tokens_per_s() const;
+    /// Share of the step in which this rank waited for messages.
+    double communication_share() const;
+};
+
+struct EvalRecord {
+    index_t step = 0;
+    double loss = 0.0;  ///< nats a token
+    double bits_per_byte = 0.0;
+    double seconds = 0.0;
+};
+
+struct CheckpointRecord {
+    index_t step = 0;
+    std::string folder;
+    double seconds = 0.0;
+};
+
+struct EndRecord {
+    index_t step = 0;
+    bool stopped_early = false;  ///< by a signal or run.stop_after, before train.steps
+    index_t skipped = 0;
+};
+
+/// Name of this machine.
+std::string host_name();
+
+boost::json::object to_json(const RunRecord& record);
+boost::json::object to_json(const StepRecord& record);
+boost::json::object to_json(const EvalRecord& record);
+boost::json::object to_json(const CheckpointRecord& record);
+boost::json::object to_json(const EndRecord& record);
+
+}  // namespace sy::runtime

@@ -1,0 +1,291 @@
+#include <catch2/catch.hpp>
+
+#include <boost/json.hpp>
+#include <cstdlib>
+
+#include "runtime/config/option.hpp"
+#include "tests/unit/runtime/test_folder.hpp"
+
+using namespace sy;
+using namespace sy::runtime;
+using sy::test::TestFolder;
+using Problems = std::vector<std::string>;
+
+namespace {
+
+/// A variable of the environment while the test runs.
+class Environment {
+  public:
+    Environment(const char* name, const char* value) : name_(name) { ::setenv(name, value, 1); }
+    Environment(const Environment&) = delete;
+    Environment& operator=(const Environment&) = delete;
+    ~Environment() { ::unsetenv(name_); }
+
+  private:
+    const char* name_;
+};
+
+Problems problems_of(const std::function<void()>& attempt) {
+    try {
+        attempt();
+    } catch (const ConfigError& error) {
+        return error.problems();
+    }
+    return {};
+}
+
+Problems file_problems(const std::string& text) {
+    return problems_of([&] { parse_config(text, "run.conf"); });
+}
+
+Problems set_problems(const std::vector<std::string>& assignments) {
+    return problems_of([&] { load_config({"", assignments}); });
+}
+
+}  // namespace
+
+TEST_CASE("config: each wrong line of a file is named with its place, what is expected and what to try",
+          "[unit]") {
+    const auto [text, problem] = GENERATE(table<std::string, std::string>({
+        {"[train]\nsteps = many",
+         "run.conf:2: train.steps: 'many' is not a whole number from 1 to 1000000000000; try 200"},
+        {"[train]\nsteps = 0",
+         "run.conf:2: train.steps: '0' is not a whole number from 1 to 1000000000000; try 1"},
+        {"[train]\nsteps = 1e3",
+         "run.conf:2: train.steps: '1e3' is not a whole number from 1 to 1000000000000; try 1000"},
+        {"[train]\nsteps = 2.7",
+         "run.conf:2: train.steps: '2.7' is not a whole number from 1 to 1000000000000; try 3"},
+        {"[train]\nsteps = 5 steps",
+         "run.conf:2: train.steps: '5 steps' is not a whole number from 1 to 1000000000000; try 200"},
+        {"[train]\nsteps =",
+         "run.conf:2: train.steps: '' is not a whole number from 1 to 1000000000000; try 200"},
+        {"[train]\nseed = -1", "run.conf:2: train.seed: '-1' is not a whole number of at least 0; try 0"},
+        {"[train]\nseed = 18446744073709551616",
+         "run.conf:2: train.seed: '18446744073709551616' is not a whole number of at least 0; try "
+         "18446744073709551615"},
+        {"[optimizer]\nbeta1 = 1",
+         "run.conf:2: optimizer.beta1: '1' is not a number from 0 to 0.999999; try 0.999999"},
+        {"[optimizer]\nlr = nan", "run.conf:2: optimizer.lr: 'nan' is not a number from 0 to 100; try 0.001"},
+        {"[optimizer]\nlr = 0,1", "run.conf:2: optimizer.lr: '0,1' is not a number from 0 to 100; try 0.001"},
+        {"[model]\ntied_head = True", "run.conf:2: model.tied_head: 'True' is not one of no|yes; try yes"},
+        {"[model]\ntied_head = 0", "run.conf:2: model.tied_head: '0' is not one of no|yes; try no"},
+        {"[model]\ndtype = bf61", "run.conf:2: model.dtype: 'bf61' is not one of f32|bf16; try bf16"},
+        {"[numerics]\nmode = exact",
+         "run.conf:2: numerics.mode: 'exact' is not one of fast|reproducible; try fast"},
+        {"[data]\ntokenizer = bpe", "run.conf:2: data.tokenizer: 'bpe' is not bytes; try bytes"},
+        {"[model]\nhiden = 3", "run.conf:2: unknown option model.hiden; did you mean model.hidden?"},
+        {"[train]\nhidden = 3", "run.conf:2: unknown option train.hidden; did you mean model.hidden?"},
+        {"[train]\ncompletely_else = 3",
+         "run.conf:2: unknown option train.completely_else; see switchyard help config"},
+        {"[trian]\nsteps = 3\nseed = 4", "run.conf:2: unknown section [trian]; did you mean train?"},
+        {"steps = 3", "run.conf:1: steps stands before any [section]; did you mean train.steps?"},
+        {"[train]\n\n# a comment\nsteps 3", "run.conf:4: 'steps 3' is neither [section] nor key = value"},
+        {"[train\nsteps = 3\n[train]", "run.conf:1: '[train' is no [section]"},
+        {"[train]\nsteps = 3\nsteps = 4", "run.conf:3: steps is set already at run.conf:2; remove one"},
+        {"[generate]\nprompt = \"open", "run.conf:2: prompt: the closing quote is missing"},
+        {"[generate]\nprompt = \"a\" b",
+         "run.conf:2: prompt: 'b' follows the closing quote; remove it, or write \\\" for a quote inside"},
+        {"[generate]\nprompt = \"\\q\"",
+         "run.conf:2: prompt: '\\q' is no escape; use \\n, \\t, \\\", \\\\ or \\xHH (lower case)"},
+    }));
+    INFO(text);
+    const Problems found = file_problems(text);
+    REQUIRE_FALSE(found.empty());
+    CHECK(found.front() == problem);
+    // A section that is not closed leaves its keys without one; everything else is a single problem.
+    CHECK(found.size() == (text.starts_with("[train\n") ? 2 : 1));
+}
+
+TEST_CASE("config: contradictions name the values, the remedy and where both were set", "[unit]") {
+    const auto [text, problem] = GENERATE(table<std::string, std::string>({
+        {"[moe]\ntop_k = 9",
+         "moe.top_k = 9 is more than moe.experts = 8; lower it or add experts (moe.top_k from run.conf:2)"},
+        {"[model]\nheads = 6\nkv_heads = 4\nhead_dim = 32",
+         "model.kv_heads = 4 does not divide model.heads = 6; use a divisor (model.heads from run.conf:2, "
+         "model.kv_heads "
+         "from run.conf:3)"},
+        {"[model]\nheads = 6\nkv_heads = 6",
+         "model.heads = 6 does not divide model.hidden = 256; change one, or set model.head_dim (model.heads "
+         "from "
+         "run.conf:2)"},
+        {"[model]\nhead_dim = 33",
+         "the head width is 33; rotary positions need an even one (model.head_dim) (model.head_dim from "
+         "run.conf:2)"},
+        {"[train]\naccumulation = 3",
+         "train.accumulation = 3 does not divide train.global_batch = 16; use a divisor (train.accumulation "
+         "from "
+         "run.conf:2)"},
+        {"[moe]\nlayers = 1,4",
+         "moe.layers = 1,4: '4' is not a layer 0 to 3; use all, none, every:N or a list of layers "
+         "(moe.layers from "
+         "run.conf:2)"},
+        {"[moe]\nlayers = every:0",
+         "moe.layers = every:0: every:N needs a whole number N >= 1 (moe.layers from run.conf:2)"},
+        {"[model]\nvocab_size = 255",
+         "model.vocab_size = 255 is less than the 256 tokens of data.tokenizer = bytes; use 256 "
+         "(model.vocab_size from "
+         "run.conf:2)"},
+        {"[run]\ndirectory = \"\"", "run.directory is empty; name a folder (run.directory from run.conf:2)"},
+    }));
+    INFO(text);
+    CHECK(file_problems(text) == Problems{problem});
+}
+
+TEST_CASE("config: all problems of all sources come at once", "[unit]") {
+    const TestFolder folder;
+    const std::string file = folder.file("run.conf", "[model]\nhiden = 3\n[moe]\ntop_k = x\n");
+    const Environment environment("SWITCHYARD_TRAIN_STEPS", "-3");
+    const Problems problems = problems_of([&] { load_config({file, {"optimizer.lr=fast", "nonsense"}}); });
+    CHECK(
+        problems ==
+        Problems{
+            file + ":2: unknown option model.hiden; did you mean model.hidden?",
+            file + ":4: moe.top_k: 'x' is not a whole number from 1 to 1000; try 2",
+            "SWITCHYARD_TRAIN_STEPS: train.steps: '-3' is not a whole number from 1 to 1000000000000; try 1",
+            "--set: optimizer.lr: 'fast' is not a number from 0 to 100; try 0.001",
+            "--set nonsense: write section.key=value",
+        });
+}
+
+TEST_CASE("config: a contradiction with a value that could not be read is not reported besides", "[unit]") {
+    // With heads left at its default of 4, kv_heads = 8 would not divide it; but heads was meant to be something else.
+    CHECK(set_problems({"model.heads=eight", "model.kv_heads=8"}) ==
+          Problems{"--set: model.heads: 'eight' is not a whole number from 1 to 100000; try 4"});
+}
+
+TEST_CASE("config: a file that cannot be opened is wrong usage", "[unit]") {
+    const TestFolder folder;
+    for (const std::string& name : {folder.path().string(), (folder.path() / "none").string()}) {
+        CHECK(problems_of([&] {
+                  load_config({name, {}});
+              }) == Problems{"config: cannot open " + name + "; check the name given with --config"});
+    }
+}
+
+TEST_CASE("config: an unknown variable of the environment is an error with a suggestion", "[unit]") {
+    const Environment environment("SWITCHYARD_TRAIN_STEP", "3");
+    CHECK(set_problems({}) == Problems{"environment: unknown option SWITCHYARD_TRAIN_STEP; did you mean "
+                                       "SWITCHYARD_TRAIN_STEPS?"});
+}
+
+TEST_CASE("config: --set wins over the environment, the environment over the file, the file over defaults",
+          "[unit]") {
+    const TestFolder folder;
+    const std::string file = folder.file(
+        "run.conf",
+        "# all\n[train]\r\nsteps = 11  # inline\nseed = 11\n eval_every=11\n[model]\nlayers = 2\n");
+    const Environment steps("SWITCHYARD_TRAIN_STEPS", "12");
+    const Environment seed("SWITCHYARD_TRAIN_SEED", " 12 ");
+    const Config config = load_config({file, {"train.seed=12", "train.seed = 13"}});
+    CHECK(config.train.steps == 12);
+    CHECK(config.train.seed == 13);
+    CHECK(config.train.eval_every == 11);
+    CHECK(config.model.layers == 2);
+    CHECK(config.train.global_batch == Config{}.train.global_batch);
+    // Stored configs are read without the environment of whoever reads them.
+    CHECK(parse_config("[train]\nseed = 5", "manifest").train.steps == Config{}.train.steps);
+}
+
+TEST_CASE(
+    "config: text keeps blanks, quotes, number signs and control characters through file, --set and dump",
+    "[unit]") {
+    CHECK(parse_config("[generate]\nprompt = \"a # b \" # comment\n", "t").generate.prompt == "a # b ");
+    CHECK(parse_config("[generate]\nprompt = a#b # comment\n", "t").generate.prompt == "a#b");
+    CHECK(load_config({"", {"generate.prompt= \"Once\" # "}}).generate.prompt == " \"Once\" # ");
+    std::string every_byte;
+    for (int byte = 1; byte < 256; ++byte) every_byte.push_back(static_cast<char>(byte));
+    for (const std::string& prompt :
+         {every_byte, std::string(" x"), std::string("\""), std::string(), std::string("#")}) {
+        Config config;
+        config.generate.prompt = prompt;
+        CHECK(parse_config(dump(config), "dump").generate.prompt == prompt);
+    }
+}
+
+TEST_CASE("config: the dump of changed values reads back to the same values, bit for bit", "[unit]") {
+    // Every option is moved off its default, so that an option missing from dump or table would show.
+    Config config;
+    std::vector<Option> options = options_of(config);
+    for (const Option& option : options) {
+        if (option.type == OptionType::flag)
+            REQUIRE(option.set(option.get() == "yes" ? "no" : "yes").empty());
+        if (option.type == OptionType::text && option.name != "moe.layers")
+            REQUIRE(option.set("t:" + option.name).empty());
+        if (option.type == OptionType::number)
+            REQUIRE(
+                option.set(option.name == "model.rope_theta" ? "1234.5678901234567" : "0.12345678901234566")
+                    .empty());
+    }
+    config.model.heads = 8;
+    config.model.kv_heads = 2;
+    config.moe.layers = "0,2";
+    config.train.seed = 18446744073709551615ULL;
+    config.model.dtype = DType::bf16;
+    config.model.recompute = model::Recompute::block;
+    config.numerics = NumericsMode::reproducible;
+    const std::string text = dump(config);
+    Config again = parse_config(text, "dump");
+    CHECK(dump(again) == text);
+    const std::vector<Option> read = options_of(again);
+    for (std::size_t i = 0; i < options.size(); ++i) {
+        INFO(options[i].name);
+        CHECK(read[i].get() == options[i].get());
+    }
+    CHECK(again.optimizer.lr == 0.12345678901234566);
+    CHECK(again.model.rope_theta == 1234.5678901234567);
+    CHECK(again.numerics == NumericsMode::reproducible);
+}
+
+TEST_CASE("config: the JSON dump holds the same values with JSON's own types", "[unit]") {
+    Config config;
+    config.train.seed = 18446744073709551615ULL;
+    config.optimizer.lr = 0.1 + 0.2;
+    config.generate.prompt = "say \"so\"\n";
+    boost::json::value root = boost::json::parse(dump_json(config));
+    CHECK(root.at("train").at("seed").to_number<std::uint64_t>() == 18446744073709551615ULL);
+    CHECK(root.at("train").at("steps").as_int64() == 200);
+    CHECK(root.at("optimizer").at("lr").as_double() == 0.1 + 0.2);
+    CHECK(root.at("model").at("tied_head").as_bool() == false);
+    CHECK(root.at("moe").at("renormalise").as_bool() == true);
+    CHECK(root.at("model").at("dtype").as_string() == "f32");
+    CHECK(root.at("generate").at("prompt").as_string() == "say \"so\"\n");
+    std::size_t count = 0;
+    for (const auto& section : root.as_object()) count += section.value().as_object().size();
+    CHECK(count == options_of(config).size());
+}
+
+TEST_CASE("config: names are unique, documented, in contiguous sections, and in the help with their defaults",
+          "[unit]") {
+    Config config;
+    std::vector<std::string> sections;
+    std::vector<std::string> names;
+    const std::string help = config_help();
+    for (const Option& option : options_of(config)) {
+        INFO(option.name);
+        CHECK(std::count(names.begin(), names.end(), option.name) == 0);
+        names.push_back(option.name);
+        if (sections.empty() || sections.back() != option.section()) {
+            CHECK(std::count(sections.begin(), sections.end(), option.section()) == 0);
+            sections.push_back(option.section());
+        }
+        CHECK_FALSE(option.help.empty());
+        CHECK(help.find("\n  " + option.key() + " ") != std::string::npos);
+        CHECK(help.find(option.help) != std::string::npos);
+        CHECK(option.initial == option.get());
+    }
+    CHECK(config_help("optimizer").find("warmup_steps") != std::string::npos);
+    CHECK(config_help("optimizer").find("global_batch") == std::string::npos);
+    CHECK(problems_of([] { config_help("optimiser"); }) ==
+          Problems{"help config: unknown section optimiser; did you mean optimizer?"});
+}
+
+TEST_CASE("config: suggestions find slips of the finger and nothing far-fetched", "[unit]") {
+    const std::vector<std::string> names{"train", "eval", "generate"};
+    CHECK(nearest_name("trian", names) == "train");
+    CHECK(nearest_name("tran", names) == "train");
+    CHECK(nearest_name("genrate", names) == "generate");
+    CHECK(nearest_name("evalu", names) == "eval");
+    CHECK(nearest_name("", names).empty());
+    CHECK(nearest_name("zzzzz", names).empty());
+    CHECK(nearest_name("x", {}).empty());
+}

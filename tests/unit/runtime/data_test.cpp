@@ -1,0 +1,212 @@
+#include <catch2/catch.hpp>
+
+#include <sys/stat.h>
+
+#include <set>
+
+#include "runtime/data/corpus.hpp"
+#include "tests/unit/runtime/test_folder.hpp"
+
+using namespace sy;
+using namespace sy::runtime;
+using sy::test::TestFolder;
+
+namespace {
+
+std::vector<std::int32_t> sample(const Corpus& corpus, Split split, index_t sample_idx) {
+    std::vector<std::int32_t> ids;
+    corpus.append(split, sample_idx, ids);
+    return ids;
+}
+
+/// `size` bytes in which every pair of neighbours within 256 tells its position.
+std::string counting_text(std::size_t size) {
+    std::string text;
+    for (std::size_t i = 0; i < size; ++i)
+        text.push_back(static_cast<char>((i % 2 == 0 ? i / 2 : i / 512) % 256));
+    return text;
+}
+
+std::string io_error_of(const std::function<void()>& attempt) {
+    try {
+        attempt();
+    } catch (const IoError& error) {
+        return error.what();
+    }
+    return "nothing thrown";
+}
+
+}  // namespace
+
+TEST_CASE("data: the order of an epoch is a bijection for every size, and differs between epochs and seeds",
+          "[unit]") {
+    for (const index_t size : {1, 2, 3, 4, 5, 15, 16, 17, 63, 64, 65, 255, 256, 257, 1000, 4097}) {
+        std::vector<std::vector<index_t>> orders;
+        for (const auto& [seed, epoch] :
+             {std::pair<std::uint64_t, std::uint64_t>{1, 0}, {1, 1}, {2, 0}, {1, 1ULL << 33}}) {
+            INFO("size " << size << ", seed " << seed << ", epoch " << epoch);
+            std::vector<index_t> order;
+            std::vector<bool> seen(static_cast<std::size_t>(size), false);
+            for (index_t i = 0; i < size; ++i) {
+                const index_t place = permute_index(i, size, seed, epoch);
+                REQUIRE(place >= 0);
+                REQUIRE(place < size);
+                REQUIRE_FALSE(seen[static_cast<std::size_t>(place)]);
+                seen[static_cast<std::size_t>(place)] = true;
+                order.push_back(place);
+            }
+            orders.push_back(order);
+        }
+        if (size >= 15)
+            CHECK(std::set<std::vector<index_t>>(orders.begin(), orders.end()).size() == orders.size());
+    }
+}
+
+TEST_CASE("data: the order is spread evenly: neighbours in time are not neighbours in the text", "[unit]") {
+    // For a uniformly random permutation of n the mean distance of successive places is (n + 1) / 3, with a standard
+    // deviation of about n / (3 sqrt(1.25 n)); five of those are allowed.
+    constexpr index_t kSize = 4096;
+    double distance = 0.0;
+    index_t fixed = 0;
+    for (index_t i = 0; i < kSize; ++i) {
+        const index_t place = permute_index(i, kSize, 7, 3);
+        if (place == i) ++fixed;
+        if (i > 0) distance += std::abs(static_cast<double>(place - permute_index(i - 1, kSize, 7, 3)));
+    }
+    const double n = static_cast<double>(kSize);
+    CHECK(distance / (n - 1) == Approx((n + 1) / 3).margin(5 * n / (3 * std::sqrt(1.25 * n))));
+    CHECK(fixed < 10);
+}
+
+TEST_CASE("data: an epoch of samples covers the training text once, each sample being a window of it",
+          "[unit]") {
+    const TestFolder folder;
+    const std::string text = counting_text(1000);
+    const Corpus corpus(folder.file("text", text), 16, 0.1, 5);
+    // 900 bytes for training: windows start at 0, 16, ..., and share their border token with the next one.
+    REQUIRE(corpus.num_windows(Split::train) == (900 - 1) / 16);
+    REQUIRE(corpus.num_windows(Split::validation) == (100 - 1) / 16);
+    for (const index_t epoch : {0, 1, 2}) {
+        std::set<std::size_t> starts;
+        for (index_t i = 0; i < corpus.num_windows(Split::train); ++i) {
+            const std::vector<std::int32_t> ids =
+                sample(corpus, Split::train, epoch * corpus.num_windows(Split::train) + i);
+            REQUIRE(ids.size() == 17);
+            std::string window;
+            for (const std::int32_t id : ids) window.push_back(static_cast<char>(id));
+            const std::size_t start = text.find(window);
+            REQUIRE(start % 16 == 0);
+            REQUIRE(start + 17 <= 900);
+            starts.insert(start);
+        }
+        CHECK(static_cast<index_t>(starts.size()) == corpus.num_windows(Split::train));
+    }
+    for (index_t i = 0; i < 12; ++i) {
+        const std::vector<std::int32_t> ids = sample(corpus, Split::validation, i);
+        const auto start = static_cast<std::size_t>(900 + i % 6 * 16);
+        for (std::size_t j = 0; j < 17; ++j) CHECK(ids[j] == static_cast<unsigned char>(text[start + j]));
+    }
+}
+
+TEST_CASE("data: samples depend on the seed and their number alone, whoever asks and in whatever order",
+          "[unit]") {
+    const TestFolder folder;
+    const std::string file = folder.file("text", counting_text(5000));
+    const Corpus all(file, 8, 0.05, 11);
+    const Corpus other_seed(file, 8, 0.05, 12);
+    int different = 0;
+    for (const int ranks : {1, 2, 3, 4, 8}) {
+        for (int rank = 0; rank < ranks; ++rank) {
+            const Corpus own(file, 8, 0.05, 11);
+            for (index_t i = 2000 - 1 - rank; i >= 0; i -= ranks) {
+                const std::vector<std::int32_t> ids = sample(own, Split::train, i);
+                REQUIRE(ids == sample(all, Split::train, i));
+                if (ids != sample(other_seed, Split::train, i)) ++different;
+            }
+        }
+    }
+    CHECK(different > 9000);
+}
+
+TEST_CASE("data: several files are one text, also where a window crosses from one to the next", "[unit]") {
+    const TestFolder folder;
+    const std::string text = counting_text(3000);
+    const Corpus whole(folder.file("whole", text), 32, 0.1, 3);
+    const std::string parts =
+        folder.file("a", text.substr(0, 7)) + "," + folder.file("b", text.substr(7, 1)) + "," +
+        folder.file("c", text.substr(8, 1500)) + "," + folder.file("d", text.substr(1508));
+    const Corpus joined(parts, 32, 0.1, 3);
+    REQUIRE(joined.num_bytes() == 3000);
+    for (const Split split : {Split::train, Split::validation}) {
+        REQUIRE(joined.num_windows(split) == whole.num_windows(split));
+        for (index_t i = 0; i < 2 * whole.num_windows(split); ++i)
+            REQUIRE(sample(joined, split, i) == sample(whole, split, i));
+    }
+}
+
+TEST_CASE("data: bytes above 127 are tokens 128 to 255, and zero bytes are text", "[unit]") {
+    const TestFolder folder;
+    std::string text = counting_text(64);
+    text[0] = '\0';
+    text[1] = '\xff';
+    const Corpus corpus(folder.file("text", text), 63, 0.0, 1);
+    const std::vector<std::int32_t> ids = sample(corpus, Split::train, 0);
+    CHECK(ids[0] == 0);
+    CHECK(ids[1] == 255);
+}
+
+TEST_CASE("data: what cannot be read is refused with its name and reason, all files at once", "[unit]") {
+    const TestFolder folder;
+    const std::string missing = (folder.path() / "missing").string();
+    const std::string empty = folder.file("empty", "");
+    const std::string good = folder.file("good", counting_text(100));
+    const std::string pipe = (folder.path() / "pipe").string();
+    REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+    CHECK(io_error_of([&] {
+              Corpus(missing + "," + good + "," + empty + "," + folder.path().string(), 8, 0.1, 1);
+          }) == "data.path: " + missing + " is not a file that can be read: No such file or directory\n" +
+                    "data.path: " + empty + " is empty\n" + "data.path: " + folder.path().string() +
+                    " is a folder, and is not a file that can be mapped; name a file");
+    CHECK_THROWS_WITH(Corpus("", 8, 0.1, 1),
+                      Catch::Contains("data.path is not set") && Catch::Contains("--set data.path="));
+    CHECK_THROWS_AS(Corpus("", 8, 0.1, 1), ConfigError);
+}
+
+TEST_CASE(
+    "data: a text shorter than a sequence is refused, saying how long it must be, and that length suffices",
+    "[unit]") {
+    const TestFolder folder;
+    const std::string file = folder.file("short", counting_text(100));
+    CHECK(
+        io_error_of([&] { Corpus(file, 32, 0.1, 1); }) ==
+        "data.path = " + file +
+            ": its 100 bytes are 90 for training and 10 for validation (data.validation_fraction = 0.1), but "
+            "model.seq_len = 32 needs at least 33 in each; give about 330 bytes of text, or lower "
+            "model.seq_len");
+    CHECK(io_error_of([&] { Corpus(file, 100, 0.0, 1); }) ==
+          "data.path = " + file +
+              ": its 100 bytes are 100 for training and 0 for validation (data.validation_fraction = 0), but "
+              "model.seq_len = 100 needs at least 101 for training; give about 101 bytes of text, or lower "
+              "model.seq_len");
+    CHECK(Corpus(folder.file("enough", counting_text(330)), 32, 0.1, 1).num_windows(Split::validation) == 1);
+    CHECK(Corpus(folder.file("just", counting_text(101)), 100, 0.0, 1).num_windows(Split::train) == 1);
+    const Corpus without(file, 32, 0.0, 1);
+    std::vector<std::int32_t> ids;
+    CHECK_THROWS_AS(without.append(Split::validation, 0, ids), LogicError);
+    CHECK_THROWS_AS(without.append(Split::train, -1, ids), LogicError);
+}
+
+TEST_CASE("data: the byte tokenizer gives back every text", "[unit]") {
+    const std::unique_ptr<Tokenizer> tokenizer = make_tokenizer("bytes");
+    std::string text;
+    for (int i = 0; i < 512; ++i) text.push_back(static_cast<char>(i * 7));
+    const std::vector<std::int32_t> ids = tokenizer->encode(text);
+    REQUIRE(ids.size() == 512);
+    for (std::size_t i = 0; i < ids.size(); ++i) CHECK(ids[i] == static_cast<int>(i * 7 % 256));
+    CHECK(tokenizer->decode(ids) == text);
+    CHECK(tokenizer->vocab_size() == 256);
+    CHECK(tokenizer->name() == "bytes");
+    CHECK_THROWS_WITH(tokenizer->decode(std::vector<std::int32_t>{65, 256}),
+                      "bytes tokenizer: 256 is not a byte");
+    CHECK_THROWS_WITH(make_tokenizer("bpe"), "data.tokenizer = bpe is unknown; known: bytes");
+}

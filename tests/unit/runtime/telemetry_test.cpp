@@ -1,0 +1,263 @@
+#include <catch2/catch.hpp>
+
+#include <boost/json.hpp>
+#include <limits>
+#include <map>
+#include <set>
+#include <sstream>
+
+#include "runtime/telemetry/json_lines.hpp"
+#include "runtime/telemetry/progress.hpp"
+#include "tests/unit/runtime/test_folder.hpp"
+
+using namespace sy;
+using namespace sy::runtime;
+namespace json = boost::json;
+using sy::test::read_text;
+using sy::test::TestFolder;
+
+namespace {
+
+std::vector<json::object> parse_lines(const std::filesystem::path& path) {
+    std::vector<json::object> records;
+    std::istringstream lines(read_text(path));
+    for (std::string line; std::getline(lines, line);) records.push_back(json::parse(line).as_object());
+    return records;
+}
+
+StepRecord step_record(index_t step) {
+    StepRecord record;
+    record.step = step;
+    record.loss = 2.34567;
+    record.tokens = 4096;
+    record.seconds = 0.25;
+    record.phases[Phase::communication] = 0.05;
+    record.imbalance = 1.234;
+    return record;
+}
+
+/// Time that stands still until told.
+struct ManualClock {
+    double seconds = 100.0;
+    std::function<double()> function() {
+        return [this] { return seconds; };
+    }
+};
+
+/// The fields that the table of the README lists for each record type.
+std::map<std::string, std::set<std::string>> documented_fields() {
+    std::map<std::string, std::set<std::string>> fields;
+    std::istringstream lines(read_text(SY_TELEMETRY_README));
+    std::string type;
+    for (std::string line; std::getline(lines, line);) {
+        if (!line.starts_with("| ") || line.starts_with("| record")) continue;
+        std::istringstream cells(line);
+        std::string cell;
+        std::getline(cells, cell, '|');
+        std::getline(cells, cell, '|');
+        if (cell.find_first_not_of(' ') != std::string::npos) {
+            const auto first = cell.find('`');
+            type = first == std::string::npos ? "all" : cell.substr(first + 1, cell.rfind('`') - first - 1);
+        }
+        std::getline(cells, cell, '|');
+        fields[type].insert(cell.substr(2, cell.rfind('`') - 2));
+    }
+    return fields;
+}
+
+}  // namespace
+
+TEST_CASE("json lines: records read back, and a file is continued, never overwritten", "[unit]") {
+    const TestFolder folder;
+    const auto path = folder.path() / "new" / "metrics.jsonl";
+    {
+        JsonLines lines(path);
+        lines.write({{"step", 1}, {"text", "a \"quote\"\nand a line"}});
+        // Readable at once: the record is there before the writer is closed.
+        CHECK(parse_lines(path).size() == 1);
+    }
+    JsonLines(path).write({{"step", 2}, {"loss", 0.1 + 0.2}});
+    const std::vector<json::object> records = parse_lines(path);
+    REQUIRE(records.size() == 2);
+    CHECK(records[0].at("text").as_string() == "a \"quote\"\nand a line");
+    CHECK(records[1].at("loss").as_double() == 0.1 + 0.2);
+}
+
+TEST_CASE("json lines: a line cut short by a crash does not swallow the next record", "[unit]") {
+    const TestFolder folder;
+    const std::string path = folder.file("metrics.jsonl", "{\"step\":1}\n{\"step\":2,\"lo");
+    JsonLines(path).write({{"step", 3}});
+    CHECK(read_text(path) == "{\"step\":1}\n{\"step\":2,\"lo\n{\"step\":3}\n");
+}
+
+TEST_CASE("json lines: numbers that JSON cannot write become null, wherever they are", "[unit]") {
+    const TestFolder folder;
+    const auto path = folder.path() / "metrics.jsonl";
+    const double nan = std::numeric_limits<double>::quiet_NaN();
+    const double infinity = std::numeric_limits<double>::infinity();
+    JsonLines(path).write(
+        {{"a", nan}, {"b", json::object{{"c", -infinity}}}, {"d", json::array{1.5, infinity}}});
+    CHECK(read_text(path) == "{\"a\":null,\"b\":{\"c\":null},\"d\":[1.5E0,null]}\n");
+}
+
+TEST_CASE("json lines: a place that cannot be written to is refused with its name", "[unit]") {
+    const TestFolder folder;
+    folder.file("file", "x");
+    CHECK_THROWS_WITH(JsonLines(folder.path() / "file" / "metrics.jsonl"),
+                      Catch::Contains("metrics: cannot create"));
+    CHECK_THROWS_WITH(JsonLines(folder.path()),
+                      Catch::Contains("metrics: cannot append to " + folder.path().string()));
+}
+
+TEST_CASE("json lines: a full disk is an error, not a gap", "[unit]") {
+    if (!std::filesystem::exists("/dev/full")) {
+        WARN("SKIPPED: no /dev/full on this system");
+        return;
+    }
+    JsonLines lines("/dev/full");
+    CHECK_THROWS_WITH(lines.write({{"step", 1}}), "metrics: writing /dev/full failed; is the disk full?");
+}
+
+TEST_CASE("records: the fields are exactly those that the README documents", "[unit]") {
+    RunRecord run;
+    run.config_json = "{}";
+    const std::map<std::string, json::object> records{{"run", to_json(run)},
+                                                      {"step", to_json(StepRecord{})},
+                                                      {"eval", to_json(EvalRecord{})},
+                                                      {"checkpoint", to_json(CheckpointRecord{})},
+                                                      {"end", to_json(EndRecord{})}};
+    const auto documented = documented_fields();
+    REQUIRE(documented.size() == records.size() + 1);
+    CHECK(documented.at("all") == std::set<std::string>{"type"});
+    for (const auto& [type, record] : records) {
+        INFO(type);
+        CHECK(record.at("type").as_string() == type);
+        std::set<std::string> fields;
+        for (const auto& pair : record) {
+            if (pair.key() != "type") fields.insert(std::string(pair.key()));
+        }
+        CHECK(fields == documented.at(type));
+    }
+}
+
+TEST_CASE("records: a step holds its phases by name, layers, rates and whole hashes", "[unit]") {
+    StepRecord record = step_record(7);
+    record.routing_hash = 0xffff'0000'0000'0001ULL;
+    record.layers = {{3, 40, 25.6, 2, 0xabcULL}};
+    const json::object object = to_json(record);
+    CHECK(object.at("routing_hash").as_string() == "ffff000000000001");
+    CHECK(object.at("tokens_per_s").as_double() == 4096.0 / 0.25);
+    CHECK(object.at("phases").as_object().size() == 4);
+    CHECK(object.at("phases").at("communication").as_double() == 0.05);
+    const json::value& layer = object.at("layers").as_array().at(0);
+    CHECK(layer.at("layer").as_int64() == 3);
+    CHECK(layer.at("highest_load").as_int64() == 40);
+    CHECK(layer.at("routing_hash").as_string() == "0000000000000abc");
+    CHECK(record.communication_share() == Approx(0.2));
+    CHECK(StepRecord{}.tokens_per_s() == 0.0);
+}
+
+TEST_CASE("phase timer: time goes to its phase, waiting inside any phase to communication", "[unit]") {
+    ManualClock clock;
+    ManualClock waiting;
+    PhaseTimer timer(clock.function(), waiting.function());
+    {
+        const auto scope = timer.scope(Phase::compute);
+        clock.seconds += 4.0;
+        waiting.seconds += 1.0;
+    }
+    clock.seconds += 50.0;  // between phases: nobody's
+    {
+        const auto scope = timer.scope(Phase::optimizer);
+        clock.seconds += 2.0;
+        waiting.seconds += 0.5;
+    }
+    {
+        const auto scope = timer.scope(Phase::compute);
+        clock.seconds += 1.0;
+    }
+    const PhaseSeconds seconds = timer.take();
+    CHECK(seconds[Phase::compute] == 4.0);
+    CHECK(seconds[Phase::communication] == 1.5);
+    CHECK(seconds[Phase::optimizer] == 1.5);
+    CHECK(seconds[Phase::data] == 0.0);
+    CHECK(seconds.total() == 7.0);
+    CHECK(timer.take().total() == 0.0);
+}
+
+TEST_CASE("phase timer: phases do not nest", "[unit]") {
+    ManualClock clock;
+    PhaseTimer timer(clock.function(), clock.function());
+    {
+        const auto scope = timer.scope(Phase::data);
+        CHECK_THROWS_AS(timer.scope(Phase::compute), LogicError);
+    }
+    CHECK_NOTHROW(timer.scope(Phase::compute));
+}
+
+TEST_CASE("progress: lines for files come every so often, and for the first and the last step", "[unit]") {
+    ManualClock clock;
+    std::ostringstream out;
+    Progress progress(out, {ProgressStyle::lines, 1, 25, 10, clock.function()});
+    for (index_t step = 1; step <= 25; ++step) {
+        clock.seconds += 2.0;
+        progress.step(step_record(step));
+    }
+    CHECK(out.str() ==
+          "step  1/25  loss 2.3457     16384 tokens/s  comm 20 %  imbalance 1.23  dropped 0  left 48 s\n"
+          "step 10/25  loss 2.3457     16384 tokens/s  comm 20 %  imbalance 1.23  dropped 0  left 30 s\n"
+          "step 20/25  loss 2.3457     16384 tokens/s  comm 20 %  imbalance 1.23  dropped 0  left 10 s\n"
+          "step 25/25  loss 2.3457     16384 tokens/s  comm 20 %  imbalance 1.23  dropped 0  left 0 s\n");
+}
+
+TEST_CASE("progress: on a terminal one line is rewritten, and notes stand on their own", "[unit]") {
+    ManualClock clock;
+    std::ostringstream out;
+    {
+        Progress progress(out, {ProgressStyle::live, 1, 1000, 10, clock.function()});
+        StepRecord record = step_record(1);
+        record.dropped = 12345;
+        progress.step(record);
+        clock.seconds += 0.01;
+        progress.step(step_record(2));  // too soon to be seen
+        clock.seconds += 1.0;
+        progress.step(step_record(3));
+        progress.note("checkpoint");
+    }
+    const std::string first =
+        "\rstep    1/1000  loss 2.3457     16384 tokens/s  comm 20 %  imbalance 1.23  dropped 12345  left 0 "
+        "s";
+    const std::string third =
+        "\rstep    3/1000  loss 2.3457     16384 tokens/s  comm 20 %  imbalance 1.23  dropped 0  left 5:36";
+    const std::string cover(first.size() > third.size() ? first.size() - third.size() : 0, ' ');
+    CHECK(out.str() == first + third + cover + "\ncheckpoint\n");
+}
+
+TEST_CASE("progress: a skipped step is always shown", "[unit]") {
+    ManualClock clock;
+    std::ostringstream out;
+    Progress progress(out, {ProgressStyle::lines, 1, 100, 10, clock.function()});
+    StepRecord record = step_record(7);
+    record.applied = false;
+    progress.step(record);
+    CHECK(out.str().find("step   7/100") != std::string::npos);
+    CHECK(out.str().find("SKIPPED: gradient not finite") != std::string::npos);
+    // On a terminal it stays to be read.
+    std::ostringstream screen;
+    Progress live(screen, {ProgressStyle::live, 1, 100, 10, clock.function()});
+    live.step(record);
+    CHECK(screen.str().ends_with("SKIPPED: gradient not finite\n"));
+}
+
+TEST_CASE("progress: the time left is readable", "[unit]") {
+    const auto ends = [](double seconds, const std::string& text) {
+        const std::string line = progress_line(step_record(1), 2, seconds);
+        return line.ends_with("left " + text);
+    };
+    CHECK(ends(0.2, "0 s"));
+    CHECK(ends(59.4, "59 s"));
+    CHECK(ends(60.0, "1:00"));
+    CHECK(ends(3599.0, "59:59"));
+    CHECK(ends(3605.0, "1:00:05"));
+    CHECK(ends(90061.0, "25:01:01"));
+}
