@@ -2,7 +2,7 @@
 // result that is timed is checked against sums in double.
 // "of peak" counts wall time; "by CPU time" counts the processor time of all threads, which other programs on the
 // machine do not lengthen, but which does not show idle threads either.
-// Usage: bench_expert_ffn [threads] [repeats] [f32 | bf16] [fast | reproducible]
+// Usage: bench_expert_ffn [threads] [repeats] [f32 | bf16] [fast | reproducible] [library | own | measured]
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -39,8 +39,8 @@ struct Bench {
     int repeats;
     double peak = 0.0;
 
-    Bench(int threads, NumericsMode mode, int repeats_)
-        : team(threads), numerics(mode), context{team, arena, gemm, mode}, repeats(repeats_) {}
+    Bench(int threads, NumericsMode mode, int repeats_, ops::FastBody body)
+        : team(threads), gemm(body), numerics(mode), context{team, arena, gemm, mode}, repeats(repeats_) {}
 
     template <class In>
     Tensor random(Shape shape, std::uint64_t stream, float deviation) {
@@ -284,8 +284,8 @@ void bench_layer(Bench& bench, const LayerShape& shape) {
 }
 
 template <class In>
-void bench_all(int threads, int repeats, NumericsMode numerics) {
-    Bench bench(threads, numerics, repeats);
+void bench_all(int threads, int repeats, NumericsMode numerics, ops::FastBody body) {
+    Bench bench(threads, numerics, repeats, body);
     bench.peak = measure_peak_gflops(bench.team, dtype_of<In>::value);
     std::cout << dtype_name(dtype_of<In>::value) << ", "
               << (numerics == NumericsMode::fast ? "fast" : "reproducible") << ", " << threads
@@ -312,10 +312,14 @@ int main(int argc, char** argv) {
     const int repeats = argc > 2 ? std::atoi(argv[2]) : 5;
     const std::string only_type = argc > 3 ? argv[3] : "";
     const std::string only_mode = argc > 4 ? argv[4] : "";
+    const std::string fast_body = argc > 5 ? argv[5] : "measured";
+    const ops::FastBody body = fast_body == "library" ? ops::FastBody::library
+                               : fast_body == "own"   ? ops::FastBody::own
+                                                      : ops::FastBody::measured;
     for (const auto& [mode, numerics] :
          {std::pair{"fast", NumericsMode::fast}, {"reproducible", NumericsMode::reproducible}}) {
         if (!only_mode.empty() && only_mode != mode) continue;
-        if (only_type != "bf16") bench_all<float>(threads, repeats, numerics);
-        if (only_type != "f32") bench_all<bf16>(threads, repeats, numerics);
+        if (only_type != "bf16") bench_all<float>(threads, repeats, numerics, body);
+        if (only_type != "f32") bench_all<bf16>(threads, repeats, numerics, body);
     }
 }

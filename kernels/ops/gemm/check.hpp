@@ -42,6 +42,13 @@ index_t ordered_scratch_bytes();
 
 /// The `reproducible` body: each element of C one chain of fused multiply-adds over ascending k.
 template <class In>
-void multiply_ordered(const Product<In>& product, TileFunction tile, void* scratch);
+void multiply_ordered(const Product<In>& product, const TileFunctions& tiles, void* scratch);
+
+/// Whether the ordered body serves a `fast` float32 product. Transposing a panel of B costs the library more than the
+/// ordered body, which shares it among more rows; for the fewest rows neither gains.
+inline bool use_own_body(const Product<float>& product, FastBody body) {
+    if (body != FastBody::measured) return body == FastBody::own;
+    return product.transpose_b == Transpose::yes && product.c.rows >= kTileRows;
+}
 
 }  // namespace sy::ops::detail

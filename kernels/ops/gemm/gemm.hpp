@@ -25,11 +25,15 @@ struct Product {
     float beta = 0.0F;
 };
 
+/// What serves `fast` float32 products: always the library, always the own body (the `reproducible` one), or the
+/// one that tests/bench/bench_expert_ffn shows ahead: the own body for B transposed from 12 rows on.
+enum class FastBody { library, own, measured };
+
 /// The matrix library and what it keeps between calls (engines, compiled primitives). One for a rank;
 /// callable from all threads of its team at once.
 class GemmLibrary {
   public:
-    GemmLibrary();
+    explicit GemmLibrary(FastBody fast_body = FastBody::measured);
     ~GemmLibrary();
     GemmLibrary(const GemmLibrary&) = delete;
     GemmLibrary& operator=(const GemmLibrary&) = delete;
@@ -38,7 +42,7 @@ class GemmLibrary {
     std::string name() const;
 
     /// Computes on the calling thread only.
-    /// `fast`: the library's fastest path.
+    /// `fast`: the fastest body, see FastBody; bf16 always through the library.
     /// `reproducible`: every element of C is one chain of fused multiply-adds over ascending k (bf16 inputs
     /// widened exactly), so it depends on its own row of A and column of B alone: not on M, N, the place of
     /// the row, or the machine's vector width.

@@ -7,11 +7,14 @@
 namespace sy::ops {
 
 struct GemmLibrary::State {
-    detail::TileFunction tile = detail::choose_tile();
+    explicit State(FastBody body) : fast_body(body) {}
+
+    FastBody fast_body;
+    const detail::TileFunctions& tiles = detail::tile_functions(detail::best_instructions());
     detail::ScratchPool scratch{detail::ordered_scratch_bytes()};
 };
 
-GemmLibrary::GemmLibrary() : state_(std::make_unique<State>()) {}
+GemmLibrary::GemmLibrary(FastBody fast_body) : state_(std::make_unique<State>(fast_body)) {}
 GemmLibrary::~GemmLibrary() = default;
 
 std::string GemmLibrary::name() const {
@@ -23,7 +26,7 @@ void GemmLibrary::multiply(const Product<In>& product, NumericsMode numerics) co
     const index_t num_k = detail::check_sides(product);
     if (detail::finish_empty(product, num_k)) return;
     if constexpr (std::is_same_v<In, float>) {
-        if (numerics == NumericsMode::fast) {
+        if (numerics == NumericsMode::fast && !detail::use_own_body(product, state_->fast_body)) {
             cblas_sgemm(CblasRowMajor, product.transpose_a == Transpose::yes ? CblasTrans : CblasNoTrans,
                         product.transpose_b == Transpose::yes ? CblasTrans : CblasNoTrans,
                         narrow<int>(product.c.rows), narrow<int>(product.c.cols), narrow<int>(num_k), 1.0F,
@@ -35,7 +38,7 @@ void GemmLibrary::multiply(const Product<In>& product, NumericsMode numerics) co
     }
     // CBLAS has no bf16 product: the ordered body widens exactly while packing.
     const detail::ScratchPool::Lease scratch(state_->scratch);
-    detail::multiply_ordered(product, state_->tile, scratch.get());
+    detail::multiply_ordered(product, state_->tiles, scratch.get());
 }
 
 template void GemmLibrary::multiply<float>(const Product<float>&, NumericsMode) const;

@@ -9,12 +9,15 @@
 namespace sy::ops {
 
 struct GemmLibrary::State {
+    explicit State(FastBody body) : fast_body(body) {}
+
+    FastBody fast_body;
     dnnl::engine engine{dnnl::engine::kind::cpu, 0};
-    detail::TileFunction tile = detail::choose_tile();
+    const detail::TileFunctions& tiles = detail::tile_functions(detail::best_instructions());
     detail::ScratchPool scratch{detail::ordered_scratch_bytes()};
 };
 
-GemmLibrary::GemmLibrary() : state_(std::make_unique<State>()) {}
+GemmLibrary::GemmLibrary(FastBody fast_body) : state_(std::make_unique<State>(fast_body)) {}
 GemmLibrary::~GemmLibrary() = default;
 
 std::string GemmLibrary::name() const {
@@ -76,9 +79,11 @@ template <class In>
 void GemmLibrary::multiply(const Product<In>& product, NumericsMode numerics) const {
     const index_t num_k = detail::check_sides(product);
     if (detail::finish_empty(product, num_k)) return;
-    if (numerics == NumericsMode::reproducible) {
+    bool own = numerics == NumericsMode::reproducible;
+    if constexpr (std::is_same_v<In, float>) own = own || detail::use_own_body(product, state_->fast_body);
+    if (own) {
         const detail::ScratchPool::Lease scratch(state_->scratch);
-        detail::multiply_ordered(product, state_->tile, scratch.get());
+        detail::multiply_ordered(product, state_->tiles, scratch.get());
         return;
     }
     stay_on_this_thread();

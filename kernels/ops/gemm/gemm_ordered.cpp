@@ -1,75 +1,125 @@
 // Products whose elements are each one chain of fused multiply-adds over ascending k, whatever M, N and the place
-// of a row: B is packed in panels of 32 columns, A in panels of 12 rows, and between blocks of k the chain
+// of a row: A is packed in panels of 12 rows, B in panels of 32 columns, and between blocks of k the chain
 // continues from C, which is exact.
 #include <algorithm>
 #include <cstring>
 
 #include "kernels/ops/gemm/check.hpp"
+#include "kernels/ops/gemm/pack.hpp"
 #include "kernels/ops/gemm/tile.hpp"
 
 namespace sy::ops::detail {
 namespace {
 
+/// Sides of the block of A that stays in the second-level cache (384 KiB) while panels of B pass by. A panel of B is
+/// packed (32 KiB) just before the row tiles use it: its packing is shared by up to kBlockRows rows.
 constexpr index_t kBlockK = 256;
-constexpr index_t kBlockRows = 144;
-constexpr index_t kBlockCols = 512;
+constexpr index_t kBlockRows = 32 * kTileRows;
 
-/// Working set of one thread: A block 144 KiB and B block 512 KiB stay in the second-level cache.
+/// Up to so many rows it is cheaper to read B where it is, if its rows run along those of C.
+constexpr index_t kInPlaceRows = 8 * kTileRows;
+
+/// Working memory of one thread.
 struct Panels {
     alignas(64) float a[kBlockRows * kBlockK];
-    alignas(64) float b[kBlockK * kBlockCols];
+    alignas(64) float b[kBlockK * kTileCols];
     alignas(64) float c[kTileRows * kTileCols];
 };
 
-/// Packs op(X)[first .. first + count, k_range] as panels of `width` rows of op(X): panel[k][width], zero filled.
-/// `along_k` is true when consecutive k are consecutive in memory.
+/// The ranges of C and of the sum that one block of A serves.
+struct Block {
+    Range rows;
+    Range ks;
+    Tile::Start start;
+};
+
+/// Panels of an operand as the tiles read them: where the operand is, or packed.
+struct Source {
+    const float* data;
+    index_t stride;  ///< from one k to the next
+    index_t step;    ///< from one panel to the next
+};
+
 template <class In>
-void pack(MatrixView<const In> x, bool along_k, Range lines, Range k_range, index_t width, float* panels) {
-    for (index_t first = lines.begin; first < lines.end; first += width) {
-        const index_t count = std::min(width, lines.end - first);
-        for (index_t k = k_range.begin; k < k_range.end; ++k) {
-            float* const target = panels + (k - k_range.begin) * width;
-            if (along_k) {
-                for (index_t i = 0; i < count; ++i)
-                    target[i] = static_cast<float>(x.data[(first + i) * x.stride + k]);
-            } else {
-                const In* const source = x.data + k * x.stride + first;
-                for (index_t i = 0; i < count; ++i) target[i] = static_cast<float>(source[i]);
-            }
-            for (index_t i = count; i < width; ++i) target[i] = 0.0F;
-        }
-        panels += width * k_range.size();
-    }
+Lines lines_of_a(const Product<In>& product) {
+    return product.transpose_a == Transpose::no ? Lines::are_rows : Lines::are_columns;
+}
+template <class In>
+Lines lines_of_b(const Product<In>& product) {
+    return product.transpose_b == Transpose::no ? Lines::are_columns : Lines::are_rows;
 }
 
-/// One tile of C through the dense buffer: loaded (or zeroed), updated, stored back.
-void update_tile(TileFunction tile, const float* a_panel, const float* b_panel, index_t num_k, bool load,
-                 MatrixView<float> c, float* buffer) {
-    std::memset(buffer, 0, kTileRows * kTileCols * sizeof(float));
+/// The rows of A that a block needs.
+template <class In>
+Source source_of_a(const Product<In>& product, const Block& block, float* panels) {
+    const Lines lines = lines_of_a(product);
+    if constexpr (std::is_same_v<In, float>) {
+        if (lines == Lines::are_columns) {
+            return {product.a.data + block.ks.begin * product.a.stride + block.rows.begin, product.a.stride,
+                    kTileRows};
+        }
+    }
+    const index_t step = block.ks.size() * kTileRows;
+    float* panel = panels;
+    for (index_t row = block.rows.begin; row < block.rows.end; row += kTileRows, panel += step)
+        pack_panel<kTileRows>(product.a, lines, row, std::min(kTileRows, block.rows.end - row), block.ks,
+                              panel);
+    return {panels, kTileRows, step};
+}
+
+/// One panel of B.
+template <class In>
+Source source_of_b(const Product<In>& product, const Block& block, Range cols, float* panel) {
+    const Lines lines = lines_of_b(product);
+    if constexpr (std::is_same_v<In, float>) {
+        if (lines == Lines::are_columns && cols.size() == kTileCols && block.rows.size() <= kInPlaceRows)
+            return {product.b.data + block.ks.begin * product.b.stride + cols.begin, product.b.stride, 0};
+    }
+    pack_panel<kTileCols>(product.b, lines, cols.begin, cols.size(), block.ks, panel);
+    return {panel, kTileCols, 0};
+}
+
+/// One tile at the right edge of C, through a dense buffer of full width.
+void update_edge(const TileFunctions& tiles, Tile tile, MatrixView<float> c, float* buffer) {
     const auto row_bytes = static_cast<std::size_t>(c.cols) * sizeof(float);
-    if (load) {
+    if (tile.start == Tile::Start::from_c) {
+        std::memset(buffer, 0, kTileRows * kTileCols * sizeof(float));
         for (index_t row = 0; row < c.rows; ++row)
             std::memcpy(buffer + row * kTileCols, c.row(row), row_bytes);
     }
-    tile(a_panel, b_panel, num_k, buffer);
+    tile.c = buffer;
+    tile.c_stride = kTileCols;
+    tiles[static_cast<std::size_t>(c.rows - 1)](tile);
     for (index_t row = 0; row < c.rows; ++row) std::memcpy(c.row(row), buffer + row * kTileCols, row_bytes);
 }
 
+/// Columns `cols` of a block: all its row tiles against one panel of B, while the next panel is fetched.
 template <class In>
-void update_rows(const Product<In>& product, TileFunction tile, Range rows, Range cols, Range ks,
-                 Panels& panels) {
-    pack(product.a, product.transpose_a == Transpose::no, rows, ks, kTileRows, panels.a);
-    const bool load = product.beta != 0.0F || ks.begin > 0;
-    for (index_t col = cols.begin; col < cols.end; col += kTileCols) {
-        const float* const b_panel = panels.b + (col - cols.begin) * ks.size();
-        const Range tile_cols{col, std::min(col + kTileCols, cols.end)};
-        for (index_t row = rows.begin; row < rows.end; row += kTileRows) {
-            const float* const a_panel = panels.a + (row - rows.begin) * ks.size();
-            const Range tile_rows{row, std::min(row + kTileRows, rows.end)};
-            update_tile(tile, a_panel, b_panel, ks.size(), load,
-                        product.c.rows_of(tile_rows).cols_of(tile_cols), panels.c);
+void update_columns(const Product<In>& product, const TileFunctions& tiles, const Block& block,
+                    const Source& a, Range cols, Panels& panels) {
+    const Source b = source_of_b(product, block, cols, panels.b);
+    const MatrixView<float> c = product.c;
+    Tile tile{a.data, a.stride, b.data, b.stride, block.ks.size(), nullptr, c.stride, block.start};
+    const index_t num_tiles = ceil_div(block.rows.size(), kTileRows);
+    for (index_t tile_idx = 0; tile_idx < num_tiles; ++tile_idx, tile.a += a.step) {
+        const index_t row = block.rows.begin + tile_idx * kTileRows;
+        const index_t num_rows = std::min(kTileRows, block.rows.end - row);
+        if (cols.size() == kTileCols) {
+            tile.c = c.data + row * c.stride + cols.begin;
+            tiles[static_cast<std::size_t>(num_rows - 1)](tile);
+        } else {
+            update_edge(tiles, tile, c.rows_of({row, row + num_rows}).cols_of(cols), panels.c);
         }
+        prefetch_panel<kTileCols>(product.b, lines_of_b(product), cols.end, block.ks, num_tiles, tile_idx);
     }
+}
+
+template <class In>
+void update_block(const Product<In>& product, const TileFunctions& tiles, const Block& block,
+                  Panels& panels) {
+    const Source a = source_of_a(product, block, panels.a);
+    for (index_t col = 0; col < product.c.cols; col += kTileCols)
+        update_columns(product, tiles, block, a, {col, std::min(col + kTileCols, product.c.cols)}, panels);
 }
 
 }  // namespace
@@ -79,24 +129,27 @@ index_t ordered_scratch_bytes() {
 }
 
 template <class In>
-void multiply_ordered(const Product<In>& product, TileFunction tile, void* scratch) {
+void multiply_ordered(const Product<In>& product, const TileFunctions& tiles, void* scratch) {
     const index_t num_k = check_sides(product);
     if (finish_empty(product, num_k)) return;
     Panels& panels = *static_cast<Panels*>(scratch);
-    for (index_t col = 0; col < product.c.cols; col += kBlockCols) {
-        const Range cols{col, std::min(col + kBlockCols, product.c.cols)};
-        for (index_t k = 0; k < num_k; k += kBlockK) {
-            const Range ks{k, std::min(k + kBlockK, num_k)};
-            pack(product.b, product.transpose_b == Transpose::yes, cols, ks, kTileCols, panels.b);
-            for (index_t row = 0; row < product.c.rows; row += kBlockRows) {
-                update_rows(product, tile, {row, std::min(row + kBlockRows, product.c.rows)}, cols, ks,
-                            panels);
-            }
+    const index_t num_tiles = ceil_div(product.c.rows, kTileRows);
+    const index_t row_parts = ceil_div(product.c.rows, kBlockRows);
+    const index_t k_parts = ceil_div(num_k, kBlockK);
+    for (index_t row_part = 0; row_part < row_parts; ++row_part) {
+        const Range part = part_of(num_tiles, row_parts, row_part);
+        Block block{{part.begin * kTileRows, std::min(part.end * kTileRows, product.c.rows)},
+                    {},
+                    Tile::Start::from_c};
+        for (index_t k_part = 0; k_part < k_parts; ++k_part) {
+            block.ks = part_of(num_k, k_parts, k_part);
+            block.start = product.beta == 0.0F && k_part == 0 ? Tile::Start::from_zero : Tile::Start::from_c;
+            update_block(product, tiles, block, panels);
         }
     }
 }
 
-template void multiply_ordered<float>(const Product<float>&, TileFunction, void*);
-template void multiply_ordered<bf16>(const Product<bf16>&, TileFunction, void*);
+template void multiply_ordered<float>(const Product<float>&, const TileFunctions&, void*);
+template void multiply_ordered<bf16>(const Product<bf16>&, const TileFunctions&, void*);
 
 }  // namespace sy::ops::detail
