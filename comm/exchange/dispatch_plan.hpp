@@ -39,7 +39,8 @@ struct SendPlan {
     std::vector<index_t> row_offsets;     ///< [P + 1] rows to each rank
     std::vector<std::int32_t> row_token;  ///< token of each row; ascending inside a destination
     std::vector<index_t> slot_offsets;    ///< [P + 1] slot records to each rank
-    std::vector<SlotRecord> slots;        ///< grouped by destination, by row, then by ascending choice
+    /// Grouped by destination, then by row, then by ascending choice: a destination relies on this order.
+    std::vector<SlotRecord> slots;
     /// Rows (per_rank) or slots (per_choice) coming back for token t, in the order in which they are added:
     /// ascending choice (of a row: its first choice). returns[return_offsets[t] .. return_offsets[t + 1])
     std::vector<index_t> return_offsets;  ///< [T + 1]
@@ -59,15 +60,15 @@ struct ReceivePlan {
     std::vector<index_t> slot_offsets;  ///< [P + 1] records from each rank, in the order received
     /// Slots sorted by local expert, then source rank, then row: inside an expert global token order, since
     /// ranks hold ascending token ranges.
-    std::vector<index_t> expert_offsets;       ///< [L + 1]
-    std::vector<std::int32_t> slot_row;        ///< [S] received row of each sorted slot
-    std::vector<float> slot_weight;            ///< [S]
-    std::vector<std::int32_t> slot_source;     ///< [S] rank that each sorted slot came from
-    std::vector<std::int32_t> slot_token;      ///< [S] its token there
-    std::vector<std::int32_t> slot_of_record;  ///< [S] sorted position of each received record
-    /// Sorted slots of received row r in ascending choice: row_slots[row_slot_offsets[r] ..)
+    std::vector<index_t> expert_offsets;    ///< [L + 1]
+    std::vector<std::int32_t> slot_row;     ///< [S] received row of each sorted slot
+    std::vector<float> slot_weight;         ///< [S]
+    std::vector<std::int32_t> slot_source;  ///< [S] rank that each sorted slot came from
+    std::vector<std::int32_t> slot_token;   ///< [S] its token there
+    /// [S] sorted position of each received record. Records come by row, then by choice, so these are also the
+    /// slots of received row r in ascending choice: slot_of_record[row_slot_offsets[r] .. row_slot_offsets[r + 1])
+    std::vector<std::int32_t> slot_of_record;
     std::vector<index_t> row_slot_offsets;  ///< [R + 1]
-    std::vector<std::int32_t> row_slots;
 
     index_t num_rows() const { return row_offsets.back(); }
     index_t num_slots() const { return expert_offsets.back(); }
@@ -79,13 +80,24 @@ struct DispatchPlan {
     SendPlan send;
     ReceivePlan receive;
     ReturnRows return_rows = ReturnRows::per_rank;
+
+    /// Rows that travel back to this rank, one for each entry of send.returns.
+    index_t num_returned() const {
+        return return_rows == ReturnRows::per_rank ? send.num_rows() : send.num_slots();
+    }
+    std::string to_string() const;
+    bool operator==(const DispatchPlan&) const = default;
 };
 
+/// @throws LogicError when shapes differ or a kept choice names no expert of the placement; dropped ones may
+/// @par Cost  two passes over T * K choices, no search
 SendPlan make_send_plan(const Choices& choices, const Placement& placement, ReturnRows return_rows);
 
 /// @param row_offsets, slot_offsets  [P + 1] what each rank sends here
 /// @param records                    all records received, by source rank
-/// @throws CommError naming the source when a record names an expert or row that cannot be
+/// @throws CommError naming the source when its counts cannot be, or a record names an expert that is not here,
+///         leaves a row out, or is not in the order of SendPlan::slots
+/// @par Cost  two passes over S records: a counting sort by expert
 ReceivePlan make_receive_plan(std::span<const index_t> row_offsets, std::span<const index_t> slot_offsets,
                               std::span<const SlotRecord> records, const Placement& placement,
                               int group_rank);

@@ -63,8 +63,8 @@ class FlatExchange : public Exchange {
         Tensor staging(context_.arena, DType::f32, {num_out, slots.cols});
         const MatrixView<float> out = staging.matrix<float>();
         if (per_rank) {
-            ops::sum_rows(slots, plan.receive.row_slot_offsets, plan.receive.row_slots, ops::Into::overwrite,
-                          out, context_);
+            ops::sum_rows(slots, plan.receive.row_slot_offsets, plan.receive.slot_of_record,
+                          ops::Into::overwrite, out, context_);
         } else {
             ops::gather_rows(slots, std::span<const std::int32_t>(plan.receive.slot_of_record), out,
                              context_);

@@ -13,6 +13,7 @@ namespace sy::comm {
 class Placement {
   public:
     /// @param rank_of_expert  [E] group rank of each expert
+    /// @throws LogicError naming the expert whose rank does not exist
     Placement(std::vector<int> rank_of_expert, int num_ranks);
 
     index_t num_experts() const { return static_cast<index_t>(rank_of_expert_.size()); }
@@ -22,6 +23,7 @@ class Placement {
     index_t local_index(index_t expert) const { return local_index_[static_cast<std::size_t>(expert)]; }
     /// Global numbers of the experts of `rank`, ascending.
     std::vector<index_t> experts_of(int rank) const;
+    /// "7 experts on 3 ranks: 0-2 | 3 4 | 5 6"
     std::string to_string() const;
     bool operator==(const Placement&) const = default;
 

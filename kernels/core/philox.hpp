@@ -50,9 +50,10 @@ inline std::array<std::uint32_t, 4> philox(const RandomKey& key, std::uint64_t c
     return {out[0], out[1], out[2], out[3]};
 }
 
-/// Uniform in (0, 1): the middle of one of 2^24 equal cells, so never 0 or 1.
+/// Uniform in (0, 1): the middle of one of 2^23 equal cells, so never 0 or 1. (The middles of 2^24 cells need 25 bits:
+/// the last would round to 1.)
 inline float uniform_from(std::uint32_t word) {
-    return (static_cast<float>(word >> 8) + 0.5F) * 0x1p-24F;
+    return (static_cast<float>(word >> 9) + 0.5F) * 0x1p-23F;
 }
 
 /// Uniform in (0, 1) for element `counter` of the stream; four neighbouring counters share one evaluation.

@@ -118,6 +118,7 @@ struct LayerShape {
 
 /// Slots as a router with slightly uneven load would make them: token t meets top_k different experts.
 struct Routing {
+    static constexpr std::int32_t kSequence = 256;
     std::vector<index_t> offsets{0};
     std::vector<index_t> blocks{0};
     std::vector<std::int32_t> row;
@@ -139,10 +140,11 @@ struct Routing {
         }
         for (const std::vector<std::int32_t>& tokens : queue) {
             row.insert(row.end(), tokens.begin(), tokens.end());
-            while (blocks.back() + 1024 < static_cast<index_t>(row.size()))
-                blocks.push_back(blocks.back() + 1024);
-            if (blocks.back() < static_cast<index_t>(row.size()))
-                blocks.push_back(static_cast<index_t>(row.size()));
+            for (std::size_t i = 1; i < tokens.size(); ++i) {
+                if (tokens[i] / kSequence != tokens[i - 1] / kSequence)
+                    blocks.push_back(offsets.back() + static_cast<index_t>(i));
+            }
+            blocks.push_back(static_cast<index_t>(row.size()));
             offsets.push_back(static_cast<index_t>(row.size()));
         }
         weight.assign(row.size(), 1.0F / static_cast<float>(shape.top_k));

@@ -1,167 +1,165 @@
 // Two passes. First, over (expert x slots): dh' = dy Wdown^T, the backward of the activation in cache, dx. It leaves
-// h, dgate, dup and the weighted dy rows in memory. Second, over (expert x tile of a weight): the three gradients.
+// h, dgate, dup and the gathered rows in memory. Second, over (expert x tile of a weight): the three gradients.
 #include "kernels/ops/activation/activation.hpp"
 #include "kernels/ops/expert_ffn/tasks.hpp"
 
 namespace sy::ops {
 namespace {
 
-/// Values of all slots that the weight gradients need.
+/// Values by slot that the first pass leaves for the second. x and dy are the caller's where slot s is row s.
 template <class In>
 struct Intermediate {
-    MatrixView<In> h;         ///< [S, F] activation
-    MatrixView<In> dgate;     ///< [S, F]
-    MatrixView<In> dup;       ///< [S, F]
-    MatrixView<const In> x;   ///< [S, H] input rows by slot
-    MatrixView<const In> dy;  ///< [S, H] weighted output gradients by slot
+    MatrixView<In> h;            ///< [S, F] weighted activation
+    MatrixView<In> dgate;        ///< [S, F]
+    MatrixView<In> dup;          ///< [S, F]
+    MatrixView<In> gathered_x;   ///< [S, H] unless dense
+    MatrixView<In> gathered_dy;  ///< [S, H] unweighted, unless dense
+    MatrixView<const In> x;      ///< [S, H]
+    MatrixView<const In> dy;     ///< [S, H]
 };
 
-void scale_into(MatrixView<const float> from, std::span<const float> weight, MatrixView<float> to) {
-    for (index_t r = 0; r < from.rows; ++r) {
-        for (index_t i = 0; i < from.cols; ++i) to(r, i) = from(r, i) * weight[static_cast<std::size_t>(r)];
-    }
-}
-void scale_into(MatrixView<const bf16> from, std::span<const float> weight, MatrixView<bf16> to) {
-    for (index_t r = 0; r < from.rows; ++r) {
-        for (index_t i = 0; i < from.cols; ++i) {
-            to(r, i) = bf16(static_cast<float>(from(r, i)) * weight[static_cast<std::size_t>(r)]);
-        }
-    }
-}
-
+/// Everything a task needs to know.
 template <class In>
-void data_task(MatrixView<const In> x, const ExpertWeights<In>& weights, const ExpertSlots& slots,
-               const ExpertSaved<const In>& saved, const ExpertBackward<In>& backward,
-               const Intermediate<In>& between, const detail::SlotTask& task, std::byte* memory,
-               const Context& context) {
+struct Call {
+    MatrixView<const In> x;
+    const ExpertWeights<In>& weights;
+    const ExpertSlots& slots;
+    const ExpertSaved<const In>& saved;
+    const ExpertBackward<In>& backward;
+    const Context& context;
+};
+
+/// @param dh_memory  kTaskSlots rows of F floats
+template <class In>
+void data_task(const Call<In>& call, const Intermediate<In>& between, const detail::SlotTask& task,
+               float* dh_memory) {
+    const ExpertSlots& slots = call.slots;
     const index_t count = task.slots.size();
-    const auto first = static_cast<std::size_t>(task.slots.begin);
-    auto* const dh_data = reinterpret_cast<float*>(memory);
-    auto* const rows_data = reinterpret_cast<In*>(dh_data + detail::kTaskSlots * weights.gate.cols);
-    const MatrixView<const In> dy = detail::rows_of_slots(backward.dy, slots, task.slots, rows_data);
-    const MatrixView<float> dh(dh_data, count, weights.gate.cols);
-    const GemmLibrary& library = context.gemm;
-    library.multiply<In>({dy, Transpose::no, weights.down[task.expert], Transpose::yes, dh, 0.0F},
-                         context.numerics);
-    SwigluBackward<In> activation{saved.gate.rows_of(task.slots),
-                                  saved.up.rows_of(task.slots),
-                                  dh,
-                                  {},
-                                  between.h.rows_of(task.slots),
-                                  between.dgate.rows_of(task.slots),
-                                  between.dup.rows_of(task.slots),
-                                  {}};
-    if (!slots.weight.empty())
-        activation.weight = slots.weight.subspan(first, static_cast<std::size_t>(count));
-    if (!backward.dweight.empty())
-        activation.dot = backward.dweight.subspan(first, static_cast<std::size_t>(count));
-    swiglu_backward(activation);
-    const MatrixView<float> dx = backward.dx.rows_of(task.slots);
-    library.multiply<In>(
-        {activation.dgate, Transpose::no, weights.gate[task.expert], Transpose::yes, dx, 0.0F},
-        context.numerics);
-    library.multiply<In>({activation.dup, Transpose::no, weights.up[task.expert], Transpose::yes, dx, 1.0F},
-                         context.numerics);
-    if (slots.row.empty() && slots.weight.empty()) return;
-    // Rows by slot for the second pass. Only this task writes these slots.
-    const MatrixView<In> x_slots(const_cast<In*>(between.x.data), between.x.rows, between.x.cols);
-    const MatrixView<In> dy_slots(const_cast<In*>(between.dy.data), between.dy.rows, between.dy.cols);
     if (!slots.row.empty()) {
-        for (index_t slot = task.slots.begin; slot < task.slots.end; ++slot) {
-            std::memcpy(x_slots.row(slot), x.row(slots.row[static_cast<std::size_t>(slot)]),
-                        static_cast<std::size_t>(x.cols) * sizeof(In));
-        }
+        detail::gather(call.x, slots, task.slots, between.gathered_x.rows_of(task.slots));
+        detail::gather(call.backward.dy, slots, task.slots, between.gathered_dy.rows_of(task.slots));
     }
-    if (!slots.weight.empty()) {
-        scale_into(dy, activation.weight, dy_slots.rows_of(task.slots));
-    } else {
-        for (index_t r = 0; r < count; ++r) {
-            std::memcpy(dy_slots.row(task.slots.begin + r), dy.row(r),
-                        static_cast<std::size_t>(dy.cols) * sizeof(In));
-        }
-    }
+    const MatrixView<float> dh(dh_memory, count, call.weights.gate.cols);
+    const GemmLibrary& library = call.context.gemm;
+    const auto multiply = [&](MatrixView<const In> a, const TensorView3<const In>& weight,
+                              MatrixView<float> c, float beta) {
+        library.multiply<In>({a, Transpose::no, weight[task.expert], Transpose::yes, c, beta},
+                             call.context.numerics);
+    };
+    multiply(between.dy.rows_of(task.slots), call.weights.down, dh, 0.0F);
+    const auto first = static_cast<std::size_t>(task.slots.begin);
+    const auto part = [&](auto values) {
+        return values.empty() ? values : values.subspan(first, static_cast<std::size_t>(count));
+    };
+    const SwigluBackward<In> activation{call.saved.gate.rows_of(task.slots),
+                                        call.saved.up.rows_of(task.slots),
+                                        dh,
+                                        part(slots.weight),
+                                        between.h.rows_of(task.slots),
+                                        between.dgate.rows_of(task.slots),
+                                        between.dup.rows_of(task.slots),
+                                        part(call.backward.dweight)};
+    swiglu_backward(activation);
+    const MatrixView<float> dx = call.backward.dx.rows_of(task.slots);
+    multiply(activation.dgate, call.weights.gate, dx, 0.0F);
+    multiply(activation.dup, call.weights.up, dx, 1.0F);
 }
 
-/// Which of the three weights, of which expert, and which rows and columns of it.
+/// gradient += left^T right over the slots of one expert, for a tile of it.
+template <class In>
 struct TileTask {
-    int weight;  ///< 0 gate, 1 up, 2 down
-    index_t expert;
+    MatrixView<const In> left;
+    MatrixView<const In> right;
+    GradientView gradient;
+    Range slots;
     Range rows;
     Range cols;
 };
 
+/// Largest side of a tile, and in fixed point, where the tile waits in the second-level cache to be added.
 constexpr index_t kTileSide = 384;
+constexpr index_t kFixedTileSide = 192;
 
-std::vector<TileTask> tile_tasks(const ExpertSlots& slots, index_t hidden, index_t width, index_t side) {
-    std::vector<TileTask> tasks;
-    for (index_t expert = 0; expert < slots.num_experts(); ++expert) {
-        if (slots.offsets[static_cast<std::size_t>(expert)] ==
-            slots.offsets[static_cast<std::size_t>(expert) + 1])
-            continue;
-        for (int weight = 0; weight < 3; ++weight) {
-            const index_t num_rows = weight == 2 ? width : hidden;
-            const index_t num_cols = weight == 2 ? hidden : width;
-            const index_t row_parts = ceil_div(num_rows, side);
-            const index_t col_parts = ceil_div(num_cols, side);
-            for (index_t r = 0; r < row_parts; ++r) {
-                for (index_t c = 0; c < col_parts; ++c) {
-                    tasks.push_back(
-                        {weight, expert, part_of(num_rows, row_parts, r), part_of(num_cols, col_parts, c)});
-                }
-            }
+template <class In>
+void append_tiles(const TileTask<In>& whole, std::vector<TileTask<In>>& tasks) {
+    const GradientView& gradient = whole.gradient;
+    const index_t side = gradient.fixed == nullptr ? kTileSide : kFixedTileSide;
+    const index_t row_parts = ceil_div(gradient.rows, side);
+    const index_t col_parts = ceil_div(gradient.cols, side);
+    for (index_t r = 0; r < row_parts; ++r) {
+        for (index_t c = 0; c < col_parts; ++c) {
+            tasks.push_back(whole);
+            tasks.back().rows = part_of(gradient.rows, row_parts, r);
+            tasks.back().cols = part_of(gradient.cols, col_parts, c);
         }
+    }
+}
+
+template <class In>
+std::vector<TileTask<In>> tile_tasks(const ExpertSlots& slots, const Intermediate<In>& between,
+                                     const ExpertGradients& gradients) {
+    std::vector<TileTask<In>> tasks;
+    for (std::size_t expert = 0; expert + 1 < slots.offsets.size(); ++expert) {
+        const Range range{slots.offsets[expert], slots.offsets[expert + 1]};
+        if (range.size() == 0) continue;
+        append_tiles<In>({between.x, between.dgate, gradients.gate[expert], range, {}, {}}, tasks);
+        append_tiles<In>({between.x, between.dup, gradients.up[expert], range, {}, {}}, tasks);
+        append_tiles<In>({between.h, between.dy, gradients.down[expert], range, {}, {}}, tasks);
     }
     return tasks;
 }
 
-/// Adds left^T right over the slots [range] into the tile; in fixed point through `tile`.
+/// @param tile  kFixedTileSide squared floats
 template <class In>
-void add_tile(MatrixView<const In> left, MatrixView<const In> right, Range range, const TileTask& task,
-              GradientView gradient, float* tile, const Context& context) {
-    Product<In> product{left.rows_of(range).cols_of(task.rows),
-                        Transpose::yes,
-                        right.rows_of(range).cols_of(task.cols),
-                        Transpose::no,
-                        {},
-                        1.0F};
-    if (gradient.f32 != nullptr) {
-        product.c = MatrixView<float>(gradient.f32, gradient.rows, gradient.cols)
-                        .rows_of(task.rows)
-                        .cols_of(task.cols);
-        context.gemm.multiply(product, context.numerics);
+void gradient_task(const TileTask<In>& task, std::span<const index_t> blocks, float* tile,
+                   const Context& context) {
+    const GradientView& gradient = task.gradient;
+    const auto product = [&](Range slots, MatrixView<float> c, float beta) {
+        return Product<In>{task.left.rows_of(slots).cols_of(task.rows),
+                           Transpose::yes,
+                           task.right.rows_of(slots).cols_of(task.cols),
+                           Transpose::no,
+                           c,
+                           beta};
+    };
+    if (gradient.fixed == nullptr) {
+        const MatrixView<float> all(gradient.f32, gradient.rows, gradient.cols);
+        context.gemm.multiply(product(task.slots, all.rows_of(task.rows).cols_of(task.cols), 1.0F),
+                              context.numerics);
         return;
     }
-    product.c = {tile, task.rows.size(), task.cols.size()};
-    product.beta = 0.0F;
-    context.gemm.multiply(product, NumericsMode::reproducible);
-    for (index_t r = 0; r < product.c.rows; ++r) {
-        accumulate(product.c.row_span(r), (task.rows.begin + r) * gradient.cols + task.cols.begin, gradient);
+    const MatrixView<float> sums(tile, task.rows.size(), task.cols.size());
+    auto block = std::lower_bound(blocks.begin(), blocks.end(), task.slots.begin);
+    for (; block[0] < task.slots.end; ++block) {
+        context.gemm.multiply(product({block[0], block[1]}, sums, 0.0F), NumericsMode::reproducible);
+        for (index_t r = 0; r < sums.rows; ++r) {
+            accumulate(sums.row_span(r), (task.rows.begin + r) * gradient.cols + task.cols.begin, gradient);
+        }
     }
 }
 
+/// Throws when operands of backward do not fit each other.
 template <class In>
-void gradient_task(const ExpertSlots& slots, const Intermediate<In>& between,
-                   const ExpertGradients& gradients, const TileTask& task, float* tile,
-                   const Context& context) {
-    const auto expert = static_cast<std::size_t>(task.expert);
-    const Range all{slots.offsets[expert], slots.offsets[expert + 1]};
-    const MatrixView<const In> left = task.weight == 2 ? MatrixView<const In>(between.h) : between.x;
-    const MatrixView<const In> right = task.weight == 2   ? between.dy
-                                       : task.weight == 0 ? MatrixView<const In>(between.dgate)
-                                                          : MatrixView<const In>(between.dup);
-    const std::span<const GradientView> list = task.weight == 0   ? gradients.gate
-                                               : task.weight == 1 ? gradients.up
-                                                                  : gradients.down;
-    const GradientView gradient = list[expert];
-    if (gradient.f32 != nullptr) {
-        add_tile(left, right, all, task, gradient, tile, context);
-        return;
+void check_backward(const Call<In>& call) {
+    detail::check_operands(call.x, call.weights, call.slots);
+    const ExpertBackward<In>& backward = call.backward;
+    const index_t num_slots = call.slots.num_slots();
+    const index_t hidden = call.x.cols;
+    const index_t width = call.weights.gate.cols;
+    const bool rows_fit = backward.dy.rows == call.x.rows && backward.dy.cols == hidden &&
+                          backward.dx.rows == num_slots && backward.dx.cols == hidden;
+    const bool saved_fit = call.saved.gate.rows == num_slots && call.saved.gate.cols == width &&
+                           call.saved.up.rows == num_slots && call.saved.up.cols == width;
+    if (!rows_fit || !saved_fit || backward.dweight.size() != call.slots.weight.size()) {
+        throw ShapeError(concat("expert_ffn_backward: dy [", backward.dy.rows, ", ", backward.dy.cols,
+                                "], dx [", backward.dx.rows, ", ", backward.dx.cols, "], saved [",
+                                call.saved.gate.rows, ", ", call.saved.gate.cols, "] and [",
+                                call.saved.up.rows, ", ", call.saved.up.cols, "], ", backward.dweight.size(),
+                                " weight gradients for ", num_slots, " slots of width ", hidden, " with ",
+                                call.slots.weight.size(), " weights"));
     }
-    const auto first = std::lower_bound(slots.blocks.begin(), slots.blocks.end(), all.begin);
-    for (auto block = first; block + 1 < slots.blocks.end() && *block < all.end; ++block) {
-        if (block[0] < block[1])
-            add_tile(left, right, Range{block[0], block[1]}, task, gradient, tile, context);
-    }
+    detail::check_gradients(backward.gradients, call.weights.gate.count, hidden, width);
+    detail::check_blocks(call.slots, backward.gradients);
 }
 
 }  // namespace
@@ -170,45 +168,40 @@ template <class In>
 void expert_ffn_backward(MatrixView<const In> x, const ExpertWeights<In>& weights, const ExpertSlots& slots,
                          ExpertSaved<const In> saved, const ExpertBackward<In>& backward,
                          const Context& context) {
-    detail::check_operands(x, weights, slots);
+    const Call<In> call{x, weights, slots, saved, backward, context};
+    check_backward(call);
     const index_t num_slots = slots.num_slots();
+    if (num_slots == 0) return;
     const index_t hidden = x.cols;
     const index_t width = weights.gate.cols;
-    SY_REQUIRE(backward.dy.rows == x.rows && backward.dy.cols == hidden && backward.dx.rows == num_slots &&
-                   backward.dx.cols == hidden && saved.gate.rows == num_slots && saved.up.rows == num_slots,
-               "expert_ffn_backward: dy [", backward.dy.rows, ", ", backward.dy.cols, "], dx [",
-               backward.dx.rows, ", ", backward.dx.cols, "], saved rows ", saved.gate.rows, " for ",
-               num_slots, " slots of width ", hidden);
-    if (num_slots == 0) return;
-    const DType dtype = dtype_of<In>::value;
-    Tensor activations(context.arena, dtype, {3, num_slots, width});
+    Tensor activations(context.arena, dtype_of<In>::value, {3, num_slots, width});
     In* const data = activations.values<In>().data();
-    const bool direct = slots.row.empty() && slots.weight.empty();
-    Tensor rows(context.arena, dtype, {direct ? 0 : 2, num_slots, hidden});
+    const bool dense = slots.row.empty();
+    Tensor rows(context.arena, dtype_of<In>::value, {dense ? 0 : 2, num_slots, hidden});
+    In* const row_data = rows.values<In>().data();
     Intermediate<In> between{{data, num_slots, width},
                              {data + num_slots * width, num_slots, width},
                              {data + 2 * num_slots * width, num_slots, width},
+                             {},
+                             {},
                              x,
                              backward.dy};
-    if (!direct) {
-        In* const row_data = rows.values<In>().data();
-        if (!slots.row.empty()) between.x = {row_data, num_slots, hidden};
-        between.dy = {row_data + num_slots * hidden, num_slots, hidden};
+    if (!dense) {
+        between.gathered_x = {row_data, num_slots, hidden};
+        between.gathered_dy = {row_data + num_slots * hidden, num_slots, hidden};
+        between.x = between.gathered_x;
+        between.dy = between.gathered_dy;
     }
-
     const std::vector<detail::SlotTask> tasks = detail::slot_tasks(slots);
-    const index_t task_bytes =
-        detail::kTaskSlots * (width * index_t{sizeof(float)} + hidden * index_t{sizeof(In)});
-    const bool fixed = !backward.gradients.gate.empty() && backward.gradients.gate[0].fixed != nullptr;
-    const index_t side = fixed ? kTileSide / 2 : kTileSide;
-    detail::ThreadScratch scratch(context, std::max(task_bytes, side * side * index_t{sizeof(float)}));
+    const index_t scratch_floats = std::max(detail::kTaskSlots * width, kFixedTileSide * kFixedTileSide);
+    detail::ThreadScratch scratch(context, scratch_floats * index_t{sizeof(float)});
     context.team.for_tasks(static_cast<index_t>(tasks.size()), [&](index_t task_idx, int thread_idx) {
-        data_task(x, weights, slots, saved, backward, between, tasks[static_cast<std::size_t>(task_idx)],
-                  scratch.of(thread_idx), context);
+        data_task(call, between, tasks[static_cast<std::size_t>(task_idx)],
+                  reinterpret_cast<float*>(scratch.of(thread_idx)));
     });
-    const std::vector<TileTask> tiles = tile_tasks(slots, hidden, width, side);
+    const std::vector<TileTask<In>> tiles = tile_tasks(slots, between, backward.gradients);
     context.team.for_tasks(static_cast<index_t>(tiles.size()), [&](index_t task_idx, int thread_idx) {
-        gradient_task(slots, between, backward.gradients, tiles[static_cast<std::size_t>(task_idx)],
+        gradient_task(tiles[static_cast<std::size_t>(task_idx)], slots.blocks,
                       reinterpret_cast<float*>(scratch.of(thread_idx)), context);
     });
 }

@@ -1,17 +1,8 @@
 #include "kernels/ops/activation/activation.hpp"
-#include "kernels/ops/cast/cast.hpp"
 #include "kernels/ops/expert_ffn/tasks.hpp"
 
 namespace sy::ops {
 namespace {
-
-void scale_rows(MatrixView<float> out, std::span<const float> weight) {
-    for (index_t r = 0; r < out.rows; ++r) {
-        const float factor = weight[static_cast<std::size_t>(r)];
-        float* const row = out.data + r * out.stride;
-        for (index_t i = 0; i < out.cols; ++i) row[i] *= factor;
-    }
-}
 
 /// What one thread works in: gathered rows, float projections, activation.
 template <class In>
@@ -34,22 +25,19 @@ struct Workspace {
     }
 };
 
-/// Keeps the projections of a task. Float products write in place, bf16 ones are rounded here.
-void keep(MatrixView<const float> projected, MatrixView<bf16> saved) {
-    for (index_t r = 0; r < projected.rows; ++r) {
-        for (index_t f = 0; f < projected.cols; ++f) saved(r, f) = bf16(projected(r, f));
-    }
-}
-
 template <class In>
 void forward_task(MatrixView<const In> x, const ExpertWeights<In>& weights, const ExpertSlots& slots,
                   ExpertSaved<In> saved, MatrixView<float> out, const detail::SlotTask& task,
                   const Workspace<In>& work, const Context& context) {
     const index_t width = weights.gate.cols;
     const index_t count = task.slots.size();
-    const MatrixView<const In> rows = detail::rows_of_slots(x, slots, task.slots, work.rows);
+    const bool dense = slots.row.empty();
+    const MatrixView<In> gathered(work.rows, count, x.cols);
+    if (!dense) detail::gather(x, slots, task.slots, gathered);
+    const MatrixView<const In> rows = dense ? x.rows_of(task.slots) : gathered;
     MatrixView<float> gate(work.gate, count, width);
     MatrixView<float> up(work.up, count, width);
+    // Float products are written where they are kept, bf16 ones are rounded on the way through the activation.
     if constexpr (std::is_same_v<In, float>) {
         if (saved.gate.data != nullptr) {
             gate = saved.gate.rows_of(task.slots);
@@ -61,21 +49,19 @@ void forward_task(MatrixView<const In> x, const ExpertWeights<In>& weights, cons
                          context.numerics);
     library.multiply<In>({rows, Transpose::no, weights.up[task.expert], Transpose::no, up, 0.0F},
                          context.numerics);
-    if constexpr (std::is_same_v<In, bf16>) {
-        if (saved.gate.data != nullptr) {
-            keep(gate, saved.gate.rows_of(task.slots));
-            keep(up, saved.up.rows_of(task.slots));
-        }
-    }
-    const MatrixView<In> h(work.h, count, width);
-    swiglu(gate, up, h);
-    const MatrixView<float> out_rows = out.rows_of(task.slots);
-    library.multiply<In>({h, Transpose::no, weights.down[task.expert], Transpose::no, out_rows, 0.0F},
-                         context.numerics);
+    Swiglu<In> activation{gate, up, {}, {work.h, count, width}, {}, {}};
     if (!slots.weight.empty()) {
-        scale_rows(out_rows, slots.weight.subspan(static_cast<std::size_t>(task.slots.begin),
-                                                  static_cast<std::size_t>(count)));
+        activation.weight =
+            slots.weight.subspan(static_cast<std::size_t>(task.slots.begin), static_cast<std::size_t>(count));
     }
+    if (std::is_same_v<In, bf16> && saved.gate.data != nullptr) {
+        activation.kept_gate = saved.gate.rows_of(task.slots);
+        activation.kept_up = saved.up.rows_of(task.slots);
+    }
+    swiglu(activation);
+    library.multiply<In>({activation.h, Transpose::no, weights.down[task.expert], Transpose::no,
+                          out.rows_of(task.slots), 0.0F},
+                         context.numerics);
 }
 
 }  // namespace

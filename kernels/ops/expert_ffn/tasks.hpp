@@ -10,7 +10,7 @@
 namespace sy::ops::detail {
 
 /// Slots in one task: its gathered rows and projections stay in the second-level cache.
-inline constexpr index_t kTaskSlots = 144;
+inline constexpr index_t kTaskSlots = 192;
 
 /// Consecutive slots of one expert.
 struct SlotTask {
@@ -33,16 +33,13 @@ inline std::vector<SlotTask> slot_tasks(const ExpertSlots& slots) {
     return tasks;
 }
 
-/// Rows of the slots: a view when slot s is row s, else gathered into `buffer`.
+/// Copies the input rows of `slots` in `range` to consecutive rows of `to`.
 template <class In>
-MatrixView<const In> rows_of_slots(MatrixView<const In> x, const ExpertSlots& slots, Range range,
-                                   In* buffer) {
-    if (slots.row.empty()) return x.rows_of(range);
+void gather(MatrixView<const In> x, const ExpertSlots& slots, Range range, MatrixView<In> to) {
     for (index_t slot = range.begin; slot < range.end; ++slot) {
-        std::memcpy(buffer + (slot - range.begin) * x.cols, x.row(slots.row[static_cast<std::size_t>(slot)]),
+        std::memcpy(to.row(slot - range.begin), x.row(slots.row[static_cast<std::size_t>(slot)]),
                     static_cast<std::size_t>(x.cols) * sizeof(In));
     }
-    return {buffer, range.size(), x.cols};
 }
 
 /// Throws ShapeError when operands of a forward or backward do not fit each other.
@@ -67,9 +64,48 @@ void check_operands(MatrixView<const In> x, const ExpertWeights<In>& weights, co
         throw ShapeError(concat("expert_ffn: ", num_slots, " slots with ", slots.row.size(), " rows listed, ",
                                 slots.weight.size(), " weights and ", x.rows, " input rows"));
     }
+    if (slots.offsets.front() != 0 || !std::is_sorted(slots.offsets.begin(), slots.offsets.end()))
+        throw ShapeError("expert_ffn: the offsets of the experts must ascend from 0");
+    for (const std::int32_t row : slots.row) {
+        if (row < 0 || row >= x.rows)
+            throw ShapeError(concat("expert_ffn: a slot of row ", row, ", there are ", x.rows));
+    }
 }
 
-/// A matrix of float32 scratch for one thread.
+/// Throws ShapeError when there is not one gradient of the right sides for each expert and weight.
+inline void check_gradients(const ExpertGradients& gradients, index_t num_experts, index_t hidden,
+                            index_t width) {
+    const auto fit = [&](std::span<const GradientView> list, index_t rows, index_t cols) {
+        if (static_cast<index_t>(list.size()) != num_experts) return false;
+        return std::all_of(list.begin(), list.end(), [&](const GradientView& gradient) {
+            return gradient.rows == rows && gradient.cols == cols &&
+                   (gradient.f32 == nullptr) != (gradient.fixed == nullptr);
+        });
+    };
+    if (!fit(gradients.gate, hidden, width) || !fit(gradients.up, hidden, width) ||
+        !fit(gradients.down, width, hidden)) {
+        throw ShapeError(concat("expert_ffn_backward: ", num_experts, " experts of ", hidden, " by ", width,
+                                " need as many gradients of these sides, each in one representation; got ",
+                                gradients.gate.size(), ", ", gradients.up.size(), " and ",
+                                gradients.down.size()));
+    }
+}
+
+/// Throws ShapeError when fixed-point gradients are wanted and the blocks do not divide the slots of every expert.
+inline void check_blocks(const ExpertSlots& slots, const ExpertGradients& gradients) {
+    if (gradients.gate.empty() || gradients.gate[0].fixed == nullptr || slots.num_slots() == 0) return;
+    const std::span<const index_t> blocks = slots.blocks;
+    const auto is_boundary = [&](index_t offset) {
+        return std::binary_search(blocks.begin(), blocks.end(), offset);
+    };
+    if (!std::is_sorted(blocks.begin(), blocks.end()) ||
+        !std::all_of(slots.offsets.begin(), slots.offsets.end(), is_boundary)) {
+        throw ShapeError(concat("expert_ffn_backward: ", blocks.size(), " block boundaries for ",
+                                slots.num_slots(), " slots must ascend and include every offset"));
+    }
+}
+
+/// A piece of scratch memory for each thread, allocated before the threads start.
 class ThreadScratch {
   public:
     ThreadScratch(const Context& context, index_t bytes_each)

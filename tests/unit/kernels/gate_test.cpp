@@ -1,0 +1,275 @@
+#include "kernels/ops/gate/gate.hpp"
+
+#include <catch2/catch.hpp>
+
+#include <limits>
+#include <numeric>
+#include <set>
+
+#include "tests/unit/kernels/numeric.hpp"
+
+using namespace sy;
+using ops::Renormalise;
+using test::relative_error;
+using test::TestMatrix;
+using test::TestSession;
+
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+struct Scores {
+    TestMatrix scores;
+    std::vector<float> lse;
+};
+
+Scores softmax(const TestMatrix& logits, int threads = 1) {
+    TestSession session(threads);
+    Scores result{TestMatrix(logits.rows, logits.cols),
+                  std::vector<float>(static_cast<std::size_t>(logits.rows))};
+    ops::gate_softmax(logits.view(), result.scores.view(), result.lse, session.context);
+    return result;
+}
+
+struct Choice {
+    std::vector<std::int32_t> expert;
+    TestMatrix weight;
+
+    Choice(index_t tokens, index_t top_k)
+        : expert(static_cast<std::size_t>(tokens * top_k), -9), weight(tokens, top_k) {}
+    MatrixView<std::int32_t> experts() { return {expert.data(), weight.rows, weight.cols}; }
+};
+
+Choice choose(const TestMatrix& scores, index_t top_k, Renormalise renormalise, int threads = 1) {
+    TestSession session(threads);
+    Choice choice(scores.rows, top_k);
+    ops::gate_top_k(scores.view(), renormalise, choice.experts(), choice.weight.view(), session.context);
+    return choice;
+}
+
+std::vector<std::int32_t> choose_row(std::vector<float> row, index_t top_k) {
+    TestMatrix scores(1, static_cast<index_t>(row.size()));
+    scores.values = std::move(row);
+    return choose(scores, top_k, Renormalise::no).expert;
+}
+
+}  // namespace
+
+TEST_CASE("gate: scores agree with the reference and sum to 1", "[unit]") {
+    const index_t tokens = GENERATE(0, 1, 31);
+    const index_t experts = GENERATE(1, 2, 8, 16, 21, 64, 100, 512);
+    const TestMatrix logits(tokens, experts, 1, 4.0F);
+    const Scores got = softmax(logits, 2);
+    TestMatrix wanted(tokens, experts);
+    std::vector<float> lse(static_cast<std::size_t>(tokens));
+    ops::ref::gate_softmax(logits.view(), wanted.view(), lse);
+    CHECK(relative_error(got.scores.values, wanted.values) < 1e-6);
+    CHECK(relative_error(got.lse, lse) < 1e-6);
+    for (index_t t = 0; t < tokens; ++t) {
+        const auto row = got.scores.view().row_span(t);
+        CHECK(std::accumulate(row.begin(), row.end(), 0.0) == Approx(1.0).epsilon(1e-6));
+    }
+}
+
+TEST_CASE("gate: equal logits share equally, extreme ones do not overflow, in place is allowed", "[unit]") {
+    TestMatrix logits(3, 20);
+    std::fill_n(logits.values.begin(), 20, 1e4F);
+    std::fill_n(logits.values.begin() + 20, 40, -kInfinity);
+    logits.values[25] = 1e30F;
+    logits.values[45] = 3.0F;
+    logits.values[46] = 3.0F;
+    const Scores got = softmax(logits);
+    for (index_t e = 0; e < 20; ++e) CHECK(got.scores.view()(0, e) == 0.05F);
+    CHECK(static_cast<double>(got.lse[0]) == Approx(1e4 + std::log(20.0)));
+    CHECK(got.scores.view()(1, 5) == 1.0F);
+    CHECK(got.scores.view()(1, 4) == 0.0F);
+    CHECK(got.lse[1] == 1e30F);
+    CHECK(got.scores.view()(2, 5) == 0.5F);
+    CHECK(static_cast<double>(got.lse[2]) == Approx(3.0 + std::log(2.0)));
+    TestSession session;
+    std::vector<float> lse(3);
+    ops::gate_softmax(logits.view(), logits.view(), lse, session.context);
+    CHECK(test::same_bits(logits.values, got.scores.values));
+}
+
+TEST_CASE("gate: the choice agrees with a full stable sort", "[unit]") {
+    const auto [experts, top_k] = GENERATE(table<index_t, index_t>(
+        {{1, 1}, {2, 2}, {8, 2}, {31, 5}, {32, 6}, {33, 33}, {64, 6}, {257, 8}, {512, 16}}));
+    const auto renormalise = GENERATE(Renormalise::no, Renormalise::yes);
+    const index_t tokens = GENERATE(0, 1, 130);
+    // Few distinct values, so that ties are everywhere.
+    TestMatrix scores(tokens, experts, 3);
+    for (float& score : scores.values) score = (std::floor(std::fabs(score) * 8.0F) + 1.0F) * 0.0625F;
+    const Choice got = choose(scores, top_k, renormalise, 2);
+    Choice wanted(tokens, top_k);
+    ops::ref::gate_top_k(scores.view(), renormalise, wanted.experts(), wanted.weight.view());
+    CHECK(got.expert == wanted.expert);
+    CHECK(relative_error(got.weight.values, wanted.weight.values) < 1e-6);
+}
+
+TEST_CASE("gate: ties go to the lower expert, zeros of both signs are equal", "[unit]") {
+    CHECK(choose_row({0.5F, 0.5F, 0.5F, 0.5F, 0.5F}, 3) == std::vector<std::int32_t>{0, 1, 2});
+    CHECK(choose_row({0.1F, 0.7F, 0.2F, 0.7F, 0.9F}, 4) == std::vector<std::int32_t>{4, 1, 3, 2});
+    CHECK(choose_row({-0.0F, 0.0F, -0.0F, 0.0F}, 3) == std::vector<std::int32_t>{0, 1, 2});
+    CHECK(choose_row({-2.0F, -1.0F, -3.0F, -1.0F}, 4) == std::vector<std::int32_t>{1, 3, 0, 2});
+    CHECK(choose_row({-kInfinity, 0.0F, kInfinity, 1.0F}, 4) == std::vector<std::int32_t>{2, 3, 1, 0});
+    std::vector<float> row(100, 0.25F);
+    row[99] = 0.5F;
+    CHECK(choose_row(row, 3) == std::vector<std::int32_t>{99, 0, 1});
+}
+
+TEST_CASE("gate: a row of NaN still gives different experts within range", "[unit]") {
+    for (const std::uint32_t bits : {0x7fc00000U, 0xffc00000U, 0xffffffffU}) {
+        const auto chosen = choose_row(std::vector<float>(21, std::bit_cast<float>(bits)), 6);
+        CHECK(std::set<std::int32_t>(chosen.begin(), chosen.end()).size() == 6);
+        for (const std::int32_t expert : chosen) CHECK((expert >= 0 && expert < 21));
+    }
+}
+
+TEST_CASE("gate: renormalised weights sum to 1 and keep their ratios", "[unit]") {
+    const Scores scored = softmax(TestMatrix(40, 24, 1));
+    const Choice plain = choose(scored.scores, 4, Renormalise::no);
+    const Choice shared = choose(scored.scores, 4, Renormalise::yes);
+    CHECK(plain.expert == shared.expert);
+    for (index_t t = 0; t < 40; ++t) {
+        const auto row = shared.weight.view().row_span(t);
+        CHECK(std::accumulate(row.begin(), row.end(), 0.0) == Approx(1.0).epsilon(1e-6));
+        CHECK(row[0] / row[3] == Approx(plain.weight.view()(t, 0) / plain.weight.view()(t, 3)).epsilon(1e-6));
+        for (index_t j = 0; j < 4; ++j) {
+            const index_t expert = plain.expert[static_cast<std::size_t>(t * 4 + j)];
+            CHECK(plain.weight.view()(t, j) == scored.scores.view()(t, expert));
+        }
+    }
+}
+
+TEST_CASE("gate: backward agrees with the reference, with and without each part", "[unit]") {
+    const index_t experts = GENERATE(2, 8, 21, 64, 512);
+    const auto renormalise = GENERATE(Renormalise::no, Renormalise::yes);
+    const bool has_dscore = GENERATE(false, true);
+    const bool has_dlse = GENERATE(false, true);
+    TestSession session(2);
+    const Scores scored = softmax(TestMatrix(33, experts, 1));
+    Choice choice = choose(scored.scores, 2, renormalise);
+    const TestMatrix dweight(33, 2, 2);
+    const TestMatrix dscore(1, experts, 3);
+    const TestMatrix dlse(1, 33, 4);
+    ops::GateBackward in{scored.scores.view(), choice.experts(), dweight.view(), renormalise, {}, {}};
+    if (has_dscore) in.dscore = dscore.values;
+    if (has_dlse) in.dlse = dlse.values;
+    TestMatrix got(33, experts, 5);
+    TestMatrix wanted(33, experts);
+    ops::gate_backward(in, got.view(), session.context);
+    ops::ref::gate_backward(in, wanted.view());
+    // Two chosen of two, renormalised: the weights' part cancels but for rounding.
+    CHECK(relative_error(got.values, wanted.values) <
+          (experts == 2 && !has_dscore && !has_dlse ? 1e-4 : 3e-6));
+}
+
+TEST_CASE("gate: backward agrees with finite differences of softmax, choice, weights and both losses",
+          "[unit]") {
+    const auto renormalise = GENERATE(Renormalise::no, Renormalise::yes);
+    constexpr std::size_t kTokens = 3;
+    constexpr std::size_t kExperts = 19;
+    constexpr std::size_t kTopK = 4;
+    TestSession session;
+    const TestMatrix logits(kTokens, kExperts, 1);
+    const Scores scored = softmax(logits);
+    Choice choice = choose(scored.scores, kTopK, renormalise);
+    const TestMatrix dweight(kTokens, kTopK, 2);
+    const TestMatrix dscore(1, kExperts, 3);
+    const TestMatrix dlse(1, kTokens, 4);
+    const auto loss = [&](const std::vector<double>& at) {
+        double total = 0.0;
+        for (std::size_t t = 0; t < kTokens; ++t) {
+            double sum = 0.0;
+            for (std::size_t e = 0; e < kExperts; ++e) sum += std::exp(at[t * kExperts + e]);
+            const auto score = [&](std::size_t e) { return std::exp(at[t * kExperts + e]) / sum; };
+            total += static_cast<double>(dlse.values[t]) * std::log(sum);
+            for (std::size_t e = 0; e < kExperts; ++e)
+                total += static_cast<double>(dscore.values[e]) * score(e);
+            double chosen = 0.0;
+            double weighted = 0.0;
+            for (std::size_t j = 0; j < kTopK; ++j) {
+                const double s = score(static_cast<std::size_t>(choice.expert[t * kTopK + j]));
+                chosen += s;
+                weighted += static_cast<double>(dweight.values[t * kTopK + j]) * s;
+            }
+            total += renormalise == Renormalise::yes ? weighted / chosen : weighted;
+        }
+        return total;
+    };
+    TestMatrix got(kTokens, kExperts);
+    ops::gate_backward(
+        {scored.scores.view(), choice.experts(), dweight.view(), renormalise, dscore.values, dlse.values},
+        got.view(), session.context);
+    CHECK(relative_error(got.values, test::numeric_gradient(test::widened(logits.values), loss)) < 2e-6);
+}
+
+TEST_CASE("gate: a token's bits do not depend on threads or on the tokens beside it", "[unit]") {
+    const TestMatrix logits(150, 37, 1);
+    const TestMatrix dweight(150, 3, 2);
+    struct All {
+        Scores scored;
+        Choice choice;
+        TestMatrix dlogits;
+    };
+    const auto run = [&](Range tokens, int threads) {
+        TestMatrix part(tokens.size(), 37);
+        std::copy(logits.values.begin() + tokens.begin * 37, logits.values.begin() + tokens.end * 37,
+                  part.values.begin());
+        All all{softmax(part, threads), Choice(0, 3), TestMatrix(tokens.size(), 37)};
+        all.choice = choose(all.scored.scores, 3, Renormalise::yes, threads);
+        TestSession session(threads);
+        ops::gate_backward({all.scored.scores.view(),
+                            all.choice.experts(),
+                            dweight.view().rows_of(tokens),
+                            Renormalise::yes,
+                            {},
+                            {}},
+                           all.dlogits.view(), session.context);
+        return all;
+    };
+    const All whole = run({0, 150}, 1);
+    for (const int threads : {2, 3}) {
+        const All other = run({0, 150}, threads);
+        CHECK(test::same_bits(other.scored.scores.values, whole.scored.scores.values));
+        CHECK(other.choice.expert == whole.choice.expert);
+        CHECK(test::same_bits(other.choice.weight.values, whole.choice.weight.values));
+        CHECK(test::same_bits(other.dlogits.values, whole.dlogits.values));
+    }
+    const All last = run({99, 150}, 2);
+    CHECK(std::equal(last.choice.expert.begin(), last.choice.expert.end(),
+                     whole.choice.expert.begin() + 99 * 3));
+    CHECK(std::equal(last.dlogits.values.begin(), last.dlogits.values.end(),
+                     whole.dlogits.values.begin() + 99 * 37));
+}
+
+TEST_CASE("gate: more choices than experts and shapes that do not fit are refused", "[unit]") {
+    TestSession session;
+    const TestMatrix logits(4, 6, 1);
+    TestMatrix scores(4, 6);
+    TestMatrix narrow(4, 5);
+    std::vector<float> lse(4);
+    CHECK_THROWS_AS(ops::gate_softmax(logits.view(), narrow.view(), lse, session.context), LogicError);
+    CHECK_THROWS_AS(ops::gate_softmax(logits.view(), scores.view(), std::span(lse).first(3), session.context),
+                    LogicError);
+    CHECK_THROWS_AS(choose(logits, 7, Renormalise::no), LogicError);
+    CHECK_THROWS_AS(choose(logits, 0, Renormalise::no), LogicError);
+    Choice choice(4, 2);
+    Choice other(4, 3);
+    CHECK_THROWS_AS(ops::gate_top_k(logits.view(), Renormalise::no, choice.experts(), other.weight.view(),
+                                    session.context),
+                    LogicError);
+    const ops::GateBackward good{
+        scores.view(), choice.experts(), choice.weight.view(), Renormalise::no, {}, {}};
+    const auto refused = [&](auto change) {
+        ops::GateBackward in = good;
+        change(in);
+        CHECK_THROWS_AS(ops::gate_backward(in, scores.view(), session.context), LogicError);
+    };
+    refused([&](ops::GateBackward& in) { in.dweight = other.weight.view(); });
+    refused([&](ops::GateBackward& in) { in.scores = narrow.view(); });
+    refused([&](ops::GateBackward& in) { in.dscore = lse; });
+    refused([&](ops::GateBackward& in) { in.dlse = std::span<const float>(lse).first(3); });
+    CHECK_THROWS_AS(ops::gate_backward(good, narrow.view(), session.context), LogicError);
+}

@@ -1,0 +1,121 @@
+#include "kernels/ops/reduce/reduce.hpp"
+
+#include <catch2/catch.hpp>
+
+#include <limits>
+
+#include "tests/unit/kernels/numeric.hpp"
+
+using namespace sy;
+using test::relative_error;
+using test::TestMatrix;
+using test::TestSession;
+
+TEST_CASE("reduce: sums of squares are exact where they can be, at all widths", "[unit]") {
+    const index_t rows = GENERATE(0, 1, 33);
+    const index_t cols = GENERATE(0, 1, 7, 31, 32, 33, 100, 1000);
+    TestSession session(2);
+    TestMatrix x(rows, cols);
+    for (std::size_t i = 0; i < x.values.size(); ++i) x.values[i] = static_cast<float>(i * 7 % 101) - 50.0F;
+    std::vector<double> sums(static_cast<std::size_t>(rows), -1.0);
+    ops::row_sums_of_squares(x.view(), sums, session.context);
+    for (index_t r = 0; r < rows; ++r) {
+        double wanted = 0.0;
+        for (const float value : x.view().row_span(r))
+            wanted += static_cast<double>(value) * static_cast<double>(value);
+        REQUIRE(sums[static_cast<std::size_t>(r)] == wanted);
+    }
+}
+
+TEST_CASE("reduce: a sum of squares neither overflows nor depends on threads or neighbours", "[unit]") {
+    TestMatrix x(40, 77, 1, 1e30F);
+    const auto run = [](MatrixView<const float> rows, int threads) {
+        TestSession session(threads);
+        std::vector<double> sums(static_cast<std::size_t>(rows.rows));
+        ops::row_sums_of_squares(rows, sums, session.context);
+        return sums;
+    };
+    const std::vector<double> whole = run(x.view(), 1);
+    for (const double sum : whole) CHECK((sum > 1e60 && sum < 1e63));
+    CHECK(run(x.view(), 2) == whole);
+    CHECK(run(x.view(), 3) == whole);
+    CHECK(run(x.view().rows_of({39, 40}), 1)[0] == whole[39]);
+}
+
+TEST_CASE("reduce: sums of columns follow blocks of 64 rows, on any number of threads", "[unit]") {
+    const index_t rows = GENERATE(0, 1, 64, 65, 200);
+    const index_t cols = GENERATE(1, 16, 35);
+    const TestMatrix x(rows, cols, 1);
+    std::vector<float> wanted(static_cast<std::size_t>(cols), 0.5F);
+    for (index_t block = 0; block < rows; block += 64) {
+        for (index_t c = 0; c < cols; ++c) {
+            float partial = 0.0F;
+            for (index_t r = block; r < std::min(block + 64, rows); ++r) partial += x.view()(r, c);
+            wanted[static_cast<std::size_t>(c)] += partial;
+        }
+    }
+    for (const int threads : {1, 2, 3}) {
+        TestSession session(threads);
+        std::vector<float> sums(static_cast<std::size_t>(cols), 0.5F);
+        ops::column_sums(x.view(), sums, session.context);
+        CHECK(test::same_bits(sums, wanted));
+    }
+}
+
+TEST_CASE("reduce: add is elementwise, in place or not, flat or in parts of wider matrices", "[unit]") {
+    const int threads = GENERATE(1, 3);
+    TestSession session(threads);
+    const TestMatrix x(21, 433, 1);
+    const TestMatrix z(21, 433, 2);
+    TestMatrix y(21, 433, 3);
+    TestMatrix in_place = z;
+    ops::add(x.view(), z.view(), y.view(), session.context);
+    ops::add(x.view(), in_place.view(), session.context);
+    for (std::size_t i = 0; i < y.values.size(); ++i) REQUIRE(y.values[i] == x.values[i] + z.values[i]);
+    CHECK(test::same_bits(y.values, in_place.values));
+    TestMatrix wide(21, 50, 4);
+    const TestMatrix before = wide;
+    ops::add(x.view().cols_of({0, 19}), wide.view().cols_of({30, 49}), session.context);
+    for (index_t r = 0; r < 21; ++r) {
+        for (index_t c = 0; c < 50; ++c) {
+            const float addend = c >= 30 && c < 49 ? x.view()(r, c - 30) : 0.0F;
+            REQUIRE(wide.view()(r, c) == before.view()(r, c) + addend);
+        }
+    }
+}
+
+TEST_CASE("reduce: a sum in double keeps what floats would lose", "[unit]") {
+    std::vector<float> values(1000, 1.0F);
+    values[0] = 0x1p30F;
+    CHECK(ops::sum(values) == 0x1p30 + 999.0);
+    CHECK(ops::sum({}) == 0.0);
+}
+
+TEST_CASE("reduce: one non-finite value is found wherever it is", "[unit]") {
+    const int threads = GENERATE(1, 3);
+    TestSession session(threads);
+    std::vector<float> values(9001, std::numeric_limits<float>::max());
+    CHECK(ops::all_finite(values, session.context));
+    CHECK(ops::all_finite({}, session.context));
+    for (const std::size_t place : {0UL, 1UL, 4095UL, 4096UL, 8191UL, 8999UL, 9000UL}) {
+        for (const float bad :
+             {std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity(),
+              std::numeric_limits<float>::quiet_NaN()}) {
+            std::vector<float> spoilt = values;
+            spoilt[place] = bad;
+            REQUIRE_FALSE(ops::all_finite(spoilt, session.context));
+        }
+    }
+}
+
+TEST_CASE("reduce: shapes that do not fit are refused", "[unit]") {
+    TestSession session;
+    const TestMatrix x(4, 6, 1);
+    TestMatrix y(4, 5);
+    std::vector<double> three(3);
+    std::vector<float> five(5);
+    CHECK_THROWS_AS(ops::row_sums_of_squares(x.view(), three, session.context), LogicError);
+    CHECK_THROWS_AS(ops::column_sums(x.view(), five, session.context), LogicError);
+    CHECK_THROWS_AS(ops::add(x.view(), y.view(), session.context), LogicError);
+    CHECK_THROWS_AS(ops::add(x.view(), y.view(), y.view(), session.context), LogicError);
+}
