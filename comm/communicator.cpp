@@ -31,7 +31,7 @@ void wait_all(Communicator& comm, std::span<const std::unique_ptr<Request>> requ
             done[i] = true;
             ++num_done;
         }
-        if (num_done == requests.size()) return;
+        if (num_done == requests.size()) break;
         const auto waited = Clock::now() - start;
         if (waited > comm.settings().deadline) {
             throw TimeoutError(concat(doing, " on ", comm.settings().name, " rank ", comm.rank(), " of ",
@@ -50,6 +50,7 @@ void wait_all(Communicator& comm, std::span<const std::unique_ptr<Request>> requ
             }
         }
     }
+    comm.add_waited_seconds(std::chrono::duration<double>(Clock::now() - start).count());
 }
 
 }  // namespace sy::comm

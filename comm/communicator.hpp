@@ -62,6 +62,13 @@ class Communicator {
         std::string name = "world";
     };
     virtual const Settings& settings() const = 0;
+
+    /// Seconds that this rank has spent inside wait_all on this communicator (those split from it count their own).
+    double waited_seconds() const { return waited_seconds_; }
+    void add_waited_seconds(double seconds) { waited_seconds_ += seconds; }
+
+  private:
+    double waited_seconds_ = 0.0;
 };
 
 /// Highest tag a user of a communicator may choose.

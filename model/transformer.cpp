@@ -143,19 +143,21 @@ PassResult Transformer::reduce(std::span<const float> loss, std::span<MoeStatist
     PassResult result;
     const auto tokens = static_cast<double>(batch.global_tokens);
     result.token_loss = from_sum(sums[0]) / tokens;
+    const double mean = tokens * static_cast<double>(moe_.top_k) / static_cast<double>(moe_.experts);
     std::size_t next = 1;
-    for (const MoeStatistics& layer : statistics) {
+    for (std::size_t i = 0; i < statistics.size(); ++i) {
+        const MoeStatistics& layer = statistics[i];
         if (layer.load.empty()) continue;
-        result.routing_hash += static_cast<std::uint64_t>(sums[next]);
+        const auto hash = static_cast<std::uint64_t>(sums[next]);
+        result.routing_hash += hash;
         result.z_loss += from_sum(sums[next + 1]) / tokens;
         const std::span<const std::int64_t> scores(sums.data() + next + 2, layer.load.size());
         result.balance_loss += switch_loss(layer.load, scores, batch.global_tokens, moe_.top_k);
         next += 2 + layer.load.size();
         result.num_dropped += layer.num_dropped;
-        const double mean = tokens * static_cast<double>(moe_.top_k) / static_cast<double>(moe_.experts);
-        result.imbalance =
-            std::max(result.imbalance,
-                     static_cast<double>(*std::max_element(layer.load.begin(), layer.load.end())) / mean);
+        const index_t highest = *std::max_element(layer.load.begin(), layer.load.end());
+        result.imbalance = std::max(result.imbalance, static_cast<double>(highest) / mean);
+        result.layers.push_back({static_cast<index_t>(i), highest, mean, layer.num_dropped, hash});
     }
     result.total = result.token_loss + moe_.balance_loss * result.balance_loss + moe_.z_loss * result.z_loss;
     return result;

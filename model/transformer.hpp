@@ -10,6 +10,15 @@
 
 namespace sy::model {
 
+/// Routing of one mixture layer in one pass, over all ranks.
+struct LayerResult {
+    index_t layer = 0;
+    index_t highest_load = 0;  ///< choices of the busiest expert, before drops
+    double mean_load = 0.0;
+    index_t num_dropped = 0;
+    std::uint64_t routing_hash = 0;
+};
+
 /// Losses of one pass over a global batch, the same on every rank and every layout.
 struct PassResult {
     double token_loss = 0.0;    ///< mean cross entropy, in nats
@@ -19,6 +28,7 @@ struct PassResult {
     std::uint64_t routing_hash = 0;
     index_t num_dropped = 0;
     double imbalance = 1.0;  ///< highest load of an expert over the mean, worst layer
+    std::vector<LayerResult> layers;
 };
 
 /// A pre-norm decoder: embedding, blocks of attention and feed-forward (dense or a mixture), norm, head.

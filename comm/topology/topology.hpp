@@ -42,6 +42,8 @@ ProcessGrid make_process_grid(int world_size, int expert_parallel);
 struct GridCommunicators {
     std::unique_ptr<Communicator> expert_group;   ///< one copy of all experts
     std::unique_ptr<Communicator> replica_group;  ///< replicas of this rank's experts
+    /// Seconds that this rank has waited in either.
+    double waited_seconds() const { return expert_group->waited_seconds() + replica_group->waited_seconds(); }
     void close();
 };
 GridCommunicators split_grid(Communicator& world, const ProcessGrid& grid);

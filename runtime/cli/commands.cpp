@@ -5,6 +5,7 @@
 #include <numbers>
 
 #include "runtime/cli/command_line.hpp"
+#include "runtime/cli/stop_signal.hpp"
 #include "runtime/cli/world.hpp"
 #include "runtime/generate/generate.hpp"
 #include "runtime/train/train.hpp"
@@ -27,8 +28,9 @@ void with_checkpoint(const Arguments& arguments, const std::function<void(Sessio
 int run_train(const Arguments& arguments) {
     const Config config = load_config(arguments.sources);
     with_world(config.parallel, [&](comm::Communicator& world) {
+        const StopSignal stop;
         Session session(config, world);
-        train(session, arguments.resume);
+        train(session, arguments.resume, [&stop] { return stop.requested(); });
         session.close();
     });
     return 0;

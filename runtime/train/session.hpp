@@ -20,13 +20,16 @@ class Session {
     void close() { groups_.close(); }
 
     const Config& config() const { return config_; }
-    comm::Communicator& world() { return world_; }
+    comm::Communicator& world() const { return world_; }
     const Context& context() const { return context_; }
     const comm::Topology& topology() const { return topology_; }
     const comm::ProcessGrid& grid() const { return grid_; }
     model::Transformer& transformer() { return *transformer_; }
     ShardedOptimizer& optimizer() { return *optimizer_; }
-    comm::Exchange& exchange() { return *exchange_; }
+    const ShardedOptimizer& optimizer() const { return *optimizer_; }
+    const comm::Exchange& exchange() const { return *exchange_; }
+    /// Seconds that this rank has spent waiting for messages so far.
+    double waited_seconds() const { return world_.waited_seconds() + groups_.waited_seconds(); }
     index_t arena_peak_bytes() const { return arena_.peak_bytes(); }
 
     /// What this rank contributes to a checkpoint: weights and moments of the rows it owns.

@@ -39,4 +39,4 @@ prompt = "the "
 tokens = 8
 CONFIG
 launch() { timeout -k 5 120 "$mpirun" -n "$1" "$program" "${@:2}" --config "$scratch/run.conf"; }
-losses() { grep '"type":"step"' "$1/metrics.jsonl" | sed -E 's/.*"step":([0-9]+),"loss":([^,]*),.*"routing_hash":([0-9]+).*/\1 \2 \3/' | sort -n | uniq; }
+losses() { grep '"type":"step"' "$1/metrics.jsonl" | sed -E 's/.*"step":([0-9]+),"loss":([^,]*),.*"routing_hash":"([0-9a-f]+)","dropped".*/\1 \2 \3/' | sort -n | uniq; }

@@ -68,7 +68,7 @@ double train_on(int ranks, const Config& config, const std::string& resume) {
     double loss = 0.0;
     comm::LocalFabric(ranks).run([&](comm::Communicator& world) {
         Session session(config, world);
-        train(session, resume);
+        train(session, resume, [] { return false; });
         const Corpus corpus(config.data.path, config.model.seq_len, config.data.validation_fraction,
                             config.train.seed);
         const double result = validation_loss(session, corpus);

@@ -1,0 +1,87 @@
+#include "runtime/train/run_log.hpp"
+
+#include <boost/json.hpp>
+#include <iostream>
+#include <numbers>
+
+#include "comm/mpi/mpi_session.hpp"
+
+namespace sy::runtime {
+namespace {
+
+StepRecord make_record(const Session& session, index_t step, const StepOutcome& outcome) {
+    const Config& config = session.config();
+    const comm::ExchangeBytes bytes = session.exchange().bytes();
+    StepRecord record;
+    record.step = step;
+    record.loss = outcome.pass.total;
+    record.token_loss = outcome.pass.token_loss;
+    record.balance_loss = outcome.pass.balance_loss;
+    record.z_loss = outcome.pass.z_loss;
+    record.learning_rate = learning_rate(config.optimizer, step, config.train.steps);
+    record.gradient_norm = outcome.update.gradient_norm;
+    record.applied = outcome.update.applied;
+    record.tokens = config.train.global_batch * config.model.seq_len;
+    record.routing_hash = outcome.pass.routing_hash;
+    record.dropped = outcome.pass.num_dropped;
+    record.imbalance = outcome.pass.imbalance;
+    for (const model::LayerResult& layer : outcome.pass.layers) {
+        record.layers.push_back(
+            {layer.layer, layer.highest_load, layer.mean_load, layer.num_dropped, layer.routing_hash});
+    }
+    record.row_bytes_sent = bytes.rows;
+    record.row_bytes_bound = bytes.bound;
+    record.gradient_bytes_sent = session.optimizer().sent_bytes();
+    record.memory_bytes = session.arena_peak_bytes();
+    return record;
+}
+
+}  // namespace
+
+RunLog::RunLog(const Session& session, index_t first_step) : session_(session) {
+    if (session.world().rank() != 0) return;
+    const Config& config = session.config();
+    file_ = std::make_unique<JsonLines>(std::filesystem::path(config.run.directory) / "metrics.jsonl");
+    const Launcher launcher = comm::launched_by_mpi() ? Launcher::yes : Launcher::no;
+    progress_ = std::make_unique<Progress>(
+        std::cout, Progress::Options{progress_style_of_stdout(launcher), first_step, config.train.steps,
+                                     config.run.log_every, steady_seconds});
+    file_->write(to_json(RunRecord{SY_VERSION, dump_json(config), session.layout(), host_name(),
+                                   session.world().size(), session.context().team.size(), first_step}));
+    progress_->note(
+        concat(first_step > 1 ? concat("resumed at step ", first_step - 1, " on ") : "training on ",
+               session.layout(), ", ", session.context().team.size(), " threads a rank"));
+}
+
+void RunLog::step(index_t step, const StepOutcome& outcome, const PhaseSeconds& phases, double seconds) {
+    if (!outcome.update.applied) ++skipped_;
+    if (!file_) return;
+    StepRecord record = make_record(session_, step, outcome);
+    record.skipped = skipped_;
+    record.phases = phases;
+    record.seconds = seconds;
+    file_->write(to_json(record));
+    progress_->step(record);
+}
+
+void RunLog::validation(index_t step, double loss, double seconds) {
+    if (!file_) return;
+    const double bits = loss / std::numbers::ln2;
+    file_->write(to_json(EvalRecord{step, loss, bits, seconds}));
+    progress_->note(concat("validation at step ", step, ": loss ", loss, ", ", bits, " bits per byte"));
+}
+
+void RunLog::checkpoint(index_t step, const std::filesystem::path& folder, double seconds) {
+    if (!file_) return;
+    file_->write(to_json(CheckpointRecord{step, folder.string(), seconds}));
+    progress_->note(concat("checkpoint ", folder.string()));
+}
+
+void RunLog::end(index_t last_step, bool stopped_early) {
+    if (!file_) return;
+    file_->write(to_json(EndRecord{last_step, stopped_early, skipped_}));
+    if (stopped_early)
+        progress_->note(concat("stopped as asked after step ", last_step, "; continue with --resume latest"));
+}
+
+}  // namespace sy::runtime

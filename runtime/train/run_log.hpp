@@ -1,0 +1,33 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "runtime/telemetry/json_lines.hpp"
+#include "runtime/telemetry/progress.hpp"
+#include "runtime/train/step.hpp"
+
+namespace sy::runtime {
+
+/// What rank 0 writes down (run.directory/metrics.jsonl) and tells people while a run goes on. On other ranks every
+/// call does nothing.
+class RunLog {
+  public:
+    /// @param first_step  1, or the step after the checkpoint that was resumed
+    RunLog(const Session& session, index_t first_step);
+
+    void step(index_t step, const StepOutcome& outcome, const PhaseSeconds& phases, double seconds);
+    /// @param loss  nats a token
+    void validation(index_t step, double loss, double seconds);
+    void checkpoint(index_t step, const std::filesystem::path& folder, double seconds);
+    void end(index_t last_step, bool stopped_early);
+
+  private:
+    const Session& session_;
+    std::unique_ptr<JsonLines> file_;
+    std::unique_ptr<Progress> progress_;
+    index_t skipped_ = 0;
+};
+
+}  // namespace sy::runtime

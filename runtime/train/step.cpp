@@ -1,0 +1,81 @@
+#include "runtime/train/step.hpp"
+
+#include <algorithm>
+
+namespace sy::runtime {
+namespace {
+
+/// Adds what a micro-step reports. @param share  of one micro-step in the means
+void add_pass(model::PassResult& total, const model::PassResult& pass, double share) {
+    total.total += share * pass.total;
+    total.token_loss += share * pass.token_loss;
+    total.balance_loss += share * pass.balance_loss;
+    total.z_loss += share * pass.z_loss;
+    total.routing_hash += pass.routing_hash;
+    total.num_dropped += pass.num_dropped;
+    total.imbalance = std::max(total.imbalance, pass.imbalance);
+    if (total.layers.empty()) {
+        total.layers = pass.layers;
+        return;
+    }
+    for (std::size_t i = 0; i < pass.layers.size(); ++i) {
+        model::LayerResult& layer = total.layers[i];
+        layer.highest_load = std::max(layer.highest_load, pass.layers[i].highest_load);
+        layer.num_dropped += pass.layers[i].num_dropped;
+        layer.routing_hash += pass.layers[i].routing_hash;
+    }
+}
+
+index_t sequences_of_micro_step(const Config& config) {
+    return config.train.global_batch / config.train.accumulation;
+}
+
+}  // namespace
+
+Range sample_range(const Session& session, index_t step, index_t micro_step) {
+    const TrainConfig& train = session.config().train;
+    const index_t sequences = sequences_of_micro_step(session.config());
+    const Range mine = part_of(sequences, session.world().size(), session.world().rank());
+    const index_t first = ((step - 1) * train.accumulation + micro_step) * sequences;
+    return {first + mine.begin, first + mine.end};
+}
+
+MicroBatch make_batch(const Session& session, const Corpus& corpus, Split split, index_t step,
+                      index_t micro_step) {
+    const Config& config = session.config();
+    const index_t sequences = sequences_of_micro_step(config);
+    const Range samples = sample_range(session, step, micro_step);
+    MicroBatch batch;
+    for (index_t sample = samples.begin; sample < samples.end; ++sample)
+        corpus.append(split, sample, batch.ids);
+    const index_t first_sequence = samples.begin % sequences;
+    batch.info = {samples.size() > 0 ? first_sequence * config.model.seq_len : 0,
+                  sequences * config.model.seq_len, step, micro_step, config.train.accumulation};
+    return batch;
+}
+
+StepOutcome run_step(Session& session, const std::function<MicroBatch(index_t)>& batches, index_t step,
+                     PhaseTimer& timer) {
+    const TrainConfig& train = session.config().train;
+    const double share = 1.0 / static_cast<double>(train.accumulation);
+    StepOutcome outcome;
+    for (index_t micro_step = 0; micro_step < train.accumulation; ++micro_step) {
+        // Gradients may only start to travel when the last micro-step completes them.
+        const bool last = micro_step + 1 == train.accumulation;
+        session.transformer().on_gradient_ready([&session, last](model::ParameterId id) {
+            if (last) session.optimizer().gradient_ready(id);
+        });
+        MicroBatch batch;
+        {
+            const PhaseTimer::Scope scope = timer.scope(Phase::data);
+            batch = batches(micro_step);
+        }
+        const PhaseTimer::Scope scope = timer.scope(Phase::compute);
+        add_pass(outcome.pass, session.transformer().train(batch.ids, batch.info, session.context()), share);
+    }
+    const PhaseTimer::Scope scope = timer.scope(Phase::optimizer);
+    outcome.update = session.optimizer().step(step, train.steps);
+    return outcome;
+}
+
+}  // namespace sy::runtime

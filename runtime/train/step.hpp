@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "runtime/data/corpus.hpp"
+#include "runtime/telemetry/phase_timer.hpp"
+#include "runtime/train/session.hpp"
+
+namespace sy::runtime {
+
+/// The ids of this rank's sequences of one micro-step, [sequences, seq_len + 1], and what they are part of.
+struct MicroBatch {
+    std::vector<std::int32_t> ids;
+    model::BatchInfo info;
+};
+
+/// Which sequences of micro-step (step, micro_step) this rank holds: sample numbers of the whole run, ascending over
+/// the ranks. @param step  1-based
+Range sample_range(const Session& session, index_t step, index_t micro_step);
+
+/// This rank's part of a micro-step.
+MicroBatch make_batch(const Session& session, const Corpus& corpus, Split split, index_t step,
+                      index_t micro_step);
+
+/// What one optimizer step has done.
+struct StepOutcome {
+    model::PassResult pass;  ///< means over the micro-steps; drops and hashes are sums
+    ShardedOptimizer::Result update;
+};
+
+/// Forward and backward of every micro-step, gradient exchange, update.
+/// @param batches  gives micro-step 0, 1, ... of the step
+/// @par Collective
+StepOutcome run_step(Session& session, const std::function<MicroBatch(index_t)>& batches, index_t step,
+                     PhaseTimer& timer);
+
+}  // namespace sy::runtime
