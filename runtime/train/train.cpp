@@ -32,8 +32,7 @@ bool validation_due(const Config& config, index_t step) {
 }
 
 bool checkpoint_due(const Config& config, index_t step) {
-    return step == config.train.steps ||
-           (config.run.checkpoint_every > 0 && step % config.run.checkpoint_every == 0);
+    return config.run.checkpoint_every > 0 && step % config.run.checkpoint_every == 0;
 }
 
 void run_and_log_step(Session& session, const Corpus& corpus, index_t step, PhaseTimer& timer, RunLog& log,
@@ -74,6 +73,7 @@ index_t train(Session& session, const std::string& resume, const std::function<b
     PhaseTimer timer(steady_seconds, [&session] { return session.waited_seconds(); });
     index_t skipped_in_a_row = 0;
     index_t saved = done;
+    bool due = false;
     bool stopping = false;
     while (done < config.train.steps && !stopping) {
         run_and_log_step(session, corpus, done + 1, timer, log, skipped_in_a_row);
@@ -89,9 +89,13 @@ index_t train(Session& session, const std::string& resume, const std::function<b
             log.validation(done, loss, steady_seconds() - start);
         }
         stopping = agree_to_stop(session.world(), stop_wanted) || done == config.run.stop_after;
-        if (stopping || checkpoint_due(config, done)) {
+        due = due || checkpoint_due(config, done);
+        // While steps are being skipped the weights may be lost already: what is due waits, so that it cannot push the
+        // last good checkpoint out.
+        if (stopping || done == config.train.steps || (due && skipped_in_a_row == 0)) {
             save(session, done, log);
             saved = done;
+            due = false;
         }
     }
     log.end(done, stopping);

@@ -3,74 +3,17 @@
 
 #include "comm/collectives.hpp"
 #include "comm/local/local_fabric.hpp"
-#include "comm/topology/topology.hpp"
-#include "model/transformer.hpp"
 #include "runtime/train/optimizer.hpp"
-#include "tests/support/session.hpp"
+#include "tests/unit/model/tiny_model.hpp"
 
 using namespace sy;
 using namespace sy::model;
-using test::TestSession;
+using test::Rank;
+using test::tiny_model;
+using test::tiny_moe;
+using test::tokens;
 
 namespace {
-
-ModelConfig tiny_model() {
-    ModelConfig config;
-    config.vocab_size = 23;
-    config.hidden = 16;
-    config.layers = 2;
-    config.heads = 4;
-    config.kv_heads = 2;
-    config.ffn_width = 24;
-    config.seq_len = 12;
-    config.init_std = 0.2;
-    return config;
-}
-
-MoeConfig tiny_moe() {
-    MoeConfig moe;
-    moe.layers = "1";
-    moe.experts = 5;
-    moe.top_k = 2;
-    moe.expert_width = 8;
-    moe.shared_experts = 1;
-    moe.balance_loss = 0.05;
-    moe.z_loss = 0.01;
-    return moe;
-}
-
-std::vector<std::int32_t> tokens(index_t first_sequence, index_t count, const ModelConfig& config) {
-    std::vector<std::int32_t> ids;
-    for (index_t i = first_sequence * (config.seq_len + 1);
-         i < (first_sequence + count) * (config.seq_len + 1); ++i) {
-        const float u = uniform({77, 0, 0, RandomPurpose::test}, static_cast<std::uint64_t>(i));
-        ids.push_back(static_cast<std::int32_t>(u * static_cast<float>(config.vocab_size)));
-    }
-    return ids;
-}
-
-/// One rank of a run: everything a model needs, built as a session would.
-struct Rank {
-    TestSession session;
-    comm::GridCommunicators groups;
-    comm::Placement placement;
-    std::unique_ptr<comm::Exchange> exchange;
-    ModelWorld world;
-    Parameters parameters;
-    Transformer transformer;
-
-    Rank(comm::Communicator& ranks, int expert_parallel, NumericsMode numerics, const ModelConfig& config,
-         const MoeConfig& moe)
-        : session(1, numerics),
-          groups(comm::split_grid(ranks, comm::make_process_grid(ranks.size(), expert_parallel))),
-          placement(comm::block_placement(moe.experts, groups.expert_group->size())),
-          exchange(comm::make_flat_exchange(*groups.expert_group, session.context)),
-          world{ranks, *exchange, placement},
-          parameters(placement.experts_of(groups.expert_group->rank()), config.dtype, session.context),
-          transformer(config, moe, parameters, world, 5) {
-        parameters.allocate(5);
-    }
-};
 
 constexpr index_t kSequences = 8;
 

@@ -1,0 +1,152 @@
+// The training loop: what it writes down, how it stops, and what it does with gradients that are not finite.
+#include <catch2/catch.hpp>
+
+#include <boost/json.hpp>
+#include <limits>
+
+#include "comm/local/local_fabric.hpp"
+#include "runtime/train/train.hpp"
+#include "tests/unit/model/tiny_model.hpp"
+#include "tests/unit/runtime/test_folder.hpp"
+
+using namespace sy;
+using namespace sy::runtime;
+namespace json = boost::json;
+
+namespace {
+
+Config tiny_run(const test::TestFolder& folder) {
+    std::string text;
+    for (int i = 0; i < 400; ++i)
+        text += concat("the ", i * i % 97, " wagons are sorted onto track ", i % 7, "\n");
+    Config config;
+    config.model.hidden = 16;
+    config.model.layers = 2;
+    config.model.heads = 2;
+    config.model.kv_heads = 1;
+    config.model.seq_len = 16;
+    config.moe.experts = 5;
+    config.moe.expert_width = 8;
+    config.train.steps = 6;
+    config.train.global_batch = 6;
+    config.train.accumulation = 2;
+    config.train.eval_every = 4;
+    config.optimizer.warmup_steps = 2;
+    config.data.path = folder.file("text.txt", text);
+    config.run.directory = (folder.path() / "run").string();
+    config.run.log_every = 1000;
+    config.parallel.threads = 1;
+    return config;
+}
+
+index_t train_on(int ranks, const Config& config, const std::function<bool(int)>& stop_wanted) {
+    index_t done = 0;
+    comm::LocalFabric(ranks).run([&](comm::Communicator& world) {
+        Session session(config, world);
+        const index_t last = train(session, "", [&] { return stop_wanted(world.rank()); });
+        if (world.rank() == 0) done = last;
+        session.close();
+    });
+    return done;
+}
+
+/// The records of one type.
+std::vector<json::object> records(const Config& config, const std::string& type) {
+    std::ifstream file(config.run.directory + "/metrics.jsonl");
+    std::vector<json::object> found;
+    for (std::string line; std::getline(file, line);) {
+        const json::object record = json::parse(line).as_object();
+        if (record.at("type").as_string() == type) found.push_back(record);
+    }
+    return found;
+}
+
+double number(const json::object& record, const char* key) {
+    return record.at(key).to_number<double>();
+}
+
+}  // namespace
+
+TEST_CASE("train: every step is written down with where its time went and how it was routed", "[unit]") {
+    const test::TestFolder folder;
+    const Config config = tiny_run(folder);
+    CHECK(train_on(2, config, [](int) { return false; }) == 6);
+    const std::vector<json::object> steps = records(config, "step");
+    REQUIRE(steps.size() == 6);
+    for (const json::object& step : steps) {
+        double phases = 0.0;
+        for (const auto& [name, seconds] : step.at("phases").as_object()) phases += seconds.as_double();
+        CHECK(phases > 0.0);
+        CHECK(phases <= number(step, "seconds"));
+        CHECK(number(step.at("phases").as_object(), "communication") > 0.0);
+        CHECK(number(step, "tokens") == 6 * 16);
+        CHECK(number(step, "row_bytes_sent") >= number(step, "row_bytes_bound"));
+        CHECK(number(step, "gradient_bytes_sent") > 0.0);
+        REQUIRE(step.at("layers").as_array().size() == 2);
+        for (const json::value& layer : step.at("layers").as_array()) {
+            // Two micro-steps of 3 sequences, two choices a token, five experts.
+            CHECK(number(layer.as_object(), "mean_load") == Approx(3 * 16 * 2 / 5.0));
+            CHECK(number(layer.as_object(), "highest_load") >= number(layer.as_object(), "mean_load"));
+        }
+    }
+    CHECK(number(steps.back(), "loss") < number(steps.front(), "loss"));
+    CHECK(records(config, "eval").size() == 1);
+    CHECK(records(config, "checkpoint").size() == 1);
+    CHECK(!records(config, "end").at(0).at("stopped_early").as_bool());
+}
+
+TEST_CASE("train: when one rank is asked to stop, all leave after that step with a checkpoint", "[unit]") {
+    const test::TestFolder folder;
+    const Config config = tiny_run(folder);
+    int asked = 0;
+    CHECK(train_on(3, config, [&](int rank) { return rank == 2 && ++asked == 3; }) == 3);
+    CHECK(records(config, "end").at(0).at("stopped_early").as_bool());
+    CHECK(read_manifest(find_checkpoint(config.run.directory, "latest")).step == 3);
+}
+
+TEST_CASE("train: steps without a finite gradient are skipped and counted, and too many end the run",
+          "[unit]") {
+    const test::TestFolder folder;
+    Config config = tiny_run(folder);
+    config.numerics = GENERATE(NumericsMode::fast, NumericsMode::reproducible);
+    // The first step throws the weights so far that every later loss overflows.
+    config.optimizer.lr = 1e30;
+    config.train.steps = 20;
+    config.train.max_skipped = 3;
+    config.run.checkpoint_every = 1;
+    CHECK_THROWS_WITH(train_on(2, config, [](int) { return false; }),
+                      Catch::Contains("3 steps in a row had a gradient that is not finite, the last was 4") &&
+                          Catch::Contains("last good checkpoint is of step 1"));
+    const std::vector<json::object> steps = records(config, "step");
+    REQUIRE(steps.size() == 4);
+    CHECK(steps[0].at("applied").as_bool());
+    CHECK(!steps[3].at("applied").as_bool());
+    CHECK(number(steps[3], "skipped") == 3);
+    CHECK(read_manifest(find_checkpoint(config.run.directory, "latest")).step == 1);
+}
+
+TEST_CASE("optimizer: a gradient that is not finite on one rank changes no weight on any", "[unit]") {
+    const NumericsMode numerics = GENERATE(NumericsMode::fast, NumericsMode::reproducible);
+    comm::LocalFabric(2).run([&](comm::Communicator& world) {
+        test::Rank rank(world, 1, numerics, test::tiny_model(), test::tiny_moe());
+        ShardedOptimizer optimizer({}, rank.parameters, world, *rank.groups.replica_group,
+                                   rank.session.context);
+        model::FlatGroup& flat = rank.parameters.group(model::Sharding::replicated);
+        const std::span<float> weights = flat.weights.values<float>();
+        const std::vector<float> before(weights.begin(), weights.end());
+        const auto put = [&](float value) {
+            GradientView gradient = rank.parameters.gradient(0);
+            accumulate(std::span<const float>(&value, 1), 0, gradient);
+        };
+        if (world.rank() == 1) put(std::numeric_limits<float>::infinity());
+        const ShardedOptimizer::Result skipped = optimizer.step(1, 10);
+        SY_REQUIRE(!skipped.applied && !std::isfinite(skipped.gradient_norm), "norm ", skipped.gradient_norm);
+        SY_REQUIRE(std::equal(before.begin(), before.end(), weights.begin()), "weights changed");
+        if (world.rank() == 1) put(0.5F);
+        const ShardedOptimizer::Result applied = optimizer.step(1, 10);
+        SY_REQUIRE(applied.applied && std::fabs(applied.gradient_norm - 0.5) < 1e-6, "norm ",
+                   applied.gradient_norm);
+        SY_REQUIRE(!std::equal(before.begin(), before.end(), weights.begin()), "nothing was learnt");
+        rank.groups.close();
+    });
+}
