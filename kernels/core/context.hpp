@@ -8,6 +8,7 @@ namespace sy {
 namespace ops {
 class GemmLibrary;
 }
+class Profile;
 
 /// `fast`: same layout and seed give the same bits. `reproducible`: every layout gives the same bits.
 enum class NumericsMode { fast, reproducible };
@@ -18,6 +19,7 @@ struct Context {
     Arena& arena;
     const ops::GemmLibrary& gemm;
     NumericsMode numerics = NumericsMode::fast;
+    Profile* profile = nullptr;  ///< where operations report their time; null: nowhere
 };
 
 }  // namespace sy

@@ -23,6 +23,8 @@ constexpr OptionHelp kOptions[] = {
     {"set", "--set SECTION.KEY=VALUE", "one setting, over the file's; may be repeated"},
     {"resume", "--resume latest|FOLDER", "the checkpoint to continue from or to use"},
     {"ranks", "--ranks N", "number of ranks to plan for"},
+    {"threads", "--threads N", "threads of a rank; by default its share of the cores"},
+    {"json", "--json", "one JSON object a line instead of a table"},
 };
 
 bool takes(const Command& command, std::string_view option) {
@@ -83,7 +85,8 @@ Found read_words(std::span<const char* const> arguments) {
     po::options_description options;
     options.add_options()("help,h", "")("config", po::value<std::string>())(
         "set", po::value<std::vector<std::string>>())("resume", po::value<std::string>())(
-        "ranks", po::value<int>())("word", po::value<std::vector<std::string>>());
+        "ranks", po::value<int>())("threads", po::value<int>())("json", "")(
+        "word", po::value<std::vector<std::string>>());
     po::positional_options_description order;
     order.add("word", -1);
     Found found;
@@ -126,6 +129,10 @@ Arguments check_usage(const Command& command, const Found& found) {
         arguments.sources.assignments = found.values["set"].as<std::vector<std::string>>();
     if (found.values.contains("resume")) arguments.resume = found.values["resume"].as<std::string>();
     if (found.values.contains("ranks")) arguments.ranks = found.values["ranks"].as<int>();
+    if (found.values.contains("threads")) arguments.threads = found.values["threads"].as<int>();
+    arguments.json = found.values.contains("json");
+    if (found.values.contains("threads") && arguments.threads < 1)
+        problems.push_back(concat("--threads ", arguments.threads, ": give 1 or more"));
     if (arguments.ranks < 1) problems.push_back(concat("--ranks ", arguments.ranks, ": give 1 or more"));
     if (!problems.empty()) throw ConfigError(problems);
     return arguments;

@@ -17,6 +17,8 @@ struct Arguments {
     ConfigSources sources;
     std::string resume;
     int ranks = 1;
+    int threads = 0;  ///< of a rank; 0: not given
+    bool json = false;
 };
 
 /// One subcommand. Options it does not list are refused: nothing is ignored in silence.

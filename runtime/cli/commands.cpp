@@ -4,6 +4,7 @@
 #include <iostream>
 #include <numbers>
 
+#include "runtime/bench/bench.hpp"
 #include "runtime/cli/command_line.hpp"
 #include "runtime/cli/stop_signal.hpp"
 #include "runtime/cli/world.hpp"
@@ -82,6 +83,19 @@ int run_checkpoint(const Arguments& arguments) {
     return problems.empty() ? 0 : 1;
 }
 
+int run_benchmark(const Arguments& arguments) {
+    BenchOptions options;
+    options.what = arguments.words[0];
+    options.threads = arguments.threads;
+    options.style = arguments.json ? ReportStyle::json : ReportStyle::table;
+    options.has_config = !arguments.sources.file.empty();
+    options.config = load_config(arguments.sources);
+    bool right = false;
+    with_world(options.config.parallel,
+               [&](comm::Communicator& world) { right = run_bench(options, world, std::cout); });
+    return right ? 0 : 1;
+}
+
 int run_doctor(const Arguments&) {
     std::cout << doctor_report();
     return 0;
@@ -104,6 +118,9 @@ constexpr std::array kCommands{
             "switchyard plan --config run.conf --ranks 64", run_plan},
     Command{"checkpoint", "inspect|verify FOLDER", 2, "", "what a checkpoint holds; whether all of it is there and unaltered",
             "switchyard checkpoint verify run/checkpoints/latest", run_checkpoint},
+    Command{"bench", "gemm|ops|layer|exchange|step", 1, "config set threads json",
+            "times beside limits and peers of the same run, each result checked",
+            "mpirun -n 2 switchyard bench exchange", run_benchmark},
     Command{"doctor", "", 0, "", "what is in this binary and what it sees", "", run_doctor},
     Command{"version", "", 0, "", "version of the program, its compiler and libraries", "", run_version},
 };

@@ -38,6 +38,8 @@ class Session {
     /// @throws ConfigError listing every parameter that differs in name or shape
     void restore(const CheckpointReader& reader);
     std::string layout() const;
+    /// Where operations report their time from now on; null: nowhere. Borrowed.
+    void set_profile(Profile* profile) { context_.profile = profile; }
 
   private:
     Config config_;

@@ -2,6 +2,7 @@
 // it in ascending order and within a head over query blocks from the last to the first.
 #include <algorithm>
 
+#include "kernels/core/profile.hpp"
 #include "kernels/ops/attention/blocks.hpp"
 #include "kernels/ops/gemm/gemm.hpp"
 
@@ -71,7 +72,8 @@ void backward_block(const Task& task, index_t head, Range rows, float beta, cons
             .cols_of({head, head + 1})};
     const auto multiply = [&](MatrixView<const float> a, Transpose transpose_a, MatrixView<const float> b,
                               MatrixView<float> c, float onto) {
-        context.gemm.multiply<float>({a, transpose_a, b, Transpose::no, c, onto}, context.numerics);
+        multiply_on_this_thread<float>({a, transpose_a, b, Transpose::no, c, onto}, context.numerics,
+                                       context);
     };
     multiply(q, Transpose::no, task.keys.first_keys(task.sequence, task.kv_head, rows.end), block.scores,
              0.0F);
@@ -102,6 +104,7 @@ void attention_backward(const AttentionShape& shape, const AttentionBackward& op
     detail::check_operands(shape, operands.q, operands.k, operands.v);
     check_gradients(shape, operands);
     if (operands.q.rows == 0) return;
+    const Timed timed(context, OpKind::softmax, 6.0 * detail::num_causal_scores(shape));
     const detail::TransposedHeads keys(shape, operands.k, context);
     const detail::TransposedHeads values(shape, operands.v, context);
     const index_t block_elements = 2 * detail::kQueryBlock * detail::pitch_of(shape.seq_len);

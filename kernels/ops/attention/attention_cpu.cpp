@@ -2,6 +2,7 @@
 // block's scores [kQueryBlock, S] are all that is ever stored.
 #include <algorithm>
 
+#include "kernels/core/profile.hpp"
 #include "kernels/ops/attention/blocks.hpp"
 #include "kernels/ops/gemm/gemm.hpp"
 
@@ -43,6 +44,7 @@ void attention(const AttentionShape& shape, MatrixView<const float> q, MatrixVie
                "attention: q [", q.rows, ", ", q.cols, "], out [", out.rows, ", ", out.cols, "], lse [",
                lse.rows, ", ", lse.cols, "]");
     if (q.rows == 0) return;
+    const Timed timed(context, OpKind::softmax, 4.0 * detail::num_causal_scores(shape));
     const detail::TransposedHeads keys(shape, k, context);
     const index_t pitch = detail::pitch_of(shape.seq_len);
     Tensor scratch(context.arena, DType::f32, {context.team.size(), detail::kQueryBlock, pitch});
@@ -58,17 +60,17 @@ void attention(const AttentionShape& shape, MatrixView<const float> q, MatrixVie
         const Range rows{first, std::min(first + detail::kQueryBlock, shape.seq_len)};
         const MatrixView<float> scores(blocks + thread_idx * detail::kQueryBlock * pitch, rows.size(),
                                        rows.end, pitch);
-        context.gemm.multiply<float>(
+        multiply_on_this_thread<float>(
             {detail::head_of(q, shape, sequence, head).rows_of(rows), Transpose::no,
              keys.first_keys(sequence, kv_head, rows.end), Transpose::no, scores, 0.0F},
-            context.numerics);
+            context.numerics, context);
         detail::RowSoftmax softmax[detail::kQueryBlock];
         exponentiate_causal(scores, first, shape.scale, softmax);
         const MatrixView<float> target = detail::head_of(out, shape, sequence, head).rows_of(rows);
-        context.gemm.multiply<float>(
+        multiply_on_this_thread<float>(
             {scores, Transpose::no, detail::head_of(v, shape, sequence, kv_head).rows_of({0, rows.end}),
              Transpose::no, target, 0.0F},
-            context.numerics);
+            context.numerics, context);
         normalise(target, softmax);
         for (index_t i = 0; i < rows.size(); ++i)
             lse(sequence * shape.seq_len + first + i, head) = log_sum_exp(softmax[i]);

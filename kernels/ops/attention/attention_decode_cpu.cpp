@@ -3,6 +3,8 @@
 
 #include "kernels/ops/attention/blocks.hpp"
 
+#include "kernels/core/profile.hpp"
+
 namespace sy::ops {
 namespace {
 
@@ -63,6 +65,9 @@ void attention_decode(const AttentionShape& shape, MatrixView<const float> q,
                       std::span<const index_t> lengths, MatrixView<float> out, const Context& context) {
     check(shape, q, k_cache, v_cache, lengths, out);
     if (q.rows == 0) return;
+    const Timed timed(
+        context, OpKind::softmax,
+        4.0 * static_cast<double>(q.rows * q.cols * *std::max_element(lengths.begin(), lengths.end())));
     const index_t group = shape.heads / shape.kv_heads;
     const index_t longest = *std::max_element(lengths.begin(), lengths.end());
     Tensor scratch(context.arena, DType::f32, {context.team.size(), group, longest});

@@ -23,6 +23,11 @@ constexpr index_t pitch_of(index_t seq_len) {
 void check_operands(const AttentionShape& shape, MatrixView<const float> q, MatrixView<const float> k,
                     MatrixView<const float> v);
 
+/// Scores that causal attention computes, over all heads and sequences.
+inline double num_causal_scores(const AttentionShape& shape) {
+    return 0.5 * static_cast<double>(shape.num_sequences * shape.heads * shape.seq_len * (shape.seq_len + 1));
+}
+
 /// The part of x that belongs to one sequence and one head.
 template <class T>
 MatrixView<T> head_of(MatrixView<T> x, const AttentionShape& shape, index_t sequence, index_t head) {

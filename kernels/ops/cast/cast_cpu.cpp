@@ -1,3 +1,4 @@
+#include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
 #include "kernels/ops/cast/cast.hpp"
 
@@ -23,6 +24,7 @@ template <class From, class To, class Row>
 void convert(MatrixView<const From> from, MatrixView<To> to, const Context& context, const Row& row) {
     SY_REQUIRE(from.rows == to.rows && from.cols == to.cols, "cast: [", from.rows, ", ", from.cols, "] to [",
                to.rows, ", ", to.cols, "]");
+    const Timed timed(context, OpKind::elementwise, static_cast<double>(from.rows * from.cols));
     if (from.is_contiguous() && to.is_contiguous()) {
         context.team.for_ranges(from.rows * from.cols, 4096, [&](index_t begin, index_t end) {
             row(from.data + begin, to.data + begin, end - begin);

@@ -1,3 +1,4 @@
+#include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
 #include "kernels/ops/embedding/embedding.hpp"
 
@@ -40,6 +41,7 @@ void embedding(MatrixView<const In> table, std::span<const std::int32_t> ids, Ma
     SY_REQUIRE(out.rows == static_cast<index_t>(ids.size()) && out.cols == table.cols,
                "embedding: ", ids.size(), " ids, table width ", table.cols, ", out [", out.rows, ", ",
                out.cols, "]");
+    const Timed timed(context, OpKind::elementwise, 0.0);
     check_ids(ids, table.rows);
     context.team.for_ranges(out.rows, 16, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t)
@@ -52,6 +54,7 @@ void embedding_backward(std::span<const std::int32_t> ids, MatrixView<const floa
     SY_REQUIRE(dout.rows == static_cast<index_t>(ids.size()) && dout.cols == gradient.cols,
                "embedding_backward: ", ids.size(), " ids, dout [", dout.rows, ", ", dout.cols,
                "], gradient width ", gradient.cols);
+    const Timed timed(context, OpKind::elementwise, static_cast<double>(dout.rows * dout.cols));
     check_ids(ids, gradient.rows);
     // Threads own columns, so that equal ids meet in one thread and in order of t.
     context.team.for_ranges(dout.cols, 64, [&](index_t begin, index_t end) {

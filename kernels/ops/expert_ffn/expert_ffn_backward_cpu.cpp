@@ -1,5 +1,6 @@
 // Two passes. First, over (expert x slots): dh' = dy Wdown^T, the backward of the activation in cache, dx. It leaves
 // h, dgate, dup and the gathered rows in memory. Second, over (expert x tile of a weight): the three gradients.
+#include "kernels/core/profile.hpp"
 #include "kernels/ops/activation/activation.hpp"
 #include "kernels/ops/expert_ffn/tasks.hpp"
 
@@ -40,11 +41,10 @@ void data_task(const Call<In>& call, const Intermediate<In>& between, const deta
         detail::gather(call.backward.dy, slots, task.slots, between.gathered_dy.rows_of(task.slots));
     }
     const MatrixView<float> dh(dh_memory, count, call.weights.gate.cols);
-    const GemmLibrary& library = call.context.gemm;
     const auto multiply = [&](MatrixView<const In> a, const TensorView3<const In>& weight,
                               MatrixView<float> c, float beta) {
-        library.multiply<In>({a, Transpose::no, weight[task.expert], Transpose::yes, c, beta},
-                             call.context.numerics);
+        multiply_on_this_thread<In>({a, Transpose::no, weight[task.expert], Transpose::yes, c, beta},
+                                    call.context.numerics, call.context);
     };
     multiply(between.dy.rows_of(task.slots), call.weights.down, dh, 0.0F);
     const auto first = static_cast<std::size_t>(task.slots.begin);
@@ -124,14 +124,15 @@ void gradient_task(const TileTask<In>& task, std::span<const index_t> blocks, fl
     };
     if (gradient.fixed == nullptr) {
         const MatrixView<float> all(gradient.f32, gradient.rows, gradient.cols);
-        context.gemm.multiply(product(task.slots, all.rows_of(task.rows).cols_of(task.cols), 1.0F),
-                              context.numerics);
+        multiply_on_this_thread(product(task.slots, all.rows_of(task.rows).cols_of(task.cols), 1.0F),
+                                context.numerics, context);
         return;
     }
     const MatrixView<float> sums(tile, task.rows.size(), task.cols.size());
     auto block = std::lower_bound(blocks.begin(), blocks.end(), task.slots.begin);
     for (; block[0] < task.slots.end; ++block) {
-        context.gemm.multiply(product({block[0], block[1]}, sums, 0.0F), NumericsMode::reproducible);
+        multiply_on_this_thread(product({block[0], block[1]}, sums, 0.0F), NumericsMode::reproducible,
+                                context);
         for (index_t r = 0; r < sums.rows; ++r) {
             accumulate(sums.row_span(r), (task.rows.begin + r) * gradient.cols + task.cols.begin, gradient);
         }
@@ -174,6 +175,7 @@ void expert_ffn_backward(MatrixView<const In> x, const ExpertWeights<In>& weight
     if (num_slots == 0) return;
     const index_t hidden = x.cols;
     const index_t width = weights.gate.cols;
+    const Timed timed(context, OpKind::elementwise, 14.0 * static_cast<double>(num_slots * width));
     Tensor activations(context.arena, dtype_of<In>::value, {3, num_slots, width});
     In* const data = activations.values<In>().data();
     const bool dense = slots.row.empty();

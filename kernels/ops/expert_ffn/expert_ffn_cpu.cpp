@@ -1,3 +1,4 @@
+#include "kernels/core/profile.hpp"
 #include "kernels/ops/activation/activation.hpp"
 #include "kernels/ops/expert_ffn/tasks.hpp"
 
@@ -44,11 +45,13 @@ void forward_task(MatrixView<const In> x, const ExpertWeights<In>& weights, cons
             up = saved.up.rows_of(task.slots);
         }
     }
-    const GemmLibrary& library = context.gemm;
-    library.multiply<In>({rows, Transpose::no, weights.gate[task.expert], Transpose::no, gate, 0.0F},
-                         context.numerics);
-    library.multiply<In>({rows, Transpose::no, weights.up[task.expert], Transpose::no, up, 0.0F},
-                         context.numerics);
+    const auto multiply = [&](MatrixView<const In> a, const TensorView3<const In>& weight,
+                              MatrixView<float> c) {
+        multiply_on_this_thread<In>({a, Transpose::no, weight[task.expert], Transpose::no, c, 0.0F},
+                                    context.numerics, context);
+    };
+    multiply(rows, weights.gate, gate);
+    multiply(rows, weights.up, up);
     Swiglu<In> activation{gate, up, {}, {work.h, count, width}, {}, {}};
     if (!slots.weight.empty()) {
         activation.weight =
@@ -59,9 +62,7 @@ void forward_task(MatrixView<const In> x, const ExpertWeights<In>& weights, cons
         activation.kept_up = saved.up.rows_of(task.slots);
     }
     swiglu(activation);
-    library.multiply<In>({activation.h, Transpose::no, weights.down[task.expert], Transpose::no,
-                          out.rows_of(task.slots), 0.0F},
-                         context.numerics);
+    multiply(activation.h, weights.down, out.rows_of(task.slots));
 }
 
 }  // namespace
@@ -72,6 +73,8 @@ void expert_ffn(MatrixView<const In> x, const ExpertWeights<In>& weights, const 
     detail::check_operands(x, weights, slots);
     SY_REQUIRE(out.rows == slots.num_slots() && out.cols == x.cols, "expert_ffn: out [", out.rows, ", ",
                out.cols, "] for ", slots.num_slots(), " slots of width ", x.cols);
+    const Timed timed(context, OpKind::elementwise,
+                      7.0 * static_cast<double>(slots.num_slots() * weights.gate.cols));
     const std::vector<detail::SlotTask> tasks = detail::slot_tasks(slots);
     detail::ThreadScratch scratch(context, Workspace<In>::bytes(x.cols, weights.gate.cols));
     context.team.for_tasks(static_cast<index_t>(tasks.size()), [&](index_t task_idx, int thread_idx) {

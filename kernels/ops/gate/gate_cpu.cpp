@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 
+#include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
 #include "kernels/ops/gate/gate.hpp"
 
@@ -162,6 +163,7 @@ void gate_softmax(MatrixView<const float> logits, MatrixView<float> scores, std:
                    static_cast<index_t>(lse.size()) == logits.rows,
                "gate_softmax: logits [", logits.rows, ", ", logits.cols, "], scores [", scores.rows, ", ",
                scores.cols, "], ", lse.size(), " logsumexps");
+    const Timed timed(context, OpKind::routing, 4.0 * static_cast<double>(logits.rows * logits.cols));
     context.team.for_ranges(logits.rows, 16, [&](index_t begin, index_t end) {
         softmax_rows(logits, {begin, end}, scores, lse.data());
     });
@@ -174,6 +176,7 @@ void gate_top_k(MatrixView<const float> scores, Renormalise renormalise, MatrixV
                "gate_top_k: ", expert.cols, " of ", scores.cols, " experts for ", scores.rows,
                " tokens into [", expert.rows, ", ", expert.cols, "] and [", weight.rows, ", ", weight.cols,
                "]");
+    const Timed timed(context, OpKind::routing, static_cast<double>(scores.rows * scores.cols));
     constexpr index_t kBlock = 64;
     Tensor keys(context.arena, DType::i64, {context.team.size(), round_up(scores.cols, kKeyStep)});
     const MatrixView<std::int64_t> scratch = keys.matrix<std::int64_t>();
@@ -194,6 +197,7 @@ void gate_backward(const GateBackward& in, MatrixView<float> dlogits, const Cont
                    (in.dlse.empty() || static_cast<index_t>(in.dlse.size()) == scores.rows),
                "gate_backward: ", in.dscore.size(), " score gradients for ", scores.cols, " experts, ",
                in.dlse.size(), " logsumexp gradients for ", scores.rows, " tokens");
+    const Timed timed(context, OpKind::routing, 6.0 * static_cast<double>(scores.rows * scores.cols));
     context.team.for_ranges(scores.rows, 16, [&](index_t begin, index_t end) {
         backward_rows(in, {begin, end}, dlogits);
     });

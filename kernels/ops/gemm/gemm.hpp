@@ -55,6 +55,10 @@ class GemmLibrary {
     std::unique_ptr<State> state_;
 };
 
+/// GemmLibrary::multiply for the inside of an operation's tasks: reports to the context's profile.
+template <class In>
+void multiply_on_this_thread(const Product<In>& product, NumericsMode numerics, const Context& context);
+
 /// One product spread over the team by blocks of C.
 /// In `fast` mode the blocks depend on M and N only, not on the number of threads.
 template <class In>

@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <chrono>
 
+#include "kernels/core/profile.hpp"
 #include "kernels/ops/gemm/check.hpp"
 #include "kernels/ops/gemm/gemm.hpp"
 
@@ -52,10 +54,24 @@ void for_blocks(index_t rows, index_t cols, const Context& context, const Body& 
 }  // namespace
 
 template <class In>
+void multiply_on_this_thread(const Product<In>& product, NumericsMode numerics, const Context& context) {
+    if (context.profile == nullptr) {
+        context.gemm.multiply(product, numerics);
+        return;
+    }
+    const auto start = std::chrono::steady_clock::now();
+    context.gemm.multiply(product, numerics);
+    const index_t num_k = product.transpose_a == Transpose::yes ? product.a.rows : product.a.cols;
+    context.profile->add_product(std::chrono::steady_clock::now() - start,
+                                 2 * product.c.rows * product.c.cols * num_k);
+}
+
+template <class In>
 void multiply(const Product<In>& product, const Context& context) {
     detail::check_sides(product);
+    const Timed timed(context, OpKind::product, 0.0);
     for_blocks(product.c.rows, product.c.cols, context, [&](Range rows, Range cols, int) {
-        context.gemm.multiply(part_of_product(product, rows, cols), context.numerics);
+        multiply_on_this_thread(part_of_product(product, rows, cols), context.numerics, context);
     });
 }
 
@@ -66,6 +82,7 @@ void add_weight_gradient(MatrixView<const In> x, MatrixView<const In> dy, index_
                "add_weight_gradient: x [", x.rows, ", ", x.cols, "], dy [", dy.rows, ", ", dy.cols,
                "], gradient [", gradient.rows, ", ", gradient.cols, "]");
     if (x.rows == 0) return;
+    const Timed timed(context, OpKind::product, 0.0);
     const Product<In> whole{x, Transpose::yes, dy, Transpose::no, {}, 1.0F};
     if (gradient.f32 != nullptr) {
         Product<In> product = whole;
@@ -94,7 +111,7 @@ void add_weight_gradient(MatrixView<const In> x, MatrixView<const In> dy, index_
                                       Transpose::no,
                                       tile,
                                       0.0F};
-            context.gemm.multiply(product, NumericsMode::reproducible);
+            multiply_on_this_thread(product, NumericsMode::reproducible, context);
             for (index_t r = 0; r < tile.rows; ++r) {
                 accumulate(tile.row_span(r), (rows.begin + r) * gradient.cols + cols.begin, gradient);
             }
@@ -102,6 +119,8 @@ void add_weight_gradient(MatrixView<const In> x, MatrixView<const In> dy, index_
     });
 }
 
+template void multiply_on_this_thread<float>(const Product<float>&, NumericsMode, const Context&);
+template void multiply_on_this_thread<bf16>(const Product<bf16>&, NumericsMode, const Context&);
 template void multiply<float>(const Product<float>&, const Context&);
 template void multiply<bf16>(const Product<bf16>&, const Context&);
 template void add_weight_gradient<float>(MatrixView<const float>, MatrixView<const float>, index_t,

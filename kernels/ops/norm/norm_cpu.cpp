@@ -2,6 +2,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
 #include "kernels/ops/norm/norm.hpp"
 
@@ -98,6 +99,7 @@ void check(MatrixView<const float> x, std::size_t gain, MatrixView<const float> 
 void rms_norm(MatrixView<const float> x, std::span<const float> gain, float eps, MatrixView<float> y,
               std::span<float> rstd, const Context& context) {
     check(x, gain.size(), y, rstd.size());
+    const Timed timed(context, OpKind::normalisation, 4.0 * static_cast<double>(x.rows * x.cols));
     run({x, {}, gain.data(), eps, {}, y, rstd.data()}, context);
 }
 
@@ -106,6 +108,7 @@ void add_rms_norm(MatrixView<const float> x, MatrixView<const float> residual, s
                   const Context& context) {
     check(x, gain.size(), y, rstd.size());
     check(residual, gain.size(), sum, rstd.size());
+    const Timed timed(context, OpKind::normalisation, 5.0 * static_cast<double>(x.rows * x.cols));
     run({x, residual, gain.data(), eps, sum, y, rstd.data()}, context);
 }
 
@@ -116,6 +119,7 @@ void rms_norm_backward(const RmsNormBackward& in, MatrixView<float> dx, Gradient
                    in.block_rows > 0,
                "rms_norm_backward: dx [", dx.rows, ", ", dx.cols, "], gain gradient ",
                dgain.rows * dgain.cols, " for ", in.x.cols, " columns");
+    const Timed timed(context, OpKind::normalisation, 11.0 * static_cast<double>(in.x.rows * in.x.cols));
     const index_t num_blocks = ceil_div(in.x.rows, in.block_rows);
     if (num_blocks == 0) return;
     Tensor partial(context.arena, DType::f32, {num_blocks, in.x.cols});

@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
 #include "kernels/ops/optimizer/optimizer.hpp"
 
@@ -63,6 +64,7 @@ void adamw(const AdamwOperands& operands, const AdamwStep& step, const Context& 
                    (operands.working.empty() || operands.working.size() == count) && step.step >= 1,
                "adamw: ", count, " weights, ", operands.m.size(), " m, ", operands.v.size(), " v, ",
                operands.gradient.size(), " gradients at step ", step.step);
+    const Timed timed(context, OpKind::optimizer, 14.0 * static_cast<double>(count));
     const auto number = static_cast<double>(step.step);
     const double correction1 = 1.0 - std::pow(static_cast<double>(step.beta1), number);
     const double correction2 = 1.0 - std::pow(static_cast<double>(step.beta2), number);

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
 #include "kernels/ops/permute/permute.hpp"
 
@@ -34,6 +35,7 @@ void gather_rows(MatrixView<const T> x, std::span<const std::int32_t> row, Matri
     SY_REQUIRE(out.rows == static_cast<index_t>(row.size()) && out.cols == x.cols,
                "gather_rows: ", row.size(), " rows of width ", x.cols, " into [", out.rows, ", ", out.cols,
                "]");
+    const Timed timed(context, OpKind::routing, 0.0);
     check_rows(row, x.rows);
     context.team.for_ranges(out.rows, 16, [&](index_t begin, index_t end) {
         for (index_t i = begin; i < end; ++i) {
@@ -51,6 +53,7 @@ void sum_rows(MatrixView<const float> x, std::span<const index_t> offsets,
                    std::is_sorted(offsets.begin(), offsets.end()),
                "sum_rows: ", offsets.size(), " offsets and ", sources.size(), " sources for [", out.rows,
                ", ", out.cols, "]");
+    const Timed timed(context, OpKind::routing, static_cast<double>(offsets.back() * x.cols));
     check_rows(sources, x.rows);
     context.team.for_ranges(out.rows, 16, [&](index_t begin, index_t end) {
         for (index_t r = begin; r < end; ++r) {

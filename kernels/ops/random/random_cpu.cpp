@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
 
 namespace sy::ops {
@@ -103,6 +104,7 @@ void jitter(MatrixView<const float> x, const RandomKey& key, index_t first_token
             MatrixView<float> y, const Context& context) {
     SY_REQUIRE(x.rows == y.rows && x.cols == y.cols && first_token >= 0, "jitter: [", x.rows, ", ", x.cols,
                "] into [", y.rows, ", ", y.cols, "], first token ", first_token);
+    const Timed timed(context, OpKind::elementwise, 3.0 * static_cast<double>(x.rows * x.cols));
     context.team.for_ranges(x.rows, 8, [&](index_t begin, index_t end) {
         jitter_rows(x, key, first_token, eps, {begin, end}, y);
     });

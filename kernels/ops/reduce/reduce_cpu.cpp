@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
 #include "kernels/ops/reduce/reduce.hpp"
 
@@ -47,6 +48,7 @@ SY_MULTIVERSION bool finite_range(const float* values, index_t count) {
 void row_sums_of_squares(MatrixView<const float> x, std::span<double> sums, const Context& context) {
     SY_REQUIRE(static_cast<index_t>(sums.size()) == x.rows, "row_sums_of_squares: ", sums.size(),
                " sums for ", x.rows, " rows");
+    const Timed timed(context, OpKind::optimizer, 2.0 * static_cast<double>(x.rows * x.cols));
     context.team.for_ranges(x.rows, 16, [&](index_t begin, index_t end) {
         for (index_t r = begin; r < end; ++r)
             sums[static_cast<std::size_t>(r)] = squares_of_row(x.row(r), x.cols);
@@ -75,6 +77,7 @@ void column_sums(MatrixView<const float> x, std::span<float> sums, const Context
 void add(MatrixView<const float> x, MatrixView<const float> z, MatrixView<float> y, const Context& context) {
     SY_REQUIRE(x.rows == y.rows && x.cols == y.cols && z.rows == y.rows && z.cols == y.cols, "add: [", x.rows,
                ", ", x.cols, "] and [", z.rows, ", ", z.cols, "] into [", y.rows, ", ", y.cols, "]");
+    const Timed timed(context, OpKind::elementwise, static_cast<double>(x.rows * x.cols));
     if (x.is_contiguous() && z.is_contiguous() && y.is_contiguous()) {
         context.team.for_ranges(x.rows * x.cols, 4096, [&](index_t begin, index_t end) {
             add_range(x.data + begin, z.data + begin, y.data + begin, end - begin);

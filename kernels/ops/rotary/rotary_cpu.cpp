@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
 #include "kernels/ops/rotary/rotary.hpp"
 
@@ -60,6 +61,7 @@ void rotary(MatrixView<float> x, index_t head_dim, std::span<const std::int32_t>
         half * 2 == head_dim && x.cols % head_dim == 0 && static_cast<index_t>(position.size()) == x.rows,
         "rotary: rows of ", x.cols, ", heads of ", head_dim, ", table for ", half * 2, ", ", position.size(),
         " positions for ", x.rows, " rows");
+    const Timed timed(context, OpKind::elementwise, 3.0 * static_cast<double>(x.rows * x.cols));
     for (const std::int32_t where : position) {
         SY_REQUIRE(where >= 0 && where < table.num_positions(), "rotary: position ", where,
                    " beyond the table's ", table.num_positions());

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
 #include "kernels/ops/softmax_xent/softmax_xent.hpp"
 
@@ -56,6 +57,7 @@ void softmax_xent(MatrixView<float> logits, std::span<const std::int32_t> target
                   std::span<float> loss, const Context& context) {
     SY_REQUIRE(static_cast<index_t>(target.size()) == logits.rows && loss.size() == target.size(),
                "softmax_xent: ", logits.rows, " rows, ", target.size(), " targets, ", loss.size(), " losses");
+    const Timed timed(context, OpKind::softmax, 6.0 * static_cast<double>(logits.rows * logits.cols));
     for (std::size_t t = 0; t < target.size(); ++t) {
         if (target[t] < -1 || target[t] >= logits.cols) {
             throw ShapeError(

@@ -1,0 +1,118 @@
+#include "runtime/bench/bench.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <ostream>
+#include <sstream>
+#include <thread>
+
+#include "comm/topology/topology.hpp"
+#include "kernels/ops/cast/cast.hpp"
+#include "kernels/ops/random/random.hpp"
+
+namespace sy::runtime {
+namespace bench {
+namespace {
+
+constexpr int kRepeats = 7;
+constexpr double kLeastSeconds = 0.5;
+constexpr int kMostRepeats = 2000;
+
+}  // namespace
+
+template <class In>
+Tensor Machine::random(Shape shape, std::uint64_t stream, float deviation) {
+    Tensor values(arena, DType::f32, shape);
+    ops::fill_normal({stream, 0, 0, RandomPurpose::test}, 0, deviation, values.values<float>(), context);
+    if constexpr (std::is_same_v<In, float>) {
+        return values;
+    } else {
+        Tensor rounded(arena, DType::bf16, shape);
+        const index_t count = shape.num_elements();
+        ops::cast(MatrixView<const float>(std::as_const(values).values<float>().data(), 1, count),
+                  MatrixView<bf16>(rounded.values<bf16>().data(), 1, count), context);
+        return rounded;
+    }
+}
+template Tensor Machine::random<float>(Shape, std::uint64_t, float);
+template Tensor Machine::random<bf16>(Shape, std::uint64_t, float);
+
+const char* mode_name(NumericsMode numerics) {
+    return numerics == NumericsMode::fast ? "fast" : "reproducible";
+}
+
+Times time_repeatedly(const std::function<void()>& body, const std::function<void()>& before) {
+    using Clock = std::chrono::steady_clock;
+    body();
+    std::vector<double> times;
+    double total = 0.0;
+    while (static_cast<int>(times.size()) < kRepeats ||
+           (total < 1e3 * kLeastSeconds && static_cast<int>(times.size()) < kMostRepeats)) {
+        before();
+        const auto start = Clock::now();
+        body();
+        times.push_back(std::chrono::duration<double, std::milli>(Clock::now() - start).count());
+        total += times.back();
+    }
+    std::sort(times.begin(), times.end());
+    return {times.front(), times[times.size() / 2]};
+}
+
+double measure_bandwidth(Machine& machine) {
+    constexpr index_t kBytes = index_t{256} << 20;
+    Tensor from(machine.arena, DType::f32, {kBytes / index_t{sizeof(float)}});
+    Tensor to(machine.arena, DType::f32, from.shape());
+    from.fill_zero();
+    const std::byte* const source = std::as_const(from).raw().data();
+    std::byte* const target = to.raw().data();
+    const Times times = time_repeatedly([&] {
+        machine.team.for_ranges(kBytes, 4096, [&](index_t begin, index_t end) {
+            std::memcpy(target + begin, source + begin, static_cast<std::size_t>(end - begin));
+        });
+    });
+    return 2.0 * static_cast<double>(kBytes) / (1e-3 * times.best_ms);
+}
+
+}  // namespace bench
+
+namespace {
+
+/// Threads of a rank when the user has not said: its share of the cores.
+int default_threads(comm::Communicator& world) {
+    const comm::Topology topology = comm::discover_topology(world);
+    const auto cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+    return std::max(1, cores / topology.ranks_on_node_of(world.rank()));
+}
+
+Report::Columns columns_of(const std::string& what) {
+    if (what == "gemm") return {"GFLOP/s", "of peak", "error"};
+    if (what == "ops") return {"GB/s", "of copying", "error"};
+    if (what == "layer") return {"GFLOP/s", "of products", "error"};
+    if (what == "exchange") return {"GB/s", "of alltoallv", "error"};
+    if (what == "step") return {"tokens/s", "of peak", "error"};
+    throw ConfigError(
+        concat("bench: unknown benchmark '", what, "'; write gemm, ops, layer, exchange or step"));
+}
+
+}  // namespace
+
+bool run_bench(const BenchOptions& options, comm::Communicator& world, std::ostream& out) {
+    BenchOptions own = options;
+    if (own.threads == 0) own.threads = default_threads(world);
+    std::ostringstream discarded;
+    Report report(world.rank() == 0 ? out : discarded, own.style, columns_of(own.what));
+    if (own.what == "exchange") {
+        bench::exchange(own, world, report);
+    } else if (own.what == "step") {
+        bench::step(own, world, report);
+    } else if (world.rank() == 0) {
+        // One rank is measured; the others would only take cores from it.
+        if (own.what == "gemm") bench::gemm(own, report);
+        if (own.what == "ops") bench::operations(own, report);
+        if (own.what == "layer") bench::layer(own, report);
+    }
+    return report.all_right();
+}
+
+}  // namespace sy::runtime

@@ -1,0 +1,66 @@
+#pragma once
+
+#include <functional>
+#include <iosfwd>
+#include <string>
+
+#include "comm/communicator.hpp"
+#include "kernels/core/tensor.hpp"
+#include "kernels/ops/gemm/gemm.hpp"
+#include "runtime/bench/report.hpp"
+#include "runtime/config/config.hpp"
+
+/// `switchyard bench`: times of products, operations, the mixture layer, the exchange and the training step, each beside
+/// a limit or a peer measured in the same run, each checked.
+namespace sy::runtime {
+
+struct BenchOptions {
+    std::string what;  ///< "gemm", "ops", "layer", "exchange" or "step"
+    int threads = 0;   ///< of a rank; 0: the cores of its node shared among its ranks
+    ReportStyle style = ReportStyle::table;
+    Config config;
+    bool has_config = false;  ///< `step` measures this config instead of its own models
+};
+
+/// Runs one benchmark; rank 0 prints.
+/// @return whether every result was right
+/// @throws ConfigError for an unknown name
+/// @par Collective over `world`
+bool run_bench(const BenchOptions& options, comm::Communicator& world, std::ostream& out);
+
+namespace bench {
+
+/// What operations need, for one rank and one numerics mode.
+struct Machine {
+    ThreadTeam team;
+    Arena arena;
+    ops::GemmLibrary gemm;
+    Context context;
+
+    explicit Machine(int threads, NumericsMode numerics = NumericsMode::fast)
+        : team(threads), context{team, arena, gemm, numerics} {}
+
+    /// Normal numbers that depend on `stream` alone, rounded to bf16 if In is.
+    template <class In>
+    Tensor random(Shape shape, std::uint64_t stream, float deviation = 1.0F);
+};
+
+const char* mode_name(NumericsMode numerics);
+
+/// Runs `body` once for warming up, then until at least `kRepeats` runs and half a second have passed.
+/// @param before  runs before each, untimed: brings all ranks to the same start
+Times time_repeatedly(
+    const std::function<void()>& body, const std::function<void()>& before = [] {});
+
+/// Bytes a second that the team copies, counting what is read and what is written, from arrays far larger than the
+/// caches.
+double measure_bandwidth(Machine& machine);
+
+void gemm(const BenchOptions& options, Report& report);
+void operations(const BenchOptions& options, Report& report);
+void layer(const BenchOptions& options, Report& report);
+void exchange(const BenchOptions& options, comm::Communicator& world, Report& report);
+void step(const BenchOptions& options, comm::Communicator& world, Report& report);
+
+}  // namespace bench
+}  // namespace sy::runtime
