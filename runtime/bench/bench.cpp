@@ -42,21 +42,30 @@ const char* mode_name(NumericsMode numerics) {
     return numerics == NumericsMode::fast ? "fast" : "reproducible";
 }
 
-Times time_repeatedly(const std::function<void()>& body, const std::function<void()>& before) {
+std::vector<Times> time_in_turns(std::span<const std::function<void()>> bodies) {
     using Clock = std::chrono::steady_clock;
-    body();
-    std::vector<double> times;
-    double total = 0.0;
-    while (static_cast<int>(times.size()) < kRepeats ||
-           (total < 1e3 * kLeastSeconds && static_cast<int>(times.size()) < kMostRepeats)) {
-        before();
-        const auto start = Clock::now();
-        body();
-        times.push_back(std::chrono::duration<double, std::milli>(Clock::now() - start).count());
-        total += times.back();
+    for (const std::function<void()>& body : bodies) body();
+    std::vector<std::vector<double>> times(bodies.size());
+    double total_ms = 0.0;
+    for (int round = 0; round < kRepeats || (total_ms < 1e3 * kLeastSeconds && round < kMostRepeats);
+         ++round) {
+        for (std::size_t i = 0; i < bodies.size(); ++i) {
+            const auto start = Clock::now();
+            bodies[i]();
+            times[i].push_back(std::chrono::duration<double, std::milli>(Clock::now() - start).count());
+            total_ms += times[i].back();
+        }
     }
-    std::sort(times.begin(), times.end());
-    return {times.front(), times[times.size() / 2]};
+    std::vector<Times> result;
+    for (std::vector<double>& of_body : times) {
+        std::sort(of_body.begin(), of_body.end());
+        result.push_back({of_body.front(), of_body[of_body.size() / 2]});
+    }
+    return result;
+}
+
+Times time_repeatedly(const std::function<void()>& body) {
+    return time_in_turns(std::span(&body, 1)).front();
 }
 
 double measure_bandwidth(Machine& machine) {

@@ -47,10 +47,10 @@ struct Machine {
 
 const char* mode_name(NumericsMode numerics);
 
-/// Runs `body` once for warming up, then until at least `kRepeats` runs and half a second have passed.
-/// @param before  runs before each, untimed: brings all ranks to the same start
-Times time_repeatedly(
-    const std::function<void()>& body, const std::function<void()>& before = [] {});
+/// Runs every body once for warming up, then all in turn, several times and for half a second at least: what disturbs
+/// the machine meanwhile meets them alike, so that their ratios hold.
+std::vector<Times> time_in_turns(std::span<const std::function<void()>> bodies);
+Times time_repeatedly(const std::function<void()>& body);
 
 /// Bytes a second that the team copies, counting what is read and what is written, from arrays far larger than the
 /// caches.

@@ -321,23 +321,24 @@ void measure(const LayerShape& shape, NumericsMode numerics, const BenchOptions&
         row.mode = mode_name(numerics);
         row.threads = options.threads;
         row.tolerance = std::is_same_v<In, float> ? 1e-4 : 3e-2;
+        const std::function<void()> bodies[] = {
+            [&] { layer.run(model::Tape::Mode::forward_only); }, [&] { products.forward(); },
+            [&] { layer.run(model::Tape::Mode::record); }, [&] { products.backward(); }};
+        const std::vector<Times> times = time_in_turns(bodies);
         const auto finish = [&](const char* pass, double flops, double products_ms) {
             row.pass = pass;
             row.rate = 1e-6 * flops / row.times.best_ms;
             row.share = products_ms / row.times.best_ms;
             report.row(row);
-            report.note(concat("    ", pass, ": ", row.rate / peak, " of the register peak, products alone ",
-                               products_ms, " ms"));
+            report.note(concat("    ", static_cast<int>(100.0 * row.rate / peak),
+                               " % of the register peak; products alone ", products_ms, " ms"));
         };
-        const double flops = forward_flops(shape);
-        row.times = time_repeatedly([&] { layer.run(model::Tape::Mode::forward_only); });
+        row.times = times[0];
         row.error = forward_error(layer);
-        const double forward_ms = time_repeatedly([&] { products.forward(); }).best_ms;
-        finish("forward", flops, forward_ms);
-        row.times = time_repeatedly([&] { layer.run(model::Tape::Mode::record); });
+        finish("forward", forward_flops(shape), times[1].best_ms);
+        row.times = times[2];
         row.error = backward_error(layer);
-        const double backward_ms = time_repeatedly([&] { products.backward(); }).best_ms;
-        finish("forward_backward", 3.0 * flops, forward_ms + backward_ms);
+        finish("forward_backward", 3.0 * forward_flops(shape), times[1].best_ms + times[3].best_ms);
     });
 }
 
