@@ -1,0 +1,270 @@
+"""A decoder with a mixture of experts in plain PyTorch, float64, written from the papers and the project's routing rules.
+
+Sources: RMSNorm (Zhang and Sennrich 2019), RoPE in the half-split form of LLaMA (Su et al. 2021), grouped-query
+attention (Ainslie et al. 2023), SwiGLU (Shazeer 2020), softmax top-k with capacity in GShard's order (Lepikhin et al.
+2020), Switch balance loss (Fedus et al. 2021) over k choices, z-loss (Zoph et al. 2022), AdamW (torch.optim).
+Gradients come from autograd alone.
+"""
+import dataclasses
+import math
+
+import torch
+import torch.nn.functional as F
+
+
+@dataclasses.dataclass
+class Rules:
+    """The conventions that a mistake would break. Each can be changed, to see that the comparison notices."""
+
+    rope_pairs: str = "halves"  # or "neighbours"
+    rope_sign: float = 1.0
+    kv_sharing: str = "blocks"  # query heads of one key head are neighbours; or "strided"
+    slot_order: str = "choice_first"  # all first choices before all second ones; or "token_first"
+    renormalise: str = "before_drops"  # or "after_drops"
+    balance_counts: str = "before_drops"  # or "after_drops"
+    balance_scale: float = 1.0
+    z_power: int = 2
+    detach_scores: bool = False  # True: no gradient through the combine weights
+    decay_gains: bool = False
+    clip: bool = True
+    shared_experts: bool = True
+    causal: bool = True
+    tie_gradient: bool = True  # False: the tied head's share of the embedding's gradient is lost
+    decay_schedule: str = "cosine"  # or "linear"
+
+
+def parameter_shapes(config):
+    """Names and shapes that a model of this config must have; products are [in, out]."""
+    model, moe = config["model"], config["moe"]
+    hidden, head = model["hidden"], model["head_dim"]
+    width = moe["expert_width"]
+    shapes = {"embedding.weight": (model["vocab_size"], hidden), "final_norm.gain": (hidden,)}
+    if not model["tied_head"]:
+        shapes["head.weight"] = (hidden, model["vocab_size"])
+    for layer in range(model["layers"]):
+        name = f"layers.{layer}."
+        shapes[name + "attention_norm.gain"] = shapes[name + "feed_forward_norm.gain"] = (hidden,)
+        shapes[name + "attention.query"] = (hidden, model["heads"] * head)
+        shapes[name + "attention.key"] = shapes[name + "attention.value"] = (hidden, model["kv_heads"] * head)
+        shapes[name + "attention.output"] = (model["heads"] * head, hidden)
+        if layer not in moe_layers(config):
+            shapes.update(swiglu_shapes(name + "feed_forward.", hidden, model["ffn_width"]))
+            continue
+        shapes[name + "moe.router"] = (hidden, moe["experts"])
+        shapes.update(swiglu_shapes(name + "moe.shared.", hidden, moe["shared_experts"] * width))
+        experts = swiglu_shapes(name + "moe.experts.", hidden, width)
+        shapes.update({part: (moe["experts"], *shape) for part, shape in experts.items()})
+    return shapes
+
+
+def swiglu_shapes(prefix, hidden, width):
+    return {prefix + "gate": (hidden, width), prefix + "up": (hidden, width), prefix + "down": (width, hidden)}
+
+
+def moe_layers(config):
+    return {int(layer) for layer in config["moe"]["layers"].split(",")}
+
+
+@dataclasses.dataclass
+class Losses:
+    total: torch.Tensor
+    token_loss: torch.Tensor
+    balance_loss: torch.Tensor
+    z_loss: torch.Tensor
+    dropped: int = 0
+    imbalance: float = 1.0
+
+
+class Reference:
+    """One model. `weights` are leaves of autograd, by logical name."""
+
+    def __init__(self, config, weights, rules):
+        self.config, self.rules = config, rules
+        self.weights = {name: value.double().clone().requires_grad_() for name, value in weights.items()}
+        # The smallest distance between a score that was chosen and its rival: routing is only defined beyond rounding.
+        self.smallest_margin = math.inf
+
+    # ---- layers
+
+    def norm(self, x, name):
+        mean_square = x.square().mean(-1, keepdim=True)
+        return x * torch.rsqrt(mean_square + self.config["model"]["norm_eps"]) * self.weights[name + ".gain"]
+
+    def rotate(self, x):
+        """x [B, heads, S, D]: every pair turned by position * theta^(-2 i / D)."""
+        length, width = x.shape[-2:]
+        exponent = torch.arange(0, width, 2, dtype=torch.float64) / width
+        speed = self.config["model"]["rope_theta"] ** -exponent
+        angle = torch.arange(length, dtype=torch.float64)[:, None] * speed * self.rules.rope_sign
+        if self.rules.rope_pairs == "halves":
+            pairs = torch.complex(x[..., : width // 2], x[..., width // 2 :])
+        else:
+            pairs = torch.complex(x[..., 0::2], x[..., 1::2])
+        turned = pairs * torch.polar(torch.ones_like(angle), angle)
+        if self.rules.rope_pairs == "halves":
+            return torch.cat([turned.real, turned.imag], -1)
+        return torch.stack([turned.real, turned.imag], -1).flatten(-2)
+
+    def attention(self, x, name):
+        model = self.config["model"]
+        batch, length, _ = x.shape
+        width = model["head_dim"]
+
+        def heads(part, count):
+            return (x @ self.weights[f"{name}.{part}"]).view(batch, length, count, width).transpose(1, 2)
+
+        query = self.rotate(heads("query", model["heads"]))
+        key = self.rotate(heads("key", model["kv_heads"]))
+        value = heads("value", model["kv_heads"])
+        sharing = model["heads"] // model["kv_heads"]
+        if self.rules.kv_sharing == "blocks":
+            key, value = key.repeat_interleave(sharing, 1), value.repeat_interleave(sharing, 1)
+        else:
+            key, value = key.repeat(1, sharing, 1, 1), value.repeat(1, sharing, 1, 1)
+        scores = query @ key.transpose(-1, -2) / math.sqrt(width)
+        if self.rules.causal:
+            future = torch.ones(length, length, dtype=torch.bool).triu(1)
+            scores = scores.masked_fill(future, -math.inf)
+        mixed = (scores.softmax(-1) @ value).transpose(1, 2).reshape(batch, length, -1)
+        return mixed @ self.weights[name + ".output"]
+
+    def swiglu(self, x, prefix, expert=None):
+        gate, up, down = (self.weights[prefix + part] for part in ("gate", "up", "down"))
+        if expert is not None:
+            gate, up, down = gate[expert], up[expert], down[expert]
+        return (F.silu(x @ gate) * (x @ up)) @ down
+
+    def slots(self, chosen, tokens):
+        """kept [T, K]: whether the choice is among the first C of its expert."""
+        moe = self.config["moe"]
+        if moe["capacity_factor"] <= 0:
+            return torch.ones_like(chosen, dtype=torch.bool)
+        exact = moe["capacity_factor"] * moe["top_k"] * tokens / moe["experts"]
+        capacity = max(moe["min_capacity"], math.ceil(exact))
+        in_order = chosen.t() if self.rules.slot_order == "choice_first" else chosen
+        queue = F.one_hot(in_order.reshape(-1), moe["experts"])
+        place = (queue.cumsum(0) * queue).sum(-1).view(in_order.shape)
+        kept = place <= capacity
+        return kept.t() if self.rules.slot_order == "choice_first" else kept
+
+    def mixture(self, x, name, losses, dropless):
+        """x [T, H], the global batch in token order."""
+        moe, rules = self.config["moe"], self.rules
+        experts, top_k, tokens = moe["experts"], moe["top_k"], x.shape[0]
+        logits = x @ self.weights[name + ".router"]
+        scores = logits.softmax(-1)
+        ranked, order = torch.sort(scores, dim=-1, descending=True, stable=True)
+        chosen, gates = order[:, :top_k], ranked[:, :top_k]
+        margins = ranked[:, :top_k] - ranked[:, 1 : top_k + 1]
+        self.smallest_margin = min(self.smallest_margin, margins.min().item())
+        kept = torch.ones_like(chosen, dtype=torch.bool) if dropless else self.slots(chosen, tokens)
+        if rules.detach_scores:
+            gates = gates.detach()
+        if moe["renormalise"]:
+            counted = gates * kept if rules.renormalise == "after_drops" else gates
+            gates = gates / counted.sum(-1, keepdim=True).clamp_min(1e-300)
+        gates = gates * kept
+        y = torch.zeros_like(x)
+        for expert in range(experts):
+            token, choice = torch.nonzero((chosen == expert) & kept, as_tuple=True)
+            out = self.swiglu(x[token], name + ".experts.", expert) * gates[token, choice, None]
+            y = y.index_add(0, token, out)
+        if rules.shared_experts:
+            y = y + self.swiglu(x, name + ".shared.")
+
+        counted = chosen if rules.balance_counts == "before_drops" else chosen[kept]
+        counts = torch.bincount(counted.reshape(-1), minlength=experts).double()
+        balance = experts / top_k * (counts / tokens * scores.mean(0)).sum() * rules.balance_scale
+        losses.balance_loss = losses.balance_loss + balance
+        losses.z_loss = losses.z_loss + logits.logsumexp(-1).pow(rules.z_power).mean()
+        losses.dropped += int((~kept).sum())
+        load = torch.bincount(chosen.reshape(-1), minlength=experts).double()
+        losses.imbalance = max(losses.imbalance, (load.max() / load.mean()).item())
+        return y
+
+    # ---- passes
+
+    def logits(self, ids, losses, dropless):
+        """ids [B, S] -> [B, S, V]"""
+        x = self.weights["embedding.weight"][ids]
+        for layer in range(self.config["model"]["layers"]):
+            name = f"layers.{layer}."
+            x = x + self.attention(self.norm(x, name + "attention_norm"), name + "attention")
+            inner = self.norm(x, name + "feed_forward_norm")
+            if layer in moe_layers(self.config):
+                flat = self.mixture(inner.reshape(-1, inner.shape[-1]), name + "moe", losses, dropless)
+                x = x + flat.view(x.shape)
+            else:
+                x = x + self.swiglu(inner, name + "feed_forward.")
+        x = self.norm(x, "final_norm")
+        if not self.config["model"]["tied_head"]:
+            return x @ self.weights["head.weight"]
+        embedding = self.weights["embedding.weight"]
+        return x @ (embedding if self.rules.tie_gradient else embedding.detach()).t()
+
+    def run(self, tokens):
+        """tokens [B, S + 1], one micro-step's global batch."""
+        zero = torch.zeros((), dtype=torch.float64)
+        losses = Losses(zero, zero, zero, zero)
+        logits = self.logits(tokens[:, :-1], losses, dropless=False)
+        losses.token_loss = F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
+        moe = self.config["moe"]
+        losses.total = (
+            losses.token_loss + moe["balance_loss"] * losses.balance_loss + moe["z_loss"] * losses.z_loss
+        )
+        return losses
+
+    def dropless_logits(self, tokens):
+        zero = torch.zeros((), dtype=torch.float64)
+        with torch.no_grad():
+            return self.logits(tokens[:, :-1], Losses(zero, zero, zero, zero), dropless=True)
+
+
+class Trainer:
+    """AdamW with warm-up, cosine decay and clipping by the global norm."""
+
+    def __init__(self, reference):
+        self.reference, self.rules = reference, reference.rules
+        self.rule = reference.config["optimizer"]
+        weights = reference.weights.values()
+        decayed = [w for w in weights if w.dim() > 1 or self.rules.decay_gains]
+        others = [w for w in weights if w.dim() == 1 and not self.rules.decay_gains]
+        groups = [{"params": decayed, "weight_decay": self.rule["weight_decay"]}]
+        if others:
+            groups.append({"params": others, "weight_decay": 0.0})
+        betas = (self.rule["beta1"], self.rule["beta2"])
+        self.adamw = torch.optim.AdamW(groups, lr=self.rule["lr"], betas=betas, eps=self.rule["eps"])
+
+    def learning_rate(self, step):
+        """step counts from 1"""
+        peak, warmup = self.rule["lr"], self.rule["warmup_steps"]
+        if step <= warmup:
+            return peak * step / warmup
+        progress = min(1.0, (step - warmup) / max(1, self.reference.config["planned_steps"] - warmup))
+        height = (1 + math.cos(math.pi * progress)) / 2 if self.rules.decay_schedule == "cosine" else 1 - progress
+        return peak * (self.rule["min_lr_ratio"] + (1 - self.rule["min_lr_ratio"]) * height)
+
+    def gradients(self, micro_batches):
+        """-> (losses of each micro-step, gradients by name)"""
+        weights = self.reference.weights
+        total, losses = {name: torch.zeros_like(weight) for name, weight in weights.items()}, []
+        for tokens in micro_batches:
+            loss = self.reference.run(tokens)
+            losses.append(loss)
+            parts = torch.autograd.grad(loss.total / len(micro_batches), list(weights.values()), allow_unused=True)
+            for name, part in zip(weights, parts):
+                if part is not None:  # what a broken rule leaves out stays zero
+                    total[name] += part
+        return losses, total
+
+    def apply(self, step, gradients):
+        """Clips and updates. -> the norm before clipping"""
+        norm = math.sqrt(sum(gradient.square().sum().item() for gradient in gradients.values()))
+        limit = self.rule["clip_norm"]
+        scale = limit / norm if self.rules.clip and 0 < limit < norm else 1.0
+        for name, weight in self.reference.weights.items():
+            weight.grad = gradients[name] * scale
+        for group in self.adamw.param_groups:
+            group["lr"] = self.learning_rate(step)
+        self.adamw.step()
+        return norm

@@ -1,0 +1,145 @@
+#include "tests/oracle/variants.hpp"
+
+#include "kernels/core/philox.hpp"
+
+namespace sy::test {
+namespace {
+
+namespace json = boost::json;
+
+/// One dense layer and two mixtures; capacity that drops; every loss and rule of the optimizer at work.
+Variant with_capacity() {
+    Variant variant;
+    model::ModelConfig& model = variant.model;
+    model.vocab_size = 61;
+    model.hidden = 48;
+    model.layers = 3;
+    model.heads = 4;
+    model.kv_heads = 2;
+    model.ffn_width = 72;
+    model.seq_len = 16;
+    model.init_std = 0.15;
+    model.norm_eps = 1e-3;
+    model.rope_theta = 100.0;
+    model::MoeConfig& moe = variant.moe;
+    moe.layers = "1,2";
+    moe.experts = 6;
+    moe.top_k = 2;
+    moe.expert_width = 20;
+    moe.shared_experts = 1;
+    moe.capacity_factor = 0.9;
+    moe.balance_loss = 0.05;
+    moe.z_loss = 0.01;
+    runtime::OptimizerConfig& optimizer = variant.optimizer;
+    optimizer.lr = 4e-3;
+    optimizer.warmup_steps = 2;
+    optimizer.weight_decay = 0.2;
+    optimizer.clip_norm = 5.0;
+    // Far above the rounding of a gradient: with a small one, AdamW makes full steps of gradients that are nearly zero.
+    optimizer.eps = 1e-4;
+    return variant;
+}
+
+/// Nothing dropped, weights as the softmax left them, heads that are wider than hidden / heads.
+Variant dropless() {
+    Variant variant = with_capacity();
+    variant.model.head_dim = 16;
+    variant.model.kv_heads = 1;
+    variant.moe.top_k = 3;
+    variant.moe.shared_experts = 2;
+    variant.moe.capacity_factor = 0.0;
+    variant.moe.renormalise = false;
+    return variant;
+}
+
+}  // namespace
+
+std::vector<std::int32_t> Variant::tokens(index_t step, index_t micro_step, Range sequences) const {
+    const index_t length = model.seq_len + 1;
+    const index_t before = ((step - 1) * accumulation + micro_step) * kSequences;
+    std::vector<std::int32_t> ids;
+    for (index_t i = (before + sequences.begin) * length; i < (before + sequences.end) * length; ++i) {
+        const float u = uniform({kSeed, 0, 0, RandomPurpose::test}, static_cast<std::uint64_t>(i));
+        // Squared: frequent and rare tokens, so that experts are loaded unevenly.
+        ids.push_back(static_cast<std::int32_t>(u * u * static_cast<float>(model.vocab_size)));
+    }
+    return ids;
+}
+
+json::object Variant::describe() const {
+    json::array batches;
+    for (index_t step = 1; step <= kSteps; ++step) {
+        json::array micro_batches;
+        for (index_t micro = 0; micro < accumulation; ++micro)
+            micro_batches.push_back(json::value_from(tokens(step, micro, {0, kSequences})));
+        batches.push_back(micro_batches);
+    }
+    return {{"name", name},
+            {"numerics", numerics == NumericsMode::fast ? "fast" : "reproducible"},
+            {"ranks", ranks},
+            {"expert_parallel", expert_parallel},
+            {"accumulation", accumulation},
+            {"planned_steps", kPlannedSteps},
+            {"sequences", kSequences},
+            {"model",
+             {{"vocab_size", model.vocab_size},
+              {"hidden", model.hidden},
+              {"layers", model.layers},
+              {"heads", model.heads},
+              {"kv_heads", model.kv_heads},
+              {"head_dim", model.head_width()},
+              {"ffn_width", model.ffn_width},
+              {"seq_len", model.seq_len},
+              {"rope_theta", model.rope_theta},
+              {"norm_eps", model.norm_eps},
+              {"tied_head", model.tied_head}}},
+            {"moe",
+             {{"layers", moe.layers},
+              {"experts", moe.experts},
+              {"top_k", moe.top_k},
+              {"expert_width", moe.expert_width},
+              {"shared_experts", moe.shared_experts},
+              {"renormalise", moe.renormalise},
+              {"capacity_factor", moe.capacity_factor},
+              {"min_capacity", moe.min_capacity},
+              {"balance_loss", moe.balance_loss},
+              {"z_loss", moe.z_loss}}},
+            {"optimizer",
+             {{"lr", optimizer.lr},
+              {"min_lr_ratio", optimizer.min_lr_ratio},
+              {"warmup_steps", optimizer.warmup_steps},
+              {"beta1", optimizer.beta1},
+              {"beta2", optimizer.beta2},
+              {"eps", optimizer.eps},
+              {"weight_decay", optimizer.weight_decay},
+              {"clip_norm", optimizer.clip_norm}}},
+            {"tokens", batches}};
+}
+
+std::vector<Variant> oracle_variants() {
+    std::vector<Variant> variants;
+    const auto add = [&](const std::string& name, Variant variant, NumericsMode numerics, int ranks,
+                         int expert_parallel) {
+        variant.name = name;
+        variant.numerics = numerics;
+        variant.ranks = ranks;
+        variant.expert_parallel = expert_parallel;
+        variants.push_back(std::move(variant));
+    };
+    Variant tied = with_capacity();
+    tied.model.tied_head = true;
+    tied.accumulation = 2;
+    using enum NumericsMode;
+    add("capacity-fast", with_capacity(), fast, 1, 1);
+    add("capacity-reproducible", with_capacity(), reproducible, 1, 1);
+    add("capacity-fast-4-ranks", with_capacity(), fast, 4, 2);
+    add("tied-accumulated-fast", tied, fast, 1, 1);
+    add("tied-accumulated-reproducible", tied, reproducible, 1, 1);
+    add("tied-accumulated-fast-2-ranks", tied, fast, 2, 2);
+    add("dropless-fast", dropless(), fast, 1, 1);
+    add("dropless-reproducible", dropless(), reproducible, 1, 1);
+    add("dropless-reproducible-3-ranks", dropless(), reproducible, 3, 3);
+    return variants;
+}
+
+}  // namespace sy::test

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <boost/json.hpp>
+
+#include <string>
+#include <vector>
+
+#include "kernels/core/context.hpp"
+#include "model/config.hpp"
+#include "runtime/train/optimizer.hpp"
+
+/// The tiny models that are trained here and repeated in PyTorch.
+namespace sy::test {
+
+inline constexpr std::uint64_t kSeed = 11;
+inline constexpr index_t kSequences = 6;     ///< of a micro-step, over all ranks
+inline constexpr index_t kSteps = 3;         ///< that are run
+inline constexpr index_t kPlannedSteps = 5;  ///< of the schedule, so that its decay shows
+
+struct Variant {
+    std::string name;
+    model::ModelConfig model;
+    model::MoeConfig moe;
+    runtime::OptimizerConfig optimizer;
+    NumericsMode numerics = NumericsMode::fast;
+    index_t accumulation = 1;
+    int ranks = 1;
+    int expert_parallel = 1;
+
+    /// Ids [sequences, S + 1] of these global sequences of a micro-step: a function of their number alone.
+    std::vector<std::int32_t> tokens(index_t step, index_t micro_step, Range sequences) const;
+    /// Everything above, and all tokens, as the reference reads it.
+    boost::json::object describe() const;
+};
+
+std::vector<Variant> oracle_variants();
+
+}  // namespace sy::test
