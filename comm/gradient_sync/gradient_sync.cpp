@@ -76,38 +76,31 @@ void GradientSync::progress() {
 }
 
 template <class T>
-void GradientSync::finish(std::span<const T> gradient, std::span<T> slice) {
+void GradientSync::add_received(const Pending& pending, std::span<T> own) {
+    const auto count = static_cast<index_t>(own.size());
+    const std::span<const T> received = pending.received.template values<T>();
+    context_.team.for_ranges(count, 4096, [&](index_t begin, index_t end) {
+        for (index_t i = begin; i < end; ++i) {
+            // In ascending rank order, this rank's own part in its place.
+            T sum = group_.rank() == 0 ? own[at(i)] : received[at(i)];
+            for (int rank = 1; rank < group_.size(); ++rank)
+                sum += rank == group_.rank() ? own[at(i)] : received[at(rank * count + i)];
+            own[at(i)] = sum;
+        }
+    });
+}
+
+template <class T>
+void GradientSync::finish(std::span<T> gradient) {
+    if (group_.size() == 1) return;
+    for (; num_started_ < static_cast<index_t>(plan_.buckets.size()); ++num_started_)
+        start(static_cast<index_t>(plan_.buckets.size()) - 1 - num_started_, std::span<const T>(gradient));
     const auto me = at(group_.rank());
-    SY_REQUIRE(static_cast<index_t>(slice.size()) == plan_.elements_of(group_.rank()),
-               "gradient sync: slice of ", slice.size(), " for ", plan_.elements_of(group_.rank()),
-               " elements");
-    for (; group_.size() > 1 && num_started_ < static_cast<index_t>(plan_.buckets.size()); ++num_started_) {
-        start(static_cast<index_t>(plan_.buckets.size()) - 1 - num_started_, gradient);
-    }
-    index_t offset = 0;
     for (std::size_t b = 0; b < plan_.buckets.size(); ++b) {
         const std::vector<index_t>& cuts = plan_.buckets[b].cuts;
-        const index_t count = cuts[me + 1] - cuts[me];
-        const std::span<T> target = part(slice, {offset, offset + count});
-        const std::span<const T> own = part(gradient, {cuts[me], cuts[me + 1]});
-        offset += count;
         Pending& pending = pending_[b];
         wait_all(group_, pending.requests, concat("reduction of gradient bucket ", b));
-        if (group_.size() == 1) {
-            std::copy(own.begin(), own.end(), target.begin());
-        } else if (count > 0) {
-            const std::span<T> received = pending.received.template values<T>();
-            context_.team.for_ranges(count, 4096, [&](index_t begin, index_t end) {
-                for (int rank = 0; rank < group_.size(); ++rank) {
-                    const T* const from = rank == group_.rank() ? own.data() : received.data() + rank * count;
-                    if (rank == 0) {
-                        std::copy(from + begin, from + end, target.data() + begin);
-                    } else {
-                        for (index_t i = begin; i < end; ++i) target[at(i)] += from[i];
-                    }
-                }
-            });
-        }
+        if (cuts[me + 1] > cuts[me]) add_received(pending, part(gradient, {cuts[me], cuts[me + 1]}));
         pending = {};
         num_missing_[b] = plan_.buckets[b].matrices.size();
     }
@@ -115,17 +108,12 @@ void GradientSync::finish(std::span<const T> gradient, std::span<T> slice) {
 }
 
 template <class T>
-void GradientSync::gather(std::span<const T> slice, std::span<T> weights) {
+void GradientSync::gather(std::span<T> weights) {
     const auto me = at(group_.rank());
     std::vector<std::unique_ptr<Request>> requests;
-    index_t offset = 0;
     for (std::size_t b = 0; b < plan_.buckets.size(); ++b) {
         const std::vector<index_t>& cuts = plan_.buckets[b].cuts;
-        const index_t count = cuts[me + 1] - cuts[me];
-        const std::span<T> own = part(weights, {cuts[me], cuts[me + 1]});
-        const std::span<const T> from = part(slice, {offset, offset + count});
-        if (own.data() != from.data()) std::copy(from.begin(), from.end(), own.begin());
-        offset += count;
+        const std::span<const T> own = part(weights, {cuts[me], cuts[me + 1]});
         const int tag = tag_base_ + static_cast<int>(plan_.buckets.size() + b);
         for (int step = 1; step < group_.size(); ++step) {
             const int source = (group_.rank() + group_.size() - step) % group_.size();
@@ -143,9 +131,9 @@ void GradientSync::gather(std::span<const T> slice, std::span<T> weights) {
 
 template void GradientSync::ready<float>(index_t, std::span<const float>);
 template void GradientSync::ready<std::int64_t>(index_t, std::span<const std::int64_t>);
-template void GradientSync::finish<float>(std::span<const float>, std::span<float>);
-template void GradientSync::finish<std::int64_t>(std::span<const std::int64_t>, std::span<std::int64_t>);
-template void GradientSync::gather<float>(std::span<const float>, std::span<float>);
-template void GradientSync::gather<bf16>(std::span<const bf16>, std::span<bf16>);
+template void GradientSync::finish<float>(std::span<float>);
+template void GradientSync::finish<std::int64_t>(std::span<std::int64_t>);
+template void GradientSync::gather<float>(std::span<float>);
+template void GradientSync::gather<bf16>(std::span<bf16>);
 
 }  // namespace sy::comm

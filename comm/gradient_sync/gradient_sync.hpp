@@ -12,7 +12,8 @@
 
 namespace sy::comm {
 
-/// Reduces one flat gradient over a group, bucket by bucket, into the owner's slice, and gathers updated weights.
+/// Reduces one flat gradient over a group, bucket by bucket, into its owner's part, and gathers updated weights; both in
+/// place, so that nothing is copied on a group of one.
 /// Float sums are in ascending rank order; int64 (fixed point) sums are exact, so independent of the group.
 class GradientSync {
   public:
@@ -30,16 +31,16 @@ class GradientSync {
     /// Makes progress on what is under way without blocking.
     void progress();
 
-    /// Starts what has not been started, waits, and returns this rank's slice (elements_of(rank), flat order).
+    /// Starts what has not been started and waits: on return the rows that this rank owns hold their sums; the others
+    /// are as they were.
     /// @par Collective
     template <class T>
-    void finish(std::span<const T> gradient, std::span<T> slice);
+    void finish(std::span<T> gradient);
 
-    /// Sends every owner's slice to all: on return `weights` is whole on every rank. T: float or bf16.
-    /// @param slice  this rank's rows in flat order; elements_of(rank)
+    /// Sends every owner's rows to all: on return `weights` is whole on every rank. T: float or bf16.
     /// @par Collective
     template <class T>
-    void gather(std::span<const T> slice, std::span<T> weights);
+    void gather(std::span<T> weights);
 
     /// Bytes sent to other ranks since construction.
     index_t sent_bytes() const { return sent_bytes_; }
@@ -52,6 +53,8 @@ class GradientSync {
     };
     template <class T>
     void start(index_t bucket, std::span<const T> gradient);
+    template <class T>
+    void add_received(const Pending& pending, std::span<T> own);
 
     Communicator& group_;
     BucketPlan plan_;

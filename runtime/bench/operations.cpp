@@ -323,13 +323,12 @@ class Operations {
 
     void adamw() {
         constexpr index_t kCount = index_t{8} << 20;
-        const Tensor gradient = random({kCount}, 1);
         const ops::AdamwStep rule{.lr = 1e-3F, .weight_decay = 0.1F, .gradient_scale = 0.5F, .step = 3};
         struct State {
-            Tensor weight, m, v;
+            Tensor weight, m, v, gradient;
         };
         const auto state = [&] {
-            State fresh_state{random({kCount}, 2), fresh({kCount}), fresh({kCount})};
+            State fresh_state{random({kCount}, 2), fresh({kCount}), fresh({kCount}), random({kCount}, 1)};
             fresh_state.m.fill_zero();
             fresh_state.v.fill_zero();
             return fresh_state;
@@ -338,7 +337,7 @@ class Operations {
             return ops::AdamwOperands{of.weight.values<float>(),
                                       of.m.values<float>(),
                                       of.v.values<float>(),
-                                      gradient.values<float>(),
+                                      of.gradient.values<float>(),
                                       {}};
         };
         State timed = state();

@@ -21,15 +21,8 @@ std::vector<comm::FlatMatrix> places(const model::FlatGroup& flat) {
     return result;
 }
 
-/// Calls body(row range, offset in the slice) for what a rank owns.
-template <class Body>
-void for_owned(const comm::BucketPlan& plan, const std::vector<comm::RowRange>& rows, const Body& body) {
-    index_t offset = 0;
-    for (const comm::RowRange& range : rows) {
-        const comm::FlatMatrix& place = plan.matrices[static_cast<std::size_t>(range.matrix)];
-        body(range, place, offset);
-        offset += range.rows.size() * place.cols;
-    }
+std::span<float> part_of_values(Tensor& values, index_t offset, index_t count) {
+    return values.values<float>().subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(count));
 }
 
 }  // namespace
@@ -60,12 +53,10 @@ void ShardedOptimizer::add_group(model::FlatGroup& flat, comm::Communicator& ran
                                                comm::GradientSync(ranks, plan, tag_base, context_),
                                                ranks.rank(),
                                                plan.rows_of(ranks.rank()),
-                                               fresh(DType::f32),
                                                {},
                                                fresh(DType::f32),
-                                               fresh(DType::f32),
                                                fresh(DType::f32)});
-    if (context_.numerics == NumericsMode::reproducible) group->gradient_fixed = fresh(DType::i64);
+    if (context_.numerics == NumericsMode::reproducible) group->gradient = fresh(DType::f32);
     group->m.fill_zero();
     group->v.fill_zero();
     groups_.push_back(std::move(group));
@@ -88,31 +79,64 @@ void ShardedOptimizer::gradient_ready(model::ParameterId id) {
     for (const std::unique_ptr<Group>& other : groups_) other->sync.progress();
 }
 
+template <class Body>
+void ShardedOptimizer::for_owned(const Group& group, const Body& body) const {
+    index_t slice_offset = 0;
+    for (const comm::RowRange& range : group.rows) {
+        const comm::FlatMatrix& place = group.sync.plan().matrices[static_cast<std::size_t>(range.matrix)];
+        body(OwnedPart{group.flat->matrices[static_cast<std::size_t>(range.matrix)], range.rows, place.cols,
+                       place.offset + range.rows.begin * place.cols, slice_offset});
+        slice_offset += range.rows.size() * place.cols;
+    }
+}
+
+std::span<float> ShardedOptimizer::gradient_of(Group& group, const OwnedPart& part) const {
+    const index_t count = part.rows.size() * part.cols;
+    return context_.numerics == NumericsMode::fast
+               ? part_of_values(group.flat->gradient, part.flat_offset, count)
+               : part_of_values(group.gradient, part.slice_offset, count);
+}
+
 void ShardedOptimizer::finish_reduction(Group& group) {
-    const std::span<float> gradient = group.gradient.values<float>();
     if (context_.numerics == NumericsMode::fast) {
-        group.sync.finish(std::span<const float>(group.flat->gradient.values<float>()), gradient);
+        group.sync.finish(group.flat->gradient.values<float>());
         return;
     }
-    const std::span<std::int64_t> fixed = group.gradient_fixed.values<std::int64_t>();
-    group.sync.finish(std::span<const std::int64_t>(group.flat->gradient_fixed.values<std::int64_t>()),
-                      fixed);
-    context_.team.for_ranges(static_cast<index_t>(fixed.size()), 4096, [&](index_t begin, index_t end) {
-        const auto first = static_cast<std::size_t>(begin);
-        const auto count = static_cast<std::size_t>(end - begin);
-        from_fixed_point(fixed.subspan(first, count), gradient.subspan(first, count));
+    const std::span<std::int64_t> fixed = group.flat->gradient_fixed.values<std::int64_t>();
+    group.sync.finish(fixed);
+    for_owned(group, [&](const OwnedPart& part) {
+        const std::span<float> gradient = gradient_of(group, part);
+        const auto first = static_cast<std::size_t>(part.flat_offset);
+        context_.team.for_ranges(
+            static_cast<index_t>(gradient.size()), 4096, [&](index_t begin, index_t end) {
+                const auto from = static_cast<std::size_t>(begin);
+                const auto count = static_cast<std::size_t>(end - begin);
+                from_fixed_point(fixed.subspan(first + from, count), gradient.subspan(from, count));
+            });
     });
 }
 
-void ShardedOptimizer::collect_squares(const Group& group, std::vector<double>& squares) const {
-    const float* const gradient = group.gradient.values<float>().data();
-    for_owned(group.sync.plan(), group.rows,
-              [&](const comm::RowRange& range, const comm::FlatMatrix& place, index_t offset) {
-                  const std::size_t first = squares.size();
-                  squares.resize(first + static_cast<std::size_t>(range.rows.size()));
-                  ops::row_sums_of_squares({gradient + offset, range.rows.size(), place.cols},
-                                           std::span<double>(squares).subspan(first), context_);
-              });
+void ShardedOptimizer::collect_squares(Group& group, std::vector<double>& squares) const {
+    for_owned(group, [&](const OwnedPart& part) {
+        const std::size_t first = squares.size();
+        squares.resize(first + static_cast<std::size_t>(part.rows.size()));
+        ops::row_sums_of_squares({gradient_of(group, part).data(), part.rows.size(), part.cols},
+                                 std::span<double>(squares).subspan(first), context_);
+    });
+}
+
+void ShardedOptimizer::zero_unowned(Group& group) {
+    const std::span<float> gradient = group.flat->gradient.values<float>();
+    const auto zero = [&](index_t first, index_t last) {
+        context_.team.for_ranges(last - first, 4096, [&](index_t begin, index_t end) {
+            std::fill(gradient.begin() + first + begin, gradient.begin() + first + end, 0.0F);
+        });
+    };
+    const auto me = static_cast<std::size_t>(group.group_rank);
+    for (const comm::Bucket& bucket : group.sync.plan().buckets) {
+        zero(bucket.cuts.front(), bucket.cuts[me]);
+        zero(bucket.cuts[me + 1], bucket.cuts.back());
+    }
 }
 
 double ShardedOptimizer::sum_over_world(std::span<const double> addends) const {
@@ -143,52 +167,42 @@ ShardedOptimizer::Result ShardedOptimizer::step(index_t step, index_t num_steps)
         for (const std::unique_ptr<Group>& group : groups_) update(*group, constants);
         parameters_.refresh_working();
     }
-    parameters_.zero_gradients();
+    if (result.applied && context_.numerics == NumericsMode::fast) {
+        // The update has zeroed what it read.
+        for (const std::unique_ptr<Group>& group : groups_) zero_unowned(*group);
+    } else {
+        parameters_.zero_gradients();
+    }
     return result;
 }
 
 void ShardedOptimizer::update(Group& group, const ops::AdamwStep& constants) {
-    const std::span<float> all = group.flat->weights.values<float>();
-    const std::span<float> slice = group.weights.values<float>();
-    for_owned(group.sync.plan(), group.rows,
-              [&](const comm::RowRange& range, const comm::FlatMatrix& place, index_t offset) {
-                  const auto first = static_cast<std::size_t>(offset);
-                  const auto count = static_cast<std::size_t>(range.rows.size() * place.cols);
-                  const auto begin = static_cast<std::size_t>(place.offset + range.rows.begin * place.cols);
-                  std::copy_n(all.begin() + static_cast<std::ptrdiff_t>(begin), count,
-                              slice.begin() + static_cast<std::ptrdiff_t>(first));
-                  const model::LocalMatrix& matrix =
-                      group.flat->matrices[static_cast<std::size_t>(range.matrix)];
-                  ops::AdamwStep own = constants;
-                  if (!parameters_.specs()[static_cast<std::size_t>(matrix.parameter)].weight_decay)
-                      own.weight_decay = 0.0F;
-                  ops::adamw({slice.subspan(first, count),
-                              group.m.values<float>().subspan(first, count),
-                              group.v.values<float>().subspan(first, count),
-                              std::as_const(group.gradient).values<float>().subspan(first, count),
-                              {}},
-                             own, context_);
-              });
-    group.sync.gather(std::span<const float>(slice), all);
+    for_owned(group, [&](const OwnedPart& part) {
+        const index_t count = part.rows.size() * part.cols;
+        ops::AdamwStep own = constants;
+        if (!parameters_.specs()[static_cast<std::size_t>(part.matrix.parameter)].weight_decay)
+            own.weight_decay = 0.0F;
+        ops::adamw({part_of_values(group.flat->weights, part.flat_offset, count),
+                    part_of_values(group.m, part.slice_offset, count),
+                    part_of_values(group.v, part.slice_offset, count),
+                    gradient_of(group, part),
+                    {}},
+                   own, context_);
+    });
+    group.sync.gather(group.flat->weights.values<float>());
 }
 
 std::vector<ShardedOptimizer::OwnedRows> ShardedOptimizer::owned_rows() {
     std::vector<OwnedRows> result;
     for (const std::unique_ptr<Group>& group : groups_) {
-        for_owned(group->sync.plan(), group->rows,
-                  [&](const comm::RowRange& range, const comm::FlatMatrix& place, index_t offset) {
-                      const auto first = static_cast<std::size_t>(offset);
-                      const auto count = static_cast<std::size_t>(range.rows.size() * place.cols);
-                      const auto begin =
-                          static_cast<std::size_t>(place.offset + range.rows.begin * place.cols);
-                      const model::LocalMatrix& matrix =
-                          group->flat->matrices[static_cast<std::size_t>(range.matrix)];
-                      result.push_back({parameters_.specs()[static_cast<std::size_t>(matrix.parameter)],
-                                        matrix.global_idx, range.rows, place.cols,
-                                        group->flat->weights.values<float>().subspan(begin, count),
-                                        group->m.values<float>().subspan(first, count),
-                                        group->v.values<float>().subspan(first, count)});
-                  });
+        for_owned(*group, [&](const OwnedPart& part) {
+            const index_t count = part.rows.size() * part.cols;
+            result.push_back({parameters_.specs()[static_cast<std::size_t>(part.matrix.parameter)],
+                              part.matrix.global_idx, part.rows, part.cols,
+                              part_of_values(group->flat->weights, part.flat_offset, count),
+                              part_of_values(group->m, part.slice_offset, count),
+                              part_of_values(group->v, part.slice_offset, count)});
+        });
     }
     return result;
 }

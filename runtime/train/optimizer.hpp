@@ -63,15 +63,26 @@ class ShardedOptimizer {
         comm::GradientSync sync;
         int group_rank;
         std::vector<comm::RowRange> rows;  ///< that this rank updates
-        Tensor gradient;                   ///< [elements] f32
-        Tensor gradient_fixed;             ///< [elements] i64, in reproducible mode
-        Tensor weights;                    ///< [elements] f32, updated and then gathered
-        Tensor m;
-        Tensor v;
+        Tensor gradient;                   ///< [elements] f32, only where the flat gradient is in fixed point
+        Tensor m;                          ///< [elements] f32
+        Tensor v;                          ///< [elements] f32
     };
+    /// One stretch of rows of a matrix that this rank owns.
+    struct OwnedPart {
+        const model::LocalMatrix& matrix;
+        Range rows;
+        index_t cols;
+        index_t flat_offset;   ///< of the first element in the flat arrays
+        index_t slice_offset;  ///< and in the moments
+    };
+    template <class Body>
+    void for_owned(const Group& group, const Body& body) const;
+    /// The reduced gradient of a part.
+    std::span<float> gradient_of(Group& group, const OwnedPart& part) const;
+    void zero_unowned(Group& group);
     void add_group(model::FlatGroup& flat, comm::Communicator& ranks, int tag_base);
     void finish_reduction(Group& group);
-    void collect_squares(const Group& group, std::vector<double>& squares) const;
+    void collect_squares(Group& group, std::vector<double>& squares) const;
     void update(Group& group, const ops::AdamwStep& constants);
     double sum_over_world(std::span<const double> addends) const;
 

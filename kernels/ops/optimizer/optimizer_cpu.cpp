@@ -28,7 +28,7 @@ SY_INLINE void update_range(const AdamwOperands& operands, const AdamwStep& step
     float* const weight = operands.weight.data() + range.begin;
     float* const m = operands.m.data() + range.begin;
     float* const v = operands.v.data() + range.begin;
-    const float* const gradient = operands.gradient.data() + range.begin;
+    float* const gradient = operands.gradient.data() + range.begin;
     bf16* const working = kHasWorking ? operands.working.data() + range.begin : nullptr;
     const float rest1 = 1.0F - step.beta1;
     const float rest2 = 1.0F - step.beta2;
@@ -42,6 +42,7 @@ SY_INLINE void update_range(const AdamwOperands& operands, const AdamwStep& step
             store(m + i, new_m);
             store(v + i, new_v);
             store(weight + i, new_weight);
+            store(gradient + i, simd::f32x16{});
             if constexpr (kHasWorking) store(working + i, new_weight);
         });
 }

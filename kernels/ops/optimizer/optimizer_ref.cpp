@@ -21,6 +21,7 @@ void adamw(const AdamwOperands& operands, const AdamwStep& step) {
             static_cast<float>(w - lr * static_cast<double>(step.weight_decay) * w - lr * update);
         operands.m[i] = static_cast<float>(m);
         operands.v[i] = static_cast<float>(v);
+        operands.gradient[i] = 0.0F;
         if (!operands.working.empty()) operands.working[i] = bf16(operands.weight[i]);
     }
 }

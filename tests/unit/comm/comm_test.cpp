@@ -272,11 +272,16 @@ TEST_CASE("gradient sync: slices cover every row once and hold the sum over rank
                 gradient[i] = static_cast<std::int64_t>(i) * (world.rank() + 1);
             for (const index_t matrix : {3, 1, 2, 0})
                 sync.ready(matrix, std::span<const std::int64_t>(gradient));
-            std::vector<std::int64_t> slice(static_cast<std::size_t>(plan.elements_of(world.rank())));
-            sync.finish(std::span<const std::int64_t>(gradient), std::span<std::int64_t>(slice));
+            sync.finish(std::span<std::int64_t>(gradient));
             std::vector<float> weights(186, -1.0F);
-            const std::vector<float> updated(slice.begin(), slice.end());
-            sync.gather(std::span<const float>(updated), std::span<float>(weights));
+            for (const RowRange& range : plan.rows_of(world.rank())) {
+                const FlatMatrix& matrix = matrices[static_cast<std::size_t>(range.matrix)];
+                for (index_t i = matrix.offset + range.rows.begin * matrix.cols;
+                     i < matrix.offset + range.rows.end * matrix.cols; ++i)
+                    weights[static_cast<std::size_t>(i)] =
+                        static_cast<float>(gradient[static_cast<std::size_t>(i)]);
+            }
+            sync.gather(std::span<float>(weights));
             for (std::size_t i = 0; i < 186; ++i) {
                 const auto expected = static_cast<float>(static_cast<int>(i) * ranks * (ranks + 1) / 2);
                 SY_REQUIRE(weights[i] == expected, "element ", i, " is ", weights[i], " instead of ",

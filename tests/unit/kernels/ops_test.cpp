@@ -5,7 +5,6 @@
 #include "kernels/ops/expert_ffn/expert_ffn.hpp"
 #include "kernels/ops/gate/gate.hpp"
 #include "kernels/ops/norm/norm.hpp"
-#include "kernels/ops/optimizer/optimizer.hpp"
 #include "kernels/ops/permute/permute.hpp"
 #include "kernels/ops/rotary/rotary.hpp"
 #include "kernels/ops/softmax_xent/softmax_xent.hpp"
@@ -150,33 +149,6 @@ TEST_CASE("softmax_xent: loss and gradient agree with the reference, and uncount
     CHECK(loss[3] == 0.0F);
     const std::vector<std::int32_t> wrong(9, 77);
     CHECK_THROWS_AS(ops::softmax_xent(logits.view(), wrong, 0.25F, loss, session.context), ShapeError);
-}
-
-TEST_CASE("optimizer: AdamW agrees with the reference over steps, whole and in pieces", "[unit]") {
-    TestSession session(2);
-    TestMatrix w(1, 9000, 1);
-    TestMatrix pieces = w;
-    TestMatrix expected = w;
-    TestMatrix state[6] = {{1, 9000}, {1, 9000}, {1, 9000}, {1, 9000}, {1, 9000}, {1, 9000}};
-    for (index_t step = 1; step <= 4; ++step) {
-        const TestMatrix g(1, 9000, 10 + static_cast<std::uint64_t>(step));
-        const ops::AdamwStep constants{1e-2F, 0.9F, 0.95F, 1e-8F, 0.1F, 0.5F, step};
-        ops::adamw({w.values, state[0].values, state[1].values, g.values, {}}, constants, session.context);
-        const auto part = [](std::vector<float>& all, std::size_t from, std::size_t count) {
-            return std::span<float>(all).subspan(from, count);
-        };
-        for (const auto& [from, count] : {std::pair<std::size_t, std::size_t>{0, 17}, {17, 8983}}) {
-            ops::adamw({part(pieces.values, from, count),
-                        part(state[4].values, from, count),
-                        part(state[5].values, from, count),
-                        std::span<const float>(g.values).subspan(from, count),
-                        {}},
-                       constants, session.context);
-        }
-        ops::ref::adamw({expected.values, state[2].values, state[3].values, g.values, {}}, constants);
-    }
-    CHECK(relative_error(w.values, expected.values) < 1e-6);
-    CHECK(w.values == pieces.values);
 }
 
 TEST_CASE("gate: scores, choice and gradient agree with the reference; ties go to the lower expert",
