@@ -244,7 +244,7 @@ def plain_layer(mixture, x):
 
 def check_layer(mixture, dtype):
     """Outputs, and gradients of the input and of the router, against the plain computation."""
-    # Unit weights times sqrt(width) would hide nothing; few tokens keep the plain computation short.
+    # Few tokens keep the plain computation short.
     x = torch.randn(128, LAYER_WIDTH).to(dtype)
     upstream = torch.randn(128, LAYER_WIDTH).to(dtype)
     results = []
@@ -265,7 +265,7 @@ def check_layer(mixture, dtype):
 
 
 def check_step(step, style):
-    losses = [step(0) for _ in range(12)]
+    losses = [step(0) for _ in range(5)]
     if not losses[-1] < losses[0] - 0.02:
         raise SystemExit(f"torch_peer: style {style} does not learn: {losses[0]} -> {losses[-1]}")
 
@@ -390,7 +390,7 @@ def blas_name():
     if not any(name.startswith("MKL") for name in names):
         try:
             with open("/proc/self/maps") as maps:
-                loaded = sorted(set(re.findall(r"/\S*lib(?:open)?blas\S*", maps.read())))
+                loaded = sorted(set(re.findall(r"/([^/\s]+/lib(?:open)?blas[^/\s]*)\n", maps.read())))
         except OSError:
             loaded = []
         names += loaded or ["unknown BLAS"]
@@ -422,8 +422,8 @@ def main():
     torch.set_num_threads(args.threads)
     torch.set_num_interop_threads(1)
     print(f"# PyTorch {torch.__version__}, {blas_name()}, {torch.get_num_threads()} threads")
-    if "unknown BLAS" in blas_name() or re.search(r"/libblas\.so", blas_name()) and "openblas" not in blas_name():
-        print("# This BLAS is the reference implementation, many times slower than OpenBLAS: the peer is not tuned.")
+    if "blas" in blas_name().lower() and "openblas" not in blas_name():
+        print("# This is no known fast BLAS (OpenBLAS is in libopenblas0-openmp): the peer is not tuned.")
     records = []
     for what in ("layer", "step") if args.what == "all" else (args.what,):
         for dtype in ("f32", "bf16") if args.dtype == "both" else (args.dtype,):
