@@ -32,7 +32,7 @@ struct State {
                 std::span(v).subspan(first, count), std::span(gradient).subspan(first, count),
                 std::span(working).subspan(first, count)};
     }
-    ops::AdamwOperands all(std::span<const float> gradient) { return part(0, weight.size(), gradient); }
+    ops::AdamwOperands all(std::span<const float> values) { return part(0, weight.size(), values); }
 };
 
 ops::AdamwStep step_of(index_t step) {
