@@ -240,39 +240,54 @@ void PendingExchange::wait() {
     requests_.clear();
 }
 
-PendingExchange start_all_to_all_v(Communicator& comm, std::span<const std::byte> send,
-                                   std::span<const index_t> send_offsets, std::span<std::byte> receive,
-                                   std::span<const index_t> receive_offsets, int tag, std::string doing) {
+namespace {
+
+template <class Bytes>
+Bytes part_of_rank(Bytes bytes, std::span<const index_t> offsets, int rank) {
+    return bytes.subspan(static_cast<std::size_t>(offsets[at(rank)]),
+                         static_cast<std::size_t>(offsets[at(rank) + 1] - offsets[at(rank)]));
+}
+
+}  // namespace
+
+PendingExchange start_exchange_with_others(Communicator& comm, std::span<const std::byte> send,
+                                           std::span<const index_t> send_offsets,
+                                           std::span<std::byte> receive,
+                                           std::span<const index_t> receive_offsets, int tag,
+                                           std::string doing) {
     SY_REQUIRE(static_cast<int>(send_offsets.size()) == comm.size() + 1 &&
                    receive_offsets.size() == send_offsets.size() &&
                    send_offsets.back() <= static_cast<index_t>(send.size()) &&
                    receive_offsets.back() <= static_cast<index_t>(receive.size()),
                doing, ": ", send.size(), " bytes to send, ", receive.size(), " to receive, ",
                send_offsets.size(), " offsets");
-    const auto part = [](auto bytes, std::span<const index_t> offsets, int rank) {
-        return bytes.subspan(static_cast<std::size_t>(offsets[at(rank)]),
-                             static_cast<std::size_t>(offsets[at(rank) + 1] - offsets[at(rank)]));
-    };
     std::vector<std::unique_ptr<Request>> requests;
     const int me = comm.rank();
     // Receives first, and each rank starts with its right neighbour, so that no destination is everyone's first.
     for (int step = 1; step < comm.size(); ++step) {
         const int source = (me + comm.size() - step) % comm.size();
-        const std::span<std::byte> bytes = part(receive, receive_offsets, source);
+        const std::span<std::byte> bytes = part_of_rank(receive, receive_offsets, source);
         if (!bytes.empty()) requests.push_back(comm.receive(bytes, source, tag));
     }
     for (int step = 1; step < comm.size(); ++step) {
         const int destination = (me + step) % comm.size();
-        const std::span<const std::byte> bytes = part(send, send_offsets, destination);
+        const std::span<const std::byte> bytes = part_of_rank(send, send_offsets, destination);
         if (!bytes.empty()) requests.push_back(comm.send(bytes, destination, tag));
     }
-    const std::span<const std::byte> own = part(send, send_offsets, me);
-    const std::span<std::byte> own_target = part(receive, receive_offsets, me);
-    SY_REQUIRE(own.size() == own_target.size(), doing, ": own part is ", own.size(), " and ",
-               own_target.size(), " bytes");
-    if (!own.empty() && own.data() != own_target.data())
-        std::memcpy(own_target.data(), own.data(), own.size());
     return PendingExchange(comm, std::move(requests), std::move(doing));
+}
+
+PendingExchange start_all_to_all_v(Communicator& comm, std::span<const std::byte> send,
+                                   std::span<const index_t> send_offsets, std::span<std::byte> receive,
+                                   std::span<const index_t> receive_offsets, int tag, std::string doing) {
+    PendingExchange exchange =
+        start_exchange_with_others(comm, send, send_offsets, receive, receive_offsets, tag, doing);
+    const std::span<const std::byte> own = part_of_rank(send, send_offsets, comm.rank());
+    const std::span<std::byte> target = part_of_rank(receive, receive_offsets, comm.rank());
+    SY_REQUIRE(own.size() == target.size(), doing, ": own part is ", own.size(), " and ", target.size(),
+               " bytes");
+    if (!own.empty() && own.data() != target.data()) std::memcpy(target.data(), own.data(), own.size());
+    return exchange;
 }
 
 template <class T>

@@ -69,10 +69,17 @@ class PendingExchange {
     std::string doing_;
 };
 
-/// Starts: bytes [send_offsets[r], send_offsets[r+1]) of `send` go to rank r, and
-/// [receive_offsets[r], receive_offsets[r+1]) of `receive` come from rank r. Both offsets [P+1], in bytes.
-/// Empty parts send no message. This rank's own part is copied at once.
+/// Starts: bytes [send_offsets[r], send_offsets[r+1]) of `send` go to every other rank r, and
+/// [receive_offsets[r], receive_offsets[r+1]) of `receive` come from it. Both offsets [P+1], in bytes.
+/// Empty parts send no message. This rank's own parts are neither read nor written: their owner fills them.
 /// @param tag  0 .. kMaxTag; distinct for exchanges under way at the same time
+PendingExchange start_exchange_with_others(Communicator& comm, std::span<const std::byte> send,
+                                           std::span<const index_t> send_offsets,
+                                           std::span<std::byte> receive,
+                                           std::span<const index_t> receive_offsets, int tag,
+                                           std::string doing);
+
+/// The same, with this rank's own part copied at once.
 PendingExchange start_all_to_all_v(Communicator& comm, std::span<const std::byte> send,
                                    std::span<const index_t> send_offsets, std::span<std::byte> receive,
                                    std::span<const index_t> receive_offsets, int tag, std::string doing);

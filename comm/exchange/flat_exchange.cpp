@@ -57,23 +57,24 @@ class FlatExchange : public Exchange {
     PendingRows start_return(MatrixView<const float> slots, const DispatchPlan& plan) override {
         SY_REQUIRE(slots.rows == plan.receive.num_slots(), "exchange: ", slots.rows, " slots returned of ",
                    plan.receive.num_slots());
-        const bool per_rank = plan.return_rows == ReturnRows::per_rank;
-        const index_t num_out = per_rank ? plan.receive.num_rows() : plan.receive.num_slots();
-        const index_t num_in = per_rank ? plan.send.num_rows() : plan.send.num_slots();
-        Tensor staging(context_.arena, DType::f32, {num_out, slots.cols});
-        const MatrixView<float> out = staging.matrix<float>();
-        if (per_rank) {
-            ops::sum_rows(slots, plan.receive.row_slot_offsets, plan.receive.slot_of_record,
-                          ops::Into::overwrite, out, context_);
-        } else {
-            ops::gather_rows(slots, std::span<const std::int32_t>(plan.receive.slot_of_record), out,
-                             context_);
+        if (plan.return_rows == ReturnRows::per_rank) {
+            return start_rows({plan.receive.row_offsets, plan.send.row_offsets,
+                               remote(plan.receive.row_offsets), "return of rows"},
+                              slots.cols, [&](Range rows, MatrixView<float> out) {
+                                  const auto offsets =
+                                      std::span<const index_t>(plan.receive.row_slot_offsets)
+                                          .subspan(static_cast<std::size_t>(rows.begin),
+                                                   static_cast<std::size_t>(rows.size()) + 1);
+                                  ops::sum_rows(slots, offsets, plan.receive.slot_of_record,
+                                                ops::Into::overwrite, out, context_);
+                              });
         }
-        const std::vector<index_t>& out_offsets =
-            per_rank ? plan.receive.row_offsets : plan.receive.slot_offsets;
-        const std::vector<index_t>& in_offsets = per_rank ? plan.send.row_offsets : plan.send.slot_offsets;
-        return start_rows(std::move(staging), out_offsets, num_in, in_offsets,
-                          remote(plan.receive.row_offsets), "return of rows");
+        return start_rows({plan.receive.slot_offsets, plan.send.slot_offsets,
+                           remote(plan.receive.row_offsets), "return of rows"},
+                          slots.cols, [&](Range records, MatrixView<float> out) {
+                              ops::gather_rows(slots, part(plan.receive.slot_of_record, records), out,
+                                               context_);
+                          });
     }
 
     void return_scalars(std::span<const float> slot_values, const DispatchPlan& plan,
@@ -112,23 +113,48 @@ class FlatExchange : public Exchange {
 
     template <class T>
     PendingRows dispatch(MatrixView<const T> x, const DispatchPlan& plan) {
-        Tensor staging(context_.arena, dtype_of<T>::value, {plan.send.num_rows(), x.cols});
-        ops::gather_rows(x, std::span<const std::int32_t>(plan.send.row_token), staging.matrix<T>(),
-                         context_);
-        return start_rows(std::move(staging), plan.send.row_offsets, plan.receive.num_rows(),
-                          plan.receive.row_offsets, remote(plan.send.row_offsets), "dispatch of rows");
+        return start_rows<T>({plan.send.row_offsets, plan.receive.row_offsets, remote(plan.send.row_offsets),
+                              "dispatch of rows"},
+                             x.cols, [&](Range rows, MatrixView<T> out) {
+                                 ops::gather_rows(x, part(plan.send.row_token, rows), out, context_);
+                             });
     }
 
-    PendingRows start_rows(Tensor staging, std::span<const index_t> out_offsets, index_t num_in,
-                           std::span<const index_t> in_offsets, index_t bound_rows, const char* doing) {
-        const index_t width = staging.shape()[1];
+    static std::span<const std::int32_t> part(const std::vector<std::int32_t>& values, Range range) {
+        return std::span<const std::int32_t>(values).subspan(static_cast<std::size_t>(range.begin),
+                                                             static_cast<std::size_t>(range.size()));
+    }
+
+    /// Rows to and from each rank, [P + 1] each.
+    struct Transfer {
+        std::span<const index_t> out_offsets;
+        std::span<const index_t> in_offsets;
+        index_t bound_rows;  ///< the fewest that could be sent to others
+        const char* doing;
+    };
+
+    /// Sends rows. Those for other ranks are written first and are on their way while this rank's own are written
+    /// to where they are wanted.
+    /// @param write  write(range of outgoing rows, where)
+    template <class T = float, class Write>
+    PendingRows start_rows(const Transfer& transfer, index_t width, const Write& write) {
+        const auto me = static_cast<std::size_t>(group_.rank());
+        const Range own{transfer.out_offsets[me], transfer.out_offsets[me + 1]};
+        const index_t num_out = transfer.out_offsets.back();
+        const index_t own_target = transfer.in_offsets[me];
+        SY_REQUIRE(transfer.in_offsets[me + 1] - own_target == own.size(), transfer.doing, ": ", own.size(),
+                   " own rows for ", transfer.in_offsets[me + 1] - own_target);
+        Tensor staging(context_.arena, dtype_of<T>::value, {num_out, width});
+        Tensor rows(context_.arena, dtype_of<T>::value, {transfer.in_offsets.back(), width});
+        for (const Range part : {Range{0, own.begin}, Range{own.end, num_out}})
+            if (part.size() > 0) write(part, staging.matrix<T>().rows_of(part));
         const index_t row_bytes = width * dtype_bytes(staging.dtype());
-        Tensor rows(context_.arena, staging.dtype(), {num_in, width});
-        PendingExchange exchange =
-            start_all_to_all_v(group_, std::as_const(staging).raw(), scaled(out_offsets, row_bytes),
-                               rows.raw(), scaled(in_offsets, row_bytes), next_tag(), doing);
-        bytes_.rows += remote(out_offsets) * row_bytes;
-        bytes_.bound += bound_rows * row_bytes;
+        PendingExchange exchange = start_exchange_with_others(
+            group_, std::as_const(staging).raw(), scaled(transfer.out_offsets, row_bytes), rows.raw(),
+            scaled(transfer.in_offsets, row_bytes), next_tag(), transfer.doing);
+        if (own.size() > 0) write(own, rows.matrix<T>().rows_of({own_target, own_target + own.size()}));
+        bytes_.rows += remote(transfer.out_offsets) * row_bytes;
+        bytes_.bound += transfer.bound_rows * row_bytes;
         return PendingRows(std::move(rows), std::move(staging), std::move(exchange));
     }
 

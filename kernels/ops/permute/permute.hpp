@@ -17,7 +17,7 @@ void gather_rows(MatrixView<const T> x, std::span<const std::int32_t> row, Matri
 
 /// out[r] = (or +=) the sum of x[i] for i in sources[offsets[r] .. offsets[r+1]), added in that order; rows
 /// without a source become 0 (or stay). A sum per row, so no atomics and any number of threads.
-/// @param offsets  [R + 1] ascending from 0 to the number of sources
+/// @param offsets  [R + 1] ascending places in `sources`; not all of these need be used
 /// @throws ShapeError naming the first source that x does not have
 enum class Into { overwrite, add };
 void sum_rows(MatrixView<const float> x, std::span<const index_t> offsets,

@@ -49,12 +49,15 @@ void sum_rows(MatrixView<const float> x, std::span<const index_t> offsets,
               std::span<const std::int32_t> sources, Into into, MatrixView<float> out,
               const Context& context) {
     SY_REQUIRE(static_cast<index_t>(offsets.size()) == out.rows + 1 && out.cols == x.cols &&
-                   offsets.front() == 0 && offsets.back() == static_cast<index_t>(sources.size()) &&
+                   offsets.front() >= 0 && offsets.back() <= static_cast<index_t>(sources.size()) &&
                    std::is_sorted(offsets.begin(), offsets.end()),
                "sum_rows: ", offsets.size(), " offsets and ", sources.size(), " sources for [", out.rows,
                ", ", out.cols, "]");
-    const Timed timed(context, OpKind::routing, static_cast<double>(offsets.back() * x.cols));
-    check_rows(sources, x.rows);
+    const Timed timed(context, OpKind::routing,
+                      static_cast<double>((offsets.back() - offsets.front()) * x.cols));
+    check_rows(sources.subspan(static_cast<std::size_t>(offsets.front()),
+                               static_cast<std::size_t>(offsets.back() - offsets.front())),
+               x.rows);
     context.team.for_ranges(out.rows, 16, [&](index_t begin, index_t end) {
         for (index_t r = begin; r < end; ++r) {
             const index_t first = offsets[static_cast<std::size_t>(r)];
