@@ -61,7 +61,7 @@ int run_plan(const Arguments& arguments) {
 
 int inspect_checkpoint(const std::filesystem::path& folder) {
     const Manifest manifest = read_manifest(folder);
-    std::cout << "step " << manifest.step << ", written on " << manifest.layout << ", "
+    std::cout << "step " << manifest.step << ", written on " << manifest.written_on << ", "
               << manifest.files.size() << " files\n";
     for (const auto& [name, shape] : manifest.shapes)
         std::printf("  %-40s %s\n", name.c_str(), shape.to_string().c_str());

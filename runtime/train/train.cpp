@@ -9,6 +9,8 @@
 #include <numbers>
 
 #include "comm/collectives.hpp"
+#include "runtime/checkpoint/writer.hpp"
+#include "runtime/train/resume.hpp"
 
 namespace sy::runtime {
 namespace {
@@ -45,11 +47,13 @@ struct MicroBatch {
     model::BatchInfo info;
 };
 
-MicroBatch make_batch(Session& session, const Corpus& corpus, Split split, index_t step, index_t micro_step) {
+/// @param first_sample  of the step, over all ranks
+MicroBatch make_batch(Session& session, const Corpus& corpus, Split split, index_t step, index_t micro_step,
+                      index_t first_sample) {
     const Config& config = session.config();
     const index_t sequences = config.train.global_batch / config.train.accumulation;
     const Range mine = part_of(sequences, session.world().size(), session.world().rank());
-    const index_t first = ((step - 1) * config.train.accumulation + micro_step) * sequences + mine.begin;
+    const index_t first = first_sample + micro_step * sequences + mine.begin;
     MicroBatch batch;
     for (index_t i = 0; i < mine.size(); ++i) corpus.append(split, first + i, batch.ids);
     batch.info = {mine.begin * config.model.seq_len, sequences * config.model.seq_len, step, micro_step,
@@ -125,18 +129,25 @@ class Log {
     std::ofstream file_;
 };
 
-void save(Session& session, index_t step, Log& log) {
+/// Publishes the checkpoint that is under way, if there is one. @return its step, or `saved`
+index_t publish(CheckpointWriter& writer, index_t saved, Log& log) {
+    if (!writer.under_way()) return saved;
+    const CheckpointWriter::Published done = writer.finish();
+    log.write({{"type", "checkpoint"},
+               {"step", done.step},
+               {"folder", done.folder.string()},
+               {"seconds", done.seconds}});
+    log.line(concat("checkpoint ", done.folder.string()));
+    return done.step;
+}
+
+void save(Session& session, CheckpointWriter& writer, index_t step, const TrainingState& state) {
     Manifest manifest;
     manifest.step = step;
     manifest.config = dump(session.config());
-    manifest.layout = session.layout();
-    const auto start = std::chrono::steady_clock::now();
-    const std::filesystem::path folder =
-        save_checkpoint(session.config().run.directory, session.pieces(), std::move(manifest),
-                        session.config().run.keep_last, session.world());
-    const double seconds = Seconds(std::chrono::steady_clock::now() - start).count();
-    log.write({{"type", "checkpoint"}, {"step", step}, {"folder", folder.string()}, {"seconds", seconds}});
-    log.line(concat("checkpoint ", folder.string()));
+    manifest.written_on = session.layout();
+    manifest.state = state;
+    writer.start(session.pieces(), std::move(manifest));
 }
 
 void evaluate(Session& session, const Corpus& corpus, index_t step, Log& log) {
@@ -147,7 +158,8 @@ void evaluate(Session& session, const Corpus& corpus, index_t step, Log& log) {
 }
 
 /// @return losses of the step: means over its micro-steps
-model::PassResult run_micro_steps(Session& session, const Corpus& corpus, index_t step) {
+model::PassResult run_micro_steps(Session& session, const Corpus& corpus, index_t step,
+                                  index_t first_sample) {
     model::PassResult total;
     const index_t accumulation = session.config().train.accumulation;
     const double share = 1.0 / static_cast<double>(accumulation);
@@ -159,7 +171,7 @@ model::PassResult run_micro_steps(Session& session, const Corpus& corpus, index_
         } else {
             session.transformer().on_gradient_ready([](model::ParameterId) {});
         }
-        const MicroBatch batch = make_batch(session, corpus, Split::train, step, micro);
+        const MicroBatch batch = make_batch(session, corpus, Split::train, step, micro, first_sample);
         const model::PassResult pass = session.transformer().train(batch.ids, batch.info, session.context());
         total.total += share * pass.total;
         total.token_loss += share * pass.token_loss;
@@ -172,11 +184,16 @@ model::PassResult run_micro_steps(Session& session, const Corpus& corpus, index_
     return total;
 }
 
-/// All ranks agree whether any of them was asked to stop.
-bool agree_to_stop(comm::Communicator& world) {
-    std::int32_t wanted = stop_requested != 0 ? 1 : 0;
-    comm::all_reduce(world, std::span<std::int32_t>(&wanted, 1), comm::ReduceOp::max);
-    return wanted != 0;
+/// What all ranks know after a step.
+struct Agreement {
+    bool stop = false;    ///< some rank was asked to stop
+    bool writing = true;  ///< some rank still writes its part of a checkpoint
+};
+
+Agreement agree(comm::Communicator& world, const CheckpointWriter& writer) {
+    std::int32_t flags[] = {stop_requested != 0 ? 1 : 0, writer.busy() ? 1 : 0};
+    comm::all_reduce(world, std::span<std::int32_t>(flags), comm::ReduceOp::max);
+    return {flags[0] != 0, flags[1] != 0};
 }
 
 }  // namespace
@@ -185,8 +202,9 @@ double validation_loss(Session& session, const Corpus& corpus) {
     double sum = 0.0;
     const TrainConfig& train = session.config().train;
     for (index_t i = 0; i < train.eval_batches; ++i) {
-        const MicroBatch batch = make_batch(session, corpus, Split::validation, i / train.accumulation + 1,
-                                            i % train.accumulation);
+        const index_t step = i / train.accumulation + 1;
+        const MicroBatch batch = make_batch(session, corpus, Split::validation, step, i % train.accumulation,
+                                            (step - 1) * train.global_batch);
         sum += session.transformer().evaluate(batch.ids, batch.info, session.context()).token_loss;
     }
     return sum / static_cast<double>(train.eval_batches);
@@ -197,8 +215,10 @@ index_t train(Session& session, const std::string& resume) {
     const Corpus corpus(config.data.path, config.model.seq_len, config.data.validation_fraction,
                         config.train.seed);
     index_t done = 0;
+    TrainingState state = first_state(config);
     if (!resume.empty()) {
         const CheckpointReader reader(find_checkpoint(config.run.directory, resume));
+        state = resumed_state(reader.manifest(), config);
         session.restore(reader);
         done = reader.manifest().step;
     }
@@ -208,18 +228,20 @@ index_t train(Session& session, const std::string& resume) {
         {{"type", "run"}, {"config", dump(config)}, {"layout", session.layout()}, {"first_step", done + 1}});
     log.line(concat(done > 0 ? concat("resumed at step ", done, " on ") : "training on ", session.layout(),
                     ", ", session.context().team.size(), " threads a rank"));
-    index_t skipped = 0;
+    CheckpointWriter writer({config.run.directory, config.run.keep_last, config.checkpoint},
+                            session.context(), session.world());
     index_t saved = done;
     bool stopping = false;
     while (done < config.train.steps && !stopping) {
         const auto start = std::chrono::steady_clock::now();
         const index_t step = done + 1;
-        const model::PassResult pass = run_micro_steps(session, corpus, step);
+        const model::PassResult pass = run_micro_steps(session, corpus, step, state.samples_consumed);
         const ShardedOptimizer::Result update = session.optimizer().step(step, config.train.steps);
         log.step(step, pass, update, Seconds(std::chrono::steady_clock::now() - start).count());
-        skipped = update.applied ? 0 : skipped + 1;
-        if (skipped >= config.train.max_skipped) {
-            throw Error(concat("training: ", skipped,
+        state.count_step(config.train.global_batch, update.applied);
+        if (state.skipped_in_a_row >= config.train.max_skipped) {
+            saved = publish(writer, saved, log);
+            throw Error(concat("training: ", state.skipped_in_a_row,
                                " steps in a row had a gradient that is not finite, the last was ", step,
                                "; the last good checkpoint is of step ", saved, "; lower optimizer.lr"));
         }
@@ -228,13 +250,15 @@ index_t train(Session& session, const std::string& resume) {
             config.data.validation_fraction > 0.0) {
             evaluate(session, corpus, done, log);
         }
-        stopping = agree_to_stop(session.world()) || done == config.run.stop_after;
+        const Agreement agreed = agree(session.world(), writer);
+        stopping = agreed.stop || done == config.run.stop_after;
         const bool due = config.run.checkpoint_every > 0 && done % config.run.checkpoint_every == 0;
-        if (due || stopping || done == config.train.steps) {
-            save(session, done, log);
-            saved = done;
-        }
+        const bool save_now = due || stopping || done == config.train.steps;
+        if (save_now || !agreed.writing) saved = publish(writer, saved, log);
+        if (save_now) save(session, writer, done, state);
+        if (save_now && !writer.in_background()) saved = publish(writer, saved, log);
     }
+    publish(writer, saved, log);
     log.write({{"type", "end"}, {"step", done}, {"stopped_early", stopping}});
     if (stopping) log.line(concat("stopped as asked after step ", done, "; continue with --resume latest"));
     return done;
