@@ -13,6 +13,11 @@ namespace sy::runtime {
 namespace {
 
 namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 /// Writes a rank's shard, in whatever thread. @return its part of the manifest as text
 std::string write_shard(const fs::path& folder, int rank, const std::vector<Piece>& pieces,
@@ -48,10 +53,22 @@ std::vector<Piece> CheckpointWriter::take_snapshot(const std::vector<Piece>& pie
     return copies;
 }
 
+CheckpointWriter::Task CheckpointWriter::make_task(const std::vector<Piece>& pieces) {
+    if (manifest_.layout == CheckpointLayout::single) {
+        // Collective, so it cannot wait for a thread.
+        const Manifest part = detail::write_single_file(unfinished_, pieces, manifest_.step, world_);
+        return Task([text = write_manifest(part)](const std::stop_token&) { return text; });
+    }
+    return Task([folder = unfinished_, rank = world_.rank(),
+                 written = in_background() ? take_snapshot(pieces) : pieces](const std::stop_token& stop) {
+        return write_shard(folder, rank, written, stop);
+    });
+}
+
 void CheckpointWriter::start(const std::vector<Piece>& pieces, Manifest manifest) {
     SY_REQUIRE(!under_way(), "checkpoint of step ", manifest.step, ": the one of step ", manifest_.step,
                " is not finished");
-    start_ = std::chrono::steady_clock::now();
+    start_ = Clock::now();
     manifest_ = std::move(manifest);
     manifest_.layout = settings_.form.layout;
     const fs::path checkpoints = settings_.run / "checkpoints";
@@ -59,24 +76,14 @@ void CheckpointWriter::start(const std::vector<Piece>& pieces, Manifest manifest
     detail::together(world_, "preparing a checkpoint", [&] {
         if (world_.rank() == 0) detail::make_unfinished(checkpoints, manifest_.step);
     });
-    using Task = std::packaged_task<std::string(std::stop_token)>;
-    if (manifest_.layout == CheckpointLayout::single) {
-        const Manifest part = detail::write_single_file(unfinished_, pieces, manifest_.step, world_);
-        Task task([&](const std::stop_token&) { return write_manifest(part); });
-        records_ = task.get_future();
-        task(std::stop_token{});
-        return;
-    }
-    Task task([folder = unfinished_, rank = world_.rank(),
-               written = in_background() ? take_snapshot(pieces) : pieces](const std::stop_token& stop) {
-        return write_shard(folder, rank, written, stop);
-    });
+    Task task = make_task(pieces);
     records_ = task.get_future();
     if (in_background()) {
         thread_ = std::jthread(std::move(task));
     } else {
         task(std::stop_token{});
     }
+    start_seconds_ = seconds_since(start_);
 }
 
 bool CheckpointWriter::busy() const {
@@ -85,6 +92,7 @@ bool CheckpointWriter::busy() const {
 
 CheckpointWriter::Published CheckpointWriter::finish() {
     SY_REQUIRE(under_way(), "checkpoint: nothing to finish");
+    const Clock::time_point finish = Clock::now();
     // A slow disk may take longer than a message may, so the ranks keep in touch while one of them writes.
     std::int32_t writing = 1;
     while (writing != 0) {
@@ -98,7 +106,7 @@ CheckpointWriter::Published CheckpointWriter::finish() {
         if (world_.rank() == 0) publish(all);
     });
     return {manifest_.step, settings_.run / "checkpoints" / detail::step_name(manifest_.step),
-            std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count()};
+            start_seconds_ + seconds_since(finish), seconds_since(start_)};
 }
 
 void CheckpointWriter::publish(const std::vector<std::string>& records) {

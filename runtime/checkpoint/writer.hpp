@@ -42,7 +42,8 @@ class CheckpointWriter {
     struct Published {
         index_t step = 0;
         std::filesystem::path folder;
-        double seconds = 0.0;  ///< since start()
+        double seconds = 0.0;        ///< that training stood still for it: in start() and finish()
+        double total_seconds = 0.0;  ///< from start() to publication
     };
     /// Waits until every rank has written, then publishes: manifest, rename, `latest`; removes all but keep_last.
     /// @pre under_way()
@@ -51,6 +52,9 @@ class CheckpointWriter {
     Published finish();
 
   private:
+    /// Gives this rank's part of the manifest as text.
+    using Task = std::packaged_task<std::string(std::stop_token)>;
+    Task make_task(const std::vector<Piece>& pieces);
     std::vector<Piece> take_snapshot(const std::vector<Piece>& pieces);
     void publish(const std::vector<std::string>& records);
 
@@ -60,8 +64,9 @@ class CheckpointWriter {
     Manifest manifest_;
     std::filesystem::path unfinished_;
     std::chrono::steady_clock::time_point start_;
+    double start_seconds_ = 0.0;
     Buffer snapshot_;
-    std::future<std::string> records_;  ///< of this rank's files and pieces
+    std::future<std::string> records_;  ///< from the task
     std::jthread thread_;               ///< joined first: it reads the snapshot
 };
 

@@ -136,7 +136,8 @@ index_t publish(CheckpointWriter& writer, index_t saved, Log& log) {
     log.write({{"type", "checkpoint"},
                {"step", done.step},
                {"folder", done.folder.string()},
-               {"seconds", done.seconds}});
+               {"seconds", done.seconds},
+               {"total_seconds", done.total_seconds}});
     log.line(concat("checkpoint ", done.folder.string()));
     return done.step;
 }
