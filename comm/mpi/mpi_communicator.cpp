@@ -1,6 +1,7 @@
 #include <exception>
 
 #include "comm/mpi/check.hpp"
+#include "comm/mpi/handle.hpp"
 #include "comm/mpi/mpi_session.hpp"
 
 namespace sy::comm {
@@ -132,6 +133,11 @@ class MpiCommunicator : public Communicator {
 
 std::unique_ptr<Communicator> MpiSession::world(Communicator::Settings settings, index_t piece_bytes) const {
     return std::make_unique<MpiCommunicator>(MPI_COMM_WORLD, false, std::move(settings), piece_bytes);
+}
+
+MPI_Comm mpi_handle(Communicator& comm) {
+    const auto* const mpi = dynamic_cast<const MpiCommunicator*>(&comm);
+    return mpi == nullptr ? MPI_COMM_NULL : mpi->handle();
 }
 
 void mpi_alltoallv(Communicator& comm, std::span<const std::byte> send, std::span<const index_t> send_offsets,

@@ -1,95 +1,68 @@
 #pragma once
 
-#include <cstdint>
 #include <filesystem>
 #include <map>
-#include <optional>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
-#include "comm/communicator.hpp"
 #include "kernels/core/tensor.hpp"
+#include "runtime/checkpoint/manifest.hpp"
 
-/// Checkpoints: a folder step-00000200 with one HDF5 file a rank and a manifest that names every file, piece and
-/// checksum. Written under a temporary name, flushed, renamed; `latest` moves last.
+/// Checkpoints: a folder step-00000200 of HDF5 files and a manifest that names every file, piece and checksum. Written
+/// under a temporary name, flushed, renamed; `latest` moves last. Written by CheckpointWriter in writer.hpp.
 namespace sy::runtime {
 
-enum class Kind { weight, m, v };
-std::string kind_name(Kind kind);
+class Hdf5File;
 
 /// Rows of one matrix that a rank contributes. Over all ranks every row is contributed exactly once.
 struct Piece {
-    Kind kind = Kind::weight;
-    std::string tensor;
-    Shape shape;         ///< global: [n], [rows, cols] or [E, rows, cols]
-    index_t matrix = 0;  ///< index in the first of three dimensions, else 0
-    Range rows;          ///< a [n] tensor is one row
+    MatrixId id;
+    Shape shape;  ///< of the tensor: [n], [rows, cols] or [E, rows, cols]
+    Range rows;
     index_t cols = 0;
     std::span<const float> values;
 };
 
-/// Where a piece lies.
-struct PieceRecord {
-    Kind kind;
-    std::string tensor;
-    index_t matrix;
-    Range rows;
-    index_t cols;
-    std::string file;
-    std::string dataset;
-    std::uint64_t checksum;  ///< row_checksum of its rows
-};
-
-struct FileRecord {
-    std::string name;
-    index_t bytes;
-    std::uint64_t checksum;  ///< XXH3-64 of the file
-};
-
-struct Manifest {
-    index_t step = 0;
-    std::string config;  ///< resolved, in the form of a config file
-    std::string layout;
-    std::map<std::string, Shape> shapes;
-    std::vector<FileRecord> files;
-    std::vector<PieceRecord> pieces;
-
-    /// Sums of the pieces' checksums by "kind tensor[matrix]": they do not depend on the layout that wrote them.
-    std::map<std::string, std::uint64_t> matrix_checksums() const;
-};
-
-/// Sum mod 2^64 over rows of XXH3-64(row, seed = row number): the same however the rows are cut into pieces.
-std::uint64_t row_checksum(std::span<const float> values, index_t cols, index_t first_row);
-
-/// The manifest as text, and back. The text carries its own checksum. @throws IoError naming what is wrong
-std::string write_manifest(const Manifest& manifest);
-Manifest read_manifest(const std::filesystem::path& folder);
-
-/// Writes run/checkpoints/step-N and moves `latest` to it, then removes all but `keep_last`.
-/// @return the folder
-/// @throws IoError on every rank when any rank fails; earlier checkpoints stay as they are
-/// @par Collective over `world`
-std::filesystem::path save_checkpoint(const std::filesystem::path& run, const std::vector<Piece>& pieces,
-                                      Manifest manifest, index_t keep_last, comm::Communicator& world);
-
 /// The folder that "latest" (the newest whole checkpoint of the run) or a path means. @throws IoError saying where it looked
 std::filesystem::path find_checkpoint(const std::filesystem::path& run, const std::string& which);
 
-/// Reads any rows of any matrix, whatever layout wrote them.
+/// Rows of a matrix that one piece holds. @see CheckpointReader::plan
+struct ReadPart {
+    std::size_t piece_idx = 0;  ///< in the manifest
+    Range rows;
+    bool operator==(const ReadPart&) const = default;
+};
+
+/// Reads any rows of any matrix, whatever layout and number of ranks wrote them. Holds one piece in memory at a time, and
+/// none where the rows asked for are a whole piece.
 class CheckpointReader {
   public:
-    explicit CheckpointReader(const std::filesystem::path& folder)
-        : folder_(folder), manifest_(read_manifest(folder)) {}
+    explicit CheckpointReader(const std::filesystem::path& folder);
+    ~CheckpointReader();
     const Manifest& manifest() const { return manifest_; }
+
+    /// Which pieces hold the rows, in order. @throws IoError naming rows that are missing or there twice
+    std::vector<ReadPart> plan(const MatrixId& id, Range rows) const;
+
     /// @param values  [rows, cols] receives the rows
     /// @throws IoError naming a missing, doubled or altered part
     void read(Kind kind, const std::string& tensor, index_t matrix, Range rows, index_t cols,
               std::span<float> values) const;
 
+    /// One whole piece. @throws IoError when its file is missing or unreadable, or a value was altered
+    void read_piece(const PieceRecord& piece, std::span<float> values) const;
+
   private:
+    const Hdf5File& open(const std::string& file) const;
+
     std::filesystem::path folder_;
     Manifest manifest_;
+    std::map<MatrixId, std::vector<std::size_t>> pieces_of_;  ///< by first row
+    // The file read last: consecutive pieces mostly share one.
+    mutable std::string open_name_;
+    mutable std::unique_ptr<Hdf5File> open_file_;
 };
 
 /// Checks every file, piece and matrix. @return all problems, empty when the checkpoint is whole

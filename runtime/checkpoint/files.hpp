@@ -1,47 +1,31 @@
 #pragma once
 
-#include <xxhash.h>
-
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <memory>
 #include <string>
-#include <vector>
 
-#include "runtime/checkpoint/checkpoint.hpp"
+#include "runtime/checkpoint/manifest.hpp"
 
 namespace sy::runtime::detail {
 
-/// Size and checksum of a file, read in pieces.
-inline FileRecord describe_file(const std::filesystem::path& path) {
-    std::ifstream file(path, std::ios::binary);
-    if (!file) throw IoError(concat("cannot open ", path.string(), ": it is missing or unreadable"));
-    const std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)> state(XXH3_createState(),
-                                                                                XXH3_freeState);
-    XXH3_64bits_reset(state.get());
-    index_t bytes = 0;
-    std::vector<char> block(std::size_t{1} << 20);
-    while (file) {
-        file.read(block.data(), static_cast<std::streamsize>(block.size()));
-        XXH3_64bits_update(state.get(), block.data(), static_cast<std::size_t>(file.gcount()));
-        bytes += file.gcount();
-    }
-    return {path.filename().string(), bytes, XXH3_64bits_digest(state.get())};
-}
+/// Sum mod 2^64 over blocks of 4 MiB of XXH3-64(block, seed = block number), of every `stride`-th block from
+/// `first_block` on: several readers of a file can share the work and add.
+std::uint64_t file_checksum(const std::filesystem::path& path, index_t first_block = 0, index_t stride = 1);
+
+/// Name, size and checksum of a file.
+FileRecord describe_file(const std::filesystem::path& path);
 
 /// Makes sure that a file or folder is on the disk.
-inline void flush_to_disk(const std::filesystem::path& path) {
-    const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (descriptor < 0) throw IoError(concat("open of ", path.string(), " failed: ", std::strerror(errno)));
-    const int status = ::fsync(descriptor);
-    const int reason = errno;
-    ::close(descriptor);
-    if (status != 0) throw IoError(concat("fsync of ", path.string(), " failed: ", std::strerror(reason)));
+void flush_to_disk(const std::filesystem::path& path);
+
+/// Writes a text file and flushes it to disk.
+void write_text(const std::filesystem::path& path, const std::string& text);
+
+/// prefix + number with at least `digits` digits + suffix.
+std::string numbered(const char* prefix, index_t number, int digits, const char* suffix);
+
+/// "shard-00003.h5"
+inline std::string shard_name(index_t number) {
+    return numbered("shard-", number, 5, ".h5");
 }
 
 }  // namespace sy::runtime::detail

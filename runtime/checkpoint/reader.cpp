@@ -2,78 +2,94 @@
 
 #include "runtime/checkpoint/checkpoint.hpp"
 #include "runtime/checkpoint/files.hpp"
-#include "runtime/checkpoint/hdf5_file.hpp"
+#include "runtime/checkpoint/regions.hpp"
 
 namespace sy::runtime {
-namespace {
 
-std::string matrix_name(const PieceRecord& piece) {
-    return concat(kind_name(piece.kind), " ", piece.tensor, "[", piece.matrix, "]");
+CheckpointReader::CheckpointReader(const std::filesystem::path& folder)
+    : folder_(folder), manifest_(read_manifest(folder)) {
+    for (std::size_t i = 0; i < manifest_.pieces.size(); ++i) pieces_of_[manifest_.pieces[i].id].push_back(i);
+    for (auto& [id, pieces] : pieces_of_) {
+        std::stable_sort(pieces.begin(), pieces.end(), [&](std::size_t a, std::size_t b) {
+            return manifest_.pieces[a].rows.begin < manifest_.pieces[b].rows.begin;
+        });
+    }
 }
 
-std::vector<float> read_piece(const std::filesystem::path& folder, const PieceRecord& piece) {
-    std::vector<float> values(static_cast<std::size_t>(piece.rows.size() * piece.cols));
-    const Hdf5File file((folder / piece.file).string(), Hdf5File::Mode::read);
-    file.read(piece.dataset, {0, piece.rows.size()}, piece.cols, values);
+CheckpointReader::~CheckpointReader() = default;
+
+std::vector<ReadPart> CheckpointReader::plan(const MatrixId& id, Range rows) const {
+    const auto fail = [&](Range part, const char* what) {
+        throw IoError(concat("checkpoint ", folder_.string(), ": ", id.to_string(), " rows ", part.begin,
+                             " to ", part.end, " ", what, "; run switchyard checkpoint verify"));
+    };
+    std::vector<ReadPart> parts;
+    index_t next = rows.begin;
+    const auto pieces = pieces_of_.find(id);
+    if (pieces == pieces_of_.end()) fail(rows, "are missing");
+    for (const std::size_t i : pieces->second) {
+        const Range held = manifest_.pieces[i].rows;
+        const Range overlap{std::max(rows.begin, held.begin), std::min(rows.end, held.end)};
+        if (overlap.size() <= 0) continue;
+        if (overlap.begin > next) fail({next, overlap.begin}, "are missing");
+        if (overlap.begin < next) fail({overlap.begin, std::min(next, overlap.end)}, "are there twice");
+        parts.push_back({i, overlap});
+        next = overlap.end;
+    }
+    if (next < rows.end) fail({next, rows.end}, "are missing");
+    return parts;
+}
+
+const Hdf5File& CheckpointReader::open(const std::string& file) const {
+    if (!open_file_ || open_name_ != file) {
+        open_file_.reset();
+        const std::filesystem::path path = folder_ / file;
+        if (!std::filesystem::exists(path))
+            throw IoError(concat("cannot open ", path.string(), ": it is missing or unreadable"));
+        open_file_ = std::make_unique<Hdf5File>(path.string(), Hdf5File::Mode::read);
+        open_name_ = file;
+    }
+    return *open_file_;
+}
+
+void CheckpointReader::read_piece(const PieceRecord& piece, std::span<float> values) const {
+    const detail::Place place = detail::place_of(piece, manifest_);
+    const auto where = [&] {
+        return concat(piece.id.to_string(), " rows ", piece.rows.begin, " to ", piece.rows.end, " in ",
+                      piece.file);
+    };
+    try {
+        open(piece.file).read(piece.dataset, place.dims, place.region, values);
+    } catch (const IoError& error) {
+        throw IoError(concat(where(), " cannot be read: ", error.what()));
+    }
     const std::uint64_t found = row_checksum(values, piece.cols, piece.rows.begin);
     if (found != piece.checksum) {
-        throw IoError(concat(matrix_name(piece), " rows ", piece.rows.begin, " to ", piece.rows.end, " in ",
-                             piece.file, " were altered: checksum ", found, " instead of ", piece.checksum));
-    }
-    return values;
-}
-
-/// Rows of a matrix that are missing from or doubled among its pieces.
-std::string coverage_problem(std::vector<Range> parts, index_t rows) {
-    std::sort(parts.begin(), parts.end(), [](const Range& a, const Range& b) { return a.begin < b.begin; });
-    index_t next = 0;
-    for (const Range& part : parts) {
-        if (part.begin > next) return concat("rows ", next, " to ", part.begin, " are missing");
-        if (part.begin < next)
-            return concat("rows ", part.begin, " to ", std::min(next, part.end), " are there twice");
-        next = part.end;
-    }
-    return next < rows ? concat("rows ", next, " to ", rows, " are missing") : std::string{};
-}
-
-void check_coverage(const Manifest& manifest, std::vector<std::string>& problems) {
-    std::map<std::string, std::vector<Range>> parts;
-    for (const PieceRecord& piece : manifest.pieces) parts[matrix_name(piece)].push_back(piece.rows);
-    for (const auto& [tensor, shape] : manifest.shapes) {
-        const int dims = shape.num_dims();
-        const index_t matrices = dims == 3 ? shape[0] : 1;
-        const index_t rows = dims == 1 ? 1 : shape[dims - 2];
-        for (const Kind kind : {Kind::weight, Kind::m, Kind::v}) {
-            for (index_t matrix = 0; matrix < matrices; ++matrix) {
-                const std::string name = concat(kind_name(kind), " ", tensor, "[", matrix, "]");
-                const std::string problem = coverage_problem(parts[name], rows);
-                if (!problem.empty()) problems.push_back(concat(name, ": ", problem));
-            }
-        }
+        throw IoError(
+            concat(where(), " were altered: checksum ", hex(found), " instead of ", hex(piece.checksum)));
     }
 }
-
-}  // namespace
 
 void CheckpointReader::read(Kind kind, const std::string& tensor, index_t matrix, Range rows, index_t cols,
                             std::span<float> values) const {
-    index_t covered = 0;
-    for (const PieceRecord& piece : manifest_.pieces) {
-        if (piece.kind != kind || piece.tensor != tensor || piece.matrix != matrix) continue;
-        const Range overlap{std::max(rows.begin, piece.rows.begin), std::min(rows.end, piece.rows.end)};
-        if (overlap.size() <= 0) continue;
+    const MatrixId id{kind, tensor, matrix};
+    std::vector<float> whole;
+    for (const ReadPart& part : plan(id, rows)) {
+        const PieceRecord& piece = manifest_.pieces[part.piece_idx];
         if (piece.cols != cols)
-            throw IoError(
-                concat(matrix_name(piece), " has ", piece.cols, " columns, ", cols, " were expected"));
-        const std::vector<float> part = read_piece(folder_, piece);
-        std::copy_n(part.begin() + (overlap.begin - piece.rows.begin) * cols, overlap.size() * cols,
-                    values.begin() + (overlap.begin - rows.begin) * cols);
-        covered += overlap.size();
-    }
-    if (covered != rows.size()) {
-        throw IoError(concat("checkpoint ", folder_.string(), ": ", kind_name(kind), " ", tensor, "[", matrix,
-                             "] rows ", rows.begin, " to ", rows.end, ": ", covered, " of ", rows.size(),
-                             " found; run switchyard checkpoint verify"));
+            throw IoError(concat(id.to_string(), " has ", piece.cols, " columns, ", cols, " were expected"));
+        const std::span<float> destination =
+            values.subspan(static_cast<std::size_t>((part.rows.begin - rows.begin) * cols),
+                           static_cast<std::size_t>(part.rows.size() * cols));
+        if (part.rows == piece.rows) {
+            read_piece(piece, destination);
+            continue;
+        }
+        // The checksum is of the whole piece.
+        whole.resize(static_cast<std::size_t>(piece.rows.size() * cols));
+        read_piece(piece, whole);
+        std::copy_n(whole.begin() + (part.rows.begin - piece.rows.begin) * cols, part.rows.size() * cols,
+                    destination.begin());
     }
 }
 
@@ -86,9 +102,10 @@ std::vector<std::string> verify_checkpoint(const std::filesystem::path& folder) 
             problems.emplace_back(error.what());
         }
     };
-    Manifest manifest;
-    attempt([&] { manifest = read_manifest(folder); });
-    if (!problems.empty()) return problems;
+    std::unique_ptr<CheckpointReader> reader;
+    attempt([&] { reader = std::make_unique<CheckpointReader>(folder); });
+    if (!reader) return problems;
+    const Manifest& manifest = reader->manifest();
     for (const FileRecord& file : manifest.files) {
         attempt([&] {
             const FileRecord found = detail::describe_file(folder / file.name);
@@ -99,8 +116,13 @@ std::vector<std::string> verify_checkpoint(const std::filesystem::path& folder) 
                 throw IoError(concat(file.name, " was altered: its checksum differs"));
         });
     }
-    check_coverage(manifest, problems);
-    for (const PieceRecord& piece : manifest.pieces) attempt([&] { read_piece(folder, piece); });
+    for (const std::string& problem : coverage_problems(manifest)) problems.push_back(problem);
+    for (const PieceRecord& piece : manifest.pieces) {
+        attempt([&] {
+            std::vector<float> values(static_cast<std::size_t>(piece.rows.size() * piece.cols));
+            reader->read_piece(piece, values);
+        });
+    }
     return problems;
 }
 

@@ -22,7 +22,7 @@ constexpr OptionHelp kOptions[] = {
     {"config", "--config FILE", "settings; `switchyard help config` lists them"},
     {"set", "--set SECTION.KEY=VALUE", "one setting, over the file's; may be repeated"},
     {"resume", "--resume latest|FOLDER", "the checkpoint to continue from or to use"},
-    {"ranks", "--ranks N", "number of ranks to plan for"},
+    {"ranks", "--ranks N", "number of ranks to plan for, or of shards to write"},
     {"threads", "--threads N", "threads of a rank; by default its share of the cores"},
     {"json", "--json", "one JSON object a line instead of a table"},
 };
@@ -54,8 +54,8 @@ std::string general_help() {
     text << "switchyard: trains, evaluates and runs Mixture-of-Experts transformers with expert "
             "parallelism\n\n";
     for (const Command& command : commands())
-        text << "  " << std::left << std::setw(44) << usage(command) << command.help << "\n";
-    text << "  " << std::left << std::setw(44) << "switchyard help COMMAND | config [SECTION]"
+        text << "  " << std::left << std::setw(46) << usage(command) << command.help << "\n";
+    text << "  " << std::left << std::setw(46) << "switchyard help COMMAND | config [SECTION]"
          << "more about a command; all settings\n\nExamples\n";
     for (const Command& command : commands()) {
         if (!command.example.empty()) text << "  " << command.example << "\n";
@@ -71,6 +71,7 @@ std::string command_help(const Command& command) {
         if (takes(command, option.name))
             text << "  " << std::left << std::setw(26) << option.form << option.help << "\n";
     }
+    text << command.details;
     if (!command.example.empty()) text << "Example\n  " << command.example << "\n";
     return text.str();
 }
@@ -120,7 +121,7 @@ Arguments check_usage(const Command& command, const Found& found) {
         if (found.values.contains(std::string(option.name)) && !takes(command, option.name))
             problems.push_back(concat(command.name, " does not take --", option.name));
     }
-    if (arguments.words.size() != command.num_words) {
+    if (arguments.words.size() < command.least_words || arguments.words.size() > command.most_words) {
         problems.push_back(concat(command.name, ": ", arguments.words.size(),
                                   " words after the command; write ", usage(command)));
     }
@@ -133,7 +134,8 @@ Arguments check_usage(const Command& command, const Found& found) {
     arguments.json = found.values.contains("json");
     if (found.values.contains("threads") && arguments.threads < 1)
         problems.push_back(concat("--threads ", arguments.threads, ": give 1 or more"));
-    if (arguments.ranks < 1) problems.push_back(concat("--ranks ", arguments.ranks, ": give 1 or more"));
+    if (arguments.ranks.value_or(1) < 1)
+        problems.push_back(concat("--ranks ", *arguments.ranks, ": give 1 or more"));
     if (!problems.empty()) throw ConfigError(problems);
     return arguments;
 }

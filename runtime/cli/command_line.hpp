@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -16,7 +17,7 @@ struct Arguments {
     std::vector<std::string> words;  ///< behind the command
     ConfigSources sources;
     std::string resume;
-    int ranks = 1;
+    std::optional<int> ranks;
     int threads = 0;  ///< of a rank; 0: not given
     bool json = false;
 };
@@ -24,12 +25,14 @@ struct Arguments {
 /// One subcommand. Options it does not list are refused: nothing is ignored in silence.
 struct Command {
     std::string_view name;
-    std::string_view words;    ///< how its words are called in help: "inspect|verify FOLDER"
-    std::size_t num_words;     ///< exactly so many
+    std::string_view words;  ///< how its words are called in help: "ACTION FOLDER [FOLDER]"
+    std::size_t least_words;
+    std::size_t most_words;
     std::string_view options;  ///< those it takes, out of "config set resume ranks"
     std::string_view help;
     std::string_view example;
-    int (*run)(const Arguments&);  ///< @return the exit code; throws to fail
+    int (*run)(const Arguments&);   ///< @return the exit code; throws to fail
+    std::string_view details = {};  ///< more lines of `help COMMAND`
 };
 
 /// The subcommands, in the order of help. To add one, add a line to the table in commands.cpp.
@@ -38,6 +41,9 @@ std::span<const Command> commands();
 /// Parses and runs; `help` and `--help` never start MPI.
 /// @return the exit code. @throws ConfigError for wrong usage; whatever the command throws
 int run_command_line(std::span<const char* const> arguments);
+
+/// `switchyard checkpoint ACTION ...`. @return the exit code
+int run_checkpoint_command(const Arguments& arguments);
 
 /// `switchyard doctor`: what is in the binary and what it sees. Starts MPI only under a launcher.
 std::string doctor_report();

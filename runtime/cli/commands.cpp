@@ -1,6 +1,4 @@
 #include <array>
-#include <cstdio>
-#include <filesystem>
 #include <iostream>
 #include <numbers>
 
@@ -58,29 +56,8 @@ int run_generate(const Arguments& arguments) {
 }
 
 int run_plan(const Arguments& arguments) {
-    std::cout << plan_report(load_config(arguments.sources), arguments.ranks);
+    std::cout << plan_report(load_config(arguments.sources), arguments.ranks.value_or(1));
     return 0;
-}
-
-int inspect_checkpoint(const std::filesystem::path& folder) {
-    const Manifest manifest = read_manifest(folder);
-    std::cout << "step " << manifest.step << ", written on " << manifest.layout << ", "
-              << manifest.files.size() << " files\n";
-    for (const auto& [name, shape] : manifest.shapes)
-        std::printf("  %-40s %s\n", name.c_str(), shape.to_string().c_str());
-    return 0;
-}
-
-int run_checkpoint(const Arguments& arguments) {
-    if (arguments.words[0] == "inspect") return inspect_checkpoint(arguments.words[1]);
-    if (arguments.words[0] != "verify")
-        throw ConfigError(
-            concat("checkpoint: unknown action '", arguments.words[0], "'; write inspect or verify"));
-    const std::vector<std::string> problems = verify_checkpoint(arguments.words[1]);
-    for (const std::string& problem : problems) std::cout << problem << "\n";
-    std::cout << (problems.empty() ? "whole: every file, tensor and expert is there and unaltered\n"
-                                   : "damaged\n");
-    return problems.empty() ? 0 : 1;
 }
 
 int run_benchmark(const Arguments& arguments) {
@@ -106,23 +83,30 @@ int run_version(const Arguments&) {
     return 0;
 }
 
+constexpr std::string_view kCheckpointActions = R"(Actions
+  inspect FOLDER                       step, state, and every tensor with its shape and checksums
+  verify FOLDER                        whether every file, tensor and expert is there and unaltered; exit code 1 if not
+  diff FOLDER OTHER_FOLDER             settings, state and matrices that differ, and by how much; exit code 1 if any
+  reshard FOLDER NEW_FOLDER --ranks N  the same checkpoint in N shards; any run can go on from either
+)";
+
 // clang-format off
 constexpr std::array kCommands{
-    Command{"train", "", 0, "config set resume", "learn from a text, or go on from a checkpoint on any number of ranks",
+    Command{"train", "", 0, 0, "config set resume", "learn from a text, or go on from a checkpoint on any number of ranks",
             "mpirun -n 4 switchyard train --config run.conf --set train.steps=1000", run_train},
-    Command{"eval", "", 0, "config set resume", "validation loss of a checkpoint",
+    Command{"eval", "", 0, 0, "config set resume", "validation loss of a checkpoint",
             "mpirun -n 2 switchyard eval --config run.conf --resume latest", run_eval},
-    Command{"generate", "", 0, "config set resume", "continue a prompt with a checkpoint",
+    Command{"generate", "", 0, 0, "config set resume", "continue a prompt with a checkpoint",
             "switchyard generate --config run.conf --set generate.prompt=\"Once \"", run_generate},
-    Command{"plan", "", 0, "config set ranks", "parameters, memory and traffic of a config, before anything runs",
+    Command{"plan", "", 0, 0, "config set ranks", "parameters, memory and traffic of a config, before anything runs",
             "switchyard plan --config run.conf --ranks 64", run_plan},
-    Command{"checkpoint", "inspect|verify FOLDER", 2, "", "what a checkpoint holds; whether all of it is there and unaltered",
-            "switchyard checkpoint verify run/checkpoints/latest", run_checkpoint},
-    Command{"bench", "gemm|ops|layer|exchange|step", 1, "config set threads json",
+    Command{"checkpoint", "ACTION FOLDER [FOLDER]", 2, 3, "ranks", "look into, check, compare and re-cut checkpoints",
+            "switchyard checkpoint verify run/checkpoints/latest", run_checkpoint_command, kCheckpointActions},
+    Command{"bench", "gemm|ops|layer|exchange|step", 1, 1, "config set threads json",
             "times beside limits and peers of the same run, each result checked",
             "mpirun -n 2 switchyard bench exchange", run_benchmark},
-    Command{"doctor", "", 0, "", "what is in this binary and what it sees", "", run_doctor},
-    Command{"version", "", 0, "", "version of the program, its compiler and libraries", "", run_version},
+    Command{"doctor", "", 0, 0, "", "what is in this binary and what it sees", "", run_doctor},
+    Command{"version", "", 0, 0, "", "version of the program, its compiler and libraries", "", run_version},
 };
 // clang-format on
 

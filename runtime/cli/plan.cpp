@@ -29,10 +29,14 @@ std::string plan_report(const Config& config, int num_ranks) {
     const double tokens = static_cast<double>(config.train.global_batch * config.model.seq_len);
     const double value_bytes = config.model.dtype == DType::bf16 ? 6.0 : 4.0;
     const double gradient_bytes = config.numerics == NumericsMode::fast ? 4.0 : 8.0;
-    // Weights and gradients on every holder; two moments, and gradients in float beside fixed point, on the owner.
+    // Weights and gradients on every holder. On the owner two moments, gradients in float beside fixed point, and a
+    // snapshot of weights and moments where checkpoints are written behind the training.
     const double owned = dense / num_ranks + experts / num_ranks;
-    const double memory =
-        held * (value_bytes + gradient_bytes) + owned * (config.numerics == NumericsMode::fast ? 8.0 : 12.0);
+    const bool snapshot =
+        config.checkpoint.background && config.checkpoint.layout == CheckpointLayout::sharded;
+    const double owned_bytes =
+        8.0 + (config.numerics == NumericsMode::fast ? 0.0 : 4.0) + (snapshot ? 12.0 : 0.0);
+    const double memory = held * (value_bytes + gradient_bytes) + owned * owned_bytes;
     double layers = 0.0;
     for (const bool is_moe : model::moe_layers(config.moe, config.model.layers)) layers += is_moe ? 1.0 : 0.0;
     // A token's choices fall on other ranks with probability (P - 1) / P; at most one row a rank and choice.

@@ -6,6 +6,7 @@
 
 #include "kernels/core/context.hpp"
 #include "model/config.hpp"
+#include "runtime/checkpoint/config.hpp"
 #include "runtime/train/optimizer.hpp"
 
 namespace sy::runtime {
@@ -58,6 +59,7 @@ struct Config {
     DataConfig data;
     ParallelConfig parallel;
     RunConfig run;
+    CheckpointConfig checkpoint;
     GenerateConfig generate;
     NumericsMode numerics = NumericsMode::fast;
 };

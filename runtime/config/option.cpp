@@ -167,6 +167,8 @@ template void OptionTable::choice(const Words&, DType&, std::vector<std::pair<st
                                   OptionType);
 template void OptionTable::choice(const Words&, model::Recompute&,
                                   std::vector<std::pair<std::string, model::Recompute>>, OptionType);
+template void OptionTable::choice(const Words&, CheckpointLayout&,
+                                  std::vector<std::pair<std::string, CheckpointLayout>>, OptionType);
 template void OptionTable::choice(const Words&, NumericsMode&,
                                   std::vector<std::pair<std::string, NumericsMode>>, OptionType);
 template void OptionTable::choice(const Words&, std::string&,

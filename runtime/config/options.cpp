@@ -133,6 +133,15 @@ void run_options(OptionTable& table, RunConfig& run) {
     table.whole<index_t>({"run.log_every", "steps", "between progress lines"}, run.log_every, 1, kMostSteps);
 }
 
+void checkpoint_options(OptionTable& table, CheckpointConfig& checkpoint) {
+    table.choice<CheckpointLayout>(
+        {"checkpoint.layout", "", "one file a rank, or one file that all ranks write together"},
+        checkpoint.layout, {{"sharded", CheckpointLayout::sharded}, {"single", CheckpointLayout::single}});
+    table.flag({"checkpoint.background", "",
+                "write from a copy in memory while training goes on; a single file never is"},
+               checkpoint.background);
+}
+
 void generate_options(OptionTable& table, GenerateConfig& generate) {
     table.text({"generate.prompt", "", "text to continue"}, generate.prompt);
     table.whole<index_t>({"generate.tokens", "tokens", "to add; with the prompt at most model.seq_len"},
@@ -160,6 +169,7 @@ std::vector<Option> options_of(Config& config) {
                                config.numerics,
                                {{"fast", NumericsMode::fast}, {"reproducible", NumericsMode::reproducible}});
     run_options(table, config.run);
+    checkpoint_options(table, config.checkpoint);
     generate_options(table, config.generate);
     return table.take();
 }

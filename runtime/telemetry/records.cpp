@@ -95,7 +95,8 @@ json::object to_json(const CheckpointRecord& record) {
     return {{"type", "checkpoint"},
             {"step", record.step},
             {"folder", record.folder},
-            {"seconds", record.seconds}};
+            {"seconds", record.seconds},
+            {"total_seconds", record.total_seconds}};
 }
 
 json::object to_json(const EndRecord& record) {

@@ -70,7 +70,8 @@ struct EvalRecord {
 struct CheckpointRecord {
     index_t step = 0;
     std::string folder;
-    double seconds = 0.0;
+    double seconds = 0.0;        ///< that training stood still for it
+    double total_seconds = 0.0;  ///< from the step to its publication
 };
 
 struct EndRecord {

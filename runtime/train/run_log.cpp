@@ -71,10 +71,12 @@ void RunLog::validation(index_t step, double loss, double seconds) {
     progress_->note(concat("validation at step ", step, ": loss ", loss, ", ", bits, " bits per byte"));
 }
 
-void RunLog::checkpoint(index_t step, const std::filesystem::path& folder, double seconds) {
+void RunLog::checkpoint(const CheckpointWriter::Published& published) {
     if (!file_) return;
-    file_->write(to_json(CheckpointRecord{step, folder.string(), seconds}));
-    progress_->note(concat("checkpoint ", folder.string()));
+    const std::string folder = published.folder.string();
+    file_->write(
+        to_json(CheckpointRecord{published.step, folder, published.seconds, published.total_seconds}));
+    progress_->note(concat("checkpoint ", folder));
 }
 
 void RunLog::end(index_t last_step, bool stopped_early) {

@@ -1,9 +1,9 @@
 #pragma once
 
-#include <filesystem>
 #include <memory>
 #include <string>
 
+#include "runtime/checkpoint/writer.hpp"
 #include "runtime/telemetry/json_lines.hpp"
 #include "runtime/telemetry/progress.hpp"
 #include "runtime/train/step.hpp"
@@ -20,7 +20,7 @@ class RunLog {
     void step(index_t step, const StepOutcome& outcome, const PhaseSeconds& phases, double seconds);
     /// @param loss  nats a token
     void validation(index_t step, double loss, double seconds);
-    void checkpoint(index_t step, const std::filesystem::path& folder, double seconds);
+    void checkpoint(const CheckpointWriter::Published& published);
     void end(index_t last_step, bool stopped_early);
 
   private:

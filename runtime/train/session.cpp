@@ -42,8 +42,11 @@ std::vector<Piece> Session::pieces() {
     for (const ShardedOptimizer::OwnedRows& owned : optimizer_->owned_rows()) {
         for (const auto& [kind, values] :
              {std::pair{Kind::weight, owned.weight}, {Kind::m, owned.m}, {Kind::v, owned.v}}) {
-            pieces.push_back(
-                {kind, owned.spec.name, owned.spec.shape, owned.global_idx, owned.rows, owned.cols, values});
+            pieces.push_back({{kind, owned.spec.name, owned.global_idx},
+                              owned.spec.shape,
+                              owned.rows,
+                              owned.cols,
+                              values});
         }
     }
     return pieces;
@@ -65,6 +68,10 @@ void Session::restore(const CheckpointReader& reader) {
     if (saved.size() > parameters_.specs().size()) {
         problems.push_back(concat("checkpoint: it holds ", saved.size(), " tensors, this model has ",
                                   parameters_.specs().size()));
+    }
+    for (const auto& [name, values] : reader.manifest().state.router) {
+        problems.push_back(concat("checkpoint: it holds router state ", name, " of ", values.size(),
+                                  " numbers, which this model's routers do not have"));
     }
     if (!problems.empty()) throw ConfigError(problems);
     for (const model::Sharding sharding : {model::Sharding::replicated, model::Sharding::expert}) {

@@ -26,31 +26,17 @@ void add_pass(model::PassResult& total, const model::PassResult& pass, double sh
     }
 }
 
-index_t sequences_of_micro_step(const Config& config) {
-    return config.train.global_batch / config.train.accumulation;
-}
-
 }  // namespace
 
-Range sample_range(const Session& session, index_t step, index_t micro_step) {
-    const TrainConfig& train = session.config().train;
-    const index_t sequences = sequences_of_micro_step(session.config());
-    const Range mine = part_of(sequences, session.world().size(), session.world().rank());
-    const index_t first = ((step - 1) * train.accumulation + micro_step) * sequences;
-    return {first + mine.begin, first + mine.end};
-}
-
-MicroBatch make_batch(const Session& session, const Corpus& corpus, Split split, index_t step,
-                      index_t micro_step) {
+MicroBatch make_batch(const Session& session, const Corpus& corpus, Split split, const MicroStep& which) {
     const Config& config = session.config();
-    const index_t sequences = sequences_of_micro_step(config);
-    const Range samples = sample_range(session, step, micro_step);
+    const index_t sequences = config.train.global_batch / config.train.accumulation;
+    const Range mine = part_of(sequences, session.world().size(), session.world().rank());
+    const index_t first = which.first_sample + which.micro_step * sequences;
     MicroBatch batch;
-    for (index_t sample = samples.begin; sample < samples.end; ++sample)
-        corpus.append(split, sample, batch.ids);
-    const index_t first_sequence = samples.begin % sequences;
-    batch.info = {samples.size() > 0 ? first_sequence * config.model.seq_len : 0,
-                  sequences * config.model.seq_len, step, micro_step, config.train.accumulation};
+    for (index_t i = mine.begin; i < mine.end; ++i) corpus.append(split, first + i, batch.ids);
+    batch.info = {mine.begin * config.model.seq_len, sequences * config.model.seq_len, which.step,
+                  which.micro_step, config.train.accumulation};
     return batch;
 }
 

@@ -16,13 +16,15 @@ struct MicroBatch {
     model::BatchInfo info;
 };
 
-/// Which sequences of micro-step (step, micro_step) this rank holds: sample numbers of the whole run, ascending over
-/// the ranks. @param step  1-based
-Range sample_range(const Session& session, index_t step, index_t micro_step);
+/// Which part of which step.
+struct MicroStep {
+    index_t step = 0;          ///< 1-based
+    index_t micro_step = 0;    ///< 0 .. accumulation - 1
+    index_t first_sample = 0;  ///< of the step, over all ranks
+};
 
-/// This rank's part of a micro-step.
-MicroBatch make_batch(const Session& session, const Corpus& corpus, Split split, index_t step,
-                      index_t micro_step);
+/// This rank's part of a micro-step: sequences are dealt to the ranks as ascending runs.
+MicroBatch make_batch(const Session& session, const Corpus& corpus, Split split, const MicroStep& which);
 
 /// What one optimizer step has done.
 struct StepOutcome {

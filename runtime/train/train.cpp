@@ -1,50 +1,130 @@
 #include "runtime/train/train.hpp"
 
 #include "comm/collectives.hpp"
+#include "runtime/checkpoint/writer.hpp"
+#include "runtime/train/resume.hpp"
 #include "runtime/train/run_log.hpp"
 #include "runtime/train/step.hpp"
 
 namespace sy::runtime {
 namespace {
 
-void save(Session& session, index_t step, RunLog& log) {
-    Manifest manifest;
-    manifest.step = step;
-    manifest.config = dump(session.config());
-    manifest.layout = session.layout();
-    const double start = steady_seconds();
-    const std::filesystem::path folder =
-        save_checkpoint(session.config().run.directory, session.pieces(), std::move(manifest),
-                        session.config().run.keep_last, session.world());
-    log.checkpoint(step, folder, steady_seconds() - start);
-}
+/// A run from its first step, or the one after a checkpoint, to its last.
+class TrainingRun {
+  public:
+    TrainingRun(Session& session, const std::string& resume)
+        : session_(session),
+          config_(session.config()),
+          corpus_(config_.data.path, config_.model.seq_len, config_.data.validation_fraction,
+                  config_.train.seed),
+          done_(restore(resume)),
+          saved_(done_),
+          log_(session, done_ + 1),
+          timer_(steady_seconds, [&session] { return session.waited_seconds(); }),
+          writer_({config_.run.directory, config_.run.keep_last, config_.checkpoint}, session.context(),
+                  session.world()) {}
 
-/// All ranks agree whether any of them was asked to stop.
-bool agree_to_stop(comm::Communicator& world, const std::function<bool()>& stop_wanted) {
-    std::int32_t wanted = stop_wanted() ? 1 : 0;
-    comm::all_reduce(world, std::span<std::int32_t>(&wanted, 1), comm::ReduceOp::max);
-    return wanted != 0;
-}
+    index_t run(const std::function<bool()>& stop_wanted) {
+        bool stopping = false;
+        while (done_ < config_.train.steps && !stopping) {
+            step();
+            if (validation_due()) validate();
+            const Agreement agreed = agree(stop_wanted());
+            stopping = agreed.stop || done_ == config_.run.stop_after;
+            checkpoint(stopping || done_ == config_.train.steps, agreed.writing);
+        }
+        publish();
+        log_.end(done_, stopping);
+        return done_;
+    }
 
-bool validation_due(const Config& config, index_t step) {
-    return config.train.eval_every > 0 && step % config.train.eval_every == 0 &&
-           config.data.validation_fraction > 0.0;
-}
-
-bool checkpoint_due(const Config& config, index_t step) {
-    return config.run.checkpoint_every > 0 && step % config.run.checkpoint_every == 0;
-}
-
-void run_and_log_step(Session& session, const Corpus& corpus, index_t step, PhaseTimer& timer, RunLog& log,
-                      index_t& skipped_in_a_row) {
-    const double start = steady_seconds();
-    const auto batches = [&](index_t micro_step) {
-        return make_batch(session, corpus, Split::train, step, micro_step);
+  private:
+    /// What all ranks know after a step.
+    struct Agreement {
+        bool stop = false;    ///< some rank was asked to stop
+        bool writing = true;  ///< some rank still writes its part of a checkpoint
     };
-    const StepOutcome outcome = run_step(session, batches, step, timer);
-    log.step(step, outcome, timer.take(), steady_seconds() - start);
-    skipped_in_a_row = outcome.update.applied ? 0 : skipped_in_a_row + 1;
-}
+
+    /// @return the step of the checkpoint
+    index_t restore(const std::string& resume) {
+        state_ = first_state(config_);
+        if (resume.empty()) return 0;
+        const CheckpointReader reader(find_checkpoint(config_.run.directory, resume));
+        state_ = resumed_state(reader.manifest(), config_);
+        session_.restore(reader);
+        return reader.manifest().step;
+    }
+
+    void step() {
+        const double start = steady_seconds();
+        const index_t number = done_ + 1;
+        const auto batches = [&](index_t micro_step) {
+            return make_batch(session_, corpus_, Split::train, {number, micro_step, state_.samples_consumed});
+        };
+        const StepOutcome outcome = run_step(session_, batches, number, timer_);
+        log_.step(number, outcome, timer_.take(), steady_seconds() - start);
+        done_ = number;
+        state_.count_step(config_.train.global_batch, outcome.update.applied);
+        if (state_.skipped_in_a_row < config_.train.max_skipped) return;
+        publish();
+        throw Error(concat("training: ", state_.skipped_in_a_row,
+                           " steps in a row had a gradient that is not finite, the last was ", done_,
+                           "; the last good checkpoint is of step ", saved_, "; lower optimizer.lr"));
+    }
+
+    bool validation_due() const {
+        return config_.train.eval_every > 0 && done_ % config_.train.eval_every == 0 &&
+               config_.data.validation_fraction > 0.0;
+    }
+
+    void validate() {
+        const double start = steady_seconds();
+        const double loss = validation_loss(session_, corpus_);
+        log_.validation(done_, loss, steady_seconds() - start);
+    }
+
+    Agreement agree(bool stop_wanted) const {
+        std::int32_t flags[] = {stop_wanted ? 1 : 0, writer_.busy() ? 1 : 0};
+        comm::all_reduce(session_.world(), std::span<std::int32_t>(flags), comm::ReduceOp::max);
+        return {flags[0] != 0, flags[1] != 0};
+    }
+
+    /// Publishes what has been written, and starts a checkpoint when one is due. While steps are being skipped the
+    /// weights may be lost already: what is due waits, so that it cannot push the last good checkpoint out.
+    void checkpoint(bool last_step, bool writing) {
+        due_ = due_ || (config_.run.checkpoint_every > 0 && done_ % config_.run.checkpoint_every == 0);
+        const bool save_now = last_step || (due_ && state_.skipped_in_a_row == 0);
+        if (save_now || !writing) publish();
+        if (!save_now) return;
+        due_ = false;
+        Manifest manifest;
+        manifest.step = done_;
+        manifest.config = dump(config_);
+        manifest.written_on = session_.layout();
+        manifest.state = state_;
+        writer_.start(session_.pieces(), std::move(manifest));
+        if (!writer_.in_background()) publish();
+    }
+
+    /// Publishes the checkpoint that is under way, if there is one.
+    void publish() {
+        if (!writer_.under_way()) return;
+        const CheckpointWriter::Published published = writer_.finish();
+        log_.checkpoint(published);
+        saved_ = published.step;
+    }
+
+    Session& session_;
+    const Config& config_;
+    Corpus corpus_;
+    TrainingState state_;
+    index_t done_;
+    index_t saved_;
+    bool due_ = false;
+    RunLog log_;
+    PhaseTimer timer_;
+    CheckpointWriter writer_;
+};
 
 }  // namespace
 
@@ -52,54 +132,16 @@ double validation_loss(Session& session, const Corpus& corpus) {
     double sum = 0.0;
     const TrainConfig& train = session.config().train;
     for (index_t i = 0; i < train.eval_batches; ++i) {
-        const MicroBatch batch = make_batch(session, corpus, Split::validation, i / train.accumulation + 1,
-                                            i % train.accumulation);
+        const index_t step = i / train.accumulation + 1;
+        const MicroBatch batch = make_batch(session, corpus, Split::validation,
+                                            {step, i % train.accumulation, (step - 1) * train.global_batch});
         sum += session.transformer().evaluate(batch.ids, batch.info, session.context()).token_loss;
     }
     return sum / static_cast<double>(train.eval_batches);
 }
 
 index_t train(Session& session, const std::string& resume, const std::function<bool()>& stop_wanted) {
-    const Config& config = session.config();
-    const Corpus corpus(config.data.path, config.model.seq_len, config.data.validation_fraction,
-                        config.train.seed);
-    index_t done = 0;
-    if (!resume.empty()) {
-        const CheckpointReader reader(find_checkpoint(config.run.directory, resume));
-        session.restore(reader);
-        done = reader.manifest().step;
-    }
-    RunLog log(session, done + 1);
-    PhaseTimer timer(steady_seconds, [&session] { return session.waited_seconds(); });
-    index_t skipped_in_a_row = 0;
-    index_t saved = done;
-    bool due = false;
-    bool stopping = false;
-    while (done < config.train.steps && !stopping) {
-        run_and_log_step(session, corpus, done + 1, timer, log, skipped_in_a_row);
-        ++done;
-        if (skipped_in_a_row >= config.train.max_skipped) {
-            throw Error(concat("training: ", skipped_in_a_row,
-                               " steps in a row had a gradient that is not finite, the last was ", done,
-                               "; the last good checkpoint is of step ", saved, "; lower optimizer.lr"));
-        }
-        if (validation_due(config, done)) {
-            const double start = steady_seconds();
-            const double loss = validation_loss(session, corpus);
-            log.validation(done, loss, steady_seconds() - start);
-        }
-        stopping = agree_to_stop(session.world(), stop_wanted) || done == config.run.stop_after;
-        due = due || checkpoint_due(config, done);
-        // While steps are being skipped the weights may be lost already: what is due waits, so that it cannot push the
-        // last good checkpoint out.
-        if (stopping || done == config.train.steps || (due && skipped_in_a_row == 0)) {
-            save(session, done, log);
-            saved = done;
-            due = false;
-        }
-    }
-    log.end(done, stopping);
-    return done;
+    return TrainingRun(session, resume).run(stop_wanted);
 }
 
 }  // namespace sy::runtime

@@ -24,6 +24,7 @@ class TestFolder {
         std::filesystem::remove_all(path_, ignored);
     }
     const std::filesystem::path& path() const { return path_; }
+    std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
 
     /// Path of a file in it, filled with `text`.
     std::string file(const std::string& name, const std::string& text) const {

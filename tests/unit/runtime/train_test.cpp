@@ -4,10 +4,8 @@
 #include <boost/json.hpp>
 #include <limits>
 
-#include "comm/local/local_fabric.hpp"
-#include "runtime/train/train.hpp"
 #include "tests/unit/model/tiny_model.hpp"
-#include "tests/unit/runtime/test_folder.hpp"
+#include "tests/unit/runtime/run_fixture.hpp"
 
 using namespace sy;
 using namespace sy::runtime;
@@ -16,26 +14,9 @@ namespace json = boost::json;
 namespace {
 
 Config tiny_run(const test::TestFolder& folder) {
-    std::string text;
-    for (int i = 0; i < 400; ++i)
-        text += concat("the ", i * i % 97, " wagons are sorted onto track ", i % 7, "\n");
-    Config config;
-    config.model.hidden = 16;
-    config.model.layers = 2;
-    config.model.heads = 2;
-    config.model.kv_heads = 1;
-    config.model.seq_len = 16;
-    config.moe.experts = 5;
-    config.moe.expert_width = 8;
+    Config config = test::small_config(folder, NumericsMode::fast);
     config.train.steps = 6;
-    config.train.global_batch = 6;
-    config.train.accumulation = 2;
     config.train.eval_every = 4;
-    config.optimizer.warmup_steps = 2;
-    config.data.path = folder.file("text.txt", text);
-    config.run.directory = (folder.path() / "run").string();
-    config.run.log_every = 1000;
-    config.parallel.threads = 1;
     return config;
 }
 

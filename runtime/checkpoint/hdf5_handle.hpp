@@ -1,0 +1,43 @@
+#pragma once
+
+#include <hdf5.h>
+
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "kernels/core/error.hpp"
+
+/// For the files of this folder that call HDF5 themselves.
+namespace sy::runtime::detail {
+
+/// The library's own state is global and not thread-safe, so its lock has to be as well. Whoever calls it holds this.
+std::mutex& hdf5_mutex();
+
+/// An HDF5 handle and the function that releases it.
+class Hdf5Handle {
+  public:
+    Hdf5Handle(hid_t id, herr_t (*close)(hid_t)) : id_(id), close_(close) {}
+    Hdf5Handle(Hdf5Handle&& other) noexcept : id_(std::exchange(other.id_, -1)), close_(other.close_) {}
+    Hdf5Handle(const Hdf5Handle&) = delete;
+    Hdf5Handle& operator=(const Hdf5Handle&) = delete;
+    Hdf5Handle& operator=(Hdf5Handle&&) = delete;
+    ~Hdf5Handle() {
+        if (id_ >= 0) close_(id_);
+    }
+    hid_t get() const { return id_; }
+
+  private:
+    hid_t id_;
+    herr_t (*close_)(hid_t);
+};
+
+/// @throws IoError with the call, the file and the dataset when `status` is negative
+template <class T>
+T check_hdf5(T status, const char* call, const std::string& path, const std::string& name) {
+    if (status >= 0) return status;
+    throw IoError(concat(call, " failed for ", path, name.empty() ? "" : ":", name,
+                         "; the file may be damaged, or the disk full"));
+}
+
+}  // namespace sy::runtime::detail

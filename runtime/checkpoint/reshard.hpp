@@ -1,0 +1,44 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "runtime/checkpoint/checkpoint.hpp"
+
+namespace sy::runtime {
+
+/// Rows of a matrix that go into one file.
+struct ReshardPart {
+    MatrixId id;
+    Range rows;
+    index_t cols = 0;
+    bool operator==(const ReshardPart&) const = default;
+};
+
+/// Which rows go into which file of a new checkpoint.
+struct ReshardPlan {
+    struct File {
+        std::string name;
+        std::vector<ReshardPart> parts;
+        index_t num_values() const;
+        bool operator==(const File&) const = default;
+    };
+    std::vector<File> files;
+
+    bool operator==(const ReshardPlan&) const = default;
+    /// One line a file: "shard-00000.h5: 69 pieces, 24576 values".
+    std::string to_string() const;
+};
+
+/// Deals the rows of all tensors, by name and in order, to files that hold as many values as rows allow; weights and
+/// moments of a row stand in the same file.
+ReshardPlan plan_reshard(const std::map<std::string, Shape>& shapes, index_t num_files);
+
+/// Writes the contents of checkpoint `from` into a new folder, as the plan says, with the same manifest state.
+/// Holds at most one piece of the old and one of the new checkpoint in memory.
+/// @throws IoError when the new folder exists, or a piece of `from` is missing or altered: then none is made
+void reshard_checkpoint(const std::filesystem::path& from, const std::filesystem::path& new_folder,
+                        const ReshardPlan& plan);
+
+}  // namespace sy::runtime

@@ -1,0 +1,199 @@
+// The writer alone, on a model of two tensors.
+#include <catch2/catch.hpp>
+
+#include <atomic>
+#include <cmath>
+#include <functional>
+#include <numeric>
+
+#include "comm/collectives.hpp"
+#include "comm/local/local_fabric.hpp"
+#include "runtime/checkpoint/hdf5_file.hpp"
+#include "runtime/checkpoint/writer.hpp"
+#include "tests/support/session.hpp"
+#include "tests/unit/runtime/test_folder.hpp"
+
+using namespace sy;
+using namespace sy::runtime;
+using sy::test::TestFolder;
+using sy::test::TestSession;
+namespace fs = std::filesystem;
+
+namespace {
+
+const Shape kShape{2, 3, 4};  ///< two matrices of 3 rows
+
+/// What rank `rank` of 2 holds: its matrix of "experts", and on rank 0 all of "bias". Each value says where it is.
+struct Part {
+    std::vector<float> matrix = std::vector<float>(12);
+    std::vector<float> bias = std::vector<float>(5);
+    std::vector<Piece> pieces;
+
+    explicit Part(int rank) {
+        std::iota(matrix.begin(), matrix.end(), static_cast<float>(rank * 12));
+        std::iota(bias.begin(), bias.end(), 100.0F);
+        for (const Kind kind : kKinds) {
+            const MatrixId of_rank{kind, "experts", rank};
+            pieces.push_back({of_rank, kShape, {0, 3}, 4, matrix});
+            const MatrixId of_first{kind, "bias", 0};
+            if (rank == 0) pieces.push_back({of_first, Shape{5}, {0, 1}, 5, bias});
+        }
+    }
+};
+
+Manifest manifest_of_step(index_t step) {
+    Manifest manifest;
+    manifest.step = step;
+    return manifest;
+}
+
+/// Runs body on two ranks, each with a writer.
+void with_writers(const fs::path& run, const CheckpointConfig& form,
+                  const std::function<void(CheckpointWriter&, Part&, comm::Communicator&)>& body) {
+    comm::LocalFabric(2).run([&](comm::Communicator& world) {
+        const TestSession session;
+        CheckpointWriter writer({run, 2, form}, session.context, world);
+        Part part(world.rank());
+        body(writer, part, world);
+    });
+}
+
+std::string io_error_of(const std::function<void()>& attempt) {
+    try {
+        attempt();
+    } catch (const IoError& error) {
+        return error.what();
+    }
+    return "nothing thrown";
+}
+
+constexpr CheckpointConfig kBackground{CheckpointLayout::sharded, true};
+
+}  // namespace
+
+TEST_CASE("writer: what is written is what was there at the start", "[unit]") {
+    const TestFolder folder;
+    const CheckpointConfig form{GENERATE(CheckpointLayout::sharded, CheckpointLayout::single),
+                                GENERATE(false, true)};
+    std::atomic<int> as_expected = 0;
+    with_writers(folder.path(), form, [&](CheckpointWriter& writer, Part& part, comm::Communicator&) {
+        as_expected += writer.under_way() ? 0 : 1;
+        writer.start(part.pieces, manifest_of_step(1));
+        as_expected += writer.under_way() ? 1 : 0;
+        std::fill(part.matrix.begin(), part.matrix.end(), -1.0F);
+        as_expected += writer.finish().step == 1 ? 1 : 0;
+        as_expected += writer.under_way() ? 0 : 1;
+    });
+    CHECK(as_expected == 2 * 4);
+    const CheckpointReader reader(folder / "checkpoints/latest");
+    CHECK(verify_checkpoint(folder / "checkpoints/latest").empty());
+    std::vector<float> values(8);
+    reader.read(Kind::m, "experts", 1, {1, 3}, 4, values);
+    CHECK(values == std::vector<float>{16, 17, 18, 19, 20, 21, 22, 23});
+    CHECK(reader.plan({Kind::m, "experts", 1}, {1, 3}).size() == 1);
+    CHECK_THROWS_WITH(reader.plan({Kind::m, "experts", 1}, {1, 4}),
+                      Catch::Contains("m experts[1] rows 3 to 4 are missing"));
+}
+
+TEST_CASE("writer: until it is finished there is an unfinished folder alone", "[unit]") {
+    const TestFolder folder;
+    with_writers(folder.path(), kBackground,
+                 [&](CheckpointWriter& writer, Part& part, comm::Communicator& world) {
+                     writer.start(part.pieces, manifest_of_step(1));
+                     writer.finish();
+                     writer.start(part.pieces, manifest_of_step(2));
+                     while (writer.busy()) std::this_thread::yield();
+                     comm::barrier(world);
+                 });
+    CHECK(fs::read_symlink(folder / "checkpoints/latest") == "step-00000001");
+    CHECK(find_checkpoint(folder.path(), "latest").filename() == "step-00000001");
+    CHECK(fs::exists(folder / "checkpoints/.unfinished-step-00000002/shard-00001.h5"));
+    CHECK_FALSE(fs::exists(folder / "checkpoints/step-00000002"));
+}
+
+TEST_CASE("writer: what fails in one rank's thread is thrown on every rank", "[unit]") {
+    const TestFolder folder;
+    std::string messages[2];
+    with_writers(folder.path(), kBackground,
+                 [&](CheckpointWriter& writer, Part& part, comm::Communicator& world) {
+                     writer.start(part.pieces, manifest_of_step(1));
+                     writer.finish();
+                     // A dataset cannot be made twice.
+                     if (world.rank() == 1) part.pieces.push_back(part.pieces[0]);
+                     writer.start(part.pieces, manifest_of_step(2));
+                     messages[world.rank()] = io_error_of([&] { writer.finish(); });
+                     if (world.rank() == 1) part.pieces.pop_back();
+                     writer.start(part.pieces, manifest_of_step(3));
+                     writer.finish();
+                 });
+    for (const std::string& message : messages)
+        CHECK_THAT(message, Catch::Contains("rank 1: H5Dcreate2 failed") &&
+                                Catch::Contains("earlier checkpoints are untouched"));
+    CHECK_FALSE(fs::exists(folder / "checkpoints/step-00000002"));
+    CHECK(verify_checkpoint(folder / "checkpoints/step-00000001").empty());
+    CHECK(verify_checkpoint(folder / "checkpoints/step-00000003").empty());
+}
+
+TEST_CASE("writer: parts that do not make a whole model are not published", "[unit]") {
+    const TestFolder folder;
+    const CheckpointConfig form{GENERATE(CheckpointLayout::sharded, CheckpointLayout::single), true};
+    std::string messages[2];
+    with_writers(folder.path(), form, [&](CheckpointWriter& writer, Part& part, comm::Communicator& world) {
+        if (world.rank() == 1) part.pieces.pop_back();
+        writer.start(part.pieces, manifest_of_step(1));
+        messages[world.rank()] = io_error_of([&] { writer.finish(); });
+    });
+    for (const std::string& message : messages)
+        CHECK_THAT(message, Catch::Contains("v experts[1]: rows 0 to 3 are missing"));
+    CHECK_FALSE(fs::exists(folder / "checkpoints/step-00000001"));
+    CHECK_FALSE(fs::exists(folder / "checkpoints/latest"));
+}
+
+TEST_CASE("writer: the snapshot is counted in the arena, and kept for the next checkpoint", "[unit]") {
+    const TestFolder folder;
+    comm::LocalFabric(1).run([&](comm::Communicator& world) {
+        const TestSession session;
+        CheckpointWriter writer({folder.path(), 2, kBackground}, session.context, world);
+        Part part(0);
+        part.pieces.clear();
+        std::vector<float> large(100000, 1.0F);
+        for (const Kind kind : kKinds) {
+            const MatrixId id{kind, "large", 0};
+            part.pieces.push_back({id, Shape{1000, 100}, {0, 1000}, 100, large});
+        }
+        writer.start(part.pieces, manifest_of_step(1));
+        const index_t used = session.arena.used_bytes();
+        CHECK(used >= 3 * 100000 * 4);
+        writer.finish();
+        writer.start(part.pieces, manifest_of_step(2));
+        CHECK(session.arena.used_bytes() == used);
+        writer.finish();
+    });
+}
+
+TEST_CASE("model.h5: the whole model under logical names, wherever the folder is", "[unit]") {
+    const TestFolder folder;
+    const CheckpointConfig form{GENERATE(CheckpointLayout::sharded, CheckpointLayout::single), true};
+    with_writers(folder.path(), form, [](CheckpointWriter& writer, Part& part, comm::Communicator&) {
+        writer.start(part.pieces, manifest_of_step(1));
+        writer.finish();
+    });
+    fs::rename(folder / "checkpoints/step-00000001", folder / "moved");
+    std::vector<float> values(24);
+    const std::vector<index_t> dims{2, 3, 4};
+    const auto read = [&] {
+        const Hdf5File file((folder / "moved/model.h5").string(), Hdf5File::Mode::read);
+        file.read("/v/experts", dims, {{0, 0, 0}, dims}, values);
+    };
+    read();
+    for (std::size_t i = 0; i < values.size(); ++i) CHECK(values[i] == static_cast<float>(i));
+    std::vector<float> bias(5);
+    Hdf5File((folder / "moved/model.h5").string(), Hdf5File::Mode::read)
+        .read("/weight/bias", std::vector<index_t>{5}, {{0}, {5}}, bias);
+    CHECK(bias == std::vector<float>{100, 101, 102, 103, 104});
+    if (form.layout == CheckpointLayout::single) return;
+    fs::remove(folder / "moved/shard-00001.h5");
+    read();
+    CHECK(values[11] == 11.0F);
+    CHECK(std::isnan(values[12]));
+}
