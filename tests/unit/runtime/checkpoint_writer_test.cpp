@@ -176,7 +176,7 @@ TEST_CASE("single file: pieces that are too large for one write go in slices", "
     const TestFolder folder;
     comm::LocalFabric(2).run([&](comm::Communicator& world) {
         const Part part(world.rank());
-        detail::write_single_file(folder.path(), part.pieces, 1, world, 20);  // one row of 16 bytes
+        runtime::detail::write_single_file(folder.path(), part.pieces, 1, world, 20);  // one row of 16 bytes
     });
     std::vector<float> values(24);
     const std::vector<index_t> dims{2, 3, 4};
