@@ -1,6 +1,7 @@
 #include "runtime/checkpoint/single_file.hpp"
 
 #include <algorithm>
+#include <map>
 
 #include "runtime/checkpoint/files.hpp"
 #include "runtime/checkpoint/regions.hpp"
@@ -10,46 +11,49 @@
 namespace sy::runtime::detail {
 namespace {
 
-/// Most bytes of a rank in one collective write: MPI counts in 31 bits.
-constexpr index_t kSliceBytes = index_t{1} << 29;
-
 /// Rows of a piece that are written at once.
 struct Slice {
     std::size_t piece_idx;
     Range rows;
 };
 
-/// A rank's writes into one dataset, in order.
-std::vector<Slice> slices_of(const Manifest& part, const std::string& dataset) {
-    std::vector<Slice> slices;
+/// One dataset of the file.
+struct Dataset {
+    std::string name;
+    Shape shape;
+    std::vector<Slice> slices;   ///< that this rank writes, in order
+    std::size_t num_rounds = 0;  ///< collective writes: of the rank that has the most; the same on every rank
+};
+
+/// A rank's slices by dataset.
+std::map<std::string, std::vector<Slice>> slices_of(const Manifest& part, index_t slice_bytes) {
+    std::map<std::string, std::vector<Slice>> slices;
     for (std::size_t i = 0; i < part.pieces.size(); ++i) {
         const PieceRecord& piece = part.pieces[i];
-        if (piece.dataset != dataset) continue;
         const index_t step =
-            std::max<index_t>(1, kSliceBytes / (piece.cols * static_cast<index_t>(sizeof(float))));
+            std::max<index_t>(1, slice_bytes / (piece.cols * static_cast<index_t>(sizeof(float))));
         for (index_t row = piece.rows.begin; row < piece.rows.end; row += step)
-            slices.push_back({i, {row, std::min(row + step, piece.rows.end)}});
+            slices[piece.dataset].push_back({i, {row, std::min(row + step, piece.rows.end)}});
     }
     return slices;
 }
 
-/// One dataset of the file: the same list on every rank.
-struct Dataset {
-    std::string name;
-    Shape shape;
-    std::size_t num_rounds = 0;  ///< collective writes: of the rank that has the most
-};
-
-std::vector<Dataset> plan_datasets(const std::vector<Manifest>& parts) {
+/// @param parts  of all ranks
+std::vector<Dataset> plan_datasets(const std::vector<Manifest>& parts, int rank, index_t slice_bytes) {
     Manifest whole;
-    for (const Manifest& part : parts) whole.add(part);
+    std::map<std::string, std::size_t> rounds;
+    for (const Manifest& part : parts) {
+        whole.add(part);
+        for (const auto& [name, slices] : slices_of(part, slice_bytes))
+            rounds[name] = std::max(rounds[name], slices.size());
+    }
+    std::map<std::string, std::vector<Slice>> mine =
+        slices_of(parts[static_cast<std::size_t>(rank)], slice_bytes);
     std::vector<Dataset> datasets;
     for (const Kind kind : kKinds) {
         for (const auto& [tensor, shape] : whole.shapes) {
-            Dataset dataset{logical_name(kind, tensor), shape, 0};
-            for (const Manifest& part : parts)
-                dataset.num_rounds = std::max(dataset.num_rounds, slices_of(part, dataset.name).size());
-            datasets.push_back(dataset);
+            const std::string name = logical_name(kind, tensor);
+            datasets.push_back({name, shape, std::move(mine[name]), rounds[name]});
         }
     }
     return datasets;
@@ -61,15 +65,15 @@ void create_datasets(Hdf5File& file, const std::vector<Dataset>& datasets, index
 }
 
 /// @param num_rounds  at least the number of this rank's slices; the further ones are empty
-void write_dataset(Hdf5File& file, const Dataset& dataset, const std::vector<Slice>& slices,
-                   std::size_t num_rounds, const std::vector<Piece>& pieces) {
+void write_dataset(Hdf5File& file, const Dataset& dataset, std::size_t num_rounds,
+                   const std::vector<Piece>& pieces) {
     for (std::size_t round = 0; round < num_rounds; ++round) {
-        if (round >= slices.size()) {
+        if (round >= dataset.slices.size()) {
             file.write(dataset.name, {}, {});
             continue;
         }
-        const Piece& piece = pieces[slices[round].piece_idx];
-        const Range rows = slices[round].rows;
+        const Piece& piece = pieces[dataset.slices[round].piece_idx];
+        const Range rows = dataset.slices[round].rows;
         file.write(
             dataset.name, region_in_tensor(dataset.shape, piece.id.matrix, rows),
             piece.values.subspan(static_cast<std::size_t>((rows.begin - piece.rows.begin) * piece.cols),
@@ -79,8 +83,7 @@ void write_dataset(Hdf5File& file, const Dataset& dataset, const std::vector<Sli
 
 /// One rank after the other, with the serial driver.
 void write_in_turns(const std::filesystem::path& path, const std::vector<Dataset>& datasets,
-                    const Manifest& part, const std::vector<Piece>& pieces, index_t step,
-                    comm::Communicator& world) {
+                    const std::vector<Piece>& pieces, index_t step, comm::Communicator& world) {
     together(world, "creating a checkpoint file", [&] {
         if (world.rank() != 0) return;
         Hdf5File file(path.string(), Hdf5File::Mode::create);
@@ -91,10 +94,8 @@ void write_in_turns(const std::filesystem::path& path, const std::vector<Dataset
         together(world, "writing a checkpoint", [&] {
             if (turn != world.rank()) return;
             Hdf5File file(path.string(), Hdf5File::Mode::modify);
-            for (const Dataset& dataset : datasets) {
-                const std::vector<Slice> slices = slices_of(part, dataset.name);
-                write_dataset(file, dataset, slices, slices.size(), pieces);
-            }
+            for (const Dataset& dataset : datasets)
+                write_dataset(file, dataset, dataset.slices.size(), pieces);
             file.close();
         });
     }
@@ -103,7 +104,7 @@ void write_in_turns(const std::filesystem::path& path, const std::vector<Dataset
 }  // namespace
 
 Manifest write_single_file(const std::filesystem::path& folder, const std::vector<Piece>& pieces,
-                           index_t step, comm::Communicator& world) {
+                           index_t step, comm::Communicator& world, index_t slice_bytes) {
     Manifest part;
     for (const Piece& piece : pieces) {
         part.pieces.push_back(record_of(piece, kModelFile, logical_name(piece.id.kind, piece.id.tensor)));
@@ -112,7 +113,7 @@ Manifest write_single_file(const std::filesystem::path& folder, const std::vecto
     std::vector<Manifest> parts;
     for (const std::string& text : comm::all_gather(world, write_manifest(part)))
         parts.push_back(parse_manifest(text, "a rank's part of the manifest"));
-    const std::vector<Dataset> datasets = plan_datasets(parts);
+    const std::vector<Dataset> datasets = plan_datasets(parts, world.rank(), slice_bytes);
     const std::filesystem::path path = folder / kModelFile;
     std::unique_ptr<Hdf5File> file;
     together(world, "creating a checkpoint file",
@@ -120,12 +121,11 @@ Manifest write_single_file(const std::filesystem::path& folder, const std::vecto
     if (file) {
         together(world, "writing a checkpoint", [&] {
             create_datasets(*file, datasets, step);
-            for (const Dataset& dataset : datasets)
-                write_dataset(*file, dataset, slices_of(part, dataset.name), dataset.num_rounds, pieces);
+            for (const Dataset& dataset : datasets) write_dataset(*file, dataset, dataset.num_rounds, pieces);
             file->close();
         });
     } else {
-        write_in_turns(path, datasets, part, pieces, step, world);
+        write_in_turns(path, datasets, pieces, step, world);
     }
     std::uint64_t checksum = 0;
     together(world, "flushing a checkpoint", [&] { flush_to_disk(path); });

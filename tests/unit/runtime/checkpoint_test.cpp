@@ -106,9 +106,31 @@ TEST_CASE("checkpoint: data goes on behind the last sample, also with another ba
     config.run.stop_after = 4;
     train_on(2, config, "");
     config.run.stop_after = 0;
+    const fs::path stopped = folder / "run/checkpoints/step-00000004";
     config.train.global_batch = 2;
-    train_on(1, config, "latest");
+    const double loss = train_on(1, config, stopped.string());
     CHECK(manifest_of(config).state.samples_consumed == 4 * 6 + 4 * 2);
+
+    // The cursor, not the step, says which samples come next.
+    Manifest manifest = read_manifest(stopped);
+    manifest.state.samples_consumed += 2;
+    std::ofstream(stopped / "manifest.json") << write_manifest(manifest);
+    fs::remove_all(folder / "run/checkpoints/step-00000008");
+    CHECK(train_on(1, config, stopped.string()) != loss);
+    CHECK(manifest_of(config).state.samples_consumed == 4 * 6 + 2 + 4 * 2);
+}
+
+TEST_CASE("checkpoint: one written in the background is published as soon as it is there", "[unit]") {
+    const TestFolder folder;
+    Config config = small_config(folder);
+    config.train.steps = 1000;
+    config.run.checkpoint_every = 400;
+    train_on(1, config, "");
+    const std::string metrics = read_text(folder / "run/metrics.jsonl");
+    const auto published = metrics.find("\"type\":\"checkpoint\",\"step\":400,");
+    REQUIRE(published != std::string::npos);
+    CHECK(published > metrics.find("\"type\":\"step\",\"step\":400,"));
+    CHECK(published < metrics.find("\"type\":\"step\",\"step\":800,"));
 }
 
 TEST_CASE("checkpoint: skipped steps are counted, and in a row", "[unit]") {

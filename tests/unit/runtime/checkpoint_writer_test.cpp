@@ -9,6 +9,7 @@
 #include "comm/collectives.hpp"
 #include "comm/local/local_fabric.hpp"
 #include "runtime/checkpoint/hdf5_file.hpp"
+#include "runtime/checkpoint/single_file.hpp"
 #include "runtime/checkpoint/writer.hpp"
 #include "tests/support/session.hpp"
 #include "tests/unit/runtime/test_folder.hpp"
@@ -169,6 +170,19 @@ TEST_CASE("writer: the snapshot is counted in the arena, and kept for the next c
         CHECK(session.arena.used_bytes() == used);
         writer.finish();
     });
+}
+
+TEST_CASE("single file: pieces that are too large for one write go in slices", "[unit]") {
+    const TestFolder folder;
+    comm::LocalFabric(2).run([&](comm::Communicator& world) {
+        const Part part(world.rank());
+        runtime::detail::write_single_file(folder.path(), part.pieces, 1, world, 20);  // one row of 16 bytes
+    });
+    std::vector<float> values(24);
+    const std::vector<index_t> dims{2, 3, 4};
+    Hdf5File((folder / "model.h5").string(), Hdf5File::Mode::read)
+        .read("/weight/experts", dims, {{0, 0, 0}, dims}, values);
+    for (std::size_t i = 0; i < values.size(); ++i) CHECK(values[i] == static_cast<float>(i));
 }
 
 TEST_CASE("model.h5: the whole model under logical names, wherever the folder is", "[unit]") {
