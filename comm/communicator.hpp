@@ -40,7 +40,9 @@ class Communicator {
 
     /// Starts sending `bytes` to `destination` (may be this rank). @param tag 0 .. kMaxTag
     virtual std::unique_ptr<Request> send(std::span<const std::byte> bytes, int destination, int tag) = 0;
-    /// Starts receiving exactly bytes.size() bytes. @throws CommError at completion if another size arrives
+    /// Starts receiving exactly bytes.size() bytes. @throws CommError at completion if another size arrives.
+    /// A longer message is an error of the program that cannot be gone on from: MPI libraries may have written all of it
+    /// (Open MPI 4.1 does, when ranks copy from each other's memory) before they say so.
     virtual std::unique_ptr<Request> receive(std::span<std::byte> bytes, int source, int tag) = 0;
 
     /// Ranks of equal `color` (0 or more) form a new communicator, ordered by (key, rank).

@@ -61,7 +61,7 @@ void empty_message_is_matched(Communicator& world) {
 }
 
 void equal_tags_arrive_in_order(Communicator& world) {
-    constexpr int kMessages = 60;
+    constexpr int kMessages = 26;
     std::vector<Bytes> outgoing;
     for (int number = 0; number < kMessages; ++number)
         outgoing.push_back(pattern_message(world.rank(), number, kSizes[number % 13]));
@@ -146,7 +146,9 @@ void another_size_is_refused(Communicator& world) {
     for (const auto& [sent, expected] : kSentAndExpected) {
         ++tag;
         const Bytes outgoing(sent);
-        Bytes incoming(expected);
+        // Room for the longer message: a transport may have written it before it says that it is too long.
+        Bytes room(std::max(sent, expected));
+        const std::span<std::byte> incoming = std::span<std::byte>(room).first(expected);
         const std::unique_ptr<Request> send = world.send(outgoing, right_of(world), tag);
         const std::string text =
             require_throws<CommError>([&] { wait_one(world, world.receive(incoming, left_of(world), tag)); },
