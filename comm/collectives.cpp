@@ -77,14 +77,26 @@ std::vector<index_t> even_offsets(index_t count, int num_ranks) {
     return offsets;
 }
 
+/// Offsets must part exactly the values there are, or some would be left out without a word.
+void check_offsets(const Communicator& comm, std::span<const index_t> offsets, std::size_t num_values,
+                   std::string_view doing) {
+    SY_REQUIRE(static_cast<int>(offsets.size()) == comm.size() + 1 && offsets.front() == 0 &&
+                   std::is_sorted(offsets.begin(), offsets.end()) &&
+                   offsets.back() == static_cast<index_t>(num_values),
+               doing, ": ", offsets.size(), " offsets from ", offsets.empty() ? 0 : offsets.front(), " to ",
+               offsets.empty() ? 0 : offsets.back(), " for ", num_values, " values on ", comm.size(),
+               " ranks");
+}
+
 /// Every rank receives its part from all others and adds in ascending rank order.
 template <class T>
 void scatter_reduce(Communicator& comm, std::span<const T> values, std::span<const index_t> offsets,
                     std::span<T> part, ReduceOp op) {
+    check_offsets(comm, offsets, values.size(), "reduce_scatter");
     const int me = comm.rank();
     const auto count = static_cast<std::size_t>(offsets[at(me) + 1] - offsets[at(me)]);
-    SY_REQUIRE(part.size() == count && static_cast<index_t>(values.size()) == offsets.back(),
-               "reduce_scatter: part of ", part.size(), " for ", count, " of ", values.size());
+    SY_REQUIRE(part.size() == count, "reduce_scatter: part of ", part.size(), " for ", count, " of ",
+               values.size());
     std::vector<T> received(count * at(comm.size()));
     std::vector<std::unique_ptr<Request>> requests;
     for (int step = 1; step < comm.size(); ++step) {
@@ -132,10 +144,7 @@ void reduce_scatter(Communicator& comm, std::span<const T> values, std::span<con
 
 template <class T>
 void all_gather(Communicator& comm, std::span<T> values, std::span<const index_t> offsets) {
-    SY_REQUIRE(static_cast<int>(offsets.size()) == comm.size() + 1 &&
-                   static_cast<index_t>(values.size()) == offsets.back(),
-               "all_gather: ", offsets.size(), " offsets, ", values.size(), " values, ", comm.size(),
-               " ranks");
+    check_offsets(comm, offsets, values.size(), "all_gather");
     const auto part = [&](int rank) {
         return values.subspan(static_cast<std::size_t>(offsets[at(rank)]),
                               static_cast<std::size_t>(offsets[at(rank) + 1] - offsets[at(rank)]));
@@ -170,14 +179,17 @@ std::vector<T> exscan(Communicator& comm, std::span<T> values) {
     std::vector<T> totals(values.size(), T{});
     for (int rank = 0; rank < comm.size(); ++rank) {
         if (rank == comm.rank()) std::copy(totals.begin(), totals.end(), values.begin());
-        for (std::size_t i = 0; i < totals.size(); ++i)
-            totals[i] = static_cast<T>(totals[i] + all[totals.size() * at(rank) + i]);
+        // The first addend as it is, so that a rank alone keeps even a negative zero.
+        const std::span<const T> next(all.data() + totals.size() * at(rank), totals.size());
+        if (rank == 0) std::copy(next.begin(), next.end(), totals.begin());
+        if (rank > 0) combine<T>(totals, next, ReduceOp::sum);
     }
     return totals;
 }
 
 template <class T>
 void broadcast(Communicator& comm, std::span<T> values, int root) {
+    SY_REQUIRE(root >= 0 && root < comm.size(), "broadcast from rank ", root, " of ", comm.size());
     if (comm.size() == 1) return;
     // Binomial tree over ranks counted from the root: a rank receives from the one without its lowest set bit.
     const int me = (comm.rank() - root + comm.size()) % comm.size();
@@ -255,12 +267,8 @@ PendingExchange start_exchange_with_others(Communicator& comm, std::span<const s
                                            std::span<std::byte> receive,
                                            std::span<const index_t> receive_offsets, int tag,
                                            std::string doing) {
-    SY_REQUIRE(static_cast<int>(send_offsets.size()) == comm.size() + 1 &&
-                   receive_offsets.size() == send_offsets.size() &&
-                   send_offsets.back() <= static_cast<index_t>(send.size()) &&
-                   receive_offsets.back() <= static_cast<index_t>(receive.size()),
-               doing, ": ", send.size(), " bytes to send, ", receive.size(), " to receive, ",
-               send_offsets.size(), " offsets");
+    check_offsets(comm, send_offsets, send.size(), doing);
+    check_offsets(comm, receive_offsets, receive.size(), doing);
     std::vector<std::unique_ptr<Request>> requests;
     const int me = comm.rank();
     // Receives first, and each rank starts with its right neighbour, so that no destination is everyone's first.
@@ -304,8 +312,27 @@ std::vector<T> all_to_all(Communicator& comm, std::span<const T> values) {
     return result;
 }
 
+namespace {
+
+/// A sum of doubles that are multiples of 2^(exponent - 78) after rounding, as an integer in base 2^39: lowest digit last.
+/// Digits below the first are in [0, 2^39) once carried, so equal sums have equal digits.
+struct FixedPointSum {
+    static constexpr int kDigitBits = 39;
+    std::int64_t digits[3] = {0, 0, 0};
+
+    void carry() {
+        for (int digit = 2; digit > 0; --digit) {
+            const std::int64_t over = digits[digit] >> kDigitBits;  // rounds down, also below zero
+            digits[digit - 1] += over;
+            digits[digit] -= over * (std::int64_t{1} << kDigitBits);
+        }
+    }
+};
+
+}  // namespace
+
 double reproducible_sum(Communicator& comm, std::span<const double> addends) {
-    // Every addend is a multiple of 2^(exponent - 39) after rounding, and 2^22 of them cannot overflow 63 bits.
+    constexpr int kDigitBits = FixedPointSum::kDigitBits;
     double largest = 0.0;
     bool finite = true;
     for (const double value : addends) {
@@ -317,17 +344,24 @@ double reproducible_sum(Communicator& comm, std::span<const double> addends) {
     if (limits[1] != 0.0) return std::numeric_limits<double>::quiet_NaN();
     if (limits[0] == 0.0) return 0.0;
     const int exponent = std::ilogb(limits[0]) + 1;
-    // Two words of 39 bits each: the second holds what the first rounds away.
-    std::int64_t sums[2] = {0, 0};
+    FixedPointSum sum;
+    std::size_t num_added = 0;
     for (const double value : addends) {
-        const double scaled = std::ldexp(value, 39 - exponent);
+        const double scaled = std::ldexp(value, kDigitBits - exponent);
         const double high = std::nearbyint(scaled);
-        sums[0] += static_cast<std::int64_t>(high);
-        sums[1] += static_cast<std::int64_t>(std::nearbyint(std::ldexp(scaled - high, 39)));
+        sum.digits[1] += static_cast<std::int64_t>(high);
+        sum.digits[2] += static_cast<std::int64_t>(std::nearbyint(std::ldexp(scaled - high, kDigitBits)));
+        // An addend is at most 2^39 in each digit: 2^23 of them stay below 2^62.
+        if (++num_added % (std::size_t{1} << 23) == 0) sum.carry();
     }
-    all_reduce(comm, std::span<std::int64_t>(sums), ReduceOp::sum);
-    return std::ldexp(static_cast<double>(sums[0]) + std::ldexp(static_cast<double>(sums[1]), -39),
-                      exponent - 39);
+    sum.carry();
+    // Carried digits of up to 2^24 ranks add up without overflow.
+    all_reduce(comm, std::span<std::int64_t>(sum.digits), ReduceOp::sum);
+    sum.carry();
+    const double high =
+        std::ldexp(static_cast<double>(sum.digits[0]), kDigitBits) + static_cast<double>(sum.digits[1]);
+    return std::ldexp(high + std::ldexp(static_cast<double>(sum.digits[2]), -kDigitBits),
+                      exponent - kDigitBits);
 }
 
 #define SY_INSTANTIATE(T)                                                                        \

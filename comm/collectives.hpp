@@ -70,7 +70,8 @@ class PendingExchange {
 };
 
 /// Starts: bytes [send_offsets[r], send_offsets[r+1]) of `send` go to every other rank r, and
-/// [receive_offsets[r], receive_offsets[r+1]) of `receive` come from it. Both offsets [P+1], in bytes.
+/// [receive_offsets[r], receive_offsets[r+1]) of `receive` come from it. Both offsets [P+1], in bytes, from 0 to the
+/// size of their buffer.
 /// Empty parts send no message. This rank's own parts are neither read nor written: their owner fills them.
 /// @param tag  0 .. kMaxTag; distinct for exchanges under way at the same time
 PendingExchange start_exchange_with_others(Communicator& comm, std::span<const std::byte> send,
@@ -89,7 +90,8 @@ template <class T>
 std::vector<T> all_to_all(Communicator& comm, std::span<const T> values);
 
 /// Sum of doubles that does not depend on grouping or order of the addends: all ranks agree on the largest
-/// exponent, then add 64-bit integers.
+/// exponent, then add integers of 78 bits and more. An addend is rounded to 2^-78 of the largest one's power of two.
+/// Any number of addends; NaN when one of them is not finite.
 /// @return the same bits on every rank and for every distribution of the addends over ranks
 /// @par Source  common-exponent fixed point, as in Demmel and Nguyen, "Parallel reproducible summation" (2015)
 double reproducible_sum(Communicator& comm, std::span<const double> addends);

@@ -1,10 +1,13 @@
 #include "comm/communicator.hpp"
 
+#include <cstdio>
+#include <exception>
 #include <thread>
 
 namespace sy::comm {
 namespace {
 
+/// Empty when all have come in the meantime.
 std::string unfinished_text(std::span<const std::unique_ptr<Request>> requests) {
     std::string text;
     int shown = 0;
@@ -20,6 +23,22 @@ std::string unfinished_text(std::span<const std::unique_ptr<Request>> requests) 
 
 }  // namespace
 
+namespace detail {
+
+void check_message(const Communicator& comm, int peer, int tag) {
+    SY_REQUIRE(peer >= 0 && peer < comm.size(), comm.settings().name, ": message to or from rank ", peer,
+               " of ", comm.size());
+    SY_REQUIRE(tag >= 0 && tag <= kMaxInternalTag, comm.settings().name, ": message with tag ", tag,
+               "; tags go from 0 to ", kMaxTag);
+}
+
+void report_dropped(const Request& request) {
+    if (std::uncaught_exceptions() > 0) return;
+    std::fprintf(stderr, "switchyard: dropped while under way: %s\n", request.description().c_str());
+}
+
+}  // namespace detail
+
 void wait_all(Communicator& comm, std::span<const std::unique_ptr<Request>> requests,
               std::string_view doing) {
     const Clock::time_point start = Clock::now();
@@ -34,10 +53,12 @@ void wait_all(Communicator& comm, std::span<const std::unique_ptr<Request>> requ
         if (num_done == requests.size()) break;
         const auto waited = Clock::now() - start;
         if (waited > comm.settings().deadline) {
+            const std::string unfinished = unfinished_text(requests);
+            if (unfinished.empty()) return;
             throw TimeoutError(concat(doing, " on ", comm.settings().name, " rank ", comm.rank(), " of ",
                                       comm.size(), ": nothing after ",
                                       std::chrono::duration_cast<std::chrono::milliseconds>(waited).count(),
-                                      " ms; still waiting for", unfinished_text(requests),
+                                      " ms; still waiting for", unfinished,
                                       "\nA peer has died, hangs or is far behind; raise "
                                       "parallel.deadline_seconds if it is only slow."));
         }

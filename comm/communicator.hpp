@@ -13,8 +13,9 @@ namespace sy::comm {
 
 using Clock = std::chrono::steady_clock;
 
-/// A started transfer. Complete it with Communicator::wait; its buffers must outlive that.
-/// Dropping an unfinished request while no exception is in flight is a programming error (logged, leaked).
+/// A started transfer. Complete it with wait_all; its buffers must outlive that. A request that threw is over: nothing
+/// is written to its buffer any more. Dropping an unfinished request while no exception is in flight is a programming
+/// error: its destructor says so.
 class Request {
   public:
     virtual ~Request() = default;
@@ -29,7 +30,7 @@ class Request {
 /// tests/unit/comm/communicator_conformance.
 ///
 /// Not thread-safe: one thread per rank communicates. Messages between two ranks with equal tags arrive in
-/// the order sent. A message may exceed 2^31 bytes and may be empty (an empty message is still matched).
+/// the order sent, in the receives in the order started. A message may exceed 2^31 bytes and may be empty (an empty message is still matched).
 class Communicator {
   public:
     virtual ~Communicator() = default;
@@ -39,10 +40,12 @@ class Communicator {
 
     /// Starts sending `bytes` to `destination` (may be this rank). @param tag 0 .. kMaxTag
     virtual std::unique_ptr<Request> send(std::span<const std::byte> bytes, int destination, int tag) = 0;
-    /// Starts receiving exactly bytes.size() bytes. @throws CommError at completion if another size arrives
+    /// Starts receiving exactly bytes.size() bytes. @throws CommError at completion if another size arrives.
+    /// A longer message is an error of the program that cannot be gone on from: MPI libraries may have written all of it
+    /// (Open MPI 4.1 does, when ranks copy from each other's memory) before they say so.
     virtual std::unique_ptr<Request> receive(std::span<std::byte> bytes, int source, int tag) = 0;
 
-    /// Ranks of equal `color` form a new communicator, ordered by (key, rank).
+    /// Ranks of equal `color` (0 or more) form a new communicator, ordered by (key, rank).
     /// @par Collective
     virtual std::unique_ptr<Communicator> split(int color, int key) = 0;
     /// Ranks that share memory form a new communicator ("node").
@@ -50,7 +53,7 @@ class Communicator {
     virtual std::unique_ptr<Communicator> split_by_node() = 0;
 
     /// Releases what only a collective call can release. Must be called before destruction in normal flow;
-    /// the destructor never communicates.
+    /// the destructor never communicates. Afterwards every use throws LogicError; closing again does nothing.
     /// @par Collective
     virtual void close() = 0;
 
@@ -73,6 +76,16 @@ class Communicator {
 
 /// Highest tag a user of a communicator may choose.
 inline constexpr int kMaxTag = 30000;
+
+/// Highest tag that collectives use; MPI promises 32767.
+inline constexpr int kMaxInternalTag = kMaxTag + 16;
+
+namespace detail {
+/// What every body checks before a message starts. @throws LogicError
+void check_message(const Communicator& comm, int peer, int tag);
+/// What a request's destructor says when its transfer is not over, unless an exception is in flight.
+void report_dropped(const Request& request);
+}  // namespace detail
 
 /// Waits until every request is over, in any order.
 /// @param doing  what the caller attempts, for the message: "dispatch of layer 3"

@@ -122,6 +122,7 @@ namespace {
 /// Why `record` cannot follow `last` among the records of one source, or null. Rows come without gaps, tokens
 /// ascend with the rows, and choices ascend inside a row.
 const char* order_problem(const SlotRecord& last, const SlotRecord& record) {
+    if (record.row < 0) return "no such row";
     if (record.row == last.row) {
         if (record.token != last.token) return "another token in the same row";
         return record.choice > last.choice ? nullptr : "choices of a row must ascend";

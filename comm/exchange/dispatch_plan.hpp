@@ -81,6 +81,7 @@ struct DispatchPlan {
     ReceivePlan receive;
     ReturnRows return_rows = ReturnRows::per_rank;
 
+    index_t num_tokens() const { return static_cast<index_t>(send.return_offsets.size()) - 1; }
     /// Rows that travel back to this rank, one for each entry of send.returns.
     index_t num_returned() const {
         return return_rows == ReturnRows::per_rank ? send.num_rows() : send.num_slots();

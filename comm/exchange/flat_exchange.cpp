@@ -79,6 +79,12 @@ class FlatExchange : public Exchange {
 
     void return_scalars(std::span<const float> slot_values, const DispatchPlan& plan,
                         MatrixView<float> out) override {
+        const index_t num_choices = static_cast<index_t>(plan.send.slot_of_choice.size());
+        SY_REQUIRE(static_cast<index_t>(slot_values.size()) == plan.receive.num_slots() &&
+                       out.rows == plan.num_tokens() && out.rows * out.cols == num_choices,
+                   "exchange: ", slot_values.size(), " scalars of ", plan.receive.num_slots(),
+                   " slots into [", out.rows, ", ", out.cols, "] for ", num_choices, " choices of ",
+                   plan.num_tokens(), " tokens");
         std::vector<float> by_record(slot_values.size());
         for (std::size_t i = 0; i < by_record.size(); ++i) {
             by_record[i] = slot_values[static_cast<std::size_t>(plan.receive.slot_of_record[i])];
@@ -113,6 +119,8 @@ class FlatExchange : public Exchange {
 
     template <class T>
     PendingRows dispatch(MatrixView<const T> x, const DispatchPlan& plan) {
+        SY_REQUIRE(x.rows == plan.num_tokens(), "exchange: ", x.rows, " tokens for a plan of ",
+                   plan.num_tokens());
         return start_rows<T>({plan.send.row_offsets, plan.receive.row_offsets, remote(plan.send.row_offsets),
                               "dispatch of rows"},
                              x.cols, [&](Range rows, MatrixView<T> out) {

@@ -14,10 +14,21 @@ std::span<T> part(std::span<T> values, Range range) {
     return values.subspan(at(range.begin), at(range.size()));
 }
 
+/// Fixed point adds modulo 2^64: partial sums may leave its range.
+float add(float a, float b) {
+    return a + b;
+}
+std::int64_t add(std::int64_t a, std::int64_t b) {
+    return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) + static_cast<std::uint64_t>(b));
+}
+
 }  // namespace
 
 GradientSync::GradientSync(Communicator& group, BucketPlan plan, int tag_base, const Context& context)
     : group_(group), plan_(std::move(plan)), tag_base_(tag_base), context_(context) {
+    SY_REQUIRE(
+        plan_.buckets.empty() || static_cast<int>(plan_.buckets.front().cuts.size()) == group.size() + 1,
+        "gradient sync: a plan for another number of ranks than ", group.size());
     SY_REQUIRE(tag_base + 2 * static_cast<int>(plan_.buckets.size()) <= kMaxTag,
                "gradient sync: ", plan_.buckets.size(), " buckets from tag ", tag_base,
                " on; use larger buckets");
@@ -27,14 +38,18 @@ GradientSync::GradientSync(Communicator& group, BucketPlan plan, int tag_base, c
         num_missing_.push_back(matrices.size());
     }
     pending_.resize(plan_.buckets.size());
+    is_ready_.assign(plan_.matrices.size(), false);
 }
 
 template <class T>
 void GradientSync::ready(index_t matrix, std::span<const T> gradient) {
+    SY_REQUIRE(matrix >= 0 && matrix < static_cast<index_t>(is_ready_.size()), "gradient sync: matrix ",
+               matrix, " of ", is_ready_.size());
+    check_flat(gradient.size());
+    SY_REQUIRE(!is_ready_[at(matrix)], "gradient sync: matrix ", matrix, " is ready twice");
+    is_ready_[at(matrix)] = true;
     if (group_.size() == 1) return;
-    index_t& missing = num_missing_[at(bucket_of_[at(matrix)])];
-    SY_REQUIRE(missing > 0, "gradient sync: matrix ", matrix, " is ready twice");
-    --missing;
+    --num_missing_[at(bucket_of_[at(matrix)])];
     // In descending order: backward finishes the last layers first, and all ranks must agree on the order.
     while (num_started_ < static_cast<index_t>(plan_.buckets.size())) {
         const index_t next = static_cast<index_t>(plan_.buckets.size()) - 1 - num_started_;
@@ -42,6 +57,12 @@ void GradientSync::ready(index_t matrix, std::span<const T> gradient) {
         start(next, gradient);
         ++num_started_;
     }
+}
+
+void GradientSync::check_flat(std::size_t num_elements) const {
+    const index_t wanted = plan_.buckets.empty() ? 0 : plan_.buckets.back().cuts.back();
+    SY_REQUIRE(static_cast<index_t>(num_elements) >= wanted, "gradient sync: a flat array of ", num_elements,
+               " elements for a plan of ", wanted);
 }
 
 template <class T>
@@ -84,7 +105,7 @@ void GradientSync::add_received(const Pending& pending, std::span<T> own) {
             // In ascending rank order, this rank's own part in its place.
             T sum = group_.rank() == 0 ? own[at(i)] : received[at(i)];
             for (int rank = 1; rank < group_.size(); ++rank)
-                sum += rank == group_.rank() ? own[at(i)] : received[at(rank * count + i)];
+                sum = add(sum, rank == group_.rank() ? own[at(i)] : received[at(rank * count + i)]);
             own[at(i)] = sum;
         }
     });
@@ -92,6 +113,8 @@ void GradientSync::add_received(const Pending& pending, std::span<T> own) {
 
 template <class T>
 void GradientSync::finish(std::span<T> gradient) {
+    check_flat(gradient.size());
+    is_ready_.assign(is_ready_.size(), false);
     if (group_.size() == 1) return;
     for (; num_started_ < static_cast<index_t>(plan_.buckets.size()); ++num_started_)
         start(static_cast<index_t>(plan_.buckets.size()) - 1 - num_started_, std::span<const T>(gradient));
@@ -110,6 +133,7 @@ void GradientSync::finish(std::span<T> gradient) {
 template <class T>
 void GradientSync::gather(std::span<T> weights) {
     const auto me = at(group_.rank());
+    check_flat(weights.size());
     std::vector<std::unique_ptr<Request>> requests;
     for (std::size_t b = 0; b < plan_.buckets.size(); ++b) {
         const std::vector<index_t>& cuts = plan_.buckets[b].cuts;

@@ -46,11 +46,12 @@ class GradientSync {
     index_t sent_bytes() const { return sent_bytes_; }
 
   private:
-    /// A bucket on its way: what arrives from the other ranks for this rank's slice, [P - 1, slice].
+    /// A bucket on its way: what arrives for this rank's slice, [P, slice] by source; its own row stays unused.
     struct Pending {
         Tensor received;
         std::vector<std::unique_ptr<Request>> requests;
     };
+    void check_flat(std::size_t num_elements) const;
     template <class T>
     void start(index_t bucket, std::span<const T> gradient);
     template <class T>
@@ -62,6 +63,7 @@ class GradientSync {
     const Context& context_;
     std::vector<index_t> num_missing_;  ///< matrices of each bucket that are not ready yet
     std::vector<index_t> bucket_of_;    ///< bucket of each matrix
+    std::vector<bool> is_ready_;        ///< [matrices] since the last finish()
     std::vector<Pending> pending_;
     index_t num_started_ = 0;
     index_t sent_bytes_ = 0;

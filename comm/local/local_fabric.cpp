@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
-#include <deque>
 #include <exception>
 #include <map>
 #include <mutex>
@@ -26,19 +25,28 @@ struct Message {
     std::shared_ptr<std::atomic<bool>> taken;  // Second owner: the send request.
 };
 
+/// Messages of one address. As with MPI, the nth receive that was started gets the nth message, in whichever order the
+/// receives are completed.
+struct Box {
+    std::map<index_t, Message> messages;  ///< by number, those that were not taken yet
+    index_t num_sent = 0;
+    index_t num_receives = 0;
+    Clock::time_point last_due;
+};
+
 constexpr std::size_t kEagerBytes = 8192;
 
 /// Messages are addressed by (communicator, source, destination, tag), ranks of the world.
-using Address = std::tuple<std::uint64_t, int, int, int>;
+using Address = std::tuple<std::int64_t, int, int, int>;
 
 }  // namespace
 
 struct LocalFabric::State {
     LocalOptions options;
     std::mutex mutex;
-    std::map<Address, std::deque<Message>> mail;
+    std::map<Address, Box> mail;
     std::atomic<int> failed_rank{-1};
-    std::atomic<std::uint64_t> num_messages{0};
+    std::atomic<std::int64_t> num_communicators{0};
     std::vector<std::atomic<index_t>> operations;
 
     explicit State(int num_ranks, LocalOptions wanted)
@@ -49,18 +57,30 @@ struct LocalFabric::State {
         if (rank >= 0) throw CommError(concat("rank ", rank, " has failed: nothing more will come from it"));
     }
 
-    /// Counts an operation of a rank and fails it when a test has asked for that.
-    void count_operation(int rank) {
+    /// What nobody received was sent by mistake, or will meet a later receive that is not meant for it.
+    void check_all_received() const {
+        for (const auto& [address, box] : mail) {
+            SY_REQUIRE(box.messages.empty(), "local fabric: ", box.messages.size(), " messages from rank ",
+                       std::get<1>(address), " to rank ", std::get<2>(address), " with tag ",
+                       std::get<3>(address), " were never received");
+        }
+    }
+
+    /// Counts an operation of a rank and fails it when a test has asked for that. @return its number
+    index_t count_operation(int rank) {
         const index_t number = operations[static_cast<std::size_t>(rank)].fetch_add(1);
         if (rank == options.faults.failing_rank && number == options.faults.failing_operation) {
             throw CommError(concat("rank ", rank, " fails at operation ", number, ", as the test asked"));
         }
+        return number;
     }
 
-    Clock::time_point due_time() {
+    /// When the message of a rank's nth operation arrives: the delays of a rank are the same in every run.
+    Clock::time_point due_time(int rank, index_t operation) const {
         if (options.faults.max_delay.count() == 0) return {};
-        const std::uint64_t number = num_messages.fetch_add(1);
-        const float share = uniform({options.faults.seed, 0, 0, RandomPurpose::test}, number);
+        const float share =
+            uniform({options.faults.seed, 0, static_cast<std::uint32_t>(rank), RandomPurpose::test},
+                    static_cast<std::uint64_t>(operation));
         return Clock::now() + std::chrono::microseconds(static_cast<long>(
                                   share * static_cast<float>(options.faults.max_delay.count())));
     }
@@ -73,14 +93,19 @@ class SendRequest : public Request {
     SendRequest(std::shared_ptr<LocalFabric::State> state, std::shared_ptr<std::atomic<bool>> taken,
                 std::string description)
         : state_(std::move(state)), taken_(std::move(taken)), description_(std::move(description)) {}
+    ~SendRequest() override {
+        if (!is_over()) detail::report_dropped(*this);
+    }
     bool test() override {
-        if (taken_ == nullptr || taken_->load(std::memory_order_acquire)) return true;
+        if (is_over()) return true;
         state_->check_alive();
         return false;
     }
     std::string description() const override { return description_; }
 
   private:
+    bool is_over() const { return taken_ == nullptr || taken_->load(std::memory_order_acquire); }
+
     std::shared_ptr<LocalFabric::State> state_;  // Second owner: the fabric.
     std::shared_ptr<std::atomic<bool>> taken_;   // Second owner: the message.
     std::string description_;
@@ -90,7 +115,13 @@ class ReceiveRequest : public Request {
   public:
     ReceiveRequest(std::shared_ptr<LocalFabric::State> state, Address address, std::span<std::byte> bytes,
                    std::string description)
-        : state_(std::move(state)), address_(address), bytes_(bytes), description_(std::move(description)) {}
+        : state_(std::move(state)), address_(address), bytes_(bytes), description_(std::move(description)) {
+        const std::lock_guard lock(state_->mutex);
+        number_ = state_->mail[address_].num_receives++;
+    }
+    ~ReceiveRequest() override {
+        if (!done_) detail::report_dropped(*this);
+    }
 
     bool test() override {
         if (done_) return true;
@@ -99,12 +130,12 @@ class ReceiveRequest : public Request {
             state_->check_alive();
             return false;
         }
-        if (message.bytes.size() != bytes_.size()) {
-            throw CommError(concat(description_, ": a message of ", message.bytes.size(), " bytes arrived"));
-        }
-        if (!bytes_.empty()) std::memcpy(bytes_.data(), message.bytes.data(), bytes_.size());
+        const bool fits = message.bytes.size() == bytes_.size();
+        if (fits && !bytes_.empty()) std::memcpy(bytes_.data(), message.bytes.data(), bytes_.size());
         if (message.taken != nullptr) message.taken->store(true, std::memory_order_release);
         done_ = true;
+        if (!fits)
+            throw CommError(concat(description_, ": a message of ", message.bytes.size(), " bytes arrived"));
         return true;
     }
     std::string description() const override { return description_; }
@@ -112,17 +143,18 @@ class ReceiveRequest : public Request {
   private:
     bool take(Message& message) {
         const std::lock_guard lock(state_->mutex);
-        const auto box = state_->mail.find(address_);
-        if (box == state_->mail.end() || box->second.empty()) return false;
-        if (box->second.front().due > Clock::now()) return false;
-        message = std::move(box->second.front());
+        std::map<index_t, Message>& messages = state_->mail[address_].messages;
+        const auto found = messages.find(number_);
+        if (found == messages.end() || found->second.due > Clock::now()) return false;
+        message = std::move(found->second);
         if (!message.copy.empty()) message.bytes = message.copy;
-        box->second.pop_front();
+        messages.erase(found);
         return true;
     }
 
     std::shared_ptr<LocalFabric::State> state_;  // Second owner: the fabric.
     Address address_;
+    index_t number_ = 0;
     std::span<std::byte> bytes_;
     std::string description_;
     bool done_ = false;
@@ -130,7 +162,7 @@ class ReceiveRequest : public Request {
 
 class LocalCommunicator : public Communicator {
   public:
-    LocalCommunicator(std::shared_ptr<LocalFabric::State> state, std::uint64_t id, std::vector<int> members,
+    LocalCommunicator(std::shared_ptr<LocalFabric::State> state, std::int64_t id, std::vector<int> members,
                       int rank, std::string name)
         : state_(std::move(state)),
           id_(id),
@@ -143,11 +175,11 @@ class LocalCommunicator : public Communicator {
     int rank() const override { return rank_; }
     int size() const override { return static_cast<int>(members_.size()); }
     const Settings& settings() const override { return settings_; }
-    void close() override {}
+    void close() override { closed_ = true; }
 
     std::unique_ptr<Request> send(std::span<const std::byte> bytes, int destination, int tag) override {
-        begin(destination);
-        Message message{{}, bytes, state_->due_time(), nullptr};
+        const index_t operation = begin(destination, tag);
+        Message message{{}, bytes, state_->due_time(world_rank(rank_), operation), nullptr};
         if (bytes.size() <= kEagerBytes) {
             message.copy.assign(bytes.begin(), bytes.end());
             message.bytes = {};
@@ -158,25 +190,28 @@ class LocalCommunicator : public Communicator {
             state_, message.taken,
             concat("send of ", bytes.size(), " bytes to rank ", destination, ", tag ", tag));
         const std::lock_guard lock(state_->mutex);
-        std::deque<Message>& box = state_->mail[{id_, world_rank(rank_), world_rank(destination), tag}];
-        if (!box.empty()) message.due = std::max(message.due, box.back().due);
-        box.push_back(std::move(message));
+        Box& box = state_->mail[{id_, world_rank(rank_), world_rank(destination), tag}];
+        message.due = box.last_due = std::max(message.due, box.last_due);
+        box.messages.emplace(box.num_sent++, std::move(message));
         return request;
     }
 
     std::unique_ptr<Request> receive(std::span<std::byte> bytes, int source, int tag) override {
-        begin(source);
+        begin(source, tag);
         return std::make_unique<ReceiveRequest>(
             state_, Address{id_, world_rank(source), world_rank(rank_), tag}, bytes,
             concat("receive of ", bytes.size(), " bytes from rank ", source, ", tag ", tag));
     }
 
     std::unique_ptr<Communicator> split(int color, int key) override {
-        const std::int32_t mine[2] = {color, key};
-        const std::vector<std::int32_t> all = all_gather(*this, std::span<const std::int32_t>(mine));
-        std::vector<std::pair<int, int>> members;  // (key, rank)
+        check_open();
+        SY_REQUIRE(color >= 0, settings_.name, ": split by colour ", color);
+        // Every rank offers a number that no communicator has; the first member's becomes the part's.
+        const std::int64_t mine[3] = {color, key, 1 + state_->num_communicators.fetch_add(1)};
+        const std::vector<std::int64_t> all = all_gather(*this, std::span<const std::int64_t>(mine));
+        std::vector<std::pair<std::int64_t, int>> members;  // (key, rank)
         for (int rank = 0; rank < size(); ++rank) {
-            const auto place = static_cast<std::size_t>(rank) * 2;
+            const auto place = static_cast<std::size_t>(rank) * 3;
             if (all[place] == color) members.emplace_back(all[place + 1], rank);
         }
         std::sort(members.begin(), members.end());
@@ -186,9 +221,7 @@ class LocalCommunicator : public Communicator {
             if (members[i].second == rank_) new_rank = static_cast<int>(i);
             world_ranks.push_back(world_rank(members[i].second));
         }
-        ++num_splits_;
-        const std::uint64_t id =
-            (id_ * 1000003U + num_splits_) * 1000003U + static_cast<std::uint64_t>(color + 1);
+        const std::int64_t id = all[static_cast<std::size_t>(members.front().second) * 3 + 2];
         return std::make_unique<LocalCommunicator>(state_, id, std::move(world_ranks), new_rank,
                                                    concat(settings_.name, "/", color));
     }
@@ -201,18 +234,22 @@ class LocalCommunicator : public Communicator {
   private:
     int world_rank(int rank) const { return members_[static_cast<std::size_t>(rank)]; }
 
-    void begin(int peer) {
-        SY_REQUIRE(peer >= 0 && peer < size(), "message to or from rank ", peer, " of ", size());
+    void check_open() const { SY_REQUIRE(!closed_, settings_.name, ": used after close"); }
+
+    /// @return the number of this operation of this rank
+    index_t begin(int peer, int tag) {
+        check_open();
+        detail::check_message(*this, peer, tag);
         state_->check_alive();
-        state_->count_operation(world_rank(rank_));
+        return state_->count_operation(world_rank(rank_));
     }
 
     std::shared_ptr<LocalFabric::State> state_;  // Second owner: the fabric.
-    std::uint64_t id_;
+    std::int64_t id_;
     std::vector<int> members_;
     int rank_;
     Settings settings_;
-    std::uint64_t num_splits_ = 0;
+    bool closed_ = false;
 };
 
 }  // namespace
@@ -233,7 +270,7 @@ void LocalFabric::run(const std::function<void(Communicator&)>& body) {
     for (int rank = 0; rank < num_ranks_; ++rank) {
         threads.emplace_back([&, rank] {
             try {
-                LocalCommunicator world(state_, 1, members, rank, state_->options.settings.name);
+                LocalCommunicator world(state_, 0, members, rank, state_->options.settings.name);
                 body(world);
             } catch (...) {
                 const std::lock_guard lock(mutex);
@@ -245,6 +282,7 @@ void LocalFabric::run(const std::function<void(Communicator&)>& body) {
     }
     for (std::thread& thread : threads) thread.join();
     if (first) std::rethrow_exception(first);
+    state_->check_all_received();
 }
 
 }  // namespace sy::comm

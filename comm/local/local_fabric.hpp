@@ -7,7 +7,8 @@
 
 namespace sy::comm {
 
-/// Faults that a test asks for; everything off by default. Drawn from `seed`, so a run can be repeated.
+/// Faults that a test asks for; everything off by default. Drawn from `seed` and the number of a rank's operation, so
+/// they are the same in every run.
 struct LocalFaults {
     std::uint64_t seed = 1;
     std::chrono::microseconds max_delay{
@@ -33,6 +34,7 @@ class LocalFabric {
 
     /// Runs body(world) on one thread a rank and joins them all. When a rank throws, the others are released with
     /// CommError from whatever they wait for, and the first failure is rethrown.
+    /// @throws LogicError when all ranks have returned and a message was never received
     void run(const std::function<void(Communicator&)>& body);
 
     struct State;

@@ -1,29 +1,37 @@
-#include <exception>
+#include <limits>
 
+#include "comm/collectives.hpp"
 #include "comm/mpi/check.hpp"
 #include "comm/mpi/handle.hpp"
 #include "comm/mpi/mpi_session.hpp"
+#include "comm/mpi/pieces.hpp"
 
 namespace sy::comm {
 namespace {
 
-/// The pieces of one message. Sizes are checked when a piece arrives.
+/// The pieces of one message (pieces.hpp). Sizes are checked when a piece arrives.
 class MpiRequest : public Request {
   public:
     MpiRequest(std::string description, bool receiving)
         : description_(std::move(description)), receiving_(receiving) {}
     ~MpiRequest() override {
         // Destructors never communicate: what is unfinished here belongs to a job that is being ended.
+        if (next_ < pieces_.size()) detail::report_dropped(*this);
     }
 
     bool test() override {
         while (next_ < pieces_.size()) {
+            Piece& piece = pieces_[next_];
             int done = 0;
             MPI_Status status;
-            SY_MPI(MPI_Test(&pieces_[next_].request, &done, &status));
-            if (done == 0) return false;
-            if (receiving_) check_size(status, pieces_[next_].bytes);
+            const int code = MPI_Test(&piece.request, &done, &status);
+            if (code == MPI_SUCCESS && done == 0) return false;
             ++next_;
+            int received = piece.bytes;
+            if (code == MPI_SUCCESS && receiving_) SY_MPI(MPI_Get_count(&status, MPI_BYTE, &received));
+            if (code == MPI_SUCCESS && received == piece.bytes) continue;
+            give_up();
+            fail(code, piece.bytes, received);
         }
         return true;
     }
@@ -36,12 +44,27 @@ class MpiRequest : public Request {
     std::vector<Piece>& pieces() { return pieces_; }
 
   private:
-    void check_size(const MPI_Status& status, int expected) const {
-        int received = 0;
-        SY_MPI(MPI_Get_count(&status, MPI_BYTE, &received));
-        if (received != expected)
-            throw CommError(
-                concat(description_, ": a piece of ", received, " bytes arrived instead of ", expected));
+    [[noreturn]] void fail(int code, int expected, int received) const {
+        int kind = MPI_SUCCESS;
+        if (code != MPI_SUCCESS) SY_MPI(MPI_Error_class(code, &kind));
+        if (kind == MPI_ERR_TRUNCATE) throw CommError(description_ + ": a longer message arrived");
+        if (kind != MPI_SUCCESS) {
+            try {
+                SY_MPI(code);
+            } catch (const CommError& error) {
+                throw CommError(concat(description_, ": ", error.what()));
+            }
+        }
+        throw CommError(concat(description_, ": a message with a piece of ", received, " bytes instead of ",
+                               expected, " arrived"));
+    }
+
+    /// Takes back the receives of what will not be used, so that nothing is written into a buffer that is gone.
+    void give_up() {
+        for (; next_ < pieces_.size(); ++next_) {
+            if (receiving_) SY_MPI(MPI_Cancel(&pieces_[next_].request));
+            SY_MPI(MPI_Request_free(&pieces_[next_].request));
+        }
     }
 
     std::string description_;
@@ -65,6 +88,7 @@ class MpiCommunicator : public Communicator {
     const Settings& settings() const override { return settings_; }
 
     std::unique_ptr<Request> send(std::span<const std::byte> bytes, int destination, int tag) override {
+        check(destination, tag);
         auto request = std::make_unique<MpiRequest>(
             concat("send of ", bytes.size(), " bytes to rank ", destination, ", tag ", tag), false);
         for_pieces(static_cast<index_t>(bytes.size()), [&](index_t offset, int count) {
@@ -77,6 +101,7 @@ class MpiCommunicator : public Communicator {
     }
 
     std::unique_ptr<Request> receive(std::span<std::byte> bytes, int source, int tag) override {
+        check(source, tag);
         auto request = std::make_unique<MpiRequest>(
             concat("receive of ", bytes.size(), " bytes from rank ", source, ", tag ", tag), true);
         for_pieces(static_cast<index_t>(bytes.size()), [&](index_t offset, int count) {
@@ -88,6 +113,10 @@ class MpiCommunicator : public Communicator {
     }
 
     std::unique_ptr<Communicator> split(int color, int key) override {
+        check_open();
+        SY_REQUIRE(color >= 0, settings_.name, ": split by colour ", color);
+        // The library's own collectives know no deadline: a rank that does not come is noticed here.
+        barrier(*this);
         MPI_Comm part = MPI_COMM_NULL;
         SY_MPI(MPI_Comm_split(handle_, color, key, &part));
         Settings settings = settings_;
@@ -96,6 +125,8 @@ class MpiCommunicator : public Communicator {
     }
 
     std::unique_ptr<Communicator> split_by_node() override {
+        check_open();
+        barrier(*this);
         MPI_Comm node = MPI_COMM_NULL;
         SY_MPI(MPI_Comm_split_type(handle_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &node));
         Settings settings = settings_;
@@ -104,21 +135,29 @@ class MpiCommunicator : public Communicator {
     }
 
     void close() override {
-        if (owned_ && handle_ != MPI_COMM_NULL) SY_MPI(MPI_Comm_free(&handle_));
+        if (handle_ == MPI_COMM_NULL) return;
+        if (owned_) {
+            barrier(*this);
+            SY_MPI(MPI_Comm_free(&handle_));
+        }
         handle_ = MPI_COMM_NULL;
     }
 
     MPI_Comm handle() const { return handle_; }
 
   private:
+    void check_open() const { SY_REQUIRE(handle_ != MPI_COMM_NULL, settings_.name, ": used after close"); }
+    void check(int peer, int tag) const {
+        check_open();
+        detail::check_message(*this, peer, tag);
+    }
+
     template <class Body>
     void for_pieces(index_t bytes, const Body& body) const {
-        index_t offset = 0;
-        do {
-            const index_t count = std::min(piece_bytes_, bytes - offset);
-            body(offset, narrow<int>(count));
-            offset += count;
-        } while (offset < bytes);
+        for (index_t i = 0; i < detail::num_pieces(bytes, piece_bytes_); ++i) {
+            const Range piece = detail::piece_of(bytes, piece_bytes_, i);
+            body(piece.begin, narrow<int>(piece.size()));
+        }
     }
 
     MPI_Comm handle_;
@@ -132,6 +171,8 @@ class MpiCommunicator : public Communicator {
 }  // namespace
 
 std::unique_ptr<Communicator> MpiSession::world(Communicator::Settings settings, index_t piece_bytes) const {
+    SY_REQUIRE(piece_bytes >= 1 && piece_bytes <= std::numeric_limits<int>::max(), "MPI: pieces of ",
+               piece_bytes, " bytes; MPI counts them in an int");
     return std::make_unique<MpiCommunicator>(MPI_COMM_WORLD, false, std::move(settings), piece_bytes);
 }
 

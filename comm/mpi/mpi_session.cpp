@@ -25,6 +25,9 @@ void check_mpi(int status, const char* call, const char* file, int line) {
 
 MpiSession::MpiSession() {
     SY_MPI(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_FUNNELED, &thread_level_));
+    if (thread_level_ < MPI_THREAD_FUNNELED)
+        throw CommError(concat("MPI_Init_thread: this library supports thread level '", thread_level(),
+                               "' only; 'funneled' is needed, since ranks compute with several threads"));
     SY_MPI(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
     SY_MPI(MPI_Comm_set_errhandler(MPI_COMM_SELF, MPI_ERRORS_RETURN));
 }

@@ -17,7 +17,7 @@ class MpiSession {
     MpiSession(const MpiSession&) = delete;
     MpiSession& operator=(const MpiSession&) = delete;
 
-    /// All ranks of the job. @param piece_bytes  longer messages are sent in pieces of this size
+    /// All ranks of the job. @param piece_bytes  messages of this size and more are sent in pieces; below 2^31
     std::unique_ptr<Communicator> world(Communicator::Settings settings,
                                         index_t piece_bytes = index_t{1} << 30) const;
 

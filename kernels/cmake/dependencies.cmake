@@ -1,3 +1,10 @@
+# Optional parts: on means built and working, or the configuration fails; the summary tells the rest.
+foreach(part CUDA NCCL)
+  if(SY_WITH_${part})
+    message(FATAL_ERROR "SY_WITH_${part}=ON, but this version has no sources for ${part}; configure with "
+                        "-DSY_WITH_${part}=OFF")
+  endif()
+endforeach()
 find_package(Threads REQUIRED)
 find_package(MPI REQUIRED COMPONENTS CXX)
 set(HDF5_PREFER_PARALLEL ON)
@@ -7,8 +14,10 @@ find_package(PkgConfig REQUIRED)
 pkg_check_modules(HWLOC REQUIRED IMPORTED_TARGET hwloc)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 find_path(RANDOM123_INCLUDE_DIR Random123/philox.h REQUIRED)
-if(SY_WITH_UCX)
-  pkg_check_modules(UCX REQUIRED IMPORTED_TARGET ucx)
+pkg_check_modules(UCX QUIET IMPORTED_TARGET ucx)
+if(SY_WITH_UCX AND NOT UCX_FOUND)
+  message(FATAL_ERROR "SY_WITH_UCX=ON, but pkg-config knows no ucx; install it (libucx-dev) or add its folder to "
+                      "PKG_CONFIG_PATH, or configure with -DSY_WITH_UCX=OFF")
 endif()
 if(SY_BUILD_TESTS)
   find_package(Catch2 REQUIRED)

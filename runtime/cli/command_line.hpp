@@ -45,7 +45,8 @@ int run_command_line(std::span<const char* const> arguments);
 /// `switchyard checkpoint ACTION ...`. @return the exit code
 int run_checkpoint_command(const Arguments& arguments);
 
-/// `switchyard doctor`: what is in the binary and what it sees. Starts MPI only under a launcher.
+/// `switchyard doctor`: what is in the binary and what it sees. Starts MPI only under a launcher; then
+/// rank 0 reports for all, and the text is empty on the others. @par Collective
 std::string doctor_report();
 
 /// `switchyard plan`: size and cost of a model on `num_ranks` ranks, from the config alone.

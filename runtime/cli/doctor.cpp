@@ -1,50 +1,99 @@
-#include <hwloc.h>
-
 #include <cstdlib>
-#include <thread>
 
+#include "comm/collectives.hpp"
+#include "comm/mpi/mpi_inspection.hpp"
 #include "comm/mpi/mpi_session.hpp"
+#include "comm/topology/topology.hpp"
 #include "kernels/ops/gemm/gemm.hpp"
+#include "runtime/checkpoint/hdf5_library.hpp"
 #include "runtime/cli/command_line.hpp"
+#include "runtime/cli/doctor_text.hpp"
+#include "runtime/cli/machine.hpp"
+#include "runtime/telemetry/records.hpp"
+#ifdef SY_WITH_UCX
+#include "comm/ucx/ucx_inspection.hpp"
+#endif
 
 namespace sy::runtime {
 namespace {
 
-std::string processor_features() {
-#if defined(__x86_64__)
-    std::string text;
-    if (__builtin_cpu_supports("avx2")) text += "AVX2 ";
-    if (__builtin_cpu_supports("avx512f")) text += "AVX-512 ";
-    if (__builtin_cpu_supports("avx512bf16")) text += "bf16 ";
-    return text.empty() ? "none of AVX2, AVX-512, bf16" : text;
+std::string launcher() {
+    if (std::getenv("OMPI_COMM_WORLD_SIZE") != nullptr && std::getenv("SLURM_STEP_ID") == nullptr)
+        return "mpirun of Open MPI";
+    if (std::getenv("SLURM_STEP_ID") != nullptr) return "srun of Slurm, or mpirun inside a step of it";
+    return "one that speaks PMI";
+}
+
+std::string ucx() {
+#ifdef SY_WITH_UCX
+    std::string text = comm::ucx_version() + ", not used for messages of this program's own; could use";
+    const std::vector<std::string> transports = comm::ucx_transports();
+    for (const std::string& transport : transports) text += " " + transport;
+    return transports.empty() ? text + " nothing here" : text;
 #else
-    return "not x86";
+    return "not in this binary (SY_WITH_UCX=OFF)";
 #endif
 }
 
-std::string hardware() {
-    hwloc_topology_t topology = nullptr;
-    if (hwloc_topology_init(&topology) != 0) return "hwloc does not start";
-    std::string text = "hwloc cannot read this machine";
-    if (hwloc_topology_load(topology) == 0) {
-        text = concat(hwloc_get_nbobjs_by_type(topology, HWLOC_OBJ_PACKAGE), " sockets, ",
-                      hwloc_get_nbobjs_by_type(topology, HWLOC_OBJ_CORE), " cores, ",
-                      hwloc_get_nbobjs_by_type(topology, HWLOC_OBJ_PU), " hardware threads");
-    }
-    hwloc_topology_destroy(topology);
-    return text;
+/// What every rank sees of its own machine; rank 0 speaks of the one it is on.
+std::vector<Finding> binary_and_machine() {
+    return {{"switchyard", SY_VERSION},
+            {"compiler", __VERSION__},
+            {"processor", processor_counts() + "\n" + processor_features()},
+            {"memory", memory_text()},
+            {"huge pages", huge_pages_text()},
+            {"matrix products", ops::GemmLibrary().name()},
+            {"HDF5", hdf5_library()},
+            {"UCX", ucx()},
+            {"CUDA, NCCL", "not in this version"},
+            {"MPI", comm::MpiSession::library_version()}};
+}
+
+/// @par Collective  every rank says where it is
+std::vector<RankPlace> gather_places(comm::Communicator& world) {
+    const comm::Topology topology = comm::discover_topology(world);
+    const std::vector<std::string> hosts = comm::all_gather(world, host_name());
+    const std::vector<std::string> processors = comm::all_gather(world, bound_processors());
+    std::vector<RankPlace> places;
+    for (std::size_t rank = 0; rank < hosts.size(); ++rank)
+        places.push_back({topology.node_of_rank[rank], hosts[rank], processors[rank]});
+    return places;
 }
 
 }  // namespace
 
 std::string doctor_report() {
-    std::ostringstream text;
-    text << "processor        " << hardware() << "; " << processor_features() << "\n";
-    text << "matrix products  " << ops::GemmLibrary().name() << "\n";
-    text << "MPI              " << comm::MpiSession::library_version() << "\n";
-    text << "launcher         " << (comm::launched_by_mpi() ? "yes" : "no: a run here has one rank") << "\n";
-    text << "CUDA, NCCL, UCX  not in this binary\n";
-    return text.str();
+    if (!comm::launched_by_mpi()) {
+        std::vector<Finding> findings = binary_and_machine();
+        findings.push_back(
+            {"MPI messages", comm::messaging_text(comm::inspect_messaging(), comm::MpiState::not_started)});
+        findings.push_back({"launcher", "none: a run here has one rank, without MPI"});
+        const RankPlace here{0, host_name(), bound_processors()};
+        findings.push_back({"ranks", "1\n" + ranks_text(std::span<const RankPlace>(&here, 1))});
+        return findings_text(findings);
+    }
+    const comm::MpiSession mpi;
+    const std::unique_ptr<comm::Communicator> world =
+        mpi.world({.deadline = std::chrono::seconds(60), .name = "world"});
+    const std::vector<RankPlace> places = gather_places(*world);
+    const std::string messages = comm::messaging_text(comm::inspect_messaging(), comm::MpiState::started);
+    // Ranks on other machines may have other libraries: those that differ from rank 0 are named.
+    const std::vector<std::string> all_messages = comm::all_gather(*world, messages);
+    std::string differing;
+    for (std::size_t rank = 0; rank < all_messages.size(); ++rank) {
+        if (all_messages[rank] != all_messages[0])
+            differing += concat("\nrank ", rank, ": ", all_messages[rank]);
+    }
+    const bool speaks = world->rank() == 0;
+    const int num_ranks = world->size();
+    world->close();
+    if (!speaks) return {};
+    std::vector<Finding> findings = binary_and_machine();
+    findings.push_back({"MPI threads", concat("funneled requested, ", mpi.thread_level(), " provided")});
+    findings.push_back({"MPI messages", messages + differing});
+    findings.push_back({"launcher", launcher()});
+    findings.push_back({"ranks", concat(num_ranks, "\n", ranks_text(places))});
+    return findings_text(findings);
 }
 
 }  // namespace sy::runtime

@@ -1,5 +1,7 @@
 #include "runtime/cli/world.hpp"
 
+#include <cstdlib>
+
 #include "comm/local/local_fabric.hpp"
 #include "comm/mpi/mpi_session.hpp"
 
@@ -12,12 +14,22 @@ void check_ranks(const ParallelConfig& parallel, int size) {
                              " ranks; change one, or set parallel.ranks = 0 for any number"));
 }
 
+/// Several tasks of a Slurm step that do not know of each other would each be rank 0 and write the same files.
+void refuse_separate_tasks() {
+    const char* const tasks = std::getenv("SLURM_STEP_NUM_TASKS");
+    if (tasks == nullptr || std::string(tasks) == "1") return;
+    throw ConfigError(
+        concat("srun started ", tasks,
+               " tasks without telling them of each other; use srun --mpi=pmix, or mpirun inside the job"));
+}
+
 }  // namespace
 
 void with_world(const ParallelConfig& parallel, const std::function<void(comm::Communicator&)>& body) {
     comm::Communicator::Settings settings;
     settings.deadline = std::chrono::seconds(parallel.deadline_seconds);
     if (!comm::launched_by_mpi()) {
+        refuse_separate_tasks();
         check_ranks(parallel, 1);
         comm::LocalOptions options;
         options.settings = settings;

@@ -131,11 +131,8 @@ void gradient_task(const TileTask<In>& task, std::span<const index_t> blocks, fl
     const MatrixView<float> sums(tile, task.rows.size(), task.cols.size());
     auto block = std::lower_bound(blocks.begin(), blocks.end(), task.slots.begin);
     for (; block[0] < task.slots.end; ++block) {
-        multiply_on_this_thread(product({block[0], block[1]}, sums, 0.0F), NumericsMode::reproducible,
-                                context);
-        for (index_t r = 0; r < sums.rows; ++r) {
-            accumulate(sums.row_span(r), (task.rows.begin + r) * gradient.cols + task.cols.begin, gradient);
-        }
+        add_to_gradient_on_this_thread(product({block[0], block[1]}, sums, 0.0F),
+                                       {gradient, task.rows.begin, task.cols.begin}, context);
     }
 }
 

@@ -40,9 +40,18 @@ bool finish_empty(const Product<In>& product, index_t num_k) {
 /// Bytes of scratch memory (64-byte aligned) that one call of multiply_ordered uses.
 index_t ordered_scratch_bytes();
 
+/// Longest sum that is one piece: longer ones continue from C.
+inline constexpr index_t kBlockK = 256;
+
 /// The `reproducible` body: each element of C one chain of fused multiply-adds over ascending k.
 template <class In>
 void multiply_ordered(const Product<In>& product, const TileFunctions& tiles, void* scratch);
+
+/// The same, added to a fixed-point gradient. Sums of up to kBlockK are added tile by tile while they are in the
+/// first-level cache; longer ones pass through C.
+template <class In>
+void add_product(const Product<In>& product, const GradientTile& target, const TileFunctions& tiles,
+                 void* scratch);
 
 /// Whether the ordered body serves a `fast` float32 product. Transposing a panel of B costs the library more than the
 /// ordered body, which shares it among more rows; for the fewest rows neither gains.

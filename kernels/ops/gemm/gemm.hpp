@@ -25,6 +25,13 @@ struct Product {
     float beta = 0.0F;
 };
 
+/// Where in a gradient a product is added: its element (0, 0) at (row, col).
+struct GradientTile {
+    GradientView gradient;
+    index_t row = 0;
+    index_t col = 0;
+};
+
 /// What serves `fast` float32 products: always the library, always the own body (the `reproducible` one), or the
 /// one that tests/bench/bench_expert_ffn shows ahead: the own body for B transposed from 12 rows on.
 enum class FastBody { library, own, measured };
@@ -50,6 +57,11 @@ class GemmLibrary {
     template <class In>
     void multiply(const Product<In>& product, NumericsMode numerics) const;
 
+    /// Adds op(A) op(B), computed as `reproducible` says, to a fixed-point gradient; on the calling thread only.
+    /// @param product  C is working memory [M, N], its values before and after are undefined
+    template <class In>
+    void add_to_gradient(const Product<In>& product, const GradientTile& target) const;
+
   private:
     struct State;
     std::unique_ptr<State> state_;
@@ -58,6 +70,11 @@ class GemmLibrary {
 /// GemmLibrary::multiply for the inside of an operation's tasks: reports to the context's profile.
 template <class In>
 void multiply_on_this_thread(const Product<In>& product, NumericsMode numerics, const Context& context);
+
+/// GemmLibrary::add_to_gradient, likewise.
+template <class In>
+void add_to_gradient_on_this_thread(const Product<In>& product, const GradientTile& target,
+                                    const Context& context);
 
 /// One product spread over the team by blocks of C.
 /// In `fast` mode the blocks depend on M and N only, not on the number of threads.

@@ -90,7 +90,16 @@ void GemmLibrary::multiply(const Product<In>& product, NumericsMode numerics) co
     multiply_fast(product, num_k, state_->engine);
 }
 
+template <class In>
+void GemmLibrary::add_to_gradient(const Product<In>& product, const GradientTile& target) const {
+    if (product.c.rows == 0 || product.c.cols == 0) return;
+    const detail::ScratchPool::Lease scratch(state_->scratch);
+    detail::add_product(product, target, state_->tiles, scratch.get());
+}
+
 template void GemmLibrary::multiply<float>(const Product<float>&, NumericsMode) const;
 template void GemmLibrary::multiply<bf16>(const Product<bf16>&, NumericsMode) const;
+template void GemmLibrary::add_to_gradient<float>(const Product<float>&, const GradientTile&) const;
+template void GemmLibrary::add_to_gradient<bf16>(const Product<bf16>&, const GradientTile&) const;
 
 }  // namespace sy::ops

@@ -13,7 +13,6 @@ namespace {
 
 /// Sides of the block of A that stays in the second-level cache (384 KiB) while panels of B pass by. A panel of B is
 /// packed (32 KiB) just before the row tiles use it: its packing is shared by up to kBlockRows rows.
-constexpr index_t kBlockK = 256;
 constexpr index_t kBlockRows = 32 * kTileRows;
 
 /// Up to so many rows it is cheaper to read B where it is, if its rows run along those of C.
@@ -93,33 +92,69 @@ void update_edge(const TileFunctions& tiles, Tile tile, MatrixView<float> c, flo
     for (index_t row = 0; row < c.rows; ++row) std::memcpy(c.row(row), buffer + row * kTileCols, row_bytes);
 }
 
+/// Updates tiles of C where they are.
+struct StoreInC {
+    MatrixView<float> c;
+    const TileFunctions& tiles;
+    float* buffer;
+
+    void operator()(Tile tile, Range rows, Range cols) const {
+        if (cols.size() == kTileCols) {
+            tile.c = c.data + rows.begin * c.stride + cols.begin;
+            tile.c_stride = c.stride;
+            tiles[static_cast<std::size_t>(rows.size() - 1)](tile);
+        } else {
+            update_edge(tiles, tile, c.rows_of(rows).cols_of(cols), buffer);
+        }
+    }
+};
+
+/// Computes tiles in a buffer and adds them to a gradient.
+struct AddToGradient {
+    const GradientTile& target;
+    const TileFunctions& tiles;
+    float* buffer;
+
+    void operator()(Tile tile, Range rows, Range cols) const {
+        tile.c = buffer;
+        tile.c_stride = kTileCols;
+        tiles[static_cast<std::size_t>(rows.size() - 1)](tile);
+        for (index_t row = 0; row < rows.size(); ++row) {
+            accumulate({buffer + row * kTileCols, static_cast<std::size_t>(cols.size())},
+                       (target.row + rows.begin + row) * target.gradient.cols + target.col + cols.begin,
+                       target.gradient);
+        }
+    }
+};
+
 /// Columns `cols` of a block: all its row tiles against one panel of B, while the next panel is fetched.
-template <class In>
-void update_columns(const Product<In>& product, const TileFunctions& tiles, const Block& block,
-                    const Source& a, Range cols, Panels& panels) {
+template <class In, class Finish>
+void update_columns(const Product<In>& product, const Block& block, const Source& a, Range cols,
+                    Panels& panels, const Finish& finish) {
     const Source b = source_of_b(product, block, cols, panels.b);
-    const MatrixView<float> c = product.c;
-    Tile tile{a.data, a.stride, b.data, b.stride, block.ks.size(), nullptr, c.stride, block.start};
+    Tile tile{a.data, a.stride, b.data, b.stride, block.ks.size(), nullptr, 0, block.start};
     const index_t num_tiles = ceil_div(block.rows.size(), kTileRows);
     for (index_t tile_idx = 0; tile_idx < num_tiles; ++tile_idx, tile.a += a.step) {
         const index_t row = block.rows.begin + tile_idx * kTileRows;
-        const index_t num_rows = std::min(kTileRows, block.rows.end - row);
-        if (cols.size() == kTileCols) {
-            tile.c = c.data + row * c.stride + cols.begin;
-            tiles[static_cast<std::size_t>(num_rows - 1)](tile);
-        } else {
-            update_edge(tiles, tile, c.rows_of({row, row + num_rows}).cols_of(cols), panels.c);
-        }
+        finish(tile, {row, std::min(row + kTileRows, block.rows.end)}, cols);
         prefetch_panel<kTileCols>(product.b, lines_of_b(product), cols.end, block.ks, num_tiles, tile_idx);
     }
 }
 
-template <class In>
-void update_block(const Product<In>& product, const TileFunctions& tiles, const Block& block,
-                  Panels& panels) {
+template <class In, class Finish>
+void update_block(const Product<In>& product, const Block& block, Panels& panels, const Finish& finish) {
     const Source a = source_of_a(product, block, panels.a);
     for (index_t col = 0; col < product.c.cols; col += kTileCols)
-        update_columns(product, tiles, block, a, {col, std::min(col + kTileCols, product.c.cols)}, panels);
+        update_columns(product, block, a, {col, std::min(col + kTileCols, product.c.cols)}, panels, finish);
+}
+
+/// Ranges of rows of C that one packed block of A serves.
+index_t num_row_parts(index_t rows) {
+    return ceil_div(rows, kBlockRows);
+}
+Range row_part(index_t rows, index_t part_idx) {
+    const Range tiles = part_of(ceil_div(rows, kTileRows), num_row_parts(rows), part_idx);
+    return {tiles.begin * kTileRows, std::min(tiles.end * kTileRows, rows)};
 }
 
 }  // namespace
@@ -133,23 +168,41 @@ void multiply_ordered(const Product<In>& product, const TileFunctions& tiles, vo
     const index_t num_k = check_sides(product);
     if (finish_empty(product, num_k)) return;
     Panels& panels = *static_cast<Panels*>(scratch);
-    const index_t num_tiles = ceil_div(product.c.rows, kTileRows);
-    const index_t row_parts = ceil_div(product.c.rows, kBlockRows);
+    const StoreInC store{product.c, tiles, panels.c};
     const index_t k_parts = ceil_div(num_k, kBlockK);
-    for (index_t row_part = 0; row_part < row_parts; ++row_part) {
-        const Range part = part_of(num_tiles, row_parts, row_part);
-        Block block{{part.begin * kTileRows, std::min(part.end * kTileRows, product.c.rows)},
-                    {},
-                    Tile::Start::from_c};
+    for (index_t part = 0; part < num_row_parts(product.c.rows); ++part) {
         for (index_t k_part = 0; k_part < k_parts; ++k_part) {
-            block.ks = part_of(num_k, k_parts, k_part);
-            block.start = product.beta == 0.0F && k_part == 0 ? Tile::Start::from_zero : Tile::Start::from_c;
-            update_block(product, tiles, block, panels);
+            const bool from_zero = product.beta == 0.0F && k_part == 0;
+            update_block(product,
+                         {row_part(product.c.rows, part), part_of(num_k, k_parts, k_part),
+                          from_zero ? Tile::Start::from_zero : Tile::Start::from_c},
+                         panels, store);
         }
     }
 }
 
+template <class In>
+void add_product(const Product<In>& product, const GradientTile& target, const TileFunctions& tiles,
+                 void* scratch) {
+    const index_t num_k = check_sides(product);
+    if (num_k > kBlockK) {
+        multiply_ordered(product, tiles, scratch);
+        for (index_t row = 0; row < product.c.rows; ++row) {
+            accumulate(product.c.row_span(row), (target.row + row) * target.gradient.cols + target.col,
+                       target.gradient);
+        }
+        return;
+    }
+    Panels& panels = *static_cast<Panels*>(scratch);
+    const AddToGradient add{target, tiles, panels.c};
+    for (index_t part = 0; part < num_row_parts(product.c.rows); ++part)
+        update_block(product, {row_part(product.c.rows, part), {0, num_k}, Tile::Start::from_zero}, panels,
+                     add);
+}
+
 template void multiply_ordered<float>(const Product<float>&, const TileFunctions&, void*);
 template void multiply_ordered<bf16>(const Product<bf16>&, const TileFunctions&, void*);
+template void add_product<float>(const Product<float>&, const GradientTile&, const TileFunctions&, void*);
+template void add_product<bf16>(const Product<bf16>&, const GradientTile&, const TileFunctions&, void*);
 
 }  // namespace sy::ops::detail

@@ -53,17 +53,33 @@ void for_blocks(index_t rows, index_t cols, const Context& context, const Body& 
 
 }  // namespace
 
-template <class In>
-void multiply_on_this_thread(const Product<In>& product, NumericsMode numerics, const Context& context) {
+namespace {
+
+/// Runs a product and reports it to the context's profile, if there is one.
+template <class In, class Body>
+void report_product(const Product<In>& product, const Context& context, const Body& body) {
     if (context.profile == nullptr) {
-        context.gemm.multiply(product, numerics);
+        body();
         return;
     }
     const auto start = std::chrono::steady_clock::now();
-    context.gemm.multiply(product, numerics);
+    body();
     const index_t num_k = product.transpose_a == Transpose::yes ? product.a.rows : product.a.cols;
     context.profile->add_product(std::chrono::steady_clock::now() - start,
                                  2 * product.c.rows * product.c.cols * num_k);
+}
+
+}  // namespace
+
+template <class In>
+void multiply_on_this_thread(const Product<In>& product, NumericsMode numerics, const Context& context) {
+    report_product(product, context, [&] { context.gemm.multiply(product, numerics); });
+}
+
+template <class In>
+void add_to_gradient_on_this_thread(const Product<In>& product, const GradientTile& target,
+                                    const Context& context) {
+    report_product(product, context, [&] { context.gemm.add_to_gradient(product, target); });
 }
 
 template <class In>
@@ -111,16 +127,16 @@ void add_weight_gradient(MatrixView<const In> x, MatrixView<const In> dy, index_
                                       Transpose::no,
                                       tile,
                                       0.0F};
-            multiply_on_this_thread(product, NumericsMode::reproducible, context);
-            for (index_t r = 0; r < tile.rows; ++r) {
-                accumulate(tile.row_span(r), (rows.begin + r) * gradient.cols + cols.begin, gradient);
-            }
+            add_to_gradient_on_this_thread(product, {gradient, rows.begin, cols.begin}, context);
         }
     });
 }
 
 template void multiply_on_this_thread<float>(const Product<float>&, NumericsMode, const Context&);
 template void multiply_on_this_thread<bf16>(const Product<bf16>&, NumericsMode, const Context&);
+template void add_to_gradient_on_this_thread<float>(const Product<float>&, const GradientTile&,
+                                                    const Context&);
+template void add_to_gradient_on_this_thread<bf16>(const Product<bf16>&, const GradientTile&, const Context&);
 template void multiply<float>(const Product<float>&, const Context&);
 template void multiply<bf16>(const Product<bf16>&, const Context&);
 template void add_weight_gradient<float>(MatrixView<const float>, MatrixView<const float>, index_t,

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+/// What UCX says of itself and of this machine. Only in builds with SY_WITH_UCX.
+namespace sy::comm {
+
+/// Version of the library that is loaded: "1.13.1".
+std::string ucx_version();
+
+/// Every transport over every device that UCX could use here: "tcp/eth0". Memory domains that do not open are left out,
+/// as UCX itself leaves them out.
+/// @throws CommError naming the query that failed
+std::vector<std::string> ucx_transports();
+
+}  // namespace sy::comm

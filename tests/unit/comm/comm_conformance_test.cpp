@@ -1,0 +1,43 @@
+// The conformance suites on ranks that are threads.
+#include <catch2/catch.hpp>
+
+#include "comm/local/local_fabric.hpp"
+#include "tests/unit/comm/conformance.hpp"
+
+using namespace sy;
+using namespace sy::comm;
+
+namespace {
+
+/// Runs the case and fails with its name, the number of ranks and what went wrong.
+void run_on(int num_ranks, const LocalOptions& options, const test::ConformanceCase& one) {
+    INFO(one.name << ", on " << num_ranks << " ranks");
+    CHECK_NOTHROW(LocalFabric(num_ranks, options).run(one.run));
+}
+
+LocalOptions late_and_out_of_order() {
+    LocalOptions options;
+    options.ranks_per_node = 2;
+    options.faults.max_delay = std::chrono::microseconds(200);
+    return options;
+}
+
+}  // namespace
+
+TEST_CASE("local fabric: conforms on 1, 2, 3, 4 and 8 ranks", "[unit]") {
+    const int num_ranks = GENERATE(1, 2, 3, 4, 8);
+    for (const test::ConformanceCase& one : test::all_cases()) run_on(num_ranks, {}, one);
+}
+
+TEST_CASE("local fabric: conforms when messages are late and overtake each other", "[unit]") {
+    const int num_ranks = GENERATE(2, 3, 8);
+    for (const test::ConformanceCase& one : test::all_cases())
+        run_on(num_ranks, late_and_out_of_order(), one);
+}
+
+TEST_CASE("local fabric: keeps deadlines", "[unit]") {
+    const int num_ranks = GENERATE(1, 2, 4);
+    LocalOptions options;
+    options.settings.deadline = std::chrono::milliseconds(100);
+    for (const test::ConformanceCase& one : test::deadline_cases()) run_on(num_ranks, options, one);
+}

@@ -1,0 +1,155 @@
+// Plans of the exchange in closed form, and every record that a rank refuses. T tokens, K choices.
+#include <catch2/catch.hpp>
+
+#include "comm/exchange/dispatch_plan.hpp"
+
+using namespace sy;
+using namespace sy::comm;
+
+namespace {
+
+/// Three tokens with two choices each, five experts on three ranks: 0 1 | 2 3 | 4.
+struct Tiny {
+    std::vector<std::int32_t> expert{1, 0, 2, 4, 3, 2};
+    std::vector<float> weight{0.5F, 0.25F, 1.0F, 2.0F, 3.0F, 4.0F};
+    std::vector<std::uint8_t> kept{1, 1, 1, 0, 1, 1};
+    Placement placement = block_placement(5, 3);
+
+    Choices choices() const { return {{expert.data(), 3, 2}, {weight.data(), 3, 2}, {kept.data(), 3, 2}}; }
+};
+
+/// Makes the receive plan of rank 0 of two (experts 0 1 | 2 3) from records of both ranks.
+ReceivePlan receive(const std::vector<index_t>& row_offsets, const std::vector<index_t>& slot_offsets,
+                    const std::vector<SlotRecord>& records) {
+    return make_receive_plan(row_offsets, slot_offsets, records, block_placement(4, 2), 0);
+}
+
+}  // namespace
+
+TEST_CASE("dispatch plan: a tiny send plan is the one drawn by hand", "[unit]") {
+    const Tiny tiny;
+    const SendPlan plan = make_send_plan(tiny.choices(), tiny.placement, ReturnRows::per_rank);
+    // Token 0 goes once to rank 0 for both its experts; token 1 to rank 1, its second choice is dropped; token 2 to rank 1.
+    CHECK(plan.row_offsets == std::vector<index_t>{0, 1, 3, 3});
+    CHECK(plan.row_token == std::vector<std::int32_t>{0, 1, 2});
+    CHECK(plan.slot_offsets == std::vector<index_t>{0, 2, 5, 5});
+    CHECK(plan.slots == std::vector<SlotRecord>{{0, 1, 0, 0, 0.5F},
+                                                {0, 0, 1, 0, 0.25F},
+                                                {0, 2, 0, 1, 1.0F},
+                                                {1, 3, 0, 2, 3.0F},
+                                                {1, 2, 1, 2, 4.0F}});
+    CHECK(plan.slot_of_choice == std::vector<std::int32_t>{0, 1, 2, -1, 3, 4});
+    CHECK(plan.return_offsets == std::vector<index_t>{0, 1, 2, 3});
+    CHECK(plan.returns == std::vector<std::int32_t>{0, 1, 2});
+    const SendPlan by_choice = make_send_plan(tiny.choices(), tiny.placement, ReturnRows::per_choice);
+    CHECK(by_choice.return_offsets == std::vector<index_t>{0, 2, 3, 5});
+    CHECK(by_choice.returns == std::vector<std::int32_t>{0, 1, 2, 3, 4});
+    CHECK_FALSE(by_choice == plan);
+    CHECK(plan.to_string() ==
+          "send 3 rows, 5 slots: row offsets [0 1 3 3], slot offsets [0 2 5 5], tokens [0 1 2]");
+}
+
+TEST_CASE("dispatch plan: rows that return are added by the first choice they carry", "[unit]") {
+    // The first choice is on the last rank.
+    const std::vector<std::int32_t> expert{3, 0, 2};
+    const std::vector<float> weight(3, 1.0F);
+    const std::vector<std::uint8_t> kept(3, 1);
+    const Choices choices{{expert.data(), 1, 3}, {weight.data(), 1, 3}, {kept.data(), 1, 3}};
+    const SendPlan plan = make_send_plan(choices, block_placement(4, 2), ReturnRows::per_rank);
+    CHECK(plan.row_offsets == std::vector<index_t>{0, 1, 2});
+    CHECK(plan.returns == std::vector<std::int32_t>{1, 0});
+}
+
+TEST_CASE("dispatch plan: a tiny receive plan is the one drawn by hand", "[unit]") {
+    // Rank 0 sends token 1 for experts 1 and 0; rank 1 sends token 0 for expert 0 and token 5 for expert 0.
+    const ReceivePlan plan =
+        receive({0, 1, 3}, {0, 2, 4},
+                {{0, 1, 0, 1, 0.5F}, {0, 0, 1, 1, 0.25F}, {0, 0, 0, 0, 1.0F}, {1, 0, 1, 5, 2.0F}});
+    CHECK(plan.expert_offsets == std::vector<index_t>{0, 3, 4});
+    CHECK(plan.slot_row == std::vector<std::int32_t>{0, 1, 2, 0});
+    CHECK(plan.slot_weight == std::vector<float>{0.25F, 1.0F, 2.0F, 0.5F});
+    CHECK(plan.slot_source == std::vector<std::int32_t>{0, 1, 1, 0});
+    CHECK(plan.slot_token == std::vector<std::int32_t>{1, 0, 5, 1});
+    CHECK(plan.slot_of_record == std::vector<std::int32_t>{3, 0, 1, 2});
+    CHECK(plan.row_slot_offsets == std::vector<index_t>{0, 2, 3, 4});
+    CHECK(plan.to_string() ==
+          "receive 3 rows, 4 slots: row offsets [0 1 3], expert offsets [0 3 4], rows [0 1 2 0]");
+}
+
+TEST_CASE("dispatch plan: nothing received is a plan too", "[unit]") {
+    const ReceivePlan plan = receive({0, 0, 0}, {0, 0, 0}, {});
+    CHECK(plan.num_rows() == 0);
+    CHECK(plan.num_slots() == 0);
+    CHECK(plan.expert_offsets == std::vector<index_t>{0, 0, 0});
+}
+
+TEST_CASE("dispatch plan: choices that do not fit are refused", "[unit]") {
+    Tiny tiny;
+    const auto refusal = [](const Tiny& from, const Choices& choices) {
+        return make_send_plan(choices, from.placement, ReturnRows::per_rank);
+    };
+    Choices choices = tiny.choices();
+    choices.weight.rows = 2;
+    CHECK_THROWS_WITH(refusal(tiny, choices), Catch::Contains("experts [3, 2], weights [2, 2], kept [3, 2]"));
+    choices = tiny.choices();
+    choices.kept.cols = 1;
+    CHECK_THROWS_AS(refusal(tiny, choices), LogicError);
+    tiny.expert[4] = 5;
+    CHECK_THROWS_WITH(refusal(tiny, tiny.choices()), Catch::Contains("choice 0 of token 2 is expert 5 of 5"));
+    tiny.expert[4] = -1;
+    CHECK_THROWS_AS(refusal(tiny, tiny.choices()), LogicError);
+    tiny.kept[4] = 0;  // dropped, it may name anything
+    CHECK(refusal(tiny, tiny.choices()).num_slots() == 4);
+}
+
+TEST_CASE("dispatch plan: a record that cannot be is refused, with its source and the reason", "[unit]") {
+    struct Refused {
+        std::vector<SlotRecord> of_rank_1;
+        index_t announced_rows;
+        const char* says;
+    };
+    const Refused refused[] = {
+        {{{0, 4, 0, 0, 1.0F}},
+         1,
+         "rank 1 sent record 0 (row 0, expert 4, choice 0, token 0): no such expert"},
+        {{{0, -1, 0, 0, 1.0F}}, 1, "no such expert"},
+        {{{0, 2, 0, 0, 1.0F}},
+         1,
+         "the expert is not here; the placement here is 4 experts on 2 ranks: 0 1 | 2 3"},
+        {{{-1, 0, 0, -1, 1.0F}, {0, 0, 0, 0, 1.0F}},
+         1,
+         "rank 1 sent record 0 (row -1, expert 0, choice 0, token -1): no such row"},
+        {{{1, 0, 0, 0, 1.0F}}, 1, "rows must follow each other"},
+        {{{0, 0, 0, 0, 1.0F}, {2, 0, 0, 1, 1.0F}}, 2, "rank 1 sent record 1 (row 2"},
+        {{{0, 0, 0, 0, 1.0F}, {0, 1, 1, 1, 1.0F}}, 1, "another token in the same row"},
+        {{{0, 0, 1, 0, 1.0F}, {0, 1, 1, 0, 1.0F}}, 1, "choices of a row must ascend"},
+        {{{0, 0, -1, 0, 1.0F}}, 1, "no such choice"},
+        {{{0, 0, 0, 3, 1.0F}, {1, 0, 0, 3, 1.0F}}, 2, "tokens must ascend"},
+        {{{0, 0, 0, -1, 1.0F}}, 1, "tokens must ascend"},
+        {{{0, 0, 0, 0, 1.0F}, {1, 0, 0, 1, 1.0F}}, 1, "more rows than announced"},
+        {{{0, 0, 0, 0, 1.0F}, {0, 1, 1, 0, 1.0F}}, 2, "rank 1 announced 2 rows, its records name 1"},
+    };
+    for (const Refused& one : refused) {
+        INFO(one.says);
+        // One good record of rank 0 comes first, so that positions are counted by source.
+        std::vector<SlotRecord> records{{0, 0, 0, 0, 1.0F}};
+        records.insert(records.end(), one.of_rank_1.begin(), one.of_rank_1.end());
+        const std::vector<index_t> row_offsets{0, 1, 1 + one.announced_rows};
+        const std::vector<index_t> slot_offsets{0, 1, static_cast<index_t>(records.size())};
+        CHECK_THROWS_AS(receive(row_offsets, slot_offsets, records), CommError);
+        CHECK_THROWS_WITH(receive(row_offsets, slot_offsets, records), Catch::Contains(one.says));
+    }
+}
+
+TEST_CASE("dispatch plan: counts that cannot be are refused", "[unit]") {
+    const std::vector<SlotRecord> two{{0, 0, 0, 0, 1.0F}, {0, 1, 1, 0, 1.0F}};
+    CHECK_THROWS_WITH(receive({0, 3, 3}, {0, 2, 2}, two),
+                      Catch::Contains("rank 0 announced 3 rows with 2 records"));
+    CHECK_THROWS_WITH(receive({0, 0, 1}, {0, 1, 2}, two),
+                      Catch::Contains("rank 0 announced 0 rows with 1 records"));
+    CHECK_THROWS_WITH(receive({0, 1, 0}, {0, 2, 2}, two),
+                      Catch::Contains("rank 1 announced -1 rows with 0 records"));
+    CHECK_THROWS_AS(receive({0, 1, 1}, {0, 1, 1}, two), LogicError);
+    CHECK_THROWS_AS(receive({0, 1}, {0, 2}, two), LogicError);
+    CHECK_THROWS_AS(receive({1, 1, 2}, {0, 0, 2}, two), LogicError);
+}

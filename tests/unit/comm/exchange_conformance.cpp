@@ -1,0 +1,429 @@
+// What every Exchange must do: plan, dispatch, experts, return and combine give what one dense computation gives.
+// T tokens of a group, K choices, E experts, H hidden. Values are small multiples of powers of two, so that sums are exact
+// in any order and results are compared bit by bit.
+#include <cstdlib>
+#include <numeric>
+
+#include "comm/exchange/exchange.hpp"
+#include "comm/topology/topology.hpp"
+#include "tests/support/session.hpp"
+#include "tests/unit/comm/conformance.hpp"
+
+namespace sy::test {
+namespace {
+
+using namespace sy::comm;
+
+enum class TokensOn { all_ranks, first_rank, odd_ranks };
+enum class Chosen { mixed, one_expert, all_dropped };
+enum class ExpertsOn { blocks, rotated, last_rank };
+
+struct Setup {
+    index_t tokens = 24;
+    index_t experts = 6;
+    index_t top_k = 2;
+    index_t hidden = 9;
+    TokensOn tokens_on = TokensOn::all_ranks;
+    Chosen chosen = Chosen::mixed;
+    ExpertsOn experts_on = ExpertsOn::blocks;
+    ReturnRows return_rows = ReturnRows::per_rank;
+    std::uint64_t seed = 1;
+
+    std::string to_string() const {
+        return concat("seed ", seed, ": ", tokens, " tokens (", static_cast<int>(tokens_on), "), ", experts,
+                      " experts (", static_cast<int>(experts_on), "), top ", top_k, " (",
+                      static_cast<int>(chosen), "), hidden ", hidden,
+                      return_rows == ReturnRows::per_rank ? ", per rank" : ", per choice");
+    }
+};
+
+std::size_t at(index_t i) {
+    return static_cast<std::size_t>(i);
+}
+
+/// The whole problem, the same on every rank and number of ranks.
+struct Problem {
+    Setup setup;
+    std::vector<std::int32_t> expert;
+    std::vector<float> weight;
+    std::vector<std::uint8_t> kept;
+    std::vector<float> x;
+
+    explicit Problem(const Setup& wanted) : setup(wanted) {
+        Draws draws(setup.seed);
+        for (index_t t = 0; t < setup.tokens; ++t) {
+            const index_t first = draws.below(setup.experts);
+            const index_t step = setup.experts % 2 == 0 ? 1 : 1 + t % 2;
+            for (index_t j = 0; j < setup.top_k; ++j) {
+                const bool one = setup.chosen == Chosen::one_expert;
+                // Near a first expert: distinct, and several of them on one rank.
+                const index_t chosen = one ? setup.experts - 1 : (first + j * step) % setup.experts;
+                expert.push_back(static_cast<std::int32_t>(chosen));
+                weight.push_back(0.125F * static_cast<float>(1 + draws.below(8)));
+                kept.push_back(
+                    setup.chosen == Chosen::all_dropped || draws.below(5) == 0 || (one && j > 0) ? 0 : 1);
+            }
+            // A dropped choice may name anything.
+            if (kept.back() == 0) expert.back() = -7;
+            for (index_t i = 0; i < setup.hidden; ++i)
+                x.push_back(0.25F * static_cast<float>(draws.below(33) - 16));
+        }
+    }
+
+    Choices choices(Range tokens) const {
+        const index_t begin = tokens.begin * setup.top_k;
+        return {{expert.data() + begin, tokens.size(), setup.top_k},
+                {weight.data() + begin, tokens.size(), setup.top_k},
+                {kept.data() + begin, tokens.size(), setup.top_k}};
+    }
+
+    Range tokens_of(int rank, int num_ranks) const {
+        switch (setup.tokens_on) {
+            case TokensOn::first_rank:
+                return rank == 0 ? Range{0, setup.tokens} : Range{setup.tokens, setup.tokens};
+            case TokensOn::odd_ranks: {
+                const index_t parts = std::max(1, num_ranks / 2);
+                if (num_ranks > 1 && rank % 2 == 0) {
+                    const index_t border =
+                        rank / 2 < parts ? part_of(setup.tokens, parts, rank / 2).begin : setup.tokens;
+                    return {border, border};
+                }
+                return part_of(setup.tokens, parts, rank / 2);
+            }
+            case TokensOn::all_ranks:
+                break;
+        }
+        return part_of(setup.tokens, num_ranks, rank);
+    }
+
+    Placement placement(int num_ranks) const {
+        if (setup.experts_on == ExpertsOn::blocks) return block_placement(setup.experts, num_ranks);
+        std::vector<int> rank_of_expert;
+        for (index_t e = 0; e < setup.experts; ++e) {
+            rank_of_expert.push_back(setup.experts_on == ExpertsOn::last_rank
+                                         ? num_ranks - 1
+                                         : static_cast<int>((e * 3 + 1) % num_ranks));
+        }
+        return Placement(rank_of_expert, num_ranks);
+    }
+
+    /// Expert e is the affine function v -> (e + 1) v + e: not linear, so that a row computed twice shows.
+    static float apply(index_t e, float v) { return static_cast<float>(e + 1) * v + static_cast<float>(e); }
+
+    /// y[t, i] by the definition of a mixture of experts.
+    float expected(index_t t, index_t i) const {
+        float sum = 0.0F;
+        for (index_t j = 0; j < setup.top_k; ++j) {
+            const std::size_t choice = at(t * setup.top_k + j);
+            if (kept[choice] != 0) sum += weight[choice] * apply(expert[choice], x[at(t * setup.hidden + i)]);
+        }
+        return sum;
+    }
+};
+
+/// Every slot of the plan must be a kept choice of its token for its expert, with its weight: counts them by choice.
+std::vector<std::int64_t> computed_choices(const Problem& problem, const DispatchPlan& plan,
+                                           Communicator& group, const Placement& placement) {
+    const Setup& setup = problem.setup;
+    std::vector<std::int64_t> computed(problem.kept.size(), 0);
+    const std::vector<index_t> local = placement.experts_of(group.rank());
+    for (std::size_t l = 0; l < local.size(); ++l) {
+        index_t last_token = -1;
+        for (index_t s = plan.receive.expert_offsets[l]; s < plan.receive.expert_offsets[l + 1]; ++s) {
+            const Range theirs = problem.tokens_of(plan.receive.slot_source[at(s)], group.size());
+            const index_t t = theirs.begin + plan.receive.slot_token[at(s)];
+            SY_REQUIRE(t >= last_token, "slots of expert ", local[l], " are not in token order");
+            last_token = t;
+            index_t found = -1;
+            for (index_t j = 0; j < setup.top_k; ++j) {
+                const std::size_t choice = at(t * setup.top_k + j);
+                if (problem.kept[choice] != 0 && problem.expert[choice] == local[l])
+                    found = static_cast<index_t>(choice);
+            }
+            SY_REQUIRE(found >= 0, "token ", t, " never chose expert ", local[l]);
+            SY_REQUIRE(plan.receive.slot_weight[at(s)] == problem.weight[at(found)], "another weight");
+            ++computed[at(found)];
+        }
+    }
+    return computed;
+}
+
+/// Rows of the received matrix through this rank's experts, weighted: [S, H].
+template <class T>
+TestMatrix run_experts(MatrixView<const T> rows, const DispatchPlan& plan,
+                       const std::vector<index_t>& local) {
+    TestMatrix slots(plan.receive.num_slots(), rows.cols);
+    for (std::size_t l = 0; l < local.size(); ++l) {
+        for (index_t s = plan.receive.expert_offsets[l]; s < plan.receive.expert_offsets[l + 1]; ++s) {
+            for (index_t i = 0; i < rows.cols; ++i) {
+                const auto v = static_cast<float>(rows(plan.receive.slot_row[at(s)], i));
+                slots.view()(s, i) = plan.receive.slot_weight[at(s)] * Problem::apply(local[l], v);
+            }
+        }
+    }
+    return slots;
+}
+
+/// What this rank should have sent, counted from the choices alone.
+ExchangeBytes expected_bytes(const Problem& problem, Communicator& group, const Placement& placement,
+                             index_t element_bytes) {
+    const Setup& setup = problem.setup;
+    index_t rows_out = 0;
+    index_t rows_in = 0;
+    index_t slots_out = 0;
+    index_t slots_in = 0;
+    for (int source = 0; source < group.size(); ++source) {
+        const Range tokens = problem.tokens_of(source, group.size());
+        for (index_t t = tokens.begin; t < tokens.end; ++t) {
+            std::vector<index_t> slots_to(at(group.size()), 0);
+            for (index_t j = 0; j < setup.top_k; ++j) {
+                const std::size_t choice = at(t * setup.top_k + j);
+                if (problem.kept[choice] != 0) ++slots_to[at(placement.rank_of(problem.expert[choice]))];
+            }
+            for (int destination = 0; destination < group.size(); ++destination) {
+                const index_t slots = slots_to[at(destination)];
+                if (source == destination || slots == 0) continue;
+                if (source == group.rank()) ++rows_out, slots_out += slots;
+                if (destination == group.rank()) ++rows_in, slots_in += slots;
+            }
+        }
+    }
+    const index_t returned = setup.return_rows == ReturnRows::per_rank ? rows_in : slots_in;
+    ExchangeBytes bytes;
+    bytes.rows = setup.hidden * (rows_out * element_bytes + returned * 4);
+    bytes.bound = setup.hidden * (rows_out * element_bytes + rows_in * 4);
+    // A record is five words; counts are two numbers a peer; one scalar a slot comes back.
+    bytes.metadata = slots_out * 20 + (group.size() - 1) * 16 + slots_in * 4;
+    return bytes;
+}
+
+template <class T>
+void check_exchange(Communicator& group, const Setup& setup) {
+    const Problem problem(setup);
+    TestSession session(1);
+    const Placement placement = problem.placement(group.size());
+    const Range mine = problem.tokens_of(group.rank(), group.size());
+    const auto exchange = make_flat_exchange(group, session.context);
+    const DispatchPlan plan = exchange->plan(problem.choices(mine), placement, setup.return_rows);
+
+    std::vector<std::int64_t> computed = computed_choices(problem, plan, group, placement);
+    all_reduce(group, std::span<std::int64_t>(computed));
+    require_equal<std::int64_t>(computed, std::vector<std::int64_t>(problem.kept.begin(), problem.kept.end()),
+                                "times each choice is computed");
+
+    std::vector<T> x;
+    for (index_t i = mine.begin * setup.hidden; i < mine.end * setup.hidden; ++i)
+        x.push_back(T(problem.x[at(i)]));
+    PendingRows arriving =
+        exchange->start_dispatch(MatrixView<const T>(x.data(), mine.size(), setup.hidden), plan);
+    std::fill(x.begin(), x.end(), T(1e30F));  // it may change after the call
+    const Tensor rows = arriving.wait();
+    const TestMatrix slots = run_experts<T>(rows.matrix<T>(), plan, placement.experts_of(group.rank()));
+    PendingRows returning = exchange->start_return(slots.view(), plan);
+    while (!returning.test()) continue;
+    const Tensor back = returning.wait();
+    TestMatrix y(mine.size(), setup.hidden, 5);
+    combine_returned(back.matrix<float>(), plan, Combine::overwrite, y.view(), session.context);
+    std::vector<float> expected;
+    for (index_t t = mine.begin; t < mine.end; ++t) {
+        for (index_t i = 0; i < setup.hidden; ++i) expected.push_back(problem.expected(t, i));
+    }
+    require_equal<float>(y.values, expected, "combined output");
+    combine_returned(back.matrix<float>(), plan, Combine::add, y.view(), session.context);
+    for (float& value : expected) value *= 2;
+    require_equal<float>(y.values, expected, "output combined twice");
+
+    // One number a slot, here the expert's own, goes back to the choice it belongs to.
+    std::vector<float> slot_values;
+    const std::vector<index_t> local = placement.experts_of(group.rank());
+    for (std::size_t l = 0; l < local.size(); ++l) {
+        const index_t count = plan.receive.expert_offsets[l + 1] - plan.receive.expert_offsets[l];
+        slot_values.insert(slot_values.end(), at(count), static_cast<float>(local[l] + 1));
+    }
+    TestMatrix scalars(mine.size(), setup.top_k, 6);
+    exchange->return_scalars(slot_values, plan, scalars.view());
+    expected.clear();
+    for (index_t choice = mine.begin * setup.top_k; choice < mine.end * setup.top_k; ++choice)
+        expected.push_back(problem.kept[at(choice)] != 0 ? static_cast<float>(problem.expert[at(choice)] + 1)
+                                                         : 0.0F);
+    require_equal<float>(scalars.values, expected, "returned scalars");
+
+    const ExchangeBytes counted = exchange->bytes();
+    const ExchangeBytes wanted = expected_bytes(problem, group, placement, dtype_bytes(dtype_of<T>::value));
+    SY_REQUIRE(
+        counted.rows == wanted.rows && counted.bound == wanted.bound && counted.metadata == wanted.metadata,
+        "bytes ", counted.rows, ", bound ", counted.bound, ", metadata ", counted.metadata, " instead of ",
+        wanted.rows, ", ", wanted.bound, ", ", wanted.metadata);
+}
+
+/// Both element types and both ways of returning; a failure names the setup.
+void check_all_ways(Communicator& group, Setup setup) {
+    for (const ReturnRows return_rows : {ReturnRows::per_rank, ReturnRows::per_choice}) {
+        setup.return_rows = return_rows;
+        try {
+            check_exchange<float>(group, setup);
+            check_exchange<bf16>(group, setup);
+        } catch (const LogicError& error) {
+            throw LogicError(concat(setup.to_string(), ": ", error.what()));
+        }
+    }
+}
+
+void equals_the_dense_computation(Communicator& world) {
+    for (index_t top_k = 1; top_k <= 8; ++top_k) check_all_ways(world, {.experts = 8, .top_k = top_k});
+}
+
+void uneven_and_missing_experts(Communicator& world) {
+    for (const index_t experts : {1, 2, 3, 7, 11}) {
+        for (const ExpertsOn where : {ExpertsOn::blocks, ExpertsOn::rotated, ExpertsOn::last_rank})
+            check_all_ways(world,
+                           {.experts = experts, .top_k = std::min<index_t>(experts, 2), .experts_on = where});
+    }
+}
+
+void ranks_without_tokens(Communicator& world) {
+    check_all_ways(world, {.tokens_on = TokensOn::first_rank});
+    check_all_ways(world, {.tokens_on = TokensOn::odd_ranks});
+    check_all_ways(world, {.tokens = 0});
+    check_all_ways(world, {.tokens = 1});
+}
+
+void dropped_and_crowded(Communicator& world) {
+    check_all_ways(world, {.chosen = Chosen::all_dropped});
+    check_all_ways(world, {.chosen = Chosen::one_expert});
+    check_all_ways(world, {.tokens = 700, .hidden = 33, .chosen = Chosen::one_expert});
+}
+
+void groups_of_a_grid(Communicator& world) {
+    for (int expert_parallel = 1; expert_parallel < world.size(); ++expert_parallel) {
+        if (world.size() % expert_parallel != 0) continue;
+        const ProcessGrid grid = make_process_grid(world.size(), expert_parallel);
+        GridCommunicators groups = split_grid(world, grid);
+        // Each group exchanges tokens of its own at the same time.
+        check_all_ways(*groups.expert_group,
+                       {.seed = 100 + static_cast<std::uint64_t>(grid.data_parallel_rank(world.rank()))});
+        groups.close();
+    }
+}
+
+/// Outputs of all tokens for numbers whose sums round: [T, H], the same on all ranks.
+std::vector<float> rounded_outputs(Communicator& group, ExpertsOn experts_on, TokensOn tokens_on) {
+    const Setup setup{
+        .tokens = 40, .experts = 7, .top_k = 4, .tokens_on = tokens_on, .experts_on = experts_on, .seed = 3};
+    const Problem problem(setup);
+    const TestMatrix x(setup.tokens, setup.hidden, 77);
+    TestSession session(1);
+    const Placement placement = problem.placement(group.size());
+    const Range mine = problem.tokens_of(group.rank(), group.size());
+    const auto exchange = make_flat_exchange(group, session.context);
+    const DispatchPlan plan = exchange->plan(problem.choices(mine), placement, ReturnRows::per_choice);
+    const Tensor rows = exchange->start_dispatch(x.view().rows_of(mine), plan).wait();
+    const TestMatrix slots =
+        run_experts<float>(rows.matrix<float>(), plan, placement.experts_of(group.rank()));
+    const Tensor back = exchange->start_return(slots.view(), plan).wait();
+    TestMatrix y(mine.size(), setup.hidden);
+    combine_returned(back.matrix<float>(), plan, Combine::overwrite, y.view(), session.context);
+    std::vector<float> all(at(setup.tokens * setup.hidden), 0.0F);
+    std::copy(y.values.begin(), y.values.end(), all.begin() + mine.begin * setup.hidden);
+    all_reduce(group, std::span<float>(all));  // every token on one rank: adds zeros
+    return all;
+}
+
+void layout_does_not_show_per_choice(Communicator& world) {
+    const std::unique_ptr<Communicator> alone = world.split(world.rank(), 0);
+    const std::vector<float> expected = rounded_outputs(*alone, ExpertsOn::blocks, TokensOn::all_ranks);
+    alone->close();
+    SY_REQUIRE(std::count(expected.begin(), expected.end(), 0.0F) < 100, "hardly anything was computed");
+    const std::unique_ptr<Communicator> reversed = world.split(0, -world.rank());
+    for (Communicator* const group : {&world, reversed.get()}) {
+        for (const ExpertsOn experts_on : {ExpertsOn::blocks, ExpertsOn::rotated, ExpertsOn::last_rank}) {
+            for (const TokensOn tokens_on : {TokensOn::all_ranks, TokensOn::odd_ranks})
+                require_equal<float>(rounded_outputs(*group, experts_on, tokens_on), expected,
+                                     "output of a layout");
+        }
+    }
+    reversed->close();
+}
+
+void two_dispatches_under_way(Communicator& world) {
+    const Problem problem({.tokens = 60});
+    TestSession session(1);
+    const Range mine = problem.tokens_of(world.rank(), world.size());
+    const auto exchange = make_flat_exchange(world, session.context);
+    const DispatchPlan plan =
+        exchange->plan(problem.choices(mine), problem.placement(world.size()), ReturnRows::per_rank);
+    TestMatrix ones(mine.size(), 4);
+    TestMatrix twos(mine.size(), 4);
+    std::fill(ones.values.begin(), ones.values.end(), 1.0F);
+    std::fill(twos.values.begin(), twos.values.end(), 2.0F);
+    PendingRows first = exchange->start_dispatch(std::as_const(ones).view(), plan);
+    PendingRows second = exchange->start_dispatch(std::as_const(twos).view(), plan);
+    const Tensor second_rows = second.wait();
+    const Tensor first_rows = first.wait();
+    for (index_t r = 0; r < plan.receive.num_rows(); ++r)
+        SY_REQUIRE(first_rows.matrix<float>()(r, 3) == 1.0F && second_rows.matrix<float>()(r, 3) == 2.0F,
+                   "row ", r);
+}
+
+void misuse_is_refused(Communicator& world) {
+    const Problem problem({.tokens = 8 * world.size()});
+    TestSession session(1);
+    const Range mine = problem.tokens_of(world.rank(), world.size());
+    const auto exchange = make_flat_exchange(world, session.context);
+    const Choices choices = problem.choices(mine);
+    require_throws<LogicError>(
+        [&] { exchange->plan(choices, block_placement(6, world.size() + 1), ReturnRows::per_rank); },
+        "a placement over more ranks");
+    const DispatchPlan plan = exchange->plan(choices, problem.placement(world.size()), ReturnRows::per_rank);
+    const TestMatrix slots(plan.receive.num_slots() + 1, 4);
+    require_throws<LogicError>([&] { exchange->start_return(slots.view(), plan); }, "a slot too many");
+    const std::vector<float> values(at(plan.receive.num_slots() + 1));
+    TestMatrix out(mine.size(), problem.setup.top_k);
+    require_throws<LogicError>([&] { exchange->return_scalars(values, plan, out.view()); },
+                               "a scalar too many");
+    const std::span<const float> right = std::span<const float>(values).first(at(plan.receive.num_slots()));
+    TestMatrix wide(mine.size(), problem.setup.top_k + 1);
+    require_throws<LogicError>([&] { exchange->return_scalars(right, plan, wide.view()); },
+                               "a choice too many");
+    const TestMatrix x(mine.size() + 1, 4);
+    require_throws<LogicError>([&] { exchange->start_dispatch(x.view(), plan); }, "a token too many");
+}
+
+/// Layouts, counts and choices drawn from a seed. SWITCHYARD_TEST_SEED repeats one of them.
+void random_setups(Communicator& world) {
+    const char* const wanted = std::getenv("SWITCHYARD_TEST_SEED");
+    const std::uint64_t first = wanted == nullptr ? 1000 : std::strtoull(wanted, nullptr, 10);
+    for (std::uint64_t seed = first; seed < first + (wanted == nullptr ? 25 : 1); ++seed) {
+        Draws draws(seed);
+        Setup setup;
+        setup.seed = seed;
+        setup.tokens = draws.below(120);
+        setup.experts = 1 + draws.below(16);
+        setup.top_k = 1 + draws.below(std::min<index_t>(8, (setup.experts + 1) / 2));
+        setup.hidden = 1 + draws.below(40);
+        setup.tokens_on = static_cast<TokensOn>(draws.below(3));
+        setup.experts_on = static_cast<ExpertsOn>(draws.below(3));
+        check_all_ways(world, setup);
+    }
+}
+
+constexpr ConformanceCase kCases[] = {
+    {"exchange: equals the dense computation for 1 to 8 choices, in float and bf16",
+     equals_the_dense_computation},
+    {"exchange: experts need not be even, and ranks may hold none", uneven_and_missing_experts},
+    {"exchange: ranks may hold no token", ranks_without_tokens},
+    {"exchange: all choices dropped, or all on one expert", dropped_and_crowded},
+    {"exchange: several groups of a process grid exchange at the same time", groups_of_a_grid},
+    {"exchange: the layout does not show when outputs return per choice", layout_does_not_show_per_choice},
+    {"exchange: two dispatches under way do not mix", two_dispatches_under_way},
+    {"exchange: shapes that do not fit the plan are refused", misuse_is_refused},
+    {"exchange: random setups compute every kept choice once", random_setups},
+};
+
+}  // namespace
+
+std::span<const ConformanceCase> exchange_cases() {
+    return kCases;
+}
+
+}  // namespace sy::test

@@ -1,0 +1,53 @@
+// Experts on ranks.
+#include <catch2/catch.hpp>
+
+#include "comm/exchange/placement.hpp"
+
+using namespace sy;
+using namespace sy::comm;
+
+TEST_CASE("placement: blocks hold every expert once, in order, and differ by one at most", "[unit]") {
+    for (index_t experts = 0; experts <= 20; ++experts) {
+        for (int ranks = 1; ranks <= 9; ++ranks) {
+            INFO(experts << " experts, " << ranks << " ranks");
+            const Placement placement = block_placement(experts, ranks);
+            std::vector<index_t> all;
+            for (int rank = 0; rank < ranks; ++rank) {
+                const std::vector<index_t> local = placement.experts_of(rank);
+                const auto count = static_cast<index_t>(local.size());
+                CHECK((count == experts / ranks || count == experts / ranks + 1));
+                for (index_t l = 0; l < count; ++l) {
+                    const index_t expert = local[static_cast<std::size_t>(l)];
+                    CHECK(placement.rank_of(expert) == rank);
+                    CHECK(placement.local_index(expert) == l);
+                    all.push_back(expert);
+                }
+            }
+            REQUIRE(static_cast<index_t>(all.size()) == experts);
+            for (index_t e = 0; e < experts; ++e) CHECK(all[static_cast<std::size_t>(e)] == e);
+        }
+    }
+}
+
+TEST_CASE("placement: any expert may be anywhere, numbered by rank in ascending order", "[unit]") {
+    const Placement placement({2, 0, 2, 0, 2}, 4);
+    CHECK(placement.experts_of(0) == std::vector<index_t>{1, 3});
+    CHECK(placement.experts_of(1).empty());
+    CHECK(placement.experts_of(2) == std::vector<index_t>{0, 2, 4});
+    CHECK(placement.local_index(4) == 2);
+    CHECK(placement.to_string() == "5 experts on 4 ranks: 1 3 | - | 0 2 4 | -");
+    CHECK(block_placement(7, 3).to_string() == "7 experts on 3 ranks: 0-2 | 3 4 | 5 6");
+    CHECK(block_placement(1, 1).to_string() == "1 experts on 1 rank: 0");
+    CHECK(placement == Placement({2, 0, 2, 0, 2}, 4));
+    CHECK_FALSE(placement == Placement({2, 0, 2, 0, 2}, 3));
+}
+
+TEST_CASE("placement: ranks and experts that cannot be are refused", "[unit]") {
+    CHECK_THROWS_WITH(Placement({0, 3}, 3), Catch::Contains("expert 1 of 2 is on rank 3 of 3"));
+    CHECK_THROWS_AS(Placement({-1}, 3), LogicError);
+    CHECK_THROWS_AS(Placement({}, 0), LogicError);
+    CHECK_THROWS_AS(block_placement(-1, 2), LogicError);
+    CHECK_THROWS_AS(block_placement(4, 0), LogicError);
+    CHECK_THROWS_AS(block_placement(4, 2).experts_of(2), LogicError);
+    CHECK_THROWS_AS(block_placement(4, 2).experts_of(-1), LogicError);
+}
