@@ -58,7 +58,10 @@ TEST_CASE("bucket plan: rows are never cut and owned once, slices are as even as
             if (&bucket != &plan.buckets.back()) CHECK(size >= bucket_elements);
             for (std::size_t r = 0; r + 1 < bucket.cuts.size(); ++r) {
                 CHECK(lies_between_rows(bucket.cuts[r], plan, bucket));
-                CHECK(bucket.cuts[r + 1] - bucket.cuts[r] <= size / ranks + 1 + widest);
+                // The nearest border of a row: no further than half a row from the even cut.
+                const index_t even =
+                    bucket.cuts.front() + part_of(size, ranks, static_cast<index_t>(r)).begin;
+                CHECK(2 * std::abs(bucket.cuts[r] - even) <= widest);
             }
         }
         CHECK(next_matrix == static_cast<index_t>(matrices.size()));
