@@ -38,8 +38,9 @@ SY_MULTIVERSION bool accumulate_fixed_plain(const float* addends, index_t count,
 
 #if defined(__x86_64__)
 /// The same with the instruction that rounds a float to a 64-bit integer: scaling by 2^46 is exact.
-__attribute__((target("avx512f,avx512dq"))) bool accumulate_fixed_avx512(const float* addends, index_t count,
-                                                                         std::int64_t* sums) {
+__attribute__((target("avx512f,avx512dq"))) inline bool accumulate_fixed_avx512(const float* addends,
+                                                                                index_t count,
+                                                                                std::int64_t* sums) {
     const __m256 limit = _mm256_set1_ps(kGradientLimit);
     const __m256 scale = _mm256_set1_ps(static_cast<float>(1.0 / kGradientUnit));
     const __m256 no_sign = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
@@ -56,11 +57,25 @@ __attribute__((target("avx512f,avx512dq"))) bool accumulate_fixed_avx512(const f
 }
 #endif
 
-bool accumulate_fixed(const float* addends, index_t count, std::int64_t* sums) {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512dq")) return accumulate_fixed_avx512(addends, count, sums);
+__attribute__((target("avx512f,avx512dq"))) bool accumulate_rows_avx512(MatrixView<const float> addends,
+                                                                        std::int64_t* sums, index_t pitch) {
+    bool bad = false;
+    for (index_t row = 0; row < addends.rows; ++row)
+        bad |= accumulate_fixed_avx512(addends.row(row), addends.cols, sums + row * pitch);
+    return bad;
+}
 #endif
-    return accumulate_fixed_plain(addends, count, sums);
+
+/// @return whether an addend was out of range
+bool accumulate_rows_fixed(MatrixView<const float> addends, std::int64_t* sums, index_t pitch) {
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512dq")) return accumulate_rows_avx512(addends, sums, pitch);
+#endif
+    bool bad = false;
+    for (index_t row = 0; row < addends.rows; ++row)
+        bad |= accumulate_fixed_plain(addends.row(row), addends.cols, sums + row * pitch);
+    return bad;
 }
 
 SY_MULTIVERSION void accumulate_f32(const float* addends, index_t count, float* sums) {
@@ -79,11 +94,25 @@ void accumulate(std::span<const float> addends, index_t first, GradientView grad
     const auto count = static_cast<index_t>(addends.size());
     SY_REQUIRE(first >= 0 && first + count <= gradient.rows * gradient.cols, "accumulate: elements ", first,
                " to ", first + count, " of a gradient of ", gradient.rows * gradient.cols);
+    // As one row of a gradient that is one row.
+    GradientView flat = gradient;
+    flat.cols = gradient.rows * gradient.cols;
+    flat.rows = 1;
+    accumulate(MatrixView<const float>(addends.data(), 1, count), 0, first, flat);
+}
+
+void accumulate(MatrixView<const float> addends, index_t row, index_t col, GradientView gradient) {
+    SY_REQUIRE(
+        row >= 0 && col >= 0 && row + addends.rows <= gradient.rows && col + addends.cols <= gradient.cols,
+        "accumulate: [", addends.rows, ", ", addends.cols, "] at (", row, ", ", col, ") of a gradient [",
+        gradient.rows, ", ", gradient.cols, "]");
     SY_REQUIRE(gradient.fixed == nullptr || (gradient.f32 == nullptr && gradient.overflow != nullptr),
                "accumulate: a fixed-point gradient without overflow flag, or in float32 as well");
+    const index_t first = row * gradient.cols + col;
     if (gradient.fixed == nullptr) {
-        accumulate_f32(addends.data(), count, gradient.f32 + first);
-    } else if (accumulate_fixed(addends.data(), count, gradient.fixed + first)) {
+        for (index_t r = 0; r < addends.rows; ++r)
+            accumulate_f32(addends.row(r), addends.cols, gradient.f32 + first + r * gradient.cols);
+    } else if (accumulate_rows_fixed(addends, gradient.fixed + first, gradient.cols)) {
         // Threads may set it at once: an atomic store of the same value.
         __atomic_store_n(gradient.overflow, true, __ATOMIC_RELAXED);
     }

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "kernels/core/context.hpp"
+#include "kernels/core/tensor.hpp"
 
 namespace sy {
 
@@ -34,6 +35,8 @@ struct GradientView {
 /// gradient[i] += addends[i], in either representation. Single-threaded; addends.size() elements from `first`.
 /// The one place where a float becomes fixed point: round(addend * 2^46) to nearest even.
 void accumulate(std::span<const float> addends, index_t first, GradientView gradient);
+/// The same for a matrix of addends whose element (0, 0) belongs to (row, col).
+void accumulate(MatrixView<const float> addends, index_t row, index_t col, GradientView gradient);
 
 /// values[i] = float(sums[i] * unit). The rounding of the final sum, once.
 void from_fixed_point(std::span<const std::int64_t> sums, std::span<float> values);

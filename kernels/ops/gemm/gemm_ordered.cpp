@@ -116,14 +116,18 @@ struct AddToGradient {
     float* buffer;
 
     void operator()(Tile tile, Range rows, Range cols) const {
+        const index_t row = target.row + rows.begin;
+        const index_t col = target.col + cols.begin;
+        // On the way from the second-level cache while the tile is computed.
+        for (index_t r = 0; r < rows.size(); ++r) {
+            const std::int64_t* const line = target.gradient.fixed + (row + r) * target.gradient.cols + col;
+            for (index_t i = 0; i < cols.size(); i += 8) __builtin_prefetch(line + i, 1);
+        }
         tile.c = buffer;
         tile.c_stride = kTileCols;
         tiles[static_cast<std::size_t>(rows.size() - 1)](tile);
-        for (index_t row = 0; row < rows.size(); ++row) {
-            accumulate({buffer + row * kTileCols, static_cast<std::size_t>(cols.size())},
-                       (target.row + rows.begin + row) * target.gradient.cols + target.col + cols.begin,
-                       target.gradient);
-        }
+        accumulate(MatrixView<const float>(buffer, rows.size(), cols.size(), kTileCols), row, col,
+                   target.gradient);
     }
 };
 
@@ -187,10 +191,7 @@ void add_product(const Product<In>& product, const GradientTile& target, const T
     const index_t num_k = check_sides(product);
     if (num_k > kBlockK) {
         multiply_ordered(product, tiles, scratch);
-        for (index_t row = 0; row < product.c.rows; ++row) {
-            accumulate(product.c.row_span(row), (target.row + row) * target.gradient.cols + target.col,
-                       target.gradient);
-        }
+        accumulate(MatrixView<const float>(product.c), target.row, target.col, target.gradient);
         return;
     }
     Panels& panels = *static_cast<Panels*>(scratch);
