@@ -15,9 +15,14 @@ namespace sy::runtime {
 namespace bench {
 namespace {
 
-constexpr int kRepeats = 7;
-constexpr double kLeastSeconds = 0.5;
-constexpr int kMostRepeats = 2000;
+constexpr int kLeastRounds = 7;
+constexpr int kMostRounds = 2000;
+
+/// Whether another round is to be run.
+bool go_on(const BenchOptions& options, int rounds, double total_ms) {
+    if (options.seconds <= 0.0) return rounds < 1;
+    return rounds < kLeastRounds || (total_ms < 1e3 * options.seconds && rounds < kMostRounds);
+}
 
 }  // namespace
 
@@ -42,13 +47,12 @@ const char* mode_name(NumericsMode numerics) {
     return numerics == NumericsMode::fast ? "fast" : "reproducible";
 }
 
-std::vector<Times> time_in_turns(std::span<const std::function<void()>> bodies) {
+std::vector<Times> time_in_turns(const BenchOptions& options, std::span<const std::function<void()>> bodies) {
     using Clock = std::chrono::steady_clock;
     for (const std::function<void()>& body : bodies) body();
     std::vector<std::vector<double>> times(bodies.size());
     double total_ms = 0.0;
-    for (int round = 0; round < kRepeats || (total_ms < 1e3 * kLeastSeconds && round < kMostRepeats);
-         ++round) {
+    for (int round = 0; go_on(options, round, total_ms); ++round) {
         for (std::size_t i = 0; i < bodies.size(); ++i) {
             const auto start = Clock::now();
             bodies[i]();
@@ -64,18 +68,18 @@ std::vector<Times> time_in_turns(std::span<const std::function<void()>> bodies) 
     return result;
 }
 
-Times time_repeatedly(const std::function<void()>& body) {
-    return time_in_turns(std::span(&body, 1)).front();
+Times time_repeatedly(const BenchOptions& options, const std::function<void()>& body) {
+    return time_in_turns(options, std::span(&body, 1)).front();
 }
 
-double measure_bandwidth(Machine& machine) {
+double measure_bandwidth(const BenchOptions& options, Machine& machine) {
     constexpr index_t kBytes = index_t{256} << 20;
     Tensor from(machine.arena, DType::f32, {kBytes / index_t{sizeof(float)}});
     Tensor to(machine.arena, DType::f32, from.shape());
     from.fill_zero();
     const std::byte* const source = std::as_const(from).raw().data();
     std::byte* const target = to.raw().data();
-    const Times times = time_repeatedly([&] {
+    const Times times = time_repeatedly(options, [&] {
         machine.team.for_ranges(kBytes, 4096, [&](index_t begin, index_t end) {
             std::memcpy(target + begin, source + begin, static_cast<std::size_t>(end - begin));
         });

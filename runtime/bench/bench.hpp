@@ -17,6 +17,8 @@ namespace sy::runtime {
 struct BenchOptions {
     std::string what;  ///< "gemm", "ops", "layer", "exchange" or "step"
     int threads = 0;   ///< of a rank; 0: the cores of its node shared among its ranks
+    /// Of measuring, at least, and seven rounds; 0: one round, to see that results are right.
+    double seconds = 0.5;
     ReportStyle style = ReportStyle::table;
     Config config;
     bool has_config = false;  ///< `step` measures this config instead of its own models
@@ -47,14 +49,14 @@ struct Machine {
 
 const char* mode_name(NumericsMode numerics);
 
-/// Runs every body once for warming up, then all in turn, several times and for half a second at least: what disturbs
-/// the machine meanwhile meets them alike, so that their ratios hold.
-std::vector<Times> time_in_turns(std::span<const std::function<void()>> bodies);
-Times time_repeatedly(const std::function<void()>& body);
+/// Runs every body once for warming up, then all in turn, as often as options.seconds says: what disturbs the machine
+/// meanwhile meets them alike, so that their ratios hold.
+std::vector<Times> time_in_turns(const BenchOptions& options, std::span<const std::function<void()>> bodies);
+Times time_repeatedly(const BenchOptions& options, const std::function<void()>& body);
 
 /// Bytes a second that the team copies, counting what is read and what is written, from arrays far larger than the
 /// caches.
-double measure_bandwidth(Machine& machine);
+double measure_bandwidth(const BenchOptions& options, Machine& machine);
 
 void gemm(const BenchOptions& options, Report& report);
 void operations(const BenchOptions& options, Report& report);

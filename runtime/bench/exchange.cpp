@@ -67,11 +67,10 @@ Times slowest(comm::Communicator& world, Times times) {
 }
 
 /// Repetitions that all ranks agree on: each stops by its own clock otherwise.
-Times time_together(comm::Communicator& world, const std::function<void()>& body) {
-    constexpr int kRepeats = 15;
+Times time_together(comm::Communicator& world, int repeats, const std::function<void()>& body) {
     std::vector<double> times;
     body();
-    for (int repeat = 0; repeat < kRepeats; ++repeat) {
+    for (int repeat = 0; repeat < repeats; ++repeat) {
         comm::barrier(world);
         const auto start = std::chrono::steady_clock::now();
         body();
@@ -93,6 +92,7 @@ class ExchangeBench {
     ExchangeBench(const BenchOptions& options, const ExchangeShape& shape, comm::Communicator& world,
                   Report& report)
         : machine_(options.threads),
+          repeats_(options.seconds > 0.0 ? 15 : 1),
           shape_(shape),
           world_(world),
           report_(report),
@@ -104,14 +104,14 @@ class ExchangeBench {
 
     void run() {
         comm::DispatchPlan plan;
-        row("plan", time_together(world_, [&] { plan = make_plan(); }), 0.0, 0.0, 0.0);
+        row("plan", time_together(world_, repeats_, [&] { plan = make_plan(); }), 0.0, 0.0, 0.0);
         Tensor rows;
-        const Times dispatch =
-            time_together(world_, [&] { rows = exchange_->start_dispatch(x_.matrix<float>(), plan).wait(); });
+        const Times dispatch = time_together(
+            world_, repeats_, [&] { rows = exchange_->start_dispatch(x_.matrix<float>(), plan).wait(); });
         Tensor slots(machine_.arena, DType::f32, {plan.receive.num_slots(), shape_.hidden});
         weigh(rows, plan.receive, slots);
         Tensor returned;
-        const Times back = time_together(world_, [&] {
+        const Times back = time_together(world_, repeats_, [&] {
             returned = exchange_->start_return(std::as_const(slots).matrix<float>(), plan).wait();
         });
         const double raw = comm::launched_by_mpi() ? raw_ms(plan) : 0.0;
@@ -144,7 +144,8 @@ class ExchangeBench {
         const std::vector<index_t> in = in_bytes(plan.receive.row_offsets, row_bytes);
         std::vector<std::byte> source(at(out.back()));
         std::vector<std::byte> target(at(in.back()));
-        return time_together(world_, [&] { comm::mpi_alltoallv(world_, source, out, target, in); }).best_ms;
+        return time_together(world_, repeats_, [&] { comm::mpi_alltoallv(world_, source, out, target, in); })
+            .best_ms;
     }
 
     /// The weights of a token add up to one, so it comes back as it went.
@@ -180,6 +181,7 @@ class ExchangeBench {
     }
 
     Machine machine_;
+    int repeats_;
     ExchangeShape shape_;
     comm::Communicator& world_;
     Report& report_;

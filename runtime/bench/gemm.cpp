@@ -45,7 +45,7 @@ double sampled_error(const ops::Product<In>& product, const Sides& sides) {
 }
 
 template <class In>
-void measure(const Sides& sides, Machine& machine, double peak, Report& report) {
+void measure(const BenchOptions& options, const Sides& sides, Machine& machine, double peak, Report& report) {
     const bool ta = sides.a == ops::Transpose::yes;
     const bool tb = sides.b == ops::Transpose::yes;
     const Tensor a = machine.random<In>(ta ? Shape{sides.k, sides.m} : Shape{sides.m, sides.k}, 1);
@@ -59,7 +59,7 @@ void measure(const Sides& sides, Machine& machine, double peak, Report& report) 
     row.mode = mode_name(machine.context.numerics);
     row.pass = "product";
     row.threads = machine.team.size();
-    row.times = time_repeatedly([&] { ops::multiply(product, machine.context); });
+    row.times = time_repeatedly(options, [&] { ops::multiply(product, machine.context); });
     row.rate = 2e-6 * static_cast<double>(sides.m * sides.k * sides.n) / row.times.best_ms;
     row.share = row.rate / peak;
     row.error = sampled_error(product, sides);
@@ -79,7 +79,7 @@ void measure_all(const BenchOptions& options, Report& report) {
              {Sides{16, 512, 1408}, Sides{64, 512, 1408}, Sides{384, 512, 352}, Sides{4096, 512, 1408},
               Sides{4096, 512, 1408, no, yes}, Sides{4096, 1408, 512}, Sides{512, 4096, 1408, yes, no},
               Sides{2048, 2048, 2048}}) {
-            measure<In>(sides, machine, peak, report);
+            measure<In>(options, sides, machine, peak, report);
         }
     }
 }

@@ -324,7 +324,7 @@ void measure(const LayerShape& shape, NumericsMode numerics, const BenchOptions&
         const std::function<void()> bodies[] = {
             [&] { layer.run(model::Tape::Mode::forward_only); }, [&] { products.forward(); },
             [&] { layer.run(model::Tape::Mode::record); }, [&] { products.backward(); }};
-        const std::vector<Times> times = time_in_turns(bodies);
+        const std::vector<Times> times = time_in_turns(options, bodies);
         const auto finish = [&](const char* pass, double flops, double products_ms) {
             row.pass = pass;
             row.rate = 1e-6 * flops / row.times.best_ms;

@@ -48,7 +48,10 @@ double largest_error(std::span<const float> got, std::span<const float> expected
 class Operations {
   public:
     Operations(const BenchOptions& options, Report& report)
-        : machine_(options.threads), report_(report), bandwidth_(measure_bandwidth(machine_)) {
+        : options_(options),
+          machine_(options.threads),
+          report_(report),
+          bandwidth_(measure_bandwidth(options, machine_)) {
         report.note(concat(options.threads, " threads; copying of large arrays: ", bandwidth_ / 1e9,
                            " GB/s; T = ", kTokens, ", H = ", kHidden, ", E = ", kExperts, ", K = ", kTopK,
                            ", V = ", kVocabulary));
@@ -82,7 +85,7 @@ class Operations {
         row.mode = "fast";
         row.pass = pass;
         row.threads = machine_.team.size();
-        row.times = time_repeatedly(body);
+        row.times = time_repeatedly(options_, body);
         row.rate = 1e-6 * bytes / row.times.best_ms;
         row.share = 1e9 * row.rate / bandwidth_;
         row.error = error();
@@ -392,6 +395,7 @@ class Operations {
             });
     }
 
+    const BenchOptions& options_;
     Machine machine_;
     Report& report_;
     double bandwidth_;

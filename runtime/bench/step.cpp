@@ -17,7 +17,10 @@
 namespace sy::runtime::bench {
 namespace {
 
-constexpr index_t kSteps = 8;
+/// Timed steps of a run.
+index_t num_steps(const BenchOptions& options) {
+    return options.seconds > 0.0 ? 8 : 1;
+}
 
 struct Named {
     std::string name;
@@ -73,11 +76,11 @@ struct Measured {
 };
 
 /// The first step warms up and is not counted.
-Measured run_steps(Session& session, Profile* profile) {
+Measured run_steps(Session& session, index_t num_steps, Profile* profile) {
     PhaseTimer timer(steady_seconds, [&session] { return session.waited_seconds(); });
     Measured measured;
     double waited = 0.0;
-    for (index_t step = 1; step <= kSteps + 1; ++step) {
+    for (index_t step = 1; step <= num_steps + 1; ++step) {
         comm::barrier(session.world());
         if (step == 2) {
             waited = session.waited_seconds();
@@ -162,18 +165,18 @@ double total_peak(const Session& session, DType dtype) {
     return peak;
 }
 
-void measure(const Named& named, comm::Communicator& world, Report& report) {
+void measure(const Named& named, index_t num_steps, comm::Communicator& world, Report& report) {
     Session session(named.config, world);
     Profile profile;
     // Times are of steps without a profile; the profile's clocks cost a little.
-    const Measured measured = run_steps(session, nullptr);
+    const Measured measured = run_steps(session, num_steps, nullptr);
     const double peak = total_peak(session, named.config.model.dtype);
     BenchRow row = row_of(named, session, measured);
     row.share = 1e-9 * row.rate *
                 model::model_size(named.config.model, named.config.moe).train_flops_per_token() / peak;
     report.row(row);
     if (named.config.numerics == NumericsMode::fast)
-        report_kinds(named, profile, run_steps(session, &profile), report);
+        report_kinds(named, profile, run_steps(session, num_steps, &profile), report);
     session.close();
 }
 
@@ -190,7 +193,7 @@ void step(const BenchOptions& options, comm::Communicator& world, Report& report
             named.config.model.dtype = dtype;
             for (const NumericsMode numerics : {NumericsMode::fast, NumericsMode::reproducible}) {
                 named.config.numerics = numerics;
-                measure(named, world, report);
+                measure(named, num_steps(options), world, report);
             }
         }
     }

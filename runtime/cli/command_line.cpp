@@ -24,6 +24,7 @@ constexpr OptionHelp kOptions[] = {
     {"resume", "--resume latest|FOLDER", "the checkpoint to continue from or to use"},
     {"ranks", "--ranks N", "number of ranks to plan for, or of shards to write"},
     {"threads", "--threads N", "threads of a rank; by default its share of the cores"},
+    {"seconds", "--seconds S", "of measuring, at least (0.5); 0: once each, to see that results are right"},
     {"json", "--json", "one JSON object a line instead of a table"},
 };
 
@@ -86,7 +87,7 @@ Found read_words(std::span<const char* const> arguments) {
     po::options_description options;
     options.add_options()("help,h", "")("config", po::value<std::string>())(
         "set", po::value<std::vector<std::string>>())("resume", po::value<std::string>())(
-        "ranks", po::value<int>())("threads", po::value<int>())("json", "")(
+        "ranks", po::value<int>())("threads", po::value<int>())("seconds", po::value<double>())("json", "")(
         "word", po::value<std::vector<std::string>>());
     po::positional_options_description order;
     order.add("word", -1);
@@ -131,6 +132,9 @@ Arguments check_usage(const Command& command, const Found& found) {
     if (found.values.contains("resume")) arguments.resume = found.values["resume"].as<std::string>();
     if (found.values.contains("ranks")) arguments.ranks = found.values["ranks"].as<int>();
     if (found.values.contains("threads")) arguments.threads = found.values["threads"].as<int>();
+    if (found.values.contains("seconds")) arguments.seconds = found.values["seconds"].as<double>();
+    if (!(arguments.seconds >= 0.0))
+        problems.push_back(concat("--seconds ", arguments.seconds, ": give 0 or more"));
     arguments.json = found.values.contains("json");
     if (found.values.contains("threads") && arguments.threads < 1)
         problems.push_back(concat("--threads ", arguments.threads, ": give 1 or more"));

@@ -18,7 +18,8 @@ struct Arguments {
     ConfigSources sources;
     std::string resume;
     std::optional<int> ranks;
-    int threads = 0;  ///< of a rank; 0: not given
+    int threads = 0;       ///< of a rank; 0: not given
+    double seconds = 0.5;  ///< of measuring
     bool json = false;
 };
 

@@ -64,6 +64,7 @@ int run_benchmark(const Arguments& arguments) {
     BenchOptions options;
     options.what = arguments.words[0];
     options.threads = arguments.threads;
+    options.seconds = arguments.seconds;
     options.style = arguments.json ? ReportStyle::json : ReportStyle::table;
     options.has_config = !arguments.sources.file.empty();
     options.config = load_config(arguments.sources);
@@ -102,7 +103,7 @@ constexpr std::array kCommands{
             "switchyard plan --config run.conf --ranks 64", run_plan},
     Command{"checkpoint", "ACTION FOLDER [FOLDER]", 2, 3, "ranks", "look into, check, compare and re-cut checkpoints",
             "switchyard checkpoint verify run/checkpoints/latest", run_checkpoint_command, kCheckpointActions},
-    Command{"bench", "gemm|ops|layer|exchange|step", 1, 1, "config set threads json",
+    Command{"bench", "gemm|ops|layer|exchange|step", 1, 1, "config set threads seconds json",
             "times beside limits and peers of the same run, each result checked",
             "mpirun -n 2 switchyard bench exchange", run_benchmark},
     Command{"doctor", "", 0, 0, "", "what is in this binary and what it sees", "", run_doctor},

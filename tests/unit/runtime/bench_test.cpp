@@ -1,0 +1,96 @@
+// The benchmark's own rules: what it prints, and that a wrong result shows.
+#include <catch2/catch.hpp>
+
+#include <boost/json.hpp>
+#include <cmath>
+#include <sstream>
+
+#include "comm/local/local_fabric.hpp"
+#include "runtime/bench/bench.hpp"
+
+using namespace sy;
+using namespace sy::runtime;
+namespace json = boost::json;
+
+namespace {
+
+const Report::Columns kColumns{"GFLOP/s", "of peak", "error"};
+
+BenchRow good_row() {
+    BenchRow row;
+    row.what = "gemm";
+    row.shape = "2 x 3 x 4";
+    row.dtype = "f32";
+    row.mode = "fast";
+    row.pass = "product";
+    row.times = {1.5, 2.5};
+    row.rate = 10.0;
+    row.share = 0.25;
+    row.error = 1e-7;
+    row.tolerance = 1e-6;
+    return row;
+}
+
+}  // namespace
+
+TEST_CASE("report: one wrong row makes the whole benchmark wrong, and shows", "[unit]") {
+    std::ostringstream text;
+    Report report(text, ReportStyle::table, kColumns);
+    report.row(good_row());
+    CHECK(report.all_right());
+    CHECK(text.str().find("right") != std::string::npos);
+    BenchRow wrong = good_row();
+    wrong.error = GENERATE(1e-5, HUGE_VAL, std::nan(""));
+    report.row(wrong);
+    report.row(good_row());
+    CHECK(!report.all_right());
+    CHECK(text.str().find("WRONG") != std::string::npos);
+}
+
+TEST_CASE("report: in JSON every line is an object with the row's numbers, and notes are left out",
+          "[unit]") {
+    std::ostringstream text;
+    Report report(text, ReportStyle::json, kColumns);
+    report.note("for people");
+    report.row(good_row());
+    const json::object row = json::parse(text.str()).as_object();
+    CHECK(row.at("shape").as_string() == "2 x 3 x 4");
+    CHECK(row.at("best_ms").as_double() == 1.5);
+    CHECK(row.at("median_ms").as_double() == 2.5);
+    CHECK(row.at("of peak").as_double() == 0.25);
+    CHECK(row.at("right").as_bool());
+}
+
+TEST_CASE("bench: an unknown benchmark is refused with the known ones", "[unit]") {
+    BenchOptions options;
+    options.what = "fast";
+    std::ostringstream out;
+    comm::LocalFabric(1).run([&](comm::Communicator& world) {
+        CHECK_THROWS_WITH(run_bench(options, world, out),
+                          Catch::Contains("gemm, ops, layer, exchange or step"));
+    });
+}
+
+TEST_CASE("bench: the exchange brings every row back on any number of ranks, and only rank 0 prints",
+          "[unit]") {
+    BenchOptions options;
+    options.what = "exchange";
+    options.threads = 1;
+    options.seconds = 0.0;
+    options.style = ReportStyle::json;
+    const int ranks = GENERATE(1, 3);
+    std::ostringstream out;
+    comm::LocalFabric(ranks).run([&](comm::Communicator& world) {
+        std::ostringstream others;
+        SY_REQUIRE(run_bench(options, world, world.rank() == 0 ? out : others), "a wrong result");
+        SY_REQUIRE(world.rank() == 0 || others.str().empty(), "rank ", world.rank(), " printed");
+    });
+    std::istringstream lines(out.str());
+    int num_rows = 0;
+    for (std::string line; std::getline(lines, line); ++num_rows) {
+        const json::object row = json::parse(line).as_object();
+        CHECK(row.at("ranks").as_int64() == ranks);
+        CHECK(row.at("right").as_bool());
+    }
+    CHECK(num_rows == 9);
+}
