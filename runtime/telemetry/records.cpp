@@ -71,6 +71,7 @@ json::object to_json(const StepRecord& record) {
             {"skipped", record.skipped},
             {"tokens", record.tokens},
             {"tokens_per_s", record.tokens_per_s()},
+            {"flops_per_s", record.flops_per_s()},
             {"seconds", record.seconds},
             {"phases", std::move(phases)},
             {"routing_hash", hex(record.routing_hash)},

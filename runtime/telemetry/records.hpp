@@ -44,6 +44,7 @@ struct StepRecord {
     bool applied = true;  ///< false: a gradient was not finite and the step was skipped
     index_t skipped = 0;  ///< steps skipped in this run so far
     index_t tokens = 0;
+    double flops_per_token = 0.0;  ///< of the model's products, forward and backward
     double seconds = 0.0;
     PhaseSeconds phases;
     std::uint64_t routing_hash = 0;  ///< sum over layers and micro-steps
@@ -56,6 +57,7 @@ struct StepRecord {
     index_t memory_bytes = 0;  ///< highest use of the arena so far
 
     double tokens_per_s() const;
+    double flops_per_s() const { return tokens_per_s() * flops_per_token; }
     /// Share of the step in which this rank waited for messages.
     double communication_share() const;
 };

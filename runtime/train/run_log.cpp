@@ -22,6 +22,7 @@ StepRecord make_record(const Session& session, index_t step, const StepOutcome& 
     record.gradient_norm = outcome.update.gradient_norm;
     record.applied = outcome.update.applied;
     record.tokens = config.train.global_batch * config.model.seq_len;
+    record.flops_per_token = model::model_size(config.model, config.moe).train_flops_per_token();
     record.routing_hash = outcome.pass.routing_hash;
     record.dropped = outcome.pass.num_dropped;
     record.imbalance = outcome.pass.imbalance;

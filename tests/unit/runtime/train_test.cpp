@@ -61,6 +61,8 @@ TEST_CASE("train: every step is written down with where its time went and how it
         CHECK(phases <= number(step, "seconds"));
         CHECK(number(step.at("phases").as_object(), "communication") > 0.0);
         CHECK(number(step, "tokens") == 6 * 16);
+        const double flops = model::model_size(config.model, config.moe).train_flops_per_token();
+        CHECK(number(step, "flops_per_s") == Approx(flops * number(step, "tokens_per_s")));
         CHECK(number(step, "row_bytes_sent") >= number(step, "row_bytes_bound"));
         CHECK(number(step, "gradient_bytes_sent") > 0.0);
         REQUIRE(step.at("layers").as_array().size() == 2);
