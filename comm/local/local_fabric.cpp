@@ -16,13 +16,16 @@ namespace sy::comm {
 
 namespace {
 
+/// Where a message is that lies in its sender's memory until it is received.
+enum class Handover { offered, copying, done };
+
 /// One message under way. Small ones are copied, so that a send is over at once, as eager transports do; of long ones
 /// the receiver copies from the sender's buffer.
 struct Message {
     std::vector<std::byte> copy;
     std::span<const std::byte> bytes;
     Clock::time_point due;
-    std::shared_ptr<std::atomic<bool>> taken;  // Second owner: the send request.
+    std::shared_ptr<std::atomic<Handover>> handover;  // Second owner: the send request.
 };
 
 /// Messages of one address. As with MPI, the nth receive that was started gets the nth message, in whichever order the
@@ -90,12 +93,18 @@ namespace {
 
 class SendRequest : public Request {
   public:
-    SendRequest(std::shared_ptr<LocalFabric::State> state, std::shared_ptr<std::atomic<bool>> taken,
-                std::string description)
-        : state_(std::move(state)), taken_(std::move(taken)), description_(std::move(description)) {}
+    SendRequest(std::shared_ptr<LocalFabric::State> state, Address address,
+                std::shared_ptr<std::atomic<Handover>> handover, std::string description)
+        : state_(std::move(state)),
+          address_(address),
+          handover_(std::move(handover)),
+          description_(std::move(description)) {}
     ~SendRequest() override {
-        if (!is_over()) detail::report_dropped(*this);
+        if (is_over()) return;
+        detail::report_dropped(*this);
+        withdraw();
     }
+    void set_number(index_t number) { number_ = number; }
     bool test() override {
         if (is_over()) return true;
         state_->check_alive();
@@ -104,10 +113,25 @@ class SendRequest : public Request {
     std::string description() const override { return description_; }
 
   private:
-    bool is_over() const { return taken_ == nullptr || taken_->load(std::memory_order_acquire); }
+    bool is_over() const {
+        return handover_ == nullptr || handover_->load(std::memory_order_acquire) == Handover::done;
+    }
+    /// The bytes belong to a sender that is failing: nobody may read them after this.
+    void withdraw() {
+        {
+            const std::lock_guard lock(state_->mutex);
+            if (handover_->load() == Handover::offered) {
+                state_->mail.find(address_)->second.messages.erase(number_);
+                return;
+            }
+        }
+        while (!is_over()) std::this_thread::yield();
+    }
 
     std::shared_ptr<LocalFabric::State> state_;  // Second owner: the fabric.
-    std::shared_ptr<std::atomic<bool>> taken_;   // Second owner: the message.
+    Address address_;
+    index_t number_ = 0;
+    std::shared_ptr<std::atomic<Handover>> handover_;  // Second owner: the message.
     std::string description_;
 };
 
@@ -132,7 +156,7 @@ class ReceiveRequest : public Request {
         }
         const bool fits = message.bytes.size() == bytes_.size();
         if (fits && !bytes_.empty()) std::memcpy(bytes_.data(), message.bytes.data(), bytes_.size());
-        if (message.taken != nullptr) message.taken->store(true, std::memory_order_release);
+        if (message.handover != nullptr) message.handover->store(Handover::done, std::memory_order_release);
         done_ = true;
         if (!fits)
             throw CommError(concat(description_, ": a message of ", message.bytes.size(), " bytes arrived"));
@@ -148,6 +172,7 @@ class ReceiveRequest : public Request {
         if (found == messages.end() || found->second.due > Clock::now()) return false;
         message = std::move(found->second);
         if (!message.copy.empty()) message.bytes = message.copy;
+        if (message.handover != nullptr) message.handover->store(Handover::copying);
         messages.erase(found);
         return true;
     }
@@ -184,14 +209,16 @@ class LocalCommunicator : public Communicator {
             message.copy.assign(bytes.begin(), bytes.end());
             message.bytes = {};
         } else {
-            message.taken = std::make_shared<std::atomic<bool>>(false);
+            message.handover = std::make_shared<std::atomic<Handover>>(Handover::offered);
         }
+        const Address address{id_, world_rank(rank_), world_rank(destination), tag};
         auto request = std::make_unique<SendRequest>(
-            state_, message.taken,
+            state_, address, message.handover,
             concat("send of ", bytes.size(), " bytes to rank ", destination, ", tag ", tag));
         const std::lock_guard lock(state_->mutex);
-        Box& box = state_->mail[{id_, world_rank(rank_), world_rank(destination), tag}];
+        Box& box = state_->mail[address];
         message.due = box.last_due = std::max(message.due, box.last_due);
+        request->set_number(box.num_sent);
         box.messages.emplace(box.num_sent++, std::move(message));
         return request;
     }
