@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <sstream>
 
-#include "model/moe/router.hpp"
+#include "model/moe/router/strategy.hpp"
 
 namespace sy::model {
 namespace {
@@ -23,27 +23,38 @@ void require(std::vector<std::string>& problems, bool good, const std::string& t
 
 }  // namespace
 
-std::vector<bool> moe_layers(const MoeConfig& moe, index_t num_layers) {
-    std::vector<bool> result(static_cast<std::size_t>(num_layers), moe.layers == "all");
-    if (moe.layers == "all" || moe.layers == "none") return result;
-    if (moe.layers.starts_with("every:")) {
-        const index_t period = parse_number(moe.layers.substr(6));
+std::vector<bool> layer_pattern(const std::string& key, const std::string& pattern, index_t num_layers) {
+    std::vector<bool> result(static_cast<std::size_t>(num_layers), pattern == "all");
+    if (pattern == "all" || pattern == "none") return result;
+    if (pattern.starts_with("every:")) {
+        const index_t period = parse_number(pattern.substr(6));
         if (period < 1)
-            throw ConfigError(concat("moe.layers = ", moe.layers, ": every:N needs a whole number N >= 1"));
+            throw ConfigError(concat(key, " = ", pattern, ": every:N needs a whole number N >= 1"));
         for (index_t layer = period - 1; layer < num_layers; layer += period)
             result[static_cast<std::size_t>(layer)] = true;
         return result;
     }
-    std::istringstream list(moe.layers);
+    if (pattern.starts_with("from:")) {
+        const index_t first = parse_number(pattern.substr(5));
+        if (first < 0 || first >= num_layers)
+            throw ConfigError(concat(key, " = ", pattern, ": from:N needs a layer 0 to ", num_layers - 1));
+        std::fill(result.begin() + first, result.end(), true);
+        return result;
+    }
+    std::istringstream list(pattern);
     for (std::string item; std::getline(list, item, ',');) {
         const index_t layer = parse_number(item);
         if (layer < 0 || layer >= num_layers) {
-            throw ConfigError(concat("moe.layers = ", moe.layers, ": '", item, "' is not a layer 0 to ",
-                                     num_layers - 1, "; use all, none, every:N or a list of layers"));
+            throw ConfigError(concat(key, " = ", pattern, ": '", item, "' is not a layer 0 to ",
+                                     num_layers - 1, "; use all, none, every:N, from:N or a list of layers"));
         }
         result[static_cast<std::size_t>(layer)] = true;
     }
     return result;
+}
+
+std::vector<bool> moe_layers(const MoeConfig& moe, index_t num_layers) {
+    return layer_pattern("moe.layers", moe.layers, num_layers);
 }
 
 std::vector<std::string> model_problems(const ModelConfig& model, const MoeConfig& moe) {

@@ -5,47 +5,164 @@
 
 #include "kernels/core/dtype.hpp"
 #include "kernels/core/types.hpp"
+#include "kernels/ops/gate/score.hpp"
 
 /// What a model is made of: plain values, filled by runtime/config, checked in one place.
 namespace sy::model {
 
 enum class Recompute { none, block };
 
+/// decoder: next-token loss. encoder: masked-token loss (BERT). encoder_decoder: span corruption (T5).
+enum class Architecture { decoder, encoder, encoder_decoder };
+
+enum class NormKind { rms, layer };
+
+/// Where a sub-layer f has its norms n on the residual stream x.
+enum class NormPlacement {
+    pre,      ///< x + f(n(x))
+    post,     ///< n(x + f(x)): the 2017 Transformer
+    both,     ///< x + n'(f(n(x))): Gemma 2, Grok
+    outside,  ///< x + n(f(x)): OLMo 2; the residual stream itself is never normalised
+};
+
+/// serial: attention, then feed-forward. parallel: both read the same norm (GPT-J, PaLM).
+enum class Wiring { serial, parallel };
+
+enum class Biases { none, query_key_value, all };
+
+enum class AttentionKind {
+    grouped,  ///< MHA, GQA or MQA by the number of key/value heads
+    latent,   ///< MLA of DeepSeek-V2
+};
+
+struct AttentionConfig {
+    AttentionKind kind = AttentionKind::grouped;
+    Biases bias = Biases::none;
+    index_t window = 0;  ///< keys a query sees in windowed layers, itself included; 0: all before it
+    std::string window_layers = "all";  ///< which layers have the window, as moe.layers
+    double softcap = 0.0;               ///< scores become cap * tanh(score / cap); 0: none
+    double scale = 0.0;                 ///< of the scores; 0: 1 / sqrt(head width)
+    bool qk_norm = false;               ///< RMSNorm of every query and key head
+    double dropout = 0.0;               ///< of probabilities
+    index_t query_rank = 0;             ///< MLA: width of compressed queries; 0: not compressed
+    index_t kv_rank = 512;              ///< MLA: width of the compressed keys and values that the cache holds
+    index_t rope_dim = 64;              ///< MLA: width of a head's rotary part
+    index_t value_dim = 0;              ///< MLA: width of a value head; 0: the head width
+};
+
+enum class PositionKind { none, rope, learned, sine, t5, alibi };
+enum class RopePairs { half_split, interleaved };
+enum class RopeScaling { none, linear, ntk, llama3, yarn };
+
+struct PositionConfig {
+    PositionKind kind = PositionKind::rope;
+    double rope_theta = 10000.0;
+    double rope_fraction = 1.0;  ///< of a head that turns
+    RopePairs rope_pairs = RopePairs::half_split;
+    RopeScaling rope_scaling = RopeScaling::none;
+    double rope_factor = 1.0;       ///< by how much the context is stretched
+    index_t rope_original_len = 0;  ///< trained length, for llama3 and yarn
+    index_t t5_buckets = 32;
+    index_t t5_max_distance = 128;
+};
+
 struct ModelConfig {
+    Architecture architecture = Architecture::decoder;
     index_t vocab_size = 256;
     index_t hidden = 256;
-    index_t layers = 4;
+    index_t layers = 4;          ///< of the decoder, or of an encoder that stands alone
+    index_t encoder_layers = 0;  ///< of an encoder_decoder; 0: as many as layers
     index_t heads = 4;
     index_t kv_heads = 4;
-    index_t head_dim = 0;  ///< 0: hidden / heads
+    index_t head_dim = 0;  ///< 0: hidden / heads; without its rotary part in MLA
     index_t ffn_width = 704;
+    std::string activation = "swiglu";  ///< a name of kernels/ops/activation
+    bool ffn_bias = false;              ///< of dense feed-forwards
     index_t seq_len = 256;
-    double rope_theta = 10000.0;
+    NormKind norm = NormKind::rms;
+    bool norm_bias = false;
+    NormPlacement norm_placement = NormPlacement::pre;
     double norm_eps = 1e-5;
+    Wiring wiring = Wiring::serial;
+    double embedding_scale = 1.0;
+    bool embedding_norm = false;  ///< BERT, BLOOM
     bool tied_head = false;
+    double logit_softcap = 0.0;
+    double output_z_loss = 0.0;  ///< coefficient of mean logsumexp^2 of the head's logits (PaLM)
+    double dropout = 0.0;        ///< of embeddings and of what sub-layers add to the stream
+    index_t mtp_depth = 0;       ///< tokens predicted beyond the next one (DeepSeek-V3)
+    double mtp_loss = 0.3;       ///< lambda of their losses
+    double mask_fraction = 0.15;
+    index_t span_length = 3;  ///< mean length of a corrupted span
     double init_std = 0.02;
     DType dtype = DType::f32;
     Recompute recompute = Recompute::none;
+    AttentionConfig attention;
+    PositionConfig position;
 
     index_t head_width() const { return head_dim > 0 ? head_dim : hidden / heads; }
+    index_t num_encoder_layers() const {
+        if (architecture == Architecture::decoder) return 0;
+        if (architecture == Architecture::encoder) return layers;
+        return encoder_layers > 0 ? encoder_layers : layers;
+    }
+    index_t num_decoder_layers() const { return architecture == Architecture::encoder ? 0 : layers; }
+};
+
+using ops::Score;
+enum class GroupScore { highest, top_sum };
+enum class LogitNoise { none, gaussian, gumbel, learned };
+enum class HashTable { random, balanced };
+enum class CapacityScope { global, local };
+enum class DropBy { position, score, batch_priority };
+
+/// Coefficients of the losses that steer a router; 0 switches one off.
+struct BalanceConfig {
+    double switch_loss = 0.01;        ///< Switch / GShard / DeepSeekMoE expert level
+    double z_loss = 0.001;            ///< ST-MoE
+    double importance_loss = 0.0;     ///< Shazeer et al. 2017
+    double load_loss = 0.0;           ///< Shazeer et al. 2017; needs moe.noise = learned
+    double device_loss = 0.0;         ///< DeepSeekMoE device level, over moe.groups
+    double communication_loss = 0.0;  ///< DeepSeek-V2, over moe.groups
+    double sequence_loss = 0.0;       ///< DeepSeek-V3
+    double bias_rate = 0.0;           ///< gamma of DeepSeek-V3's selection bias, a step
+    double entropy_bonus = 0.0;       ///< of router = reinforce
+    double baseline_loss = 1.0;       ///< of router = reinforce
 };
 
 struct MoeConfig {
-    std::string layers = "all";  ///< all, none, every:N (the last of each N), or a list such as 1,3
+    std::string layers = "all";  ///< see layer_pattern
     index_t experts = 8;
     index_t top_k = 2;
     index_t expert_width = 352;
     index_t shared_experts = 0;
-    std::string router = "softmax_top_k";
+    std::string router = "top_k";  ///< a name of router_names()
+    Score score = Score::softmax;
     bool renormalise = true;
+    double routed_scale = 1.0;  ///< of the combine weights
+    index_t groups = 0;         ///< contiguous runs of experts: the devices or nodes of the papers; 0: none
+    index_t group_limit = 0;    ///< groups that a token may reach
+    GroupScore group_score = GroupScore::highest;
+    LogitNoise noise = LogitNoise::none;
+    double noise_std = 1.0;  ///< of gaussian and gumbel noise
+    double jitter = 0.0;
+    bool random_second = false;  ///< GShard: the second choice goes out with probability min(1, 2 g2)
+    HashTable hash = HashTable::random;
+    DType router_dtype = DType::f32;
     double capacity_factor = 0.0;  ///< 0: dropless
     index_t min_capacity = 4;
-    double balance_loss = 0.01;
-    double z_loss = 0.001;
-    double jitter = 0.0;
+    CapacityScope capacity_scope = CapacityScope::global;
+    DropBy drop_by = DropBy::position;
+    double device_capacity = 0.0;     ///< budget of a group over its even share, DeepSeek-V2; 0: none
+    double protected_fraction = 0.1;  ///< of the sequences, which a device budget never drops
+    double expert_dropout = 0.0;      ///< of expert outputs in fine-tuning (Switch)
+    BalanceConfig balance;
 };
 
-/// Whether each layer's feed-forward is a mixture. @throws ConfigError for a pattern that names no such layers
+/// The layers that a pattern names: all, none, every:N (the last of each N), from:N (N and all behind it), or a list
+/// such as 1,3. @param key  the option, for the message @throws ConfigError for a pattern that names no such layers
+std::vector<bool> layer_pattern(const std::string& key, const std::string& pattern, index_t num_layers);
+/// Whether each layer's feed-forward is a mixture. @throws ConfigError as layer_pattern
 std::vector<bool> moe_layers(const MoeConfig& moe, index_t num_layers);
 
 /// Everything wrong with a model, one sentence each with the remedy; empty when it can be built.

@@ -1,10 +1,11 @@
 #include "model/transformer.hpp"
 
 #include <algorithm>
+#include <numeric>
 
 #include "comm/collectives.hpp"
 #include "kernels/ops/embedding/embedding.hpp"
-#include "model/moe/balance.hpp"
+#include "model/moe/balance/sums.hpp"
 
 namespace sy::model {
 
@@ -16,7 +17,7 @@ Transformer::Transformer(const ModelConfig& config, const MoeConfig& moe, Parame
       world_(world),
       seed_(seed),
       layer_context_{config_, parameters, [](ParameterId) {}},
-      rotary_(config.seq_len, config.head_width(), config.rope_theta) {
+      rotary_(config.seq_len, config.head_width(), config.position.rope_theta) {
     embedding_ = parameters.add({.name = "embedding.weight",
                                  .shape = {config.vocab_size, config.hidden},
                                  .deviation = static_cast<float>(config.init_std)});
@@ -40,12 +41,12 @@ Transformer::Transformer(const ModelConfig& config, const MoeConfig& moe, Parame
 
 PassResult Transformer::train(std::span<const std::int32_t> ids, const BatchInfo& batch,
                               const Context& context) {
-    return run(ids, batch, MoeLayer::Use::train, context);
+    return run(ids, batch, Use::train, context);
 }
 
 PassResult Transformer::evaluate(std::span<const std::int32_t> ids, const BatchInfo& batch,
                                  const Context& context) {
-    return run(ids, batch, MoeLayer::Use::evaluate, context);
+    return run(ids, batch, Use::evaluate, context);
 }
 
 void Transformer::embed(std::span<const std::int32_t> ids, MatrixView<float> out,
@@ -57,31 +58,31 @@ void Transformer::embed(std::span<const std::int32_t> ids, MatrixView<float> out
     }
 }
 
-Transformer::Stream Transformer::run_block(Tape& tape, index_t block_idx, Stream in, const BatchInfo& batch,
-                                           MoeLayer::Use use, MoeStatistics* statistics) const {
+Transformer::Stream Transformer::run_block(Tape& tape, index_t block_idx, Stream in, const PassInfo& pass,
+                                           MoeStatistics* statistics) const {
     const Block& block = blocks_[static_cast<std::size_t>(block_idx)];
-    const NormLayer::Result before = block.attention_norm->forward(tape, *in.sum, in.delta);
-    Value& attended = block.attention->forward(tape, *before.normed);
-    const NormLayer::Result middle = block.feed_forward_norm->forward(tape, *before.stream, &attended);
-    Value& out = block.moe ? block.moe->forward(tape, *middle.normed, batch, use, seed_, statistics)
-                           : block.feed_forward->forward(tape, *middle.normed);
+    const NormLayer::Result before = block.attention_norm->forward(tape, *in.sum, in.delta, pass);
+    Value& attended = block.attention->forward(tape, *before.normed, pass);
+    const NormLayer::Result middle = block.feed_forward_norm->forward(tape, *before.stream, &attended, pass);
+    Value& out = block.moe ? block.moe->forward(tape, *middle.normed, pass, statistics)
+                           : block.feed_forward->forward(tape, *middle.normed, pass);
     return {middle.stream, &out};
 }
 
 Transformer::Stream Transformer::run_recomputed(Tape& tape, index_t block_idx, Stream in,
-                                                const BatchInfo& batch, MoeStatistics* statistics) const {
+                                                const PassInfo& pass, MoeStatistics* statistics) const {
     const Context& context = tape.context();
     Value& sum = tape.value(in.sum->view().rows, config_.hidden);
     Value& delta = tape.value(in.sum->view().rows, config_.hidden);
     {
         Tape once(Tape::Mode::forward_only, context);
-        const Stream out = run_block(once, block_idx, in, batch, MoeLayer::Use::train, statistics);
+        const Stream out = run_block(once, block_idx, in, pass, statistics);
         sum.data = std::move(out.sum->data);
         delta.data = std::move(out.delta->data);
     }
-    tape.record([this, &context, block_idx, in, &sum, &delta, batch] {
+    tape.record([this, &context, block_idx, in, &sum, &delta, pass] {
         Tape again(Tape::Mode::record, context);
-        const Stream out = run_block(again, block_idx, in, batch, MoeLayer::Use::train, nullptr);
+        const Stream out = run_block(again, block_idx, in, pass, nullptr);
         // The block's last addend and its sum share one gradient, as they do without recomputation.
         SY_REQUIRE(delta.grad_owner == &sum, "recompute: the gradient of block ", block_idx,
                    " does not come from its sum");
@@ -92,12 +93,12 @@ Transformer::Stream Transformer::run_recomputed(Tape& tape, index_t block_idx, S
     return {&sum, &delta};
 }
 
-PassResult Transformer::run(std::span<const std::int32_t> ids, const BatchInfo& batch, MoeLayer::Use use,
+PassResult Transformer::run(std::span<const std::int32_t> ids, const BatchInfo& batch, Use use,
                             const Context& context) {
     const index_t num_sequences = static_cast<index_t>(ids.size()) / (config_.seq_len + 1);
     SY_REQUIRE(num_sequences * (config_.seq_len + 1) == static_cast<index_t>(ids.size()),
                "transformer: ", ids.size(), " ids are no whole sequences of ", config_.seq_len + 1);
-    const bool training = use == MoeLayer::Use::train;
+    const bool training = use == Use::train;
     std::vector<std::int32_t> inputs;
     std::vector<std::int32_t> targets;
     for (index_t s = 0; s < num_sequences; ++s) {
@@ -105,6 +106,8 @@ PassResult Transformer::run(std::span<const std::int32_t> ids, const BatchInfo& 
         inputs.insert(inputs.end(), first, first + config_.seq_len);
         targets.insert(targets.end(), first + 1, first + config_.seq_len + 1);
     }
+    std::vector<float> loss(inputs.size());
+    const PassInfo pass{batch, use, seed_, config_.seq_len, inputs, loss};
     Tape tape(training ? Tape::Mode::record : Tape::Mode::forward_only, context);
     Value& embedded = tape.value(static_cast<index_t>(inputs.size()), config_.hidden);
     embed(inputs, embedded.view(), context);
@@ -117,13 +120,12 @@ PassResult Transformer::run(std::span<const std::int32_t> ids, const BatchInfo& 
     for (index_t block = 0; block < config_.layers; ++block) {
         MoeStatistics* const report = &statistics[static_cast<std::size_t>(block)];
         stream = training && config_.recompute == Recompute::block
-                     ? run_recomputed(tape, block, stream, batch, report)
-                     : run_block(tape, block, stream, batch, use, report);
+                     ? run_recomputed(tape, block, stream, pass, report)
+                     : run_block(tape, block, stream, pass, report);
     }
-    const NormLayer::Result last = final_norm_->forward(tape, *stream.sum, stream.delta);
-    std::vector<float> loss(inputs.size());
+    const NormLayer::Result last = final_norm_->forward(tape, *stream.sum, stream.delta, pass);
     const double scale = 1.0 / static_cast<double>(batch.global_tokens * batch.accumulation);
-    head_->forward(tape, *last.normed, targets, static_cast<float>(scale), loss);
+    head_->forward(tape, *last.normed, {targets, static_cast<float>(scale), loss}, pass);
     if (training) tape.backward();
     return reduce(loss, statistics, batch);
 }
@@ -136,31 +138,87 @@ PassResult Transformer::reduce(std::span<const float> loss, std::span<MoeStatist
     for (const MoeStatistics& layer : statistics) {
         if (layer.load.empty()) continue;
         sums.push_back(static_cast<std::int64_t>(layer.routing_hash));
-        sums.push_back(layer.z_sum);
-        sums.insert(sums.end(), layer.score_sums.begin(), layer.score_sums.end());
+        sums.insert(sums.end(), layer.loss_sums.begin(), layer.loss_sums.end());
     }
     comm::all_reduce(world_.world, std::span<std::int64_t>(sums));
     PassResult result;
-    const auto tokens = static_cast<double>(batch.global_tokens);
-    result.token_loss = from_sum(sums[0]) / tokens;
-    const double mean = tokens * static_cast<double>(moe_.top_k) / static_cast<double>(moe_.experts);
+    result.token_loss = from_sum(sums[0]) / static_cast<double>(batch.global_tokens);
     std::size_t next = 1;
     for (std::size_t i = 0; i < statistics.size(); ++i) {
-        const MoeStatistics& layer = statistics[i];
+        MoeStatistics& layer = statistics[i];
         if (layer.load.empty()) continue;
-        const auto hash = static_cast<std::uint64_t>(sums[next]);
+        const auto hash = static_cast<std::uint64_t>(sums[next++]);
         result.routing_hash += hash;
-        result.z_loss += from_sum(sums[next + 1]) / tokens;
-        const std::span<const std::int64_t> scores(sums.data() + next + 2, layer.load.size());
-        result.balance_loss += switch_loss(layer.load, scores, batch.global_tokens, moe_.top_k);
-        next += 2 + layer.load.size();
+        const auto losses = blocks_[i].moe->losses();
+        result.router_losses.resize(losses.size());
+        for (std::size_t j = 0; j < losses.size(); ++j) {
+            const auto count = static_cast<std::size_t>(losses[j]->num_sums());
+            NamedLoss& total = result.router_losses[j];
+            total.name = losses[j]->name();
+            total.coefficient = losses[j]->coefficient();
+            total.value += losses[j]->value(
+                {layer.load, std::span<const std::int64_t>(sums).subspan(next, count), batch.global_tokens});
+            next += count;
+        }
         result.num_dropped += layer.num_dropped;
-        const index_t highest = *std::max_element(layer.load.begin(), layer.load.end());
-        result.imbalance = std::max(result.imbalance, static_cast<double>(highest) / mean);
-        result.layers.push_back({static_cast<index_t>(i), highest, mean, layer.num_dropped, hash});
+        result.layers.push_back({static_cast<index_t>(i), std::move(layer.load), layer.num_dropped, hash});
+        const LayerResult& report = result.layers.back();
+        result.imbalance = std::max(result.imbalance, static_cast<double>(report.highest_load()) /
+                                                          std::max(report.mean_load(), 1e-30));
     }
-    result.total = result.token_loss + moe_.balance_loss * result.balance_loss + moe_.z_loss * result.z_loss;
+    result.total = result.token_loss;
+    for (const NamedLoss& router_loss : result.router_losses)
+        result.total += router_loss.coefficient * router_loss.value;
     return result;
+}
+
+index_t LayerResult::highest_load() const {
+    return *std::ranges::max_element(load);
+}
+
+double LayerResult::mean_load() const {
+    return static_cast<double>(std::accumulate(load.begin(), load.end(), index_t{0})) /
+           static_cast<double>(load.size());
+}
+
+void Transformer::finish_step(const PassResult& step) {
+    for (const LayerResult& layer : step.layers)
+        blocks_[static_cast<std::size_t>(layer.layer)].moe->strategy().finish_step(layer.load);
+}
+
+std::map<std::string, std::vector<double>> Transformer::router_state() const {
+    std::map<std::string, std::vector<double>> result;
+    for (std::size_t i = 0; i < blocks_.size(); ++i) {
+        if (!blocks_[i].moe) continue;
+        const std::span<const double> state = blocks_[i].moe->strategy().state();
+        if (!state.empty()) result[concat("layers.", i, ".moe")] = {state.begin(), state.end()};
+    }
+    return result;
+}
+
+void Transformer::set_router_state(const std::map<std::string, std::vector<double>>& state) {
+    std::vector<std::string> problems;
+    const auto mine = router_state();
+    for (const auto& [name, values] : mine) {
+        const auto found = state.find(name);
+        const std::size_t there = found == state.end() ? 0 : found->second.size();
+        if (there != values.size()) {
+            problems.push_back(concat("checkpoint: router state ", name, " has ", there,
+                                      " numbers there and ", values.size(), " in this model"));
+        }
+    }
+    for (const auto& [name, values] : state) {
+        if (!mine.contains(name)) {
+            problems.push_back(concat("checkpoint: it holds router state ", name, " of ", values.size(),
+                                      " numbers, which this model's routers do not have"));
+        }
+    }
+    if (!problems.empty()) throw ConfigError(problems);
+    for (std::size_t i = 0; i < blocks_.size(); ++i) {
+        const auto found = state.find(concat("layers.", i, ".moe"));
+        if (found != state.end())
+            std::ranges::copy(found->second, blocks_[i].moe->strategy().state().begin());
+    }
 }
 
 Transformer::Generation Transformer::start_generation(index_t num_sequences, index_t capacity,
@@ -188,20 +246,20 @@ Tensor Transformer::decode(std::span<const std::int32_t> ids, Generation& state,
     embed(ids, stream->view(), context);
     index_t global = rows;
     comm::all_reduce(world_.world, std::span<index_t>(&global, 1));
-    const BatchInfo batch{0, std::max<index_t>(global, 1), 0, 0, 1};
+    const PassInfo pass{{0, std::max<index_t>(global, 1), 0, 0, 1}, Use::generate, seed_, 1, ids, {}};
     for (std::size_t i = 0; i < blocks_.size(); ++i) {
         const Block& block = blocks_[i];
-        const NormLayer::Result before = block.attention_norm->forward(tape, *stream, delta);
+        const NormLayer::Result before = block.attention_norm->forward(tape, *stream, delta, pass);
         Value& attended = tape.value(rows, config_.hidden);
         block.attention->decode(before.normed->view(), state.position, state.caches[i], attended.view(),
                                 context);
-        const NormLayer::Result middle = block.feed_forward_norm->forward(tape, *before.stream, &attended);
-        delta = block.moe ? &block.moe->forward(tape, *middle.normed, batch, MoeLayer::Use::generate, seed_,
-                                                nullptr)
-                          : &block.feed_forward->forward(tape, *middle.normed);
+        const NormLayer::Result middle =
+            block.feed_forward_norm->forward(tape, *before.stream, &attended, pass);
+        delta = block.moe ? &block.moe->forward(tape, *middle.normed, pass, nullptr)
+                          : &block.feed_forward->forward(tape, *middle.normed, pass);
         stream = middle.stream;
     }
-    const NormLayer::Result last = final_norm_->forward(tape, *stream, delta);
+    const NormLayer::Result last = final_norm_->forward(tape, *stream, delta, pass);
     Tensor logits(context.arena, DType::f32, {rows, config_.vocab_size});
     head_->logits(last.normed->view(), logits.matrix<float>(), context);
     ++state.position;

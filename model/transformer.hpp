@@ -1,7 +1,9 @@
 #pragma once
 
+#include <map>
 #include <memory>
 #include <span>
+#include <string>
 #include <variant>
 #include <vector>
 
@@ -13,18 +15,26 @@ namespace sy::model {
 /// Routing of one mixture layer in one pass, over all ranks.
 struct LayerResult {
     index_t layer = 0;
-    index_t highest_load = 0;  ///< choices of the busiest expert, before drops
-    double mean_load = 0.0;
+    std::vector<index_t> load;  ///< [E] choices, before drops
     index_t num_dropped = 0;
     std::uint64_t routing_hash = 0;
+
+    index_t highest_load() const;
+    double mean_load() const;
+};
+
+/// A loss of the routers.
+struct NamedLoss {
+    std::string name;
+    double coefficient = 0.0;
+    double value = 0.0;  ///< sum over layers, before its coefficient
 };
 
 /// Losses of one pass over a global batch, the same on every rank and every layout.
 struct PassResult {
-    double token_loss = 0.0;    ///< mean cross entropy, in nats
-    double balance_loss = 0.0;  ///< sum over layers, before its coefficient
-    double z_loss = 0.0;        ///< sum over layers, before its coefficient
-    double total = 0.0;         ///< what is minimised
+    double token_loss = 0.0;  ///< mean cross entropy, in nats
+    std::vector<NamedLoss> router_losses;
+    double total = 0.0;  ///< what is minimised
     std::uint64_t routing_hash = 0;
     index_t num_dropped = 0;
     double imbalance = 1.0;  ///< highest load of an expert over the mean, worst layer
@@ -44,6 +54,13 @@ class Transformer {
     PassResult train(std::span<const std::int32_t> ids, const BatchInfo& batch, const Context& context);
     /// Forward only; the same rules (capacity) without noise. @par Collective over the world
     PassResult evaluate(std::span<const std::int32_t> ids, const BatchInfo& batch, const Context& context);
+
+    /// Lets the routers learn from the loads of a step whose update was applied (DeepSeek-V3's bias).
+    void finish_step(const PassResult& step);
+    /// What routers carry from step to step, by the name of their layer; the same on every rank.
+    std::map<std::string, std::vector<double>> router_state() const;
+    /// @throws ConfigError naming what is missing, too much, or of another size
+    void set_router_state(const std::map<std::string, std::vector<double>>& state);
 
     /// Called when the gradient of a parameter is complete for a pass; set before train().
     void on_gradient_ready(std::function<void(ParameterId)> callback) {
@@ -76,11 +93,11 @@ class Transformer {
         Value* delta;
     };
 
-    PassResult run(std::span<const std::int32_t> ids, const BatchInfo& batch, MoeLayer::Use use,
+    PassResult run(std::span<const std::int32_t> ids, const BatchInfo& batch, Use use,
                    const Context& context);
-    Stream run_block(Tape& tape, index_t block_idx, Stream in, const BatchInfo& batch, MoeLayer::Use use,
+    Stream run_block(Tape& tape, index_t block_idx, Stream in, const PassInfo& pass,
                      MoeStatistics* statistics) const;
-    Stream run_recomputed(Tape& tape, index_t block_idx, Stream in, const BatchInfo& batch,
+    Stream run_recomputed(Tape& tape, index_t block_idx, Stream in, const PassInfo& pass,
                           MoeStatistics* statistics) const;
     PassResult reduce(std::span<const float> loss, std::span<MoeStatistics> statistics,
                       const BatchInfo& batch) const;

@@ -49,17 +49,17 @@ AttentionLayer::AttentionLayer(LayerContext& shared, const std::string& name, co
     output_ = add("output", {q_width, config.hidden}, output_deviation);
 }
 
-Value& AttentionLayer::forward(Tape& tape, Value& x) const {
-    return shared_.config.dtype == DType::bf16 ? run<bf16>(tape, x) : run<float>(tape, x);
+Value& AttentionLayer::forward(Tape& tape, Value& x, const PassInfo& pass) const {
+    return shared_.config.dtype == DType::bf16 ? run<bf16>(tape, x, pass) : run<float>(tape, x, pass);
 }
 
 template <class In>
-Value& AttentionLayer::run(Tape& tape, Value& x) const {
+Value& AttentionLayer::run(Tape& tape, Value& x, const PassInfo& pass) const {
     const Context& context = tape.context();
     const ModelConfig& config = shared_.config;
     const Parameters& parameters = shared_.parameters;
     const index_t rows = x.view().rows;
-    const ops::AttentionShape shape = shape_of(config, rows / config.seq_len, config.seq_len);
+    const ops::AttentionShape shape = shape_of(config, rows / pass.seq_len, pass.seq_len);
     const index_t q_width = config.heads * config.head_width();
     const index_t kv_width = config.kv_heads * config.head_width();
     const auto fresh = [&](index_t cols) { return Tensor(context.arena, DType::f32, {rows, cols}); };
@@ -72,7 +72,7 @@ Value& AttentionLayer::run(Tape& tape, Value& x) const {
     linear<In>(kept.input.view(), parameters.weight<In>(query_), kept.q.template matrix<float>(), context);
     linear<In>(kept.input.view(), parameters.weight<In>(key_), kept.k.template matrix<float>(), context);
     linear<In>(kept.input.view(), parameters.weight<In>(value_), kept.v.template matrix<float>(), context);
-    const std::vector<std::int32_t> position = row_positions(rows, config.seq_len);
+    const std::vector<std::int32_t> position = row_positions(rows, pass.seq_len);
     using enum ops::Direction;
     ops::rotary(kept.q.template matrix<float>(), shape.head_dim, position, table_, forward, context);
     ops::rotary(kept.k.template matrix<float>(), shape.head_dim, position, table_, forward, context);
@@ -83,36 +83,37 @@ Value& AttentionLayer::run(Tape& tape, Value& x) const {
     const ProductInput<In> attended(std::as_const(kept.out).template matrix<float>(), context);
     linear<In>(attended.view(), parameters.weight<In>(output_), y.view(), context);
 
-    tape.record([this, &x, &y, &context, shape, position, kept = std::move(kept)]() mutable {
-        Parameters& weights = shared_.parameters;
-        const index_t block = shared_.config.seq_len;
-        const ProductInput<In> dy(y.grad_view(), context);
-        const ProductInput<In> out(std::as_const(kept.out).template matrix<float>(), context);
-        Tensor dout(context.arena, DType::f32, kept.out.shape());
-        linear_backward<In>({out.view(), dy.view(), weights.weight<In>(output_), 0.0F, block},
-                            dout.matrix<float>(), weights.gradient(output_), context);
-        Tensor dq(context.arena, DType::f32, kept.q.shape());
-        Tensor dk(context.arena, DType::f32, kept.k.shape());
-        Tensor dv(context.arena, DType::f32, kept.v.shape());
-        ops::attention_backward(shape,
-                                {kept.q.template matrix<float>(), kept.k.template matrix<float>(),
-                                 kept.v.template matrix<float>(), kept.out.template matrix<float>(),
-                                 kept.lse.template matrix<float>(), dout.matrix<float>(), dq.matrix<float>(),
-                                 dk.matrix<float>(), dv.matrix<float>()},
-                                context);
-        ops::rotary(dq.matrix<float>(), shape.head_dim, position, table_, backward, context);
-        ops::rotary(dk.matrix<float>(), shape.head_dim, position, table_, backward, context);
-        x.grad = Tensor(context.arena, DType::f32, x.data.shape());
-        float beta = 0.0F;
-        for (const auto& [gradient, id] :
-             {std::pair(&dq, query_), std::pair(&dk, key_), std::pair(&dv, value_)}) {
-            const ProductInput<In> d(std::as_const(*gradient).template matrix<float>(), context);
-            linear_backward<In>({kept.input.view(), d.view(), weights.weight<In>(id), beta, block},
-                                x.grad.matrix<float>(), weights.gradient(id), context);
-            beta = 1.0F;
-        }
-        for (const ParameterId id : {output_, value_, key_, query_}) shared_.gradient_ready(id);
-    });
+    tape.record(
+        [this, &x, &y, &context, shape, position, block = pass.seq_len, kept = std::move(kept)]() mutable {
+            Parameters& weights = shared_.parameters;
+
+            const ProductInput<In> dy(y.grad_view(), context);
+            const ProductInput<In> out(std::as_const(kept.out).template matrix<float>(), context);
+            Tensor dout(context.arena, DType::f32, kept.out.shape());
+            linear_backward<In>({out.view(), dy.view(), weights.weight<In>(output_), 0.0F, block},
+                                dout.matrix<float>(), weights.gradient(output_), context);
+            Tensor dq(context.arena, DType::f32, kept.q.shape());
+            Tensor dk(context.arena, DType::f32, kept.k.shape());
+            Tensor dv(context.arena, DType::f32, kept.v.shape());
+            ops::attention_backward(shape,
+                                    {kept.q.template matrix<float>(), kept.k.template matrix<float>(),
+                                     kept.v.template matrix<float>(), kept.out.template matrix<float>(),
+                                     kept.lse.template matrix<float>(), dout.matrix<float>(),
+                                     dq.matrix<float>(), dk.matrix<float>(), dv.matrix<float>()},
+                                    context);
+            ops::rotary(dq.matrix<float>(), shape.head_dim, position, table_, backward, context);
+            ops::rotary(dk.matrix<float>(), shape.head_dim, position, table_, backward, context);
+            x.grad = Tensor(context.arena, DType::f32, x.data.shape());
+            float beta = 0.0F;
+            for (const auto& [gradient, id] :
+                 {std::pair(&dq, query_), std::pair(&dk, key_), std::pair(&dv, value_)}) {
+                const ProductInput<In> d(std::as_const(*gradient).template matrix<float>(), context);
+                linear_backward<In>({kept.input.view(), d.view(), weights.weight<In>(id), beta, block},
+                                    x.grad.matrix<float>(), weights.gradient(id), context);
+                beta = 1.0F;
+            }
+            for (const ParameterId id : {output_, value_, key_, query_}) shared_.gradient_ready(id);
+        });
     return y;
 }
 

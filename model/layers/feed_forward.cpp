@@ -35,11 +35,11 @@ FeedForward::Saved FeedForward::apply(MatrixView<const float> x, MatrixView<floa
 }
 
 void FeedForward::backward(MatrixView<const float> x, const Saved& saved, MatrixView<const float> dy,
-                           MatrixView<float> dx, const Context& context) const {
+                           MatrixView<float> dx, const PassInfo& pass, const Context& context) const {
     if (shared_.config.dtype == DType::bf16) {
-        run_backward<bf16>(x, saved, dy, dx, context);
+        run_backward<bf16>(x, saved, dy, dx, pass, context);
     } else {
-        run_backward<float>(x, saved, dy, dx, context);
+        run_backward<float>(x, saved, dy, dx, pass, context);
     }
 }
 
@@ -72,7 +72,7 @@ FeedForward::Saved FeedForward::run(MatrixView<const float> x, MatrixView<float>
 
 template <class In>
 void FeedForward::run_backward(MatrixView<const float> x, const Saved& saved, MatrixView<const float> dy,
-                               MatrixView<float> dx, const Context& context) const {
+                               MatrixView<float> dx, const PassInfo& pass, const Context& context) const {
     Parameters& parameters = shared_.parameters;
     MatrixView<const In> input;
     if constexpr (std::is_same_v<In, bf16>) {
@@ -83,7 +83,7 @@ void FeedForward::run_backward(MatrixView<const float> x, const Saved& saved, Ma
     const ProductInput<In> dy_input(dy, context);
     const index_t offsets[] = {0, x.rows};
     std::vector<index_t> blocks;
-    for (index_t row = 0; row <= x.rows; row += shared_.config.seq_len) blocks.push_back(row);
+    for (index_t row = 0; row <= x.rows; row += pass.seq_len) blocks.push_back(row);
     if (blocks.back() != x.rows) blocks.push_back(x.rows);
     const GradientView gate[] = {parameters.gradient(gate_)};
     const GradientView up[] = {parameters.gradient(up_)};
@@ -97,13 +97,13 @@ void FeedForward::run_backward(MatrixView<const float> x, const Saved& saved, Ma
     for (const ParameterId id : {down_, up_, gate_}) shared_.gradient_ready(id);
 }
 
-Value& FeedForward::forward(Tape& tape, Value& x) const {
+Value& FeedForward::forward(Tape& tape, Value& x, const PassInfo& pass) const {
     const Context& context = tape.context();
     Value& y = tape.value(x.view().rows, x.view().cols);
     Saved saved = apply(x.view(), y.view(), tape.recording(), context);
-    tape.record([this, &x, &y, &context, saved = std::move(saved)] {
+    tape.record([this, &x, &y, &context, pass, saved = std::move(saved)] {
         x.grad = Tensor(context.arena, DType::f32, x.data.shape());
-        backward(x.view(), saved, y.grad_view(), x.grad.matrix<float>(), context);
+        backward(x.view(), saved, y.grad_view(), x.grad.matrix<float>(), pass, context);
     });
     return y;
 }

@@ -21,18 +21,16 @@ Head::Head(LayerContext& shared, ParameterId tied) : shared_(shared), tied_(tied
                                      .deviation = static_cast<float>(config.init_std)});
 }
 
-void Head::forward(Tape& tape, Value& x, std::span<const std::int32_t> target, float scale,
-                   std::span<float> loss) const {
+void Head::forward(Tape& tape, Value& x, const HeadLoss& loss, const PassInfo& pass) const {
     if (shared_.config.dtype == DType::bf16) {
-        run<bf16>(tape, x, target, scale, loss);
+        run<bf16>(tape, x, loss, pass);
     } else {
-        run<float>(tape, x, target, scale, loss);
+        run<float>(tape, x, loss, pass);
     }
 }
 
 template <class In>
-void Head::run(Tape& tape, Value& x, std::span<const std::int32_t> target, float scale,
-               std::span<float> loss) const {
+void Head::run(Tape& tape, Value& x, const HeadLoss& loss, const PassInfo& pass) const {
     const Context& context = tape.context();
     Parameters& parameters = shared_.parameters;
     const index_t vocabulary = shared_.config.vocab_size;
@@ -41,10 +39,10 @@ void Head::run(Tape& tape, Value& x, std::span<const std::int32_t> target, float
     const ops::Transpose turned = tied_ ? ops::Transpose::no : ops::Transpose::yes;
     const MatrixView<const In> weight = parameters.weight<In>(weight_);
     if (tape.recording()) x.grad = Tensor(context.arena, DType::f32, x.data.shape());
-    Tensor logits(context.arena, DType::f32, {std::min(kChunkRows, shared_.config.seq_len), vocabulary});
+    Tensor logits(context.arena, DType::f32, {std::min(kChunkRows, pass.seq_len), vocabulary});
     const ProductInput<In> input(x.view(), context);
     for (index_t first = 0; first < rows;) {
-        const index_t sequence_end = (first / shared_.config.seq_len + 1) * shared_.config.seq_len;
+        const index_t sequence_end = (first / pass.seq_len + 1) * pass.seq_len;
         const Range chunk{first, std::min({first + kChunkRows, sequence_end, rows})};
         first = chunk.end;
         const MatrixView<float> part = logits.matrix<float>().rows_of({0, chunk.size()});
@@ -52,8 +50,8 @@ void Head::run(Tape& tape, Value& x, std::span<const std::int32_t> target, float
         ops::multiply<In>({x_part, ops::Transpose::no, weight, plain, part, 0.0F}, context);
         const auto from = static_cast<std::size_t>(chunk.begin);
         const auto count = static_cast<std::size_t>(chunk.size());
-        ops::softmax_xent(part, target.subspan(from, count), tape.recording() ? scale : 0.0F,
-                          loss.subspan(from, count), context);
+        ops::softmax_xent(part, loss.target.subspan(from, count), tape.recording() ? loss.scale : 0.0F,
+                          loss.loss.subspan(from, count), context);
         if (!tape.recording()) continue;
         const ProductInput<In> dlogits(part, context);
         ops::multiply<In>(

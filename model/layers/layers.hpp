@@ -9,6 +9,7 @@
 #include "model/autograd/tape.hpp"
 #include "model/config.hpp"
 #include "model/parameters/parameters.hpp"
+#include "model/pass.hpp"
 
 /// The layers of a decoder. Each is built once (registering its parameters), then called with a tape.
 namespace sy::model {
@@ -31,7 +32,7 @@ class NormLayer {
         Value* stream;  ///< [T, H] the residual stream after the addition
         Value* normed;  ///< [T, H]
     };
-    Result forward(Tape& tape, Value& stream, Value* delta) const;
+    Result forward(Tape& tape, Value& stream, Value* delta, const PassInfo& pass) const;
 
   private:
     LayerContext& shared_;
@@ -49,14 +50,14 @@ class AttentionLayer {
   public:
     AttentionLayer(LayerContext& shared, const std::string& name, const ops::RotaryTable& table);
 
-    Value& forward(Tape& tape, Value& x) const;
+    Value& forward(Tape& tape, Value& x, const PassInfo& pass) const;
     /// One token a sequence at `position`, [B, H] -> [B, H]; appends to the cache.
     void decode(MatrixView<const float> x, index_t position, KeyValueCache& cache, MatrixView<float> out,
                 const Context& context) const;
 
   private:
     template <class In>
-    Value& run(Tape& tape, Value& x) const;
+    Value& run(Tape& tape, Value& x, const PassInfo& pass) const;
     template <class In>
     void run_decode(MatrixView<const float> x, index_t position, KeyValueCache& cache, MatrixView<float> out,
                     const Context& context) const;
@@ -83,20 +84,27 @@ class FeedForward {
     Saved apply(MatrixView<const float> x, MatrixView<float> out, bool keep, const Context& context) const;
     /// dx [T, H] is overwritten.
     void backward(MatrixView<const float> x, const Saved& saved, MatrixView<const float> dy,
-                  MatrixView<float> dx, const Context& context) const;
-    Value& forward(Tape& tape, Value& x) const;
+                  MatrixView<float> dx, const PassInfo& pass, const Context& context) const;
+    Value& forward(Tape& tape, Value& x, const PassInfo& pass) const;
 
   private:
     template <class In>
     Saved run(MatrixView<const float> x, MatrixView<float> out, bool keep, const Context& context) const;
     template <class In>
     void run_backward(MatrixView<const float> x, const Saved& saved, MatrixView<const float> dy,
-                      MatrixView<float> dx, const Context& context) const;
+                      MatrixView<float> dx, const PassInfo& pass, const Context& context) const;
 
     LayerContext& shared_;
     ParameterId gate_;
     ParameterId up_;
     ParameterId down_;
+};
+
+/// What a head measures.
+struct HeadLoss {
+    std::span<const std::int32_t> target;  ///< [T]
+    float scale = 0.0F;                    ///< weight of a token in the total loss
+    std::span<float> loss;                 ///< [T] receives the cross entropy of each token
 };
 
 /// Projection to the vocabulary and cross entropy, a few rows at a time: logits of all tokens never exist together.
@@ -105,20 +113,15 @@ class Head {
     /// @param tied  the embedding [V, H] to use instead of an own matrix [H, V]; or -1
     Head(LayerContext& shared, ParameterId tied);
 
-    /// @param x       [T, H], after the last norm
-    /// @param target  [T]
-    /// @param scale   weight of a token in the total loss; with a recording tape x.grad and the weight's gradient are
-    ///                computed at once
-    /// @param loss    [T] cross entropy of each token
-    void forward(Tape& tape, Value& x, std::span<const std::int32_t> target, float scale,
-                 std::span<float> loss) const;
+    /// With a recording tape x.grad and the weight's gradient are computed at once.
+    /// @param x  [T, H], after the last norm
+    void forward(Tape& tape, Value& x, const HeadLoss& loss, const PassInfo& pass) const;
     /// logits [B, V]
     void logits(MatrixView<const float> x, MatrixView<float> out, const Context& context) const;
 
   private:
     template <class In>
-    void run(Tape& tape, Value& x, std::span<const std::int32_t> target, float scale,
-             std::span<float> loss) const;
+    void run(Tape& tape, Value& x, const HeadLoss& loss, const PassInfo& pass) const;
 
     LayerContext& shared_;
     bool tied_;

@@ -8,7 +8,7 @@ NormLayer::NormLayer(LayerContext& shared, const std::string& name) : shared_(sh
         {.name = name + ".gain", .shape = {shared.config.hidden}, .init = Init::ones, .weight_decay = false});
 }
 
-NormLayer::Result NormLayer::forward(Tape& tape, Value& stream, Value* delta) const {
+NormLayer::Result NormLayer::forward(Tape& tape, Value& stream, Value* delta, const PassInfo& pass) const {
     const Context& context = tape.context();
     const MatrixView<float> x = stream.view();
     const auto eps = static_cast<float>(shared_.config.norm_eps);
@@ -23,13 +23,14 @@ NormLayer::Result NormLayer::forward(Tape& tape, Value& stream, Value* delta) co
     } else {
         ops::rms_norm(x, gain, eps, normed.view(), rstd.values<float>(), context);
     }
-    tape.record([this, &stream, delta, sum, &normed, &context, rstd = std::move(rstd)]() mutable {
+    tape.record([this, &stream, delta, sum, &normed, &context, block = pass.seq_len,
+                 rstd = std::move(rstd)]() mutable {
         // Backward of what used the sum has left its gradient there, or nothing when only the norm used it.
         const MatrixView<float> total = sum->view();
         const ops::Write write = sum->grad.empty() ? ops::Write::overwrite : ops::Write::add;
         if (sum->grad.empty()) sum->grad = Tensor(context.arena, DType::f32, {total.rows, total.cols});
         ops::rms_norm_backward({total, shared_.parameters.weight<float>(gain_).row_span(0),
-                                rstd.values<float>(), normed.grad_view(), write, shared_.config.seq_len},
+                                rstd.values<float>(), normed.grad_view(), write, block},
                                sum->grad.matrix<float>(), shared_.parameters.gradient(gain_), context);
         if (delta != nullptr) {
             stream.grad = std::move(sum->grad);

@@ -4,22 +4,17 @@
 #include <cmath>
 
 #include "comm/collectives.hpp"
-#include "kernels/ops/gemm/gemm.hpp"
-#include "kernels/ops/random/random.hpp"
 #include "kernels/ops/reduce/reduce.hpp"
 #include "model/layers/linear.hpp"
-#include "model/moe/balance.hpp"
 
 namespace sy::model {
 
 /// Everything a pass keeps for its way back.
-struct MoeLayer::Pass {
-    BatchInfo batch;
-    RandomKey jitter_key;
-    bool jittered = false;
-    Tensor router_input;  ///< [T, H] when jittered
+struct MoeLayer::Kept {
+    PassInfo pass;
     Routing routing;
     CapacityResult capacity;
+    std::vector<std::int64_t> global_sums;  ///< of the losses, if a gradient needs them
     comm::DispatchPlan plan;
     Tensor rows;      ///< [R, H] received
     Tensor gate, up;  ///< [S, F]
@@ -62,14 +57,17 @@ std::vector<index_t> sequence_blocks(const comm::ReceivePlan& plan, index_t seq_
 }  // namespace
 
 MoeLayer::MoeLayer(LayerContext& shared, const MoeConfig& config, const ModelWorld& world, index_t layer_idx)
-    : shared_(shared), config_(config), world_(world), layer_idx_(layer_idx), router_(make_router(config)) {
+    : shared_(shared),
+      config_(config),
+      world_(world),
+      layer_idx_(layer_idx),
+      router_(shared, config, concat("layers.", layer_idx, ".moe"), layer_idx, world.world),
+      losses_(make_router_losses(config)) {
     const ModelConfig& model = shared.config;
     const std::string name = concat("layers.", layer_idx, ".moe");
     const auto deviation = static_cast<float>(model.init_std);
     const auto output_deviation =
         static_cast<float>(model.init_std / std::sqrt(2.0 * static_cast<double>(model.layers)));
-    router_weight_ = shared.parameters.add(
-        {.name = name + ".router", .shape = {model.hidden, config.experts}, .deviation = deviation});
     if (config.shared_experts > 0) {
         shared_experts_.emplace(shared, name + ".shared", config.shared_experts * config.expert_width);
     }
@@ -91,108 +89,113 @@ ops::ExpertWeights<In> MoeLayer::expert_weights() const {
             parameters.expert_weight<In>(down_)};
 }
 
-void MoeLayer::route(MatrixView<const float> x, Pass& pass, const Context& context) const {
-    MatrixView<const float> input = x;
-    if (pass.jittered) {
-        pass.router_input = Tensor(context.arena, DType::f32, {x.rows, x.cols});
-        ops::jitter(x, pass.jitter_key, pass.batch.first_token, static_cast<float>(config_.jitter),
-                    pass.router_input.matrix<float>(), context);
-        input = std::as_const(pass.router_input).matrix<float>();
+std::vector<std::int64_t> MoeLayer::loss_sums(const Kept& kept) const {
+    const RoutedBatch routed{kept.routing, kept.capacity.load, kept.pass};
+    std::vector<std::int64_t> sums;
+    for (const auto& loss : losses_) {
+        const std::size_t first = sums.size();
+        sums.resize(first + at(loss->num_sums()), 0);
+        loss->add_sums(routed, std::span(sums).subspan(first));
     }
-    Tensor logits(context.arena, DType::f32, {x.rows, config_.experts});
-    linear<float>(input, shared_.parameters.weight<float>(router_weight_), logits.matrix<float>(), context);
-    pass.routing = router_->choose(logits.matrix<float>(), context);
+    return sums;
 }
 
-void MoeLayer::report(const Pass& pass, MoeStatistics& statistics) const {
-    const MatrixView<const std::int32_t> expert = pass.routing.expert.matrix<std::int32_t>();
-    statistics.load = pass.capacity.load;
-    statistics.num_dropped = pass.capacity.num_dropped;
-    statistics.score_sums.assign(at(config_.experts), 0);
-    add_score_sums(pass.routing.scores.matrix<float>(), statistics.score_sums);
-    statistics.z_sum = z_loss_sum(pass.routing.lse.values<float>());
+void MoeLayer::report(const Kept& kept, MoeStatistics& statistics) const {
+    const MatrixView<const std::int32_t> expert = kept.routing.expert.matrix<std::int32_t>();
+    statistics.load = kept.capacity.load;
+    statistics.num_dropped = kept.capacity.num_dropped;
     statistics.routing_hash = 0;
     for (index_t t = 0; t < expert.rows; ++t) {
         for (index_t j = 0; j < expert.cols; ++j) {
-            statistics.routing_hash += hash_choice(layer_idx_, pass.batch.first_token + t, j, expert(t, j),
-                                                   pass.capacity.kept[at(t * expert.cols + j)]);
+            if (expert(t, j) == kNoExpert) continue;
+            statistics.routing_hash += hash_choice(layer_idx_, kept.pass.batch.first_token + t, j,
+                                                   expert(t, j), kept.capacity.kept[at(t * expert.cols + j)]);
         }
     }
 }
 
-Value& MoeLayer::forward(Tape& tape, Value& x, const BatchInfo& batch, Use use, std::uint64_t seed,
-                         MoeStatistics* statistics) const {
-    return shared_.config.dtype == DType::bf16 ? run<bf16>(tape, x, batch, use, seed, statistics)
-                                               : run<float>(tape, x, batch, use, seed, statistics);
+Value& MoeLayer::forward(Tape& tape, Value& x, const PassInfo& pass, MoeStatistics* statistics) const {
+    return shared_.config.dtype == DType::bf16 ? run<bf16>(tape, x, pass, statistics)
+                                               : run<float>(tape, x, pass, statistics);
 }
 
 template <class In>
-Value& MoeLayer::run(Tape& tape, Value& x, const BatchInfo& batch, Use use, std::uint64_t seed,
-                     MoeStatistics* statistics) const {
+Value& MoeLayer::run(Tape& tape, Value& x, const PassInfo& pass, MoeStatistics* statistics) const {
     const Context& context = tape.context();
     const MatrixView<const float> input = x.view();
-    Pass pass;
-    pass.batch = batch;
-    pass.jittered = use == Use::train && config_.jitter > 0.0;
-    const auto counter = static_cast<std::uint64_t>(batch.step * batch.accumulation + batch.micro_step);
-    pass.jitter_key = {seed, counter, static_cast<std::uint32_t>(layer_idx_), RandomPurpose::router_jitter};
-    route(input, pass, context);
+    Kept kept;
+    kept.pass = pass;
+    kept.routing = router_.route(input, pass, context);
     MoeConfig rule = config_;
-    if (use == Use::generate) rule.capacity_factor = 0.0;
-    const MatrixView<const std::int32_t> expert = pass.routing.expert.matrix<std::int32_t>();
-    pass.capacity = apply_capacity(expert, batch.global_tokens, rule, world_.world);
-    if (statistics != nullptr) report(pass, *statistics);
+    if (pass.use == Use::generate) rule.capacity_factor = 0.0;
+    const MatrixView<const std::int32_t> expert = std::as_const(kept.routing.expert).matrix<std::int32_t>();
+    kept.capacity = apply_capacity(expert, pass.batch.global_tokens, rule, world_.world);
+    const bool reduce_now = tape.recording() && std::ranges::any_of(losses_, [](const auto& loss) {
+                                return loss->gradient_needs_sums();
+                            });
+    if (statistics != nullptr || reduce_now) {
+        std::vector<std::int64_t> sums = loss_sums(kept);
+        if (statistics != nullptr) {
+            statistics->loss_sums = sums;
+            report(kept, *statistics);
+        }
+        if (reduce_now) {
+            comm::all_reduce(world_.world, std::span<std::int64_t>(sums));
+            kept.global_sums = std::move(sums);
+        }
+    }
 
     const comm::ReturnRows grouping =
         context.numerics == NumericsMode::fast ? comm::ReturnRows::per_rank : comm::ReturnRows::per_choice;
-    const comm::Choices choices{
-        expert, pass.routing.weight.matrix<float>(), {pass.capacity.kept.data(), expert.rows, expert.cols}};
-    pass.plan = world_.exchange.plan(choices, world_.placement, grouping);
+    const comm::Choices choices{expert,
+                                std::as_const(kept.routing.weight).matrix<float>(),
+                                {kept.capacity.kept.data(), expert.rows, expert.cols}};
+    kept.plan = world_.exchange.plan(choices, world_.placement, grouping);
     Value& y = tape.value(input.rows, input.cols);
     {
         const ProductInput<In> sent(input, context);
-        comm::PendingRows arriving = world_.exchange.start_dispatch(sent.view(), pass.plan);
+        comm::PendingRows arriving = world_.exchange.start_dispatch(sent.view(), kept.plan);
         // The shared experts work while the rows travel.
-        if (shared_experts_) pass.shared = shared_experts_->apply(input, y.view(), tape.recording(), context);
-        pass.rows = arriving.wait();
+        if (shared_experts_) kept.shared = shared_experts_->apply(input, y.view(), tape.recording(), context);
+        kept.rows = arriving.wait();
     }
-    const comm::ReceivePlan& receive = pass.plan.receive;
+    const comm::ReceivePlan& receive = kept.plan.receive;
     const ops::ExpertSlots slots{receive.expert_offsets, receive.slot_row, receive.slot_weight, {}};
     ops::ExpertSaved<In> saved;
     if (tape.recording()) {
-        pass.gate = Tensor(context.arena, dtype_of<In>::value, {receive.num_slots(), config_.expert_width});
-        pass.up = Tensor(context.arena, dtype_of<In>::value, {receive.num_slots(), config_.expert_width});
-        saved = {pass.gate.matrix<In>(), pass.up.matrix<In>()};
+        kept.gate = Tensor(context.arena, dtype_of<In>::value, {receive.num_slots(), config_.expert_width});
+        kept.up = Tensor(context.arena, dtype_of<In>::value, {receive.num_slots(), config_.expert_width});
+        saved = {kept.gate.matrix<In>(), kept.up.matrix<In>()};
     }
     Tensor outputs(context.arena, DType::f32, {receive.num_slots(), input.cols});
-    ops::expert_ffn<In>(std::as_const(pass.rows).matrix<In>(), expert_weights<In>(), slots, saved,
+    ops::expert_ffn<In>(std::as_const(kept.rows).matrix<In>(), expert_weights<In>(), slots, saved,
                         outputs.matrix<float>(), context);
-    Tensor returned = world_.exchange.start_return(std::as_const(outputs).matrix<float>(), pass.plan).wait();
-    comm::combine_returned(std::as_const(returned).matrix<float>(), pass.plan,
+    Tensor returned = world_.exchange.start_return(std::as_const(outputs).matrix<float>(), kept.plan).wait();
+    comm::combine_returned(std::as_const(returned).matrix<float>(), kept.plan,
                            shared_experts_ ? comm::Combine::add : comm::Combine::overwrite, y.view(),
                            context);
-    tape.record([this, &x, &y, &context, pass = std::move(pass)]() mutable {
-        run_backward<In>(x, y, pass, context);
+    tape.record([this, &x, &y, &context, kept = std::move(kept)]() mutable {
+        run_backward<In>(x, y, kept, context);
     });
     return y;
 }
 
 template <class In>
-void MoeLayer::run_backward(Value& x, Value& y, Pass& pass, const Context& context) const {
+void MoeLayer::run_backward(Value& x, Value& y, Kept& kept, const Context& context) const {
     Parameters& parameters = shared_.parameters;
     const MatrixView<const float> dy = y.grad_view();
-    const comm::ReceivePlan& receive = pass.plan.receive;
+    const comm::ReceivePlan& receive = kept.plan.receive;
     x.grad = Tensor(context.arena, DType::f32, x.data.shape());
     const MatrixView<float> dx = x.grad.matrix<float>();
     Tensor dy_rows;
     {
         const ProductInput<In> sent(dy, context);
-        comm::PendingRows arriving = world_.exchange.start_dispatch(sent.view(), pass.plan);
-        if (shared_experts_) shared_experts_->backward(x.view(), pass.shared, dy, dx, context);
+        comm::PendingRows arriving = world_.exchange.start_dispatch(sent.view(), kept.plan);
+        if (shared_experts_) shared_experts_->backward(x.view(), kept.shared, dy, dx, kept.pass, context);
         dy_rows = arriving.wait();
     }
     if (context.numerics == NumericsMode::reproducible)
-        pass.blocks = sequence_blocks(receive, shared_.config.seq_len);
+        kept.blocks = sequence_blocks(receive, kept.pass.seq_len);
     std::vector<GradientView> gradients[3];
     for (index_t l = 0; l < static_cast<index_t>(parameters.local_experts().size()); ++l) {
         gradients[0].push_back(parameters.gradient(gate_, l));
@@ -201,40 +204,42 @@ void MoeLayer::run_backward(Value& x, Value& y, Pass& pass, const Context& conte
     }
     Tensor dx_slots(context.arena, DType::f32, {receive.num_slots(), dx.cols});
     std::vector<float> dweight(at(receive.num_slots()));
-    ops::expert_ffn_backward<In>(std::as_const(pass.rows).matrix<In>(), expert_weights<In>(),
-                                 {receive.expert_offsets, receive.slot_row, receive.slot_weight, pass.blocks},
-                                 {pass.gate.matrix<In>(), pass.up.matrix<In>()},
+    ops::expert_ffn_backward<In>(std::as_const(kept.rows).matrix<In>(), expert_weights<In>(),
+                                 {receive.expert_offsets, receive.slot_row, receive.slot_weight, kept.blocks},
+                                 {kept.gate.matrix<In>(), kept.up.matrix<In>()},
                                  {std::as_const(dy_rows).matrix<In>(),
                                   dx_slots.matrix<float>(),
                                   dweight,
                                   {gradients[0], gradients[1], gradients[2]}},
                                  context);
-    Tensor returned = world_.exchange.start_return(std::as_const(dx_slots).matrix<float>(), pass.plan).wait();
-    comm::combine_returned(std::as_const(returned).matrix<float>(), pass.plan,
+    Tensor returned = world_.exchange.start_return(std::as_const(dx_slots).matrix<float>(), kept.plan).wait();
+    comm::combine_returned(std::as_const(returned).matrix<float>(), kept.plan,
                            shared_experts_ ? comm::Combine::add : comm::Combine::overwrite, dx, context);
-    Tensor weight_gradient(context.arena, DType::f32, {dx.rows, config_.top_k});
-    world_.exchange.return_scalars(dweight, pass.plan, weight_gradient.matrix<float>());
+    Tensor dweight_tk(context.arena, DType::f32, kept.routing.weight.shape());
+    world_.exchange.return_scalars(dweight, kept.plan, dweight_tk.matrix<float>());
+    for (const ParameterId id : {down_, up_, gate_}) shared_.gradient_ready(id);
+    route_backward(x, kept, std::move(dweight_tk), dx, context);
+}
 
-    const double share = 1.0 / static_cast<double>(pass.batch.accumulation);
-    const std::vector<float> dscore = switch_gradient(pass.capacity.load, pass.batch.global_tokens,
-                                                      config_.top_k, config_.balance_loss * share);
-    const std::vector<float> dlse = z_gradient(std::as_const(pass.routing.lse).values<float>(),
-                                               pass.batch.global_tokens, config_.z_loss * share);
-    Tensor dlogits(context.arena, DType::f32, {dx.rows, config_.experts});
-    router_->backward(pass.routing, {weight_gradient.matrix<float>(), dscore, dlse}, dlogits.matrix<float>(),
-                      context);
-    const MatrixView<const float> router_input =
-        pass.jittered ? std::as_const(pass.router_input).matrix<float>() : MatrixView<const float>(x.view());
-    Tensor dinput(context.arena, DType::f32, x.data.shape());
-    linear_backward<float>({router_input, dlogits.matrix<float>(), parameters.weight<float>(router_weight_),
-                            0.0F, shared_.config.seq_len},
-                           dinput.matrix<float>(), parameters.gradient(router_weight_), context);
-    if (pass.jittered) {
-        ops::jitter(dinput.matrix<float>(), pass.jitter_key, pass.batch.first_token,
-                    static_cast<float>(config_.jitter), dinput.matrix<float>(), context);
+void MoeLayer::route_backward(Value& x, Kept& kept, Tensor dweight, MatrixView<float> dx,
+                              const Context& context) const {
+    RouterGradients gradients;
+    gradients.weight = std::move(dweight);
+    const RoutedBatch routed{kept.routing, kept.capacity.load, kept.pass};
+    const double share = 1.0 / static_cast<double>(kept.pass.batch.accumulation);
+    std::size_t first = 0;
+    for (const auto& loss : losses_) {
+        const std::size_t count = at(loss->num_sums());
+        const auto sums = kept.global_sums.empty()
+                              ? std::span<const std::int64_t>()
+                              : std::span<const std::int64_t>(kept.global_sums).subspan(first, count);
+        loss->add_gradient(routed, {kept.capacity.load, sums, kept.pass.batch.global_tokens},
+                           loss->coefficient() * share, gradients);
+        first += count;
     }
+    Tensor dinput(context.arena, DType::f32, x.data.shape());
+    router_.backward(x.view(), kept.routing, gradients, kept.pass, dinput.matrix<float>(), context);
     ops::add(dinput.matrix<float>(), dx, context);
-    for (const ParameterId id : {down_, up_, gate_, router_weight_}) shared_.gradient_ready(id);
 }
 
 }  // namespace sy::model

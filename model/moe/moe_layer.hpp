@@ -6,34 +6,25 @@
 #include "comm/exchange/exchange.hpp"
 #include "kernels/ops/expert_ffn/expert_ffn.hpp"
 #include "model/layers/layers.hpp"
+#include "model/moe/balance/loss.hpp"
 #include "model/moe/capacity.hpp"
-#include "model/moe/router.hpp"
+#include "model/moe/router/router.hpp"
 
 namespace sy::model {
 
-/// The ranks a model runs on, borrowed. Tokens are dealt to world ranks as ascending runs of whole sequences.
+/// The ranks a model runs on, borrowed.
 struct ModelWorld {
     comm::Communicator& world;         ///< all ranks: capacity, statistics
     comm::Exchange& exchange;          ///< over the ranks that hold one copy of the experts
     const comm::Placement& placement;  ///< of the experts on those ranks
 };
 
-/// One pass over a global batch: what every rule is a function of.
-struct BatchInfo {
-    index_t first_token = 0;    ///< global number, in this micro-step, of this rank's first token
-    index_t global_tokens = 0;  ///< of this micro-step, over all ranks
-    index_t step = 0;
-    index_t micro_step = 0;
-    index_t accumulation = 1;  ///< micro-steps of a step: losses and gradients are divided by it
-};
-
-/// What a MoE layer reports of a pass. `score_sums` and `z_sum` are this rank's share until they are reduced.
+/// What a MoE layer reports of a pass. `loss_sums` are this rank's share until they are reduced.
 struct MoeStatistics {
-    std::vector<index_t> load;             ///< [E] global choices before drops
-    std::vector<std::int64_t> score_sums;  ///< [E]
-    std::int64_t z_sum = 0;
-    std::uint64_t routing_hash = 0;  ///< sum mod 2^64 over (token, choice rank, expert, kept)
-    index_t num_dropped = 0;         ///< global
+    std::vector<index_t> load;            ///< [E] global choices before drops
+    std::vector<std::int64_t> loss_sums;  ///< of the layer's losses, one after another
+    std::uint64_t routing_hash = 0;       ///< sum mod 2^64 over (token, choice rank, expert, kept)
+    index_t num_dropped = 0;              ///< global
 };
 
 /// A mixture of experts in place of a feed-forward: router, capacity, exchange, experts, combine, shared experts.
@@ -41,21 +32,24 @@ class MoeLayer {
   public:
     MoeLayer(LayerContext& shared, const MoeConfig& config, const ModelWorld& world, index_t layer_idx);
 
-    enum class Use { train, evaluate, generate };
     /// @param statistics  filled; null on a replay
     /// @par Collective over the world
-    Value& forward(Tape& tape, Value& x, const BatchInfo& batch, Use use, std::uint64_t seed,
-                   MoeStatistics* statistics) const;
+    Value& forward(Tape& tape, Value& x, const PassInfo& pass, MoeStatistics* statistics) const;
+
+    std::span<const std::unique_ptr<RouterLoss>> losses() const { return losses_; }
+    RoutingStrategy& strategy() const { return router_.strategy(); }
 
   private:
-    struct Pass;
+    struct Kept;
     template <class In>
-    Value& run(Tape& tape, Value& x, const BatchInfo& batch, Use use, std::uint64_t seed,
-               MoeStatistics* statistics) const;
+    Value& run(Tape& tape, Value& x, const PassInfo& pass, MoeStatistics* statistics) const;
     template <class In>
-    void run_backward(Value& x, Value& y, Pass& pass, const Context& context) const;
-    void route(MatrixView<const float> x, Pass& pass, const Context& context) const;
-    void report(const Pass& pass, MoeStatistics& statistics) const;
+    void run_backward(Value& x, Value& y, Kept& kept, const Context& context) const;
+    /// The sums of the losses over this rank's tokens.
+    std::vector<std::int64_t> loss_sums(const Kept& kept) const;
+    void report(const Kept& kept, MoeStatistics& statistics) const;
+    void route_backward(Value& x, Kept& kept, Tensor dweight, MatrixView<float> dx,
+                        const Context& context) const;
     template <class In>
     ops::ExpertWeights<In> expert_weights() const;
 
@@ -63,9 +57,9 @@ class MoeLayer {
     const MoeConfig& config_;
     const ModelWorld& world_;
     index_t layer_idx_;
-    std::unique_ptr<RoutingStrategy> router_;
+    Router router_;
+    std::vector<std::unique_ptr<RouterLoss>> losses_;
     std::optional<FeedForward> shared_experts_;
-    ParameterId router_weight_;
     ParameterId gate_;
     ParameterId up_;
     ParameterId down_;

@@ -169,8 +169,8 @@ struct Layer {
         copy(input, x.data);
         tape.record([&] { gradient = std::move(x.grad); });
         model::MoeStatistics statistics;
-        model::Value& y =
-            layer.forward(tape, x, {0, kTokens, 1, 0, 1}, model::MoeLayer::Use::train, 1, &statistics);
+        model::Value& y = layer.forward(
+            tape, x, {{0, kTokens, 1, 0, 1}, model::Use::train, 1, kSequence, {}, {}}, &statistics);
         load = statistics.load;
         if (!tape.recording()) {
             output = std::move(y.data);
@@ -310,8 +310,7 @@ void measure(const LayerShape& shape, NumericsMode numerics, const BenchOptions&
     const double peak = measure_peak_gflops(machine.team, dtype_of<In>::value);
     comm::LocalFabric(1).run([&](comm::Communicator& world) {
         Layer layer(machine, world, shape, dtype_of<In>::value);
-        layer.moe.balance_loss = 0.0;
-        layer.moe.z_loss = 0.0;
+        layer.moe.balance = {.switch_loss = 0.0, .z_loss = 0.0};
         layer.run(model::Tape::Mode::forward_only);
         ProductsAlone<In> products(machine, shape, layer.load);
         BenchRow row;

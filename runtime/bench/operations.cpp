@@ -234,25 +234,32 @@ class Operations {
         time(
             "router softmax", "forward", 2.0 * kTokens * kExperts * kFloat, 1e-5,
             [&] {
-                ops::gate_softmax(logits.matrix<float>(), scores.matrix<float>(), lse.values<float>(),
-                                  context());
+                ops::gate_scores(ops::Score::softmax, logits.matrix<float>(), scores.matrix<float>(),
+                                 lse.values<float>(), context());
             },
             [&] {
                 Tensor expected = fresh({kTokens, kExperts});
-                ops::ref::gate_softmax(logits.matrix<float>(), expected.matrix<float>(), lse.values<float>());
+                ops::ref::gate_scores(ops::Score::softmax, logits.matrix<float>(), expected.matrix<float>(),
+                                      lse.values<float>());
                 return largest_error(scores.values<float>(), expected.values<float>());
             });
         time(
             "router top-6 of 64", "forward", kTokens * (kExperts + 2.0 * kTopK) * kFloat, 1e-5,
             [&] {
-                ops::gate_top_k(std::as_const(scores).matrix<float>(), ops::Renormalise::yes,
-                                expert.matrix<std::int32_t>(), weight.matrix<float>(), context());
+                ops::gate_top_k(std::as_const(scores).matrix<float>(), expert.matrix<std::int32_t>(),
+                                context());
+                ops::gate_weights({std::as_const(scores).matrix<float>(),
+                                   std::as_const(expert).matrix<std::int32_t>(), ops::Renormalise::yes, 1.0F},
+                                  weight.matrix<float>(), context());
             },
             [&] {
                 Tensor choice = fresh({kTokens, kTopK}, DType::i32);
                 Tensor expected = fresh({kTokens, kTopK});
-                ops::ref::gate_top_k(std::as_const(scores).matrix<float>(), ops::Renormalise::yes,
-                                     choice.matrix<std::int32_t>(), expected.matrix<float>());
+                ops::ref::gate_top_k(std::as_const(scores).matrix<float>(), choice.matrix<std::int32_t>());
+                ops::ref::gate_weights(
+                    {std::as_const(scores).matrix<float>(), std::as_const(choice).matrix<std::int32_t>(),
+                     ops::Renormalise::yes, 1.0F},
+                    expected.matrix<float>());
                 const bool same = std::ranges::equal(std::as_const(choice).values<std::int32_t>(),
                                                      std::as_const(expert).values<std::int32_t>());
                 return same ? largest_error(weight.values<float>(), expected.values<float>()) : HUGE_VAL;

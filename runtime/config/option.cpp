@@ -135,43 +135,25 @@ void OptionTable::flag(const Words& words, bool& field) {
     choice<bool>(words, field, {{"no", false}, {"yes", true}}, OptionType::flag);
 }
 
-template <class T>
-void OptionTable::choice(const Words& words, T& field, std::vector<std::pair<std::string, T>> values,
-                         OptionType type) {
+void OptionTable::one_of(const Words& words, OptionType type, const std::vector<std::string>& known,
+                         std::function<std::size_t()> get, std::function<void(std::size_t)> set) {
     std::string joined;
-    std::vector<std::string> known;
-    for (const auto& [word, value] : values) {
-        joined += (joined.empty() ? "" : "|") + word;
-        known.push_back(word);
-    }
+    for (const std::string& word : known) joined += (joined.empty() ? "" : "|") + word;
     Option& option = add(words, type, known.size() == 1 ? known.front() : "one of " + joined);
     option.range = joined;
-    option.get = [&field, values] {
-        for (const auto& [word, value] : values) {
-            if (value == field) return word;
-        }
+    option.get = [known, get = std::move(get)] {
+        const std::size_t idx = get();
+        if (idx < known.size()) return known[idx];
         throw LogicError("option: a field holds a value that its table does not know");
     };
     option.initial = option.get();
-    option.set = [&field, values, known, copy = option](const std::string& written) {
+    option.set = [known, set = std::move(set), copy = option](const std::string& written) {
         const std::string text = trim(written);
-        for (const auto& [word, value] : values) {
-            if (word != text) continue;
-            field = value;
-            return std::string{};
-        }
-        return wrong(text, copy, meant_choice(text, known, copy.type));
+        const auto found = std::find(known.begin(), known.end(), text);
+        if (found == known.end()) return wrong(text, copy, meant_choice(text, known, copy.type));
+        set(static_cast<std::size_t>(found - known.begin()));
+        return std::string{};
     };
 }
-template void OptionTable::choice(const Words&, DType&, std::vector<std::pair<std::string, DType>>,
-                                  OptionType);
-template void OptionTable::choice(const Words&, model::Recompute&,
-                                  std::vector<std::pair<std::string, model::Recompute>>, OptionType);
-template void OptionTable::choice(const Words&, CheckpointLayout&,
-                                  std::vector<std::pair<std::string, CheckpointLayout>>, OptionType);
-template void OptionTable::choice(const Words&, NumericsMode&,
-                                  std::vector<std::pair<std::string, NumericsMode>>, OptionType);
-template void OptionTable::choice(const Words&, std::string&,
-                                  std::vector<std::pair<std::string, std::string>>, OptionType);
 
 }  // namespace sy::runtime

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <string>
 #include <utility>
@@ -50,14 +51,27 @@ class OptionTable {
     void flag(const Words& words, bool& field);
     /// One of some words.
     template <class T>
-    void choice(const Words& words, T& field, std::vector<std::pair<std::string, T>> values,
-                OptionType type = OptionType::choice);
+    void choice(const Words& words, T& field, const std::vector<std::pair<std::string, T>>& values,
+                OptionType type = OptionType::choice) {
+        std::vector<std::string> known;
+        std::vector<T> meant;
+        for (const auto& [word, value] : values) {
+            known.push_back(word);
+            meant.push_back(value);
+        }
+        const auto idx_of_field = [&field, meant] {
+            return static_cast<std::size_t>(std::find(meant.begin(), meant.end(), field) - meant.begin());
+        };
+        one_of(words, type, known, idx_of_field, [&field, meant](std::size_t idx) { field = meant[idx]; });
+    }
 
     std::vector<Option> take() { return std::move(options_); }
 
   private:
     Option& add(const Words& words, OptionType type, std::string expected);
-    void finish(Option& option);
+    /// A choice among `known`, by index.
+    void one_of(const Words& words, OptionType type, const std::vector<std::string>& known,
+                std::function<std::size_t()> get, std::function<void(std::size_t)> set);
     std::vector<Option> options_;
 };
 

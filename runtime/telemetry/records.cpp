@@ -21,8 +21,7 @@ std::string hex(std::uint64_t value) {
 
 json::object to_json(const LayerRecord& layer) {
     return {{"layer", layer.layer},
-            {"highest_load", layer.highest_load},
-            {"mean_load", layer.mean_load},
+            {"load", json::value_from(layer.load)},
             {"dropped", layer.dropped},
             {"routing_hash", hex(layer.routing_hash)}};
 }
@@ -57,14 +56,15 @@ json::object to_json(const RunRecord& record) {
 json::object to_json(const StepRecord& record) {
     json::object phases;
     for (const Phase phase : kPhases) phases[phase_name(phase)] = record.phases[phase];
+    json::object router_losses;
+    for (const auto& [name, value] : record.router_losses) router_losses[name] = value;
     json::array layers;
     for (const LayerRecord& layer : record.layers) layers.push_back(to_json(layer));
     return {{"type", "step"},
             {"step", record.step},
             {"loss", record.loss},
             {"token_loss", record.token_loss},
-            {"balance_loss", record.balance_loss},
-            {"z_loss", record.z_loss},
+            {"router_losses", std::move(router_losses)},
             {"learning_rate", record.learning_rate},
             {"gradient_norm", record.gradient_norm},
             {"applied", record.applied},

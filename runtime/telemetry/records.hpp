@@ -3,6 +3,7 @@
 #include <boost/json/fwd.hpp>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/core/types.hpp"
@@ -26,8 +27,7 @@ struct RunRecord {
 /// Routing of one mixture layer in one step, over all ranks.
 struct LayerRecord {
     index_t layer = 0;
-    index_t highest_load = 0;  ///< choices of the busiest expert, before drops
-    double mean_load = 0.0;
+    std::vector<index_t> load;  ///< choices of each expert, before drops
     index_t dropped = 0;
     std::uint64_t routing_hash = 0;
 };
@@ -37,8 +37,7 @@ struct StepRecord {
     index_t step = 0;
     double loss = 0.0;  ///< what is minimised
     double token_loss = 0.0;
-    double balance_loss = 0.0;
-    double z_loss = 0.0;
+    std::vector<std::pair<std::string, double>> router_losses;  ///< by name, before their coefficients
     double learning_rate = 0.0;
     double gradient_norm = 0.0;
     bool applied = true;  ///< false: a gradient was not finite and the step was skipped

@@ -16,8 +16,8 @@ StepRecord make_record(const Session& session, index_t step, const StepOutcome& 
     record.step = step;
     record.loss = outcome.pass.total;
     record.token_loss = outcome.pass.token_loss;
-    record.balance_loss = outcome.pass.balance_loss;
-    record.z_loss = outcome.pass.z_loss;
+    for (const model::NamedLoss& loss : outcome.pass.router_losses)
+        record.router_losses.emplace_back(loss.name, loss.value);
     record.learning_rate = learning_rate(config.optimizer, step, config.train.steps);
     record.gradient_norm = outcome.update.gradient_norm;
     record.applied = outcome.update.applied;
@@ -27,8 +27,7 @@ StepRecord make_record(const Session& session, index_t step, const StepOutcome& 
     record.dropped = outcome.pass.num_dropped;
     record.imbalance = outcome.pass.imbalance;
     for (const model::LayerResult& layer : outcome.pass.layers) {
-        record.layers.push_back(
-            {layer.layer, layer.highest_load, layer.mean_load, layer.num_dropped, layer.routing_hash});
+        record.layers.push_back({layer.layer, layer.load, layer.num_dropped, layer.routing_hash});
     }
     record.row_bytes_sent = bytes.rows;
     record.row_bytes_bound = bytes.bound;

@@ -69,11 +69,8 @@ void Session::restore(const CheckpointReader& reader) {
         problems.push_back(concat("checkpoint: it holds ", saved.size(), " tensors, this model has ",
                                   parameters_.specs().size()));
     }
-    for (const auto& [name, values] : reader.manifest().state.router) {
-        problems.push_back(concat("checkpoint: it holds router state ", name, " of ", values.size(),
-                                  " numbers, which this model's routers do not have"));
-    }
     if (!problems.empty()) throw ConfigError(problems);
+    transformer_->set_router_state(reader.manifest().state.router);
     for (const model::Sharding sharding : {model::Sharding::replicated, model::Sharding::expert}) {
         model::FlatGroup& flat = parameters_.group(sharding);
         for (const model::LocalMatrix& matrix : flat.matrices) {

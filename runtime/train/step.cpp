@@ -9,8 +9,12 @@ namespace {
 void add_pass(model::PassResult& total, const model::PassResult& pass, double share) {
     total.total += share * pass.total;
     total.token_loss += share * pass.token_loss;
-    total.balance_loss += share * pass.balance_loss;
-    total.z_loss += share * pass.z_loss;
+    total.router_losses.resize(pass.router_losses.size());
+    for (std::size_t i = 0; i < pass.router_losses.size(); ++i) {
+        const double before = total.router_losses[i].value;
+        total.router_losses[i] = pass.router_losses[i];
+        total.router_losses[i].value = before + share * pass.router_losses[i].value;
+    }
     total.routing_hash += pass.routing_hash;
     total.num_dropped += pass.num_dropped;
     total.imbalance = std::max(total.imbalance, pass.imbalance);
@@ -20,7 +24,7 @@ void add_pass(model::PassResult& total, const model::PassResult& pass, double sh
     }
     for (std::size_t i = 0; i < pass.layers.size(); ++i) {
         model::LayerResult& layer = total.layers[i];
-        layer.highest_load = std::max(layer.highest_load, pass.layers[i].highest_load);
+        for (std::size_t e = 0; e < layer.load.size(); ++e) layer.load[e] += pass.layers[i].load[e];
         layer.num_dropped += pass.layers[i].num_dropped;
         layer.routing_hash += pass.layers[i].routing_hash;
     }
@@ -61,6 +65,7 @@ StepOutcome run_step(Session& session, const std::function<MicroBatch(index_t)>&
     }
     const PhaseTimer::Scope scope = timer.scope(Phase::optimizer);
     outcome.update = session.optimizer().step(step, train.steps);
+    if (outcome.update.applied) session.transformer().finish_step(outcome.pass);
     return outcome;
 }
 

@@ -102,6 +102,7 @@ class TrainingRun {
         manifest.config = dump(config_);
         manifest.written_on = session_.layout();
         manifest.state = state_;
+        manifest.state.router = session_.transformer().router_state();
         writer_.start(session_.pieces(), std::move(manifest));
         if (!writer_.in_background()) publish();
     }

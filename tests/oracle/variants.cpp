@@ -20,7 +20,7 @@ Variant with_capacity() {
     model.seq_len = 16;
     model.init_std = 0.15;
     model.norm_eps = 1e-3;
-    model.rope_theta = 100.0;
+    model.position.rope_theta = 100.0;
     model::MoeConfig& moe = variant.moe;
     moe.layers = "1,2";
     moe.experts = 6;
@@ -28,8 +28,8 @@ Variant with_capacity() {
     moe.expert_width = 20;
     moe.shared_experts = 1;
     moe.capacity_factor = 0.9;
-    moe.balance_loss = 0.05;
-    moe.z_loss = 0.01;
+    moe.balance.switch_loss = 0.05;
+    moe.balance.z_loss = 0.01;
     runtime::OptimizerConfig& optimizer = variant.optimizer;
     optimizer.lr = 4e-3;
     optimizer.warmup_steps = 2;
@@ -90,7 +90,7 @@ json::object Variant::describe() const {
               {"head_dim", model.head_width()},
               {"ffn_width", model.ffn_width},
               {"seq_len", model.seq_len},
-              {"rope_theta", model.rope_theta},
+              {"rope_theta", model.position.rope_theta},
               {"norm_eps", model.norm_eps},
               {"tied_head", model.tied_head}}},
             {"moe",
@@ -102,8 +102,8 @@ json::object Variant::describe() const {
               {"renormalise", moe.renormalise},
               {"capacity_factor", moe.capacity_factor},
               {"min_capacity", moe.min_capacity},
-              {"balance_loss", moe.balance_loss},
-              {"z_loss", moe.z_loss}}},
+              {"balance_loss", moe.balance.switch_loss},
+              {"z_loss", moe.balance.z_loss}}},
             {"optimizer",
              {{"lr", optimizer.lr},
               {"min_lr_ratio", optimizer.min_lr_ratio},

@@ -5,40 +5,54 @@
 
 #include "kernels/core/context.hpp"
 #include "kernels/core/tensor.hpp"
+#include "kernels/ops/gate/score.hpp"
 
-/// Router scores and the choice of experts. T tokens, E experts, K choices a token. All float32.
+/// Router scores, the choice of experts, and its weights. T tokens, E experts, K choices a token. All float32.
 namespace sy::ops {
 
-/// scores = softmax over each row of logits; lse[t] = logsumexp of the row (for the z-loss).
+/// Scores of each row of logits; lse[t] = logsumexp of the row, whatever the kind of score (for the z-loss).
 /// @param logits, scores  [T, E]; may be the same
-void gate_softmax(MatrixView<const float> logits, MatrixView<float> scores, std::span<float> lse,
-                  const Context& context);
+void gate_scores(Score kind, MatrixView<const float> logits, MatrixView<float> scores, std::span<float> lse,
+                 const Context& context);
+
+/// The K highest scores of each row, highest first; equal scores: the lower expert first.
+/// @param scores  [T, E] any numbers
+/// @param expert  [T, K]
+void gate_top_k(MatrixView<const float> scores, MatrixView<std::int32_t> expert, const Context& context);
 
 enum class Renormalise { no, yes };
 
-/// The K highest scores of each row, highest first; equal scores: the lower expert first.
-/// @param expert  [T, K]
-/// @param weight  [T, K] the chosen scores, divided by their sum when renormalising
-void gate_top_k(MatrixView<const float> scores, Renormalise renormalise, MatrixView<std::int32_t> expert,
-                MatrixView<float> weight, const Context& context);
-
-/// Gradient of the logits from the gradient of the weights (through renormalisation and softmax) and from a
-/// direct gradient of all scores (balance losses) and of the logsumexp (z-loss).
-struct GateBackward {
+/// Which scores weigh what: weight = scale * score of the choice, over the sum of the chosen scores when renormalising.
+/// A negative expert is no choice: it weighs 0 and takes no part in the sum.
+struct GateWeights {
     MatrixView<const float> scores;         ///< [T, E]
     MatrixView<const std::int32_t> expert;  ///< [T, K]
-    MatrixView<const float> dweight;        ///< [T, K]
     Renormalise renormalise = Renormalise::yes;
-    std::span<const float>
-        dscore;                   ///< [E] the same for every token (Switch loss: coefficient * f_i), or empty
-    std::span<const float> dlse;  ///< [T] gradient of logsumexp, or empty
+    float scale = 1.0F;
 };
+/// @param weight  [T, K]
+void gate_weights(const GateWeights& in, MatrixView<float> weight, const Context& context);
+
+/// Gradient of the logits: from the weights (through renormalisation and scores), from scores directly (balance
+/// losses), from the logsumexp (z-loss) and from the logits themselves. Whatever is empty is zero.
+struct GateBackward {
+    Score kind = Score::softmax;
+    GateWeights forward{};
+    MatrixView<const float> logits{};   ///< [T, E]; read only for dlse with sigmoid scores
+    std::span<const float> lse{};       ///< [T]; likewise
+    MatrixView<const float> dweight{};  ///< [T, K]
+    std::span<const float> dscore{};    ///< [E] the same for every token (Switch loss: coefficient * f_i)
+    MatrixView<const float> token_dscore{};  ///< [T, E]
+    std::span<const float> dlse{};           ///< [T]
+    MatrixView<const float> dlogit{};        ///< [T, E]
+};
+/// @param dlogits  [T, E] is overwritten
 void gate_backward(const GateBackward& in, MatrixView<float> dlogits, const Context& context);
 
 namespace ref {
-void gate_softmax(MatrixView<const float> logits, MatrixView<float> scores, std::span<float> lse);
-void gate_top_k(MatrixView<const float> scores, Renormalise renormalise, MatrixView<std::int32_t> expert,
-                MatrixView<float> weight);
+void gate_scores(Score kind, MatrixView<const float> logits, MatrixView<float> scores, std::span<float> lse);
+void gate_top_k(MatrixView<const float> scores, MatrixView<std::int32_t> expert);
+void gate_weights(const GateWeights& in, MatrixView<float> weight);
 void gate_backward(const GateBackward& in, MatrixView<float> dlogits);
 }  // namespace ref
 

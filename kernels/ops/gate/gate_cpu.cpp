@@ -13,8 +13,15 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-/// @return logsumexp of the row
-SY_INLINE float softmax_of_row(const float* logits, index_t count, float* scores) {
+/// What softmax and logsumexp of a row have in common: its largest logit and the sum of e^(logit - largest).
+struct RowSum {
+    float largest;
+    float sum;
+    float lse() const { return largest + static_cast<float>(std::log(static_cast<double>(sum))); }
+};
+
+/// @param powers  receives e^(logit - largest); may be the logits
+SY_INLINE RowSum powers_of_row(const float* logits, index_t count, float* powers) {
     const index_t whole = count - count % simd::kLanes;
     const index_t rest = count - whole;
     simd::f32x16 highest = simd::splat(-kInfinity);
@@ -24,25 +31,40 @@ SY_INLINE float softmax_of_row(const float* logits, index_t count, float* scores
     simd::f32x16 sums{};
     for (index_t i = 0; i < whole; i += simd::kLanes) {
         const simd::f32x16 power = simd::exp(simd::load(logits + i) - largest);
-        simd::store(scores + i, power);
+        simd::store(powers + i, power);
         sums += power;
     }
     if (rest > 0) {
         const simd::f32x16 power = simd::exp(simd::load_part(logits + whole, rest, -kInfinity) - largest);
-        simd::store_part(scores + whole, power, rest);
+        simd::store_part(powers + whole, power, rest);
         sums += power;
     }
-    const float sum = simd::sum(sums);
-    const float inverse = 1.0F / sum;
-    for (index_t e = 0; e < count; ++e) scores[e] *= inverse;
-    return largest + static_cast<float>(std::log(static_cast<double>(sum)));
+    return {largest, simd::sum(sums)};
 }
 
 SY_MULTIVERSION void softmax_rows(MatrixView<const float> logits, Range rows, MatrixView<float> scores,
                                   float* lse) {
-    for (index_t t = rows.begin; t < rows.end; ++t)
-        lse[t] =
-            softmax_of_row(logits.data + t * logits.stride, logits.cols, scores.data + t * scores.stride);
+    for (index_t t = rows.begin; t < rows.end; ++t) {
+        float* const row = scores.data + t * scores.stride;
+        const RowSum total = powers_of_row(logits.data + t * logits.stride, logits.cols, row);
+        const float inverse = 1.0F / total.sum;
+        for (index_t e = 0; e < logits.cols; ++e) row[e] *= inverse;
+        lse[t] = total.lse();
+    }
+}
+
+/// @param powers  [E] scratch, so that scores may be the logits
+SY_MULTIVERSION void sigmoid_rows(MatrixView<const float> logits, Range rows, MatrixView<float> scores,
+                                  float* powers, float* lse) {
+    for (index_t t = rows.begin; t < rows.end; ++t) {
+        const float* const from = logits.data + t * logits.stride;
+        float* const to = scores.data + t * scores.stride;
+        lse[t] = powers_of_row(from, logits.cols, powers).lse();
+        simd::for_lanes(
+            logits.cols, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
+                store(to + i, simd::sigmoid(load(from + i)));
+            });
+    }
 }
 
 /// Keys are taken in descending order; no score has this one.
@@ -94,112 +116,223 @@ SY_INLINE std::int64_t largest_key(const std::int64_t* keys, index_t count) {
 }
 
 /// The largest key, taken K times: no branch depends on the data, which a sorted list's insertions cannot offer.
-SY_MULTIVERSION void top_k_rows(MatrixView<const float> scores, Range rows, Renormalise renormalise,
-                                std::int64_t* keys, MatrixView<std::int32_t> expert,
-                                MatrixView<float> weight) {
+SY_MULTIVERSION void top_k_rows(MatrixView<const float> scores, Range rows, std::int64_t* keys,
+                                MatrixView<std::int32_t> expert) {
     for (index_t t = rows.begin; t < rows.end; ++t) {
-        const float* const row = scores.data + t * scores.stride;
         std::int32_t* const chosen = expert.data + t * expert.stride;
-        float* const target = weight.data + t * weight.stride;
-        make_keys(row, scores.cols, keys);
-        float sum = 0.0F;
+        make_keys(scores.data + t * scores.stride, scores.cols, keys);
         for (index_t j = 0; j < expert.cols; ++j) {
             const std::int64_t best = largest_key(keys, scores.cols);
             const auto e = static_cast<std::int32_t>(~static_cast<std::uint32_t>(best));
             keys[e] = kTaken;
             chosen[j] = e;
-            target[j] = row[e];
-            sum += row[e];
         }
-        if (renormalise == Renormalise::no) continue;
-        for (index_t j = 0; j < weight.cols; ++j) target[j] /= sum;
     }
 }
 
-/// dlogits = score * (dscore + dlse - sum of score * dscore), where dscore is the broadcast part plus, at the
-/// chosen experts, the gradient through renormalisation (whose products with the scores add up to 0).
-SY_MULTIVERSION void backward_rows(const GateBackward& in, Range rows, MatrixView<float> dlogits) {
-    const index_t num_experts = in.scores.cols;
+void weight_rows(const GateWeights& in, Range rows, MatrixView<float> weight) {
     for (index_t t = rows.begin; t < rows.end; ++t) {
         const float* const scores = in.scores.data + t * in.scores.stride;
         const std::int32_t* const chosen = in.expert.data + t * in.expert.stride;
-        const float* const dweight = in.dweight.data + t * in.dweight.stride;
-        float* const row = dlogits.data + t * dlogits.stride;
+        float* const target = weight.data + t * weight.stride;
         float sum = 0.0F;
-        float dot = 0.0F;
-        for (index_t j = 0; j < in.expert.cols; ++j) {
-            sum += scores[chosen[j]];
-            dot += scores[chosen[j]] * dweight[j];
+        for (index_t j = 0; j < weight.cols; ++j) {
+            target[j] = chosen[j] < 0 ? 0.0F : scores[chosen[j]];
+            sum += target[j];
         }
-        const bool renormalised = in.renormalise == Renormalise::yes;
-        float inner = renormalised ? 0.0F : dot;
+        // Scores that are all 0 would divide by 0; then there is nothing to share out.
+        const bool divide = in.renormalise == Renormalise::yes && sum != 0.0F;
+        for (index_t j = 0; j < weight.cols; ++j) {
+            if (divide) target[j] /= sum;
+            target[j] *= in.scale;
+        }
+    }
+}
+
+/// What the gradient through one token's weights needs of all its choices together.
+struct ThroughWeights {
+    float sum = 0.0F;
+    float dot = 0.0F;
+    ThroughWeights(const GateBackward& in, index_t t) {
+        if (in.dweight.data == nullptr) return;
+        for (index_t j = 0; j < in.forward.expert.cols; ++j) {
+            const std::int32_t e = in.forward.expert(t, j);
+            if (e < 0) continue;
+            const float score = in.forward.scores(t, e);
+            sum += score;
+            dot += score * in.dweight(t, j);
+        }
+    }
+};
+
+/// Gradient of the scores of one token that does not come through the weights. Broadcast and own parts, either empty.
+template <class Load>
+SY_INLINE simd::f32x16 direct_gradient(const float* dscore, const float* own, index_t i, Load load) {
+    simd::f32x16 direct{};
+    if (dscore != nullptr) direct += load(dscore + i);
+    if (own != nullptr) direct += load(own + i);
+    return direct;
+}
+
+/// dlogits = score * (dscore + dlse - sum of score * dscore), where dscore is the direct part plus, at the chosen
+/// experts, the gradient through renormalisation (whose products with the scores add up to 0).
+SY_MULTIVERSION void softmax_backward_rows(const GateBackward& in, Range rows, MatrixView<float> dlogits) {
+    const index_t num_experts = in.forward.scores.cols;
+    const bool renormalised = in.forward.renormalise == Renormalise::yes;
+    for (index_t t = rows.begin; t < rows.end; ++t) {
+        const float* const scores = in.forward.scores.data + t * in.forward.scores.stride;
+        const float* const own =
+            in.token_dscore.data == nullptr ? nullptr : in.token_dscore.data + t * in.token_dscore.stride;
         const float* const dscore = in.dscore.data();
-        if (dscore != nullptr) {
+        float* const row = dlogits.data + t * dlogits.stride;
+        const ThroughWeights weights(in, t);
+        float inner = renormalised ? 0.0F : in.forward.scale * weights.dot;
+        if (dscore != nullptr || own != nullptr) {
             simd::f32x16 products{};
             simd::for_lanes(
                 num_experts, [&](index_t i, auto load, auto) __attribute__((always_inline)) {
-                    products += load(scores + i) * load(dscore + i);
+                    products += load(scores + i) * direct_gradient(dscore, own, i, load);
                 });
             inner += simd::sum(products);
         }
         const float shift = (in.dlse.empty() ? 0.0F : in.dlse[static_cast<std::size_t>(t)]) - inner;
         simd::for_lanes(
             num_experts, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
-                const simd::f32x16 direct = dscore == nullptr ? simd::f32x16{} : load(dscore + i);
-                store(row + i, load(scores + i) * (direct + shift));
+                store(row + i, load(scores + i) * (direct_gradient(dscore, own, i, load) + shift));
             });
-        for (index_t j = 0; j < in.expert.cols; ++j) {
-            const float direct = renormalised ? (dweight[j] - dot / sum) / sum : dweight[j];
-            row[chosen[j]] += scores[chosen[j]] * direct;
+        if (in.dweight.data == nullptr) continue;
+        for (index_t j = 0; j < in.forward.expert.cols; ++j) {
+            const std::int32_t e = in.forward.expert(t, j);
+            if (e < 0) continue;
+            const float dweight = in.forward.scale * in.dweight(t, j);
+            row[e] += scores[e] *
+                      (renormalised ? (dweight - in.forward.scale * weights.dot / weights.sum) / weights.sum
+                                    : dweight);
         }
     }
 }
 
+/// dlogits = score * (1 - score) * dscore, plus dlse times the softmax of the logits.
+SY_MULTIVERSION void sigmoid_backward_rows(const GateBackward& in, Range rows, MatrixView<float> dlogits) {
+    const bool renormalised = in.forward.renormalise == Renormalise::yes;
+    for (index_t t = rows.begin; t < rows.end; ++t) {
+        const float* const scores = in.forward.scores.data + t * in.forward.scores.stride;
+        const float* const own =
+            in.token_dscore.data == nullptr ? nullptr : in.token_dscore.data + t * in.token_dscore.stride;
+        const float* const dscore = in.dscore.data();
+        const float* const logits = in.dlse.empty() ? nullptr : in.logits.data + t * in.logits.stride;
+        const float lse = in.dlse.empty() ? 0.0F : in.lse[static_cast<std::size_t>(t)];
+        const float dlse = in.dlse.empty() ? 0.0F : in.dlse[static_cast<std::size_t>(t)];
+        float* const row = dlogits.data + t * dlogits.stride;
+        simd::for_lanes(
+            in.forward.scores.cols, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
+                const simd::f32x16 score = load(scores + i);
+                simd::f32x16 result = score * (1.0F - score) * direct_gradient(dscore, own, i, load);
+                if (logits != nullptr) result += dlse * simd::exp(load(logits + i) - lse);
+                store(row + i, result);
+            });
+        if (in.dweight.data == nullptr) continue;
+        const ThroughWeights weights(in, t);
+        for (index_t j = 0; j < in.forward.expert.cols; ++j) {
+            const std::int32_t e = in.forward.expert(t, j);
+            if (e < 0) continue;
+            const float dweight = in.forward.scale * in.dweight(t, j);
+            const float direct = renormalised
+                                     ? (dweight - in.forward.scale * weights.dot / weights.sum) / weights.sum
+                                     : dweight;
+            row[e] += scores[e] * (1.0F - scores[e]) * direct;
+        }
+    }
+}
+
+bool is(MatrixView<const float> view, index_t rows, index_t cols) {
+    return view.rows == rows && view.cols == cols;
+}
+
+bool is_or_empty(MatrixView<const float> view, index_t rows, index_t cols) {
+    return view.data == nullptr || is(view, rows, cols);
+}
+
+bool is_or_empty(std::span<const float> values, index_t size) {
+    return values.empty() || static_cast<index_t>(values.size()) == size;
+}
+
 }  // namespace
 
-void gate_softmax(MatrixView<const float> logits, MatrixView<float> scores, std::span<float> lse,
-                  const Context& context) {
-    SY_REQUIRE(scores.rows == logits.rows && scores.cols == logits.cols && logits.cols > 0 &&
+void gate_scores(Score kind, MatrixView<const float> logits, MatrixView<float> scores, std::span<float> lse,
+                 const Context& context) {
+    SY_REQUIRE(is(scores, logits.rows, logits.cols) && logits.cols > 0 &&
                    static_cast<index_t>(lse.size()) == logits.rows,
-               "gate_softmax: logits [", logits.rows, ", ", logits.cols, "], scores [", scores.rows, ", ",
+               "gate_scores: logits [", logits.rows, ", ", logits.cols, "], scores [", scores.rows, ", ",
                scores.cols, "], ", lse.size(), " logsumexps");
     const Timed timed(context, OpKind::routing, 4.0 * static_cast<double>(logits.rows * logits.cols));
-    context.team.for_ranges(logits.rows, 16, [&](index_t begin, index_t end) {
-        softmax_rows(logits, {begin, end}, scores, lse.data());
+    if (kind == Score::softmax) {
+        context.team.for_ranges(logits.rows, 16, [&](index_t begin, index_t end) {
+            softmax_rows(logits, {begin, end}, scores, lse.data());
+        });
+        return;
+    }
+    constexpr index_t kBlock = 64;
+    Tensor powers(context.arena, DType::f32, {context.team.size(), round_up(logits.cols, simd::kLanes)});
+    const MatrixView<float> scratch = powers.matrix<float>();
+    context.team.for_tasks(ceil_div(logits.rows, kBlock), [&](index_t block, int thread_idx) {
+        const Range rows{block * kBlock, std::min((block + 1) * kBlock, logits.rows)};
+        sigmoid_rows(logits, rows, scores, scratch.row(thread_idx), lse.data());
     });
 }
 
-void gate_top_k(MatrixView<const float> scores, Renormalise renormalise, MatrixView<std::int32_t> expert,
-                MatrixView<float> weight, const Context& context) {
-    SY_REQUIRE(expert.cols >= 1 && expert.cols <= scores.cols && weight.cols == expert.cols &&
-                   expert.rows == scores.rows && weight.rows == scores.rows,
+void gate_top_k(MatrixView<const float> scores, MatrixView<std::int32_t> expert, const Context& context) {
+    SY_REQUIRE(expert.cols >= 1 && expert.cols <= scores.cols && expert.rows == scores.rows,
                "gate_top_k: ", expert.cols, " of ", scores.cols, " experts for ", scores.rows,
-               " tokens into [", expert.rows, ", ", expert.cols, "] and [", weight.rows, ", ", weight.cols,
-               "]");
+               " tokens into [", expert.rows, ", ", expert.cols, "]");
     const Timed timed(context, OpKind::routing, static_cast<double>(scores.rows * scores.cols));
     constexpr index_t kBlock = 64;
     Tensor keys(context.arena, DType::i64, {context.team.size(), round_up(scores.cols, kKeyStep)});
     const MatrixView<std::int64_t> scratch = keys.matrix<std::int64_t>();
     context.team.for_tasks(ceil_div(scores.rows, kBlock), [&](index_t block, int thread_idx) {
         const Range rows{block * kBlock, std::min((block + 1) * kBlock, scores.rows)};
-        top_k_rows(scores, rows, renormalise, scratch.row(thread_idx), expert, weight);
+        top_k_rows(scores, rows, scratch.row(thread_idx), expert);
+    });
+}
+
+void gate_weights(const GateWeights& in, MatrixView<float> weight, const Context& context) {
+    SY_REQUIRE(in.scores.rows == in.expert.rows && is(weight, in.expert.rows, in.expert.cols),
+               "gate_weights: scores of ", in.scores.rows, " tokens, choices [", in.expert.rows, ", ",
+               in.expert.cols, "], weights [", weight.rows, ", ", weight.cols, "]");
+    const Timed timed(context, OpKind::routing, 2.0 * static_cast<double>(weight.rows * weight.cols));
+    context.team.for_ranges(weight.rows, 64, [&](index_t begin, index_t end) {
+        weight_rows(in, {begin, end}, weight);
     });
 }
 
 void gate_backward(const GateBackward& in, MatrixView<float> dlogits, const Context& context) {
-    const MatrixView<const float> scores = in.scores;
-    SY_REQUIRE(dlogits.rows == scores.rows && dlogits.cols == scores.cols && in.expert.rows == scores.rows &&
-                   in.dweight.rows == scores.rows && in.dweight.cols == in.expert.cols,
-               "gate_backward: scores [", scores.rows, ", ", scores.cols, "], dlogits [", dlogits.rows, ", ",
-               dlogits.cols, "], choices [", in.expert.rows, ", ", in.expert.cols, "], weights [",
-               in.dweight.rows, ", ", in.dweight.cols, "]");
-    SY_REQUIRE((in.dscore.empty() || static_cast<index_t>(in.dscore.size()) == scores.cols) &&
-                   (in.dlse.empty() || static_cast<index_t>(in.dlse.size()) == scores.rows),
-               "gate_backward: ", in.dscore.size(), " score gradients for ", scores.cols, " experts, ",
-               in.dlse.size(), " logsumexp gradients for ", scores.rows, " tokens");
-    const Timed timed(context, OpKind::routing, 6.0 * static_cast<double>(scores.rows * scores.cols));
-    context.team.for_ranges(scores.rows, 16, [&](index_t begin, index_t end) {
-        backward_rows(in, {begin, end}, dlogits);
+    const index_t tokens = in.forward.scores.rows;
+    const index_t experts = in.forward.scores.cols;
+    SY_REQUIRE(is(dlogits, tokens, experts) && in.forward.expert.rows == tokens &&
+                   is_or_empty(in.dweight, tokens, in.forward.expert.cols),
+               "gate_backward: scores [", tokens, ", ", experts, "], dlogits [", dlogits.rows, ", ",
+               dlogits.cols, "], choices [", in.forward.expert.rows, ", ", in.forward.expert.cols,
+               "], weights [", in.dweight.rows, ", ", in.dweight.cols, "]");
+    SY_REQUIRE(is_or_empty(in.dscore, experts) && is_or_empty(in.dlse, tokens) &&
+                   is_or_empty(in.token_dscore, tokens, experts) && is_or_empty(in.dlogit, tokens, experts),
+               "gate_backward: [", tokens, ", ", experts, "] scores with ", in.dscore.size(), " and [",
+               in.token_dscore.rows, ", ", in.token_dscore.cols, "] gradients of scores, ", in.dlse.size(),
+               " of logsumexps, [", in.dlogit.rows, ", ", in.dlogit.cols, "] of logits");
+    SY_REQUIRE(in.kind == Score::softmax || in.dlse.empty() ||
+                   (is(in.logits, tokens, experts) && static_cast<index_t>(in.lse.size()) == tokens),
+               "gate_backward: the z-loss of sigmoid scores needs logits and logsumexps");
+    const Timed timed(context, OpKind::routing, 6.0 * static_cast<double>(tokens * experts));
+    context.team.for_ranges(tokens, 16, [&](index_t begin, index_t end) {
+        const Range rows{begin, end};
+        if (in.kind == Score::softmax) {
+            softmax_backward_rows(in, rows, dlogits);
+        } else {
+            sigmoid_backward_rows(in, rows, dlogits);
+        }
+        if (in.dlogit.data == nullptr) return;
+        for (index_t t = begin; t < end; ++t) {
+            for (index_t e = 0; e < experts; ++e) dlogits(t, e) += in.dlogit(t, e);
+        }
     });
 }
 

@@ -6,64 +6,93 @@
 #include "kernels/ops/gate/gate.hpp"
 
 namespace sy::ops::ref {
+namespace {
 
-void gate_softmax(MatrixView<const float> logits, MatrixView<float> scores, std::span<float> lse) {
+double at(MatrixView<const float> values, index_t row, index_t col) {
+    return values.data == nullptr ? 0.0 : static_cast<double>(values(row, col));
+}
+
+double at(std::span<const float> values, index_t i) {
+    return values.empty() ? 0.0 : static_cast<double>(values[static_cast<std::size_t>(i)]);
+}
+
+}  // namespace
+
+void gate_scores(Score kind, MatrixView<const float> logits, MatrixView<float> scores, std::span<float> lse) {
     for (index_t t = 0; t < logits.rows; ++t) {
         double largest = -HUGE_VAL;
-        for (index_t e = 0; e < logits.cols; ++e)
-            largest = std::max(largest, static_cast<double>(logits(t, e)));
+        for (index_t e = 0; e < logits.cols; ++e) largest = std::max(largest, at(logits, t, e));
         double sum = 0.0;
-        for (index_t e = 0; e < logits.cols; ++e)
-            sum += std::exp(static_cast<double>(logits(t, e)) - largest);
+        for (index_t e = 0; e < logits.cols; ++e) sum += std::exp(at(logits, t, e) - largest);
         for (index_t e = 0; e < logits.cols; ++e) {
-            scores(t, e) = static_cast<float>(std::exp(static_cast<double>(logits(t, e)) - largest) / sum);
+            const double logit = at(logits, t, e);
+            scores(t, e) = static_cast<float>(kind == Score::softmax ? std::exp(logit - largest) / sum
+                                                                     : 1.0 / (1.0 + std::exp(-logit)));
         }
         lse[static_cast<std::size_t>(t)] = static_cast<float>(largest + std::log(sum));
     }
 }
 
-void gate_top_k(MatrixView<const float> scores, Renormalise renormalise, MatrixView<std::int32_t> expert,
-                MatrixView<float> weight) {
+void gate_top_k(MatrixView<const float> scores, MatrixView<std::int32_t> expert) {
     for (index_t t = 0; t < scores.rows; ++t) {
         std::vector<std::int32_t> order(static_cast<std::size_t>(scores.cols));
         std::iota(order.begin(), order.end(), 0);
         std::stable_sort(order.begin(), order.end(),
                          [&](auto a, auto b) { return scores(t, a) > scores(t, b); });
+        std::copy_n(order.begin(), expert.cols, expert.row(t));
+    }
+}
+
+void gate_weights(const GateWeights& in, MatrixView<float> weight) {
+    for (index_t t = 0; t < in.expert.rows; ++t) {
         double sum = 0.0;
-        for (index_t j = 0; j < expert.cols; ++j)
-            sum += static_cast<double>(scores(t, order[static_cast<std::size_t>(j)]));
-        for (index_t j = 0; j < expert.cols; ++j) {
-            expert(t, j) = order[static_cast<std::size_t>(j)];
-            const double score = static_cast<double>(scores(t, expert(t, j)));
-            weight(t, j) = static_cast<float>(renormalise == Renormalise::yes ? score / sum : score);
+        for (index_t j = 0; j < in.expert.cols; ++j) {
+            if (in.expert(t, j) >= 0) sum += at(in.scores, t, in.expert(t, j));
+        }
+        for (index_t j = 0; j < in.expert.cols; ++j) {
+            const double score = in.expert(t, j) < 0 ? 0.0 : at(in.scores, t, in.expert(t, j));
+            const bool divided = in.renormalise == Renormalise::yes && score != 0.0;
+            weight(t, j) =
+                static_cast<float>(static_cast<double>(in.scale) * (divided ? score / sum : score));
         }
     }
 }
 
 void gate_backward(const GateBackward& in, MatrixView<float> dlogits) {
-    for (index_t t = 0; t < in.scores.rows; ++t) {
-        std::vector<double> dscore(static_cast<std::size_t>(in.scores.cols), 0.0);
-        for (std::size_t e = 0; e < in.dscore.size(); ++e) dscore[e] = static_cast<double>(in.dscore[e]);
+    const MatrixView<const float> scores = in.forward.scores;
+    const MatrixView<const std::int32_t> expert = in.forward.expert;
+    const bool renormalised = in.forward.renormalise == Renormalise::yes;
+    for (index_t t = 0; t < scores.rows; ++t) {
+        std::vector<double> dscore(static_cast<std::size_t>(scores.cols));
+        for (index_t e = 0; e < scores.cols; ++e)
+            dscore[static_cast<std::size_t>(e)] = at(in.dscore, e) + at(in.token_dscore, t, e);
         double sum = 0.0;
         double dot = 0.0;
-        for (index_t j = 0; j < in.expert.cols; ++j) {
-            const double score = static_cast<double>(in.scores(t, in.expert(t, j)));
-            sum += score;
-            dot += score * static_cast<double>(in.dweight(t, j));
+        for (index_t j = 0; j < expert.cols; ++j) {
+            if (expert(t, j) < 0) continue;
+            sum += at(scores, t, expert(t, j));
+            dot += at(scores, t, expert(t, j)) * at(in.dweight, t, j);
         }
-        for (index_t j = 0; j < in.expert.cols; ++j) {
-            const double direct = static_cast<double>(in.dweight(t, j));
-            dscore[static_cast<std::size_t>(in.expert(t, j))] +=
-                in.renormalise == Renormalise::yes ? direct / sum - dot / (sum * sum) : direct;
+        for (index_t j = 0; j < expert.cols; ++j) {
+            if (expert(t, j) < 0) continue;
+            const double direct = at(in.dweight, t, j);
+            dscore[static_cast<std::size_t>(expert(t, j))] +=
+                static_cast<double>(in.forward.scale) *
+                (renormalised ? direct / sum - dot / (sum * sum) : direct);
         }
         double inner = 0.0;
-        for (index_t e = 0; e < in.scores.cols; ++e) {
-            inner += dscore[static_cast<std::size_t>(e)] * static_cast<double>(in.scores(t, e));
-        }
-        const double dlse = in.dlse.empty() ? 0.0 : static_cast<double>(in.dlse[static_cast<std::size_t>(t)]);
-        for (index_t e = 0; e < in.scores.cols; ++e) {
-            dlogits(t, e) = static_cast<float>(static_cast<double>(in.scores(t, e)) *
-                                               (dscore[static_cast<std::size_t>(e)] - inner + dlse));
+        for (index_t e = 0; e < scores.cols; ++e)
+            inner += dscore[static_cast<std::size_t>(e)] * at(scores, t, e);
+        for (index_t e = 0; e < scores.cols; ++e) {
+            const double score = at(scores, t, e);
+            const double direct = dscore[static_cast<std::size_t>(e)];
+            const double dlse = at(in.dlse, t);
+            const double through =
+                in.kind == Score::softmax
+                    ? score * (direct - inner + dlse)
+                    : score * (1.0 - score) * direct +
+                          (dlse == 0.0 ? 0.0 : dlse * std::exp(at(in.logits, t, e) - at(in.lse, t)));
+            dlogits(t, e) = static_cast<float>(through + at(in.dlogit, t, e));
         }
     }
 }

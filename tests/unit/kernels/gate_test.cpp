@@ -27,7 +27,7 @@ Scores softmax(const TestMatrix& logits, int threads = 1) {
     TestSession session(threads);
     Scores result{TestMatrix(logits.rows, logits.cols),
                   std::vector<float>(static_cast<std::size_t>(logits.rows))};
-    ops::gate_softmax(logits.view(), result.scores.view(), result.lse, session.context);
+    ops::gate_scores(ops::Score::softmax, logits.view(), result.scores.view(), result.lse, session.context);
     return result;
 }
 
@@ -43,7 +43,9 @@ struct Choice {
 Choice choose(const TestMatrix& scores, index_t top_k, Renormalise renormalise, int threads = 1) {
     TestSession session(threads);
     Choice choice(scores.rows, top_k);
-    ops::gate_top_k(scores.view(), renormalise, choice.experts(), choice.weight.view(), session.context);
+    ops::gate_top_k(scores.view(), choice.experts(), session.context);
+    ops::gate_weights({scores.view(), choice.experts(), renormalise, 1.0F}, choice.weight.view(),
+                      session.context);
     return choice;
 }
 
@@ -62,7 +64,7 @@ TEST_CASE("gate: scores agree with the reference and sum to 1", "[unit]") {
     const Scores got = softmax(logits, 2);
     TestMatrix wanted(tokens, experts);
     std::vector<float> lse(static_cast<std::size_t>(tokens));
-    ops::ref::gate_softmax(logits.view(), wanted.view(), lse);
+    ops::ref::gate_scores(ops::Score::softmax, logits.view(), wanted.view(), lse);
     CHECK(relative_error(got.scores.values, wanted.values) < 1e-6);
     CHECK(relative_error(got.lse, lse) < 1e-6);
     for (index_t t = 0; t < tokens; ++t) {
@@ -88,7 +90,7 @@ TEST_CASE("gate: equal logits share equally, extreme ones do not overflow, in pl
     CHECK(static_cast<double>(got.lse[2]) == Approx(3.0 + std::log(2.0)));
     TestSession session;
     std::vector<float> lse(3);
-    ops::gate_softmax(logits.view(), logits.view(), lse, session.context);
+    ops::gate_scores(ops::Score::softmax, logits.view(), logits.view(), lse, session.context);
     CHECK(test::same_bits(logits.values, got.scores.values));
 }
 
@@ -102,7 +104,8 @@ TEST_CASE("gate: the choice agrees with a full stable sort", "[unit]") {
     for (float& score : scores.values) score = (std::floor(std::fabs(score) * 8.0F) + 1.0F) * 0.0625F;
     const Choice got = choose(scores, top_k, renormalise, 2);
     Choice wanted(tokens, top_k);
-    ops::ref::gate_top_k(scores.view(), renormalise, wanted.experts(), wanted.weight.view());
+    ops::ref::gate_top_k(scores.view(), wanted.experts());
+    ops::ref::gate_weights({scores.view(), wanted.experts(), renormalise, 1.0F}, wanted.weight.view());
     CHECK(got.expert == wanted.expert);
     CHECK(relative_error(got.weight.values, wanted.weight.values) < 1e-6);
 }
@@ -153,7 +156,8 @@ TEST_CASE("gate: backward agrees with the reference, with and without each part"
     const TestMatrix dweight(33, 2, 2);
     const TestMatrix dscore(1, experts, 3);
     const TestMatrix dlse(1, 33, 4);
-    ops::GateBackward in{scored.scores.view(), choice.experts(), dweight.view(), renormalise, {}, {}};
+    ops::GateBackward in{.forward = {scored.scores.view(), choice.experts(), renormalise, 1.0F},
+                         .dweight = dweight.view()};
     if (has_dscore) in.dscore = dscore.values;
     if (has_dlse) in.dlse = dlse.values;
     TestMatrix got(33, experts, 5);
@@ -199,9 +203,11 @@ TEST_CASE("gate: backward agrees with finite differences of softmax, choice, wei
         return total;
     };
     TestMatrix got(kTokens, kExperts);
-    ops::gate_backward(
-        {scored.scores.view(), choice.experts(), dweight.view(), renormalise, dscore.values, dlse.values},
-        got.view(), session.context);
+    ops::gate_backward({.forward = {scored.scores.view(), choice.experts(), renormalise, 1.0F},
+                        .dweight = dweight.view(),
+                        .dscore = dscore.values,
+                        .dlse = dlse.values},
+                       got.view(), session.context);
     CHECK(relative_error(got.values, test::numeric_gradient(test::widened(logits.values), loss)) < 2e-6);
 }
 
@@ -220,13 +226,10 @@ TEST_CASE("gate: a token's bits do not depend on threads or on the tokens beside
         All all{softmax(part, threads), Choice(0, 3), TestMatrix(tokens.size(), 37)};
         all.choice = choose(all.scored.scores, 3, Renormalise::yes, threads);
         TestSession session(threads);
-        ops::gate_backward({all.scored.scores.view(),
-                            all.choice.experts(),
-                            dweight.view().rows_of(tokens),
-                            Renormalise::yes,
-                            {},
-                            {}},
-                           all.dlogits.view(), session.context);
+        ops::gate_backward(
+            {.forward = {all.scored.scores.view(), all.choice.experts(), Renormalise::yes, 1.0F},
+             .dweight = dweight.view().rows_of(tokens)},
+            all.dlogits.view(), session.context);
         return all;
     };
     const All whole = run({0, 150}, 1);
@@ -250,25 +253,27 @@ TEST_CASE("gate: more choices than experts and shapes that do not fit are refuse
     TestMatrix scores(4, 6);
     TestMatrix narrow(4, 5);
     std::vector<float> lse(4);
-    CHECK_THROWS_AS(ops::gate_softmax(logits.view(), narrow.view(), lse, session.context), LogicError);
-    CHECK_THROWS_AS(ops::gate_softmax(logits.view(), scores.view(), std::span(lse).first(3), session.context),
+    CHECK_THROWS_AS(ops::gate_scores(ops::Score::softmax, logits.view(), narrow.view(), lse, session.context),
+                    LogicError);
+    CHECK_THROWS_AS(ops::gate_scores(ops::Score::softmax, logits.view(), scores.view(),
+                                     std::span(lse).first(3), session.context),
                     LogicError);
     CHECK_THROWS_AS(choose(logits, 7, Renormalise::no), LogicError);
     CHECK_THROWS_AS(choose(logits, 0, Renormalise::no), LogicError);
     Choice choice(4, 2);
     Choice other(4, 3);
-    CHECK_THROWS_AS(ops::gate_top_k(logits.view(), Renormalise::no, choice.experts(), other.weight.view(),
-                                    session.context),
+    CHECK_THROWS_AS(ops::gate_weights({logits.view(), choice.experts(), Renormalise::no, 1.0F},
+                                      other.weight.view(), session.context),
                     LogicError);
-    const ops::GateBackward good{
-        scores.view(), choice.experts(), choice.weight.view(), Renormalise::no, {}, {}};
+    const ops::GateBackward good{.forward = {scores.view(), choice.experts(), Renormalise::no, 1.0F},
+                                 .dweight = choice.weight.view()};
     const auto refused = [&](auto change) {
         ops::GateBackward in = good;
         change(in);
         CHECK_THROWS_AS(ops::gate_backward(in, scores.view(), session.context), LogicError);
     };
     refused([&](ops::GateBackward& in) { in.dweight = other.weight.view(); });
-    refused([&](ops::GateBackward& in) { in.scores = narrow.view(); });
+    refused([&](ops::GateBackward& in) { in.forward.scores = narrow.view(); });
     refused([&](ops::GateBackward& in) { in.dscore = lse; });
     refused([&](ops::GateBackward& in) { in.dlse = std::span<const float>(lse).first(3); });
     CHECK_THROWS_AS(ops::gate_backward(good, narrow.view(), session.context), LogicError);

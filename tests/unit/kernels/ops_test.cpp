@@ -160,8 +160,8 @@ TEST_CASE("gate: scores, choice and gradient agree with the reference; ties go t
     TestMatrix expected(31, 21);
     std::vector<float> lse(31);
     std::vector<float> expected_lse(31);
-    ops::gate_softmax(logits.view(), scores.view(), lse, session.context);
-    ops::ref::gate_softmax(logits.view(), expected.view(), expected_lse);
+    ops::gate_scores(ops::Score::softmax, logits.view(), scores.view(), lse, session.context);
+    ops::ref::gate_scores(ops::Score::softmax, logits.view(), expected.view(), expected_lse);
     CHECK(relative_error(scores.values, expected.values) < 1e-6);
     CHECK(relative_error(lse, expected_lse) < 1e-6);
     std::vector<std::int32_t> chosen(31 * 4);
@@ -169,22 +169,24 @@ TEST_CASE("gate: scores, choice and gradient agree with the reference; ties go t
     const MatrixView<std::int32_t> expert(chosen.data(), 31, 4);
     TestMatrix weight(31, 4);
     TestMatrix expected_weight(31, 4);
-    ops::gate_top_k(scores.view(), renormalise, expert, weight.view(), session.context);
-    ops::ref::gate_top_k(scores.view(), renormalise, {expected_chosen.data(), 31, 4}, expected_weight.view());
+    const ops::GateWeights weights{scores.view(), expert, renormalise, 1.0F};
+    ops::gate_top_k(scores.view(), expert, session.context);
+    ops::gate_weights(weights, weight.view(), session.context);
+    ops::ref::gate_top_k(scores.view(), {expected_chosen.data(), 31, 4});
+    ops::ref::gate_weights(weights, expected_weight.view());
     CHECK(chosen == expected_chosen);
     CHECK(relative_error(weight.values, expected_weight.values) < 1e-6);
     const TestMatrix dweight(31, 4, 2);
     const TestMatrix dscore(1, 21, 3);
     const TestMatrix dlse(1, 31, 4);
     TestMatrix dlogits(31, 21);
-    const ops::GateBackward in{scores.view(), expert,        dweight.view(),
-                               renormalise,   dscore.values, dlse.values};
+    const ops::GateBackward in{
+        .forward = weights, .dweight = dweight.view(), .dscore = dscore.values, .dlse = dlse.values};
     ops::gate_backward(in, dlogits.view(), session.context);
     ops::ref::gate_backward(in, expected.view());
     CHECK(relative_error(dlogits.values, expected.values) < 1e-5);
     const TestMatrix flat(1, 21);
-    ops::gate_top_k(flat.view(), ops::Renormalise::no, {chosen.data(), 1, 4}, {weight.values.data(), 1, 4},
-                    session.context);
+    ops::gate_top_k(flat.view(), {chosen.data(), 1, 4}, session.context);
     CHECK(std::vector<std::int32_t>(chosen.begin(), chosen.begin() + 4) ==
           std::vector<std::int32_t>{0, 1, 2, 3});
 }

@@ -70,7 +70,8 @@ class Reference {
             const Row logits = head(last[t]);
             loss_.token_loss += (log_sum_exp(logits) - logits[target[t]]) / static_cast<double>(num_tokens);
         }
-        loss_.total = loss_.token_loss + moe_.balance_loss * loss_.balance_loss + moe_.z_loss * loss_.z_loss;
+        loss_.total = loss_.token_loss + moe_.balance.switch_loss * loss_.balance_loss +
+                      moe_.balance.z_loss * loss_.z_loss;
         return loss_;
     }
 
@@ -103,9 +104,9 @@ class Reference {
         const std::size_t width = at(config_.head_width());
         for (std::size_t first = 0; first < heads.size(); first += width) {
             for (std::size_t i = 0; i < width / 2; ++i) {
-                const double angle =
-                    static_cast<double>(position) *
-                    std::pow(config_.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(width));
+                const double angle = static_cast<double>(position) *
+                                     std::pow(config_.position.rope_theta,
+                                              -2.0 * static_cast<double>(i) / static_cast<double>(width));
                 const double a = heads[first + i];
                 const double b = heads[first + i + width / 2];
                 heads[first + i] = a * std::cos(angle) - b * std::sin(angle);

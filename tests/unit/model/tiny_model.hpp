@@ -30,8 +30,8 @@ inline model::MoeConfig tiny_moe() {
     moe.top_k = 2;
     moe.expert_width = 8;
     moe.shared_experts = 1;
-    moe.balance_loss = 0.05;
-    moe.z_loss = 0.01;
+    moe.balance.switch_loss = 0.05;
+    moe.balance.z_loss = 0.01;
     return moe;
 }
 

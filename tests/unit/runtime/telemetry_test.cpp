@@ -143,15 +143,17 @@ TEST_CASE("records: the fields are exactly those that the README documents", "[u
 TEST_CASE("records: a step holds its phases by name, layers, rates and whole hashes", "[unit]") {
     StepRecord record = step_record(7);
     record.routing_hash = 0xffff'0000'0000'0001ULL;
-    record.layers = {{3, 40, 25.6, 2, 0xabcULL}};
+    record.router_losses = {{"z_loss", 1.5}};
+    record.layers = {{3, {40, 11}, 2, 0xabcULL}};
     const json::object object = to_json(record);
     CHECK(object.at("routing_hash").as_string() == "ffff000000000001");
     CHECK(object.at("tokens_per_s").as_double() == 4096.0 / 0.25);
     CHECK(object.at("phases").as_object().size() == 4);
     CHECK(object.at("phases").at("communication").as_double() == 0.05);
+    CHECK(object.at("router_losses").at("z_loss").as_double() == 1.5);
     const json::value& layer = object.at("layers").as_array().at(0);
     CHECK(layer.at("layer").as_int64() == 3);
-    CHECK(layer.at("highest_load").as_int64() == 40);
+    CHECK(layer.at("load").as_array() == json::array{40, 11});
     CHECK(layer.at("routing_hash").as_string() == "0000000000000abc");
     CHECK(record.communication_share() == Approx(0.2));
     CHECK(StepRecord{}.tokens_per_s() == 0.0);

@@ -1,4 +1,4 @@
-#include "model/moe/router.hpp"
+#include "model/moe/router/strategy.hpp"
 
 #include <array>
 
@@ -10,7 +10,7 @@ struct Entry {
     std::unique_ptr<RoutingStrategy> (*make)(const MoeConfig&);
 };
 
-constexpr std::array kStrategies{Entry{"softmax_top_k", make_softmax_top_k}};
+constexpr std::array kStrategies{Entry{"top_k", make_top_k}};
 
 }  // namespace
 
@@ -20,7 +20,7 @@ std::vector<std::string> router_names() {
     return names;
 }
 
-std::unique_ptr<RoutingStrategy> make_router(const MoeConfig& config) {
+std::unique_ptr<RoutingStrategy> make_strategy(const MoeConfig& config) {
     std::string known;
     for (const Entry& entry : kStrategies) {
         if (config.router == entry.name) return entry.make(config);

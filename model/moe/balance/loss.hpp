@@ -1,0 +1,67 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "model/config.hpp"
+#include "model/moe/router/router.hpp"
+
+/// Losses that keep the load even and the router's logits small: one file a loss.
+namespace sy::model {
+
+/// What a loss sees of a layer's routing in one pass.
+struct RoutedBatch {
+    const Routing& routing;
+    std::span<const index_t> load;  ///< [E] choices over all ranks, before drops
+    const PassInfo& pass;
+
+    MatrixView<const float> scores() const { return routing.scores.matrix<float>(); }
+    double global_tokens() const { return static_cast<double>(pass.batch.global_tokens); }
+};
+
+/// What the whole global batch adds up to.
+struct LossTotals {
+    std::span<const index_t> load;  ///< [E]
+    /// [num_sums] fixed point (sums.hpp) over all ranks; in add_gradient only if the gradient needs them.
+    std::span<const std::int64_t> sums;
+    index_t global_tokens = 0;
+};
+
+/// A function of a layer's global routing. Its value is a sum over the tokens of all ranks, so each rank adds up its
+/// own as integers; its gradient flows to scores and logits, never to the choice.
+class RouterLoss {
+  public:
+    virtual ~RouterLoss() = default;
+
+    /// The option of its coefficient: "balance.NAME".
+    virtual std::string name() const = 0;
+    virtual double coefficient() const = 0;
+
+    virtual index_t num_sums() const = 0;
+    /// Adds this rank's tokens. @param sums  [num_sums]
+    virtual void add_sums(const RoutedBatch& routed, std::span<std::int64_t> sums) const = 0;
+    /// Whether add_gradient needs the sums of all ranks: they are then reduced in the forward pass.
+    virtual bool gradient_needs_sums() const { return false; }
+
+    /// Before its coefficient, the same on every rank.
+    virtual double value(const LossTotals& totals) const = 0;
+    /// @param scale  coefficient over the micro-steps of a step
+    virtual void add_gradient(const RoutedBatch& routed, const LossTotals& totals, double scale,
+                              RouterGradients& gradients) const = 0;
+};
+
+/// coefficient * E / K * sum_i f_i P_i, f_i = load_i / T, P_i = mean score: 1 when uniform. DeepSeekMoE's expert-level
+/// loss is the same function.
+/// @par Source  Fedus et al., arXiv:2101.03961, eq. 4; Lepikhin et al., arXiv:2006.16668; Dai et al., arXiv:2401.06066
+std::unique_ptr<RouterLoss> make_switch_loss(const MoeConfig& config);
+
+/// coefficient * mean_t (logsumexp of the logits)^2.
+/// @par Source  Zoph et al., ST-MoE, arXiv:2202.08906, eq. 5
+std::unique_ptr<RouterLoss> make_z_loss(const MoeConfig& config);
+
+/// The losses whose coefficients are not zero, in the order of the table in losses.cpp.
+std::vector<std::unique_ptr<RouterLoss>> make_router_losses(const MoeConfig& config);
+
+}  // namespace sy::model

@@ -1,0 +1,56 @@
+#include "model/moe/balance/loss.hpp"
+#include "model/moe/balance/sums.hpp"
+
+namespace sy::model {
+namespace {
+
+class SwitchLoss : public RouterLoss {
+  public:
+    explicit SwitchLoss(const MoeConfig& config)
+        : coefficient_(config.balance.switch_loss), experts_(config.experts), top_k_(config.top_k) {}
+
+    std::string name() const override { return "switch_loss"; }
+    double coefficient() const override { return coefficient_; }
+    index_t num_sums() const override { return experts_; }
+
+    void add_sums(const RoutedBatch& routed, std::span<std::int64_t> sums) const override {
+        const MatrixView<const float> scores = routed.scores();
+        for (index_t t = 0; t < scores.rows; ++t) {
+            for (index_t e = 0; e < scores.cols; ++e)
+                sums[static_cast<std::size_t>(e)] += to_sum(static_cast<double>(scores(t, e)));
+        }
+    }
+
+    double value(const LossTotals& totals) const override {
+        double sum = 0.0;
+        const auto tokens = static_cast<double>(totals.global_tokens);
+        for (std::size_t e = 0; e < totals.load.size(); ++e)
+            sum += static_cast<double>(totals.load[e]) / tokens * (from_sum(totals.sums[e]) / tokens);
+        return factor() * sum;
+    }
+
+    void add_gradient(const RoutedBatch& routed, const LossTotals& totals, double scale,
+                      RouterGradients& gradients) const override {
+        const double tokens = routed.global_tokens();
+        gradients.score.resize(totals.load.size(), 0.0F);
+        for (std::size_t e = 0; e < totals.load.size(); ++e) {
+            gradients.score[e] +=
+                static_cast<float>(scale * factor() / tokens * static_cast<double>(totals.load[e]) / tokens);
+        }
+    }
+
+  private:
+    double factor() const { return static_cast<double>(experts_) / static_cast<double>(top_k_); }
+
+    double coefficient_;
+    index_t experts_;
+    index_t top_k_;
+};
+
+}  // namespace
+
+std::unique_ptr<RouterLoss> make_switch_loss(const MoeConfig& config) {
+    return std::make_unique<SwitchLoss>(config);
+}
+
+}  // namespace sy::model

@@ -1,0 +1,43 @@
+#include "model/moe/balance/loss.hpp"
+#include "model/moe/balance/sums.hpp"
+
+namespace sy::model {
+namespace {
+
+class ZLoss : public RouterLoss {
+  public:
+    explicit ZLoss(const MoeConfig& config) : coefficient_(config.balance.z_loss) {}
+
+    std::string name() const override { return "z_loss"; }
+    double coefficient() const override { return coefficient_; }
+    index_t num_sums() const override { return 1; }
+
+    void add_sums(const RoutedBatch& routed, std::span<std::int64_t> sums) const override {
+        for (const float lse : routed.routing.lse.values<float>())
+            sums[0] += to_sum(static_cast<double>(lse) * static_cast<double>(lse));
+    }
+
+    double value(const LossTotals& totals) const override {
+        return from_sum(totals.sums[0]) / static_cast<double>(totals.global_tokens);
+    }
+
+    void add_gradient(const RoutedBatch& routed, const LossTotals&, double scale,
+                      RouterGradients& gradients) const override {
+        const std::span<const float> lse = routed.routing.lse.values<float>();
+        const double factor = 2.0 * scale / routed.global_tokens();
+        gradients.lse.resize(lse.size(), 0.0F);
+        for (std::size_t t = 0; t < lse.size(); ++t)
+            gradients.lse[t] += static_cast<float>(factor * static_cast<double>(lse[t]));
+    }
+
+  private:
+    double coefficient_;
+};
+
+}  // namespace
+
+std::unique_ptr<RouterLoss> make_z_loss(const MoeConfig& config) {
+    return std::make_unique<ZLoss>(config);
+}
+
+}  // namespace sy::model

@@ -1,0 +1,76 @@
+#include "model/moe/router/router.hpp"
+
+#include "kernels/ops/random/random.hpp"
+#include "model/layers/linear.hpp"
+
+namespace sy::model {
+namespace {
+
+MatrixView<const float> matrix_or_nothing(const Tensor& tensor) {
+    return tensor.empty() ? MatrixView<const float>() : tensor.matrix<float>();
+}
+
+ops::GateWeights weights_of(const Routing& routing, const WeightRule& rule) {
+    return {routing.scores.matrix<float>(), routing.expert.matrix<std::int32_t>(),
+            rule.renormalise ? ops::Renormalise::yes : ops::Renormalise::no, static_cast<float>(rule.scale)};
+}
+
+}  // namespace
+
+Router::Router(LayerContext& shared, const MoeConfig& config, const std::string& name, index_t layer_idx,
+               comm::Communicator& world)
+    : shared_(shared),
+      config_(config),
+      layer_idx_(layer_idx),
+      world_(world),
+      strategy_(make_strategy(config)),
+      weight_(shared.parameters.add({.name = name + ".router",
+                                     .shape = {shared.config.hidden, config.experts},
+                                     .deviation = static_cast<float>(shared.config.init_std)})) {}
+
+Routing Router::route(MatrixView<const float> x, const PassInfo& pass, const Context& context) const {
+    Routing routing;
+    MatrixView<const float> input = x;
+    if (pass.training() && config_.jitter > 0.0) {
+        routing.input = Tensor(context.arena, DType::f32, {x.rows, x.cols});
+        ops::jitter(x, pass.random(layer_idx_, RandomPurpose::router_jitter), pass.batch.first_token,
+                    static_cast<float>(config_.jitter), routing.input.matrix<float>(), context);
+        input = std::as_const(routing.input).matrix<float>();
+    }
+    const auto fresh = [&] { return Tensor(context.arena, DType::f32, {x.rows, config_.experts}); };
+    routing.logits = fresh();
+    routing.scores = fresh();
+    routing.lse = Tensor(context.arena, DType::f32, {x.rows});
+    const MatrixView<float> logits = routing.logits.matrix<float>();
+    linear<float>(input, shared_.parameters.weight<float>(weight_), logits, context);
+    const WeightRule rule = strategy_->weights();
+    ops::gate_scores(rule.score, logits, routing.scores.matrix<float>(), routing.lse.values<float>(),
+                     context);
+    routing.expert =
+        strategy_->choose({logits, routing.scores.matrix<float>(), pass, layer_idx_, world_}, context);
+    routing.weight = Tensor(context.arena, DType::f32, routing.expert.shape());
+    ops::gate_weights(weights_of(routing, rule), routing.weight.matrix<float>(), context);
+    return routing;
+}
+
+void Router::backward(MatrixView<const float> x, const Routing& routing, const RouterGradients& gradients,
+                      const PassInfo& pass, MatrixView<float> dx, const Context& context) const {
+    const WeightRule rule = strategy_->weights();
+    Tensor dlogits(context.arena, DType::f32, routing.logits.shape());
+    ops::gate_backward(
+        {rule.score, weights_of(routing, rule), routing.logits.matrix<float>(), routing.lse.values<float>(),
+         matrix_or_nothing(gradients.weight), gradients.score, matrix_or_nothing(gradients.token_score),
+         gradients.lse, matrix_or_nothing(gradients.logit)},
+        dlogits.matrix<float>(), context);
+    const bool jittered = !routing.input.empty();
+    linear_backward<float>({jittered ? routing.input.matrix<float>() : x, dlogits.matrix<float>(),
+                            shared_.parameters.weight<float>(weight_), 0.0F, pass.seq_len},
+                           dx, shared_.parameters.gradient(weight_), context);
+    if (jittered) {
+        ops::jitter(dx, pass.random(layer_idx_, RandomPurpose::router_jitter), pass.batch.first_token,
+                    static_cast<float>(config_.jitter), dx, context);
+    }
+    shared_.gradient_ready(weight_);
+}
+
+}  // namespace sy::model

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "comm/communicator.hpp"
+#include "kernels/ops/gate/gate.hpp"
+#include "model/layers/layers.hpp"
+#include "model/moe/router/strategy.hpp"
+
+namespace sy::model {
+
+/// Gradients that reach a router. Empty parts are zero.
+struct RouterGradients {
+    Tensor weight;             ///< [T, K] of the combine weights
+    std::vector<float> score;  ///< [E] of every token's scores alike
+    Tensor token_score;        ///< [T, E] of the scores
+    std::vector<float> lse;    ///< [T] of the logsumexp of the logits
+    Tensor logit;              ///< [T, E] of the logits themselves
+};
+
+/// From rows to choices and weights: input jitter, logits, noise, scores, a strategy's choice, weights.
+/// The way back starts from the gradients of weights and losses; the choice itself is a constant.
+class Router {
+  public:
+    /// Registers its parameters as NAME.router...
+    Router(LayerContext& shared, const MoeConfig& config, const std::string& name, index_t layer_idx,
+           comm::Communicator& world);
+
+    /// @param x  [T, H]
+    /// @par Collective over the world
+    Routing route(MatrixView<const float> x, const PassInfo& pass, const Context& context) const;
+
+    /// @param x   [T, H] as it was given to route
+    /// @param dx  [T, H] is overwritten
+    void backward(MatrixView<const float> x, const Routing& routing, const RouterGradients& gradients,
+                  const PassInfo& pass, MatrixView<float> dx, const Context& context) const;
+
+    RoutingStrategy& strategy() const { return *strategy_; }
+
+  private:
+    LayerContext& shared_;
+    const MoeConfig& config_;
+    index_t layer_idx_;
+    comm::Communicator& world_;
+    std::unique_ptr<RoutingStrategy> strategy_;
+    ParameterId weight_;
+};
+
+}  // namespace sy::model

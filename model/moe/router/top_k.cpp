@@ -1,0 +1,31 @@
+#include "kernels/ops/gate/gate.hpp"
+#include "model/moe/router/strategy.hpp"
+
+namespace sy::model {
+namespace {
+
+class TopK : public RoutingStrategy {
+  public:
+    explicit TopK(const MoeConfig& config)
+        : top_k_(config.top_k),
+          rule_{.score = config.score, .renormalise = config.renormalise, .scale = config.routed_scale} {}
+
+    Tensor choose(const ChoiceInput& in, const Context& context) const override {
+        Tensor expert(context.arena, DType::i32, {in.scores.rows, top_k_});
+        ops::gate_top_k(in.scores, expert.matrix<std::int32_t>(), context);
+        return expert;
+    }
+    WeightRule weights() const override { return rule_; }
+
+  private:
+    index_t top_k_;
+    WeightRule rule_;
+};
+
+}  // namespace
+
+std::unique_ptr<RoutingStrategy> make_top_k(const MoeConfig& config) {
+    return std::make_unique<TopK>(config);
+}
+
+}  // namespace sy::model

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "kernels/core/philox.hpp"
+#include "kernels/core/types.hpp"
+
+namespace sy::model {
+
+/// The part of a global batch that one pass works on: what every rule is a function of. Tokens are dealt to world
+/// ranks as ascending runs of whole sequences.
+struct BatchInfo {
+    index_t first_token = 0;    ///< global number, in this micro-step, of this rank's first token
+    index_t global_tokens = 0;  ///< of this micro-step, over all ranks
+    index_t step = 0;
+    index_t micro_step = 0;
+    index_t accumulation = 1;  ///< micro-steps of a step: losses and gradients are divided by it
+};
+
+enum class Use { train, evaluate, generate };
+
+/// What a layer may depend on besides its input: the same on every rank but for this rank's share of the tokens.
+struct PassInfo {
+    BatchInfo batch;
+    Use use = Use::train;
+    std::uint64_t seed = 0;
+    index_t seq_len = 1;  ///< rows of a sequence in this pass
+    /// [T] token ids of this rank's rows. Alive until the pass has gone backward.
+    std::span<const std::int32_t> ids;
+    /// [T] cross entropy of each row, there when the pass goes backward; empty where rows have no loss of their own.
+    std::span<const float> token_loss;
+
+    /// Stream of random numbers for one purpose in one layer, counted by global token.
+    RandomKey random(index_t layer_idx, RandomPurpose purpose) const {
+        return {seed, static_cast<std::uint64_t>(batch.step * batch.accumulation + batch.micro_step),
+                static_cast<std::uint32_t>(layer_idx), purpose};
+    }
+    bool training() const { return use == Use::train; }
+};
+
+}  // namespace sy::model
