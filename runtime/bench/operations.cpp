@@ -145,7 +145,7 @@ class Operations {
 
     void rotary() {
         Tensor x = random({kTokens, kHidden}, 1);
-        const ops::RotaryTable table(kSequence, kHeadWidth, 10000.0);
+        const ops::RotaryTable table(kSequence, {kHeadWidth, 10000.0});
         std::vector<std::int32_t> position(at(kTokens));
         for (index_t t = 0; t < kTokens; ++t) position[at(t)] = static_cast<std::int32_t>(t % kSequence);
         const auto rotate = [&](Tensor& values) {
@@ -158,7 +158,7 @@ class Operations {
                 Tensor got = random({kTokens, kHidden}, 2);
                 Tensor expected = random({kTokens, kHidden}, 2);
                 rotate(got);
-                ops::ref::rotary(expected.matrix<float>(), kHeadWidth, position, 10000.0,
+                ops::ref::rotary(expected.matrix<float>(), kHeadWidth, position, {kHeadWidth, 10000.0},
                                  ops::Direction::forward);
                 return largest_error(got.values<float>(), expected.values<float>());
             });
