@@ -146,6 +146,16 @@ TEST_CASE("rotary: yarn frequencies are those of transformers", "[unit]") {
                       {1, 0.562341332, 0.316227764, 0.177827939, 0.100000001, 0.0562341288, 0.0282346234,
                        0.0139721958, 0.00678571407, 0.00321337907, 0.00146820047, 0.00063509983,
                        0.000250000012, 0.000140585325, 7.90569466e-05, 4.44569851e-05});
+    // The same with rope_theta 100: the ramp would end beyond the last pair.
+    RotaryRule rule = rule_of(32, RotaryStretch::yarn, 4.0, 4096);
+    rule.theta = 100.0;
+    check_frequencies(rule, {1, 0.749894202, 0.562341332, 0.421696514, 0.316227764, 0.237137362, 0.177827939,
+                             0.133352146, 0.100000001, 0.0749894157, 0.0562341288, 0.039736785, 0.0279739965,
+                             0.0196094345, 0.0136790723, 0.00948851742});
+    // Head width 16, rope_theta 10000, max_position_embeddings 64, factor 16: it would begin before the first.
+    check_frequencies(rule_of(16, RotaryStretch::yarn, 16.0, 64),
+                      {1, 0.217406571, 0.0374999978, 0.00197642366, 0.000624999986, 0.000197642366,
+                       6.2500003e-05, 1.97642366e-05});
     // DeepSeek-V2: the same with head width 64, factor 40.
     check_frequencies(rule_of(64, RotaryStretch::yarn, 40.0, 4096), {1,
                                                                      0.749894202,
