@@ -13,12 +13,12 @@
 /// Dv = value_dim, T = num_sequences * Sq query rows, Tk = num_sequences * Sk key rows. Head h uses key/value head
 /// h / (heads / kv_heads).
 ///
-/// score(i, j) = cap(scale * q_i . k_j) + bias(j - i) over the keys j that query i sees; probabilities are their softmax;
-/// dropout falls on the probabilities, after their sum is taken.
+/// score(i, j) = cap(scale * q_i . k_j) + bias(j - i) over the keys j that query i sees; probabilities are their
+/// softmax; dropout falls on the probabilities, after their sum is taken.
 ///
 /// Each block's products and sums have shapes and an order that depend on the shape of one sequence alone, so results
-/// depend neither on the threads nor on the other sequences of the call, in both numerics modes. With causal visibility
-/// a row never depends on later rows of its sequence, as long as these are finite.
+/// depend neither on the threads nor on the other sequences of the call, in both numerics modes. A row does not depend
+/// on rows that it does not see, as long as these are finite.
 /// @par Source  Dao et al., FlashAttention, arXiv:2205.14135; Ainslie et al., GQA, arXiv:2305.13245
 namespace sy::ops {
 
@@ -74,7 +74,8 @@ struct AttentionBackward {
     MatrixView<float> dq;  ///< overwritten
     MatrixView<float> dk;  ///< overwritten
     MatrixView<float> dv;  ///< overwritten
-    /// [buckets, heads] of the T5 table, added to: addends are summed by sequence, sequences in order. Empty: not wanted
+    /// [buckets, heads] of the T5 table, added to: a sequence's addends are summed in float32, rows in blocks from the
+    /// last to the first, and sequences in order. Empty: not wanted
     GradientView dtable{};
 };
 /// Threads share the work by (sequence, key/value head): each sums that head's dk and dv over the query heads that
@@ -88,8 +89,8 @@ void attention_backward(const AttentionShape& shape, const AttentionBackward& op
 /// Of the shape, num_sequences, seq_len and key_len are not used; there is no dropout.
 /// @param q        [B, heads * D]
 /// @param k_cache  B matrices [capacity, kv_heads * D], the new token's key already written
-/// @param v_cache  B matrices [capacity, kv_heads * Dv]; with a single key/value head they may be wider, and the first Dv
-///                 columns count (MLA's latent rows are keys and values at once)
+/// @param v_cache  B matrices [capacity, kv_heads * Dv]; with a single key/value head they may be wider, and the first
+///                 Dv columns count (MLA's latent rows are keys and values at once)
 /// @param lengths  [B] valid rows of each cache, the new token included
 /// @param out      [B, heads * Dv]
 /// @throws LogicError when a view does not fit the shape or a length its cache

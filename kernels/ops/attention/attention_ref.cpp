@@ -115,6 +115,7 @@ void attention(const AttentionShape& shape, MatrixView<const float> q, MatrixVie
             double sum = 0.0;
             for (index_t j = 0; j < shape.num_keys(); ++j) {
                 const Weight& weight = row[static_cast<std::size_t>(j)];
+                if (weight.probability == 0.0) continue;
                 sum += weight.probability * weight.factor *
                        static_cast<double>(v(query.first_key + j, kv_head * width + d));
             }
@@ -135,6 +136,7 @@ void attention_backward(const AttentionShape& shape, const AttentionBackward& op
         std::vector<double> dp(row.size(), 0.0);
         double mean = 0.0;
         for (std::size_t j = 0; j < row.size(); ++j) {
+            if (row[j].probability == 0.0) continue;
             const index_t key = query.first_key + static_cast<index_t>(j);
             for (index_t d = 0; d < width; ++d) {
                 const double dout = static_cast<double>(op.dout(q_row, query.head * width + d));
@@ -144,6 +146,7 @@ void attention_backward(const AttentionShape& shape, const AttentionBackward& op
             mean += row[j].probability * dp[j];
         }
         for (std::size_t j = 0; j < row.size(); ++j) {
+            if (row[j].probability == 0.0) continue;
             const index_t key = query.first_key + static_cast<index_t>(j);
             const double dscore = row[j].probability * (dp[j] - mean);
             if (!dtable.empty()) {

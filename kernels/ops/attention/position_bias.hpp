@@ -13,9 +13,9 @@ enum class Visibility { causal, all };
 
 /// Added to the scaled (and capped) score of query i and key j; at most one of the two.
 struct PositionBias {
-    std::span<const float> slopes;  ///< [heads] ALiBi: -slope * |i - j|; empty: none
-    MatrixView<const float> table;  ///< [buckets, heads] T5: row t5_bucket(j - i); no data: none
-    index_t max_distance = 128;     ///< of T5: from here on all distances share a bucket
+    std::span<const float> slopes{};  ///< [heads] ALiBi: -slope * |i - j|; empty: none
+    MatrixView<const float> table{};  ///< [buckets, heads] T5: row t5_bucket(j - i); no data: none
+    index_t max_distance = 128;       ///< of T5: from here on all distances share a bucket
 };
 
 /// ALiBi's slope of every head: 2^(-8 (h + 1) / heads) for a power of two; else those of the largest power of two

@@ -95,12 +95,9 @@ class DropoutMask {
     SY_INLINE const float* factors_of(index_t row, index_t head, Range keys, float* scratch) const {
         const index_t skipped = keys.begin % 4;
         const index_t first = ((dropout_.first_token + row) * heads_ + head) * pitch_ + keys.begin - skipped;
-        simd::PhiloxWords words;
-        for (index_t start = 0; start < skipped + keys.size(); start += simd::kPhiloxWords) {
-            simd::philox_words(dropout_.key, static_cast<std::uint64_t>((first + start) / 4), words);
-            for (index_t i = 0; i < simd::kPhiloxWords; ++i)
-                scratch[start + i] = keep_factor(rule_, words[static_cast<std::size_t>(i)]);
-        }
+        for (index_t start = 0; start < skipped + keys.size(); start += simd::kPhiloxWords)
+            keep_factors(rule_, dropout_.key, static_cast<std::uint64_t>((first + start) / 4),
+                         scratch + start);
         return scratch + skipped;
     }
 

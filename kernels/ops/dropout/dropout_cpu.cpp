@@ -16,19 +16,20 @@ struct DropoutRows {
 };
 
 SY_MULTIVERSION void drop_rows(const DropoutRows& op, Range rows) {
-    simd::PhiloxWords words;
+    float factors[simd::kPhiloxWords];
     for (index_t t = rows.begin; t < rows.end; ++t) {
         const index_t first = (op.first_row + t) * op.x.cols;
         const float* const source = op.x.data + t * op.x.stride;
         float* const target = op.y.data + t * op.y.stride;
         for (index_t start = first - first % 4; start < first + op.x.cols; start += simd::kPhiloxWords) {
-            simd::philox_words(op.key, static_cast<std::uint64_t>(start / 4), words);
+            detail::keep_factors(op.rule, op.key, static_cast<std::uint64_t>(start / 4), factors);
+            const index_t begin = std::max(start, first);
             const index_t end = std::min(start + simd::kPhiloxWords, first + op.x.cols);
-            for (index_t i = std::max(start, first); i < end; ++i) {
-                const float factor = detail::keep_factor(op.rule, words[static_cast<std::size_t>(i - start)]);
-                // Chosen, not multiplied: what is dropped is 0 even if it was infinite.
-                target[i - first] = factor > 0.0F ? source[i - first] * factor : 0.0F;
-            }
+            simd::for_lanes(
+                end - begin, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
+                    const index_t col = begin - first + i;
+                    store(target + col, load(source + col) * load(factors + (begin - start) + i));
+                });
         }
     }
 }

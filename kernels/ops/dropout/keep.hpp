@@ -19,10 +19,22 @@ inline KeepRule keep_rule(float probability) {
     return {static_cast<std::uint32_t>(std::ceil(std::fmax(cells - 0.5, 0.0))), 1.0F / (1.0F - probability)};
 }
 
-/// 0 or rule.factor, from the word of an element.
-SY_INLINE float keep_factor(const KeepRule& rule, std::uint32_t word) {
-    return static_cast<std::int32_t>(word >> 9) < static_cast<std::int32_t>(rule.threshold) ? 0.0F
-                                                                                            : rule.factor;
+/// 0 or rule.factor for elements 4 * first_draw .. + 63 of a stream: four words a draw.
+SY_INLINE void keep_factors(const KeepRule& rule, const RandomKey& key, std::uint64_t first_draw,
+                            float* factors) {
+    simd::PhiloxWords words;
+    simd::philox_words(key, first_draw, words);
+    const simd::f32x16 kept = simd::splat(rule.factor);
+    simd::u32x16 kept_bits;
+    std::memcpy(&kept_bits, &kept, sizeof(kept_bits));
+    for (std::size_t i = 0; i < words.size(); i += 16) {
+        simd::u32x16 cells;
+        std::memcpy(&cells, words.data() + i, sizeof(cells));
+        // The sign of a difference, for a comparison would fall apart (see simd.hpp): both sides are below 2^23 + 1.
+        const simd::u32x16 dropped = ((cells >> 9) - rule.threshold) >> 31;
+        const simd::u32x16 bits = kept_bits & (dropped - 1U);
+        std::memcpy(factors + i, &bits, sizeof(bits));
+    }
 }
 
 }  // namespace sy::ops::detail

@@ -29,8 +29,8 @@ struct RotaryScaling {
     double high_frequency = 4.0;
     double beta_fast = 32.0;
     double beta_slow = 1.0;
-    /// yarn's sharpening of the softmax, m(w) = 0.1 w ln(factor) + 1. The paper's form, (1, 0): cos and sin grow by m(1),
-    /// and with them queries and keys. DeepSeek's, equal numbers: cos and sin stay, and the caller multiplies its
+    /// yarn's sharpening of the softmax, m(w) = 0.1 w ln(factor) + 1. The paper's form, (1, 0): cos and sin grow by
+    /// m(1), and with them queries and keys. DeepSeek's, equal numbers: cos and sin stay, and the caller multiplies its
     /// softmax scale by m(mscale_all_dims)^2. In general cos and sin grow by m(mscale) / m(mscale_all_dims).
     double mscale = 1.0;
     double mscale_all_dims = 0.0;

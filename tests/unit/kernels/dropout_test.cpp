@@ -61,12 +61,21 @@ TEST_CASE("dropout: the share of what is dropped is the probability", "[unit]") 
 
 TEST_CASE("dropout: the integer threshold is the comparison of uniform numbers", "[unit]") {
     for (const float probability : {1e-9F, 0x1p-24F, 0x1p-23F, 0x1.8p-23F, 0.3F, 0.5F, 1.0F - 0x1p-24F}) {
+        const std::uint32_t around = ops::detail::keep_rule(probability).threshold;
+        for (std::uint32_t cell = around < 3 ? 0 : around - 3; cell < std::min(around + 3, 1U << 23); ++cell)
+            CHECK((cell < around) == (uniform_from(cell << 9 | 0x1ffU) < probability));
+    }
+}
+
+TEST_CASE("dropout: factors are those of the scalar generator, up to the ends of the probabilities",
+          "[unit]") {
+    for (const float probability : {0.0F, 1e-9F, 0.3F, 1.0F - 0x1p-24F}) {
         const ops::detail::KeepRule rule = ops::detail::keep_rule(probability);
-        const std::uint32_t around = rule.threshold;
-        for (std::uint32_t cell = around < 3 ? 0 : around - 3; cell < std::min(around + 3, 1U << 23);
-             ++cell) {
-            const std::uint32_t word = cell << 9 | 0x1ffU;
-            CHECK((ops::detail::keep_factor(rule, word) == 0.0F) == (uniform_from(word) < probability));
+        for (const std::uint64_t draw : {0UL, 5UL, (1UL << 32) - 7UL, 1UL << 50}) {
+            float factors[64];
+            ops::detail::keep_factors(rule, kKey, draw, factors);
+            for (std::uint64_t i = 0; i < 64; ++i)
+                REQUIRE(factors[i] == (uniform(kKey, 4 * draw + i) < probability ? 0.0F : rule.factor));
         }
     }
 }
@@ -92,15 +101,6 @@ TEST_CASE("dropout: does not depend on how rows are dealt out, runs in place, an
     TestMatrix next(30, 50);
     ops::dropout(x.view(), other, 100, 0.3F, next.view(), session.context);
     CHECK_FALSE(test::same_bits(next.values, whole.values));
-}
-
-TEST_CASE("dropout: what is dropped is 0 even if it was infinite", "[unit]") {
-    TestMatrix x(4, 64);
-    std::fill(x.values.begin(), x.values.end(), HUGE_VALF);
-    const TestMatrix y = dropped(x, 0, 0.5F);
-    CHECK(std::count(y.values.begin(), y.values.end(), 0.0F) > 50);
-    CHECK(std::count(y.values.begin(), y.values.end(), HUGE_VALF) > 50);
-    for (const float value : y.values) CHECK_FALSE(std::isnan(value));
 }
 
 TEST_CASE("dropout: shapes, rows and probabilities that make no sense are refused", "[unit]") {
