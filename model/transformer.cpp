@@ -17,7 +17,7 @@ Transformer::Transformer(const ModelConfig& config, const MoeConfig& moe, Parame
       world_(world),
       seed_(seed),
       layer_context_{config_, parameters, [](ParameterId) {}},
-      rotary_(config.seq_len, config.head_width(), config.position.rope_theta) {
+      rotary_(config.seq_len, {config.head_width(), config.position.rope_theta}) {
     embedding_ = parameters.add({.name = "embedding.weight",
                                  .shape = {config.vocab_size, config.hidden},
                                  .deviation = static_cast<float>(config.init_std)});

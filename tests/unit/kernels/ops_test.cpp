@@ -126,9 +126,9 @@ TEST_CASE("rotary: agrees with the reference and backward undoes forward", "[uni
     TestMatrix expected = x;
     std::vector<std::int32_t> position(19);
     for (std::size_t t = 0; t < 19; ++t) position[t] = static_cast<std::int32_t>(t * 3);
-    const ops::RotaryTable table(64, 12, 10000.0);
+    const ops::RotaryTable table(64, {12, 10000.0});
     ops::rotary(x.view(), 12, position, table, ops::Direction::forward, session.context);
-    ops::ref::rotary(expected.view(), 12, position, 10000.0, ops::Direction::forward);
+    ops::ref::rotary(expected.view(), 12, position, {12, 10000.0}, ops::Direction::forward);
     CHECK(relative_error(x.values, expected.values) < 1e-6);
     ops::rotary(x.view(), 12, position, table, ops::Direction::backward, session.context);
     CHECK(relative_error(x.values, original.values) < 1e-6);
