@@ -53,6 +53,7 @@ struct Rank {
     comm::GridCommunicators groups;
     comm::Placement placement;
     std::unique_ptr<comm::Exchange> exchange;
+    model::DropLedger drops;
     model::ModelWorld world;
     model::Parameters parameters;
     model::Transformer transformer;
@@ -63,7 +64,7 @@ struct Rank {
           groups(comm::split_grid(ranks, comm::make_process_grid(ranks.size(), expert_parallel))),
           placement(comm::block_placement(moe.experts, groups.expert_group->size())),
           exchange(comm::make_flat_exchange(*groups.expert_group, session.context)),
-          world{ranks, *exchange, placement},
+          world{ranks, *exchange, placement, groups.expert_group.get(), &drops},
           parameters(placement.experts_of(groups.expert_group->rank()), config.dtype, session.context),
           transformer(config, moe, parameters, world, 5) {
         parameters.allocate(5);
