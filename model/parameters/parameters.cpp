@@ -21,6 +21,16 @@ std::size_t at(index_t i) {
 
 }  // namespace
 
+void initial_values(const ParameterSpec& spec, std::uint64_t seed, index_t first, std::span<float> values,
+                    const Context& context) {
+    if (spec.init != Init::normal) {
+        std::fill(values.begin(), values.end(), spec.init == Init::ones ? 1.0F : 0.0F);
+        return;
+    }
+    const RandomKey key{seed ^ hash_name(spec.name), 0, 0, RandomPurpose::initialise};
+    ops::fill_normal(key, first, spec.deviation, values, context);
+}
+
 Parameters::Parameters(std::vector<index_t> local_experts, DType compute, const Context& context)
     : local_experts_(std::move(local_experts)), compute_(compute), context_(context) {}
 
@@ -60,12 +70,7 @@ void Parameters::allocate(std::uint64_t seed) {
             const index_t count = matrix.place.rows * matrix.place.cols;
             const std::span<float> values =
                 flat->weights.values<float>().subspan(at(matrix.place.offset), at(count));
-            if (spec.init != Init::normal) {
-                std::fill(values.begin(), values.end(), spec.init == Init::ones ? 1.0F : 0.0F);
-                continue;
-            }
-            const RandomKey key{seed ^ hash_name(spec.name), 0, 0, RandomPurpose::initialise};
-            ops::fill_normal(key, matrix.global_idx * count, spec.deviation, values, context_);
+            initial_values(spec, seed, matrix.global_idx * count, values, context_);
         }
     }
     zero_gradients();
@@ -101,7 +106,8 @@ TensorView3<const T> Parameters::expert_weight(ParameterId id) const {
 GradientView Parameters::gradient(ParameterId id, index_t local_idx) {
     FlatGroup& flat = group(specs_[at(id)].sharding);
     const comm::FlatMatrix& place = flat.matrices[at(first_matrix_[at(id)] + local_idx)].place;
-    GradientView view{nullptr, nullptr, place.rows, place.cols, &overflow_};
+    GradientView view{nullptr, nullptr, place.rows, place.cols,
+                      specs_[at(id)].frozen ? &frozen_overflow_ : &overflow_};
     if (flat.gradient_fixed.empty()) {
         view.f32 = flat.gradient.values<float>().data() + place.offset;
     } else {

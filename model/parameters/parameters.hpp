@@ -29,7 +29,12 @@ struct ParameterSpec {
     Init init = Init::normal;
     float deviation = 0.02F;
     bool weight_decay = true;
+    bool frozen = false;  ///< takes no part in optimizer steps
 };
+
+/// The values that training begins with, of elements [first, first + values.size()) of the whole tensor.
+void initial_values(const ParameterSpec& spec, std::uint64_t seed, index_t first, std::span<float> values,
+                    const Context& context);
 
 /// One matrix of a parameter as held by this rank: the unit of gradients, checksums and checkpoint pieces.
 struct LocalMatrix {
@@ -62,6 +67,9 @@ class Parameters {
     /// Creates the flat arrays, and fills them by name and global index, so that values do not depend on the layout.
     void allocate(std::uint64_t seed);
 
+    /// From now on the parameter stays as it is, and its gradient counts nowhere.
+    void freeze(ParameterId id) { specs_[static_cast<std::size_t>(id)].frozen = true; }
+
     std::span<const ParameterSpec> specs() const { return specs_; }
     FlatGroup& group(Sharding sharding);
     const FlatGroup& group(Sharding sharding) const;
@@ -92,6 +100,7 @@ class Parameters {
     FlatGroup replicated_;
     FlatGroup expert_;
     bool overflow_ = false;
+    bool frozen_overflow_ = false;  ///< of gradients that count nowhere
 };
 
 }  // namespace sy::model

@@ -26,6 +26,7 @@ double learning_rate(const OptimizerConfig& config, index_t step, index_t num_st
 
 /// AdamW with its moments dealt over the ranks that hold the same weights (ZeRO-1): replicated parameters over the
 /// world, expert parameters over their replicas. Reduces gradients, clips by the global norm, updates, gathers.
+/// Parameters that are frozen have no update, decay or moments, and no share in the norm.
 class ShardedOptimizer {
   public:
     ShardedOptimizer(const OptimizerConfig& config, model::Parameters& parameters, comm::Communicator& world,
@@ -77,9 +78,12 @@ class ShardedOptimizer {
     };
     template <class Body>
     void for_owned(const Group& group, const Body& body) const;
+    /// for_owned without what is frozen.
+    template <class Body>
+    void for_trained(const Group& group, const Body& body) const;
     /// The reduced gradient of a part.
     std::span<float> gradient_of(Group& group, const OwnedPart& part) const;
-    void zero_unowned(Group& group);
+    void zero_unread(Group& group);
     void add_group(model::FlatGroup& flat, comm::Communicator& ranks, int tag_base);
     void finish_reduction(Group& group);
     void collect_squares(Group& group, std::vector<double>& squares) const;
