@@ -79,6 +79,20 @@ void attention_problems(const ModelConfig& model, std::vector<std::string>& prob
     }
 }
 
+void capacity_problems(std::vector<std::string>& problems, const MoeConfig& moe) {
+    require(problems, moe.device_capacity <= 0.0 || (moe.groups > 0 && moe.experts % moe.groups == 0),
+            concat("moe.device_capacity = ", moe.device_capacity,
+                   " needs equal groups of experts, but moe.groups = ", moe.groups,
+                   " for moe.experts = ", moe.experts, "; set moe.groups to a divisor"));
+    require(problems, moe.capacity_factor > 0.0 || moe.drop_by == DropBy::position,
+            "moe.drop_by chooses who is dropped, but moe.capacity_factor = 0 drops nobody; set a factor or "
+            "moe.drop_by = position");
+    require(
+        problems, moe.capacity_factor > 0.0 || moe.capacity_scope == CapacityScope::global,
+        "moe.capacity_scope = local limits the tokens of a rank, but moe.capacity_factor = 0 is no limit; "
+        "set a factor or moe.capacity_scope = global");
+}
+
 }  // namespace
 
 std::vector<bool> layer_pattern(const std::string& key, const std::string& pattern, index_t num_layers) {
@@ -135,12 +149,24 @@ std::vector<std::string> model_problems(const ModelConfig& model, const MoeConfi
         for (const std::string& name : routers) known += (known.empty() ? "" : ", ") + name;
         problems.push_back(concat("moe.router = ", moe.router, " is unknown; known: ", known));
     }
+    capacity_problems(problems, moe);
     try {
         moe_layers(moe, model.layers);
     } catch (const ConfigError& error) {
         problems.push_back(error.what());
     }
     return problems;
+}
+
+std::vector<std::string> model_notes(const MoeConfig& moe) {
+    std::vector<std::string> notes;
+    if (moe.capacity_scope == CapacityScope::local) {
+        notes.emplace_back(
+            "moe.capacity_scope = local: which choices are dropped, and with them the losses, depends on the "
+            "number "
+            "of ranks; moe.capacity_scope = global does not");
+    }
+    return notes;
 }
 
 ModelSize model_size(const ModelConfig& model, const MoeConfig& moe) {

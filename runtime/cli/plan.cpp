@@ -57,6 +57,7 @@ std::string plan_report(const Config& config, int num_ranks) {
     line("rows sent a step, each rank, at most", scaled(4.0 * layers * rows * row_bytes, "B"));
     line("gradients and weights sent a step, each rank",
          scaled((gradient_bytes + 4.0) * (dense * (num_ranks - 1) / num_ranks), "B"));
+    for (const std::string& note : model::model_notes(config.moe)) text << "note: " << note << "\n";
     return text.str();
 }
 

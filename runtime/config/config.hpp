@@ -19,6 +19,7 @@ struct TrainConfig {
     index_t eval_every = 50;
     index_t eval_batches = 4;
     index_t max_skipped = 10;
+    std::string freeze;  ///< patterns of parameter names, joined by commas
 };
 
 struct DataConfig {
@@ -40,6 +41,7 @@ struct RunConfig {
     index_t keep_last = 2;
     index_t stop_after = 0;  ///< leave cleanly after this step, as a signal would make it; 0: never
     index_t log_every = 10;
+    bool drop_ledger = false;
 };
 
 struct GenerateConfig {

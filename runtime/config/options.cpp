@@ -247,6 +247,9 @@ void train_options(OptionTable& table, TrainConfig& train) {
     table.whole<index_t>(
         {"train.max_skipped", "steps", "with a non-finite gradient in a row before the run stops"},
         train.max_skipped, 1, kMostSteps);
+    table.text({"train.freeze", "",
+                "parameters that stay as they are, by name: patterns with * and ?, joined by commas"},
+               train.freeze);
 }
 
 void optimizer_options(OptionTable& table, OptimizerConfig& optimizer) {
@@ -299,6 +302,8 @@ void run_options(OptionTable& table, RunConfig& run) {
         {"run.stop_after", "", "step after which to checkpoint and leave, as on SIGTERM; 0: none"},
         run.stop_after, 0, kMostSteps);
     table.whole<index_t>({"run.log_every", "steps", "between progress lines"}, run.log_every, 1, kMostSteps);
+    table.flag({"run.drop_ledger", "", "list every dropped choice in run.directory/drops.jsonl"},
+               run.drop_ledger);
 }
 
 void checkpoint_options(OptionTable& table, CheckpointConfig& checkpoint) {
@@ -357,6 +362,10 @@ std::vector<std::string> problems_together(const Config& config) {
     require(config.model.vocab_size >= 256 || config.data.tokenizer != "bytes",
             concat("model.vocab_size = ", config.model.vocab_size,
                    " is less than the 256 tokens of data.tokenizer = bytes; use 256"));
+    require(
+        config.numerics == NumericsMode::fast || config.moe.capacity_scope == model::CapacityScope::global,
+        "numerics.mode = reproducible promises the same bits on every layout, which moe.capacity_scope = "
+        "local cannot give; use moe.capacity_scope = global or numerics.mode = fast");
     require(config.run.directory != "", "run.directory is empty; name a folder");
     return problems;
 }

@@ -50,7 +50,8 @@ json::object to_json(const RunRecord& record) {
             {"host", record.host},
             {"ranks", record.ranks},
             {"threads", record.threads},
-            {"first_step", record.first_step}};
+            {"first_step", record.first_step},
+            {"notes", json::value_from(record.notes)}};
 }
 
 json::object to_json(const StepRecord& record) {

@@ -22,6 +22,7 @@ struct RunRecord {
     int ranks = 1;
     int threads = 1;  ///< of a rank
     index_t first_step = 1;
+    std::vector<std::string> notes;  ///< model_notes
 };
 
 /// Routing of one mixture layer in one step, over all ranks.

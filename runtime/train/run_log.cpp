@@ -47,10 +47,12 @@ RunLog::RunLog(const Session& session, index_t first_step) : session_(session) {
         std::cout, Progress::Options{progress_style_of_stdout(launcher), first_step, config.train.steps,
                                      config.run.log_every, steady_seconds});
     file_->write(to_json(RunRecord{SY_VERSION, dump_json(config), session.layout(), host_name(),
-                                   session.world().size(), session.context().team.size(), first_step}));
+                                   session.world().size(), session.context().team.size(), first_step,
+                                   model::model_notes(config.moe)}));
     progress_->note(
         concat(first_step > 1 ? concat("resumed at step ", first_step - 1, " on ") : "training on ",
                session.layout(), ", ", session.context().team.size(), " threads a rank"));
+    for (const std::string& note : model::model_notes(config.moe)) progress_->note("note: " + note);
 }
 
 void RunLog::step(index_t step, const StepOutcome& outcome, const PhaseSeconds& phases, double seconds) {

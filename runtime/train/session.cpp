@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <thread>
 
+#include "runtime/train/freeze.hpp"
+
 namespace sy::runtime {
 namespace {
 
@@ -23,13 +25,15 @@ Session::Session(const Config& config, comm::Communicator& world)
       team_(thread_count(config, topology_, world.rank())),
       context_{team_, arena_, gemm_, config.numerics},
       exchange_(comm::make_flat_exchange(*groups_.expert_group, context_)),
-      model_world_{world, *exchange_},
+      model_world_{world, *exchange_, groups_.expert_group.get(),
+                   config.run.drop_ledger ? &drops_ : nullptr},
       parameters_(comm::block_placements(model::moe_layers(config.moe, config.model.layers),
                                          config.moe.experts, groups_.expert_group->size()),
                   groups_.expert_group->rank(), config.model.dtype, context_),
       transformer_(std::make_unique<model::Transformer>(config.model, config.moe, parameters_, model_world_,
                                                         config.train.seed)) {
     parameters_.allocate(config.train.seed);
+    freeze_parameters(config.train.freeze, parameters_);
     optimizer_ = std::make_unique<ShardedOptimizer>(config.optimizer, parameters_, world, groups_, context_);
 }
 

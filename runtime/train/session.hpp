@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "comm/topology/topology.hpp"
 #include "kernels/ops/gemm/gemm.hpp"
@@ -30,6 +31,8 @@ class Session {
     const comm::Exchange& exchange() const { return *exchange_; }
     /// Seconds that this rank has spent waiting for messages so far.
     double waited_seconds() const { return world_.waited_seconds() + groups_.waited_seconds(); }
+    /// What this rank's tokens have lost since the last call; nothing without run.drop_ledger.
+    model::DropLedger take_drops() { return std::exchange(drops_, {}); }
     index_t arena_peak_bytes() const { return arena_.peak_bytes(); }
 
     /// What this rank contributes to a checkpoint: weights and moments of the rows it owns.
@@ -52,6 +55,7 @@ class Session {
     ops::GemmLibrary gemm_;
     Context context_;
     std::unique_ptr<comm::Exchange> exchange_;
+    model::DropLedger drops_;
     model::ModelWorld model_world_;
     model::Parameters parameters_;
     std::unique_ptr<model::Transformer> transformer_;
