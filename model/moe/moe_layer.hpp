@@ -17,7 +17,6 @@ namespace sy::model {
 struct ModelWorld {
     comm::Communicator& world;                   ///< all ranks: capacity, statistics
     comm::Exchange& exchange;                    ///< over the ranks that hold one copy of the experts
-    const comm::Placement& placement;            ///< of the experts on those ranks
     comm::Communicator* expert_group = nullptr;  ///< the ranks of the exchange; needed by moe.expert_dropout
     DropLedger* drops = nullptr;                 ///< where dropped choices are listed; null: nowhere
 };

@@ -20,17 +20,17 @@ struct Blueprint {
     Arena arena;
     ops::GemmLibrary gemm;
     Context context{team, arena, gemm};
-    comm::Placement placement;
     std::unique_ptr<comm::Exchange> exchange;
     model::ModelWorld world;
     model::Parameters parameters;
     model::Transformer transformer;
 
     Blueprint(const Config& config, comm::Communicator& alone)
-        : placement(comm::block_placement(config.moe.experts, 1)),
-          exchange(comm::make_flat_exchange(alone, context)),
-          world{alone, *exchange, placement},
-          parameters(placement.experts_of(0), config.model.dtype, context),
+        : exchange(comm::make_flat_exchange(alone, context)),
+          world{alone, *exchange},
+          parameters(comm::block_placements(model::moe_layers(config.moe, config.model.layers),
+                                            config.moe.experts, 1),
+                     0, config.model.dtype, context),
           transformer(config.model, config.moe, parameters, world, config.train.seed) {}
 };
 

@@ -54,7 +54,6 @@ class Session {
     Arena arena_;
     ops::GemmLibrary gemm_;
     Context context_;
-    comm::Placement placement_;
     std::unique_ptr<comm::Exchange> exchange_;
     model::DropLedger drops_;
     model::ModelWorld model_world_;
