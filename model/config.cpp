@@ -22,6 +22,20 @@ void require(std::vector<std::string>& problems, bool good, const std::string& t
     if (!good) problems.push_back(text);
 }
 
+void capacity_problems(const MoeConfig& moe, std::vector<std::string>& problems) {
+    require(problems, moe.device_capacity <= 0.0 || (moe.groups > 0 && moe.experts % moe.groups == 0),
+            concat("moe.device_capacity = ", moe.device_capacity,
+                   " needs equal groups of experts, but moe.groups = ", moe.groups,
+                   " for moe.experts = ", moe.experts, "; set moe.groups to a divisor"));
+    require(problems, moe.capacity_factor > 0.0 || moe.drop_by == DropBy::position,
+            "moe.drop_by chooses who is dropped, but moe.capacity_factor = 0 drops nobody; set a factor or "
+            "moe.drop_by = position");
+    require(
+        problems, moe.capacity_factor > 0.0 || moe.capacity_scope == CapacityScope::global,
+        "moe.capacity_scope = local limits the tokens of a rank, but moe.capacity_factor = 0 is no limit; "
+        "set a factor or moe.capacity_scope = global");
+}
+
 void position_problems(const ModelConfig& model, std::vector<std::string>& problems) {
     const PositionConfig& position = model.position;
     if (position.kind == PositionKind::rope && model.attention.kind == AttentionKind::grouped) {
@@ -77,20 +91,6 @@ void attention_problems(const ModelConfig& model, std::vector<std::string>& prob
     } catch (const ConfigError& error) {
         problems.push_back(error.what());
     }
-}
-
-void capacity_problems(std::vector<std::string>& problems, const MoeConfig& moe) {
-    require(problems, moe.device_capacity <= 0.0 || (moe.groups > 0 && moe.experts % moe.groups == 0),
-            concat("moe.device_capacity = ", moe.device_capacity,
-                   " needs equal groups of experts, but moe.groups = ", moe.groups,
-                   " for moe.experts = ", moe.experts, "; set moe.groups to a divisor"));
-    require(problems, moe.capacity_factor > 0.0 || moe.drop_by == DropBy::position,
-            "moe.drop_by chooses who is dropped, but moe.capacity_factor = 0 drops nobody; set a factor or "
-            "moe.drop_by = position");
-    require(
-        problems, moe.capacity_factor > 0.0 || moe.capacity_scope == CapacityScope::global,
-        "moe.capacity_scope = local limits the tokens of a rank, but moe.capacity_factor = 0 is no limit; "
-        "set a factor or moe.capacity_scope = global");
 }
 
 }  // namespace
@@ -149,7 +149,7 @@ std::vector<std::string> model_problems(const ModelConfig& model, const MoeConfi
         for (const std::string& name : routers) known += (known.empty() ? "" : ", ") + name;
         problems.push_back(concat("moe.router = ", moe.router, " is unknown; known: ", known));
     }
-    capacity_problems(problems, moe);
+    capacity_problems(moe, problems);
     try {
         moe_layers(moe, model.layers);
     } catch (const ConfigError& error) {

@@ -212,10 +212,10 @@ Value& MoeLayer::run(Tape& tape, Value& x, const PassInfo& pass, MoeStatistics* 
                         outputs.matrix<float>(), context);
     if (drops_outputs(pass)) {
         SY_REQUIRE(world_.expert_group != nullptr, "moe: expert dropout needs the ranks of the exchange");
-        kept.dropout_rows = expert_dropout_rows(
-            receive, pass,
-            shared_.parameters.placement(layer_idx_).experts_of(shared_.parameters.group_rank()),
-            config_.experts, *world_.expert_group);
+        const Parameters& parameters = shared_.parameters;
+        const std::vector<index_t> local =
+            parameters.placement(layer_idx_).experts_of(parameters.group_rank());
+        kept.dropout_rows = expert_dropout_rows(receive, pass, local, config_.experts, *world_.expert_group);
         ops::dropout_rows<float>(outputs.matrix<float>(), output_dropout(kept), outputs.matrix<float>(),
                                  context);
     }

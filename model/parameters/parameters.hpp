@@ -30,7 +30,7 @@ struct ParameterSpec {
     Init init = Init::normal;
     float deviation = 0.02F;
     bool weight_decay = true;
-    index_t layer = -1;  ///< of an expert parameter: the mixture layer whose placement it follows
+    index_t layer = -1;   ///< of an expert parameter: the mixture layer whose placement it follows
     bool frozen = false;  ///< takes no part in optimizer steps
 };
 

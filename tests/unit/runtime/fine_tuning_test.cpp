@@ -134,8 +134,7 @@ TEST_CASE("freeze: the gradient norm is that of what learns, step after step", "
     comm::LocalFabric(2).run([&](comm::Communicator& world) {
         Rank rank(world, 1, numerics, tiny_model(), tiny_moe());
         rank.parameters.freeze(0);
-        ShardedOptimizer optimizer({}, rank.parameters, world, *rank.groups.replica_group,
-                                   rank.session.context);
+        ShardedOptimizer optimizer({}, rank.parameters, world, rank.groups, rank.session.context);
         for (index_t step = 1; step <= 2; ++step) {
             // What the first step adds to the frozen gradient must be gone in the second.
             const float huge = 1e6F;
