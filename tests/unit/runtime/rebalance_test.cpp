@@ -33,7 +33,24 @@ struct Run {
 Run run(int ranks, Config config, const std::string& directory, const std::string& resume = {}) {
     config.run.directory = directory;
     Run result;
-    result.validation = test::train_on(ranks, config, resume);
+    comm::LocalOptions options;
+    options.ranks_per_node = 2;
+    comm::LocalFabric(ranks, options).run([&](comm::Communicator& world) {
+        Session session(config, world);
+        train(session, resume, [] { return false; });
+        const Corpus corpus(config.data.path, config.model.seq_len, config.data.validation_fraction,
+                            config.train.seed);
+        const double validation = validation_loss(session, corpus);
+        if (world.rank() == 0) result.validation = validation;
+        // Copies of an expert keep to a node of two ranks.
+        for (const auto& [layer, placement] : session.placements()) {
+            for (index_t expert = 0; expert < placement.num_experts(); ++expert) {
+                const std::span<const int> copies = placement.copies_of(expert);
+                SY_REQUIRE(copies.front() / 2 == copies.back() / 2, placement.to_string());
+            }
+        }
+        session.close();
+    });
     std::ifstream file(directory + "/metrics.jsonl");
     for (std::string line; std::getline(file, line);) {
         const json::object record = json::parse(line).as_object();
@@ -93,7 +110,7 @@ TEST_CASE("rebalance: in reproducible mode 20 steps are the same bits wherever e
         if (expert_parallel == 1) CHECK(other.sum("moved") + other.sum("shadows") == 0);
     }
     CHECK(moved > 50);
-    CHECK(shadows > 50);
+    CHECK(shadows > 20);
 }
 
 TEST_CASE("rebalance: in fast mode losses agree to 1e-5", "[unit]") {
