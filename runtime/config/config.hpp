@@ -28,11 +28,17 @@ struct DataConfig {
     double validation_fraction = 0.05;
 };
 
+/// Where experts are: in equal runs for the whole run, or where measured load puts them.
+enum class PlacementRule { block, balanced };
+
 struct ParallelConfig {
     index_t ranks = 0;  ///< what the run must be started with; 0: any number
     index_t expert_parallel = 0;
     index_t threads = 0;
     index_t deadline_seconds = 120;
+    PlacementRule placement = PlacementRule::block;
+    index_t rebalance_every = 0;  ///< steps; 0: never
+    index_t spare_experts = 0;    ///< copies a rank may hold beyond its even share
 };
 
 struct RunConfig {

@@ -291,6 +291,14 @@ void parallel_options(OptionTable& table, ParallelConfig& parallel) {
                          parallel.threads, 0, 4096);
     table.whole<index_t>({"parallel.deadline_seconds", "s", "longest wait for another rank"},
                          parallel.deadline_seconds, 1, 1'000'000);
+    table.choice<PlacementRule>(
+        {"parallel.placement", "", "of experts on ranks: in equal runs, or balanced by their measured load"},
+        parallel.placement, {{"block", PlacementRule::block}, {"balanced", PlacementRule::balanced}});
+    table.whole<index_t>({"parallel.rebalance_every", "steps", "between balanced placements; 0: never"},
+                         parallel.rebalance_every, 0, kMostSteps);
+    table.whole<index_t>(
+        {"parallel.spare_experts", "", "more copies of experts that a rank may hold of each layer"},
+        parallel.spare_experts, 0, 1'000'000);
 }
 
 void run_options(OptionTable& table, RunConfig& run) {
@@ -367,6 +375,15 @@ std::vector<std::string> problems_together(const Config& config) {
         "numerics.mode = reproducible promises the same bits on every layout, which moe.capacity_scope = "
         "local cannot give; use moe.capacity_scope = global or numerics.mode = fast");
     require(config.run.directory != "", "run.directory is empty; name a folder");
+    const ParallelConfig& parallel = config.parallel;
+    const bool balanced = parallel.placement == PlacementRule::balanced;
+    require(
+        balanced || (parallel.rebalance_every == 0 && parallel.spare_experts == 0),
+        concat("parallel.rebalance_every = ", parallel.rebalance_every,
+               " and parallel.spare_experts = ", parallel.spare_experts,
+               " change nothing with parallel.placement = block; use 0, or parallel.placement = balanced"));
+    require(!balanced || parallel.rebalance_every > 0,
+            "parallel.placement = balanced measures load first: set parallel.rebalance_every to some steps");
     return problems;
 }
 

@@ -1,6 +1,7 @@
 #include "runtime/train/run_log.hpp"
 
 #include <boost/json.hpp>
+#include <iomanip>
 #include <iostream>
 #include <numbers>
 
@@ -79,6 +80,15 @@ void RunLog::checkpoint(const CheckpointWriter::Published& published) {
     file_->write(
         to_json(CheckpointRecord{published.step, folder, published.seconds, published.total_seconds}));
     progress_->note(concat("checkpoint ", folder));
+}
+
+void RunLog::placement(const PlacementRecord& record) {
+    if (!file_) return;
+    file_->write(to_json(record));
+    if (record.moved == 0) return;
+    progress_->note(concat("placement after step ", record.step, ": ", record.moved, " experts moved, ",
+                           record.shadows, " shadows, busiest rank ", std::setprecision(3),
+                           record.imbalance_before, " -> ", record.imbalance_after, " of the mean"));
 }
 
 void RunLog::end(index_t last_step, bool stopped_early) {

@@ -1,7 +1,11 @@
 #include "runtime/train/session.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <thread>
+#include <utility>
+
+#include "comm/collectives.hpp"
 
 #include "runtime/train/freeze.hpp"
 
@@ -53,6 +57,17 @@ std::vector<Piece> Session::pieces() {
         }
     }
     return pieces;
+}
+
+void Session::replace_experts(comm::Placements placements) {
+    std::string text;
+    for (const auto& [layer, placement] : placements)
+        text += concat(layer, ": ", placement.to_string(), "\n");
+    // A rank that planned otherwise would wait for messages that nobody sends.
+    const std::uint64_t mine[] = {std::hash<std::string>()(text)};
+    for (const std::uint64_t hash : comm::all_gather(world_, std::span<const std::uint64_t>(mine)))
+        SY_REQUIRE(hash == mine[0], "placement: ranks do not agree; here it is\n", text);
+    optimizer_->replace_experts(std::move(placements));
 }
 
 void Session::restore(const CheckpointReader& reader) {

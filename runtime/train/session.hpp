@@ -41,6 +41,11 @@ class Session {
     /// @throws ConfigError listing every parameter that differs in name or shape
     void restore(const CheckpointReader& reader);
     std::string layout() const;
+    const comm::Placements& placements() const { return parameters_.placements(); }
+    /// Gives experts other places between steps; what is computed stays the same.
+    /// @throws LogicError when ranks were given different placements
+    /// @par Collective over the world
+    void replace_experts(comm::Placements placements);
     /// Where operations report their time from now on; null: nowhere. Borrowed.
     void set_profile(Profile* profile) { context_.profile = profile; }
 

@@ -3,6 +3,7 @@
 #include "comm/collectives.hpp"
 #include "runtime/checkpoint/writer.hpp"
 #include "runtime/train/drop_log.hpp"
+#include "runtime/train/rebalance.hpp"
 #include "runtime/train/resume.hpp"
 #include "runtime/train/run_log.hpp"
 #include "runtime/train/step.hpp"
@@ -22,6 +23,7 @@ class TrainingRun {
           saved_(done_),
           log_(session, done_ + 1),
           drop_log_(session),
+          rebalancer_(session),
           timer_(steady_seconds, [&session] { return session.waited_seconds(); }),
           writer_({config_.run.directory, config_.run.keep_last, config_.checkpoint}, session.context(),
                   session.world()) {}
@@ -67,6 +69,8 @@ class TrainingRun {
         log_.step(number, outcome, timer_.take(), steady_seconds() - start);
         drop_log_.write();
         done_ = number;
+        rebalancer_.count(outcome.pass);
+        if (rebalancer_.due(done_)) log_.placement(rebalancer_.rebalance(done_));
         state_.count_step(config_.train.global_batch, outcome.update.applied);
         if (state_.skipped_in_a_row < config_.train.max_skipped) return;
         publish();
@@ -127,6 +131,7 @@ class TrainingRun {
     bool due_ = false;
     RunLog log_;
     DropLog drop_log_;
+    Rebalancer rebalancer_;
     PhaseTimer timer_;
     CheckpointWriter writer_;
 };
