@@ -15,7 +15,8 @@ enum class RandomPurpose : std::uint32_t {
     router_jitter = 3,
     dropout = 4,
     sample = 5,
-    test = 6
+    test = 6,
+    router_action = 20
 };
 
 /// Key of a random stream. A number depends on (key, counter) only: never on rank, thread or order of calls.
