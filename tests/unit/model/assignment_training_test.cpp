@@ -1,0 +1,98 @@
+// Tiny models with the routers that look at the whole batch: training does not show the layout.
+#include <catch2/catch.hpp>
+
+#include "tests/unit/model/tiny_training.hpp"
+
+using namespace sy;
+using namespace sy::model;
+using test::History;
+using test::tiny_model;
+using test::tiny_moe;
+using test::train;
+
+namespace {
+
+MoeConfig moe_of(const std::string& router) {
+    MoeConfig moe = tiny_moe();
+    moe.router = router;
+    moe.layers = "all";
+    moe.jitter = 0.05;
+    moe.balance.switch_loss = router == "reinforce" ? 0.05 : 0.0;
+    moe.balance.entropy_bonus = 0.01;
+    moe.allow_noncausal = true;
+    if (router == "base") moe.top_k = 1;
+    return moe;
+}
+
+}  // namespace
+
+TEST_CASE("training: with global routers 10 reproducible steps are bit-identical on every layout", "[unit]") {
+    for (const char* router : {"expert_choice", "base", "sinkhorn", "reinforce"}) {
+        const ModelConfig config = tiny_model();
+        const MoeConfig moe = moe_of(router);
+        REQUIRE(model_problems(config, moe).empty());
+        const History reference = train(1, 1, NumericsMode::reproducible, config, moe, 10);
+        CHECK(reference.loss.back() < reference.loss.front());
+        for (const auto& [ranks, expert_parallel] :
+             {std::pair{2, 2}, {2, 1}, {3, 3}, {4, 2}, {8, 8}, {8, 1}}) {
+            INFO(router << " on " << ranks << " ranks, expert-parallel " << expert_parallel);
+            const History other = train(ranks, expert_parallel, NumericsMode::reproducible, config, moe, 10);
+            CHECK(other.loss == reference.loss);
+            CHECK(other.norm == reference.norm);
+            CHECK(other.hash == reference.hash);
+        }
+        // Choices are made again on the way back.
+        ModelConfig recomputed = config;
+        recomputed.recompute = Recompute::block;
+        const History again = train(3, 3, NumericsMode::reproducible, recomputed, moe, 10);
+        CHECK(again.loss == reference.loss);
+    }
+}
+
+TEST_CASE("training: with global routers fast mode agrees on every layout", "[unit]") {
+    for (const char* router : {"expert_choice", "base", "sinkhorn", "reinforce"}) {
+        const MoeConfig moe = moe_of(router);
+        const History reference = train(1, 1, NumericsMode::fast, tiny_model(), moe, 5);
+        for (const auto& [ranks, expert_parallel] : {std::pair{2, 2}, {3, 3}, {4, 2}, {8, 4}}) {
+            INFO(router << " on " << ranks << " ranks, expert-parallel " << expert_parallel);
+            const History other = train(ranks, expert_parallel, NumericsMode::fast, tiny_model(), moe, 5);
+            for (std::size_t i = 0; i < 5; ++i)
+                CHECK(other.loss[i] == Approx(reference.loss[i]).epsilon(1e-5));
+            CHECK(other.hash[0] == reference.hash[0]);
+        }
+    }
+}
+
+TEST_CASE("training: expert choice of all tokens by all experts is top-k of all experts", "[unit]") {
+    MoeConfig moe = moe_of("expert_choice");
+    moe.top_k = moe.experts;
+    const History taken = train(2, 2, NumericsMode::reproducible, tiny_model(), moe, 5);
+    moe.router = "top_k";
+    moe.renormalise = false;
+    const History chosen = train(2, 2, NumericsMode::reproducible, tiny_model(), moe, 5);
+    CHECK(taken.loss == chosen.loss);
+    CHECK(taken.norm == chosen.norm);
+    CHECK(taken.hash == chosen.hash);
+}
+
+TEST_CASE("generation: BASE, Sinkhorn and RL-R decode greedily, expert choice refuses", "[unit]") {
+    for (const char* router : {"base", "sinkhorn", "reinforce", "expert_choice"}) {
+        const ModelConfig config = tiny_model();
+        const MoeConfig moe = moe_of(router);
+        comm::LocalFabric(2).run([&](comm::Communicator& world) {
+            test::Rank rank(world, 2, NumericsMode::fast, config, moe);
+            Transformer::Generation state =
+                rank.transformer.start_generation(1, config.seq_len, rank.session.context);
+            const std::vector<std::int32_t> id{3 + world.rank()};
+            bool refused = false;
+            try {
+                const Tensor logits = rank.transformer.decode(id, state, rank.session.context);
+                SY_REQUIRE(std::isfinite(logits.values<float>()[0]), "logit ", logits.values<float>()[0]);
+            } catch (const ConfigError&) {
+                refused = true;
+            }
+            SY_REQUIRE(refused == (moe.router == "expert_choice"), moe.router, " refused: ", refused);
+            rank.groups.close();
+        });
+    }
+}
