@@ -16,17 +16,24 @@ Transformer::Transformer(const ModelConfig& config, const MoeConfig& moe, Parame
       parameters_(parameters),
       world_(world),
       seed_(seed),
-      layer_context_{config_, parameters, [](ParameterId) {}},
-      rotary_(config.seq_len, config.head_width(), config.position.rope_theta) {
+      layer_context_{config_, parameters, [](ParameterId) {}} {
     embedding_ = parameters.add({.name = "embedding.weight",
                                  .shape = {config.vocab_size, config.hidden},
                                  .deviation = static_cast<float>(config.init_std)});
+    positions_.emplace(layer_context_, "", config.seq_len);
     const std::vector<bool> is_moe = moe_layers(moe, config.layers);
+    const std::vector<bool> windowed =
+        layer_pattern("attention.window_layers", config.attention.window_layers, config.layers);
     for (index_t layer = 0; layer < config.layers; ++layer) {
         const std::string name = concat("layers.", layer);
         Block& block = blocks_.emplace_back();
         block.attention_norm = std::make_unique<NormLayer>(layer_context_, name + ".attention_norm");
-        block.attention = std::make_unique<AttentionLayer>(layer_context_, name + ".attention", rotary_);
+        block.attention = make_attention(
+            layer_context_, name + ".attention",
+            {.layer_idx = layer,
+             .stream_idx = layer,
+             .window = windowed[static_cast<std::size_t>(layer)] ? config.attention.window : 0},
+            *positions_);
         block.feed_forward_norm = std::make_unique<NormLayer>(layer_context_, name + ".feed_forward_norm");
         if (is_moe[static_cast<std::size_t>(layer)]) {
             block.moe = std::make_unique<MoeLayer>(layer_context_, moe_, world_, layer);
@@ -62,7 +69,7 @@ Transformer::Stream Transformer::run_block(Tape& tape, index_t block_idx, Stream
                                            MoeStatistics* statistics) const {
     const Block& block = blocks_[static_cast<std::size_t>(block_idx)];
     const NormLayer::Result before = block.attention_norm->forward(tape, *in.sum, in.delta, pass);
-    Value& attended = block.attention->forward(tape, *before.normed, pass);
+    Value& attended = block.attention->forward(tape, *before.normed, pass, nullptr);
     const NormLayer::Result middle = block.feed_forward_norm->forward(tape, *before.stream, &attended, pass);
     Value& out = block.moe ? block.moe->forward(tape, *middle.normed, pass, statistics)
                            : block.feed_forward->forward(tape, *middle.normed, pass);
@@ -224,18 +231,15 @@ void Transformer::set_router_state(const std::map<std::string, std::vector<doubl
 Transformer::Generation Transformer::start_generation(index_t num_sequences, index_t capacity,
                                                       const Context& context) const {
     Generation state;
-    const index_t width = config_.kv_heads * config_.head_width();
-    for (index_t layer = 0; layer < config_.layers; ++layer) {
-        state.caches.push_back({Tensor(context.arena, DType::f32, {num_sequences, capacity, width}),
-                                Tensor(context.arena, DType::f32, {num_sequences, capacity, width})});
-    }
+    for (const Block& block : blocks_)
+        state.caches.push_back(block.attention->make_cache(num_sequences, capacity, context));
     return state;
 }
 
 Tensor Transformer::decode(std::span<const std::int32_t> ids, Generation& state,
                            const Context& context) const {
     const auto rows = static_cast<index_t>(ids.size());
-    const index_t capacity = std::min(state.caches.front().keys.shape()[1], rotary_.num_positions());
+    const index_t capacity = std::min(state.caches.front().keys.shape()[1], positions_->num_positions());
     if (state.position >= capacity) {
         throw ShapeError(concat("generation: position ", state.position, " is beyond the context of ",
                                 capacity, " tokens"));

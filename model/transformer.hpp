@@ -2,12 +2,13 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <variant>
 #include <vector>
 
-#include "model/layers/layers.hpp"
+#include "model/layers/attention.hpp"
 #include "model/moe/moe_layer.hpp"
 
 namespace sy::model {
@@ -109,8 +110,8 @@ class Transformer {
     ModelWorld world_;
     std::uint64_t seed_;
     LayerContext layer_context_;
-    ops::RotaryTable rotary_;
     ParameterId embedding_;
+    std::optional<Positions> positions_;
     std::vector<Block> blocks_;
     std::unique_ptr<NormLayer> final_norm_;
     std::unique_ptr<Head> head_;

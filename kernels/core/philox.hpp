@@ -16,6 +16,7 @@ enum class RandomPurpose : std::uint32_t {
     dropout = 4,
     sample = 5,
     test = 6,
+    attention_dropout = 7,
     router_action = 20
 };
 

@@ -17,6 +17,12 @@ struct Value {
     /// A summand of a sum has the sum's gradient: it is read from there instead of being copied.
     Value* grad_owner = nullptr;
 
+    /// Room for a consumer's gradient. @return 0 when it is the first, which overwrites; 1 when it has to add
+    float open_gradient(const Context& context) {
+        if (!grad.empty()) return 1.0F;
+        grad = Tensor(context.arena, DType::f32, data.shape());
+        return 0.0F;
+    }
     MatrixView<float> view() { return data.matrix<float>(); }
     MatrixView<const float> grad_view() {
         return std::as_const(grad_owner != nullptr ? grad_owner->grad : grad).matrix<float>();

@@ -5,7 +5,7 @@
 #include <memory>
 #include <span>
 
-#include "kernels/ops/rotary/rotary.hpp"
+#include "kernels/ops/norm/norm.hpp"
 #include "model/autograd/tape.hpp"
 #include "model/config.hpp"
 #include "model/parameters/parameters.hpp"
@@ -22,6 +22,10 @@ struct LayerContext {
     std::function<void(ParameterId)> gradient_ready;
 };
 
+/// Standard deviation of the weights that write to the residual stream: smaller by the root of the number of such
+/// writes (GPT-2's rule).
+float output_deviation(const ModelConfig& config);
+
 /// RMSNorm of x, or of a running sum: the residual stream x becomes x + delta on the way.
 class NormLayer {
   public:
@@ -35,39 +39,10 @@ class NormLayer {
     Result forward(Tape& tape, Value& stream, Value* delta, const PassInfo& pass) const;
 
   private:
+    ops::Norm norm() const;
+
     LayerContext& shared_;
     ParameterId gain_;
-};
-
-/// Keys and values of the tokens so far, for generation: one matrix [capacity, kv_heads * D] a sequence.
-struct KeyValueCache {
-    Tensor keys;
-    Tensor values;
-};
-
-/// Causal grouped-query attention with rotary positions: projections, attention, output projection.
-class AttentionLayer {
-  public:
-    AttentionLayer(LayerContext& shared, const std::string& name, const ops::RotaryTable& table);
-
-    Value& forward(Tape& tape, Value& x, const PassInfo& pass) const;
-    /// One token a sequence at `position`, [B, H] -> [B, H]; appends to the cache.
-    void decode(MatrixView<const float> x, index_t position, KeyValueCache& cache, MatrixView<float> out,
-                const Context& context) const;
-
-  private:
-    template <class In>
-    Value& run(Tape& tape, Value& x, const PassInfo& pass) const;
-    template <class In>
-    void run_decode(MatrixView<const float> x, index_t position, KeyValueCache& cache, MatrixView<float> out,
-                    const Context& context) const;
-
-    LayerContext& shared_;
-    const ops::RotaryTable& table_;
-    ParameterId query_;
-    ParameterId key_;
-    ParameterId value_;
-    ParameterId output_;
 };
 
 /// Dense SwiGLU feed-forward; also the shared experts of a mixture, which are one wide feed-forward.

@@ -75,7 +75,8 @@ MoeLayer::MoeLayer(LayerContext& shared, const MoeConfig& config, const ModelWor
         return shared.parameters.add({.name = name + ".experts." + part,
                                       .shape = {config.experts, rows, cols},
                                       .sharding = Sharding::expert,
-                                      .deviation = scale});
+                                      .deviation = scale,
+                                      .layer = layer_idx_});
     };
     gate_ = add("gate", model.hidden, config.expert_width, deviation);
     up_ = add("up", model.hidden, config.expert_width, deviation);
@@ -149,8 +150,10 @@ Value& MoeLayer::run(Tape& tape, Value& x, const PassInfo& pass, MoeStatistics* 
         context.numerics == NumericsMode::fast ? comm::ReturnRows::per_rank : comm::ReturnRows::per_choice;
     const comm::Choices choices{expert,
                                 std::as_const(kept.routing.weight).matrix<float>(),
-                                {kept.capacity.kept.data(), expert.rows, expert.cols}};
-    kept.plan = world_.exchange.plan(choices, world_.placement, grouping);
+                                {kept.capacity.kept.data(), expert.rows, expert.cols},
+                                pass.batch.first_token,
+                                pass.seq_len};
+    kept.plan = world_.exchange.plan(choices, shared_.parameters.placement(layer_idx_), grouping);
     Value& y = tape.value(input.rows, input.cols);
     {
         const ProductInput<In> sent(input, context);
@@ -197,7 +200,7 @@ void MoeLayer::run_backward(Value& x, Value& y, Kept& kept, const Context& conte
     if (context.numerics == NumericsMode::reproducible)
         kept.blocks = sequence_blocks(receive, kept.pass.seq_len);
     std::vector<GradientView> gradients[3];
-    for (index_t l = 0; l < static_cast<index_t>(parameters.local_experts().size()); ++l) {
+    for (index_t l = 0; l < parameters.num_local(gate_); ++l) {
         gradients[0].push_back(parameters.gradient(gate_, l));
         gradients[1].push_back(parameters.gradient(up_, l));
         gradients[2].push_back(parameters.gradient(down_, l));

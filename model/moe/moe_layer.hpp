@@ -14,9 +14,8 @@ namespace sy::model {
 
 /// The ranks a model runs on, borrowed.
 struct ModelWorld {
-    comm::Communicator& world;         ///< all ranks: capacity, statistics
-    comm::Exchange& exchange;          ///< over the ranks that hold one copy of the experts
-    const comm::Placement& placement;  ///< of the experts on those ranks
+    comm::Communicator& world;  ///< all ranks: capacity, statistics
+    comm::Exchange& exchange;   ///< over the ranks that hold one copy of the experts
 };
 
 /// What a MoE layer reports of a pass. `loss_sums` are this rank's share until they are reduced.

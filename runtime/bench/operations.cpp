@@ -5,6 +5,7 @@
 
 #include "kernels/ops/attention/attention.hpp"
 #include "kernels/ops/cast/cast.hpp"
+#include "kernels/ops/dropout/dropout.hpp"
 #include "kernels/ops/embedding/embedding.hpp"
 #include "kernels/ops/gate/gate.hpp"
 #include "kernels/ops/norm/norm.hpp"
@@ -12,6 +13,7 @@
 #include "kernels/ops/permute/permute.hpp"
 #include "kernels/ops/reduce/reduce.hpp"
 #include "kernels/ops/rotary/rotary.hpp"
+#include "kernels/ops/softcap/softcap.hpp"
 #include "kernels/ops/softmax_xent/softmax_xent.hpp"
 #include "runtime/bench/bench.hpp"
 
@@ -60,8 +62,16 @@ class Operations {
     void all() {
         norm();
         norm_backward();
-        rotary();
-        attention();
+        rotary("rotary", ops::RotaryPairs::half_split);
+        rotary("rotary, interleaved", ops::RotaryPairs::interleaved);
+        attention("attention, 16 x 256 tokens", {});
+        attention("attention, window of 64", {.window = 64});
+        attention("attention, soft cap", {.soft_cap = 50.0F});
+        const std::vector<float> slopes = ops::alibi_slopes(kHidden / kHeadWidth);
+        attention("attention, ALiBi", {.bias = {.slopes = slopes}});
+        attention("attention, dropout", {.dropout = {.probability = 0.1F}});
+        dropout();
+        soft_cap();
         cross_entropy();
         gate();
         rows();
@@ -100,17 +110,19 @@ class Operations {
         Tensor sum = fresh({kTokens, kHidden});
         Tensor y = fresh({kTokens, kHidden});
         Tensor rstd = fresh({kTokens});
+        const ops::Norm rule{.kind = ops::NormKind::rms, .gain = gain.values<float>(), .bias = {}};
+        const ops::NormStatistics<float> statistics{rstd.values<float>(), {}};
         time(
             "residual + rms_norm", "forward", 4.0 * kTokens * kHidden * kFloat, 1e-5,
             [&] {
-                ops::add_rms_norm(x.matrix<float>(), residual.matrix<float>(), gain.values<float>(), 1e-5F,
-                                  sum.matrix<float>(), y.matrix<float>(), rstd.values<float>(), context());
+                ops::add_norm(
+                    rule,
+                    {x.matrix<float>(), residual.matrix<float>(), sum.matrix<float>(), y.matrix<float>()},
+                    statistics, context());
             },
             [&] {
                 std::vector<float> expected(at(kTokens * kHidden));
-                std::vector<float> expected_rstd(at(kTokens));
-                ops::ref::rms_norm(std::as_const(sum).matrix<float>(), gain.values<float>(), 1e-5F,
-                                   {expected.data(), kTokens, kHidden}, expected_rstd);
+                ops::ref::norm(rule, std::as_const(sum).matrix<float>(), {expected.data(), kTokens, kHidden});
                 return largest_error(y.values<float>(), expected);
             });
     }
@@ -123,29 +135,32 @@ class Operations {
         Tensor rstd = fresh({kTokens});
         Tensor dx = fresh({kTokens, kHidden});
         Tensor dgain = fresh({kHidden});
-        ops::rms_norm(x.matrix<float>(), gain.values<float>(), 1e-5F, y.matrix<float>(), rstd.values<float>(),
-                      context());
-        const ops::RmsNormBackward in{
-            x.matrix<float>(),  gain.values<float>(),  std::as_const(rstd).values<float>(),
-            dy.matrix<float>(), ops::Write::overwrite, kSequence};
+        const ops::Norm rule{.kind = ops::NormKind::rms, .gain = gain.values<float>(), .bias = {}};
+        ops::norm(rule, x.matrix<float>(), y.matrix<float>(), {rstd.values<float>(), {}}, context());
+        const ops::NormBackward in{x.matrix<float>(),
+                                   {std::as_const(rstd).values<float>(), {}},
+                                   dy.matrix<float>(),
+                                   ops::Write::overwrite,
+                                   kSequence};
         time(
             "rms_norm", "backward", 3.0 * kTokens * kHidden * kFloat, 1e-5,
             [&] {
-                ops::rms_norm_backward(in, dx.matrix<float>(),
-                                       {dgain.values<float>().data(), nullptr, 1, kHidden, nullptr},
-                                       context());
+                ops::norm_backward(rule, in, dx.matrix<float>(),
+                                   {{dgain.values<float>().data(), nullptr, 1, kHidden, nullptr}, {}},
+                                   context());
             },
             [&] {
                 std::vector<float> expected(at(kTokens * kHidden));
                 std::vector<double> expected_gain(at(kHidden));
-                ops::ref::rms_norm_backward(in, 1e-5F, {expected.data(), kTokens, kHidden}, expected_gain);
+                ops::ref::norm_backward(rule, in, {expected.data(), kTokens, kHidden}, expected_gain, {});
                 return largest_error(dx.values<float>(), expected);
             });
     }
 
-    void rotary() {
+    void rotary(const std::string& name, ops::RotaryPairs pairs) {
         Tensor x = random({kTokens, kHidden}, 1);
-        const ops::RotaryTable table(kSequence, kHeadWidth, 10000.0);
+        const ops::RotaryRule rule{kHeadWidth, 10000.0, pairs};
+        const ops::RotaryTable table(kSequence, rule);
         std::vector<std::int32_t> position(at(kTokens));
         for (index_t t = 0; t < kTokens; ++t) position[at(t)] = static_cast<std::int32_t>(t % kSequence);
         const auto rotate = [&](Tensor& values) {
@@ -153,27 +168,32 @@ class Operations {
                         context());
         };
         time(
-            "rotary", "forward", 2.0 * kTokens * kHidden * kFloat, 1e-5, [&] { rotate(x); },
+            name, "forward", 2.0 * kTokens * kHidden * kFloat, 1e-5, [&] { rotate(x); },
             [&] {
                 Tensor got = random({kTokens, kHidden}, 2);
                 Tensor expected = random({kTokens, kHidden}, 2);
                 rotate(got);
-                ops::ref::rotary(expected.matrix<float>(), kHeadWidth, position, 10000.0,
+                ops::ref::rotary(expected.matrix<float>(), kHeadWidth, position, rule,
                                  ops::Direction::forward);
                 return largest_error(got.values<float>(), expected.values<float>());
             });
     }
 
-    void attention() {
-        const ops::AttentionShape shape{kTokens / kSequence,  kSequence,  kHidden / kHeadWidth,
-                                        kHidden / kHeadWidth, kHeadWidth, 0.125F};
+    /// @param rules  of the shape; its sizes are those of the benchmark
+    void attention(const std::string& name, const ops::AttentionShape& rules) {
+        ops::AttentionShape shape = rules;
+        shape.num_sequences = kTokens / kSequence;
+        shape.seq_len = kSequence;
+        shape.heads = shape.kv_heads = kHidden / kHeadWidth;
+        shape.head_dim = kHeadWidth;
+        shape.scale = 0.125F;
         const Tensor q = random({kTokens, kHidden}, 1);
         const Tensor k = random({kTokens, kHidden}, 2);
         const Tensor v = random({kTokens, kHidden}, 3);
         Tensor out = fresh({kTokens, kHidden});
         Tensor lse = fresh({kTokens, shape.heads});
         time(
-            "attention, 16 x 256 tokens", "forward", 4.0 * kTokens * kHidden * kFloat, 1e-5,
+            name, "forward", 4.0 * kTokens * kHidden * kFloat, 1e-5,
             [&] {
                 ops::attention(shape, q.matrix<float>(), k.matrix<float>(), v.matrix<float>(),
                                out.matrix<float>(), lse.matrix<float>(), context());
@@ -201,11 +221,48 @@ class Operations {
                                           {data + 2 * kEach, kTokens, kHidden}};
         };
         time(
-            "attention, 16 x 256 tokens", "backward", 8.0 * kTokens * kHidden * kFloat, 1e-5,
+            name, "backward", 8.0 * kTokens * kHidden * kFloat, 1e-5,
             [&] { ops::attention_backward(shape, operands(gradients), context()); },
             [&] {
                 ops::ref::attention_backward(shape, operands(expected));
                 return largest_error(gradients.values<float>(), expected.values<float>());
+            });
+    }
+
+    void dropout() {
+        const Tensor x = random({kTokens, kHidden}, 1);
+        Tensor y = fresh({kTokens, kHidden});
+        const RandomKey key{.purpose = RandomPurpose::dropout};
+        time(
+            "dropout", "forward", 2.0 * kTokens * kHidden * kFloat, 1e-6,
+            [&] { ops::dropout(x.matrix<float>(), key, 0, 0.1F, y.matrix<float>(), context()); },
+            [&] {
+                Tensor expected = fresh({kTokens, kHidden});
+                ops::ref::dropout(x.matrix<float>(), key, 0, 0.1F, expected.matrix<float>());
+                return largest_error(y.values<float>(), expected.values<float>());
+            });
+    }
+
+    void soft_cap() {
+        const Tensor x = random({kTokens, kVocabulary}, 1);
+        Tensor y = fresh({kTokens, kVocabulary});
+        Tensor expected = fresh({kTokens, kVocabulary});
+        time(
+            "soft cap of logits", "forward", 2.0 * kTokens * kVocabulary * kFloat, 1e-6,
+            [&] { ops::soft_cap(x.matrix<float>(), 2.0F, y.matrix<float>(), context()); },
+            [&] {
+                ops::ref::soft_cap(x.matrix<float>(), 2.0F, expected.matrix<float>());
+                return largest_error(y.values<float>(), expected.values<float>());
+            });
+        time(
+            "soft cap of logits", "backward", 3.0 * kTokens * kVocabulary * kFloat, 1e-5,
+            [&] { ops::soft_cap_backward(x.matrix<float>(), 2.0F, y.matrix<float>(), context()); },
+            [&] {
+                Tensor got = random({kTokens, kVocabulary}, 2);
+                Tensor wanted = random({kTokens, kVocabulary}, 2);
+                ops::soft_cap_backward(x.matrix<float>(), 2.0F, got.matrix<float>(), context());
+                ops::ref::soft_cap_backward(x.matrix<float>(), 2.0F, wanted.matrix<float>());
+                return largest_error(got.values<float>(), wanted.values<float>());
             });
     }
 

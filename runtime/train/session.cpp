@@ -22,15 +22,15 @@ Session::Session(const Config& config, comm::Communicator& world)
       groups_(comm::split_grid(world, grid_)),
       team_(thread_count(config, topology_, world.rank())),
       context_{team_, arena_, gemm_, config.numerics},
-      placement_(comm::block_placement(config.moe.experts, groups_.expert_group->size())),
       exchange_(comm::make_flat_exchange(*groups_.expert_group, context_)),
-      model_world_{world, *exchange_, placement_},
-      parameters_(placement_.experts_of(groups_.expert_group->rank()), config.model.dtype, context_),
+      model_world_{world, *exchange_},
+      parameters_(comm::block_placements(model::moe_layers(config.moe, config.model.layers),
+                                         config.moe.experts, groups_.expert_group->size()),
+                  groups_.expert_group->rank(), config.model.dtype, context_),
       transformer_(std::make_unique<model::Transformer>(config.model, config.moe, parameters_, model_world_,
                                                         config.train.seed)) {
     parameters_.allocate(config.train.seed);
-    optimizer_ = std::make_unique<ShardedOptimizer>(config.optimizer, parameters_, world,
-                                                    *groups_.replica_group, context_);
+    optimizer_ = std::make_unique<ShardedOptimizer>(config.optimizer, parameters_, world, groups_, context_);
 }
 
 std::string Session::layout() const {
@@ -87,6 +87,7 @@ void Session::restore(const CheckpointReader& reader) {
         reader.read(Kind::v, owned.spec.name, owned.global_idx, owned.rows, owned.cols, owned.v);
     }
     parameters_.refresh_working();
+    optimizer_->refresh_shadows();
 }
 
 }  // namespace sy::runtime

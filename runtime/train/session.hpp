@@ -51,7 +51,6 @@ class Session {
     Arena arena_;
     ops::GemmLibrary gemm_;
     Context context_;
-    comm::Placement placement_;
     std::unique_ptr<comm::Exchange> exchange_;
     model::ModelWorld model_world_;
     model::Parameters parameters_;

@@ -3,34 +3,63 @@
 #include <span>
 
 #include "kernels/core/context.hpp"
+#include "kernels/core/gradient.hpp"
+#include "kernels/core/philox.hpp"
 #include "kernels/core/tensor.hpp"
+#include "kernels/ops/attention/position_bias.hpp"
 
-/// Causal scaled-dot-product attention with grouped key/value heads, in blocks of query rows so that the [S, S] scores
-/// are never stored: backward computes them again from q, k and lse. S = seq_len, T = num_sequences * S rows, D =
-/// head_dim. Head h uses key/value head h / (heads / kv_heads).
+/// Scaled-dot-product attention with grouped key/value heads, in blocks of query rows so that the [Sq, Sk] scores are
+/// never stored: backward computes them again from q, k and lse. Sq = seq_len, Sk = key_len, D = head_dim,
+/// Dv = value_dim, T = num_sequences * Sq query rows, Tk = num_sequences * Sk key rows. Head h uses key/value head
+/// h / (heads / kv_heads).
+///
+/// score(i, j) = cap(scale * q_i . k_j) + bias(j - i) over the keys j that query i sees; probabilities are their
+/// softmax; dropout falls on the probabilities, after their sum is taken.
 ///
 /// Each block's products and sums have shapes and an order that depend on the shape of one sequence alone, so results
-/// depend neither on the threads nor on the other sequences of the call, in both numerics modes. A row never depends on
-/// later rows of its sequence, as long as these are finite.
+/// depend neither on the threads nor on the other sequences of the call, in both numerics modes. A row does not depend
+/// on rows that it does not see, as long as these are finite.
 /// @par Source  Dao et al., FlashAttention, arXiv:2205.14135; Ainslie et al., GQA, arXiv:2305.13245
 namespace sy::ops {
 
+/// Element ((first_token + t) * heads + h) * round_up(Sk, 4) + j of the key's stream decides about key j for head h of
+/// query row t of the call: dropped where uniform(key, element) < probability, else divided by 1 - probability.
+struct AttentionDropout {
+    float probability = 0.0F;  ///< in [0, 1); 0: none, and nothing is drawn
+    RandomKey key{.purpose = RandomPurpose::attention_dropout};
+    index_t first_token = 0;  ///< query row 0 of the call among all of the global batch
+};
+
+/// Sizes and rules of a call. Borrows what the bias points to.
 struct AttentionShape {
     index_t num_sequences = 0;
     index_t seq_len = 0;
     index_t heads = 0;
     index_t kv_heads = 0;
     index_t head_dim = 0;
-    float scale = 1.0F;  ///< positive; usually 1 / sqrt(head_dim)
+    float scale = 1.0F;     ///< positive; usually 1 / sqrt(head_dim)
+    index_t key_len = 0;    ///< keys of a sequence; 0: seq_len. Another length (cross attention) needs `all`
+    index_t value_dim = 0;  ///< 0: head_dim
+    Visibility visibility = Visibility::causal;
+    index_t window =
+        0;  ///< query i sees keys j > i - window only (arXiv:2310.06825); 0: no limit. Needs `causal`
+    float soft_cap = 0.0F;  ///< cap(s) = soft_cap * tanh(s / soft_cap) (arXiv:2408.00118); 0: cap(s) = s
+    PositionBias bias{};
+    AttentionDropout dropout{};
+
+    index_t num_keys() const { return key_len == 0 ? seq_len : key_len; }
+    index_t value_width() const { return value_dim == 0 ? head_dim : value_dim; }
 };
 
 /// @param q    [T, heads * D]
-/// @param k,v  [T, kv_heads * D]
-/// @param out  [T, heads * D]
+/// @param k    [Tk, kv_heads * D]
+/// @param v    [Tk, kv_heads * Dv]
+/// @param out  [T, heads * Dv]
 /// @param lse  [T, heads] log of the sums of e^score, kept for backward
-/// @throws LogicError when a view does not fit the shape
-/// @par Cost  S (S + 64) D multiply-adds a head and sequence; scratch one transposed copy of k, and 64 rows
-///            of S scores a thread
+/// @throws LogicError when a view does not fit the shape, or the shape's rules each other
+/// @par Cost  (D + Dv) multiply-adds for each score, a head and sequence: S (S + 64) / 2 scores if causal, up to
+///            S (window + 78) with a window, Sq Sk if all are visible; scratch one transposed copy of k, and 64 rows of
+///            scores a thread
 void attention(const AttentionShape& shape, MatrixView<const float> q, MatrixView<const float> k,
                MatrixView<const float> v, MatrixView<float> out, MatrixView<float> lse,
                const Context& context);
@@ -45,6 +74,9 @@ struct AttentionBackward {
     MatrixView<float> dq;  ///< overwritten
     MatrixView<float> dk;  ///< overwritten
     MatrixView<float> dv;  ///< overwritten
+    /// [buckets, heads] of the T5 table, added to: a sequence's addends are summed in float32, rows in blocks from the
+    /// last to the first, and sequences in order. Empty: not wanted
+    GradientView dtable{};
 };
 /// Threads share the work by (sequence, key/value head): each sums that head's dk and dv over the query heads that
 /// share it, in ascending order.
@@ -52,11 +84,15 @@ struct AttentionBackward {
 void attention_backward(const AttentionShape& shape, const AttentionBackward& operands,
                         const Context& context);
 
-/// One new token a sequence against its cache (generation).
+/// One new token a sequence (generation). Causal: against its cache, as the last row of a forward of lengths[b] tokens;
+/// with a window only the last `window` rows are read. All: against a fixed memory (cross attention), without bias.
+/// Of the shape, num_sequences, seq_len and key_len are not used; there is no dropout.
 /// @param q        [B, heads * D]
 /// @param k_cache  B matrices [capacity, kv_heads * D], the new token's key already written
+/// @param v_cache  B matrices [capacity, kv_heads * Dv]; with a single key/value head they may be wider, and the first
+///                 Dv columns count (MLA's latent rows are keys and values at once)
 /// @param lengths  [B] valid rows of each cache, the new token included
-/// @param out      [B, heads * D]
+/// @param out      [B, heads * Dv]
 /// @throws LogicError when a view does not fit the shape or a length its cache
 void attention_decode(const AttentionShape& shape, MatrixView<const float> q,
                       TensorView3<const float> k_cache, TensorView3<const float> v_cache,
@@ -66,7 +102,9 @@ void attention_decode(const AttentionShape& shape, MatrixView<const float> q,
 namespace ref {
 void attention(const AttentionShape& shape, MatrixView<const float> q, MatrixView<const float> k,
                MatrixView<const float> v, MatrixView<float> out);
-void attention_backward(const AttentionShape& shape, const AttentionBackward& operands);
+/// @param dtable  [buckets * heads] added to; empty: not wanted. The operands' own is not used
+void attention_backward(const AttentionShape& shape, const AttentionBackward& operands,
+                        std::span<double> dtable = {});
 }  // namespace ref
 
 }  // namespace sy::ops

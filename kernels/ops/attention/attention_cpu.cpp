@@ -1,25 +1,61 @@
-// A task is a block of query rows of one head of one sequence. It multiplies them with all keys before them, so a
-// block's scores [kQueryBlock, S] are all that is ever stored.
-#include <algorithm>
+// A task is a block of query rows of one head of one sequence. It multiplies them with all keys that one of them sees,
+// so a block's scores [kQueryBlock, keys] are all that is ever stored.
+#include <cmath>
 
 #include "kernels/core/profile.hpp"
 #include "kernels/ops/attention/blocks.hpp"
+#include "kernels/ops/attention/mask.hpp"
+#include "kernels/ops/attention/relative_bias.hpp"
+#include "kernels/ops/attention/scores.hpp"
 #include "kernels/ops/gemm/gemm.hpp"
 
 namespace sy::ops {
 namespace {
 
-/// Row i of the scores keeps its first `first_row + i + 1` keys as unnormalised probabilities, and 0 beyond.
-SY_MULTIVERSION void exponentiate_causal(MatrixView<float> scores, index_t first_row, float scale,
-                                         detail::RowSoftmax* softmax) {
-    for (index_t i = 0; i < scores.rows; ++i) {
-        float* const row = scores.data + i * scores.stride;
-        softmax[i] = detail::exponentiate_row(row, first_row + i + 1, scale);
-        for (index_t j = first_row + i + 1; j < scores.cols; ++j) row[j] = 0.0F;
+/// Operands of a call, and what it prepares once for all tasks.
+struct Forward {
+    const AttentionShape& shape;
+    MatrixView<const float> q;
+    MatrixView<const float> v;
+    MatrixView<float> out;
+    MatrixView<float> lse;
+    const detail::TransposedHeads& keys;
+    const detail::RelativeBias& bias;
+    const detail::DropoutMask& mask;
+    index_t pitch;  ///< of a thread's score block
+};
+
+/// One block of query rows of one head.
+struct Block {
+    index_t sequence;
+    index_t head;
+    Range rows;                ///< of the sequence
+    Range keys;                ///< of the sequence
+    MatrixView<float> scores;  ///< [rows, keys]
+    float* factors;            ///< scratch of a row of the mask
+};
+
+/// Products become unnormalised probabilities, 0 for what a row does not see.
+SY_MULTIVERSION void exponentiate_block(const Forward& call, const Block& block,
+                                        detail::RowSoftmax* softmax) {
+    const detail::ScoreRule rule{call.shape.scale, call.shape.soft_cap, call.bias.of_head(block.head)};
+    for (index_t i = 0; i < block.scores.rows; ++i) {
+        float* const row = block.scores.data + i * block.scores.stride;
+        const index_t query = block.rows.begin + i;
+        const Range seen = detail::keys_of_row(call.shape, query);
+        const index_t first = seen.begin - block.keys.begin;
+        for (index_t j = 0; j < first; ++j) row[j] = 0.0F;
+        const float scale = detail::finish_scores(row + first, seen.size(), rule, seen.begin - query);
+        softmax[i] = detail::exponentiate_row(row + first, seen.size(), scale);
+        for (index_t j = first + seen.size(); j < block.scores.cols; ++j) row[j] = 0.0F;
+        if (call.mask.is_empty()) continue;
+        const float* const factors = call.mask.factors_of(block.sequence * call.shape.seq_len + query,
+                                                          block.head, seen, block.factors);
+        for (index_t j = 0; j < seen.size(); ++j) row[first + j] *= factors[j];
     }
 }
 
-/// out rows divided by their sums of probabilities: D elements a row instead of up to S.
+/// out rows divided by their sums of probabilities: Dv elements a row instead of up to Sk.
 SY_MULTIVERSION void normalise(MatrixView<float> out, const detail::RowSoftmax* softmax) {
     for (index_t i = 0; i < out.rows; ++i) {
         float* const row = out.data + i * out.stride;
@@ -34,46 +70,63 @@ float log_sum_exp(const detail::RowSoftmax& softmax) {
                               std::log(static_cast<double>(softmax.sum)));
 }
 
+/// @param memory  a thread's scratch: a score block, then a row of the mask
+void forward_block(const Forward& call, index_t sequence, index_t head, Range rows, float* memory,
+                   const Context& context) {
+    const AttentionShape& shape = call.shape;
+    const index_t kv_head = head / (shape.heads / shape.kv_heads);
+    const Range seen = detail::keys_of_block(shape, rows);
+    const Block block{sequence,
+                      head,
+                      rows,
+                      seen,
+                      {memory, rows.size(), seen.size(), call.pitch},
+                      memory + detail::kQueryBlock * call.pitch};
+    multiply_on_this_thread<float>(
+        {detail::layout_of_q(shape).part(call.q, sequence, head).rows_of(rows), Transpose::no,
+         call.keys.keys_of(sequence, kv_head, seen), Transpose::no, block.scores, 0.0F},
+        context.numerics, context);
+    detail::RowSoftmax softmax[detail::kQueryBlock];
+    exponentiate_block(call, block, softmax);
+    const MatrixView<float> target =
+        detail::layout_of_out(shape).part(call.out, sequence, head).rows_of(rows);
+    multiply_on_this_thread<float>({block.scores, Transpose::no,
+                                    detail::layout_of_v(shape).part(call.v, sequence, kv_head).rows_of(seen),
+                                    Transpose::no, target, 0.0F},
+                                   context.numerics, context);
+    normalise(target, softmax);
+    for (index_t i = 0; i < rows.size(); ++i)
+        call.lse(sequence * shape.seq_len + rows.begin + i, head) = log_sum_exp(softmax[i]);
+}
+
 }  // namespace
 
 void attention(const AttentionShape& shape, MatrixView<const float> q, MatrixView<const float> k,
                MatrixView<const float> v, MatrixView<float> out, MatrixView<float> lse,
                const Context& context) {
     detail::check_operands(shape, q, k, v);
-    SY_REQUIRE(out.rows == q.rows && out.cols == q.cols && lse.rows == q.rows && lse.cols == shape.heads,
-               "attention: q [", q.rows, ", ", q.cols, "], out [", out.rows, ", ", out.cols, "], lse [",
-               lse.rows, ", ", lse.cols, "]");
+    SY_REQUIRE(out.rows == q.rows && out.cols == shape.heads * shape.value_width() && lse.rows == q.rows &&
+                   lse.cols == shape.heads,
+               "attention: q [", q.rows, ", ", q.cols, "], ", shape.heads, " heads of ", shape.value_width(),
+               ", out [", out.rows, ", ", out.cols, "], lse [", lse.rows, ", ", lse.cols, "]");
     if (q.rows == 0) return;
-    const Timed timed(context, OpKind::softmax, 4.0 * detail::num_causal_scores(shape));
-    const detail::TransposedHeads keys(shape, k, context);
-    const index_t pitch = detail::pitch_of(shape.seq_len);
-    Tensor scratch(context.arena, DType::f32, {context.team.size(), detail::kQueryBlock, pitch});
-    float* const blocks = scratch.values<float>().data();
+    const Timed timed(context, OpKind::softmax, 4.0 * detail::num_scores(shape));
+    const detail::TransposedHeads keys(shape, detail::layout_of_k(shape), k, context);
+    const detail::RelativeBias bias(shape, detail::visible_distances(shape), context);
+    const detail::DropoutMask mask(shape);
+    const index_t widest = detail::widest_block(shape);
+    const index_t pitch = detail::pitch_of(widest);
+    Tensor scratch(context.arena, DType::f32,
+                   {context.team.size(), detail::kQueryBlock * pitch + mask.row_elements(widest)});
+    const MatrixView<float> scratches = scratch.matrix<float>();
+    const Forward call{shape, q, v, out, lse, keys, bias, mask, pitch};
     const index_t num_blocks = ceil_div(shape.seq_len, detail::kQueryBlock);
     const index_t num_tasks = shape.num_sequences * shape.heads * num_blocks;
     context.team.for_tasks(num_tasks, [&](index_t task, int thread_idx) {
-        const index_t sequence = task / num_blocks / shape.heads;
-        const index_t head = task / num_blocks % shape.heads;
-        const index_t kv_head = head / (shape.heads / shape.kv_heads);
         // The longest block first.
-        const index_t first = (num_blocks - 1 - task % num_blocks) * detail::kQueryBlock;
-        const Range rows{first, std::min(first + detail::kQueryBlock, shape.seq_len)};
-        const MatrixView<float> scores(blocks + thread_idx * detail::kQueryBlock * pitch, rows.size(),
-                                       rows.end, pitch);
-        multiply_on_this_thread<float>(
-            {detail::head_of(q, shape, sequence, head).rows_of(rows), Transpose::no,
-             keys.first_keys(sequence, kv_head, rows.end), Transpose::no, scores, 0.0F},
-            context.numerics, context);
-        detail::RowSoftmax softmax[detail::kQueryBlock];
-        exponentiate_causal(scores, first, shape.scale, softmax);
-        const MatrixView<float> target = detail::head_of(out, shape, sequence, head).rows_of(rows);
-        multiply_on_this_thread<float>(
-            {scores, Transpose::no, detail::head_of(v, shape, sequence, kv_head).rows_of({0, rows.end}),
-             Transpose::no, target, 0.0F},
-            context.numerics, context);
-        normalise(target, softmax);
-        for (index_t i = 0; i < rows.size(); ++i)
-            lse(sequence * shape.seq_len + first + i, head) = log_sum_exp(softmax[i]);
+        const Range rows = detail::rows_of_block(shape, num_blocks - 1 - task % num_blocks);
+        forward_block(call, task / num_blocks / shape.heads, task / num_blocks % shape.heads, rows,
+                      scratches.row(thread_idx), context);
     });
 }
 

@@ -1,9 +1,10 @@
 // A task is one key/value head of one sequence: its part of the cache is read once for all query heads that share it.
 #include <algorithm>
 
-#include "kernels/ops/attention/blocks.hpp"
-
 #include "kernels/core/profile.hpp"
+#include "kernels/ops/attention/blocks.hpp"
+#include "kernels/ops/attention/relative_bias.hpp"
+#include "kernels/ops/attention/scores.hpp"
 
 namespace sy::ops {
 namespace {
@@ -11,29 +12,32 @@ namespace {
 /// One key/value head of a cache, and the query heads that share it.
 struct DecodeTask {
     MatrixView<const float> queries;  ///< [group, D]
-    MatrixView<const float> keys;     ///< [length, D]
-    MatrixView<const float> values;   ///< [length, D]
-    MatrixView<float> scores;         ///< [group, length] scratch
-    MatrixView<float> out;            ///< [group, D]
+    MatrixView<const float> keys;     ///< [seen, D]
+    MatrixView<const float> values;   ///< [seen, Dv]
+    MatrixView<float> scores;         ///< [group, seen] scratch
+    MatrixView<float> out;            ///< [group, Dv]
+    const detail::RelativeBias& bias;
+    index_t first_head;
 };
 
-SY_MULTIVERSION void decode(const DecodeTask& task, float scale) {
-    const index_t length = task.keys.rows;
-    const index_t head_dim = task.keys.cols;
+SY_MULTIVERSION void decode(const DecodeTask& task, const AttentionShape& shape) {
+    const index_t count = task.keys.rows;
     const auto row = [](const auto& x, index_t i) __attribute__((always_inline)) {
         return x.data + i * x.stride;
     };
-    for (index_t j = 0; j < length; ++j) {
+    for (index_t j = 0; j < count; ++j) {
         for (index_t g = 0; g < task.queries.rows; ++g)
-            row(task.scores, g)[j] = detail::dot(row(task.queries, g), row(task.keys, j), head_dim);
+            row(task.scores, g)[j] = detail::dot(row(task.queries, g), row(task.keys, j), task.keys.cols);
     }
     for (index_t g = 0; g < task.queries.rows; ++g) {
-        const float inverse = 1.0F / detail::exponentiate_row(row(task.scores, g), length, scale).sum;
+        const detail::ScoreRule rule{shape.scale, shape.soft_cap, task.bias.of_head(task.first_head + g)};
+        const float scale = detail::finish_scores(row(task.scores, g), count, rule, 1 - count);
+        const float inverse = 1.0F / detail::exponentiate_row(row(task.scores, g), count, scale).sum;
         const float* const weights = row(task.scores, g);
         simd::for_lanes(
-            head_dim, [&](index_t d, auto load, auto store) __attribute__((always_inline)) {
+            task.values.cols, [&](index_t d, auto load, auto store) __attribute__((always_inline)) {
                 simd::f32x16 sums{};
-                for (index_t j = 0; j < length; ++j)
+                for (index_t j = 0; j < count; ++j)
                     sums = simd::fma(simd::splat(weights[j]), load(row(task.values, j) + d), sums);
                 store(row(task.out, g) + d, sums * inverse);
             });
@@ -42,16 +46,22 @@ SY_MULTIVERSION void decode(const DecodeTask& task, float scale) {
 
 void check(const AttentionShape& shape, MatrixView<const float> q, TensorView3<const float> k_cache,
            TensorView3<const float> v_cache, std::span<const index_t> lengths, MatrixView<float> out) {
-    const index_t kv_width = shape.kv_heads * shape.head_dim;
-    SY_REQUIRE(shape.kv_heads > 0 && shape.heads % shape.kv_heads == 0 && shape.head_dim > 0 &&
-                   shape.scale > 0.0F && q.cols == shape.heads * shape.head_dim && out.rows == q.rows &&
-                   out.cols == q.cols && k_cache.cols == kv_width && v_cache.cols == kv_width &&
-                   v_cache.rows == k_cache.rows && k_cache.count >= q.rows && v_cache.count >= q.rows &&
-                   static_cast<index_t>(lengths.size()) == q.rows,
-               "attention_decode: ", shape.heads, " heads over ", shape.kv_heads, " of ", shape.head_dim,
-               ", scale ", shape.scale, "; q [", q.rows, ", ", q.cols, "], out [", out.rows, ", ", out.cols,
-               "], ", lengths.size(), " lengths, caches [", k_cache.count, ", ", k_cache.rows, ", ",
-               k_cache.cols, "] and [", v_cache.count, ", ", v_cache.rows, ", ", v_cache.cols, "]");
+    detail::check_rules(shape);
+    const bool biased = shape.bias.table.data != nullptr || !shape.bias.slopes.empty();
+    SY_REQUIRE(shape.dropout.probability == 0.0F && (!biased || shape.visibility == Visibility::causal),
+               "attention_decode: dropout of ", shape.dropout.probability,
+               " (expected none), or a bias by distance from a token that has no place in the memory");
+    const index_t width = shape.value_width();
+    SY_REQUIRE(
+        q.cols == shape.heads * shape.head_dim && out.rows == q.rows && out.cols == shape.heads * width &&
+            k_cache.cols == shape.kv_heads * shape.head_dim &&
+            (v_cache.cols == shape.kv_heads * width || (shape.kv_heads == 1 && v_cache.cols > width)) &&
+            v_cache.rows == k_cache.rows && k_cache.count >= q.rows && v_cache.count >= q.rows &&
+            static_cast<index_t>(lengths.size()) == q.rows,
+        "attention_decode: ", shape.heads, " heads over ", shape.kv_heads, " of ", shape.head_dim, " and ",
+        width, "; q [", q.rows, ", ", q.cols, "], out [", out.rows, ", ", out.cols, "], ", lengths.size(),
+        " lengths, caches [", k_cache.count, ", ", k_cache.rows, ", ", k_cache.cols, "] and [", v_cache.count,
+        ", ", v_cache.rows, ", ", v_cache.cols, "]");
     for (const index_t length : lengths) {
         SY_REQUIRE(length >= 1 && length <= k_cache.rows, "attention_decode: length ", length,
                    " in a cache of ", k_cache.rows, " tokens");
@@ -65,25 +75,35 @@ void attention_decode(const AttentionShape& shape, MatrixView<const float> q,
                       std::span<const index_t> lengths, MatrixView<float> out, const Context& context) {
     check(shape, q, k_cache, v_cache, lengths, out);
     if (q.rows == 0) return;
-    const Timed timed(
-        context, OpKind::softmax,
-        4.0 * static_cast<double>(q.rows * q.cols * *std::max_element(lengths.begin(), lengths.end())));
+    const auto num_seen = [&](index_t length) {
+        return shape.window == 0 ? length : std::min(shape.window, length);
+    };
+    const index_t most = num_seen(*std::max_element(lengths.begin(), lengths.end()));
+    const index_t width = shape.value_width();
+    const Timed timed(context, OpKind::softmax,
+                      (2.0 * static_cast<double>(shape.head_dim + width) + 4.0) *
+                          static_cast<double>(q.rows * shape.heads * most));
+    const detail::RelativeBias bias(shape, {1 - most, 1}, context);
     const index_t group = shape.heads / shape.kv_heads;
-    const index_t longest = *std::max_element(lengths.begin(), lengths.end());
-    Tensor scratch(context.arena, DType::f32, {context.team.size(), group, longest});
+    Tensor scratch(context.arena, DType::f32, {context.team.size(), group, most});
     float* const scores = scratch.values<float>().data();
     context.team.for_tasks(q.rows * shape.kv_heads, [&](index_t task, int thread_idx) {
         const index_t sequence = task / shape.kv_heads;
         const index_t kv_head = task % shape.kv_heads;
-        const Range tokens{0, lengths[static_cast<std::size_t>(sequence)]};
-        const Range cols{kv_head * shape.head_dim, (kv_head + 1) * shape.head_dim};
-        const index_t first_col = kv_head * group * shape.head_dim;
-        decode({{q.row(sequence) + first_col, group, shape.head_dim},
-                k_cache[sequence].rows_of(tokens).cols_of(cols),
-                v_cache[sequence].rows_of(tokens).cols_of(cols),
-                {scores + thread_idx * group * longest, group, tokens.size(), longest},
-                {out.row(sequence) + first_col, group, shape.head_dim}},
-               shape.scale);
+        const index_t length = lengths[static_cast<std::size_t>(sequence)];
+        const Range tokens{length - num_seen(length), length};
+        const auto head_of = [&](MatrixView<const float> cache, index_t cols) {
+            return cache.rows_of(tokens).cols_of({kv_head * cols, (kv_head + 1) * cols});
+        };
+        const index_t first_head = kv_head * group;
+        decode({{q.row(sequence) + first_head * shape.head_dim, group, shape.head_dim},
+                head_of(k_cache[sequence], shape.head_dim),
+                head_of(v_cache[sequence], width),
+                {scores + thread_idx * group * most, group, tokens.size(), most},
+                {out.row(sequence) + first_head * width, group, width},
+                bias,
+                first_head},
+               shape);
     });
 }
 

@@ -7,93 +7,165 @@
 namespace sy::ops::ref {
 namespace {
 
-/// Probabilities of query row i over keys 0 .. i, in double.
-std::vector<double> probabilities(const AttentionShape& shape, MatrixView<const float> q,
-                                  MatrixView<const float> k, index_t first_row, index_t i, index_t head) {
-    const index_t kv_head = head / (shape.heads / shape.kv_heads);
-    std::vector<double> p;
-    for (index_t j = 0; j <= i; ++j) {
-        double score = 0.0;
-        for (index_t d = 0; d < shape.head_dim; ++d) {
-            score += static_cast<double>(q(first_row + i, head * shape.head_dim + d)) *
-                     static_cast<double>(k(first_row + j, kv_head * shape.head_dim + d));
-        }
-        p.push_back(score * static_cast<double>(shape.scale));
+/// One query of one head, with the rows of the call where its sequence begins.
+struct Query {
+    index_t first_row;
+    index_t first_key;
+    index_t head;
+    index_t i;
+};
+
+/// What one query gives to one key.
+struct Weight {
+    double probability = 0.0;  ///< before dropout
+    double factor = 1.0;       ///< of dropout: 0, or 1 / (1 - p)
+    double slope = 1.0;        ///< of the cap where the score stands
+};
+
+bool sees(const AttentionShape& shape, index_t i, index_t j) {
+    if (shape.visibility == Visibility::all) return true;
+    return j <= i && (shape.window == 0 || j > i - shape.window);
+}
+
+double bias_of(const AttentionShape& shape, index_t head, index_t distance) {
+    const PositionBias& bias = shape.bias;
+    if (!bias.slopes.empty()) {
+        const auto slope = static_cast<double>(bias.slopes[static_cast<std::size_t>(head)]);
+        return -slope * std::fabs(static_cast<double>(distance));
     }
-    const double largest = *std::max_element(p.begin(), p.end());
-    double sum = 0.0;
-    for (double& value : p) sum += value = std::exp(value - largest);
-    for (double& value : p) value /= sum;
-    return p;
+    if (bias.table.data == nullptr) return 0.0;
+    const index_t bucket = t5_bucket(distance, bias.table.rows, bias.max_distance, shape.visibility);
+    return static_cast<double>(bias.table(bucket, head));
+}
+
+double dropout_factor(const AttentionShape& shape, const Query& query, index_t j) {
+    const AttentionDropout& dropout = shape.dropout;
+    const index_t token = dropout.first_token + query.first_row + query.i;
+    const index_t element = (token * shape.heads + query.head) * round_up(shape.num_keys(), 4) + j;
+    if (uniform(dropout.key, static_cast<std::uint64_t>(element)) < dropout.probability) return 0.0;
+    return 1.0 / (1.0 - static_cast<double>(dropout.probability));
+}
+
+/// Weights of a query over all keys of its sequence; those it does not see have probability 0.
+std::vector<Weight> weights(const AttentionShape& shape, MatrixView<const float> q, MatrixView<const float> k,
+                            const Query& query) {
+    const index_t kv_head = query.head / (shape.heads / shape.kv_heads);
+    std::vector<Weight> result(static_cast<std::size_t>(shape.num_keys()));
+    std::vector<double> score(result.size(), -HUGE_VAL);
+    for (index_t j = 0; j < shape.num_keys(); ++j) {
+        if (!sees(shape, query.i, j)) continue;
+        const auto at = static_cast<std::size_t>(j);
+        double sum = 0.0;
+        for (index_t d = 0; d < shape.head_dim; ++d) {
+            sum += static_cast<double>(q(query.first_row + query.i, query.head * shape.head_dim + d)) *
+                   static_cast<double>(k(query.first_key + j, kv_head * shape.head_dim + d));
+        }
+        sum *= static_cast<double>(shape.scale);
+        if (shape.soft_cap > 0.0F) {
+            const auto cap = static_cast<double>(shape.soft_cap);
+            const double capped = std::tanh(sum / cap);
+            result[at].slope = 1.0 - capped * capped;
+            sum = cap * capped;
+        }
+        score[at] = sum + bias_of(shape, query.head, j - query.i);
+        if (shape.dropout.probability > 0.0F) result[at].factor = dropout_factor(shape, query, j);
+    }
+    const double largest = *std::max_element(score.begin(), score.end());
+    double total = 0.0;
+    for (std::size_t j = 0; j < score.size(); ++j)
+        total += result[j].probability = std::exp(score[j] - largest);
+    for (Weight& weight : result) weight.probability /= total;
+    return result;
 }
 
 template <class Body>
-void for_rows(const AttentionShape& shape, const Body& body) {
+void for_queries(const AttentionShape& shape, const Body& body) {
     for (index_t sequence = 0; sequence < shape.num_sequences; ++sequence) {
         for (index_t head = 0; head < shape.heads; ++head) {
-            for (index_t i = 0; i < shape.seq_len; ++i) body(sequence * shape.seq_len, head, i);
+            for (index_t i = 0; i < shape.seq_len; ++i)
+                body(Query{sequence * shape.seq_len, sequence * shape.num_keys(), head, i});
         }
     }
 }
+
+/// A matrix of sums in double, written out as float at the end.
+struct Sums {
+    index_t cols;
+    std::vector<double> values;
+
+    explicit Sums(MatrixView<const float> like)
+        : cols(like.cols), values(static_cast<std::size_t>(like.rows * like.cols), 0.0) {}
+    double& at(index_t row, index_t col) { return values[static_cast<std::size_t>(row * cols + col)]; }
+    void write(MatrixView<float> target) {
+        for (index_t row = 0; row < target.rows; ++row) {
+            for (index_t col = 0; col < cols; ++col) target(row, col) = static_cast<float>(at(row, col));
+        }
+    }
+};
 
 }  // namespace
 
 void attention(const AttentionShape& shape, MatrixView<const float> q, MatrixView<const float> k,
                MatrixView<const float> v, MatrixView<float> out) {
-    for_rows(shape, [&](index_t first_row, index_t head, index_t i) {
-        const std::vector<double> p = probabilities(shape, q, k, first_row, i, head);
-        const index_t kv_head = head / (shape.heads / shape.kv_heads);
-        for (index_t d = 0; d < shape.head_dim; ++d) {
+    const index_t width = shape.value_width();
+    for_queries(shape, [&](const Query& query) {
+        const std::vector<Weight> row = weights(shape, q, k, query);
+        const index_t kv_head = query.head / (shape.heads / shape.kv_heads);
+        for (index_t d = 0; d < width; ++d) {
             double sum = 0.0;
-            for (index_t j = 0; j <= i; ++j) {
-                sum += p[static_cast<std::size_t>(j)] *
-                       static_cast<double>(v(first_row + j, kv_head * shape.head_dim + d));
+            for (index_t j = 0; j < shape.num_keys(); ++j) {
+                const Weight& weight = row[static_cast<std::size_t>(j)];
+                if (weight.probability == 0.0) continue;
+                sum += weight.probability * weight.factor *
+                       static_cast<double>(v(query.first_key + j, kv_head * width + d));
             }
-            out(first_row + i, head * shape.head_dim + d) = static_cast<float>(sum);
+            out(query.first_row + query.i, query.head * width + d) = static_cast<float>(sum);
         }
     });
 }
 
-void attention_backward(const AttentionShape& shape, const AttentionBackward& op) {
-    const index_t rows = shape.num_sequences * shape.seq_len;
-    const index_t kv_width = shape.kv_heads * shape.head_dim;
-    std::vector<double> dq(static_cast<std::size_t>(rows * shape.heads * shape.head_dim), 0.0);
-    std::vector<double> dk(static_cast<std::size_t>(rows * kv_width), 0.0);
-    std::vector<double> dv = dk;
-    for_rows(shape, [&](index_t first_row, index_t head, index_t i) {
-        const std::vector<double> p = probabilities(shape, op.q, op.k, first_row, i, head);
-        const index_t q_col = head * shape.head_dim;
-        const index_t kv_col = head / (shape.heads / shape.kv_heads) * shape.head_dim;
-        std::vector<double> dp(p.size(), 0.0);
+void attention_backward(const AttentionShape& shape, const AttentionBackward& op, std::span<double> dtable) {
+    Sums dq(op.q);
+    Sums dk(op.k);
+    Sums dv(op.v);
+    const index_t width = shape.value_width();
+    for_queries(shape, [&](const Query& query) {
+        const std::vector<Weight> row = weights(shape, op.q, op.k, query);
+        const index_t q_row = query.first_row + query.i;
+        const index_t kv_head = query.head / (shape.heads / shape.kv_heads);
+        std::vector<double> dp(row.size(), 0.0);
         double mean = 0.0;
-        for (std::size_t j = 0; j < p.size(); ++j) {
-            const index_t row = first_row + static_cast<index_t>(j);
-            for (index_t d = 0; d < shape.head_dim; ++d) {
-                const double dout = static_cast<double>(op.dout(first_row + i, q_col + d));
-                dp[j] += dout * static_cast<double>(op.v(row, kv_col + d));
-                dv[static_cast<std::size_t>(row * kv_width + kv_col + d)] += p[j] * dout;
+        for (std::size_t j = 0; j < row.size(); ++j) {
+            if (row[j].probability == 0.0) continue;
+            const index_t key = query.first_key + static_cast<index_t>(j);
+            for (index_t d = 0; d < width; ++d) {
+                const double dout = static_cast<double>(op.dout(q_row, query.head * width + d));
+                dp[j] += row[j].factor * dout * static_cast<double>(op.v(key, kv_head * width + d));
+                dv.at(key, kv_head * width + d) += row[j].probability * row[j].factor * dout;
             }
-            mean += p[j] * dp[j];
+            mean += row[j].probability * dp[j];
         }
-        for (std::size_t j = 0; j < p.size(); ++j) {
-            const double ds = p[j] * (dp[j] - mean) * static_cast<double>(shape.scale);
-            const index_t row = first_row + static_cast<index_t>(j);
+        for (std::size_t j = 0; j < row.size(); ++j) {
+            if (row[j].probability == 0.0) continue;
+            const index_t key = query.first_key + static_cast<index_t>(j);
+            const double dscore = row[j].probability * (dp[j] - mean);
+            if (!dtable.empty()) {
+                const index_t bucket = t5_bucket(static_cast<index_t>(j) - query.i, shape.bias.table.rows,
+                                                 shape.bias.max_distance, shape.visibility);
+                dtable[static_cast<std::size_t>(bucket * shape.heads + query.head)] += dscore;
+            }
+            const double dproduct = dscore * row[j].slope * static_cast<double>(shape.scale);
             for (index_t d = 0; d < shape.head_dim; ++d) {
-                dq[static_cast<std::size_t>((first_row + i) * shape.heads * shape.head_dim + q_col + d)] +=
-                    ds * static_cast<double>(op.k(row, kv_col + d));
-                dk[static_cast<std::size_t>(row * kv_width + kv_col + d)] +=
-                    ds * static_cast<double>(op.q(first_row + i, q_col + d));
+                const index_t q_col = query.head * shape.head_dim + d;
+                const index_t k_col = kv_head * shape.head_dim + d;
+                dq.at(q_row, q_col) += dproduct * static_cast<double>(op.k(key, k_col));
+                dk.at(key, k_col) += dproduct * static_cast<double>(op.q(q_row, q_col));
             }
         }
     });
-    for (index_t t = 0; t < rows; ++t) {
-        for (index_t c = 0; c < op.dq.cols; ++c)
-            op.dq(t, c) = static_cast<float>(dq[static_cast<std::size_t>(t * op.dq.cols + c)]);
-        for (index_t c = 0; c < kv_width; ++c) {
-            op.dk(t, c) = static_cast<float>(dk[static_cast<std::size_t>(t * kv_width + c)]);
-            op.dv(t, c) = static_cast<float>(dv[static_cast<std::size_t>(t * kv_width + c)]);
-        }
-    }
+    dq.write(op.dq);
+    dk.write(op.dk);
+    dv.write(op.dv);
 }
 
 }  // namespace sy::ops::ref

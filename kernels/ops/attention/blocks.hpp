@@ -1,90 +1,62 @@
 #pragma once
 
-#include <cmath>
-
 #include "kernels/core/simd.hpp"
 #include "kernels/ops/attention/attention.hpp"
 
-/// Shared by the bodies of attention: how the work is cut, and the softmax of one row.
-/// S sequence length, D head width.
+/// Shared by the bodies of attention: heads inside their matrices, and the checks of a call.
 namespace sy::ops::detail {
 
-/// Query rows of a block: products of this height run at 80 to 95 % of a large product's rate, and the part of a
-/// block beyond the diagonal, computed for nothing, stays small.
-inline constexpr index_t kQueryBlock = 64;
-
-/// Row pitch of score blocks and transposed heads. Not a multiple of 64 floats when S is: columns of a
+/// Row pitch of score blocks and transposed heads. Not a multiple of 64 floats when the row is: columns of a
 /// power-of-two pitch all fall into the same few sets of the cache.
-constexpr index_t pitch_of(index_t seq_len) {
-    return round_up(seq_len, simd::kLanes) + simd::kLanes;
+constexpr index_t pitch_of(index_t cols) {
+    return round_up(cols, simd::kLanes) + simd::kLanes;
 }
 
-/// @throws LogicError unless q [T, heads * D], k and v [T, kv_heads * D] fit the shape
+/// How a matrix holds the rows of sequences one after another, and its columns those of heads.
+struct HeadLayout {
+    index_t length;  ///< rows of a sequence
+    index_t width;   ///< columns of a head
+
+    template <class T>
+    MatrixView<T> part(MatrixView<T> x, index_t sequence, index_t head) const {
+        return x.rows_of({sequence * length, (sequence + 1) * length})
+            .cols_of({head * width, (head + 1) * width});
+    }
+};
+inline HeadLayout layout_of_q(const AttentionShape& shape) {
+    return {shape.seq_len, shape.head_dim};
+}
+inline HeadLayout layout_of_k(const AttentionShape& shape) {
+    return {shape.num_keys(), shape.head_dim};
+}
+inline HeadLayout layout_of_v(const AttentionShape& shape) {
+    return {shape.num_keys(), shape.value_width()};
+}
+inline HeadLayout layout_of_out(const AttentionShape& shape) {
+    return {shape.seq_len, shape.value_width()};
+}
+
+/// @throws LogicError unless the shape's heads, widths, bias and dropout make sense
+void check_rules(const AttentionShape& shape);
+/// @throws LogicError unless also its lengths do, and q, k and v fit it
 void check_operands(const AttentionShape& shape, MatrixView<const float> q, MatrixView<const float> k,
                     MatrixView<const float> v);
 
-/// Scores that causal attention computes, over all heads and sequences.
-inline double num_causal_scores(const AttentionShape& shape) {
-    return 0.5 * static_cast<double>(shape.num_sequences * shape.heads * shape.seq_len * (shape.seq_len + 1));
-}
-
-/// The part of x that belongs to one sequence and one head.
-template <class T>
-MatrixView<T> head_of(MatrixView<T> x, const AttentionShape& shape, index_t sequence, index_t head) {
-    return x.rows_of({sequence * shape.seq_len, (sequence + 1) * shape.seq_len})
-        .cols_of({head * shape.head_dim, (head + 1) * shape.head_dim});
-}
-
-/// Every key/value head of every sequence turned to [D, S], so that the products against it read along rows: the
-/// library is up to 1.4 times faster so, and the turning is done once, not once for each block of queries.
+/// Every key/value head of every sequence turned to [width, length], so that the products against it read along rows:
+/// the library is up to 1.4 times faster so, and the turning is done once, not once for each block of queries.
 class TransposedHeads {
   public:
-    TransposedHeads(const AttentionShape& shape, MatrixView<const float> x, const Context& context);
-    /// [D, keys.end]: the first keys of a head
-    MatrixView<const float> first_keys(index_t sequence, index_t kv_head, index_t num_keys) const;
+    /// @param x  keys or values of the call, of this layout
+    TransposedHeads(const AttentionShape& shape, HeadLayout layout, MatrixView<const float> x,
+                    const Context& context);
+    /// [width, keys]: some keys of a head
+    MatrixView<const float> keys_of(index_t sequence, index_t kv_head, Range keys) const;
 
   private:
     index_t kv_heads_;
-    index_t head_dim_;
+    HeadLayout layout_;
     index_t pitch_;
     Tensor memory_;
 };
-
-SY_INLINE float dot(const float* a, const float* b, index_t count) {
-    simd::f32x16 sums{};
-    simd::for_lanes(
-        count, [&](index_t i, auto load, auto)
-                   __attribute__((always_inline)) { sums = simd::fma(load(a + i), load(b + i), sums); });
-    return simd::sum(sums);
-}
-
-struct RowSoftmax {
-    float largest;  ///< of the scaled scores
-    float sum;      ///< of e^(score - largest), which the row then holds
-};
-
-/// Scores of a query row become e^(scale * score - largest) over its first `count` keys.
-SY_INLINE RowSoftmax exponentiate_row(float* row, index_t count, float scale) {
-    const simd::f32x16 lowest = simd::splat(-__builtin_inff());
-    simd::f32x16 highest = lowest;
-    index_t i = 0;
-    for (; i + simd::kLanes <= count; i += simd::kLanes) highest = simd::max(simd::load(row + i), highest);
-    if (i < count) highest = simd::max(simd::load_part(row + i, count - i, -__builtin_inff()), highest);
-    const float largest = simd::max_lane(highest) * scale;
-    simd::f32x16 sums{};
-    for (i = 0; i + simd::kLanes <= count; i += simd::kLanes) {
-        const simd::f32x16 power =
-            simd::exp(simd::fma(simd::load(row + i), simd::splat(scale), simd::splat(-largest)));
-        simd::store(row + i, power);
-        sums += power;
-    }
-    if (i < count) {
-        const simd::f32x16 scores = simd::load_part(row + i, count - i, -__builtin_inff());
-        const simd::f32x16 power = simd::exp(simd::fma(scores, simd::splat(scale), simd::splat(-largest)));
-        simd::store_part(row + i, power, count - i);
-        sums += power;
-    }
-    return {largest, simd::sum(sums)};
-}
 
 }  // namespace sy::ops::detail

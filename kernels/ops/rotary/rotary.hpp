@@ -6,36 +6,90 @@
 #include "kernels/core/context.hpp"
 #include "kernels/core/tensor.hpp"
 
-/// Rotary position embedding, half-split pairs (i, i + D/2) as in LLaMA checkpoints of transformers.
+/// Rotary position embedding: pairs of a head's columns turn by position * frequency. R = rotated columns of a head.
 /// @par Source  Su et al., "RoFormer", arXiv:2104.09864
 namespace sy::ops {
 
-/// cos and sin of position * theta^(-2i/D), computed in double. [positions, D/2] each.
+/// Which columns make pair i: (i, i + R/2), as in LLaMA checkpoints of transformers, or (2i, 2i + 1), as GPT-J and
+/// DeepSeek.
+enum class RotaryPairs { half_split, interleaved };
+
+/// How frequencies theta^(-2i/R) are stretched for contexts `factor` times longer than those a model was trained on.
+/// `linear`: divided by factor (Chen et al., arXiv:2306.15595). `ntk`: theta * factor^(R / (R - 2)), which keeps the
+/// highest and divides the lowest by factor. `llama3`: waves longer than original / low_frequency are divided by
+/// factor, those shorter than original / high_frequency kept, between them a blend (Llama 3.1). `yarn`: pairs that turn
+/// less than beta_slow times in the original context are divided, those that turn more than beta_fast times kept,
+/// between them a ramp over the pairs (Peng et al., arXiv:2309.00071).
+enum class RotaryStretch { none, linear, ntk, llama3, yarn };
+struct RotaryScaling {
+    RotaryStretch stretch = RotaryStretch::none;
+    double factor = 1.0;             ///< >= 1
+    index_t original_positions = 0;  ///< context of the training; needed by llama3 and yarn
+    double low_frequency = 1.0;
+    double high_frequency = 4.0;
+    double beta_fast = 32.0;
+    double beta_slow = 1.0;
+    /// yarn's sharpening of the softmax, m(w) = 0.1 w ln(factor) + 1. The paper's form, (1, 0): cos and sin grow by
+    /// m(1), and with them queries and keys. DeepSeek's, equal numbers: cos and sin stay, and the caller multiplies its
+    /// softmax scale by m(mscale_all_dims)^2. In general cos and sin grow by m(mscale) / m(mscale_all_dims).
+    double mscale = 1.0;
+    double mscale_all_dims = 0.0;
+};
+
+struct RotaryRule {
+    index_t rotary_dim = 0;  ///< R: even, positive
+    double theta = 10000.0;
+    RotaryPairs pairs = RotaryPairs::half_split;
+    RotaryScaling scaling{};
+};
+
+/// Angle by position of every pair, [R/2].
+/// @throws LogicError on a rule that makes no sense
+std::vector<double> rotary_frequencies(const RotaryRule& rule);
+
+/// cos and sin of position * frequency, computed in double. [positions, R/2] each.
 class RotaryTable {
   public:
-    RotaryTable(index_t num_positions, index_t head_dim, double theta);
+    RotaryTable(index_t num_positions, const RotaryRule& rule);
     MatrixView<const float> cosines() const { return {cos_.data(), num_positions_, half_}; }
     MatrixView<const float> sines() const { return {sin_.data(), num_positions_, half_}; }
     index_t num_positions() const { return num_positions_; }
+    index_t rotary_dim() const { return 2 * half_; }
+    RotaryPairs pairs() const { return pairs_; }
+    /// What a softmax scale of 1 / sqrt(width) has to be multiplied by: 1 unless yarn's mscale_all_dims is set.
+    double score_factor() const { return score_factor_; }
 
   private:
     index_t num_positions_;
     index_t half_;
+    RotaryPairs pairs_;
+    double score_factor_ = 1.0;
     std::vector<float> cos_;
     std::vector<float> sin_;
 };
 
 enum class Direction { forward, backward };
 
+/// Where the rotated columns are: R of every head's head_dim, from first_dim on. Others are left alone.
+struct RotaryHeads {
+    index_t head_dim = 0;
+    index_t first_dim = 0;
+
+    RotaryHeads(index_t head_dim_,
+                index_t first_dim_ = 0)  // NOLINT(google-explicit-constructor): a width is enough
+        : head_dim(head_dim_), first_dim(first_dim_) {}
+};
+
 /// Rotates every head of every row in place; backward rotates by the negative angle.
-/// @param x         [T, heads * D] (rows may be part of a wider matrix)
+/// @param x         [T, heads * head_dim] (rows may be part of a wider matrix)
 /// @param position  [T] position of each row in its sequence
-void rotary(MatrixView<float> x, index_t head_dim, std::span<const std::int32_t> position,
+/// @throws LogicError when heads, rows or positions do not fit the table
+void rotary(MatrixView<float> x, RotaryHeads heads, std::span<const std::int32_t> position,
             const RotaryTable& table, Direction direction, const Context& context);
 
 namespace ref {
-void rotary(MatrixView<float> x, index_t head_dim, std::span<const std::int32_t> position, double theta,
-            Direction direction);
+void rotary(MatrixView<float> x, RotaryHeads heads, std::span<const std::int32_t> position,
+            const RotaryRule& rule, Direction direction);
 }  // namespace ref
 
 }  // namespace sy::ops

@@ -1,75 +1,104 @@
-#include <cmath>
-
 #include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
 #include "kernels/ops/rotary/rotary.hpp"
 
 namespace sy::ops {
-
-RotaryTable::RotaryTable(index_t num_positions, index_t head_dim, double theta)
-    : num_positions_(num_positions), half_(head_dim / 2) {
-    SY_REQUIRE(head_dim > 0 && head_dim % 2 == 0 && num_positions >= 0, "rotary: heads of ", head_dim,
-               " (must be even), ", num_positions, " positions");
-    cos_.reserve(static_cast<std::size_t>(num_positions * half_));
-    sin_.reserve(static_cast<std::size_t>(num_positions * half_));
-    for (index_t position = 0; position < num_positions; ++position) {
-        for (index_t i = 0; i < half_; ++i) {
-            const double angle =
-                static_cast<double>(position) *
-                std::pow(theta, -2.0 * static_cast<double>(i) / static_cast<double>(head_dim));
-            cos_.push_back(static_cast<float>(std::cos(angle)));
-            sin_.push_back(static_cast<float>(std::sin(angle)));
-        }
-    }
-}
-
 namespace {
 
-/// `sign` is -1 to rotate back.
-SY_INLINE void rotate_row(float* row, index_t width, index_t half, const float* cosines, const float* sines,
-                          float sign) {
-    for (float* head = row; head < row + width; head += 2 * half) {
-        simd::for_lanes(
-            half, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
-                const simd::f32x16 a = load(head + i);
-                const simd::f32x16 b = load(head + half + i);
-                const simd::f32x16 c = load(cosines + i);
-                const simd::f32x16 s = load(sines + i) * sign;
-                store(head + i, a * c - b * s);
-                store(head + half + i, b * c + a * s);
-            });
+/// cos and sin of a row's position, [half] each; `sign` is -1 to rotate back.
+struct Turn {
+    const float* cosines;
+    const float* sines;
+    index_t half;
+    float sign;
+};
+
+SY_INLINE void rotate_half_split(float* head, const Turn& turn) {
+    const index_t half = turn.half;
+    simd::for_lanes(
+        half, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
+            const simd::f32x16 a = load(head + i);
+            const simd::f32x16 b = load(head + half + i);
+            const simd::f32x16 c = load(turn.cosines + i);
+            const simd::f32x16 s = load(turn.sines + i) * turn.sign;
+            store(head + i, a * c - b * s);
+            store(head + half + i, b * c + a * s);
+        });
+}
+
+SY_INLINE void rotate_interleaved(float* head, const Turn& turn) {
+    index_t i = 0;
+    for (; i + simd::kLanes <= turn.half; i += simd::kLanes) {
+        const simd::f32x16 low = simd::load(head + 2 * i);
+        const simd::f32x16 high = simd::load(head + 2 * i + simd::kLanes);
+        const simd::f32x16 a =
+            __builtin_shufflevector(low, high, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+        const simd::f32x16 b =
+            __builtin_shufflevector(low, high, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+        const simd::f32x16 c = simd::load(turn.cosines + i);
+        const simd::f32x16 s = simd::load(turn.sines + i) * turn.sign;
+        const simd::f32x16 first = a * c - b * s;
+        const simd::f32x16 second = b * c + a * s;
+        simd::store(head + 2 * i, __builtin_shufflevector(first, second, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5,
+                                                          21, 6, 22, 7, 23));
+        simd::store(head + 2 * i + simd::kLanes,
+                    __builtin_shufflevector(first, second, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14,
+                                            30, 15, 31));
+    }
+    for (; i < turn.half; ++i) {
+        const float a = head[2 * i];
+        const float b = head[2 * i + 1];
+        const float s = turn.sines[i] * turn.sign;
+        head[2 * i] = a * turn.cosines[i] - b * s;
+        head[2 * i + 1] = b * turn.cosines[i] + a * s;
     }
 }
 
-SY_MULTIVERSION void rotate_rows(MatrixView<float> x, std::span<const std::int32_t> position, Range rows,
-                                 const RotaryTable& table, float sign) {
-    const MatrixView<const float> cosines = table.cosines();
-    const MatrixView<const float> sines = table.sines();
+struct RotaryRows {
+    MatrixView<float> x;
+    RotaryHeads heads;
+    std::span<const std::int32_t> position;
+    const RotaryTable& table;
+    float sign;
+};
+
+SY_MULTIVERSION void rotate_rows(const RotaryRows& op, Range rows) {
+    const MatrixView<const float> cosines = op.table.cosines();
+    const MatrixView<const float> sines = op.table.sines();
+    const bool interleaved = op.table.pairs() == RotaryPairs::interleaved;
     for (index_t t = rows.begin; t < rows.end; ++t) {
-        const index_t offset = position[static_cast<std::size_t>(t)] * cosines.stride;
-        rotate_row(x.data + t * x.stride, x.cols, cosines.cols, cosines.data + offset, sines.data + offset,
-                   sign);
+        const index_t offset = op.position[static_cast<std::size_t>(t)] * cosines.stride;
+        const Turn turn{cosines.data + offset, sines.data + offset, cosines.cols, op.sign};
+        float* const row = op.x.data + t * op.x.stride + op.heads.first_dim;
+        for (index_t col = 0; col < op.x.cols; col += op.heads.head_dim) {
+            if (interleaved) {
+                rotate_interleaved(row + col, turn);
+            } else {
+                rotate_half_split(row + col, turn);
+            }
+        }
     }
 }
 
 }  // namespace
 
-void rotary(MatrixView<float> x, index_t head_dim, std::span<const std::int32_t> position,
+void rotary(MatrixView<float> x, RotaryHeads heads, std::span<const std::int32_t> position,
             const RotaryTable& table, Direction direction, const Context& context) {
-    const index_t half = table.cosines().cols;
-    SY_REQUIRE(
-        half * 2 == head_dim && x.cols % head_dim == 0 && static_cast<index_t>(position.size()) == x.rows,
-        "rotary: rows of ", x.cols, ", heads of ", head_dim, ", table for ", half * 2, ", ", position.size(),
-        " positions for ", x.rows, " rows");
-    const Timed timed(context, OpKind::elementwise, 3.0 * static_cast<double>(x.rows * x.cols));
+    SY_REQUIRE(heads.head_dim > 0 && heads.first_dim >= 0 &&
+                   heads.first_dim + table.rotary_dim() <= heads.head_dim && x.cols % heads.head_dim == 0 &&
+                   static_cast<index_t>(position.size()) == x.rows,
+               "rotary: rows of ", x.cols, ", heads of ", heads.head_dim, ", from column ", heads.first_dim,
+               ", table for ", table.rotary_dim(), ", ", position.size(), " positions for ", x.rows, " rows");
+    const index_t num_heads = x.cols / heads.head_dim;
+    const Timed timed(context, OpKind::elementwise,
+                      3.0 * static_cast<double>(x.rows * num_heads * table.rotary_dim()));
     for (const std::int32_t where : position) {
         SY_REQUIRE(where >= 0 && where < table.num_positions(), "rotary: position ", where,
                    " beyond the table's ", table.num_positions());
     }
     const float sign = direction == Direction::forward ? 1.0F : -1.0F;
-    context.team.for_ranges(x.rows, 16, [&](index_t begin, index_t end) {
-        rotate_rows(x, position, {begin, end}, table, sign);
-    });
+    const RotaryRows op{x, heads, position, table, sign};
+    context.team.for_ranges(x.rows, 16, [&](index_t begin, index_t end) { rotate_rows(op, {begin, end}); });
 }
 
 }  // namespace sy::ops

@@ -3,61 +3,18 @@
 
 #include <catch2/catch.hpp>
 
-#include "tests/support/session.hpp"
+#include "tests/unit/kernels/attention_case.hpp"
 
 using namespace sy;
+using test::add_scaled;
+using test::inner;
 using test::relative_error;
 using test::TestMatrix;
 using test::TestSession;
 
 namespace {
 
-/// Operands of one call and everything it computes.
-struct Attention {
-    ops::AttentionShape shape;
-    index_t rows;
-    TestMatrix q, k, v, dout, out, lse, dq, dk, dv;
-
-    Attention(const ops::AttentionShape& shape_, std::uint64_t stream, float deviation = 1.0F)
-        : shape(shape_),
-          rows(shape_.num_sequences * shape_.seq_len),
-          q(rows, shape_.heads * shape_.head_dim, stream, deviation),
-          k(rows, shape_.kv_heads * shape_.head_dim, stream + 1, deviation),
-          v(rows, shape_.kv_heads * shape_.head_dim, stream + 2),
-          dout(rows, shape_.heads * shape_.head_dim, stream + 3),
-          out(rows, shape_.heads * shape_.head_dim, 99),
-          lse(rows, shape_.heads, 99),
-          dq(rows, shape_.heads * shape_.head_dim, 99),
-          dk(rows, shape_.kv_heads * shape_.head_dim, 99),
-          dv(rows, shape_.kv_heads * shape_.head_dim, 99) {}
-
-    void forward(const Context& context) {
-        ops::attention(shape, q.view(), k.view(), v.view(), out.view(), lse.view(), context);
-    }
-    ops::AttentionBackward backward_operands() {
-        return {q.view(),    k.view(),  v.view(),  out.view(), lse.view(),
-                dout.view(), dq.view(), dk.view(), dv.view()};
-    }
-    void run(const Context& context) {
-        forward(context);
-        ops::attention_backward(shape, backward_operands(), context);
-    }
-    void run_reference() {
-        ops::ref::attention(shape, q.view(), k.view(), v.view(), out.view());
-        ops::ref::attention_backward(shape, backward_operands());
-    }
-    /// sum of out * dout, the loss whose gradients backward computes.
-    double loss() const {
-        double sum = 0.0;
-        for (std::size_t i = 0; i < out.values.size(); ++i)
-            sum += static_cast<double>(out.values[i]) * static_cast<double>(dout.values[i]);
-        return sum;
-    }
-    bool same_bits(const Attention& other) const {
-        return out.values == other.out.values && lse.values == other.lse.values &&
-               dq.values == other.dq.values && dk.values == other.dk.values && dv.values == other.dv.values;
-    }
-};
+using Attention = test::AttentionCase;
 
 void check_against_reference(const ops::AttentionShape& shape, NumericsMode numerics) {
     INFO("S " << shape.seq_len << ", D " << shape.head_dim << ", heads " << shape.heads << " / "
@@ -77,18 +34,6 @@ void check_against_reference(const ops::AttentionShape& shape, NumericsMode nume
     }
     CHECK(relative_error(got.dq.values, wanted.dq.values) < 1e-5);
     CHECK(relative_error(got.dk.values, wanted.dk.values) < 1e-5);
-}
-
-/// y += factor * x
-void add_scaled(float factor, const TestMatrix& x, TestMatrix& y) {
-    for (std::size_t i = 0; i < x.values.size(); ++i) y.values[i] += factor * x.values[i];
-}
-
-double inner(const TestMatrix& a, const TestMatrix& b) {
-    double sum = 0.0;
-    for (std::size_t i = 0; i < a.values.size(); ++i)
-        sum += static_cast<double>(a.values[i]) * static_cast<double>(b.values[i]);
-    return sum;
 }
 
 }  // namespace

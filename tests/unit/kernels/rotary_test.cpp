@@ -20,7 +20,7 @@ std::vector<std::int32_t> positions(index_t count, std::int32_t step) {
 void rotate(TestMatrix& x, index_t head_dim, const std::vector<std::int32_t>& position,
             ops::Direction direction, int threads = 1) {
     TestSession session(threads);
-    const ops::RotaryTable table(512, head_dim, 10000.0);
+    const ops::RotaryTable table(512, {head_dim, 10000.0});
     ops::rotary(x.view(), head_dim, position, table, direction, session.context);
 }
 
@@ -40,13 +40,13 @@ TEST_CASE("rotary: agrees with the reference for all head widths, both ways", "[
     TestMatrix wanted = x;
     const auto position = positions(rows, 27);
     rotate(x, head_dim, position, direction, 2);
-    ops::ref::rotary(wanted.view(), head_dim, position, 10000.0, direction);
+    ops::ref::rotary(wanted.view(), head_dim, position, {head_dim, 10000.0}, direction);
     CHECK(relative_error(x.values, wanted.values) < 5e-7);
 }
 
 TEST_CASE("rotary: a quarter turn of one pair, from the definition", "[unit]") {
     // With theta = 1 every pair turns by its position in radians.
-    const ops::RotaryTable table(4, 4, 1.0);
+    const ops::RotaryTable table(4, {4, 1.0});
     TestSession session;
     std::vector<float> row{1.0F, 2.0F, 3.0F, 4.0F};
     const std::vector<std::int32_t> position{3};
@@ -124,7 +124,7 @@ TEST_CASE("rotary: bits do not depend on threads, and columns beside the view ar
     const MatrixView<float> part = wide.view().cols_of({8, 32});
     for (index_t t = 0; t < 50; ++t)
         for (index_t i = 0; i < 24; ++i) part(t, i) = original.view()(t, i);
-    const ops::RotaryTable table(512, 12, 10000.0);
+    const ops::RotaryTable table(512, {12, 10000.0});
     ops::rotary(part, 12, position, table, ops::Direction::forward, session.context);
     for (index_t t = 0; t < 50; ++t) {
         for (index_t i = 0; i < 40; ++i) {
@@ -136,9 +136,9 @@ TEST_CASE("rotary: bits do not depend on threads, and columns beside the view ar
 
 TEST_CASE("rotary: odd heads, foreign tables and positions outside the table are refused", "[unit]") {
     TestSession session;
-    CHECK_THROWS_AS(ops::RotaryTable(4, 5, 10000.0), LogicError);
-    CHECK_THROWS_AS(ops::RotaryTable(4, 0, 10000.0), LogicError);
-    const ops::RotaryTable table(4, 6, 10000.0);
+    CHECK_THROWS_AS(ops::RotaryTable(4, {5, 10000.0}), LogicError);
+    CHECK_THROWS_AS(ops::RotaryTable(4, {0, 10000.0}), LogicError);
+    const ops::RotaryTable table(4, {6, 10000.0});
     TestMatrix x(2, 12, 1);
     const TestMatrix before = x;
     const auto run = [&](index_t head_dim, const std::vector<std::int32_t>& position) {

@@ -1,10 +1,12 @@
 // Tiny models with the routers that look at the whole batch: training does not show the layout.
 #include <catch2/catch.hpp>
 
-#include "tests/unit/model/tiny_training.hpp"
+#include "tests/unit/model/checks.hpp"
 
 using namespace sy;
 using namespace sy::model;
+using test::check_decoding;
+using test::check_layouts;
 using test::History;
 using test::tiny_model;
 using test::tiny_moe;
@@ -31,21 +33,13 @@ TEST_CASE("training: with global routers 10 reproducible steps are bit-identical
         const ModelConfig config = tiny_model();
         const MoeConfig moe = moe_of(router);
         REQUIRE(model_problems(config, moe).empty());
-        const History reference = train(1, 1, NumericsMode::reproducible, config, moe, 10);
-        CHECK(reference.loss.back() < reference.loss.front());
-        for (const auto& [ranks, expert_parallel] :
-             {std::pair{2, 2}, {2, 1}, {3, 3}, {4, 2}, {8, 8}, {8, 1}}) {
-            INFO(router << " on " << ranks << " ranks, expert-parallel " << expert_parallel);
-            const History other = train(ranks, expert_parallel, NumericsMode::reproducible, config, moe, 10);
-            CHECK(other.loss == reference.loss);
-            CHECK(other.norm == reference.norm);
-            CHECK(other.hash == reference.hash);
-        }
+        INFO(router);
+        check_layouts(config, moe, 10);
         // Choices are made again on the way back.
         ModelConfig recomputed = config;
         recomputed.recompute = Recompute::block;
         const History again = train(3, 3, NumericsMode::reproducible, recomputed, moe, 10);
-        CHECK(again.loss == reference.loss);
+        CHECK(again.loss == train(1, 1, NumericsMode::reproducible, config, moe, 10).loss);
     }
 }
 
@@ -75,24 +69,8 @@ TEST_CASE("training: expert choice of all tokens by all experts is top-k of all 
     CHECK(taken.hash == chosen.hash);
 }
 
-TEST_CASE("generation: BASE, Sinkhorn and RL-R decode greedily, expert choice refuses", "[unit]") {
-    for (const char* router : {"base", "sinkhorn", "reinforce", "expert_choice"}) {
-        const ModelConfig config = tiny_model();
-        const MoeConfig moe = moe_of(router);
-        comm::LocalFabric(2).run([&](comm::Communicator& world) {
-            test::Rank rank(world, 2, NumericsMode::fast, config, moe);
-            Transformer::Generation state =
-                rank.transformer.start_generation(1, config.seq_len, rank.session.context);
-            const std::vector<std::int32_t> id{3 + world.rank()};
-            bool refused = false;
-            try {
-                const Tensor logits = rank.transformer.decode(id, state, rank.session.context);
-                SY_REQUIRE(std::isfinite(logits.values<float>()[0]), "logit ", logits.values<float>()[0]);
-            } catch (const ConfigError&) {
-                refused = true;
-            }
-            SY_REQUIRE(refused == (moe.router == "expert_choice"), moe.router, " refused: ", refused);
-            rank.groups.close();
-        });
-    }
+TEST_CASE("generation: BASE, Sinkhorn and RL-R decode as they evaluate, expert choice refuses", "[unit]") {
+    for (const char* router : {"base", "sinkhorn", "reinforce"}) check_decoding(tiny_model(), moe_of(router));
+    CHECK_THROWS_WITH(check_decoding(tiny_model(), moe_of("expert_choice")),
+                      Catch::Contains("cannot generate"));
 }

@@ -1,0 +1,24 @@
+#pragma once
+
+#include "kernels/core/context.hpp"
+#include "kernels/core/philox.hpp"
+#include "kernels/core/tensor.hpp"
+
+/// Dropout whose mask depends on the key and the global element alone: never on rank, thread or order.
+namespace sy::ops {
+
+/// y = x / (1 - probability), or 0 where element (first_row + t) * H + h of the stream is dropped: where
+/// uniform(key, element) < probability. x, y [T, H]; may be the same. Backward is the same call on the gradient.
+/// @param first_row    row 0 of x among all rows of the global batch
+/// @param probability  of dropping, in [0, 1); 0 copies
+/// @throws LogicError when the shapes differ or the probability is outside
+/// @par Source  Srivastava et al., "Dropout", JMLR 15 (2014)
+void dropout(MatrixView<const float> x, const RandomKey& key, index_t first_row, float probability,
+             MatrixView<float> y, const Context& context);
+
+namespace ref {
+void dropout(MatrixView<const float> x, const RandomKey& key, index_t first_row, float probability,
+             MatrixView<float> y);
+}  // namespace ref
+
+}  // namespace sy::ops

@@ -1,0 +1,64 @@
+#include <cmath>
+
+#include "kernels/core/profile.hpp"
+#include "kernels/core/simd_tanh.hpp"
+#include "kernels/ops/softcap/softcap.hpp"
+
+namespace sy::ops {
+namespace {
+
+SY_MULTIVERSION void cap_rows(MatrixView<const float> x, float cap, MatrixView<float> y, Range rows) {
+    const float inverse = 1.0F / cap;
+    for (index_t t = rows.begin; t < rows.end; ++t) {
+        const float* const source = x.data + t * x.stride;
+        float* const target = y.data + t * y.stride;
+        simd::for_lanes(
+            x.cols, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
+                store(target + i, simd::tanh(load(source + i) * inverse) * cap);
+            });
+    }
+}
+
+SY_MULTIVERSION void differentiate_rows(MatrixView<const float> x, float cap, MatrixView<float> gradient,
+                                        Range rows) {
+    // 1 - tanh^2 is a difference of nearly equal numbers where the cap bites; 4 e / (1 + e)^2 with e = e^-2|x/cap| is
+    // not.
+    const float twice = -2.0F / cap;
+    for (index_t t = rows.begin; t < rows.end; ++t) {
+        const float* const source = x.data + t * x.stride;
+        float* const target = gradient.data + t * gradient.stride;
+        simd::for_lanes(
+            x.cols, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
+                const simd::f32x16 scaled = load(source + i) * twice;
+                const simd::f32x16 power = simd::exp(simd::min(-scaled, scaled));
+                const simd::f32x16 sum = power + 1.0F;
+                store(target + i, load(target + i) * (4.0F * power / (sum * sum)));
+            });
+    }
+}
+
+void check(MatrixView<const float> x, float cap, MatrixView<const float> y) {
+    SY_REQUIRE(x.rows == y.rows && x.cols == y.cols && cap > 0.0F && std::isfinite(cap), "soft_cap: [",
+               x.rows, ", ", x.cols, "] into [", y.rows, ", ", y.cols, "], cap ", cap);
+}
+
+}  // namespace
+
+void soft_cap(MatrixView<const float> x, float cap, MatrixView<float> y, const Context& context) {
+    check(x, cap, y);
+    const Timed timed(context, OpKind::softmax, 3.0 * static_cast<double>(x.rows * x.cols));
+    context.team.for_ranges(x.rows, 4, [&](index_t begin, index_t end) {
+        cap_rows(x, cap, y, {begin, end});
+    });
+}
+
+void soft_cap_backward(MatrixView<const float> x, float cap, MatrixView<float> gradient,
+                       const Context& context) {
+    check(x, cap, gradient);
+    const Timed timed(context, OpKind::softmax, 7.0 * static_cast<double>(x.rows * x.cols));
+    context.team.for_ranges(x.rows, 4, [&](index_t begin, index_t end) {
+        differentiate_rows(x, cap, gradient, {begin, end});
+    });
+}
+
+}  // namespace sy::ops

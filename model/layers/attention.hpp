@@ -1,0 +1,70 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "kernels/ops/attention/attention.hpp"
+#include "model/layers/layers.hpp"
+#include "model/layers/positions.hpp"
+
+namespace sy::model {
+
+enum class AttentionRole { self, cross };
+
+/// Where an attention layer stands, and what its queries see.
+struct AttentionSpec {
+    index_t layer_idx = 0;   ///< in its stack
+    index_t stream_idx = 0;  ///< over all stacks, for random numbers
+    AttentionRole role = AttentionRole::self;
+    ops::Visibility visibility = ops::Visibility::causal;
+    index_t window = 0;  ///< tokens a query sees, itself included; 0: all
+};
+
+/// The output of an encoder that cross-attention reads. Every reader adds to its gradient.
+struct Memory {
+    Value* value = nullptr;  ///< [sequences * seq_len, H]
+    index_t seq_len = 0;
+};
+
+/// What generation keeps of the tokens so far, one matrix [capacity, width] a sequence. Latent attention keeps its
+/// compressed rows in `keys` and has no values.
+struct KeyValueCache {
+    Tensor keys;
+    Tensor values;
+};
+
+/// Attention of one block: projections, positions, attention, output projection.
+class AttentionLayer {
+  public:
+    virtual ~AttentionLayer() = default;
+
+    /// @param memory  what keys and values come from; null: x itself
+    virtual Value& forward(Tape& tape, Value& x, const PassInfo& pass, const Memory* memory) const = 0;
+
+    virtual KeyValueCache make_cache(index_t num_sequences, index_t capacity,
+                                     const Context& context) const = 0;
+    /// One token a sequence at `position`, [B, H] -> [B, H]; appends to the cache.
+    virtual void decode(MatrixView<const float> x, index_t position, KeyValueCache& cache,
+                        MatrixView<float> out, const Context& context) const = 0;
+    /// Cross-attention: the cache of a memory, [B * seq_len, H].
+    virtual KeyValueCache remember(MatrixView<const float> memory, index_t seq_len,
+                                   const Context& context) const = 0;
+    /// Cross-attention of one token a sequence against such a cache.
+    virtual void decode_memory(MatrixView<const float> x, const KeyValueCache& cache, MatrixView<float> out,
+                               const Context& context) const = 0;
+};
+
+/// MHA, GQA or MQA by the number of key/value heads; biases, QK norm, window, soft cap as the config says.
+std::unique_ptr<AttentionLayer> make_grouped_attention(LayerContext& shared, const std::string& name,
+                                                       const AttentionSpec& spec, const Positions& positions);
+
+/// Keys and values from one compressed row a token, which is all that generation keeps.
+/// @par Source  DeepSeek-V2, arXiv:2405.04434, section 2.1
+std::unique_ptr<AttentionLayer> make_latent_attention(LayerContext& shared, const std::string& name,
+                                                      const AttentionSpec& spec, const Positions& positions);
+
+/// By attention.kind; cross-attention is always grouped.
+std::unique_ptr<AttentionLayer> make_attention(LayerContext& shared, const std::string& name,
+                                               const AttentionSpec& spec, const Positions& positions);
+
+}  // namespace sy::model

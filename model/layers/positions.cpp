@@ -1,0 +1,85 @@
+#include "model/layers/positions.hpp"
+
+namespace sy::model {
+namespace {
+
+ops::RotaryRule rotary_rule(const ModelConfig& config) {
+    const PositionConfig& position = config.position;
+    const bool latent = config.attention.kind == AttentionKind::latent;
+    const double turned = position.rope_fraction * static_cast<double>(config.head_width()) / 2.0;
+    ops::RotaryRule rule;
+    rule.rotary_dim = latent ? config.attention.rope_dim : 2 * static_cast<index_t>(turned);
+    rule.theta = position.rope_theta;
+    rule.pairs = position.rope_pairs == RopePairs::interleaved ? ops::RotaryPairs::interleaved
+                                                               : ops::RotaryPairs::half_split;
+    switch (position.rope_scaling) {
+        case RopeScaling::none:
+            rule.scaling.stretch = ops::RotaryStretch::none;
+            break;
+        case RopeScaling::linear:
+            rule.scaling.stretch = ops::RotaryStretch::linear;
+            break;
+        case RopeScaling::ntk:
+            rule.scaling.stretch = ops::RotaryStretch::ntk;
+            break;
+        case RopeScaling::llama3:
+            rule.scaling.stretch = ops::RotaryStretch::llama3;
+            break;
+        case RopeScaling::yarn:
+            rule.scaling.stretch = ops::RotaryStretch::yarn;
+            break;
+    }
+    rule.scaling.factor = position.rope_factor;
+    rule.scaling.original_positions = position.rope_original_len;
+    // DeepSeek sharpens the softmax itself, the YaRN paper queries and keys.
+    if (latent) rule.scaling.mscale_all_dims = rule.scaling.mscale;
+    return rule;
+}
+
+}  // namespace
+
+Positions::Positions(LayerContext& shared, const std::string& prefix, index_t num_positions)
+    : shared_(shared), num_positions_(num_positions) {
+    const ModelConfig& config = shared.config;
+    const PositionKind kind = config.position.kind;
+    if (kind == PositionKind::rope) rotary_.emplace(num_positions, rotary_rule(config));
+    if (kind == PositionKind::alibi) slopes_ = ops::alibi_slopes(config.heads);
+    if (kind == PositionKind::t5) {
+        table_ = shared.parameters.add({.name = prefix + "position_bias",
+                                        .shape = {config.position.t5_buckets, config.heads},
+                                        .deviation = static_cast<float>(config.init_std),
+                                        .weight_decay = false});
+    }
+}
+
+void Positions::rotate(MatrixView<float> x, ops::RotaryHeads heads, index_t seq_len, ops::Direction direction,
+                       const Context& context) const {
+    if (!rotary_) return;
+    std::vector<std::int32_t> position(static_cast<std::size_t>(x.rows));
+    for (index_t t = 0; t < x.rows; ++t)
+        position[static_cast<std::size_t>(t)] = static_cast<std::int32_t>(t % seq_len);
+    ops::rotary(x, heads, position, *rotary_, direction, context);
+}
+
+void Positions::rotate_at(MatrixView<float> x, ops::RotaryHeads heads, index_t position,
+                          const Context& context) const {
+    if (!rotary_) return;
+    const std::vector<std::int32_t> all(static_cast<std::size_t>(x.rows), narrow<std::int32_t>(position));
+    ops::rotary(x, heads, all, *rotary_, ops::Direction::forward, context);
+}
+
+ops::PositionBias Positions::bias() const {
+    ops::PositionBias bias{.slopes = slopes_, .max_distance = shared_.config.position.t5_max_distance};
+    if (table_ >= 0) bias.table = shared_.parameters.weight<float>(table_);
+    return bias;
+}
+
+GradientView Positions::table_gradient() const {
+    return table_ < 0 ? GradientView{} : shared_.parameters.gradient(table_);
+}
+
+void Positions::table_ready() const {
+    if (table_ >= 0) shared_.gradient_ready(table_);
+}
+
+}  // namespace sy::model

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "kernels/ops/attention/position_bias.hpp"
+#include "kernels/ops/rotary/rotary.hpp"
+#include "model/layers/layers.hpp"
+
+namespace sy::model {
+
+/// How the attention layers of one stack know where tokens stand: rotation of queries and keys, or a bias of their
+/// scores. Absolute positions are the embedding's.
+class Positions {
+  public:
+    /// Registers T5's table as PREFIXposition_bias.
+    /// @param prefix  of the stack's names: "" or "encoder."
+    Positions(LayerContext& shared, const std::string& prefix, index_t num_positions);
+
+    /// Turns the rotary columns of every head of x, row r standing at position r mod seq_len; nothing without RoPE.
+    void rotate(MatrixView<float> x, ops::RotaryHeads heads, index_t seq_len, ops::Direction direction,
+                const Context& context) const;
+    /// The same for rows that all stand at one position.
+    void rotate_at(MatrixView<float> x, ops::RotaryHeads heads, index_t position,
+                   const Context& context) const;
+
+    ops::PositionBias bias() const;
+    /// T5's table, whose gradient every layer of the stack adds to; null data for other kinds.
+    GradientView table_gradient() const;
+    /// The stack's first layer, whose backward is the last, has added its part.
+    void table_ready() const;
+    /// Factor of the softmax scale (YaRN in latent attention).
+    double score_factor() const { return rotary_ ? rotary_->score_factor() : 1.0; }
+    index_t num_positions() const { return num_positions_; }
+
+  private:
+    LayerContext& shared_;
+    index_t num_positions_;
+    std::optional<ops::RotaryTable> rotary_;
+    std::vector<float> slopes_;
+    ParameterId table_ = -1;
+};
+
+}  // namespace sy::model

@@ -1,0 +1,50 @@
+#pragma once
+
+#include "model/layers/layers.hpp"
+#include "model/layers/linear.hpp"
+
+namespace sy::model {
+
+enum class Bias { none, added };
+
+/// y = x W (+ b): a matrix [in, out] called NAME, and if wanted a bias [out] called NAME_bias.
+class Projection {
+  public:
+    struct Sides {
+        index_t in = 0;
+        index_t out = 0;
+    };
+    /// @param deviation  of the initial weights; biases start at 0
+    Projection(LayerContext& shared, const std::string& name, Sides sides, float deviation, Bias bias);
+
+    /// y [T, out] is overwritten. In: float, or bf16 in a bf16 model.
+    template <class In>
+    void forward(MatrixView<const In> x, MatrixView<float> y, const Context& context) const;
+
+    /// dx = beta * dx + dy W^T, and the gradients of weight and bias.
+    /// @param beta        0 to overwrite dx, 1 to add to it
+    /// @param block_rows  rows of one sequence, for layout-independent sums
+    template <class In>
+    struct Backward {
+        MatrixView<const In> x;
+        MatrixView<const float> dy;
+        float beta = 0.0F;
+        index_t block_rows = 1;
+    };
+    template <class In>
+    void backward(const Backward<In>& in, MatrixView<float> dx, const Context& context) const;
+
+    template <class In>
+    MatrixView<const In> weight() const {
+        return shared_.parameters.weight<In>(weight_);
+    }
+    index_t width() const { return width_; }
+
+  private:
+    LayerContext& shared_;
+    index_t width_;
+    ParameterId weight_;
+    ParameterId bias_ = -1;
+};
+
+}  // namespace sy::model

@@ -1,0 +1,38 @@
+#pragma once
+
+#include "kernels/ops/norm/norm.hpp"
+#include "model/layers/layers.hpp"
+
+namespace sy::model {
+
+/// RMSNorm inside a layer: of every query or key head, or of the compressed rows of latent attention.
+/// @par Source  Zhang and Sennrich, arXiv:1910.07467; QK norm: Henry et al., arXiv:2010.04245
+class RowNorm {
+  public:
+    /// @param width  of what is normalised; the gain [width] is called NAME.gain
+    RowNorm(LayerContext& shared, const std::string& name, index_t width);
+
+    /// What backward needs: the rows before the norm.
+    struct Saved {
+        Tensor x;
+        Tensor rstd;
+    };
+    /// Normalises in place every run of `width` columns of every row.
+    /// @param x  [T, n * width], contiguous
+    Saved forward(MatrixView<float> x, const Context& context) const;
+    /// Turns dy into dx in place.
+    /// @param block_rows  rows [T] of one sequence
+    void backward(const Saved& saved, MatrixView<float> dy, index_t block_rows, const Context& context) const;
+    /// The same as forward, keeping nothing.
+    void apply(MatrixView<float> x, const Context& context) const;
+
+  private:
+    MatrixView<float> as_rows(MatrixView<float> x) const;
+    ops::Norm rule() const;
+
+    LayerContext& shared_;
+    index_t width_;
+    ParameterId gain_;
+};
+
+}  // namespace sy::model
