@@ -32,7 +32,7 @@ struct Alone {
     Alone(comm::Communicator& world, const MoeConfig& config, index_t hidden)
         : model(model_of(hidden)),
           moe(config),
-          parameters({}, DType::f32, session.context),
+          parameters({}, 0, DType::f32, session.context),
           shared{model, parameters, [this](ParameterId id) { ready.push_back(id); }},
           router(shared, moe, "moe", 0, world) {
         parameters.allocate(5);
