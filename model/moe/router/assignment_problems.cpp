@@ -24,6 +24,17 @@ void require_no_balance_loss(Problems& problems, const BalanceConfig& balance) {
                             balance.switch_loss, "; set it to 0"));
 }
 
+/// Options of rules that let a token pick its best scores.
+void require_no_token_choice(Problems& problems, const MoeConfig& moe) {
+    problems.require(
+        moe.group_limit == 0,
+        concat("chooses among all experts, and moe.group_limit = ", moe.group_limit, "; set it to 0"));
+    problems.require(!moe.random_second, "has no second choice to leave to chance; set moe.random_second=no");
+    problems.require(
+        moe.balance.bias_rate == 0.0,
+        concat("selects without a bias, and balance.bias_rate = ", moe.balance.bias_rate, "; set it to 0"));
+}
+
 void expert_choice_problems(Problems& problems, const ModelConfig& model, const MoeConfig& moe) {
     require_no_balance_loss(problems, moe.balance);
     problems.require(
@@ -59,6 +70,12 @@ void reinforce_problems(Problems& problems, const ModelConfig& model, const MoeC
 
 std::vector<std::string> assignment_problems(const ModelConfig& model, const MoeConfig& moe) {
     Problems problems(moe);
+    const bool ours = moe.router == "expert_choice" || moe.router == "base" || moe.router == "sinkhorn" ||
+                      moe.router == "reinforce";
+    if (ours) require_no_token_choice(problems, moe);
+    problems.require(moe.router == "reinforce" || moe.balance.entropy_bonus == 0.0,
+                     concat("has no policy, and balance.entropy_bonus = ", moe.balance.entropy_bonus,
+                            "; set it to 0, or moe.router=reinforce"));
     if (moe.router == "expert_choice") expert_choice_problems(problems, model, moe);
     if (moe.router == "base") base_problems(problems, moe);
     if (moe.router == "sinkhorn") require_no_balance_loss(problems, moe.balance);

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <utility>
 
@@ -12,6 +13,21 @@ namespace {
 
 std::size_t at(index_t i) {
     return static_cast<std::size_t>(i);
+}
+
+/// Logits plus -log(-log(u)), u of element token * E + e of the stream.
+void add_gumbel(const RandomKey& key, index_t token, std::span<const float> logits, std::span<float> noisy) {
+    std::array<std::uint32_t, 4> words{};
+    auto block = ~std::uint64_t{0};
+    for (std::size_t e = 0; e < logits.size(); ++e) {
+        const std::uint64_t element = static_cast<std::uint64_t>(token) * logits.size() + e;
+        if (element / 4 != block) {
+            block = element / 4;
+            words = philox(key, block);
+        }
+        const auto u = static_cast<double>(uniform_from(words[element % 4]));
+        noisy[e] = static_cast<float>(static_cast<double>(logits[e]) - std::log(-std::log(u)));
+    }
 }
 
 /// What one token's gradient needs of its policy.
@@ -75,14 +91,8 @@ class Reinforce : public RoutingStrategy {
         const MatrixView<float> noisy_te = noisy.matrix<float>();
         const RandomKey key = in.pass.random(in.layer_idx, RandomPurpose::router_action);
         context.team.for_ranges(noisy_te.rows, 8, [&](index_t begin, index_t end) {
-            for (index_t t = begin; t < end; ++t) {
-                const index_t first = (in.pass.batch.first_token + t) * noisy_te.cols;
-                for (index_t e = 0; e < noisy_te.cols; ++e) {
-                    const auto u = static_cast<double>(uniform(key, static_cast<std::uint64_t>(first + e)));
-                    noisy_te(t, e) =
-                        static_cast<float>(static_cast<double>(in.logits(t, e)) - std::log(-std::log(u)));
-                }
-            }
+            for (index_t t = begin; t < end; ++t)
+                add_gumbel(key, in.pass.batch.first_token + t, in.logits.row_span(t), noisy_te.row_span(t));
         });
         ops::gate_top_k(noisy_te, expert.matrix<std::int32_t>(), context);
         return expert;

@@ -185,3 +185,25 @@ TEST_CASE("base: what it cannot do is refused with a remedy", "[unit]") {
     CHECK_THAT(problems[0], Catch::Contains("balance.switch_loss = 0.5; set it to 0"));
     CHECK_THAT(problems[1], Catch::Contains("moe.top_k = 2; set it to 1"));
 }
+
+TEST_CASE("global routers: options of other rules are refused with a remedy", "[unit]") {
+    for (const char* router : {"expert_choice", "base", "sinkhorn", "reinforce"}) {
+        MoeConfig moe = router_config(router, 8, 1);
+        moe.allow_noncausal = true;
+        CHECK(model_problems({}, moe).empty());
+        moe.groups = 4;
+        moe.group_limit = 2;
+        moe.random_second = true;
+        moe.balance.bias_rate = 0.5;
+        std::string all;
+        for (const std::string& problem : model_problems({}, moe)) all += problem + "\n";
+        INFO(router);
+        CHECK_THAT(all, Catch::Contains("moe.group_limit = 2; set it to 0"));
+        CHECK_THAT(all, Catch::Contains("moe.random_second=no"));
+        CHECK_THAT(all, Catch::Contains("balance.bias_rate = 0.5; set it to 0"));
+    }
+    MoeConfig moe = router_config("top_k", 8, 1);
+    moe.balance.entropy_bonus = 0.1;
+    REQUIRE(model_problems({}, moe).size() == 1);
+    CHECK_THAT(model_problems({}, moe)[0], Catch::Contains("moe.router=reinforce"));
+}

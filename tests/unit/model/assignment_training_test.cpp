@@ -20,7 +20,7 @@ MoeConfig moe_of(const std::string& router) {
     moe.layers = "all";
     moe.jitter = 0.05;
     moe.balance.switch_loss = router == "reinforce" ? 0.05 : 0.0;
-    moe.balance.entropy_bonus = 0.01;
+    moe.balance.entropy_bonus = router == "reinforce" ? 0.01 : 0.0;
     moe.allow_noncausal = true;
     if (router == "base") moe.top_k = 1;
     return moe;
