@@ -4,6 +4,7 @@
 #include <cmath>
 #include <sstream>
 
+#include "model/moe/router/assignment_problems.hpp"
 #include "model/moe/router/strategy.hpp"
 
 namespace sy::model {
@@ -150,6 +151,8 @@ std::vector<std::string> model_problems(const ModelConfig& model, const MoeConfi
         problems.push_back(concat("moe.router = ", moe.router, " is unknown; known: ", known));
     }
     capacity_problems(moe, problems);
+    const std::vector<std::string> assignment = assignment_problems(model, moe);
+    problems.insert(problems.end(), assignment.begin(), assignment.end());
     try {
         moe_layers(moe, model.layers);
     } catch (const ConfigError& error) {
@@ -172,7 +175,8 @@ std::vector<std::string> model_notes(const MoeConfig& moe) {
 ModelSize model_size(const ModelConfig& model, const MoeConfig& moe) {
     const index_t attention = model.hidden * model.head_width() * (2 * model.heads + 2 * model.kv_heads);
     const index_t expert = 3 * model.hidden * moe.expert_width;
-    const index_t router = model.hidden * moe.experts;
+    // A policy's baseline is one more column, and an offset.
+    const index_t router = model.hidden * moe.experts + (moe.router == "reinforce" ? model.hidden + 1 : 0);
     ModelSize size;
     index_t products = 0;
     for (const bool is_moe : moe_layers(moe, model.layers)) {

@@ -140,6 +140,7 @@ struct MoeConfig {
     index_t expert_width = 352;
     index_t shared_experts = 0;
     std::string router = "top_k";  ///< a name of router_names()
+    bool allow_noncausal = false;  ///< of router = expert_choice, in a decoder
     Score score = Score::softmax;
     bool renormalise = true;
     double routed_scale = 1.0;  ///< of the combine weights

@@ -316,6 +316,7 @@ void MoeLayer::route_backward(Value& x, Kept& kept, Tensor dweight, MatrixView<f
                            loss->coefficient() * share, gradients);
         first += count;
     }
+    router_.strategy().add_gradient(x.view(), kept.routing, kept.pass, gradients, context);
     Tensor dinput(context.arena, DType::f32, x.data.shape());
     router_.backward(x.view(), kept.routing, gradients, kept.pass, dinput.matrix<float>(), context);
     ops::add(dinput.matrix<float>(), dx, context);

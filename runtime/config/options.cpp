@@ -165,6 +165,8 @@ void moe_options(OptionTable& table, model::MoeConfig& moe) {
     table.whole<index_t>({"moe.shared_experts", "", "experts that every token visits"}, moe.shared_experts, 0,
                          1000);
     table.choice<std::string>({"moe.router", "", "routing strategy"}, moe.router, std::move(routers));
+    table.flag({"moe.allow_noncausal", "", "let a decoder use expert_choice, which sees later tokens"},
+               moe.allow_noncausal);
     table.choice<Score>({"moe.score", "", "how logits become scores"}, moe.score,
                         {{"softmax", Score::softmax}, {"sigmoid", Score::sigmoid}});
     table.flag({"moe.renormalise", "", "divide the chosen scores by their sum"}, moe.renormalise);
