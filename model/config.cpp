@@ -23,6 +23,20 @@ void require(std::vector<std::string>& problems, bool good, const std::string& t
     if (!good) problems.push_back(text);
 }
 
+void capacity_problems(const MoeConfig& moe, std::vector<std::string>& problems) {
+    require(problems, moe.device_capacity <= 0.0 || (moe.groups > 0 && moe.experts % moe.groups == 0),
+            concat("moe.device_capacity = ", moe.device_capacity,
+                   " needs equal groups of experts, but moe.groups = ", moe.groups,
+                   " for moe.experts = ", moe.experts, "; set moe.groups to a divisor"));
+    require(problems, moe.capacity_factor > 0.0 || moe.drop_by == DropBy::position,
+            "moe.drop_by chooses who is dropped, but moe.capacity_factor = 0 drops nobody; set a factor or "
+            "moe.drop_by = position");
+    require(
+        problems, moe.capacity_factor > 0.0 || moe.capacity_scope == CapacityScope::global,
+        "moe.capacity_scope = local limits the tokens of a rank, but moe.capacity_factor = 0 is no limit; "
+        "set a factor or moe.capacity_scope = global");
+}
+
 void position_problems(const ModelConfig& model, std::vector<std::string>& problems) {
     const PositionConfig& position = model.position;
     if (position.kind == PositionKind::rope && model.attention.kind == AttentionKind::grouped) {
@@ -138,12 +152,24 @@ std::vector<std::string> model_problems(const ModelConfig& model, const MoeConfi
     }
     const std::vector<std::string> assignment = assignment_problems(model, moe);
     problems.insert(problems.end(), assignment.begin(), assignment.end());
+    capacity_problems(moe, problems);
     try {
         moe_layers(moe, model.layers);
     } catch (const ConfigError& error) {
         problems.push_back(error.what());
     }
     return problems;
+}
+
+std::vector<std::string> model_notes(const MoeConfig& moe) {
+    std::vector<std::string> notes;
+    if (moe.capacity_scope == CapacityScope::local) {
+        notes.emplace_back(
+            "moe.capacity_scope = local: which choices are dropped, and with them the losses, depends on the "
+            "number "
+            "of ranks; moe.capacity_scope = global does not");
+    }
+    return notes;
 }
 
 ModelSize model_size(const ModelConfig& model, const MoeConfig& moe) {

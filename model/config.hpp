@@ -172,6 +172,9 @@ std::vector<bool> moe_layers(const MoeConfig& moe, index_t num_layers);
 /// Everything wrong with a model, one sentence each with the remedy; empty when it can be built.
 std::vector<std::string> model_problems(const ModelConfig& model, const MoeConfig& moe);
 
+/// What is worth knowing about a model that can be built; told once, by `plan` and at the start of a run.
+std::vector<std::string> model_notes(const MoeConfig& moe);
+
 /// Parameters and products of a model, from its config alone.
 struct ModelSize {
     index_t total_parameters = 0;

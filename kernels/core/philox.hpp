@@ -17,7 +17,9 @@ enum class RandomPurpose : std::uint32_t {
     sample = 5,
     test = 6,
     attention_dropout = 7,
-    router_action = 20
+    protected_sequence = 20,
+    expert_dropout = 21,
+    router_action = 22
 };
 
 /// Key of a random stream. A number depends on (key, counter) only: never on rank, thread or order of calls.

@@ -48,6 +48,16 @@ void append_experts(FlatLayout& flat, ParameterId id, const ParameterSpec& spec,
 
 }  // namespace
 
+void initial_values(const ParameterSpec& spec, std::uint64_t seed, index_t first, std::span<float> values,
+                    const Context& context) {
+    if (spec.init != Init::normal) {
+        std::fill(values.begin(), values.end(), spec.init == Init::ones ? 1.0F : 0.0F);
+        return;
+    }
+    const RandomKey key{seed ^ hash_name(spec.name), 0, 0, RandomPurpose::initialise};
+    ops::fill_normal(key, first, spec.deviation, values, context);
+}
+
 FlatLayout expert_layout(std::span<const ParameterSpec> specs, const comm::Placements& placements,
                          int group_rank) {
     FlatLayout layout;
@@ -103,12 +113,7 @@ void Parameters::initialise(FlatGroup& flat, const LocalMatrix& matrix, std::uin
     const ParameterSpec& spec = specs_[at(matrix.parameter)];
     const index_t count = matrix.place.rows * matrix.place.cols;
     const std::span<float> values = flat.weights.values<float>().subspan(at(matrix.place.offset), at(count));
-    if (spec.init != Init::normal) {
-        std::fill(values.begin(), values.end(), spec.init == Init::ones ? 1.0F : 0.0F);
-        return;
-    }
-    const RandomKey key{seed ^ hash_name(spec.name), 0, 0, RandomPurpose::initialise};
-    ops::fill_normal(key, matrix.global_idx * count, spec.deviation, values, context_);
+    initial_values(spec, seed, matrix.global_idx * count, values, context_);
 }
 
 void Parameters::allocate(std::uint64_t seed) {
@@ -174,7 +179,7 @@ GradientView Parameters::gradient(ParameterId id, index_t local_idx) {
     SY_ASSERT(local_idx >= 0 && local_idx < num_local(id), "parameter ", spec.name, ": gradient ", local_idx,
               " of ", num_local(id));
     const index_t offset = places_[at(id)].offset + local_idx * rows * cols;
-    GradientView view{nullptr, nullptr, rows, cols, &overflow_};
+    GradientView view{nullptr, nullptr, rows, cols, spec.frozen ? &frozen_overflow_ : &overflow_};
     if (flat.gradient_fixed.empty()) {
         view.f32 = flat.gradient.values<float>().data() + offset;
     } else {

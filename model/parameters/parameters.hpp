@@ -30,8 +30,13 @@ struct ParameterSpec {
     Init init = Init::normal;
     float deviation = 0.02F;
     bool weight_decay = true;
-    index_t layer = -1;  ///< of an expert parameter: the mixture layer whose placement it follows
+    index_t layer = -1;   ///< of an expert parameter: the mixture layer whose placement it follows
+    bool frozen = false;  ///< takes no part in optimizer steps
 };
+
+/// The values that training begins with, of elements [first, first + values.size()) of the whole tensor.
+void initial_values(const ParameterSpec& spec, std::uint64_t seed, index_t first, std::span<float> values,
+                    const Context& context);
 
 /// One matrix of a parameter as held by this rank: the unit of gradients, checksums and checkpoint pieces.
 struct LocalMatrix {
@@ -83,6 +88,9 @@ class Parameters {
     /// @par Cost  holds both weights until the old ones are destroyed
     FlatGroup replace_experts(comm::Placements placements);
 
+    /// From now on the parameter stays as it is, and its gradient counts nowhere.
+    void freeze(ParameterId id) { specs_[static_cast<std::size_t>(id)].frozen = true; }
+
     std::span<const ParameterSpec> specs() const { return specs_; }
     FlatGroup& group(Sharding sharding);
     const FlatGroup& group(Sharding sharding) const;
@@ -129,6 +137,7 @@ class Parameters {
     FlatGroup replicated_;
     FlatGroup expert_;
     bool overflow_ = false;
+    bool frozen_overflow_ = false;  ///< of gradients that count nowhere
 };
 
 }  // namespace sy::model

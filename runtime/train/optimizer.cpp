@@ -130,6 +130,13 @@ void ShardedOptimizer::for_owned(const Group& group, const Body& body) const {
     }
 }
 
+template <class Body>
+void ShardedOptimizer::for_trained(const Group& group, const Body& body) const {
+    for_owned(group, [&](const OwnedPart& part) {
+        if (!parameters_.specs()[static_cast<std::size_t>(part.matrix.parameter)].frozen) body(part);
+    });
+}
+
 std::span<float> ShardedOptimizer::gradient_of(Group& group, const OwnedPart& part) const {
     const index_t count = part.rows.size() * part.cols;
     return context_.numerics == NumericsMode::fast
@@ -144,7 +151,7 @@ void ShardedOptimizer::finish_reduction(Group& group) {
     }
     const std::span<std::int64_t> fixed = group.flat->gradient_fixed.values<std::int64_t>();
     group.sync.finish(fixed);
-    for_owned(group, [&](const OwnedPart& part) {
+    for_trained(group, [&](const OwnedPart& part) {
         const std::span<float> gradient = gradient_of(group, part);
         const auto first = static_cast<std::size_t>(part.flat_offset);
         context_.team.for_ranges(
@@ -157,7 +164,7 @@ void ShardedOptimizer::finish_reduction(Group& group) {
 }
 
 void ShardedOptimizer::collect_squares(Group& group, std::vector<double>& squares) const {
-    for_owned(group, [&](const OwnedPart& part) {
+    for_trained(group, [&](const OwnedPart& part) {
         const std::size_t first = squares.size();
         squares.resize(first + static_cast<std::size_t>(part.rows.size()));
         ops::row_sums_of_squares({gradient_of(group, part).data(), part.rows.size(), part.cols},
@@ -165,7 +172,7 @@ void ShardedOptimizer::collect_squares(Group& group, std::vector<double>& square
     });
 }
 
-void ShardedOptimizer::zero_unowned(Group& group) {
+void ShardedOptimizer::zero_unread(Group& group) {
     const std::span<float> gradient = group.flat->gradient.values<float>();
     const auto zero = [&](index_t first, index_t last) {
         context_.team.for_ranges(last - first, 4096, [&](index_t begin, index_t end) {
@@ -179,6 +186,10 @@ void ShardedOptimizer::zero_unowned(Group& group) {
     }
     for (const model::LocalMatrix& shadow : group.flat->shadows)
         zero(shadow.place.offset, shadow.place.offset + shadow.place.rows * shadow.place.cols);
+    for_owned(group, [&](const OwnedPart& part) {
+        if (parameters_.specs()[static_cast<std::size_t>(part.matrix.parameter)].frozen)
+            zero(part.flat_offset, part.flat_offset + part.rows.size() * part.cols);
+    });
 }
 
 double ShardedOptimizer::sum_over_world(std::span<const double> addends) const {
@@ -214,7 +225,7 @@ ShardedOptimizer::Result ShardedOptimizer::step(index_t step, index_t num_steps)
     }
     if (result.applied && context_.numerics == NumericsMode::fast) {
         // The update has zeroed what it read.
-        for (const std::unique_ptr<Group>& group : groups_) zero_unowned(*group);
+        for (const std::unique_ptr<Group>& group : groups_) zero_unread(*group);
     } else {
         parameters_.zero_gradients();
     }
@@ -222,7 +233,7 @@ ShardedOptimizer::Result ShardedOptimizer::step(index_t step, index_t num_steps)
 }
 
 void ShardedOptimizer::update(Group& group, const ops::AdamwStep& constants) {
-    for_owned(group, [&](const OwnedPart& part) {
+    for_trained(group, [&](const OwnedPart& part) {
         const index_t count = part.rows.size() * part.cols;
         ops::AdamwStep own = constants;
         if (!parameters_.specs()[static_cast<std::size_t>(part.matrix.parameter)].weight_decay)

@@ -31,6 +31,7 @@ double learning_rate(const OptimizerConfig& config, index_t step, index_t num_st
 /// AdamW with its moments dealt over the ranks that hold the same weights (ZeRO-1): replicated parameters over the
 /// world, expert parameters over their replicas. Reduces gradients (those of shadows first, into their primaries), clips
 /// by the global norm, updates, gathers, and gives shadows their new weights.
+/// Parameters that are frozen have no update, decay or moments, and no share in the norm.
 class ShardedOptimizer {
   public:
     /// @param world, groups  borrowed
@@ -94,9 +95,12 @@ class ShardedOptimizer {
     };
     template <class Body>
     void for_owned(const Group& group, const Body& body) const;
+    /// for_owned without what is frozen.
+    template <class Body>
+    void for_trained(const Group& group, const Body& body) const;
     /// The reduced gradient of a part.
     std::span<float> gradient_of(Group& group, const OwnedPart& part) const;
-    void zero_unowned(Group& group);
+    void zero_unread(Group& group);
     std::unique_ptr<Group> make_group(model::FlatGroup& flat, comm::Communicator& ranks) const;
     void make_shadow_sync();
     /// Nothing more will be added on this rank to the gradients of a parameter's matrices.

@@ -1,7 +1,13 @@
 #include "runtime/train/session.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <thread>
+#include <utility>
+
+#include "comm/collectives.hpp"
+
+#include "runtime/train/freeze.hpp"
 
 namespace sy::runtime {
 namespace {
@@ -23,13 +29,14 @@ Session::Session(const Config& config, comm::Communicator& world)
       team_(thread_count(config, topology_, world.rank())),
       context_{team_, arena_, gemm_, config.numerics},
       exchange_(comm::make_flat_exchange(*groups_.expert_group, context_)),
-      model_world_{world, *exchange_},
+      model_world_{world, *exchange_, groups_.expert_group.get(), config.run.drop_ledger ? &drops_ : nullptr},
       parameters_(comm::block_placements(model::moe_layers(config.moe, config.model.layers),
                                          config.moe.experts, groups_.expert_group->size()),
                   groups_.expert_group->rank(), config.model.dtype, context_),
       transformer_(std::make_unique<model::Transformer>(config.model, config.moe, parameters_, model_world_,
                                                         config.train.seed)) {
     parameters_.allocate(config.train.seed);
+    freeze_parameters(config.train.freeze, parameters_);
     optimizer_ = std::make_unique<ShardedOptimizer>(config.optimizer, parameters_, world, groups_, context_);
 }
 
@@ -50,6 +57,17 @@ std::vector<Piece> Session::pieces() {
         }
     }
     return pieces;
+}
+
+void Session::replace_experts(comm::Placements placements) {
+    std::string text;
+    for (const auto& [layer, placement] : placements)
+        text += concat(layer, ": ", placement.to_string(), "\n");
+    // A rank that planned otherwise would wait for messages that nobody sends.
+    const std::uint64_t mine[] = {std::hash<std::string>()(text)};
+    for (const std::uint64_t hash : comm::all_gather(world_, std::span<const std::uint64_t>(mine)))
+        SY_REQUIRE(hash == mine[0], "placement: ranks do not agree; here it is\n", text);
+    optimizer_->replace_experts(std::move(placements));
 }
 
 void Session::restore(const CheckpointReader& reader) {

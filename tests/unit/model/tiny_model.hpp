@@ -52,6 +52,7 @@ struct Rank {
     TestSession session;
     comm::GridCommunicators groups;
     std::unique_ptr<comm::Exchange> exchange;
+    model::DropLedger drops;
     model::ModelWorld world;
     model::Parameters parameters;
     model::Transformer transformer;
@@ -61,7 +62,7 @@ struct Rank {
         : session(1, numerics),
           groups(comm::split_grid(ranks, comm::make_process_grid(ranks.size(), expert_parallel))),
           exchange(comm::make_flat_exchange(*groups.expert_group, session.context)),
-          world{ranks, *exchange},
+          world{ranks, *exchange, groups.expert_group.get(), &drops},
           parameters(comm::block_placements(model::moe_layers(moe, config.layers), moe.experts,
                                             groups.expert_group->size()),
                      groups.expert_group->rank(), config.dtype, session.context),

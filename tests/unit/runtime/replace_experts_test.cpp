@@ -133,3 +133,77 @@ TEST_CASE("replace experts: in fast mode losses agree, and the same moves give t
         CHECK(train({ranks, expert_parallel, 2}, model, 8) == moved);
     }
 }
+
+TEST_CASE("replace experts: evaluation and generation do not see it either", "[unit]") {
+    const Model model;
+    comm::LocalFabric(3).run([&](comm::Communicator& world) {
+        test::Rank rank(world, 3, model.numerics, model.config, model.moe);
+        runtime::ShardedOptimizer optimizer({}, rank.parameters, world, rank.groups, rank.session.context);
+        const std::vector<std::int32_t> ids = test::tokens(2 * world.rank(), 2, model.config);
+        const BatchInfo batch{2 * world.rank() * model.config.seq_len, 6 * model.config.seq_len, 0, 0, 1};
+        const auto evaluate = [&] {
+            return rank.transformer.evaluate(ids, batch, rank.session.context).total;
+        };
+        const auto decode = [&] {
+            Transformer::Generation state = rank.transformer.start_generation(2, 4, rank.session.context);
+            std::vector<float> all;
+            for (index_t t = 0; t < 4; ++t) {
+                const std::int32_t column[] = {ids[static_cast<std::size_t>(t)],
+                                               ids[static_cast<std::size_t>(t) + 5]};
+                const Tensor logits = rank.transformer.decode(column, state, rank.session.context);
+                all.insert(all.end(), logits.values<float>().begin(), logits.values<float>().end());
+            }
+            return all;
+        };
+        const double loss = evaluate();
+        const std::vector<float> logits = decode();
+        for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+            optimizer.replace_experts(random_placements(rank.parameters.placements(), seed));
+            SY_REQUIRE(evaluate() == loss, "loss ", evaluate(), " instead of ", loss);
+            test::require_equal<float>(decode(), logits, "logits");
+        }
+        rank.groups.close();
+    });
+}
+
+TEST_CASE("expert moves: everything arrives once, and what stays does not travel", "[unit]") {
+    const std::vector<ParameterSpec> specs{
+        {.name = "dense", .shape = {30, 7}},
+        {.name = "one", .shape = {5, 6, 4}, .sharding = Sharding::expert, .layer = 1},
+        {.name = "two", .shape = {5, 4, 10}, .sharding = Sharding::expert, .layer = 1},
+        {.name = "other", .shape = {3, 2, 9}, .sharding = Sharding::expert, .layer = 4}};
+    const index_t expert = 6 * 4 + 4 * 10;
+    const index_t total = 5 * expert + 3 * 2 * 9;
+    const comm::Placements before{{1, comm::block_placement(5, 2)}, {4, comm::block_placement(3, 2)}};
+    const auto elements = [](const comm::MovePlan& plan) {
+        index_t sum = 0;
+        for (const comm::Move& move : plan.moves) sum += move.elements();
+        return sum;
+    };
+    // Shadows alone: they get their weights from the primaries later.
+    comm::Placements after = before;
+    after.at(1) = comm::Placement({0, 0, 0, 1, 1}, 2, {{0, 1}, {4, 0}});
+    runtime::ExpertMoves moves = runtime::plan_expert_moves(specs, before, after, {2, 1});
+    CHECK(elements(moves.weights) == total);
+    CHECK(moves.weights.moved_elements() == 0);
+    CHECK(moves.moments.moved_elements() == 0);
+    // Two experts change their ranks; with one replica moments go where weights go.
+    after.at(1) = comm::Placement({0, 1, 0, 1, 0}, 2, {{0, 1}});
+    moves = runtime::plan_expert_moves(specs, before, after, {2, 1});
+    CHECK(moves.weights.moved_elements() == 2 * expert);
+    CHECK(moves.moments.moved_elements() == 2 * expert);
+    // Over replicas moments are cut by rows, each with one owner.
+    for (const int replicas : {2, 3}) {
+        moves = runtime::plan_expert_moves(specs, before, after, {2, replicas});
+        CHECK(moves.weights.moved_elements() == 2 * expert);
+        CHECK(elements(moves.moments) == total);
+        CHECK(moves.moments.moved_elements() >= 2 * expert);
+        CHECK(runtime::plan_expert_moves(specs, after, after, {2, replicas}).moments.moved_elements() == 0);
+    }
+    CHECK(moves == runtime::plan_expert_moves(specs, before, after, {2, 3}));
+    CHECK_THROWS_WITH(runtime::plan_expert_moves(specs, before, {{1, comm::block_placement(5, 2)}}, {2, 1}),
+                      Catch::Contains("layer 4 has no placement"));
+    after.at(4) = comm::block_placement(4, 2);
+    CHECK_THROWS_WITH(runtime::plan_expert_moves(specs, before, after, {2, 1}),
+                      Catch::Contains("parameter other of shape [3, 2, 9] for 4 experts on 2 ranks"));
+}
