@@ -43,6 +43,9 @@ void expert_choice_problems(Problems& problems, const ModelConfig& model, const 
         "set moe.allow_noncausal=yes for a model that is not to generate");
     problems.require(moe.score == Score::softmax,
                      "takes the softmax over the experts; set moe.score=softmax");
+    problems.require(
+        moe.device_capacity == 0.0,
+        concat("drops no choices, and moe.device_capacity = ", moe.device_capacity, "; set it to 0"));
     problems.require(moe.capacity_factor == 0.0,
                      concat("fills every expert exactly, and moe.capacity_factor = ", moe.capacity_factor,
                             "; set it to 0"));

@@ -126,9 +126,11 @@ TEST_CASE("expert_choice: what it cannot do is refused with a remedy", "[unit]")
     moe.allow_noncausal = true;
     CHECK(model_problems(model, moe).empty());
     moe.capacity_factor = 1.0;
+    moe.device_capacity = 1.5;
     moe.balance.switch_loss = 0.01;
     moe.score = Score::sigmoid;
     CHECK(has(model_problems(model, moe), "moe.capacity_factor = 1; set it to 0"));
+    CHECK(has(model_problems(model, moe), "moe.device_capacity = 1.5; set it to 0"));
     CHECK(has(model_problems(model, moe), "balance.switch_loss = 0.01; set it to 0"));
     CHECK(has(model_problems(model, moe), "set moe.score=softmax"));
     CHECK_THROWS_WITH(choose(router_config("expert_choice", 2, 1), TestMatrix(2, 2), 1, Use::generate),
