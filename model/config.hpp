@@ -5,7 +5,9 @@
 
 #include "kernels/core/dtype.hpp"
 #include "kernels/core/types.hpp"
+#include "kernels/ops/activation/kind.hpp"
 #include "kernels/ops/gate/score.hpp"
+#include "kernels/ops/norm/kind.hpp"
 
 /// What a model is made of: plain values, filled by runtime/config, checked in one place.
 namespace sy::model {
@@ -15,7 +17,8 @@ enum class Recompute { none, block };
 /// decoder: next-token loss. encoder: masked-token loss (BERT). encoder_decoder: span corruption (T5).
 enum class Architecture { decoder, encoder, encoder_decoder };
 
-enum class NormKind { rms, layer };
+using ops::Activation;
+using ops::NormKind;
 
 /// Where a sub-layer f has its norms n on the residual stream x.
 enum class NormPlacement {
@@ -76,8 +79,8 @@ struct ModelConfig {
     index_t kv_heads = 4;
     index_t head_dim = 0;  ///< 0: hidden / heads; without its rotary part in MLA
     index_t ffn_width = 704;
-    std::string activation = "swiglu";  ///< a name of kernels/ops/activation
-    bool ffn_bias = false;              ///< of dense feed-forwards
+    Activation activation = Activation::swiglu;
+    bool ffn_bias = false;  ///< of dense feed-forwards
     index_t seq_len = 256;
     NormKind norm = NormKind::rms;
     bool norm_bias = false;

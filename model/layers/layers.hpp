@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 
+#include "kernels/ops/norm/norm.hpp"
 #include "kernels/ops/rotary/rotary.hpp"
 #include "model/autograd/tape.hpp"
 #include "model/config.hpp"
@@ -35,6 +36,8 @@ class NormLayer {
     Result forward(Tape& tape, Value& stream, Value* delta, const PassInfo& pass) const;
 
   private:
+    ops::Norm norm() const;
+
     LayerContext& shared_;
     ParameterId gain_;
 };

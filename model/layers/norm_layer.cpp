@@ -8,20 +8,26 @@ NormLayer::NormLayer(LayerContext& shared, const std::string& name) : shared_(sh
         {.name = name + ".gain", .shape = {shared.config.hidden}, .init = Init::ones, .weight_decay = false});
 }
 
+ops::Norm NormLayer::norm() const {
+    return {.kind = ops::NormKind::rms,
+            .gain = shared_.parameters.weight<float>(gain_).row_span(0),
+            .bias = {},
+            .eps = static_cast<float>(shared_.config.norm_eps)};
+}
+
 NormLayer::Result NormLayer::forward(Tape& tape, Value& stream, Value* delta, const PassInfo& pass) const {
     const Context& context = tape.context();
     const MatrixView<float> x = stream.view();
-    const auto eps = static_cast<float>(shared_.config.norm_eps);
-    const std::span<const float> gain = shared_.parameters.weight<float>(gain_).row_span(0);
+    const ops::Norm rule = norm();
     Value& normed = tape.value(x.rows, x.cols);
     Value* sum = &stream;
     Tensor rstd(context.arena, DType::f32, {x.rows});
+    const ops::NormStatistics<float> statistics{rstd.values<float>(), {}};
     if (delta != nullptr) {
         sum = &tape.value(x.rows, x.cols);
-        ops::add_rms_norm(x, delta->view(), gain, eps, sum->view(), normed.view(), rstd.values<float>(),
-                          context);
+        ops::add_norm(rule, {x, delta->view(), sum->view(), normed.view()}, statistics, context);
     } else {
-        ops::rms_norm(x, gain, eps, normed.view(), rstd.values<float>(), context);
+        ops::norm(rule, x, normed.view(), statistics, context);
     }
     tape.record([this, &stream, delta, sum, &normed, &context, block = pass.seq_len,
                  rstd = std::move(rstd)]() mutable {
@@ -29,9 +35,8 @@ NormLayer::Result NormLayer::forward(Tape& tape, Value& stream, Value* delta, co
         const MatrixView<float> total = sum->view();
         const ops::Write write = sum->grad.empty() ? ops::Write::overwrite : ops::Write::add;
         if (sum->grad.empty()) sum->grad = Tensor(context.arena, DType::f32, {total.rows, total.cols});
-        ops::rms_norm_backward({total, shared_.parameters.weight<float>(gain_).row_span(0),
-                                rstd.values<float>(), normed.grad_view(), write, block},
-                               sum->grad.matrix<float>(), shared_.parameters.gradient(gain_), context);
+        ops::norm_backward(norm(), {total, {rstd.values<float>(), {}}, normed.grad_view(), write, block},
+                           sum->grad.matrix<float>(), {shared_.parameters.gradient(gain_), {}}, context);
         if (delta != nullptr) {
             stream.grad = std::move(sum->grad);
             delta->grad_owner = &stream;

@@ -110,17 +110,19 @@ class Operations {
         Tensor sum = fresh({kTokens, kHidden});
         Tensor y = fresh({kTokens, kHidden});
         Tensor rstd = fresh({kTokens});
+        const ops::Norm rule{.kind = ops::NormKind::rms, .gain = gain.values<float>(), .bias = {}};
+        const ops::NormStatistics<float> statistics{rstd.values<float>(), {}};
         time(
             "residual + rms_norm", "forward", 4.0 * kTokens * kHidden * kFloat, 1e-5,
             [&] {
-                ops::add_rms_norm(x.matrix<float>(), residual.matrix<float>(), gain.values<float>(), 1e-5F,
-                                  sum.matrix<float>(), y.matrix<float>(), rstd.values<float>(), context());
+                ops::add_norm(
+                    rule,
+                    {x.matrix<float>(), residual.matrix<float>(), sum.matrix<float>(), y.matrix<float>()},
+                    statistics, context());
             },
             [&] {
                 std::vector<float> expected(at(kTokens * kHidden));
-                std::vector<float> expected_rstd(at(kTokens));
-                ops::ref::rms_norm(std::as_const(sum).matrix<float>(), gain.values<float>(), 1e-5F,
-                                   {expected.data(), kTokens, kHidden}, expected_rstd);
+                ops::ref::norm(rule, std::as_const(sum).matrix<float>(), {expected.data(), kTokens, kHidden});
                 return largest_error(y.values<float>(), expected);
             });
     }
@@ -133,22 +135,24 @@ class Operations {
         Tensor rstd = fresh({kTokens});
         Tensor dx = fresh({kTokens, kHidden});
         Tensor dgain = fresh({kHidden});
-        ops::rms_norm(x.matrix<float>(), gain.values<float>(), 1e-5F, y.matrix<float>(), rstd.values<float>(),
-                      context());
-        const ops::RmsNormBackward in{
-            x.matrix<float>(),  gain.values<float>(),  std::as_const(rstd).values<float>(),
-            dy.matrix<float>(), ops::Write::overwrite, kSequence};
+        const ops::Norm rule{.kind = ops::NormKind::rms, .gain = gain.values<float>(), .bias = {}};
+        ops::norm(rule, x.matrix<float>(), y.matrix<float>(), {rstd.values<float>(), {}}, context());
+        const ops::NormBackward in{x.matrix<float>(),
+                                   {std::as_const(rstd).values<float>(), {}},
+                                   dy.matrix<float>(),
+                                   ops::Write::overwrite,
+                                   kSequence};
         time(
             "rms_norm", "backward", 3.0 * kTokens * kHidden * kFloat, 1e-5,
             [&] {
-                ops::rms_norm_backward(in, dx.matrix<float>(),
-                                       {dgain.values<float>().data(), nullptr, 1, kHidden, nullptr},
-                                       context());
+                ops::norm_backward(rule, in, dx.matrix<float>(),
+                                   {{dgain.values<float>().data(), nullptr, 1, kHidden, nullptr}, {}},
+                                   context());
             },
             [&] {
                 std::vector<float> expected(at(kTokens * kHidden));
                 std::vector<double> expected_gain(at(kHidden));
-                ops::ref::rms_norm_backward(in, 1e-5F, {expected.data(), kTokens, kHidden}, expected_gain);
+                ops::ref::norm_backward(rule, in, {expected.data(), kTokens, kHidden}, expected_gain, {});
                 return largest_error(dx.values<float>(), expected);
             });
     }

@@ -39,16 +39,11 @@ void model_options(OptionTable& table, model::ModelConfig& model) {
                          100000);
     table.whole<index_t>({"model.ffn_width", "", "inner width of dense feed-forwards"}, model.ffn_width, 1,
                          kMostWidth);
-    table.choice<std::string>({"model.activation", "", "of feed-forwards and experts"}, model.activation,
-                              {{"relu", "relu"},
-                               {"gelu", "gelu"},
-                               {"gelu_tanh", "gelu_tanh"},
-                               {"silu", "silu"},
-                               {"squared_relu", "squared_relu"},
-                               {"reglu", "reglu"},
-                               {"geglu", "geglu"},
-                               {"geglu_tanh", "geglu_tanh"},
-                               {"swiglu", "swiglu"}});
+    std::vector<std::pair<std::string, model::Activation>> activations;
+    for (const model::Activation activation : ops::kActivations)
+        activations.emplace_back(ops::activation_name(activation), activation);
+    table.choice<model::Activation>({"model.activation", "", "of feed-forwards and experts"},
+                                    model.activation, activations);
     table.flag({"model.ffn_bias", "", "biases in dense feed-forwards"}, model.ffn_bias);
     table.whole<index_t>({"model.seq_len", "tokens", "length of a sequence"}, model.seq_len, 1, kMostWidth);
     table.choice<NormKind>({"model.norm", "", "RMSNorm or LayerNorm"}, model.norm,

@@ -1,131 +1,119 @@
-#include "kernels/core/simd.hpp"
-#include "kernels/ops/activation/activation.hpp"
+#include "kernels/ops/activation/rows.hpp"
 
 namespace sy::ops {
 namespace {
 
-/// A matrix that has the sides of `like`, or none where that is allowed.
-template <class T, class Like>
-bool fits(const MatrixView<T>& x, const MatrixView<Like>& like) {
-    return x.rows == like.rows && x.cols == like.cols;
-}
-template <class T>
-bool fits(std::span<T> rows, index_t num_rows) {
-    return rows.empty() || static_cast<index_t>(rows.size()) == num_rows;
+template <bool gated, class In>
+SY_INLINE void keep_row(const Activate<In>& block, index_t r) {
+    const float* const gate = detail::row_or_null(block.gate, r);
+    const float* const up = detail::row_or_null(block.up, r);
+    In* const kept_gate = detail::row_or_null(block.kept_gate, r);
+    In* const kept_up = detail::row_or_null(block.kept_up, r);
+    simd::for_lanes(
+        block.up.cols, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
+            if constexpr (gated) store(kept_gate + i, load(gate + i));
+            store(kept_up + i, load(up + i));
+        });
 }
 
-float weight_of(std::span<const float> weight, index_t row) {
-    return weight.empty() ? 1.0F : weight[static_cast<std::size_t>(row)];
-}
-
-template <class In>
-SY_INLINE void forward_rows(const Swiglu<In>& block) {
-    for (index_t r = 0; r < block.gate.rows; ++r) {
-        const float* const gate = block.gate.data + r * block.gate.stride;
-        const float* const up = block.up.data + r * block.up.stride;
-        In* const h = block.h.data + r * block.h.stride;
-        const float weight = weight_of(block.weight, r);
-        if (block.kept_gate.data != nullptr) {
-            In* const kept_gate = block.kept_gate.data + r * block.kept_gate.stride;
-            In* const kept_up = block.kept_up.data + r * block.kept_up.stride;
-            simd::for_lanes(
-                block.gate.cols, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
-                    store(kept_gate + i, load(gate + i));
-                    store(kept_up + i, load(up + i));
-                });
-        }
+template <class F, class In>
+SY_INLINE void plain_rows(const Activate<In>& block) {
+    using Function = typename F::Function;
+    for (index_t r = 0; r < block.up.rows; ++r) {
+        const float* const gate = detail::row_or_null(block.gate, r);
+        const float* const up = detail::row_or_null(block.up, r);
+        In* const h = detail::row_or_null(block.h, r);
+        const float weight = detail::weight_of(block.weight, r);
+        if (block.kept_up.data != nullptr) keep_row<F::kGated>(block, r);
         simd::for_lanes(
-            block.gate.cols, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
-                const simd::f32x16 g = load(gate + i);
-                store(h + i, g * simd::sigmoid(g) * load(up + i) * weight);
+            block.up.cols, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
+                if constexpr (F::kGated) {
+                    store(h + i, Function::value(load(gate + i)) * load(up + i) * weight);
+                } else {
+                    store(h + i, Function::value(load(up + i)) * weight);
+                }
             });
     }
 }
 
-SY_MULTIVERSION void forward_rows_f32(const Swiglu<float>& block) {
-    forward_rows(block);
-}
-SY_MULTIVERSION void forward_rows_bf16(const Swiglu<bf16>& block) {
-    forward_rows(block);
-}
-
-template <class In>
-SY_INLINE void backward_rows(const SwigluBackward<In>& block) {
-    for (index_t r = 0; r < block.gate.rows; ++r) {
-        const In* const gate = block.gate.data + r * block.gate.stride;
-        const In* const up = block.up.data + r * block.up.stride;
-        const float* const dh = block.dh.data + r * block.dh.stride;
-        In* const h = block.h.data + r * block.h.stride;
-        In* const dgate = block.dgate.data + r * block.dgate.stride;
-        In* const dup = block.dup.data + r * block.dup.stride;
-        const float weight = weight_of(block.weight, r);
-        simd::f32x16 dot{};
+/// With biases what is kept may be what is read: one loop, so that no bias is added twice.
+template <class F, class In>
+SY_INLINE void biased_rows(const Activate<In>& block) {
+    using Function = typename F::Function;
+    const float* const gate_bias = block.gate_bias.data();
+    const float* const up_bias = block.up_bias.data();
+    for (index_t r = 0; r < block.up.rows; ++r) {
+        const float* const gate = detail::row_or_null(block.gate, r);
+        const float* const up = detail::row_or_null(block.up, r);
+        In* const h = detail::row_or_null(block.h, r);
+        In* const kept_gate = detail::row_or_null(block.kept_gate, r);
+        In* const kept_up = detail::row_or_null(block.kept_up, r);
+        const float weight = detail::weight_of(block.weight, r);
         simd::for_lanes(
-            block.gate.cols, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
-                const simd::f32x16 g = load(gate + i);
-                const simd::f32x16 u = load(up + i);
-                const simd::f32x16 unweighted = load(dh + i);
-                const simd::f32x16 s = simd::sigmoid(g);
-                const simd::f32x16 silu = g * s;
-                const simd::f32x16 activated = silu * u;
-                const simd::f32x16 d = unweighted * weight;
-                dot += activated * unweighted;
-                store(h + i, activated * weight);
-                store(dgate + i, d * u * (s * (1.0F + g * (1.0F - s))));
-                store(dup + i, d * silu);
+            block.up.cols, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
+                const simd::f32x16 u = load(up + i) + load(up_bias + i);
+                if (kept_up != nullptr) store(kept_up + i, u);
+                if constexpr (F::kGated) {
+                    const simd::f32x16 g = load(gate + i) + load(gate_bias + i);
+                    if (kept_gate != nullptr) store(kept_gate + i, g);
+                    store(h + i, Function::value(g) * u * weight);
+                } else {
+                    store(h + i, Function::value(u) * weight);
+                }
             });
-        if (!block.dot.empty()) block.dot[static_cast<std::size_t>(r)] = simd::sum(dot);
     }
 }
 
-SY_MULTIVERSION void backward_rows_f32(const SwigluBackward<float>& block) {
-    backward_rows(block);
+template <class In>
+SY_INLINE void forward_rows(const Activate<In>& block) {
+    detail::with_formula(
+        block.kind, [&](auto formula) __attribute__((always_inline)) {
+            if (block.up_bias.empty()) {
+                plain_rows<decltype(formula)>(block);
+            } else {
+                biased_rows<decltype(formula)>(block);
+            }
+        });
 }
-SY_MULTIVERSION void backward_rows_bf16(const SwigluBackward<bf16>& block) {
-    backward_rows(block);
+
+SY_MULTIVERSION void forward_rows_f32(const Activate<float>& block) {
+    forward_rows(block);
+}
+SY_MULTIVERSION void forward_rows_bf16(const Activate<bf16>& block) {
+    forward_rows(block);
 }
 
 template <class In>
-void check(const Swiglu<In>& block) {
-    const bool keeps = block.kept_gate.data != nullptr;
-    SY_REQUIRE(fits(block.up, block.gate) && fits(block.h, block.gate) &&
-                   fits(block.weight, block.gate.rows) && keeps == (block.kept_up.data != nullptr) &&
-                   (!keeps || (fits(block.kept_gate, block.gate) && fits(block.kept_up, block.gate))),
-               "swiglu: gate [", block.gate.rows, ", ", block.gate.cols, "], up [", block.up.rows, ", ",
-               block.up.cols, "], h [", block.h.rows, ", ", block.h.cols, "], ", block.weight.size(),
-               " weights");
-}
-template <class In>
-void check(const SwigluBackward<In>& block) {
-    SY_REQUIRE(fits(block.up, block.gate) && fits(block.dh, block.gate) && fits(block.h, block.gate) &&
-                   fits(block.dgate, block.gate) && fits(block.dup, block.gate) &&
-                   fits(block.weight, block.gate.rows) && fits(block.dot, block.gate.rows),
-               "swiglu_backward: gate [", block.gate.rows, ", ", block.gate.cols, "], up [", block.up.rows,
-               ", ", block.up.cols, "], dh [", block.dh.rows, ", ", block.dh.cols, "], ", block.weight.size(),
-               " weights, ", block.dot.size(), " dots");
+void check(const Activate<In>& block) {
+    const bool gated = is_gated(block.kind);
+    const bool keeps = block.kept_up.data != nullptr;
+    const bool biased = !block.up_bias.empty();
+    SY_REQUIRE(detail::fits(block.gate, block.up, detail::present_if(gated)) &&
+                   detail::fits(block.h, block.up) &&
+                   detail::fits(block.kept_gate, block.up, detail::present_if(gated && keeps)) &&
+                   detail::fits(block.kept_up, block.up, detail::present_if(keeps)) &&
+                   detail::fits_or_empty(block.up_bias, block.up.cols) &&
+                   detail::fits_or_empty(block.gate_bias, block.up.cols) &&
+                   block.gate_bias.empty() != (gated && biased) &&
+                   detail::fits_or_empty(block.weight, block.up.rows),
+               activation_name(block.kind), ": gate [", block.gate.rows, ", ", block.gate.cols, "], up [",
+               block.up.rows, ", ", block.up.cols, "], h [", block.h.rows, ", ", block.h.cols, "], kept [",
+               block.kept_gate.rows, ", ", block.kept_gate.cols, "] and [", block.kept_up.rows, ", ",
+               block.kept_up.cols, "], biases ", block.gate_bias.size(), " and ", block.up_bias.size(), ", ",
+               block.weight.size(), " weights");
 }
 
 }  // namespace
 
 template <>
-void swiglu<float>(const Swiglu<float>& block) {
+void activate<float>(const Activate<float>& block) {
     check(block);
     forward_rows_f32(block);
 }
 template <>
-void swiglu<bf16>(const Swiglu<bf16>& block) {
+void activate<bf16>(const Activate<bf16>& block) {
     check(block);
     forward_rows_bf16(block);
-}
-template <>
-void swiglu_backward<float>(const SwigluBackward<float>& block) {
-    check(block);
-    backward_rows_f32(block);
-}
-template <>
-void swiglu_backward<bf16>(const SwigluBackward<bf16>& block) {
-    check(block);
-    backward_rows_bf16(block);
 }
 
 }  // namespace sy::ops

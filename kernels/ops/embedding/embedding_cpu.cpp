@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
 #include "kernels/ops/embedding/embedding.hpp"
@@ -24,11 +26,24 @@ void widen_row(const bf16* from, float* to, index_t count) {
     copy_row_bf16(from, to, count);
 }
 
-void check_ids(std::span<const std::int32_t> ids, index_t vocabulary) {
+template <class In>
+SY_INLINE void add_row(const In* from, float* to, index_t count) {
+    simd::for_lanes(
+        count, [&](index_t i, auto load, auto store)
+                   __attribute__((always_inline)) { store(to + i, load(to + i) + load(from + i)); });
+}
+SY_MULTIVERSION void add_widened(const float* from, float* to, index_t count) {
+    add_row(from, to, count);
+}
+SY_MULTIVERSION void add_widened(const bf16* from, float* to, index_t count) {
+    add_row(from, to, count);
+}
+
+void check_ids(std::span<const std::int32_t> ids, index_t num_rows) {
     for (std::size_t t = 0; t < ids.size(); ++t) {
-        if (ids[t] < 0 || ids[t] >= vocabulary) {
-            throw ShapeError(concat("embedding: id ", ids[t], " at position ", t,
-                                    " is outside the vocabulary of ", vocabulary));
+        if (ids[t] < 0 || ids[t] >= num_rows) {
+            throw ShapeError(concat("embedding: id ", ids[t], " at position ", t, " is outside the table of ",
+                                    num_rows, " rows"));
         }
     }
 }
@@ -46,6 +61,34 @@ void embedding(MatrixView<const In> table, std::span<const std::int32_t> ids, Ma
     context.team.for_ranges(out.rows, 16, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t)
             widen_row(table.row(ids[static_cast<std::size_t>(t)]), out.row(t), out.cols);
+    });
+}
+
+template <class In>
+void add_positions(MatrixView<const In> table, std::span<const std::int32_t> positions, MatrixView<float> x,
+                   const Context& context) {
+    SY_REQUIRE(x.rows == static_cast<index_t>(positions.size()) && x.cols == table.cols,
+               "add_positions: ", positions.size(), " positions, table width ", table.cols, ", x [", x.rows,
+               ", ", x.cols, "]");
+    const Timed timed(context, OpKind::elementwise, static_cast<double>(x.rows * x.cols));
+    check_ids(positions, table.rows);
+    context.team.for_ranges(x.rows, 16, [&](index_t begin, index_t end) {
+        for (index_t t = begin; t < end; ++t)
+            add_widened(table.row(positions[static_cast<std::size_t>(t)]), x.row(t), x.cols);
+    });
+}
+
+void sine_table(MatrixView<float> table, const Context& context) {
+    const auto width = static_cast<double>(table.cols);
+    context.team.for_ranges(table.rows, 16, [&](index_t begin, index_t end) {
+        for (index_t col = 0; col < table.cols; ++col) {
+            const bool even = col % 2 == 0;
+            const double frequency = std::pow(10000.0, -static_cast<double>(even ? col : col - 1) / width);
+            for (index_t p = begin; p < end; ++p) {
+                const double angle = static_cast<double>(p) * frequency;
+                table(p, col) = static_cast<float>(even ? std::sin(angle) : std::cos(angle));
+            }
+        }
     });
 }
 
@@ -69,5 +112,9 @@ template void embedding<float>(MatrixView<const float>, std::span<const std::int
                                const Context&);
 template void embedding<bf16>(MatrixView<const bf16>, std::span<const std::int32_t>, MatrixView<float>,
                               const Context&);
+template void add_positions<float>(MatrixView<const float>, std::span<const std::int32_t>, MatrixView<float>,
+                                   const Context&);
+template void add_positions<bf16>(MatrixView<const bf16>, std::span<const std::int32_t>, MatrixView<float>,
+                                  const Context&);
 
 }  // namespace sy::ops

@@ -6,8 +6,10 @@
 #include "kernels/core/context.hpp"
 #include "kernels/core/gradient.hpp"
 #include "kernels/core/tensor.hpp"
+#include "kernels/ops/activation/kind.hpp"
 
-/// SwiGLU feed-forward of several experts over their own rows: out = (silu(x Wgate) * (x Wup)) Wdown.
+/// Feed-forward of several experts over their own rows: out = (f(x Wgate) * (x Wup)) Wdown, or f(x Wup) Wdown where the
+/// activation is not gated: an expert then has two matrices, and everything of its gate is empty.
 /// R input rows, S slots (a slot is one row at one local expert), L local experts, H hidden, F expert width.
 /// A dense feed-forward is the case L = 1, S = R. The product of a row block and an expert is one task.
 /// @par Source  Shazeer, "GLU variants improve transformer", arXiv:2002.05202; MegaBlocks, arXiv:2211.15841
@@ -21,39 +23,57 @@ struct ExpertSlots {
     std::span<const std::int32_t> row;
     /// [S] combine weight of each slot; empty when all are 1 (dense).
     std::span<const float> weight;
-    /// For `reproducible` weight gradients: slots [blocks[b], blocks[b + 1]) form one product. Boundaries
-    /// include every offset. Empty in `fast` mode.
+    /// For `reproducible` weight gradients: slots [blocks[b], blocks[b + 1]) form one product, and for bias gradients
+    /// in both modes: they form one sum. Boundaries include every offset. May be empty in `fast` mode.
     std::span<const index_t> blocks;
 
     index_t num_experts() const { return static_cast<index_t>(offsets.size()) - 1; }
     index_t num_slots() const { return offsets.back(); }
 };
 
+/// Added to the projections and to the output of a dense feed-forward. All empty: none.
+struct ExpertBiases {
+    std::span<const float> gate;  ///< [F]; empty when not gated
+    std::span<const float> up;    ///< [F]
+    std::span<const float> down;  ///< [H]
+};
+
 /// In {float, bf16}: type of the weights and of the rows in products.
 template <class In>
 struct ExpertWeights {
-    TensorView3<const In> gate;  ///< [L, H, F]
+    TensorView3<const In> gate;  ///< [L, H, F]; null data when not gated
     TensorView3<const In> up;    ///< [L, H, F]
     TensorView3<const In> down;  ///< [L, F, H]
+    Activation activation = Activation::swiglu;
+    ExpertBiases biases = {};
 };
 
-/// One entry an expert: gradients [H, F], [H, F], [F, H].
+/// Gradients of the biases there are, [1, F], [1, F], [1, H]; null data for those that are not.
+struct ExpertBiasGradients {
+    GradientView gate;
+    GradientView up;
+    GradientView down;
+};
+
+/// One entry an expert: gradients [H, F], [H, F], [F, H]. `gate` is empty when not gated.
 struct ExpertGradients {
     std::span<const GradientView> gate;
     std::span<const GradientView> up;
     std::span<const GradientView> down;
+    ExpertBiasGradients biases = {};
 };
 
 /// What forward keeps for backward, [S, F] each.
 template <class In>
 struct ExpertSaved {
-    MatrixView<In> gate;  ///< x Wgate, before the activation
-    MatrixView<In> up;    ///< x Wup
+    MatrixView<In> gate;  ///< x Wgate and its bias, before the activation; null data when not gated
+    MatrixView<In> up;    ///< x Wup and its bias
 };
 
 /// out[s] = weight[s] * ffn_expert(s)(x[row[s]]), [S, H] float32.
 /// @param x      [R, H]
-/// @param saved  receives [S, F] twice; with null data nothing is kept (evaluation)
+/// @param saved  receives [S, F] twice, once when not gated; with null data nothing is kept (evaluation)
+/// @throws ShapeError when operands do not fit each other, or for biases of what is not dense
 template <class In>
 void expert_ffn(MatrixView<const In> x, const ExpertWeights<In>& weights, const ExpertSlots& slots,
                 ExpertSaved<In> saved, MatrixView<float> out, const Context& context);

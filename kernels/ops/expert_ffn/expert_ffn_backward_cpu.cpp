@@ -1,7 +1,9 @@
 // Two passes. First, over (expert x slots): dh' = dy Wdown^T, the backward of the activation in cache, dx. It leaves
-// h, dgate, dup and the gathered rows in memory. Second, over (expert x tile of a weight): the three gradients.
+// h, dgate, dup and the gathered rows in memory. Second, over (expert x tile of a weight): the three gradients. What
+// belongs to the gate is absent where there is none; the biases' gradients are column sums of the first pass's values.
 #include "kernels/core/profile.hpp"
 #include "kernels/ops/activation/activation.hpp"
+#include "kernels/ops/bias/bias.hpp"
 #include "kernels/ops/expert_ffn/tasks.hpp"
 
 namespace sy::ops {
@@ -11,8 +13,8 @@ namespace {
 template <class In>
 struct Intermediate {
     MatrixView<In> h;            ///< [S, F] weighted activation
-    MatrixView<In> dgate;        ///< [S, F]
     MatrixView<In> dup;          ///< [S, F]
+    MatrixView<In> dgate;        ///< [S, F]; null data when not gated
     MatrixView<In> gathered_x;   ///< [S, H] unless dense
     MatrixView<In> gathered_dy;  ///< [S, H] unweighted, unless dense
     MatrixView<const In> x;      ///< [S, H]
@@ -40,7 +42,7 @@ void data_task(const Call<In>& call, const Intermediate<In>& between, const deta
         detail::gather(call.x, slots, task.slots, between.gathered_x.rows_of(task.slots));
         detail::gather(call.backward.dy, slots, task.slots, between.gathered_dy.rows_of(task.slots));
     }
-    const MatrixView<float> dh(dh_memory, count, call.weights.gate.cols);
+    const MatrixView<float> dh(dh_memory, count, call.weights.up.cols);
     const auto multiply = [&](MatrixView<const In> a, const TensorView3<const In>& weight,
                               MatrixView<float> c, float beta) {
         multiply_on_this_thread<In>({a, Transpose::no, weight[task.expert], Transpose::yes, c, beta},
@@ -51,18 +53,20 @@ void data_task(const Call<In>& call, const Intermediate<In>& between, const deta
     const auto part = [&](auto values) {
         return values.empty() ? values : values.subspan(first, static_cast<std::size_t>(count));
     };
-    const SwigluBackward<In> activation{call.saved.gate.rows_of(task.slots),
-                                        call.saved.up.rows_of(task.slots),
-                                        dh,
-                                        part(slots.weight),
-                                        between.h.rows_of(task.slots),
-                                        between.dgate.rows_of(task.slots),
-                                        between.dup.rows_of(task.slots),
-                                        part(call.backward.dweight)};
-    swiglu_backward(activation);
+    const ActivateBackward<In> activation{.kind = call.weights.activation,
+                                          .gate = call.saved.gate.rows_of(task.slots),
+                                          .up = call.saved.up.rows_of(task.slots),
+                                          .dh = dh,
+                                          .weight = part(slots.weight),
+                                          .h = between.h.rows_of(task.slots),
+                                          .dgate = between.dgate.rows_of(task.slots),
+                                          .dup = between.dup.rows_of(task.slots),
+                                          .dot = part(call.backward.dweight)};
+    activate_backward(activation);
     const MatrixView<float> dx = call.backward.dx.rows_of(task.slots);
-    multiply(activation.dgate, call.weights.gate, dx, 0.0F);
-    multiply(activation.dup, call.weights.up, dx, 1.0F);
+    const bool gated = is_gated(call.weights.activation);
+    if (gated) multiply(activation.dgate, call.weights.gate, dx, 0.0F);
+    multiply(activation.dup, call.weights.up, dx, gated ? 1.0F : 0.0F);
 }
 
 /// gradient += left^T right over the slots of one expert, for a tile of it.
@@ -102,7 +106,8 @@ std::vector<TileTask<In>> tile_tasks(const ExpertSlots& slots, const Intermediat
     for (std::size_t expert = 0; expert + 1 < slots.offsets.size(); ++expert) {
         const Range range{slots.offsets[expert], slots.offsets[expert + 1]};
         if (range.size() == 0) continue;
-        append_tiles<In>({between.x, between.dgate, gradients.gate[expert], range, {}, {}}, tasks);
+        if (!gradients.gate.empty())
+            append_tiles<In>({between.x, between.dgate, gradients.gate[expert], range, {}, {}}, tasks);
         append_tiles<In>({between.x, between.dup, gradients.up[expert], range, {}, {}}, tasks);
         append_tiles<In>({between.h, between.dy, gradients.down[expert], range, {}, {}}, tasks);
     }
@@ -136,6 +141,19 @@ void gradient_task(const TileTask<In>& task, std::span<const index_t> blocks, fl
     }
 }
 
+template <class In>
+void bias_gradients(const Call<In>& call, const Intermediate<In>& between) {
+    const ExpertBiasGradients& gradients = call.backward.gradients.biases;
+    if (call.weights.biases.up.empty()) return;
+    const index_t all[] = {0, call.slots.num_slots()};
+    const std::span<const index_t> blocks =
+        call.slots.blocks.empty() ? std::span<const index_t>(all) : call.slots.blocks;
+    if (is_gated(call.weights.activation))
+        bias_backward<In>(between.dgate, blocks, gradients.gate, call.context);
+    bias_backward<In>(between.dup, blocks, gradients.up, call.context);
+    bias_backward<In>(between.dy, blocks, gradients.down, call.context);
+}
+
 /// Throws when operands of backward do not fit each other.
 template <class In>
 void check_backward(const Call<In>& call) {
@@ -143,11 +161,13 @@ void check_backward(const Call<In>& call) {
     const ExpertBackward<In>& backward = call.backward;
     const index_t num_slots = call.slots.num_slots();
     const index_t hidden = call.x.cols;
-    const index_t width = call.weights.gate.cols;
+    const index_t width = call.weights.up.cols;
     const bool rows_fit = backward.dy.rows == call.x.rows && backward.dy.cols == hidden &&
                           backward.dx.rows == num_slots && backward.dx.cols == hidden;
-    const bool saved_fit = call.saved.gate.rows == num_slots && call.saved.gate.cols == width &&
-                           call.saved.up.rows == num_slots && call.saved.up.cols == width;
+    const bool gate_fits = is_gated(call.weights.activation)
+                               ? call.saved.gate.rows == num_slots && call.saved.gate.cols == width
+                               : call.saved.gate.data == nullptr;
+    const bool saved_fit = gate_fits && call.saved.up.rows == num_slots && call.saved.up.cols == width;
     if (!rows_fit || !saved_fit || backward.dweight.size() != call.slots.weight.size()) {
         throw ShapeError(concat("expert_ffn_backward: dy [", backward.dy.rows, ", ", backward.dy.cols,
                                 "], dx [", backward.dx.rows, ", ", backward.dx.cols, "], saved [",
@@ -156,7 +176,7 @@ void check_backward(const Call<In>& call) {
                                 " weight gradients for ", num_slots, " slots of width ", hidden, " with ",
                                 call.slots.weight.size(), " weights"));
     }
-    detail::check_gradients(backward.gradients, call.weights.gate.count, hidden, width);
+    detail::check_gradients(backward.gradients, call.weights);
     detail::check_blocks(call.slots, backward.gradients);
 }
 
@@ -171,20 +191,23 @@ void expert_ffn_backward(MatrixView<const In> x, const ExpertWeights<In>& weight
     const index_t num_slots = slots.num_slots();
     if (num_slots == 0) return;
     const index_t hidden = x.cols;
-    const index_t width = weights.gate.cols;
-    const Timed timed(context, OpKind::elementwise, 14.0 * static_cast<double>(num_slots * width));
-    Tensor activations(context.arena, dtype_of<In>::value, {3, num_slots, width});
+    const index_t width = weights.up.cols;
+    const bool gated = is_gated(weights.activation);
+    const Timed timed(context, OpKind::elementwise,
+                      2.0 * activation_flops(weights.activation) * static_cast<double>(num_slots * width));
+    Tensor activations(context.arena, dtype_of<In>::value, {gated ? 3 : 2, num_slots, width});
     In* const data = activations.values<In>().data();
     const bool dense = slots.row.empty();
     Tensor rows(context.arena, dtype_of<In>::value, {dense ? 0 : 2, num_slots, hidden});
     In* const row_data = rows.values<In>().data();
-    Intermediate<In> between{{data, num_slots, width},
-                             {data + num_slots * width, num_slots, width},
-                             {data + 2 * num_slots * width, num_slots, width},
-                             {},
-                             {},
-                             x,
-                             backward.dy};
+    Intermediate<In> between{.h = {data, num_slots, width},
+                             .dup = {data + num_slots * width, num_slots, width},
+                             .dgate = {},
+                             .gathered_x = {},
+                             .gathered_dy = {},
+                             .x = x,
+                             .dy = backward.dy};
+    if (gated) between.dgate = {data + 2 * num_slots * width, num_slots, width};
     if (!dense) {
         between.gathered_x = {row_data, num_slots, hidden};
         between.gathered_dy = {row_data + num_slots * hidden, num_slots, hidden};
@@ -203,6 +226,7 @@ void expert_ffn_backward(MatrixView<const In> x, const ExpertWeights<In>& weight
         gradient_task(tiles[static_cast<std::size_t>(task_idx)], slots.blocks,
                       reinterpret_cast<float*>(scratch.of(thread_idx)), context);
     });
+    bias_gradients(call, between);
 }
 
 template void expert_ffn_backward<float>(MatrixView<const float>, const ExpertWeights<float>&,

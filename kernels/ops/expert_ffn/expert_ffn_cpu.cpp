@@ -1,11 +1,12 @@
 #include "kernels/core/profile.hpp"
 #include "kernels/ops/activation/activation.hpp"
+#include "kernels/ops/bias/bias.hpp"
 #include "kernels/ops/expert_ffn/tasks.hpp"
 
 namespace sy::ops {
 namespace {
 
-/// What one thread works in: gathered rows, float projections, activation.
+/// What one thread works in: gathered rows, float projections, activation. Without a gate there is one projection.
 template <class In>
 struct Workspace {
     In* rows;
@@ -13,56 +14,105 @@ struct Workspace {
     float* up;
     In* h;
 
-    static index_t bytes(index_t hidden, index_t width) {
-        return detail::kTaskSlots *
-                   (hidden * index_t{sizeof(In)} + width * index_t{2 * sizeof(float) + sizeof(In)}) +
+    static index_t num_projections(const ExpertWeights<In>& weights) {
+        return is_gated(weights.activation) ? 2 : 1;
+    }
+    static index_t bytes(const ExpertWeights<In>& weights) {
+        const index_t width_bytes = num_projections(weights) * index_t{sizeof(float)} + index_t{sizeof(In)};
+        return detail::kTaskSlots * (weights.up.rows * index_t{sizeof(In)} + weights.up.cols * width_bytes) +
                256;
     }
-    Workspace(std::byte* memory, index_t width) {
+    Workspace(std::byte* memory, const ExpertWeights<In>& weights) {
+        const index_t size = detail::kTaskSlots * weights.up.cols;
         gate = reinterpret_cast<float*>(memory);
-        up = gate + detail::kTaskSlots * width;
-        h = reinterpret_cast<In*>(up + detail::kTaskSlots * width);
-        rows = h + detail::kTaskSlots * width;
+        up = gate + (num_projections(weights) - 1) * size;
+        h = reinterpret_cast<In*>(up + size);
+        rows = h + size;
     }
 };
 
+/// Everything a task needs to know.
 template <class In>
-void forward_task(MatrixView<const In> x, const ExpertWeights<In>& weights, const ExpertSlots& slots,
-                  ExpertSaved<In> saved, MatrixView<float> out, const detail::SlotTask& task,
-                  const Workspace<In>& work, const Context& context) {
-    const index_t width = weights.gate.cols;
+struct Call {
+    MatrixView<const In> x;
+    const ExpertWeights<In>& weights;
+    const ExpertSlots& slots;
+    const ExpertSaved<In>& saved;
+    MatrixView<float> out;
+    const Context& context;
+};
+
+/// h from the projections, which are kept where that is wanted.
+template <class In>
+MatrixView<const In> activate_task(const Call<In>& call, const detail::SlotTask& task, MatrixView<float> gate,
+                                   MatrixView<float> up, In* memory) {
+    const ExpertBiases& biases = call.weights.biases;
+    Activate<In> activation{.kind = call.weights.activation,
+                            .gate = gate,
+                            .up = up,
+                            .gate_bias = biases.gate,
+                            .up_bias = biases.up,
+                            .weight = {},
+                            .h = {memory, up.rows, up.cols},
+                            .kept_gate = {},
+                            .kept_up = {}};
+    if (!call.slots.weight.empty()) {
+        activation.weight = call.slots.weight.subspan(static_cast<std::size_t>(task.slots.begin),
+                                                      static_cast<std::size_t>(task.slots.size()));
+    }
+    // Float projections are there already, without their biases.
+    if (call.saved.up.data != nullptr && (std::is_same_v<In, bf16> || !biases.up.empty())) {
+        activation.kept_gate = call.saved.gate.rows_of(task.slots);
+        activation.kept_up = call.saved.up.rows_of(task.slots);
+    }
+    activate(activation);
+    return activation.h;
+}
+
+template <class In>
+void forward_task(const Call<In>& call, const detail::SlotTask& task, const Workspace<In>& work) {
+    const ExpertWeights<In>& weights = call.weights;
+    const index_t width = weights.up.cols;
     const index_t count = task.slots.size();
-    const bool dense = slots.row.empty();
-    const MatrixView<In> gathered(work.rows, count, x.cols);
-    if (!dense) detail::gather(x, slots, task.slots, gathered);
-    const MatrixView<const In> rows = dense ? x.rows_of(task.slots) : gathered;
-    MatrixView<float> gate(work.gate, count, width);
+    const bool dense = call.slots.row.empty();
+    const bool gated = is_gated(weights.activation);
+    const MatrixView<In> gathered(work.rows, count, call.x.cols);
+    if (!dense) detail::gather(call.x, call.slots, task.slots, gathered);
+    const MatrixView<const In> rows = dense ? call.x.rows_of(task.slots) : gathered;
+    MatrixView<float> gate;
+    if (gated) gate = {work.gate, count, width};
     MatrixView<float> up(work.up, count, width);
     // Float products are written where they are kept, bf16 ones are rounded on the way through the activation.
     if constexpr (std::is_same_v<In, float>) {
-        if (saved.gate.data != nullptr) {
-            gate = saved.gate.rows_of(task.slots);
-            up = saved.up.rows_of(task.slots);
+        if (call.saved.up.data != nullptr) {
+            gate = call.saved.gate.rows_of(task.slots);
+            up = call.saved.up.rows_of(task.slots);
         }
     }
     const auto multiply = [&](MatrixView<const In> a, const TensorView3<const In>& weight,
                               MatrixView<float> c) {
         multiply_on_this_thread<In>({a, Transpose::no, weight[task.expert], Transpose::no, c, 0.0F},
-                                    context.numerics, context);
+                                    call.context.numerics, call.context);
     };
-    multiply(rows, weights.gate, gate);
+    if (gated) multiply(rows, weights.gate, gate);
     multiply(rows, weights.up, up);
-    Swiglu<In> activation{gate, up, {}, {work.h, count, width}, {}, {}};
-    if (!slots.weight.empty()) {
-        activation.weight =
-            slots.weight.subspan(static_cast<std::size_t>(task.slots.begin), static_cast<std::size_t>(count));
+    const MatrixView<float> out = call.out.rows_of(task.slots);
+    multiply(activate_task(call, task, gate, up, work.h), weights.down, out);
+    if (!weights.biases.down.empty()) add_bias_on_this_thread(weights.biases.down, out);
+}
+
+template <class In>
+void check_saved(const ExpertSaved<In>& saved, const ExpertWeights<In>& weights, index_t num_slots) {
+    if (saved.up.data == nullptr && saved.gate.data == nullptr) return;
+    const auto fits = [&](const MatrixView<In>& kept) {
+        return kept.rows == num_slots && kept.cols == weights.up.cols;
+    };
+    if (!fits(saved.up) || !(is_gated(weights.activation) ? fits(saved.gate) : saved.gate.data == nullptr)) {
+        throw ShapeError(concat("expert_ffn: room to keep [", saved.gate.rows, ", ", saved.gate.cols,
+                                "] and [", saved.up.rows, ", ", saved.up.cols, "] of ", num_slots,
+                                " slots and width ", weights.up.cols, " with ",
+                                activation_name(weights.activation)));
     }
-    if (std::is_same_v<In, bf16> && saved.gate.data != nullptr) {
-        activation.kept_gate = saved.gate.rows_of(task.slots);
-        activation.kept_up = saved.up.rows_of(task.slots);
-    }
-    swiglu(activation);
-    multiply(activation.h, weights.down, out.rows_of(task.slots));
 }
 
 }  // namespace
@@ -73,13 +123,16 @@ void expert_ffn(MatrixView<const In> x, const ExpertWeights<In>& weights, const 
     detail::check_operands(x, weights, slots);
     SY_REQUIRE(out.rows == slots.num_slots() && out.cols == x.cols, "expert_ffn: out [", out.rows, ", ",
                out.cols, "] for ", slots.num_slots(), " slots of width ", x.cols);
-    const Timed timed(context, OpKind::elementwise,
-                      7.0 * static_cast<double>(slots.num_slots() * weights.gate.cols));
+    check_saved(saved, weights, slots.num_slots());
+    const Timed timed(
+        context, OpKind::elementwise,
+        activation_flops(weights.activation) * static_cast<double>(slots.num_slots() * weights.up.cols));
     const std::vector<detail::SlotTask> tasks = detail::slot_tasks(slots);
-    detail::ThreadScratch scratch(context, Workspace<In>::bytes(x.cols, weights.gate.cols));
+    detail::ThreadScratch scratch(context, Workspace<In>::bytes(weights));
+    const Call<In> call{x, weights, slots, saved, out, context};
     context.team.for_tasks(static_cast<index_t>(tasks.size()), [&](index_t task_idx, int thread_idx) {
-        const Workspace<In> work(scratch.of(thread_idx), weights.gate.cols);
-        forward_task(x, weights, slots, saved, out, tasks[static_cast<std::size_t>(task_idx)], work, context);
+        const Workspace<In> work(scratch.of(thread_idx), weights);
+        forward_task(call, tasks[static_cast<std::size_t>(task_idx)], work);
     });
 }
 

@@ -1,6 +1,6 @@
-#include <cmath>
 #include <vector>
 
+#include "kernels/ops/activation/activation.hpp"
 #include "kernels/ops/expert_ffn/expert_ffn.hpp"
 
 namespace sy::ops::ref {
@@ -11,12 +11,24 @@ double at(const MatrixView<T>& x, index_t row, index_t col) {
     return static_cast<double>(static_cast<float>(x(row, col)));
 }
 
-/// One slot in double: projections g and u, activation h.
+double bias_at(std::span<const float> bias, index_t i) {
+    return bias.empty() ? 0.0 : static_cast<double>(bias[static_cast<std::size_t>(i)]);
+}
+
+/// A projection x W + b of one row in double.
+template <class In>
+double projection(MatrixView<const In> x, index_t row, MatrixView<const In> weight, index_t col) {
+    double sum = 0.0;
+    for (index_t i = 0; i < x.cols; ++i) sum += at(x, row, i) * at(weight, i, col);
+    return sum;
+}
+
+/// One slot in double: projections g and u, activation h and its derivatives by them.
 template <class In>
 struct Slot {
     index_t expert, row;
     double weight;
-    std::vector<double> g, u, h;
+    std::vector<double> h, h_by_g, h_by_u;
 };
 
 template <class In>
@@ -28,18 +40,20 @@ Slot<In> forward_slot(MatrixView<const In> x, const ExpertWeights<In>& weights, 
     const auto s = static_cast<std::size_t>(slot);
     result.row = slots.row.empty() ? slot : slots.row[s];
     result.weight = slots.weight.empty() ? 1.0 : static_cast<double>(slots.weight[s]);
-    const MatrixView<const In> gate = weights.gate[result.expert];
-    const MatrixView<const In> up = weights.up[result.expert];
-    for (index_t f = 0; f < gate.cols; ++f) {
-        double g = 0.0;
-        double u = 0.0;
-        for (index_t i = 0; i < x.cols; ++i) {
-            g += at(x, result.row, i) * at(gate, i, f);
-            u += at(x, result.row, i) * at(up, i, f);
+    const Activation kind = weights.activation;
+    for (index_t f = 0; f < weights.up.cols; ++f) {
+        const double u =
+            projection(x, result.row, weights.up[result.expert], f) + bias_at(weights.biases.up, f);
+        if (is_gated(kind)) {
+            const double g =
+                projection(x, result.row, weights.gate[result.expert], f) + bias_at(weights.biases.gate, f);
+            result.h.push_back(nonlinearity(kind, g) * u);
+            result.h_by_g.push_back(nonlinearity_slope(kind, g) * u);
+            result.h_by_u.push_back(nonlinearity(kind, g));
+        } else {
+            result.h.push_back(nonlinearity(kind, u));
+            result.h_by_u.push_back(nonlinearity_slope(kind, u));
         }
-        result.g.push_back(g);
-        result.u.push_back(u);
-        result.h.push_back(g / (1.0 + std::exp(-g)) * u);
     }
     return result;
 }
@@ -60,7 +74,7 @@ void expert_ffn(MatrixView<const In> x, const ExpertWeights<In>& weights, const 
             double sum = 0.0;
             for (index_t f = 0; f < down.rows; ++f)
                 sum += forward.h[static_cast<std::size_t>(f)] * at(down, f, i);
-            out(slot, i) = static_cast<float>(forward.weight * sum);
+            out(slot, i) = static_cast<float>(forward.weight * sum + bias_at(weights.biases.down, i));
         }
     }
 }
@@ -71,28 +85,38 @@ void expert_ffn_backward(MatrixView<const In> x, const ExpertWeights<In>& weight
     for (index_t slot = 0; slot < slots.num_slots(); ++slot) {
         const Slot<In> forward = forward_slot(x, weights, slots, slot);
         const auto e = static_cast<std::size_t>(forward.expert);
-        const MatrixView<const In> gate = weights.gate[forward.expert];
+        const ExpertGradients& gradients = backward.gradients;
         const MatrixView<const In> up = weights.up[forward.expert];
         const MatrixView<const In> down = weights.down[forward.expert];
         double dweight = 0.0;
         std::vector<double> dx(static_cast<std::size_t>(x.cols), 0.0);
-        for (index_t f = 0; f < gate.cols; ++f) {
+        const auto into_projection = [&](double slope, MatrixView<const In> weight, GradientView gradient,
+                                         index_t f) {
+            for (index_t i = 0; i < x.cols; ++i) {
+                dx[static_cast<std::size_t>(i)] += slope * at(weight, i, f);
+                add(gradient, i, f, slope * at(x, forward.row, i));
+            }
+        };
+        for (index_t f = 0; f < up.cols; ++f) {
             const auto fi = static_cast<std::size_t>(f);
             double dh = 0.0;
             for (index_t i = 0; i < x.cols; ++i) {
                 dh += at(backward.dy, forward.row, i) * at(down, f, i);
-                add(backward.gradients.down[e], f, i,
+                add(gradients.down[e], f, i,
                     forward.weight * forward.h[fi] * at(backward.dy, forward.row, i));
             }
             dweight += dh * forward.h[fi];
-            const double s = 1.0 / (1.0 + std::exp(-forward.g[fi]));
-            const double dg = forward.weight * dh * forward.u[fi] * s * (1.0 + forward.g[fi] * (1.0 - s));
-            const double du = forward.weight * dh * forward.g[fi] * s;
-            for (index_t i = 0; i < x.cols; ++i) {
-                dx[static_cast<std::size_t>(i)] += dg * at(gate, i, f) + du * at(up, i, f);
-                add(backward.gradients.gate[e], i, f, dg * at(x, forward.row, i));
-                add(backward.gradients.up[e], i, f, du * at(x, forward.row, i));
-            }
+            const double du = forward.weight * dh * forward.h_by_u[fi];
+            into_projection(du, up, gradients.up[e], f);
+            if (!weights.biases.up.empty()) add(gradients.biases.up, 0, f, du);
+            if (!is_gated(weights.activation)) continue;
+            const double dg = forward.weight * dh * forward.h_by_g[fi];
+            into_projection(dg, weights.gate[forward.expert], gradients.gate[e], f);
+            if (!weights.biases.gate.empty()) add(gradients.biases.gate, 0, f, dg);
+        }
+        if (!weights.biases.down.empty()) {
+            for (index_t i = 0; i < x.cols; ++i)
+                add(gradients.biases.down, 0, i, at(backward.dy, forward.row, i));
         }
         for (index_t i = 0; i < x.cols; ++i) {
             backward.dx(slot, i) = static_cast<float>(dx[static_cast<std::size_t>(i)]);

@@ -5,42 +5,72 @@
 #include "kernels/core/context.hpp"
 #include "kernels/core/gradient.hpp"
 #include "kernels/core/tensor.hpp"
+#include "kernels/ops/norm/kind.hpp"
 
-/// Root-mean-square normalisation, alone and fused with the residual sum before it. T rows, H columns.
-/// @par Source  Zhang and Sennrich, "Root mean square layer normalization", arXiv:1910.07467
+/// Normalisation of rows, alone and fused with the residual sum before it. T rows, H columns; a row is what is
+/// normalised, so [T, heads * D] seen as [T * heads, D] is normalised head by head.
+/// @par Source  Zhang and Sennrich, "Root mean square layer normalization", arXiv:1910.07467;
+///              Ba, Kiros and Hinton, "Layer normalization", arXiv:1607.06450
 namespace sy::ops {
 
-/// y = x * rstd * gain with rstd = 1 / sqrt(mean(x^2) + eps).
+/// rms:   y = x * rstd * gain + bias           with rstd = 1 / sqrt(mean(x^2) + eps)
+/// layer: y = (x - mean) * rstd * gain + bias  with rstd = 1 / sqrt(mean((x - mean)^2) + eps), the mean first
+struct Norm {
+    NormKind kind = NormKind::rms;
+    std::span<const float> gain;  ///< [H]
+    std::span<const float> bias;  ///< [H]; empty: none
+    float eps = 1e-5F;
+};
+
+/// What forward keeps of each row for backward.
+template <class T>
+struct NormStatistics {
+    std::span<T> rstd;  ///< [T]
+    std::span<T> mean;  ///< [T] for layer; empty for rms
+};
+
+/// y = norm(x).
 /// @param x, y   [T, H]; y may be x
-/// @param gain   [H]
-/// @param rstd   [T] kept for backward
-void rms_norm(MatrixView<const float> x, std::span<const float> gain, float eps, MatrixView<float> y,
-              std::span<float> rstd, const Context& context);
+/// @throws LogicError when sides do not fit
+void norm(const Norm& rule, MatrixView<const float> x, MatrixView<float> y,
+          const NormStatistics<float>& statistics, const Context& context);
 
-/// sum = x + residual, y = rms_norm(sum), reading each input once. sum may be x or residual.
-void add_rms_norm(MatrixView<const float> x, MatrixView<const float> residual, std::span<const float> gain,
-                  float eps, MatrixView<float> sum, MatrixView<float> y, std::span<float> rstd,
-                  const Context& context);
-
-/// Backward of rms_norm: dx += (or =) the gradient of x, and gain's gradient [1, H] is added to.
-/// Gain addends are summed over blocks of block_rows rows in row order, blocks in order (`fast`) or as fixed
-/// point (`reproducible`), so the result does not depend on the number of threads.
-enum class Write { overwrite, add };
-struct RmsNormBackward {
+/// sum = x + residual, y = norm(sum), reading each input once. sum may be x or residual.
+struct AddNorm {
     MatrixView<const float> x;
-    std::span<const float> gain;
-    std::span<const float> rstd;
+    MatrixView<const float> residual;
+    MatrixView<float> sum;
+    MatrixView<float> y;
+};
+/// @throws LogicError when sides do not fit
+void add_norm(const Norm& rule, const AddNorm& rows, const NormStatistics<float>& statistics,
+              const Context& context);
+
+enum class Write { overwrite, add };
+struct NormBackward {
+    MatrixView<const float> x;  ///< what was normalised
+    NormStatistics<const float> statistics;
     MatrixView<const float> dy;
     Write write = Write::add;
+    /// Gain and bias addends are summed over blocks of block_rows rows in row order, blocks in order (`fast`) or as
+    /// fixed point (`reproducible`), so the result does not depend on the number of threads.
     index_t block_rows = 64;
 };
-void rms_norm_backward(const RmsNormBackward& in, MatrixView<float> dx, GradientView dgain,
-                       const Context& context);
+/// [1, H] each, added to. The bias's has null data when the norm has none.
+struct NormGradients {
+    GradientView gain;
+    GradientView bias;
+};
+/// Backward of norm: dx += (or =) the gradient of x. dx may be dy when it is overwritten.
+/// @throws LogicError when sides do not fit, or a bias comes without its gradient or a gradient without its bias
+void norm_backward(const Norm& rule, const NormBackward& in, MatrixView<float> dx,
+                   const NormGradients& gradients, const Context& context);
 
 namespace ref {
-void rms_norm(MatrixView<const float> x, std::span<const float> gain, float eps, MatrixView<float> y,
-              std::span<float> rstd);
-void rms_norm_backward(const RmsNormBackward& in, float eps, MatrixView<float> dx, std::span<double> dgain);
+void norm(const Norm& rule, MatrixView<const float> x, MatrixView<float> y);
+/// Takes the statistics from x. `dgain` and `dbias` are added to; `dbias` may be empty.
+void norm_backward(const Norm& rule, const NormBackward& in, MatrixView<float> dx, std::span<double> dgain,
+                   std::span<double> dbias);
 }  // namespace ref
 
 }  // namespace sy::ops

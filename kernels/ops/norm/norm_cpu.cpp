@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
@@ -13,123 +12,283 @@ struct NormRows {
     MatrixView<const float> x;
     MatrixView<const float> residual;  ///< null data when there is none
     const float* gain;
+    const float* bias;  ///< null when there is none
     float eps;
     MatrixView<float> sum;
     MatrixView<float> y;
     float* rstd;
+    float* mean;
 };
 
-SY_MULTIVERSION void norm_rows(const NormRows& op, Range range) {
-    for (index_t t = range.begin; t < range.end; ++t) {
-        const float* x = op.x.data + t * op.x.stride;
-        simd::f32x16 squares{};
-        if (op.residual.data != nullptr) {
-            const float* const other = op.residual.data + t * op.residual.stride;
-            float* const sum = op.sum.data + t * op.sum.stride;
-            simd::for_lanes(
-                op.x.cols, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
-                    const simd::f32x16 value = load(x + i) + load(other + i);
-                    store(sum + i, value);
-                    squares += value * value;
-                });
-            x = sum;
+/// Sum over the row of (x - mean)^2. The lanes beyond its end hold the mean and add nothing.
+SY_INLINE float centred_squares(const float* x, index_t count, float mean) {
+    simd::f32x16 squares{};
+    index_t i = 0;
+    for (; i + simd::kLanes <= count; i += simd::kLanes) {
+        const simd::f32x16 centred = simd::load(x + i) - mean;
+        squares += centred * centred;
+    }
+    if (i < count) {
+        const simd::f32x16 centred = simd::load_part(x + i, count - i, mean) - mean;
+        squares += centred * centred;
+    }
+    return simd::sum(squares);
+}
+
+/// The first pass over a row: its sum with the residual, and what the statistics begin with: sum of squares (rms) or
+/// of values (layer). @return the row to normalise
+template <NormKind kind>
+SY_INLINE const float* first_pass(const NormRows& op, index_t t, simd::f32x16& totals) {
+    const float* const x = op.x.data + t * op.x.stride;
+    const auto count_in = [&](simd::f32x16 value) __attribute__((always_inline)) {
+        if constexpr (kind == NormKind::rms) {
+            totals += value * value;
         } else {
-            simd::for_lanes(
-                op.x.cols, [&](index_t i, auto load, auto) __attribute__((always_inline)) {
-                    const simd::f32x16 value = load(x + i);
-                    squares += value * value;
-                });
+            totals += value;
         }
-        const float rstd = 1.0F / std::sqrt(simd::sum(squares) / static_cast<float>(op.x.cols) + op.eps);
-        op.rstd[t] = rstd;
-        float* const y = op.y.data + t * op.y.stride;
+    };
+    if (op.residual.data == nullptr) {
         simd::for_lanes(
-            op.x.cols, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
-                store(y + i, load(x + i) * rstd * load(op.gain + i));
-            });
+            op.x.cols, [&](index_t i, auto load, auto)
+                           __attribute__((always_inline)) { count_in(load(x + i)); });
+        return x;
+    }
+    const float* const other = op.residual.data + t * op.residual.stride;
+    float* const sum = op.sum.data + t * op.sum.stride;
+    simd::for_lanes(
+        op.x.cols, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
+            const simd::f32x16 value = load(x + i) + load(other + i);
+            store(sum + i, value);
+            count_in(value);
+        });
+    return sum;
+}
+
+template <NormKind kind, bool has_bias>
+SY_INLINE void norm_row(const NormRows& op, index_t t) {
+    const auto width = static_cast<float>(op.x.cols);
+    simd::f32x16 totals{};
+    const float* const x = first_pass<kind>(op, t, totals);
+    float mean = 0.0F;
+    float squares = simd::sum(totals);
+    if constexpr (kind == NormKind::layer) {
+        mean = squares / width;
+        squares = centred_squares(x, op.x.cols, mean);
+        op.mean[t] = mean;
+    }
+    const float rstd = 1.0F / std::sqrt(squares / width + op.eps);
+    op.rstd[t] = rstd;
+    float* const y = op.y.data + t * op.y.stride;
+    simd::for_lanes(
+        op.x.cols, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
+            simd::f32x16 value = load(x + i);
+            if constexpr (kind == NormKind::layer) value = value - mean;
+            value = value * rstd * load(op.gain + i);
+            if constexpr (has_bias) value = value + load(op.bias + i);
+            store(y + i, value);
+        });
+}
+
+template <NormKind kind>
+SY_INLINE void norm_range(const NormRows& op, Range range) {
+    if (op.bias == nullptr) {
+        for (index_t t = range.begin; t < range.end; ++t) norm_row<kind, false>(op, t);
+    } else {
+        for (index_t t = range.begin; t < range.end; ++t) norm_row<kind, true>(op, t);
     }
 }
 
-/// Rows [range] of one block: dx, and the block's gain addends into `dgain` [H], rows in order.
-SY_MULTIVERSION void backward_rows(const RmsNormBackward& in, MatrixView<float> dx, Range range,
-                                   float* dgain) {
-    const index_t width = in.x.cols;
+SY_MULTIVERSION void rms_rows(const NormRows& op, Range range) {
+    norm_range<NormKind::rms>(op, range);
+}
+SY_MULTIVERSION void layer_rows(const NormRows& op, Range range) {
+    norm_range<NormKind::layer>(op, range);
+}
+
+struct BackwardRows {
+    const NormBackward& in;
+    const float* gain;
+    MatrixView<float> dx;
+};
+
+/// dx = or += rstd * (dy * gain - mean(dy * gain) - xhat * mean(dy * gain * xhat)); rms without the first mean.
+template <NormKind kind, Write write>
+SY_INLINE void write_row(const BackwardRows& op, index_t t, float direct_mean, float shift) {
+    const float* const x = op.in.x.data + t * op.in.x.stride;
+    const float* const dy = op.in.dy.data + t * op.in.dy.stride;
+    float* const target = op.dx.data + t * op.dx.stride;
+    const float rstd = op.in.statistics.rstd[static_cast<std::size_t>(t)];
+    float mean = 0.0F;
+    if constexpr (kind == NormKind::layer) mean = op.in.statistics.mean[static_cast<std::size_t>(t)];
+    simd::for_lanes(
+        op.in.x.cols, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
+            simd::f32x16 value = load(x + i);
+            simd::f32x16 direct = load(dy + i) * load(op.gain + i);
+            if constexpr (kind == NormKind::layer) {
+                value = value - mean;
+                direct = direct - direct_mean;
+            }
+            const simd::f32x16 change = direct * rstd - value * shift;
+            if constexpr (write == Write::add) {
+                store(target + i, load(target + i) + change);
+            } else {
+                store(target + i, change);
+            }
+        });
+}
+
+/// Rows [range] of one block: dx, and the block's addends of gain and bias [H] each, rows in order. dbias may be null.
+template <NormKind kind, bool has_bias>
+SY_INLINE void backward_rows(const BackwardRows& op, Range range, float* dgain, float* dbias) {
+    const NormBackward& in = op.in;
+    const auto width = static_cast<float>(in.x.cols);
     for (index_t t = range.begin; t < range.end; ++t) {
         const float* const x = in.x.data + t * in.x.stride;
         const float* const dy = in.dy.data + t * in.dy.stride;
-        const float rstd = in.rstd[static_cast<std::size_t>(t)];
+        const float rstd = in.statistics.rstd[static_cast<std::size_t>(t)];
+        float mean = 0.0F;
+        if constexpr (kind == NormKind::layer) mean = in.statistics.mean[static_cast<std::size_t>(t)];
+        simd::f32x16 slopes{};
         simd::f32x16 products{};
         simd::for_lanes(
-            width, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
+            in.x.cols, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
                 const simd::f32x16 d = load(dy + i);
-                const simd::f32x16 value = load(x + i);
-                products += d * load(in.gain.data() + i) * value;
+                simd::f32x16 value = load(x + i);
+                if constexpr (kind == NormKind::layer) value = value - mean;
+                const simd::f32x16 slope = d * load(op.gain + i);
+                if constexpr (kind == NormKind::layer) slopes += slope;
+                products += slope * value;
                 store(dgain + i, load(dgain + i) + d * value * rstd);
+                if constexpr (has_bias) store(dbias + i, load(dbias + i) + d);
             });
-        const float shift = simd::sum(products) / static_cast<float>(width) * rstd * rstd * rstd;
-        float* const target = dx.data + t * dx.stride;
+        const float shift = simd::sum(products) / width * rstd * rstd * rstd;
+        const float direct_mean = kind == NormKind::layer ? simd::sum(slopes) / width : 0.0F;
         if (in.write == Write::add) {
-            simd::for_lanes(
-                width, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
-                    store(target + i, load(target + i) + (load(dy + i) * load(in.gain.data() + i) * rstd -
-                                                          load(x + i) * shift));
-                });
+            write_row<kind, Write::add>(op, t, direct_mean, shift);
         } else {
-            simd::for_lanes(
-                width, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
-                    store(target + i, load(dy + i) * load(in.gain.data() + i) * rstd - load(x + i) * shift);
-                });
+            write_row<kind, Write::overwrite>(op, t, direct_mean, shift);
         }
     }
 }
 
-void run(const NormRows& op, const Context& context) {
-    context.team.for_ranges(op.x.rows, 8, [&](index_t begin, index_t end) { norm_rows(op, {begin, end}); });
+template <NormKind kind>
+SY_INLINE void backward_range(const BackwardRows& op, Range range, float* dgain, float* dbias) {
+    if (dbias == nullptr) {
+        backward_rows<kind, false>(op, range, dgain, dbias);
+    } else {
+        backward_rows<kind, true>(op, range, dgain, dbias);
+    }
 }
 
-void check(MatrixView<const float> x, std::size_t gain, MatrixView<const float> y, std::size_t rstd) {
-    SY_REQUIRE(static_cast<index_t>(gain) == x.cols && y.rows == x.rows && y.cols == x.cols &&
-                   static_cast<index_t>(rstd) == x.rows,
-               "rms_norm: x [", x.rows, ", ", x.cols, "], y [", y.rows, ", ", y.cols, "], gain ", gain,
-               ", rstd ", rstd);
+SY_MULTIVERSION void rms_backward(const BackwardRows& op, Range range, float* dgain, float* dbias) {
+    backward_range<NormKind::rms>(op, range, dgain, dbias);
+}
+SY_MULTIVERSION void layer_backward(const BackwardRows& op, Range range, float* dgain, float* dbias) {
+    backward_range<NormKind::layer>(op, range, dgain, dbias);
+}
+
+void run(const Norm& rule, const NormRows& op, const Context& context) {
+    context.team.for_ranges(op.x.rows, 8, [&](index_t begin, index_t end) {
+        if (rule.kind == NormKind::rms) {
+            rms_rows(op, {begin, end});
+        } else {
+            layer_rows(op, {begin, end});
+        }
+    });
+}
+
+const float* data_or_null(std::span<const float> values) {
+    return values.empty() ? nullptr : values.data();
+}
+
+template <class T>
+void check(const Norm& rule, MatrixView<const float> x, MatrixView<const float> y,
+           const NormStatistics<T>& statistics) {
+    const auto size = [](auto values) { return static_cast<index_t>(values.size()); };
+    SY_REQUIRE(size(rule.gain) == x.cols && (rule.bias.empty() || size(rule.bias) == x.cols) &&
+                   y.rows == x.rows && y.cols == x.cols && size(statistics.rstd) == x.rows &&
+                   size(statistics.mean) == (rule.kind == NormKind::layer ? x.rows : 0),
+               "norm: x [", x.rows, ", ", x.cols, "], y [", y.rows, ", ", y.cols, "], gain ", size(rule.gain),
+               ", bias ", size(rule.bias), ", rstd ", size(statistics.rstd), ", mean ",
+               size(statistics.mean));
+}
+
+/// Arithmetic a value, of forward without the residual and of backward.
+double forward_flops(const Norm& rule) {
+    return (rule.kind == NormKind::rms ? 4.0 : 7.0) + (rule.bias.empty() ? 0.0 : 1.0);
+}
+double backward_flops(const Norm& rule) {
+    return (rule.kind == NormKind::rms ? 11.0 : 15.0) + (rule.bias.empty() ? 0.0 : 1.0);
 }
 
 }  // namespace
 
-void rms_norm(MatrixView<const float> x, std::span<const float> gain, float eps, MatrixView<float> y,
-              std::span<float> rstd, const Context& context) {
-    check(x, gain.size(), y, rstd.size());
-    const Timed timed(context, OpKind::normalisation, 4.0 * static_cast<double>(x.rows * x.cols));
-    run({x, {}, gain.data(), eps, {}, y, rstd.data()}, context);
+void norm(const Norm& rule, MatrixView<const float> x, MatrixView<float> y,
+          const NormStatistics<float>& statistics, const Context& context) {
+    check(rule, x, y, statistics);
+    const Timed timed(context, OpKind::normalisation,
+                      forward_flops(rule) * static_cast<double>(x.rows * x.cols));
+    run(rule,
+        {x,
+         {},
+         rule.gain.data(),
+         data_or_null(rule.bias),
+         rule.eps,
+         {},
+         y,
+         statistics.rstd.data(),
+         statistics.mean.data()},
+        context);
 }
 
-void add_rms_norm(MatrixView<const float> x, MatrixView<const float> residual, std::span<const float> gain,
-                  float eps, MatrixView<float> sum, MatrixView<float> y, std::span<float> rstd,
-                  const Context& context) {
-    check(x, gain.size(), y, rstd.size());
-    check(residual, gain.size(), sum, rstd.size());
-    const Timed timed(context, OpKind::normalisation, 5.0 * static_cast<double>(x.rows * x.cols));
-    run({x, residual, gain.data(), eps, sum, y, rstd.data()}, context);
+void add_norm(const Norm& rule, const AddNorm& rows, const NormStatistics<float>& statistics,
+              const Context& context) {
+    check(rule, rows.x, rows.y, statistics);
+    check(rule, rows.residual, rows.sum, statistics);
+    const Timed timed(context, OpKind::normalisation,
+                      (forward_flops(rule) + 1.0) * static_cast<double>(rows.x.rows * rows.x.cols));
+    run(rule,
+        {rows.x, rows.residual, rule.gain.data(), data_or_null(rule.bias), rule.eps, rows.sum, rows.y,
+         statistics.rstd.data(), statistics.mean.data()},
+        context);
 }
 
-void rms_norm_backward(const RmsNormBackward& in, MatrixView<float> dx, GradientView dgain,
-                       const Context& context) {
-    check(in.x, in.gain.size(), in.dy, in.rstd.size());
-    SY_REQUIRE(dx.rows == in.x.rows && dx.cols == in.x.cols && dgain.rows * dgain.cols == in.x.cols &&
-                   in.block_rows > 0,
-               "rms_norm_backward: dx [", dx.rows, ", ", dx.cols, "], gain gradient ",
-               dgain.rows * dgain.cols, " for ", in.x.cols, " columns");
-    const Timed timed(context, OpKind::normalisation, 11.0 * static_cast<double>(in.x.rows * in.x.cols));
+void norm_backward(const Norm& rule, const NormBackward& in, MatrixView<float> dx,
+                   const NormGradients& gradients, const Context& context) {
+    check(rule, in.x, in.dy, in.statistics);
+    const index_t width = in.x.cols;
+    const bool has_bias = !rule.bias.empty();
+    SY_REQUIRE(dx.rows == in.x.rows && dx.cols == width &&
+                   gradients.gain.rows * gradients.gain.cols == width &&
+                   gradients.bias.rows * gradients.bias.cols == (has_bias ? width : 0) && in.block_rows > 0,
+               "norm_backward: dx [", dx.rows, ", ", dx.cols, "], gain gradient ",
+               gradients.gain.rows * gradients.gain.cols, ", bias gradient ",
+               gradients.bias.rows * gradients.bias.cols, " for ", width, " columns ",
+               has_bias ? "with" : "without", " a bias, blocks of ", in.block_rows, " rows");
+    const Timed timed(context, OpKind::normalisation,
+                      backward_flops(rule) * static_cast<double>(in.x.rows * width));
     const index_t num_blocks = ceil_div(in.x.rows, in.block_rows);
     if (num_blocks == 0) return;
-    Tensor partial(context.arena, DType::f32, {num_blocks, in.x.cols});
+    const index_t num_sums = has_bias ? 2 : 1;
+    Tensor partial(context.arena, DType::f32, {num_sums * num_blocks, width});
     partial.fill_zero();
     const MatrixView<float> partials = partial.matrix<float>();
+    const BackwardRows op{in, rule.gain.data(), dx};
     context.team.for_tasks(num_blocks, [&](index_t block, int) {
         const index_t begin = block * in.block_rows;
-        backward_rows(in, dx, {begin, std::min(begin + in.block_rows, in.x.rows)}, partials.row(block));
+        const Range range{begin, std::min(begin + in.block_rows, in.x.rows)};
+        float* const dgain = partials.row(num_sums * block);
+        float* const dbias = has_bias ? partials.row(num_sums * block + 1) : nullptr;
+        if (rule.kind == NormKind::rms) {
+            rms_backward(op, range, dgain, dbias);
+        } else {
+            layer_backward(op, range, dgain, dbias);
+        }
     });
-    for (index_t block = 0; block < num_blocks; ++block) accumulate(partials.row_span(block), 0, dgain);
+    for (index_t block = 0; block < num_blocks; ++block) {
+        accumulate(partials.row_span(num_sums * block), 0, gradients.gain);
+        if (has_bias) accumulate(partials.row_span(num_sums * block + 1), 0, gradients.bias);
+    }
 }
 
 }  // namespace sy::ops

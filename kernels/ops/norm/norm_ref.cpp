@@ -5,45 +5,65 @@
 namespace sy::ops::ref {
 namespace {
 
-double rstd_of(MatrixView<const float> x, index_t row, float eps) {
+double at(std::span<const float> values, index_t i) {
+    return static_cast<double>(values[static_cast<std::size_t>(i)]);
+}
+
+struct Row {
+    double mean = 0.0;
+    double rstd = 0.0;
+};
+
+Row statistics_of(const Norm& rule, MatrixView<const float> x, index_t row) {
+    const std::span<const float> values = x.row_span(row);
+    const auto width = static_cast<double>(x.cols);
+    Row result;
+    if (rule.kind == NormKind::layer) {
+        for (const float value : values) result.mean += static_cast<double>(value) / width;
+    }
     double squares = 0.0;
-    for (index_t i = 0; i < x.cols; ++i)
-        squares += static_cast<double>(x(row, i)) * static_cast<double>(x(row, i));
-    return 1.0 / std::sqrt(squares / static_cast<double>(x.cols) + static_cast<double>(eps));
+    for (const float value : values) {
+        const double centred = static_cast<double>(value) - result.mean;
+        squares += centred * centred;
+    }
+    result.rstd = 1.0 / std::sqrt(squares / width + static_cast<double>(rule.eps));
+    return result;
 }
 
 }  // namespace
 
-void rms_norm(MatrixView<const float> x, std::span<const float> gain, float eps, MatrixView<float> y,
-              std::span<float> rstd) {
+void norm(const Norm& rule, MatrixView<const float> x, MatrixView<float> y) {
     for (index_t t = 0; t < x.rows; ++t) {
-        const double r = rstd_of(x, t, eps);
+        const Row row = statistics_of(rule, x, t);
         for (index_t i = 0; i < x.cols; ++i) {
-            y(t, i) = static_cast<float>(static_cast<double>(x(t, i)) * r *
-                                         static_cast<double>(gain[static_cast<std::size_t>(i)]));
+            const double normed = (static_cast<double>(x(t, i)) - row.mean) * row.rstd;
+            const double bias = rule.bias.empty() ? 0.0 : at(rule.bias, i);
+            y(t, i) = static_cast<float>(normed * at(rule.gain, i) + bias);
         }
-        rstd[static_cast<std::size_t>(t)] = static_cast<float>(r);
     }
 }
 
-void rms_norm_backward(const RmsNormBackward& in, float eps, MatrixView<float> dx, std::span<double> dgain) {
+void norm_backward(const Norm& rule, const NormBackward& in, MatrixView<float> dx, std::span<double> dgain,
+                   std::span<double> dbias) {
+    const auto width = static_cast<double>(in.x.cols);
     for (index_t t = 0; t < in.x.rows; ++t) {
-        const double r = rstd_of(in.x, t, eps);
-        double dot = 0.0;
+        const Row row = statistics_of(rule, in.x, t);
+        const auto normed = [&](index_t i) {
+            return (static_cast<double>(in.x(t, i)) - row.mean) * row.rstd;
+        };
+        const auto slope = [&](index_t i) { return static_cast<double>(in.dy(t, i)) * at(rule.gain, i); };
+        double mean_slope = 0.0;
+        double mean_product = 0.0;
         for (index_t i = 0; i < in.x.cols; ++i) {
-            const auto c = static_cast<std::size_t>(i);
-            const double x = static_cast<double>(in.x(t, i));
-            const double dy = static_cast<double>(in.dy(t, i));
-            dot += dy * static_cast<double>(in.gain[c]) * x;
-            dgain[c] += dy * x * r;
+            if (rule.kind == NormKind::layer) mean_slope += slope(i) / width;
+            mean_product += slope(i) * normed(i) / width;
+            dgain[static_cast<std::size_t>(i)] += static_cast<double>(in.dy(t, i)) * normed(i);
+            if (!dbias.empty()) dbias[static_cast<std::size_t>(i)] += static_cast<double>(in.dy(t, i));
         }
         for (index_t i = 0; i < in.x.cols; ++i) {
-            const double direct = static_cast<double>(in.dy(t, i)) *
-                                  static_cast<double>(in.gain[static_cast<std::size_t>(i)]) * r;
-            const double shift =
-                static_cast<double>(in.x(t, i)) * r * r * r * dot / static_cast<double>(in.x.cols);
             const double before = in.write == Write::add ? static_cast<double>(dx(t, i)) : 0.0;
-            dx(t, i) = static_cast<float>(before + direct - shift);
+            dx(t, i) =
+                static_cast<float>(before + row.rstd * (slope(i) - mean_slope - normed(i) * mean_product));
         }
     }
 }

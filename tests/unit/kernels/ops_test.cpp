@@ -4,7 +4,6 @@
 #include "kernels/ops/attention/attention.hpp"
 #include "kernels/ops/expert_ffn/expert_ffn.hpp"
 #include "kernels/ops/gate/gate.hpp"
-#include "kernels/ops/norm/norm.hpp"
 #include "kernels/ops/permute/permute.hpp"
 #include "kernels/ops/rotary/rotary.hpp"
 #include "kernels/ops/softmax_xent/softmax_xent.hpp"
@@ -14,14 +13,6 @@ using namespace sy;
 using test::relative_error;
 using test::TestMatrix;
 using test::TestSession;
-
-namespace {
-
-GradientView view_of(std::vector<float>& values, index_t rows, index_t cols) {
-    return {values.data(), nullptr, rows, cols, nullptr};
-}
-
-}  // namespace
 
 TEST_CASE("gemm: fast and ordered products agree with the reference for all transposes", "[unit]") {
     TestSession session(2);
@@ -93,30 +84,6 @@ TEST_CASE("gradient: fixed-point sums do not depend on the order and round once"
     const std::vector<float> bad{std::nanf("")};
     accumulate(bad, 0, {nullptr, forward.data(), 1, 6, &overflow});
     CHECK(overflow);
-}
-
-TEST_CASE("norm: forward and backward agree with the reference", "[unit]") {
-    TestSession session(2);
-    const TestMatrix x(37, 51, 1);
-    const TestMatrix gain(1, 51, 2);
-    const TestMatrix dy(37, 51, 3);
-    TestMatrix y(37, 51);
-    TestMatrix expected(37, 51);
-    std::vector<float> rstd(37);
-    std::vector<float> expected_rstd(37);
-    ops::rms_norm(x.view(), gain.values, 1e-5F, y.view(), rstd, session.context);
-    ops::ref::rms_norm(x.view(), gain.values, 1e-5F, expected.view(), expected_rstd);
-    CHECK(relative_error(y.values, expected.values) < 1e-6);
-    TestMatrix dx(37, 51, 4);
-    TestMatrix expected_dx(37, 51, 4);
-    std::vector<float> dgain(51, 0.0F);
-    std::vector<double> expected_dgain(51, 0.0);
-    const ops::RmsNormBackward in{x.view(), gain.values, rstd, dy.view(), ops::Write::add, 16};
-    ops::rms_norm_backward(in, dx.view(), view_of(dgain, 1, 51), session.context);
-    ops::ref::rms_norm_backward(in, 1e-5F, expected_dx.view(), expected_dgain);
-    CHECK(relative_error(dx.values, expected_dx.values) < 1e-5);
-    const std::vector<float> rounded(expected_dgain.begin(), expected_dgain.end());
-    CHECK(relative_error(dgain, rounded) < 1e-5);
 }
 
 TEST_CASE("rotary: agrees with the reference and backward undoes forward", "[unit]") {

@@ -1,0 +1,108 @@
+#include "kernels/ops/bias/bias.hpp"
+
+#include <algorithm>
+#include <vector>
+
+#include "kernels/core/profile.hpp"
+#include "kernels/core/simd.hpp"
+
+namespace sy::ops {
+namespace {
+
+SY_MULTIVERSION void add_to_rows(const float* bias, MatrixView<float> y) {
+    for (index_t t = 0; t < y.rows; ++t) {
+        float* const row = y.data + t * y.stride;
+        simd::for_lanes(
+            y.cols, [&](index_t i, auto load, auto store)
+                        __attribute__((always_inline)) { store(row + i, load(row + i) + load(bias + i)); });
+    }
+}
+
+void check(std::size_t bias, index_t cols) {
+    SY_REQUIRE(static_cast<index_t>(bias) == cols, "add_bias: ", bias, " values for ", cols, " columns");
+}
+
+/// Columns that one task sums: four vectors that stay in registers over all rows of a block.
+constexpr index_t kTaskCols = 4 * simd::kLanes;
+
+/// sums[n] = sum over the rows of dy, at most kTaskCols columns.
+template <class In>
+SY_INLINE void sum_rows_of(MatrixView<const In> dy, float* sums) {
+    if (dy.cols == kTaskCols) {
+        simd::f32x16 totals[4]{};
+        for (index_t t = 0; t < dy.rows; ++t) {
+            const In* const row = dy.data + t * dy.stride;
+            for (index_t part = 0; part < 4; ++part) totals[part] += simd::load(row + part * simd::kLanes);
+        }
+        for (index_t part = 0; part < 4; ++part) simd::store(sums + part * simd::kLanes, totals[part]);
+        return;
+    }
+    std::fill_n(sums, dy.cols, 0.0F);
+    for (index_t t = 0; t < dy.rows; ++t) {
+        const In* const row = dy.data + t * dy.stride;
+        simd::for_lanes(
+            dy.cols, [&](index_t i, auto load, auto store)
+                         __attribute__((always_inline)) { store(sums + i, load(sums + i) + load(row + i)); });
+    }
+}
+SY_MULTIVERSION void sum_rows(MatrixView<const float> dy, float* sums) {
+    sum_rows_of(dy, sums);
+}
+SY_MULTIVERSION void sum_rows(MatrixView<const bf16> dy, float* sums) {
+    sum_rows_of(dy, sums);
+}
+
+}  // namespace
+
+void add_bias(std::span<const float> bias, MatrixView<float> y, const Context& context) {
+    check(bias.size(), y.cols);
+    const Timed timed(context, OpKind::elementwise, static_cast<double>(y.rows * y.cols));
+    context.team.for_ranges(y.rows, 8, [&](index_t begin, index_t end) {
+        add_to_rows(bias.data(), y.rows_of({begin, end}));
+    });
+}
+
+void add_bias_on_this_thread(std::span<const float> bias, MatrixView<float> y) {
+    check(bias.size(), y.cols);
+    add_to_rows(bias.data(), y);
+}
+
+template <class In>
+void bias_backward(MatrixView<const In> dy, std::span<const index_t> blocks, GradientView gradient,
+                   const Context& context) {
+    SY_REQUIRE(gradient.rows * gradient.cols == dy.cols && !blocks.empty() && blocks.front() == 0 &&
+                   blocks.back() == dy.rows && std::is_sorted(blocks.begin(), blocks.end()),
+               "bias_backward: dy [", dy.rows, ", ", dy.cols, "], gradient of ",
+               gradient.rows * gradient.cols, ", blocks from ", blocks.empty() ? -1 : blocks.front(), " to ",
+               blocks.empty() ? -1 : blocks.back());
+    const Timed timed(context, OpKind::elementwise, static_cast<double>(dy.rows * dy.cols));
+    // Tasks own columns, so that the blocks of a column are added in order.
+    context.team.for_tasks(ceil_div(dy.cols, kTaskCols), [&](index_t task, int) {
+        const Range cols{task * kTaskCols, std::min((task + 1) * kTaskCols, dy.cols)};
+        float sums[kTaskCols];
+        for (std::size_t block = 0; block + 1 < blocks.size(); ++block) {
+            sum_rows(dy.cols_of(cols).rows_of({blocks[block], blocks[block + 1]}), sums);
+            accumulate(std::span<const float>(sums, static_cast<std::size_t>(cols.size())), cols.begin,
+                       gradient);
+        }
+    });
+}
+
+template <class In>
+void bias_backward(MatrixView<const In> dy, index_t block_rows, GradientView gradient,
+                   const Context& context) {
+    SY_REQUIRE(block_rows > 0, "bias_backward: blocks of ", block_rows, " rows");
+    std::vector<index_t> blocks;
+    for (index_t row = 0; row < dy.rows; row += block_rows) blocks.push_back(row);
+    blocks.push_back(dy.rows);
+    bias_backward(dy, std::span<const index_t>(blocks), gradient, context);
+}
+
+template void bias_backward<float>(MatrixView<const float>, std::span<const index_t>, GradientView,
+                                   const Context&);
+template void bias_backward<bf16>(MatrixView<const bf16>, std::span<const index_t>, GradientView,
+                                  const Context&);
+template void bias_backward<float>(MatrixView<const float>, index_t, GradientView, const Context&);
+template void bias_backward<bf16>(MatrixView<const bf16>, index_t, GradientView, const Context&);
+
+}  // namespace sy::ops

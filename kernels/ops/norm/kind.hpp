@@ -1,0 +1,9 @@
+#pragma once
+
+namespace sy::ops {
+
+/// What a norm divides by: rms, the root of the mean square (RMSNorm); layer, the standard deviation, after the mean
+/// has been taken off (LayerNorm).
+enum class NormKind { rms, layer };
+
+}  // namespace sy::ops
