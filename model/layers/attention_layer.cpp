@@ -103,8 +103,7 @@ Value& AttentionLayer::run(Tape& tape, Value& x, const PassInfo& pass) const {
                                     context);
             ops::rotary(dq.matrix<float>(), shape.head_dim, position, table_, backward, context);
             ops::rotary(dk.matrix<float>(), shape.head_dim, position, table_, backward, context);
-            x.grad = Tensor(context.arena, DType::f32, x.data.shape());
-            float beta = 0.0F;
+            float beta = x.open_gradient(context);
             for (const auto& [gradient, id] :
                  {std::pair(&dq, query_), std::pair(&dk, key_), std::pair(&dv, value_)}) {
                 const ProductInput<In> d(std::as_const(*gradient).template matrix<float>(), context);

@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 
+#include "kernels/ops/expert_ffn/expert_ffn.hpp"
 #include "kernels/ops/norm/norm.hpp"
 #include "kernels/ops/rotary/rotary.hpp"
 #include "model/autograd/tape.hpp"
@@ -23,7 +24,10 @@ struct LayerContext {
     std::function<void(ParameterId)> gradient_ready;
 };
 
-/// RMSNorm of x, or of a running sum: the residual stream x becomes x + delta on the way.
+/// Whether something has a bias.
+enum class Bias { none, added };
+
+/// RMSNorm or LayerNorm of x, or of a running sum: the residual stream x becomes x + delta on the way.
 class NormLayer {
   public:
     NormLayer(LayerContext& shared, const std::string& name);
@@ -37,9 +41,11 @@ class NormLayer {
 
   private:
     ops::Norm norm() const;
+    ops::NormGradients gradients() const;
 
     LayerContext& shared_;
     ParameterId gain_;
+    ParameterId bias_ = -1;
 };
 
 /// Keys and values of the tokens so far, for generation: one matrix [capacity, kv_heads * D] a sequence.
@@ -73,10 +79,15 @@ class AttentionLayer {
     ParameterId output_;
 };
 
-/// Dense SwiGLU feed-forward; also the shared experts of a mixture, which are one wide feed-forward.
+/// Dense feed-forward with model.activation; also the shared experts of a mixture, which are one wide feed-forward.
+/// Its matrices are NAME.gate (if gated), NAME.up and NAME.down, its biases NAME.up_bias and so on.
 class FeedForward {
   public:
-    FeedForward(LayerContext& shared, const std::string& name, index_t width);
+    struct Spec {
+        index_t width = 0;
+        Bias bias = Bias::none;
+    };
+    FeedForward(LayerContext& shared, const std::string& name, const Spec& spec);
 
     /// Adds to nothing: out is overwritten. `saved` keeps what backward needs.
     struct Saved {
@@ -97,10 +108,17 @@ class FeedForward {
     void run_backward(MatrixView<const float> x, const Saved& saved, MatrixView<const float> dy,
                       MatrixView<float> dx, const PassInfo& pass, const Context& context) const;
 
+    template <class In>
+    ops::ExpertWeights<In> weights() const;
+    ops::ExpertBiasGradients bias_gradients() const;
+
     LayerContext& shared_;
-    ParameterId gate_;
+    ParameterId gate_ = -1;
     ParameterId up_;
     ParameterId down_;
+    ParameterId gate_bias_ = -1;
+    ParameterId up_bias_ = -1;
+    ParameterId down_bias_ = -1;
 };
 
 /// What a head measures.

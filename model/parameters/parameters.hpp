@@ -66,6 +66,7 @@ class Parameters {
     FlatGroup& group(Sharding sharding);
     const FlatGroup& group(Sharding sharding) const;
     std::span<const index_t> local_experts() const { return local_experts_; }
+    const Context& context() const { return context_; }
 
     /// Float32 or bf16 view of a replicated parameter. [rows, cols]
     template <class T>
