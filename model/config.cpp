@@ -1,6 +1,7 @@
 #include "model/config.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <sstream>
 
 #include "model/moe/router/strategy.hpp"
@@ -19,6 +20,78 @@ index_t parse_number(const std::string& text) {
 
 void require(std::vector<std::string>& problems, bool good, const std::string& text) {
     if (!good) problems.push_back(text);
+}
+
+void position_problems(const ModelConfig& model, std::vector<std::string>& problems) {
+    const PositionConfig& position = model.position;
+    if (position.kind == PositionKind::rope && model.attention.kind == AttentionKind::grouped) {
+        const double turned = position.rope_fraction * static_cast<double>(model.head_width()) / 2.0;
+        require(problems, turned >= 1.0 && turned == std::floor(turned),
+                concat("position.rope_fraction = ", position.rope_fraction, " of the head width ",
+                       model.head_width(), " is no even number of columns; change it or model.head_dim"));
+    }
+    const bool stretched = position.rope_scaling != RopeScaling::none;
+    require(problems, !stretched || position.kind == PositionKind::rope,
+            "position.rope_scaling needs position.kind = rope; set it, or position.rope_scaling = none");
+    const bool needs_length =
+        position.rope_scaling == RopeScaling::llama3 || position.rope_scaling == RopeScaling::yarn;
+    require(
+        problems, !needs_length || position.rope_original_len > 0,
+        "position.rope_scaling = llama3 and yarn need the trained length; set position.rope_original_len");
+    const bool both_sides = model.architecture != Architecture::decoder;
+    require(problems,
+            position.kind != PositionKind::t5 ||
+                (position.t5_buckets % (both_sides ? 4 : 2) == 0 &&
+                 position.t5_max_distance > position.t5_buckets / (both_sides ? 4 : 2)),
+            concat("position.t5_buckets = ", position.t5_buckets, " must be a multiple of ",
+                   both_sides ? 4 : 2, " with position.t5_max_distance = ", position.t5_max_distance,
+                   " beyond ", position.t5_buckets / (both_sides ? 4 : 2), "; T5 has 32 and 128"));
+}
+
+void latent_problems(const ModelConfig& model, std::vector<std::string>& problems) {
+    const AttentionConfig& attention = model.attention;
+    if (attention.kind != AttentionKind::latent) return;
+    require(problems, model.kv_heads == model.heads,
+            concat("attention.kind = latent gives every head its own keys and values; set model.kv_heads = ",
+                   model.heads));
+    const bool rotates = model.position.kind == PositionKind::rope;
+    require(problems, rotates || model.position.kind == PositionKind::none,
+            "attention.kind = latent knows position.kind = rope and none; set one of them");
+    require(problems, !rotates || (attention.rope_dim >= 2 && attention.rope_dim % 2 == 0),
+            concat("attention.rope_dim = ", attention.rope_dim,
+                   " must be even and positive where positions rotate; DeepSeek-V2 has 64"));
+    require(problems, attention.bias == Biases::none,
+            "attention.kind = latent has no biases; set attention.bias = none");
+    require(problems, !attention.qk_norm,
+            "attention.kind = latent normalises its compressed rows; set attention.qk_norm = no");
+}
+
+void attention_problems(const ModelConfig& model, std::vector<std::string>& problems) {
+    const AttentionConfig& attention = model.attention;
+    position_problems(model, problems);
+    latent_problems(model, problems);
+    require(problems, attention.window == 0 || model.architecture != Architecture::encoder,
+            "attention.window is for causal attention; set it to 0 for an encoder");
+    try {
+        layer_pattern("attention.window_layers", attention.window_layers, model.layers);
+    } catch (const ConfigError& error) {
+        problems.push_back(error.what());
+    }
+}
+
+void block_problems(const ModelConfig& model, std::vector<std::string>& problems) {
+    require(
+        problems,
+        model.wiring == Wiring::serial || model.norm_placement == NormPlacement::pre ||
+            model.norm_placement == NormPlacement::both,
+        "model.wiring = parallel needs one norm that both sub-layers read; set model.norm_placement = pre "
+        "or both");
+    require(problems, model.architecture == Architecture::decoder,
+            "model.architecture = encoder and encoder_decoder are not built yet; use decoder");
+    require(problems, model.mtp_depth == 0,
+            "model.mtp_depth: multi-token prediction is not built yet; set it to 0");
+    require(problems, model.logit_softcap == 0.0 && model.output_z_loss == 0.0,
+            "model.logit_softcap and model.output_z_loss are not built yet; set them to 0");
 }
 
 }  // namespace
@@ -65,9 +138,8 @@ std::vector<std::string> model_problems(const ModelConfig& model, const MoeConfi
     require(problems, model.head_dim > 0 || model.hidden % model.heads == 0,
             concat("model.heads = ", model.heads, " does not divide model.hidden = ", model.hidden,
                    "; change one, or set model.head_dim"));
-    require(problems, model.head_width() % 2 == 0,
-            concat("the head width is ", model.head_width(),
-                   "; rotary positions need an even one (model.head_dim)"));
+    attention_problems(model, problems);
+    block_problems(model, problems);
     require(problems, model.dtype == DType::f32 || model.dtype == DType::bf16,
             concat("model.dtype = ", dtype_name(model.dtype), " cannot be computed with; use f32 or bf16"));
     require(problems, moe.top_k <= moe.experts,

@@ -153,18 +153,15 @@ void Transformer::set_router_state(const std::map<std::string, std::vector<doubl
 Transformer::Generation Transformer::start_generation(index_t num_sequences, index_t capacity,
                                                       const Context& context) const {
     Generation state;
-    const index_t width = config_.kv_heads * config_.head_width();
-    for (index_t layer = 0; layer < config_.layers; ++layer) {
-        state.caches.push_back({Tensor(context.arena, DType::f32, {num_sequences, capacity, width}),
-                                Tensor(context.arena, DType::f32, {num_sequences, capacity, width})});
-    }
+    for (const Block& block : decoder_->blocks())
+        state.caches.push_back({block.attention().make_cache(num_sequences, capacity, context), {}});
     return state;
 }
 
 Tensor Transformer::decode(std::span<const std::int32_t> ids, Generation& state,
                            const Context& context) const {
     const auto rows = static_cast<index_t>(ids.size());
-    const index_t capacity = std::min(state.caches.front().keys.shape()[1], config_.seq_len);
+    const index_t capacity = std::min(state.caches.front().self.keys.shape()[1], config_.seq_len);
     if (state.position >= capacity) {
         throw ShapeError(concat("generation: position ", state.position, " is beyond the context of ",
                                 capacity, " tokens"));

@@ -68,7 +68,7 @@ class Transformer {
 
     /// State of generation for B sequences on this rank.
     struct Generation {
-        std::vector<KeyValueCache> caches;
+        std::vector<BlockCache> caches;
         index_t position = 0;
     };
     Generation start_generation(index_t num_sequences, index_t capacity, const Context& context) const;

@@ -9,10 +9,13 @@
 
 namespace sy::model {
 
+enum class AttentionRole { self, cross };
+
 /// Where an attention layer stands, and what its queries see.
 struct AttentionSpec {
     index_t layer_idx = 0;   ///< in its stack
     index_t stream_idx = 0;  ///< over all stacks, for random numbers
+    AttentionRole role = AttentionRole::self;
     ops::Visibility visibility = ops::Visibility::causal;
     index_t window = 0;  ///< tokens a query sees, itself included; 0: all
 };

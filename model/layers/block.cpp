@@ -4,30 +4,49 @@
 
 namespace sy::model {
 
-Block::Block(const BlockContext& context, const ops::RotaryTable& rotary, const BlockSpec& spec)
+Block::Block(const BlockContext& context, const Positions& positions, const BlockSpec& spec)
     : shared_(context.shared), spec_(spec) {
     const ModelConfig& config = shared_.config;
-    const auto norm = [&](const char* part) {
-        return std::make_unique<NormLayer>(shared_, concat(spec.name, ".", part));
-    };
-    const bool both = config.norm_placement == NormPlacement::both;
-    SubLayer& attention = sublayers_.emplace_back();
-    attention.part = Part::attention;
-    attention.norm = norm("attention_norm");
-    attention_ = std::make_unique<AttentionLayer>(shared_, spec.name + ".attention", rotary);
-    if (both) attention.output_norm = norm("attention_output_norm");
-    SubLayer& feed_forward = sublayers_.emplace_back();
-    feed_forward.part = Part::feed_forward;
-    if (config.wiring == Wiring::serial) feed_forward.norm = norm("feed_forward_norm");
-    if (spec.is_moe) {
-        moe_ = std::make_unique<MoeLayer>(shared_, context.moe, context.world, spec.name + ".moe",
-                                          spec.stream_idx);
-    } else {
-        feed_forward_ = std::make_unique<FeedForward>(
-            shared_, spec.name + ".feed_forward",
-            FeedForward::Spec{config.ffn_width, config.ffn_bias ? Bias::added : Bias::none});
+    const AttentionSpec self{.layer_idx = spec.layer_idx,
+                             .stream_idx = spec.stream_idx,
+                             .role = AttentionRole::self,
+                             .visibility = spec.visibility,
+                             .window = spec.window};
+    add_sublayer(Part::attention, "attention", [&](const std::string& name) {
+        attention_ = make_attention(shared_, name, self, positions);
+    });
+    if (spec.reads_memory) {
+        AttentionSpec cross = self;
+        cross.role = AttentionRole::cross;
+        cross.visibility = ops::Visibility::all;
+        cross.window = 0;
+        add_sublayer(Part::cross_attention, "cross_attention", [&](const std::string& name) {
+            cross_attention_ = make_attention(shared_, name, cross, positions);
+        });
     }
-    if (both) feed_forward.output_norm = norm("feed_forward_output_norm");
+    add_sublayer(Part::feed_forward, "feed_forward", [&](const std::string& name) {
+        if (spec.is_moe) {
+            moe_ = std::make_unique<MoeLayer>(shared_, context.moe, context.world, spec_.name + ".moe",
+                                              spec.stream_idx);
+        } else {
+            const Bias bias = config.ffn_bias ? Bias::added : Bias::none;
+            feed_forward_ =
+                std::make_unique<FeedForward>(shared_, name, FeedForward::Spec{config.ffn_width, bias});
+        }
+    });
+}
+
+template <class Make>
+void Block::add_sublayer(Part part, const std::string& part_name, const Make& make) {
+    const std::string name = spec_.name + "." + part_name;
+    SubLayer& layer = sublayers_.emplace_back();
+    layer.part = part;
+    // In parallel, the first sub-layer's norm serves all.
+    if (shared_.config.wiring == Wiring::serial || sublayers_.size() == 1)
+        layer.norm = std::make_unique<NormLayer>(shared_, name + "_norm");
+    make(name);
+    if (shared_.config.norm_placement == NormPlacement::both)
+        layer.output_norm = std::make_unique<NormLayer>(shared_, name + "_output_norm");
 }
 
 Value& Block::apply(const SubLayer& layer, const BlockRun& run, Value& x) const {
@@ -35,9 +54,17 @@ Value& Block::apply(const SubLayer& layer, const BlockRun& run, Value& x) const 
         return moe_ ? moe_->forward(run.tape, x, run.pass, run.statistics)
                     : feed_forward_->forward(run.tape, x, run.pass);
     }
-    if (run.cache == nullptr) return attention_->forward(run.tape, x, run.pass);
+    const bool cross = layer.part == Part::cross_attention;
+    if (run.cache == nullptr) {
+        return cross ? cross_attention_->forward(run.tape, x, run.pass, run.memory)
+                     : attention_->forward(run.tape, x, run.pass, nullptr);
+    }
     Value& y = run.tape.value(x.view().rows, x.view().cols);
-    attention_->decode(x.view(), run.position, *run.cache, y.view(), run.tape.context());
+    if (cross) {
+        cross_attention_->decode_memory(x.view(), run.cache->memory, y.view(), run.tape.context());
+    } else {
+        attention_->decode(x.view(), run.position, run.cache->self, y.view(), run.tape.context());
+    }
     return y;
 }
 
@@ -78,7 +105,9 @@ Stream Block::parallel(const BlockRun& run, Stream in) const {
     const NormLayer::Result before = sublayers_.front().norm->forward(run.tape, *in.sum, in.delta, run.pass);
     Value* total = nullptr;
     for (const SubLayer& layer : sublayers_) {
-        Value& y = drop(layer, run, apply(layer, run, *before.normed));
+        Value* out = &apply(layer, run, *before.normed);
+        if (layer.output_norm) out = layer.output_norm->forward(run.tape, *out, nullptr, run.pass).normed;
+        Value& y = drop(layer, run, *out);
         if (total == nullptr) {
             total = &y;
         } else {

@@ -18,15 +18,13 @@ TensorView3<const In> as_one_expert(MatrixView<const In> weight) {
 FeedForward::FeedForward(LayerContext& shared, const std::string& name, const Spec& spec) : shared_(shared) {
     const ModelConfig& config = shared.config;
     const auto deviation = static_cast<float>(config.init_std);
-    const auto output_deviation =
-        static_cast<float>(config.init_std / std::sqrt(2.0 * static_cast<double>(config.layers)));
     const auto add = [&](const char* part, index_t in, index_t out, float scale) {
         return shared.parameters.add({.name = name + "." + part, .shape = {in, out}, .deviation = scale});
     };
     const bool gated = ops::is_gated(config.activation);
     if (gated) gate_ = add("gate", config.hidden, spec.width, deviation);
     up_ = add("up", config.hidden, spec.width, deviation);
-    down_ = add("down", spec.width, config.hidden, output_deviation);
+    down_ = add("down", spec.width, config.hidden, output_deviation(config));
     if (spec.bias == Bias::none) return;
     const auto add_bias = [&](const char* part, index_t size) {
         return shared.parameters.add(

@@ -7,7 +7,6 @@
 
 #include "kernels/ops/expert_ffn/expert_ffn.hpp"
 #include "kernels/ops/norm/norm.hpp"
-#include "kernels/ops/rotary/rotary.hpp"
 #include "model/autograd/tape.hpp"
 #include "model/config.hpp"
 #include "model/parameters/parameters.hpp"
@@ -23,6 +22,10 @@ struct LayerContext {
     /// Called in backward when the gradients of a parameter are complete for this pass.
     std::function<void(ParameterId)> gradient_ready;
 };
+
+/// Standard deviation of the weights that write to the residual stream: smaller by the root of the number of such
+/// writes (GPT-2's rule).
+float output_deviation(const ModelConfig& config);
 
 /// Whether something has a bias.
 enum class Bias { none, added };
@@ -46,37 +49,6 @@ class NormLayer {
     LayerContext& shared_;
     ParameterId gain_;
     ParameterId bias_ = -1;
-};
-
-/// Keys and values of the tokens so far, for generation: one matrix [capacity, kv_heads * D] a sequence.
-struct KeyValueCache {
-    Tensor keys;
-    Tensor values;
-};
-
-/// Causal grouped-query attention with rotary positions: projections, attention, output projection.
-class AttentionLayer {
-  public:
-    AttentionLayer(LayerContext& shared, const std::string& name, const ops::RotaryTable& table);
-
-    Value& forward(Tape& tape, Value& x, const PassInfo& pass) const;
-    /// One token a sequence at `position`, [B, H] -> [B, H]; appends to the cache.
-    void decode(MatrixView<const float> x, index_t position, KeyValueCache& cache, MatrixView<float> out,
-                const Context& context) const;
-
-  private:
-    template <class In>
-    Value& run(Tape& tape, Value& x, const PassInfo& pass) const;
-    template <class In>
-    void run_decode(MatrixView<const float> x, index_t position, KeyValueCache& cache, MatrixView<float> out,
-                    const Context& context) const;
-
-    LayerContext& shared_;
-    const ops::RotaryTable& table_;
-    ParameterId query_;
-    ParameterId key_;
-    ParameterId value_;
-    ParameterId output_;
 };
 
 /// Dense feed-forward with model.activation; also the shared experts of a mixture, which are one wide feed-forward.

@@ -1,9 +1,16 @@
 #include "model/layers/linear.hpp"
 
+#include <cmath>
+
 #include "kernels/ops/cast/cast.hpp"
 #include "kernels/ops/gemm/gemm.hpp"
+#include "model/layers/layers.hpp"
 
 namespace sy::model {
+
+float output_deviation(const ModelConfig& config) {
+    return static_cast<float>(config.init_std / std::sqrt(2.0 * static_cast<double>(config.layers)));
+}
 
 template <>
 ProductInput<float>::ProductInput(MatrixView<const float> x, const Context&) : view_(x) {}

@@ -15,7 +15,7 @@ Projection::Projection(LayerContext& shared, const std::string& name, Sides side
 template <class In>
 void Projection::forward(MatrixView<const In> x, MatrixView<float> y, const Context& context) const {
     linear<In>(x, weight<In>(), y, context);
-    if (bias_ >= 0) ops::add_bias(y, shared_.parameters.weight<float>(bias_).row_span(0), context);
+    if (bias_ >= 0) ops::add_bias(shared_.parameters.weight<float>(bias_).row_span(0), y, context);
 }
 
 template <class In>
@@ -25,7 +25,7 @@ void Projection::backward(const Backward<In>& in, MatrixView<float> dx, const Co
                         shared_.parameters.gradient(weight_), context);
     shared_.gradient_ready(weight_);
     if (bias_ < 0) return;
-    ops::bias_backward(in.dy, in.block_rows, shared_.parameters.gradient(bias_), context);
+    ops::bias_backward<float>(in.dy, in.block_rows, shared_.parameters.gradient(bias_), context);
     shared_.gradient_ready(bias_);
 }
 

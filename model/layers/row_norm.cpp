@@ -48,6 +48,7 @@ void RowNorm::backward(const Saved& saved, MatrixView<float> dy, index_t block_r
 
 ops::Norm RowNorm::rule() const {
     return {.gain = shared_.parameters.weight<float>(gain_).row_span(0),
+            .bias = {},
             .eps = static_cast<float>(shared_.config.norm_eps)};
 }
 

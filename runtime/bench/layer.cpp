@@ -155,7 +155,7 @@ struct Layer {
           ranks{world, *exchange, placement},
           parameters(placement.experts_of(0), dtype, machine.context),
           shared{config, parameters, [](model::ParameterId) {}},
-          layer(shared, moe, ranks, 0),
+          layer(shared, moe, ranks, "layers.0.moe", 0),
           input(machine.random<float>({kTokens, kHidden}, 3)),
           output(machine.arena, DType::f32, {kTokens, kHidden}),
           gradient(machine.arena, DType::f32, {kTokens, kHidden}) {

@@ -1,0 +1,293 @@
+#include <cmath>
+#include <cstring>
+#include <optional>
+
+#include "model/layers/attention.hpp"
+#include "model/layers/projection.hpp"
+#include "model/layers/row_norm.hpp"
+
+namespace sy::model {
+namespace {
+
+/// Copies row b of `rows` into row `position` of cache b.
+void append_rows(MatrixView<const float> rows, index_t position, TensorView3<float> cache) {
+    for (index_t b = 0; b < rows.rows; ++b) {
+        std::memcpy(cache[b].row(position), rows.row(b), static_cast<std::size_t>(rows.cols) * sizeof(float));
+    }
+}
+
+template <class T>
+TensorView3<T> as_caches(T* data, const Tensor& cache) {
+    return {data, cache.shape()[0], cache.shape()[1], cache.shape()[2]};
+}
+
+class GroupedAttention : public AttentionLayer {
+  public:
+    GroupedAttention(LayerContext& shared, const std::string& name, const AttentionSpec& spec,
+                     const Positions& positions)
+        : shared_(shared),
+          spec_(spec),
+          positions_(positions),
+          query_(projection(name + ".query", {shared.config.hidden, q_width()}, inner_bias())),
+          key_(projection(name + ".key", {shared.config.hidden, kv_width()}, inner_bias())),
+          value_(projection(name + ".value", {shared.config.hidden, kv_width()}, inner_bias())),
+          output_(shared, name + ".output", {q_width(), shared.config.hidden},
+                  output_deviation(shared.config),
+                  shared.config.attention.bias == Biases::all ? Bias::added : Bias::none) {
+        if (!shared.config.attention.qk_norm) return;
+        query_norm_.emplace(shared, name + ".query_norm", shared.config.head_width());
+        key_norm_.emplace(shared, name + ".key_norm", shared.config.head_width());
+    }
+
+    Value& forward(Tape& tape, Value& x, const PassInfo& pass, const Memory* memory) const override {
+        return bf16_model() ? run<bf16>(tape, x, pass, memory) : run<float>(tape, x, pass, memory);
+    }
+
+    KeyValueCache make_cache(index_t num_sequences, index_t capacity, const Context& context) const override {
+        const Shape shape{num_sequences, capacity, kv_width()};
+        return {Tensor(context.arena, DType::f32, shape), Tensor(context.arena, DType::f32, shape)};
+    }
+
+    void decode(MatrixView<const float> x, index_t position, KeyValueCache& cache, MatrixView<float> out,
+                const Context& context) const override {
+        bf16_model() ? run_decode<bf16>(x, position, cache, out, context)
+                     : run_decode<float>(x, position, cache, out, context);
+    }
+
+    KeyValueCache remember(MatrixView<const float> memory, index_t seq_len,
+                           const Context& context) const override {
+        KeyValueCache cache = make_cache(memory.rows / seq_len, seq_len, context);
+        bf16_model() ? project_memory<bf16>(memory, cache, context)
+                     : project_memory<float>(memory, cache, context);
+        return cache;
+    }
+
+    void decode_memory(MatrixView<const float> x, const KeyValueCache& cache, MatrixView<float> out,
+                       const Context& context) const override {
+        bf16_model() ? run_decode_memory<bf16>(x, cache, out, context)
+                     : run_decode_memory<float>(x, cache, out, context);
+    }
+
+  private:
+    /// What a pass keeps for its way back.
+    template <class In>
+    struct Kept {
+        PassInfo pass;
+        ops::AttentionShape shape;
+        ProductInput<In> input;
+        std::optional<ProductInput<In>> memory;
+        RowNorm::Saved raw_q, raw_k;
+        Tensor q, k, v, out, lse;
+    };
+
+    bool bf16_model() const { return shared_.config.dtype == DType::bf16; }
+    index_t q_width() const { return shared_.config.heads * shared_.config.head_width(); }
+    index_t kv_width() const { return shared_.config.kv_heads * shared_.config.head_width(); }
+    Bias inner_bias() const {
+        return shared_.config.attention.bias == Biases::none ? Bias::none : Bias::added;
+    }
+    Projection projection(const std::string& name, Projection::Sides sides, Bias bias) const {
+        return {shared_, name, sides, static_cast<float>(shared_.config.init_std), bias};
+    }
+
+    ops::AttentionShape shape_of(index_t num_sequences, index_t seq_len, index_t key_len) const {
+        const ModelConfig& config = shared_.config;
+        const double width = static_cast<double>(config.head_width());
+        const double scale = config.attention.scale > 0.0 ? config.attention.scale : 1.0 / std::sqrt(width);
+        ops::AttentionShape shape;
+        shape.num_sequences = num_sequences;
+        shape.seq_len = seq_len;
+        shape.heads = config.heads;
+        shape.kv_heads = config.kv_heads;
+        shape.head_dim = config.head_width();
+        shape.scale = static_cast<float>(scale * positions_.score_factor());
+        shape.key_len = key_len;
+        shape.visibility = spec_.visibility;
+        shape.window = spec_.window;
+        shape.soft_cap = static_cast<float>(config.attention.softcap);
+        if (!cross()) shape.bias = positions_.bias();
+        return shape;
+    }
+    bool cross() const { return spec_.role == AttentionRole::cross; }
+
+    void rotate(MatrixView<float> x, index_t seq_len, ops::Direction direction,
+                const Context& context) const {
+        if (!cross()) positions_.rotate(x, shared_.config.head_width(), seq_len, direction, context);
+    }
+
+    template <class In>
+    Value& run(Tape& tape, Value& x, const PassInfo& pass, const Memory* memory) const {
+        const Context& context = tape.context();
+        SY_REQUIRE((memory != nullptr) == cross(), "attention: a memory for ", cross() ? "cross" : "self",
+                   " attention is ", memory != nullptr ? "there" : "missing");
+        const index_t rows = x.view().rows;
+        const index_t key_len = cross() ? memory->seq_len : pass.seq_len;
+        const index_t key_rows = cross() ? memory->value->view().rows : rows;
+        const auto fresh = [&](index_t r, index_t cols) {
+            return Tensor(context.arena, DType::f32, {r, cols});
+        };
+        Kept<In> kept{pass,
+                      shape_of(rows / pass.seq_len, pass.seq_len, key_len),
+                      ProductInput<In>(x.view(), context),
+                      {},
+                      {},
+                      {},
+                      fresh(rows, q_width()),
+                      fresh(key_rows, kv_width()),
+                      fresh(key_rows, kv_width()),
+                      fresh(rows, q_width()),
+                      fresh(rows, shared_.config.heads)};
+        if (cross()) kept.memory.emplace(memory->value->view(), context);
+        if (pass.training() && shared_.config.attention.dropout > 0.0) {
+            kept.shape.dropout = {static_cast<float>(shared_.config.attention.dropout),
+                                  pass.random(spec_.stream_idx, RandomPurpose::attention_dropout),
+                                  pass.batch.first_token};
+        }
+        const MatrixView<const In> source = cross() ? kept.memory->view() : kept.input.view();
+        const MatrixView<float> q = kept.q.template matrix<float>();
+        const MatrixView<float> k = kept.k.template matrix<float>();
+        const MatrixView<float> v = kept.v.template matrix<float>();
+        query_.forward<In>(kept.input.view(), q, context);
+        key_.forward<In>(source, k, context);
+        value_.forward<In>(source, v, context);
+        if (query_norm_) {
+            kept.raw_q = query_norm_->forward(q, context);
+            kept.raw_k = key_norm_->forward(k, context);
+        }
+        rotate(q, pass.seq_len, ops::Direction::forward, context);
+        rotate(k, key_len, ops::Direction::forward, context);
+        ops::attention(kept.shape, q, k, v, kept.out.template matrix<float>(),
+                       kept.lse.template matrix<float>(), context);
+        Value& y = tape.value(rows, shared_.config.hidden);
+        const ProductInput<In> attended(std::as_const(kept.out).template matrix<float>(), context);
+        output_.forward<In>(attended.view(), y.view(), context);
+        Value* const source_value = cross() ? memory->value : &x;
+        tape.record([this, &x, &y, &context, source_value, kept = std::move(kept)]() mutable {
+            run_backward<In>(x, y, *source_value, kept, context);
+        });
+        return y;
+    }
+
+    template <class In>
+    void run_backward(Value& x, Value& y, Value& source, Kept<In>& kept, const Context& context) const {
+        const index_t block = kept.pass.seq_len;
+        const index_t key_block = kept.shape.num_keys();
+        Tensor dout(context.arena, DType::f32, kept.out.shape());
+        const ProductInput<In> out(std::as_const(kept.out).template matrix<float>(), context);
+        output_.backward<In>({out.view(), y.grad_view(), 0.0F, block}, dout.matrix<float>(), context);
+        Tensor dq(context.arena, DType::f32, kept.q.shape());
+        Tensor dk(context.arena, DType::f32, kept.k.shape());
+        Tensor dv(context.arena, DType::f32, kept.v.shape());
+        ops::AttentionBackward operands{kept.q.template matrix<float>(),
+                                        kept.k.template matrix<float>(),
+                                        kept.v.template matrix<float>(),
+                                        kept.out.template matrix<float>(),
+                                        kept.lse.template matrix<float>(),
+                                        dout.matrix<float>(),
+                                        dq.matrix<float>(),
+                                        dk.matrix<float>(),
+                                        dv.matrix<float>()};
+        if (!cross()) operands.dtable = positions_.table_gradient();
+        ops::attention_backward(kept.shape, operands, context);
+        if (!cross() && spec_.layer_idx == 0) positions_.table_ready();
+        rotate(dq.matrix<float>(), block, ops::Direction::backward, context);
+        rotate(dk.matrix<float>(), key_block, ops::Direction::backward, context);
+        if (query_norm_) {
+            query_norm_->backward(kept.raw_q, dq.matrix<float>(), block, context);
+            key_norm_->backward(kept.raw_k, dk.matrix<float>(), key_block, context);
+        }
+        const auto back = [&](const Projection& projection, MatrixView<const In> input, const Tensor& dy,
+                              Value& target, index_t rows) {
+            const float beta = target.open_gradient(context);
+            projection.backward<In>({input, dy.matrix<float>(), beta, rows}, target.grad.matrix<float>(),
+                                    context);
+        };
+        const MatrixView<const In> source_rows = cross() ? kept.memory->view() : kept.input.view();
+        back(query_, kept.input.view(), dq, x, block);
+        back(key_, source_rows, dk, source, key_block);
+        back(value_, source_rows, dv, source, key_block);
+    }
+
+    template <class In>
+    void run_decode(MatrixView<const float> x, index_t position, KeyValueCache& cache, MatrixView<float> out,
+                    const Context& context) const {
+        Tensor q(context.arena, DType::f32, {x.rows, q_width()});
+        Tensor k(context.arena, DType::f32, {x.rows, kv_width()});
+        Tensor v(context.arena, DType::f32, {x.rows, kv_width()});
+        const ProductInput<In> input(x, context);
+        query_.forward<In>(input.view(), q.matrix<float>(), context);
+        key_.forward<In>(input.view(), k.matrix<float>(), context);
+        value_.forward<In>(input.view(), v.matrix<float>(), context);
+        if (query_norm_) {
+            query_norm_->apply(q.matrix<float>(), context);
+            key_norm_->apply(k.matrix<float>(), context);
+        }
+        positions_.rotate_at(q.matrix<float>(), shared_.config.head_width(), position, context);
+        positions_.rotate_at(k.matrix<float>(), shared_.config.head_width(), position, context);
+        append_rows(k.matrix<float>(), position, as_caches(cache.keys.values<float>().data(), cache.keys));
+        append_rows(v.matrix<float>(), position,
+                    as_caches(cache.values.values<float>().data(), cache.values));
+        attend_cache<In>(q, cache, position + 1, out, context);
+    }
+
+    /// Attention of one query a sequence over the first `length` rows of its cache, and the output projection.
+    template <class In>
+    void attend_cache(const Tensor& q, const KeyValueCache& cache, index_t length, MatrixView<float> out,
+                      const Context& context) const {
+        Tensor attended(context.arena, DType::f32, q.shape());
+        const std::vector<index_t> lengths(static_cast<std::size_t>(q.shape()[0]), length);
+        ops::attention_decode(shape_of(q.shape()[0], 1, 0), q.matrix<float>(),
+                              as_caches(cache.keys.values<float>().data(), cache.keys),
+                              as_caches(cache.values.values<float>().data(), cache.values), lengths,
+                              attended.matrix<float>(), context);
+        const ProductInput<In> rows(std::as_const(attended).template matrix<float>(), context);
+        output_.forward<In>(rows.view(), out, context);
+    }
+
+    template <class In>
+    void project_memory(MatrixView<const float> memory, KeyValueCache& cache, const Context& context) const {
+        const ProductInput<In> input(memory, context);
+        const MatrixView<float> k = cache.keys.matrix<float>();
+        key_.forward<In>(input.view(), k, context);
+        value_.forward<In>(input.view(), cache.values.matrix<float>(), context);
+        if (key_norm_) key_norm_->apply(k, context);
+    }
+
+    template <class In>
+    void run_decode_memory(MatrixView<const float> x, const KeyValueCache& cache, MatrixView<float> out,
+                           const Context& context) const {
+        Tensor q(context.arena, DType::f32, {x.rows, q_width()});
+        const ProductInput<In> input(x, context);
+        query_.forward<In>(input.view(), q.matrix<float>(), context);
+        if (query_norm_) query_norm_->apply(q.matrix<float>(), context);
+        attend_cache<In>(q, cache, cache.keys.shape()[1], out, context);
+    }
+
+    LayerContext& shared_;
+    AttentionSpec spec_;
+    const Positions& positions_;
+    Projection query_;
+    Projection key_;
+    Projection value_;
+    Projection output_;
+    std::optional<RowNorm> query_norm_;
+    std::optional<RowNorm> key_norm_;
+};
+
+}  // namespace
+
+std::unique_ptr<AttentionLayer> make_grouped_attention(LayerContext& shared, const std::string& name,
+                                                       const AttentionSpec& spec,
+                                                       const Positions& positions) {
+    return std::make_unique<GroupedAttention>(shared, name, spec, positions);
+}
+
+std::unique_ptr<AttentionLayer> make_attention(LayerContext& shared, const std::string& name,
+                                               const AttentionSpec& spec, const Positions& positions) {
+    const bool latent =
+        shared.config.attention.kind == AttentionKind::latent && spec.role == AttentionRole::self;
+    return latent ? make_latent_attention(shared, name, spec, positions)
+                  : make_grouped_attention(shared, name, spec, positions);
+}
+
+}  // namespace sy::model
