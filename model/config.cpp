@@ -94,6 +94,21 @@ void attention_problems(const ModelConfig& model, std::vector<std::string>& prob
     }
 }
 
+void block_problems(const ModelConfig& model, std::vector<std::string>& problems) {
+    require(
+        problems,
+        model.wiring == Wiring::serial || model.norm_placement == NormPlacement::pre ||
+            model.norm_placement == NormPlacement::both,
+        "model.wiring = parallel needs one norm that both sub-layers read; set model.norm_placement = pre "
+        "or both");
+    require(problems, model.architecture == Architecture::decoder,
+            "model.architecture = encoder and encoder_decoder are not built yet; use decoder");
+    require(problems, model.mtp_depth == 0,
+            "model.mtp_depth: multi-token prediction is not built yet; set it to 0");
+    require(problems, model.logit_softcap == 0.0 && model.output_z_loss == 0.0,
+            "model.logit_softcap and model.output_z_loss are not built yet; set them to 0");
+}
+
 }  // namespace
 
 std::vector<bool> layer_pattern(const std::string& key, const std::string& pattern, index_t num_layers) {
@@ -139,6 +154,7 @@ std::vector<std::string> model_problems(const ModelConfig& model, const MoeConfi
             concat("model.heads = ", model.heads, " does not divide model.hidden = ", model.hidden,
                    "; change one, or set model.head_dim"));
     attention_problems(model, problems);
+    block_problems(model, problems);
     require(problems, model.dtype == DType::f32 || model.dtype == DType::bf16,
             concat("model.dtype = ", dtype_name(model.dtype), " cannot be computed with; use f32 or bf16"));
     require(problems, moe.top_k <= moe.experts,

@@ -4,7 +4,6 @@
 #include <numeric>
 
 #include "comm/collectives.hpp"
-#include "kernels/ops/embedding/embedding.hpp"
 #include "model/moe/balance/sums.hpp"
 
 namespace sy::model {
@@ -17,33 +16,13 @@ Transformer::Transformer(const ModelConfig& config, const MoeConfig& moe, Parame
       world_(world),
       seed_(seed),
       layer_context_{config_, parameters, [](ParameterId) {}} {
-    embedding_ = parameters.add({.name = "embedding.weight",
-                                 .shape = {config.vocab_size, config.hidden},
-                                 .deviation = static_cast<float>(config.init_std)});
-    positions_.emplace(layer_context_, "", config.seq_len);
-    const std::vector<bool> is_moe = moe_layers(moe, config.layers);
-    const std::vector<bool> windowed =
-        layer_pattern("attention.window_layers", config.attention.window_layers, config.layers);
-    for (index_t layer = 0; layer < config.layers; ++layer) {
-        const std::string name = concat("layers.", layer);
-        Block& block = blocks_.emplace_back();
-        block.attention_norm = std::make_unique<NormLayer>(layer_context_, name + ".attention_norm");
-        block.attention = make_attention(
-            layer_context_, name + ".attention",
-            {.layer_idx = layer,
-             .stream_idx = layer,
-             .window = windowed[static_cast<std::size_t>(layer)] ? config.attention.window : 0},
-            *positions_);
-        block.feed_forward_norm = std::make_unique<NormLayer>(layer_context_, name + ".feed_forward_norm");
-        if (is_moe[static_cast<std::size_t>(layer)]) {
-            block.moe = std::make_unique<MoeLayer>(layer_context_, moe_, world_, layer);
-        } else {
-            block.feed_forward =
-                std::make_unique<FeedForward>(layer_context_, name + ".feed_forward", config.ffn_width);
-        }
-    }
-    final_norm_ = std::make_unique<NormLayer>(layer_context_, "final_norm");
-    head_ = std::make_unique<Head>(layer_context_, config.tied_head ? embedding_ : ParameterId{-1});
+    const ParameterId embedding = parameters.add({.name = "embedding.weight",
+                                                  .shape = {config.vocab_size, config.hidden},
+                                                  .deviation = static_cast<float>(config.init_std)});
+    decoder_ = std::make_unique<Stack>(
+        BlockContext{layer_context_, moe_, world_},
+        Stack::Spec{.prefix = "", .num_layers = config.layers, .num_positions = config.seq_len}, embedding);
+    head_ = std::make_unique<Head>(layer_context_, config.tied_head ? embedding : ParameterId{-1});
 }
 
 PassResult Transformer::train(std::span<const std::int32_t> ids, const BatchInfo& batch,
@@ -54,50 +33,6 @@ PassResult Transformer::train(std::span<const std::int32_t> ids, const BatchInfo
 PassResult Transformer::evaluate(std::span<const std::int32_t> ids, const BatchInfo& batch,
                                  const Context& context) {
     return run(ids, batch, Use::evaluate, context);
-}
-
-void Transformer::embed(std::span<const std::int32_t> ids, MatrixView<float> out,
-                        const Context& context) const {
-    if (config_.dtype == DType::bf16) {
-        ops::embedding(parameters_.weight<bf16>(embedding_), ids, out, context);
-    } else {
-        ops::embedding(parameters_.weight<float>(embedding_), ids, out, context);
-    }
-}
-
-Transformer::Stream Transformer::run_block(Tape& tape, index_t block_idx, Stream in, const PassInfo& pass,
-                                           MoeStatistics* statistics) const {
-    const Block& block = blocks_[static_cast<std::size_t>(block_idx)];
-    const NormLayer::Result before = block.attention_norm->forward(tape, *in.sum, in.delta, pass);
-    Value& attended = block.attention->forward(tape, *before.normed, pass, nullptr);
-    const NormLayer::Result middle = block.feed_forward_norm->forward(tape, *before.stream, &attended, pass);
-    Value& out = block.moe ? block.moe->forward(tape, *middle.normed, pass, statistics)
-                           : block.feed_forward->forward(tape, *middle.normed, pass);
-    return {middle.stream, &out};
-}
-
-Transformer::Stream Transformer::run_recomputed(Tape& tape, index_t block_idx, Stream in,
-                                                const PassInfo& pass, MoeStatistics* statistics) const {
-    const Context& context = tape.context();
-    Value& sum = tape.value(in.sum->view().rows, config_.hidden);
-    Value& delta = tape.value(in.sum->view().rows, config_.hidden);
-    {
-        Tape once(Tape::Mode::forward_only, context);
-        const Stream out = run_block(once, block_idx, in, pass, statistics);
-        sum.data = std::move(out.sum->data);
-        delta.data = std::move(out.delta->data);
-    }
-    tape.record([this, &context, block_idx, in, &sum, &delta, pass] {
-        Tape again(Tape::Mode::record, context);
-        const Stream out = run_block(again, block_idx, in, pass, nullptr);
-        // The block's last addend and its sum share one gradient, as they do without recomputation.
-        SY_REQUIRE(delta.grad_owner == &sum, "recompute: the gradient of block ", block_idx,
-                   " does not come from its sum");
-        out.sum->grad = std::move(sum.grad);
-        out.delta->grad_owner = out.sum;
-        again.backward();
-    });
-    return {&sum, &delta};
 }
 
 PassResult Transformer::run(std::span<const std::int32_t> ids, const BatchInfo& batch, Use use,
@@ -116,21 +51,8 @@ PassResult Transformer::run(std::span<const std::int32_t> ids, const BatchInfo& 
     std::vector<float> loss(inputs.size());
     const PassInfo pass{batch, use, seed_, config_.seq_len, inputs, loss};
     Tape tape(training ? Tape::Mode::record : Tape::Mode::forward_only, context);
-    Value& embedded = tape.value(static_cast<index_t>(inputs.size()), config_.hidden);
-    embed(inputs, embedded.view(), context);
-    tape.record([this, &embedded, &context, inputs] {
-        ops::embedding_backward(inputs, embedded.grad_view(), parameters_.gradient(embedding_), context);
-        layer_context_.gradient_ready(embedding_);
-    });
-    Stream stream{&embedded, nullptr};
-    std::vector<MoeStatistics> statistics(blocks_.size());
-    for (index_t block = 0; block < config_.layers; ++block) {
-        MoeStatistics* const report = &statistics[static_cast<std::size_t>(block)];
-        stream = training && config_.recompute == Recompute::block
-                     ? run_recomputed(tape, block, stream, pass, report)
-                     : run_block(tape, block, stream, pass, report);
-    }
-    const NormLayer::Result last = final_norm_->forward(tape, *stream.sum, stream.delta, pass);
+    std::vector<MoeStatistics> statistics(decoder_->blocks().size());
+    const NormLayer::Result last = decoder_->forward(tape, pass, statistics);
     const double scale = 1.0 / static_cast<double>(batch.global_tokens * batch.accumulation);
     head_->forward(tape, *last.normed, {targets, static_cast<float>(scale), loss}, pass);
     if (training) tape.backward();
@@ -156,7 +78,7 @@ PassResult Transformer::reduce(std::span<const float> loss, std::span<MoeStatist
         if (layer.load.empty()) continue;
         const auto hash = static_cast<std::uint64_t>(sums[next++]);
         result.routing_hash += hash;
-        const auto losses = blocks_[i].moe->losses();
+        const auto losses = decoder_->blocks()[i].moe()->losses();
         result.router_losses.resize(losses.size());
         for (std::size_t j = 0; j < losses.size(); ++j) {
             const auto count = static_cast<std::size_t>(losses[j]->num_sums());
@@ -190,14 +112,14 @@ double LayerResult::mean_load() const {
 
 void Transformer::finish_step(const PassResult& step) {
     for (const LayerResult& layer : step.layers)
-        blocks_[static_cast<std::size_t>(layer.layer)].moe->strategy().finish_step(layer.load);
+        decoder_->blocks()[static_cast<std::size_t>(layer.layer)].moe()->strategy().finish_step(layer.load);
 }
 
 std::map<std::string, std::vector<double>> Transformer::router_state() const {
     std::map<std::string, std::vector<double>> result;
-    for (std::size_t i = 0; i < blocks_.size(); ++i) {
-        if (!blocks_[i].moe) continue;
-        const std::span<const double> state = blocks_[i].moe->strategy().state();
+    for (std::size_t i = 0; i < decoder_->blocks().size(); ++i) {
+        if (decoder_->blocks()[i].moe() == nullptr) continue;
+        const std::span<const double> state = decoder_->blocks()[i].moe()->strategy().state();
         if (!state.empty()) result[concat("layers.", i, ".moe")] = {state.begin(), state.end()};
     }
     return result;
@@ -221,49 +143,34 @@ void Transformer::set_router_state(const std::map<std::string, std::vector<doubl
         }
     }
     if (!problems.empty()) throw ConfigError(problems);
-    for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    for (std::size_t i = 0; i < decoder_->blocks().size(); ++i) {
         const auto found = state.find(concat("layers.", i, ".moe"));
         if (found != state.end())
-            std::ranges::copy(found->second, blocks_[i].moe->strategy().state().begin());
+            std::ranges::copy(found->second, decoder_->blocks()[i].moe()->strategy().state().begin());
     }
 }
 
 Transformer::Generation Transformer::start_generation(index_t num_sequences, index_t capacity,
                                                       const Context& context) const {
     Generation state;
-    for (const Block& block : blocks_)
-        state.caches.push_back(block.attention->make_cache(num_sequences, capacity, context));
+    for (const Block& block : decoder_->blocks())
+        state.caches.push_back({block.attention().make_cache(num_sequences, capacity, context), {}});
     return state;
 }
 
 Tensor Transformer::decode(std::span<const std::int32_t> ids, Generation& state,
                            const Context& context) const {
     const auto rows = static_cast<index_t>(ids.size());
-    const index_t capacity = std::min(state.caches.front().keys.shape()[1], positions_->num_positions());
+    const index_t capacity = std::min(state.caches.front().self.keys.shape()[1], config_.seq_len);
     if (state.position >= capacity) {
         throw ShapeError(concat("generation: position ", state.position, " is beyond the context of ",
                                 capacity, " tokens"));
     }
     Tape tape(Tape::Mode::forward_only, context);
-    Value* stream = &tape.value(rows, config_.hidden);
-    Value* delta = nullptr;
-    embed(ids, stream->view(), context);
     index_t global = rows;
     comm::all_reduce(world_.world, std::span<index_t>(&global, 1));
     const PassInfo pass{{0, std::max<index_t>(global, 1), 0, 0, 1}, Use::generate, seed_, 1, ids, {}};
-    for (std::size_t i = 0; i < blocks_.size(); ++i) {
-        const Block& block = blocks_[i];
-        const NormLayer::Result before = block.attention_norm->forward(tape, *stream, delta, pass);
-        Value& attended = tape.value(rows, config_.hidden);
-        block.attention->decode(before.normed->view(), state.position, state.caches[i], attended.view(),
-                                context);
-        const NormLayer::Result middle =
-            block.feed_forward_norm->forward(tape, *before.stream, &attended, pass);
-        delta = block.moe ? &block.moe->forward(tape, *middle.normed, pass, nullptr)
-                          : &block.feed_forward->forward(tape, *middle.normed, pass);
-        stream = middle.stream;
-    }
-    const NormLayer::Result last = final_norm_->forward(tape, *stream, delta, pass);
+    const NormLayer::Result last = decoder_->decode(tape, pass, state.caches, state.position);
     Tensor logits(context.arena, DType::f32, {rows, config_.vocab_size});
     head_->logits(last.normed->view(), logits.matrix<float>(), context);
     ++state.position;

@@ -2,14 +2,12 @@
 
 #include <map>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <variant>
 #include <vector>
 
-#include "model/layers/attention.hpp"
-#include "model/moe/moe_layer.hpp"
+#include "model/stack.hpp"
 
 namespace sy::model {
 
@@ -42,7 +40,7 @@ struct PassResult {
     std::vector<LayerResult> layers;
 };
 
-/// A pre-norm decoder: embedding, blocks of attention and feed-forward (dense or a mixture), norm, head.
+/// A decoder: a stack of blocks of attention and feed-forward (dense or a mixture) and a head.
 class Transformer {
   public:
     /// Registers its parameters; call parameters.allocate(seed) afterwards.
@@ -70,7 +68,7 @@ class Transformer {
 
     /// State of generation for B sequences on this rank.
     struct Generation {
-        std::vector<KeyValueCache> caches;
+        std::vector<BlockCache> caches;
         index_t position = 0;
     };
     Generation start_generation(index_t num_sequences, index_t capacity, const Context& context) const;
@@ -81,28 +79,10 @@ class Transformer {
     const ModelConfig& config() const { return config_; }
 
   private:
-    struct Block {
-        std::unique_ptr<NormLayer> attention_norm;
-        std::unique_ptr<AttentionLayer> attention;
-        std::unique_ptr<NormLayer> feed_forward_norm;
-        std::unique_ptr<FeedForward> feed_forward;  ///< one of these two
-        std::unique_ptr<MoeLayer> moe;
-    };
-    /// The residual stream and what is still to be added to it.
-    struct Stream {
-        Value* sum;
-        Value* delta;
-    };
-
     PassResult run(std::span<const std::int32_t> ids, const BatchInfo& batch, Use use,
                    const Context& context);
-    Stream run_block(Tape& tape, index_t block_idx, Stream in, const PassInfo& pass,
-                     MoeStatistics* statistics) const;
-    Stream run_recomputed(Tape& tape, index_t block_idx, Stream in, const PassInfo& pass,
-                          MoeStatistics* statistics) const;
     PassResult reduce(std::span<const float> loss, std::span<MoeStatistics> statistics,
                       const BatchInfo& batch) const;
-    void embed(std::span<const std::int32_t> ids, MatrixView<float> out, const Context& context) const;
 
     ModelConfig config_;
     MoeConfig moe_;
@@ -110,10 +90,7 @@ class Transformer {
     ModelWorld world_;
     std::uint64_t seed_;
     LayerContext layer_context_;
-    ParameterId embedding_;
-    std::optional<Positions> positions_;
-    std::vector<Block> blocks_;
-    std::unique_ptr<NormLayer> final_norm_;
+    std::unique_ptr<Stack> decoder_;
     std::unique_ptr<Head> head_;
 };
 

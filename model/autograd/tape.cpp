@@ -1,6 +1,16 @@
 #include "model/autograd/tape.hpp"
 
+#include "kernels/ops/reduce/reduce.hpp"
+
 namespace sy::model {
+
+void Value::add_gradient(Tensor fresh, const Context& context) {
+    if (grad.empty()) {
+        grad = std::move(fresh);
+    } else {
+        ops::add(std::as_const(fresh).matrix<float>(), grad.matrix<float>(), context);
+    }
+}
 
 Value& Tape::value(index_t rows, index_t cols) {
     Value& fresh = values_.emplace_back();

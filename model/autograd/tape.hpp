@@ -10,7 +10,8 @@
 
 namespace sy::model {
 
-/// An activation [T, H] and, on the way back, its gradient.
+/// An activation [T, H] and, on the way back, its gradient. A layer is done with its output's gradient before it adds to
+/// its input's: on a residual stream that is not normed first, both are one tensor.
 struct Value {
     Tensor data;
     Tensor grad;
@@ -23,6 +24,8 @@ struct Value {
         grad = Tensor(context.arena, DType::f32, data.shape());
         return 0.0F;
     }
+    /// Adds a consumer's gradient; the first is taken over.
+    void add_gradient(Tensor fresh, const Context& context);
     MatrixView<float> view() { return data.matrix<float>(); }
     MatrixView<const float> grad_view() {
         return std::as_const(grad_owner != nullptr ? grad_owner->grad : grad).matrix<float>();

@@ -15,17 +15,46 @@ TensorView3<const In> as_one_expert(MatrixView<const In> weight) {
 
 }  // namespace
 
-FeedForward::FeedForward(LayerContext& shared, const std::string& name, index_t width) : shared_(shared) {
+FeedForward::FeedForward(LayerContext& shared, const std::string& name, const Spec& spec) : shared_(shared) {
     const ModelConfig& config = shared.config;
     const auto deviation = static_cast<float>(config.init_std);
-    const auto output_deviation =
-        static_cast<float>(config.init_std / std::sqrt(2.0 * static_cast<double>(config.layers)));
-    gate_ = shared.parameters.add(
-        {.name = name + ".gate", .shape = {config.hidden, width}, .deviation = deviation});
-    up_ = shared.parameters.add(
-        {.name = name + ".up", .shape = {config.hidden, width}, .deviation = deviation});
-    down_ = shared.parameters.add(
-        {.name = name + ".down", .shape = {width, config.hidden}, .deviation = output_deviation});
+    const auto add = [&](const char* part, index_t in, index_t out, float scale) {
+        return shared.parameters.add({.name = name + "." + part, .shape = {in, out}, .deviation = scale});
+    };
+    const bool gated = ops::is_gated(config.activation);
+    if (gated) gate_ = add("gate", config.hidden, spec.width, deviation);
+    up_ = add("up", config.hidden, spec.width, deviation);
+    down_ = add("down", spec.width, config.hidden, output_deviation(config));
+    if (spec.bias == Bias::none) return;
+    const auto add_bias = [&](const char* part, index_t size) {
+        return shared.parameters.add(
+            {.name = name + "." + part, .shape = {size}, .init = Init::zeros, .weight_decay = false});
+    };
+    if (gated) gate_bias_ = add_bias("gate_bias", spec.width);
+    up_bias_ = add_bias("up_bias", spec.width);
+    down_bias_ = add_bias("down_bias", config.hidden);
+}
+
+template <class In>
+ops::ExpertWeights<In> FeedForward::weights() const {
+    const Parameters& parameters = shared_.parameters;
+    ops::ExpertWeights<In> weights{};
+    weights.up = as_one_expert(parameters.weight<In>(up_));
+    weights.down = as_one_expert(parameters.weight<In>(down_));
+    weights.activation = shared_.config.activation;
+    if (gate_ >= 0) weights.gate = as_one_expert(parameters.weight<In>(gate_));
+    const auto bias = [&](ParameterId id) {
+        return id < 0 ? std::span<const float>() : parameters.weight<float>(id).row_span(0);
+    };
+    weights.biases = {bias(gate_bias_), bias(up_bias_), bias(down_bias_)};
+    return weights;
+}
+
+ops::ExpertBiasGradients FeedForward::bias_gradients() const {
+    const auto gradient = [&](ParameterId id) {
+        return id < 0 ? GradientView{} : shared_.parameters.gradient(id);
+    };
+    return {gradient(gate_bias_), gradient(up_bias_), gradient(down_bias_)};
 }
 
 FeedForward::Saved FeedForward::apply(MatrixView<const float> x, MatrixView<float> out, bool keep,
@@ -46,8 +75,7 @@ void FeedForward::backward(MatrixView<const float> x, const Saved& saved, Matrix
 template <class In>
 FeedForward::Saved FeedForward::run(MatrixView<const float> x, MatrixView<float> out, bool keep,
                                     const Context& context) const {
-    const Parameters& parameters = shared_.parameters;
-    const MatrixView<const In> gate = parameters.weight<In>(gate_);
+    const ops::ExpertWeights<In> operands = weights<In>();
     Saved saved;
     MatrixView<const In> input;
     if constexpr (std::is_same_v<In, bf16>) {
@@ -59,14 +87,15 @@ FeedForward::Saved FeedForward::run(MatrixView<const float> x, MatrixView<float>
     }
     ops::ExpertSaved<In> kept;
     if (keep) {
-        saved.gate = Tensor(context.arena, dtype_of<In>::value, {x.rows, gate.cols});
-        saved.up = Tensor(context.arena, dtype_of<In>::value, {x.rows, gate.cols});
-        kept = {saved.gate.matrix<In>(), saved.up.matrix<In>()};
+        saved.up = Tensor(context.arena, dtype_of<In>::value, {x.rows, operands.up.cols});
+        kept.up = saved.up.matrix<In>();
+        if (gate_ >= 0) {
+            saved.gate = Tensor(context.arena, dtype_of<In>::value, {x.rows, operands.up.cols});
+            kept.gate = saved.gate.matrix<In>();
+        }
     }
     const index_t offsets[] = {0, x.rows};
-    const ops::ExpertWeights<In> weights{as_one_expert(gate), as_one_expert(parameters.weight<In>(up_)),
-                                         as_one_expert(parameters.weight<In>(down_))};
-    ops::expert_ffn<In>(input, weights, {offsets, {}, {}, {}}, kept, out, context);
+    ops::expert_ffn<In>(input, operands, {offsets, {}, {}, {}}, kept, out, context);
     return saved;
 }
 
@@ -85,16 +114,16 @@ void FeedForward::run_backward(MatrixView<const float> x, const Saved& saved, Ma
     std::vector<index_t> blocks;
     for (index_t row = 0; row <= x.rows; row += pass.seq_len) blocks.push_back(row);
     if (blocks.back() != x.rows) blocks.push_back(x.rows);
-    const GradientView gate[] = {parameters.gradient(gate_)};
+    std::vector<GradientView> gate;
+    if (gate_ >= 0) gate.push_back(parameters.gradient(gate_));
     const GradientView up[] = {parameters.gradient(up_)};
     const GradientView down[] = {parameters.gradient(down_)};
-    const ops::ExpertWeights<In> weights{as_one_expert(parameters.weight<In>(gate_)),
-                                         as_one_expert(parameters.weight<In>(up_)),
-                                         as_one_expert(parameters.weight<In>(down_))};
-    ops::expert_ffn_backward<In>(input, weights, {offsets, {}, {}, blocks},
-                                 {saved.gate.matrix<In>(), saved.up.matrix<In>()},
-                                 {dy_input.view(), dx, {}, {gate, up, down}}, context);
-    for (const ParameterId id : {down_, up_, gate_}) shared_.gradient_ready(id);
+    ops::ExpertSaved<const In> kept{{}, saved.up.matrix<In>()};
+    if (gate_ >= 0) kept.gate = saved.gate.matrix<In>();
+    ops::expert_ffn_backward<In>(input, weights<In>(), {offsets, {}, {}, blocks}, kept,
+                                 {dy_input.view(), dx, {}, {gate, up, down, bias_gradients()}}, context);
+    for (const ParameterId id : {down_bias_, up_bias_, gate_bias_, down_, up_, gate_})
+        if (id >= 0) shared_.gradient_ready(id);
 }
 
 Value& FeedForward::forward(Tape& tape, Value& x, const PassInfo& pass) const {
@@ -102,8 +131,9 @@ Value& FeedForward::forward(Tape& tape, Value& x, const PassInfo& pass) const {
     Value& y = tape.value(x.view().rows, x.view().cols);
     Saved saved = apply(x.view(), y.view(), tape.recording(), context);
     tape.record([this, &x, &y, &context, pass, saved = std::move(saved)] {
-        x.grad = Tensor(context.arena, DType::f32, x.data.shape());
-        backward(x.view(), saved, y.grad_view(), x.grad.matrix<float>(), pass, context);
+        Tensor dx(context.arena, DType::f32, x.data.shape());
+        backward(x.view(), saved, y.grad_view(), dx.matrix<float>(), pass, context);
+        x.add_gradient(std::move(dx), context);
     });
     return y;
 }

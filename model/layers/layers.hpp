@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 
+#include "kernels/ops/expert_ffn/expert_ffn.hpp"
 #include "kernels/ops/norm/norm.hpp"
 #include "model/autograd/tape.hpp"
 #include "model/config.hpp"
@@ -26,7 +27,10 @@ struct LayerContext {
 /// writes (GPT-2's rule).
 float output_deviation(const ModelConfig& config);
 
-/// RMSNorm of x, or of a running sum: the residual stream x becomes x + delta on the way.
+/// Whether something has a bias.
+enum class Bias { none, added };
+
+/// RMSNorm or LayerNorm of x, or of a running sum: the residual stream x becomes x + delta on the way.
 class NormLayer {
   public:
     NormLayer(LayerContext& shared, const std::string& name);
@@ -40,15 +44,22 @@ class NormLayer {
 
   private:
     ops::Norm norm() const;
+    ops::NormGradients gradients() const;
 
     LayerContext& shared_;
     ParameterId gain_;
+    ParameterId bias_ = -1;
 };
 
-/// Dense SwiGLU feed-forward; also the shared experts of a mixture, which are one wide feed-forward.
+/// Dense feed-forward with model.activation; also the shared experts of a mixture, which are one wide feed-forward.
+/// Its matrices are NAME.gate (if gated), NAME.up and NAME.down, its biases NAME.up_bias and so on.
 class FeedForward {
   public:
-    FeedForward(LayerContext& shared, const std::string& name, index_t width);
+    struct Spec {
+        index_t width = 0;
+        Bias bias = Bias::none;
+    };
+    FeedForward(LayerContext& shared, const std::string& name, const Spec& spec);
 
     /// Adds to nothing: out is overwritten. `saved` keeps what backward needs.
     struct Saved {
@@ -69,10 +80,17 @@ class FeedForward {
     void run_backward(MatrixView<const float> x, const Saved& saved, MatrixView<const float> dy,
                       MatrixView<float> dx, const PassInfo& pass, const Context& context) const;
 
+    template <class In>
+    ops::ExpertWeights<In> weights() const;
+    ops::ExpertBiasGradients bias_gradients() const;
+
     LayerContext& shared_;
-    ParameterId gate_;
+    ParameterId gate_ = -1;
     ParameterId up_;
     ParameterId down_;
+    ParameterId gate_bias_ = -1;
+    ParameterId up_bias_ = -1;
+    ParameterId down_bias_ = -1;
 };
 
 /// What a head measures.

@@ -4,15 +4,27 @@
 namespace sy::model {
 
 NormLayer::NormLayer(LayerContext& shared, const std::string& name) : shared_(shared) {
+    const index_t hidden = shared.config.hidden;
     gain_ = shared.parameters.add(
-        {.name = name + ".gain", .shape = {shared.config.hidden}, .init = Init::ones, .weight_decay = false});
+        {.name = name + ".gain", .shape = {hidden}, .init = Init::ones, .weight_decay = false});
+    if (!shared.config.norm_bias) return;
+    bias_ = shared.parameters.add(
+        {.name = name + ".bias", .shape = {hidden}, .init = Init::zeros, .weight_decay = false});
 }
 
 ops::Norm NormLayer::norm() const {
-    return {.kind = ops::NormKind::rms,
-            .gain = shared_.parameters.weight<float>(gain_).row_span(0),
-            .bias = {},
-            .eps = static_cast<float>(shared_.config.norm_eps)};
+    const Parameters& parameters = shared_.parameters;
+    ops::Norm rule{.kind = shared_.config.norm,
+                   .gain = parameters.weight<float>(gain_).row_span(0),
+                   .bias = {},
+                   .eps = static_cast<float>(shared_.config.norm_eps)};
+    if (bias_ >= 0) rule.bias = parameters.weight<float>(bias_).row_span(0);
+    return rule;
+}
+
+ops::NormGradients NormLayer::gradients() const {
+    Parameters& parameters = shared_.parameters;
+    return {parameters.gradient(gain_), bias_ < 0 ? GradientView{} : parameters.gradient(bias_)};
 }
 
 NormLayer::Result NormLayer::forward(Tape& tape, Value& stream, Value* delta, const PassInfo& pass) const {
@@ -22,26 +34,29 @@ NormLayer::Result NormLayer::forward(Tape& tape, Value& stream, Value* delta, co
     Value& normed = tape.value(x.rows, x.cols);
     Value* sum = &stream;
     Tensor rstd(context.arena, DType::f32, {x.rows});
-    const ops::NormStatistics<float> statistics{rstd.values<float>(), {}};
+    Tensor mean(context.arena, DType::f32, {rule.kind == NormKind::layer ? x.rows : 0});
+    const ops::NormStatistics<float> statistics{rstd.values<float>(), mean.values<float>()};
     if (delta != nullptr) {
         sum = &tape.value(x.rows, x.cols);
         ops::add_norm(rule, {x, delta->view(), sum->view(), normed.view()}, statistics, context);
     } else {
         ops::norm(rule, x, normed.view(), statistics, context);
     }
-    tape.record([this, &stream, delta, sum, &normed, &context, block = pass.seq_len,
-                 rstd = std::move(rstd)]() mutable {
+    tape.record([this, &stream, delta, sum, &normed, &context, block = pass.seq_len, rstd = std::move(rstd),
+                 mean = std::move(mean)]() mutable {
         // Backward of what used the sum has left its gradient there, or nothing when only the norm used it.
         const MatrixView<float> total = sum->view();
         const ops::Write write = sum->grad.empty() ? ops::Write::overwrite : ops::Write::add;
         if (sum->grad.empty()) sum->grad = Tensor(context.arena, DType::f32, {total.rows, total.cols});
-        ops::norm_backward(norm(), {total, {rstd.values<float>(), {}}, normed.grad_view(), write, block},
-                           sum->grad.matrix<float>(), {shared_.parameters.gradient(gain_), {}}, context);
+        ops::norm_backward(
+            norm(), {total, {rstd.values<float>(), mean.values<float>()}, normed.grad_view(), write, block},
+            sum->grad.matrix<float>(), gradients(), context);
         if (delta != nullptr) {
             stream.grad = std::move(sum->grad);
             delta->grad_owner = &stream;
         }
         shared_.gradient_ready(gain_);
+        if (bias_ >= 0) shared_.gradient_ready(bias_);
     });
     return {sum, &normed};
 }

@@ -5,8 +5,6 @@
 
 namespace sy::model {
 
-enum class Bias { none, added };
-
 /// y = x W (+ b): a matrix [in, out] called NAME, and if wanted a bias [out] called NAME_bias.
 class Projection {
   public:

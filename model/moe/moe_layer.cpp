@@ -59,20 +59,21 @@ std::vector<index_t> sequence_blocks(const comm::ReceivePlan& plan, index_t seq_
 
 }  // namespace
 
-MoeLayer::MoeLayer(LayerContext& shared, const MoeConfig& config, const ModelWorld& world, index_t layer_idx)
+MoeLayer::MoeLayer(LayerContext& shared, const MoeConfig& config, const ModelWorld& world,
+                   const std::string& name, index_t layer_idx)
     : shared_(shared),
       config_(config),
       world_(world),
       layer_idx_(layer_idx),
-      router_(shared, config, concat("layers.", layer_idx, ".moe"), layer_idx, world.world),
+      router_(shared, config, name, layer_idx, world.world),
       losses_(make_router_losses(config)) {
     const ModelConfig& model = shared.config;
-    const std::string name = concat("layers.", layer_idx, ".moe");
     const auto deviation = static_cast<float>(model.init_std);
     const auto output_deviation =
         static_cast<float>(model.init_std / std::sqrt(2.0 * static_cast<double>(model.layers)));
     if (config.shared_experts > 0) {
-        shared_experts_.emplace(shared, name + ".shared", config.shared_experts * config.expert_width);
+        shared_experts_.emplace(shared, name + ".shared",
+                                FeedForward::Spec{config.shared_experts * config.expert_width});
     }
     const auto add = [&](const char* part, index_t rows, index_t cols, float scale) {
         return shared.parameters.add({.name = name + ".experts." + part,
@@ -81,7 +82,7 @@ MoeLayer::MoeLayer(LayerContext& shared, const MoeConfig& config, const ModelWor
                                       .deviation = scale,
                                       .layer = layer_idx_});
     };
-    gate_ = add("gate", model.hidden, config.expert_width, deviation);
+    if (ops::is_gated(model.activation)) gate_ = add("gate", model.hidden, config.expert_width, deviation);
     up_ = add("up", model.hidden, config.expert_width, deviation);
     down_ = add("down", config.expert_width, model.hidden, output_deviation);
 }
@@ -89,8 +90,9 @@ MoeLayer::MoeLayer(LayerContext& shared, const MoeConfig& config, const ModelWor
 template <class In>
 ops::ExpertWeights<In> MoeLayer::expert_weights() const {
     const Parameters& parameters = shared_.parameters;
-    return {parameters.expert_weight<In>(gate_), parameters.expert_weight<In>(up_),
-            parameters.expert_weight<In>(down_)};
+    return {gate_ < 0 ? TensorView3<const In>() : parameters.expert_weight<In>(gate_),
+            parameters.expert_weight<In>(up_), parameters.expert_weight<In>(down_),
+            shared_.config.activation};
 }
 
 std::vector<std::int64_t> MoeLayer::loss_sums(const Kept& kept) const {
@@ -203,9 +205,13 @@ Value& MoeLayer::run(Tape& tape, Value& x, const PassInfo& pass, MoeStatistics* 
     const ops::ExpertSlots slots{receive.expert_offsets, receive.slot_row, receive.slot_weight, {}};
     ops::ExpertSaved<In> saved;
     if (tape.recording()) {
-        kept.gate = Tensor(context.arena, dtype_of<In>::value, {receive.num_slots(), config_.expert_width});
+        if (gate_ >= 0) {
+            kept.gate =
+                Tensor(context.arena, dtype_of<In>::value, {receive.num_slots(), config_.expert_width});
+            saved.gate = kept.gate.matrix<In>();
+        }
         kept.up = Tensor(context.arena, dtype_of<In>::value, {receive.num_slots(), config_.expert_width});
-        saved = {kept.gate.matrix<In>(), kept.up.matrix<In>()};
+        saved.up = kept.up.matrix<In>();
     }
     Tensor outputs(context.arena, DType::f32, {receive.num_slots(), input.cols});
     ops::expert_ffn<In>(std::as_const(kept.rows).matrix<In>(), expert_weights<In>(), slots, saved,
@@ -264,8 +270,8 @@ void MoeLayer::run_backward(Value& x, Value& y, Kept& kept, const Context& conte
     Parameters& parameters = shared_.parameters;
     const MatrixView<const float> dy = y.grad_view();
     const comm::ReceivePlan& receive = kept.plan.receive;
-    x.grad = Tensor(context.arena, DType::f32, x.data.shape());
-    const MatrixView<float> dx = x.grad.matrix<float>();
+    Tensor dx_th(context.arena, DType::f32, x.data.shape());
+    const MatrixView<float> dx = dx_th.matrix<float>();
     Tensor dy_rows;
     {
         const ProductInput<In> sent(dy, context);
@@ -276,8 +282,8 @@ void MoeLayer::run_backward(Value& x, Value& y, Kept& kept, const Context& conte
     if (context.numerics == NumericsMode::reproducible)
         kept.blocks = sequence_blocks(receive, kept.pass.seq_len);
     std::vector<GradientView> gradients[3];
-    for (index_t l = 0; l < parameters.num_local(gate_); ++l) {
-        gradients[0].push_back(parameters.gradient(gate_, l));
+    for (index_t l = 0; l < parameters.num_local(up_); ++l) {
+        if (gate_ >= 0) gradients[0].push_back(parameters.gradient(gate_, l));
         gradients[1].push_back(parameters.gradient(up_, l));
         gradients[2].push_back(parameters.gradient(down_, l));
     }
@@ -288,7 +294,7 @@ void MoeLayer::run_backward(Value& x, Value& y, Kept& kept, const Context& conte
     ops::expert_ffn_backward<In>(
         operands.x, expert_weights<In>(),
         {receive.expert_offsets, operands.row, receive.slot_weight, kept.blocks},
-        {kept.gate.matrix<In>(), kept.up.matrix<In>()},
+        {gate_ < 0 ? MatrixView<const In>() : kept.gate.matrix<In>(), kept.up.matrix<In>()},
         {operands.dy, dx_slots.matrix<float>(), dweight, {gradients[0], gradients[1], gradients[2]}},
         context);
     Tensor returned = world_.exchange.start_return(std::as_const(dx_slots).matrix<float>(), kept.plan).wait();
@@ -296,8 +302,10 @@ void MoeLayer::run_backward(Value& x, Value& y, Kept& kept, const Context& conte
                            shared_experts_ ? comm::Combine::add : comm::Combine::overwrite, dx, context);
     Tensor dweight_tk(context.arena, DType::f32, kept.routing.weight.shape());
     world_.exchange.return_scalars(dweight, kept.plan, dweight_tk.matrix<float>());
-    for (const ParameterId id : {down_, up_, gate_}) shared_.gradient_ready(id);
+    for (const ParameterId id : {down_, up_, gate_})
+        if (id >= 0) shared_.gradient_ready(id);
     route_backward(x, kept, std::move(dweight_tk), dx, context);
+    x.add_gradient(std::move(dx_th), context);
 }
 
 void MoeLayer::route_backward(Value& x, Kept& kept, Tensor dweight, MatrixView<float> dx,

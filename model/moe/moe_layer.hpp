@@ -32,7 +32,10 @@ struct MoeStatistics {
 /// A mixture of experts in place of a feed-forward: router, capacity, exchange, experts, combine, shared experts.
 class MoeLayer {
   public:
-    MoeLayer(LayerContext& shared, const MoeConfig& config, const ModelWorld& world, index_t layer_idx);
+    /// @param name       of its parameters: "layers.3.moe"
+    /// @param layer_idx  over all stacks
+    MoeLayer(LayerContext& shared, const MoeConfig& config, const ModelWorld& world, const std::string& name,
+             index_t layer_idx);
 
     /// @param statistics  filled; null on a replay
     /// @par Collective over the world
@@ -72,7 +75,7 @@ class MoeLayer {
     Router router_;
     std::vector<std::unique_ptr<RouterLoss>> losses_;
     std::optional<FeedForward> shared_experts_;
-    ParameterId gate_;
+    ParameterId gate_ = -1;
     ParameterId up_;
     ParameterId down_;
 };

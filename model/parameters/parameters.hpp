@@ -98,6 +98,7 @@ class Parameters {
     /// @throws LogicError for a layer that is no mixture
     const comm::Placement& placement(index_t layer) const;
     int group_rank() const { return group_rank_; }
+    const Context& context() const { return context_; }
 
     /// Float32 or bf16 view of a replicated parameter. [rows, cols]
     template <class T>

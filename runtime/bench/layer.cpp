@@ -153,7 +153,7 @@ struct Layer {
           ranks{world, *exchange},
           parameters(comm::block_placements({true}, moe.experts, 1), 0, dtype, machine.context),
           shared{config, parameters, [](model::ParameterId) {}},
-          layer(shared, moe, ranks, 0),
+          layer(shared, moe, ranks, "layers.0.moe", 0),
           input(machine.random<float>({kTokens, kHidden}, 3)),
           output(machine.arena, DType::f32, {kTokens, kHidden}),
           gradient(machine.arena, DType::f32, {kTokens, kHidden}) {

@@ -18,6 +18,10 @@ void column_sums(MatrixView<const float> x, std::span<float> sums, const Context
 void add(MatrixView<const float> x, MatrixView<float> y, const Context& context);
 void add(MatrixView<const float> x, MatrixView<const float> z, MatrixView<float> y, const Context& context);
 
+/// y = factor * x, and x *= factor. x, y [T, H]
+void scale(float factor, MatrixView<const float> x, MatrixView<float> y, const Context& context);
+void scale(float factor, MatrixView<float> x, const Context& context);
+
 /// Sum in double, fixed order.
 double sum(std::span<const float> values);
 

@@ -36,6 +36,10 @@ SY_MULTIVERSION void add_range(const float* x, const float* z, float* y, index_t
     for (index_t i = 0; i < count; ++i) y[i] = x[i] + z[i];
 }
 
+SY_MULTIVERSION void scale_range(float factor, const float* x, float* y, index_t count) {
+    for (index_t i = 0; i < count; ++i) y[i] = factor * x[i];
+}
+
 SY_MULTIVERSION bool finite_range(const float* values, index_t count) {
     int bad = 0;
     for (index_t i = 0; i < count; ++i)
@@ -91,6 +95,19 @@ void add(MatrixView<const float> x, MatrixView<const float> z, MatrixView<float>
 
 void add(MatrixView<const float> x, MatrixView<float> y, const Context& context) {
     add(x, y, y, context);
+}
+
+void scale(float factor, MatrixView<const float> x, MatrixView<float> y, const Context& context) {
+    SY_REQUIRE(x.rows == y.rows && x.cols == y.cols, "scale: [", x.rows, ", ", x.cols, "] into [", y.rows,
+               ", ", y.cols, "]");
+    const Timed timed(context, OpKind::elementwise, static_cast<double>(x.rows * x.cols));
+    context.team.for_ranges(x.rows, 16, [&](index_t begin, index_t end) {
+        for (index_t r = begin; r < end; ++r) scale_range(factor, x.row(r), y.row(r), x.cols);
+    });
+}
+
+void scale(float factor, MatrixView<float> x, const Context& context) {
+    scale(factor, x, x, context);
 }
 
 double sum(std::span<const float> values) {

@@ -22,8 +22,11 @@ History train(int ranks, int expert_parallel, NumericsMode numerics, const model
               const model::MoeConfig& moe, index_t steps);
 
 /// The gradient of every parameter against central differences of the loss along it.
-/// @pre  the loss is smooth: no noise, and no choice of experts that small changes could flip
-void check_gradients(const model::ModelConfig& config, const model::MoeConfig& moe);
+/// @param use  of the passes that are compared: train where the loss has parts that evaluation leaves out
+/// @param tolerance  relative, of the slopes
+/// @pre  the loss is smooth: no choice of experts that small changes could flip
+void check_gradients(const model::ModelConfig& config, const model::MoeConfig& moe,
+                     model::Use use = model::Use::evaluate, double tolerance = 0.005);
 
 /// `steps` steps are bit-identical on 1, 2, 3, 4 and 8 ranks in reproducible mode, and the loss falls.
 void check_layouts(const model::ModelConfig& config, const model::MoeConfig& moe, index_t steps);

@@ -1,0 +1,87 @@
+#include "model/layers/embedding.hpp"
+
+#include "kernels/ops/embedding/embedding.hpp"
+#include "kernels/ops/reduce/reduce.hpp"
+#include "model/layers/residual.hpp"
+
+namespace sy::model {
+
+Embedding::Embedding(LayerContext& shared, const Spec& spec, ParameterId table)
+    : shared_(shared), spec_(spec), table_(table) {
+    const ModelConfig& config = shared.config;
+    const Context& context = shared.parameters.context();
+    if (config.position.kind == PositionKind::learned) {
+        learned_ = shared.parameters.add({.name = spec.prefix + "position_embedding.weight",
+                                          .shape = {spec.num_positions, config.hidden},
+                                          .deviation = static_cast<float>(config.init_std)});
+    }
+    if (config.position.kind == PositionKind::sine) {
+        sine_ = Tensor(context.arena, DType::f32, {spec.num_positions, config.hidden});
+        ops::sine_table(sine_.matrix<float>(), context);
+    }
+    if (config.embedding_norm) norm_ = std::make_unique<NormLayer>(shared, spec.prefix + "embedding_norm");
+}
+
+Value& Embedding::rows(Tape& tape, std::span<const std::int32_t> ids) const {
+    const Context& context = tape.context();
+    Value& x = tape.value(static_cast<index_t>(ids.size()), shared_.config.hidden);
+    if (shared_.config.dtype == DType::bf16) {
+        ops::embedding(shared_.parameters.weight<bf16>(table_), ids, x.view(), context);
+    } else {
+        ops::embedding(shared_.parameters.weight<float>(table_), ids, x.view(), context);
+    }
+    const auto scale = static_cast<float>(shared_.config.embedding_scale);
+    if (scale != 1.0F) ops::scale(scale, x.view(), context);
+    tape.record([this, &x, &context, scale, kept = std::vector(ids.begin(), ids.end())] {
+        if (scale == 1.0F) {
+            ops::embedding_backward(kept, x.grad_view(), shared_.parameters.gradient(table_), context);
+        } else {
+            Tensor scaled = Tensor(context.arena, DType::f32, x.data.shape());
+            ops::scale(scale, x.grad_view(), scaled.matrix<float>(), context);
+            ops::embedding_backward(kept, std::as_const(scaled).matrix<float>(),
+                                    shared_.parameters.gradient(table_), context);
+        }
+        shared_.gradient_ready(table_);
+    });
+    return x;
+}
+
+void Embedding::add_positions(MatrixView<float> x, std::span<const std::int32_t> positions,
+                              const Context& context) const {
+    if (!sine_.empty()) {
+        ops::add_positions(sine_.matrix<float>(), positions, x, context);
+    } else if (shared_.config.dtype == DType::bf16) {
+        ops::add_positions(shared_.parameters.weight<bf16>(learned_), positions, x, context);
+    } else {
+        ops::add_positions(shared_.parameters.weight<float>(learned_), positions, x, context);
+    }
+}
+
+Value& Embedding::finish(Tape& tape, Value& x, std::vector<std::int32_t> positions,
+                         const PassInfo& pass) const {
+    const Context& context = tape.context();
+    if (learned_ >= 0 || !sine_.empty()) add_positions(x.view(), positions, context);
+    if (learned_ >= 0) {
+        tape.record([this, &x, &context, kept = std::move(positions)] {
+            ops::embedding_backward(kept, x.grad_view(), shared_.parameters.gradient(learned_), context);
+            shared_.gradient_ready(learned_);
+        });
+    }
+    Value& out = norm_ ? *norm_->forward(tape, x, nullptr, pass).normed : x;
+    drop(tape, out, shared_.config.dropout, 4 * spec_.stream_idx, pass);
+    return out;
+}
+
+Value& Embedding::forward(Tape& tape, const PassInfo& pass) const {
+    std::vector<std::int32_t> positions(pass.ids.size());
+    for (std::size_t t = 0; t < positions.size(); ++t)
+        positions[t] = static_cast<std::int32_t>(static_cast<index_t>(t) % pass.seq_len);
+    return finish(tape, rows(tape, pass.ids), std::move(positions), pass);
+}
+
+Value& Embedding::forward_at(Tape& tape, const PassInfo& pass, index_t position) const {
+    return finish(tape, rows(tape, pass.ids),
+                  std::vector<std::int32_t>(pass.ids.size(), narrow<std::int32_t>(position)), pass);
+}
+
+}  // namespace sy::model

@@ -1,0 +1,90 @@
+#include "model/stack.hpp"
+
+namespace sy::model {
+
+Stack::Stack(const BlockContext& context, const Spec& spec, ParameterId table)
+    : shared_(context.shared),
+      embedding_(context.shared, {spec.prefix, spec.num_positions, spec.first_stream}, table),
+      positions_(context.shared, spec.prefix, spec.num_positions) {
+    const AttentionConfig& attention = shared_.config.attention;
+    const std::vector<bool> is_moe = moe_layers(context.moe, spec.num_layers);
+    const std::vector<bool> windowed =
+        layer_pattern("attention.window_layers", attention.window_layers, spec.num_layers);
+    const bool causal = spec.visibility == ops::Visibility::causal;
+    for (index_t layer = 0; layer < spec.num_layers; ++layer) {
+        const auto at = static_cast<std::size_t>(layer);
+        blocks_.emplace_back(context, positions_,
+                             BlockSpec{.name = concat(spec.prefix, "layers.", layer),
+                                       .layer_idx = layer,
+                                       .stream_idx = spec.first_stream + layer,
+                                       .is_moe = is_moe[at],
+                                       .visibility = spec.visibility,
+                                       .window = windowed[at] && causal ? attention.window : 0,
+                                       .reads_memory = spec.reads_memory});
+    }
+    if (shared_.config.norm_placement != NormPlacement::post)
+        final_norm_ = std::make_unique<NormLayer>(shared_, spec.prefix + "final_norm");
+}
+
+NormLayer::Result Stack::finish(Tape& tape, Stream stream, const PassInfo& pass) const {
+    if (final_norm_) return final_norm_->forward(tape, *stream.sum, stream.delta, pass);
+    return {stream.sum, stream.sum};
+}
+
+NormLayer::Result Stack::forward(Tape& tape, const PassInfo& pass, std::span<MoeStatistics> statistics,
+                                 const Memory* memory) const {
+    Stream stream{&embedding_.forward(tape, pass), nullptr};
+    for (std::size_t i = 0; i < blocks_.size(); ++i)
+        stream = run(blocks_[i], {.tape = tape, .pass = pass, .statistics = &statistics[i], .memory = memory},
+                     stream);
+    return finish(tape, stream, pass);
+}
+
+NormLayer::Result Stack::decode(Tape& tape, const PassInfo& pass, std::span<BlockCache> caches,
+                                index_t position) const {
+    Stream stream{&embedding_.forward_at(tape, pass, position), nullptr};
+    for (std::size_t i = 0; i < blocks_.size(); ++i) {
+        stream = blocks_[i].forward({.tape = tape, .pass = pass, .cache = &caches[i], .position = position},
+                                    stream);
+    }
+    return finish(tape, stream, pass);
+}
+
+Stream Stack::run(const Block& block, const BlockRun& run, Stream in) const {
+    return run.tape.recording() && shared_.config.recompute == Recompute::block
+               ? run_recomputed(block, run, in)
+               : block.forward(run, in);
+}
+
+Stream Stack::run_recomputed(const Block& block, const BlockRun& run, Stream in) const {
+    Tape& tape = run.tape;
+    const Context& context = tape.context();
+    Stream kept;
+    {
+        Tape once(Tape::Mode::forward_only, context);
+        BlockRun first{.tape = once, .pass = run.pass, .statistics = run.statistics, .memory = run.memory};
+        const Stream out = block.forward(first, in);
+        const auto keep = [&](Value* value) {
+            if (value == nullptr || value == in.sum) return value;
+            Value& copy = tape.value(0, 0);
+            copy.data = std::move(value->data);
+            return &copy;
+        };
+        kept = {keep(out.sum), keep(out.delta)};
+    }
+    tape.record([&block, &context, in, kept, pass = run.pass, memory = run.memory] {
+        Tape again(Tape::Mode::record, context);
+        const Stream out = block.forward({.tape = again, .pass = pass, .memory = memory}, in);
+        if (kept.sum != in.sum) out.sum->grad = std::move(kept.sum->grad);
+        if (kept.delta != nullptr) {
+            // The block's last addend and its sum share one gradient, as they do without recomputation.
+            SY_REQUIRE(kept.delta->grad_owner == kept.sum,
+                       "recompute: the gradient of a block's last addend does not come from its sum");
+            out.delta->grad_owner = out.sum;
+        }
+        again.backward();
+    });
+    return kept;
+}
+
+}  // namespace sy::model

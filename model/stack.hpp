@@ -1,0 +1,54 @@
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "model/layers/block.hpp"
+#include "model/layers/embedding.hpp"
+
+namespace sy::model {
+
+/// Blocks on top of each other, with what they share: an encoder or a decoder without its head.
+class Stack {
+  public:
+    struct Spec {
+        std::string prefix;  ///< of its names: "" or "encoder."
+        index_t num_layers = 0;
+        index_t first_stream = 0;   ///< of its first layer over all stacks
+        index_t num_positions = 0;  ///< longest sequence
+        ops::Visibility visibility = ops::Visibility::causal;
+        bool reads_memory = false;  ///< whether its blocks have cross-attention
+    };
+    /// @param table  the embedding [V, H]
+    Stack(const BlockContext& context, const Spec& spec, ParameterId table);
+
+    /// @param statistics  one a block
+    /// @param memory      what cross-attention reads; null without
+    /// @return  the residual stream, and its last norm: the same value where norms stand behind sums
+    NormLayer::Result forward(Tape& tape, const PassInfo& pass, std::span<MoeStatistics> statistics,
+                              const Memory* memory = nullptr) const;
+    /// One token a sequence at `position`. @param caches  one a block
+    NormLayer::Result decode(Tape& tape, const PassInfo& pass, std::span<BlockCache> caches,
+                             index_t position) const;
+
+    /// A pass through one block, which keeps nothing but its ends where model.recompute = block.
+    Stream run(const Block& block, const BlockRun& run, Stream in) const;
+
+    const Embedding& embedding() const { return embedding_; }
+    const Positions& positions() const { return positions_; }
+    std::span<const Block> blocks() const { return blocks_; }
+    /// The last norm of a stream, or the stream itself.
+    NormLayer::Result finish(Tape& tape, Stream stream, const PassInfo& pass) const;
+
+  private:
+    Stream run_recomputed(const Block& block, const BlockRun& run, Stream in) const;
+
+    LayerContext& shared_;
+    Embedding embedding_;
+    Positions positions_;
+    std::vector<Block> blocks_;
+    std::unique_ptr<NormLayer> final_norm_;
+};
+
+}  // namespace sy::model
