@@ -132,6 +132,22 @@ void MoeLayer::list_drops(const Kept& kept) const {
     }
 }
 
+void MoeLayer::account(Kept& kept, const Tape& tape, MoeStatistics* statistics) const {
+    const bool reduce_now = tape.recording() && std::ranges::any_of(losses_, [](const auto& loss) {
+                                return loss->gradient_needs_sums();
+                            });
+    if (statistics == nullptr && !reduce_now) return;
+    std::vector<std::int64_t> sums = loss_sums(kept);
+    if (statistics != nullptr) {
+        statistics->loss_sums = sums;
+        report(kept, *statistics);
+        if (world_.drops != nullptr && kept.pass.training()) list_drops(kept);
+    }
+    if (!reduce_now) return;
+    comm::all_reduce(world_.world, std::span<std::int64_t>(sums));
+    kept.global_sums = std::move(sums);
+}
+
 CapacityResult MoeLayer::limit(const Routing& routing, const PassInfo& pass, const Context& context) const {
     const MatrixView<const std::int32_t> expert = routing.expert.matrix<std::int32_t>();
     if (!needs_scores(config_, pass.use)) return apply_capacity({expert, {}, pass}, config_, world_.world);
@@ -169,21 +185,7 @@ Value& MoeLayer::run(Tape& tape, Value& x, const PassInfo& pass, MoeStatistics* 
     kept.routing = router_.route(input, pass, context);
     const MatrixView<const std::int32_t> expert = std::as_const(kept.routing.expert).matrix<std::int32_t>();
     kept.capacity = limit(kept.routing, pass, context);
-    const bool reduce_now = tape.recording() && std::ranges::any_of(losses_, [](const auto& loss) {
-                                return loss->gradient_needs_sums();
-                            });
-    if (statistics != nullptr || reduce_now) {
-        std::vector<std::int64_t> sums = loss_sums(kept);
-        if (statistics != nullptr) {
-            statistics->loss_sums = sums;
-            report(kept, *statistics);
-            if (world_.drops != nullptr && pass.training()) list_drops(kept);
-        }
-        if (reduce_now) {
-            comm::all_reduce(world_.world, std::span<std::int64_t>(sums));
-            kept.global_sums = std::move(sums);
-        }
-    }
+    account(kept, tape, statistics);
 
     const comm::ReturnRows grouping =
         context.numerics == NumericsMode::fast ? comm::ReturnRows::per_rank : comm::ReturnRows::per_choice;

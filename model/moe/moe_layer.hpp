@@ -54,6 +54,8 @@ class MoeLayer {
     std::vector<std::int64_t> loss_sums(const Kept& kept) const;
     void report(const Kept& kept, MoeStatistics& statistics) const;
     void list_drops(const Kept& kept) const;
+    /// Fills the statistics, lists drops, and reduces the sums that gradients of losses need.
+    void account(Kept& kept, const Tape& tape, MoeStatistics* statistics) const;
     CapacityResult limit(const Routing& routing, const PassInfo& pass, const Context& context) const;
     /// Applies when training with moe.expert_dropout.
     bool drops_outputs(const PassInfo& pass) const { return pass.training() && config_.expert_dropout > 0.0; }
