@@ -106,9 +106,7 @@ TEST_CASE("lints: what leaves the consensus is named, what keeps it is not", "[u
     CHECK(lints(config_of("deepseek-v3")).empty());
     CHECK(is_advised(config_of("qwen3-235b-a22b"), "model.hidden / model.layers is 43.57"));
     const Config llama = config_of("llama-2-70b");
-    CHECK(!is_advised(llama,
-                      "model."
-                      "ffn_width is"));
+    CHECK(!is_advised(llama, "model.ffn_width is"));
     CHECK(!is_advised(llama, "model.hidden / model.layers"));
     CHECK(!is_advised(llama, "model.norm"));
     CHECK(!is_advised(llama, "moe."));
