@@ -188,31 +188,4 @@ std::vector<std::string> model_notes(const MoeConfig& moe) {
     return notes;
 }
 
-ModelSize model_size(const ModelConfig& model, const MoeConfig& moe) {
-    const index_t attention = model.hidden * model.head_width() * (2 * model.heads + 2 * model.kv_heads);
-    const index_t expert = 3 * model.hidden * moe.expert_width;
-    // A policy's baseline is one more column, and an offset.
-    const index_t router = model.hidden * moe.experts + (moe.router == "reinforce" ? model.hidden + 1 : 0);
-    ModelSize size;
-    index_t products = 0;
-    for (const bool is_moe : moe_layers(moe, model.layers)) {
-        const index_t dense = is_moe ? moe.shared_experts * expert : 3 * model.hidden * model.ffn_width;
-        const index_t fixed = attention + dense + (is_moe ? router : 0);
-        size.total_parameters += fixed + 2 * model.hidden + (is_moe ? moe.experts * expert : 0);
-        size.active_parameters += fixed + 2 * model.hidden + (is_moe ? moe.top_k * expert : 0);
-        size.expert_parameters += is_moe ? moe.experts * expert : 0;
-        products += fixed + (is_moe ? moe.top_k * expert : 0);
-    }
-    const index_t head = model.vocab_size * model.hidden;
-    const index_t ends = head * (model.tied_head ? 1 : 2) + model.hidden;
-    size.total_parameters += ends;
-    size.active_parameters += ends;
-    // Scores and their sum over values: on average half of the sequence lies before a token.
-    const double attention_products =
-        static_cast<double>(2 * model.layers * model.heads * model.head_width()) *
-        static_cast<double>(model.seq_len) / 2.0;
-    size.forward_flops_per_token = 2.0 * (static_cast<double>(products + head) + attention_products);
-    return size;
-}
-
 }  // namespace sy::model

@@ -175,15 +175,33 @@ std::vector<std::string> model_problems(const ModelConfig& model, const MoeConfi
 /// What is worth knowing about a model that can be built; told once, by `plan` and at the start of a run.
 std::vector<std::string> model_notes(const MoeConfig& moe);
 
-/// Parameters and products of a model, from its config alone.
+/// Parameters and products of a model, from its config alone. The biases of a selection (DeepSeek-V3) are state, not
+/// parameters.
 struct ModelSize {
     index_t total_parameters = 0;
-    index_t active_parameters = 0;  ///< used by one token
-    index_t expert_parameters = 0;  ///< of all routed experts
-    double forward_flops_per_token =
-        0.0;  ///< products only; multiply-add counts two; causal attention counts half
+    /// What predicting a token reads: all but the experts it does not visit and the modules of multi-token prediction.
+    /// Embedding and head count whole.
+    index_t active_parameters = 0;
+    index_t expert_parameters = 0;  ///< of all routed experts, those of multi-token prediction included
+    index_t mtp_parameters = 0;     ///< of the modules of multi-token prediction, in total_parameters
+    /// Products only; multiply-add counts two; causal attention counts half, attention in a window what it sees. The
+    /// modules of multi-token prediction are included. In an encoder_decoder a token is one of the text whose spans
+    /// are corrupted (see stack_shares).
+    double forward_flops_per_token = 0.0;
     double train_flops_per_token() const { return 3.0 * forward_flops_per_token; }
 };
 ModelSize model_size(const ModelConfig& model, const MoeConfig& moe);
+
+/// Tokens that each stack reads for a token of text. An encoder_decoder's encoder reads the text with every corrupted
+/// span replaced by one token, its decoder those spans, each behind such a token.
+/// @par Source  T5, arXiv:1910.10683, figure 2
+struct StackShares {
+    double encoder = 0.0;
+    double decoder = 0.0;
+};
+StackShares stack_shares(const ModelConfig& model);
+
+/// Whether an activation multiplies by a gate, so that a feed-forward has three matrices instead of two.
+bool is_gated(const std::string& activation);
 
 }  // namespace sy::model

@@ -20,9 +20,14 @@ struct OptionHelp {
 };
 constexpr OptionHelp kOptions[] = {
     {"config", "--config FILE", "settings; `switchyard help config` lists them"},
+    {"preset", "--preset NAME", "a published model, below the file's settings; `switchyard help presets`"},
+    {"scaled-down", "--scaled-down",
+     "the preset in small, on bytes: the same structure in under 5 M parameters"},
     {"set", "--set SECTION.KEY=VALUE", "one setting, over the file's; may be repeated"},
     {"resume", "--resume latest|FOLDER", "the checkpoint to continue from or to use"},
     {"ranks", "--ranks N", "number of ranks to plan for, or of shards to write"},
+    {"ranks-per-node", "--ranks-per-node N", "consecutive ranks that share a node (8)"},
+    {"scaling-law", "--scaling-law", "predicted loss over numbers of experts instead (arXiv:2202.01169)"},
     {"threads", "--threads N", "threads of a rank; by default its share of the cores"},
     {"seconds", "--seconds S", "of measuring, at least (0.5); 0: once each, to see that results are right"},
     {"json", "--json", "one JSON object a line instead of a table"},
@@ -57,7 +62,8 @@ std::string general_help() {
     for (const Command& command : commands())
         text << "  " << std::left << std::setw(46) << usage(command) << command.help << "\n";
     text << "  " << std::left << std::setw(46) << "switchyard help COMMAND | config [SECTION]"
-         << "more about a command; all settings\n\nExamples\n";
+         << "more about a command; all settings\n  " << std::setw(46) << "switchyard help presets"
+         << "published models that --preset names\n\nExamples\n";
     for (const Command& command : commands()) {
         if (!command.example.empty()) text << "  " << command.example << "\n";
     }
@@ -87,8 +93,9 @@ Found read_words(std::span<const char* const> arguments) {
     po::options_description options;
     options.add_options()("help,h", "")("config", po::value<std::string>())(
         "set", po::value<std::vector<std::string>>())("resume", po::value<std::string>())(
-        "ranks", po::value<int>())("threads", po::value<int>())("seconds", po::value<double>())("json", "")(
-        "word", po::value<std::vector<std::string>>());
+        "ranks", po::value<int>())("ranks-per-node", po::value<int>())("preset", po::value<std::string>())(
+        "scaled-down", "")("scaling-law", "")("threads", po::value<int>())("seconds", po::value<double>())(
+        "json", "")("word", po::value<std::vector<std::string>>());
     po::positional_options_description order;
     order.add("word", -1);
     Found found;
@@ -127,10 +134,15 @@ Arguments check_usage(const Command& command, const Found& found) {
                                   " words after the command; write ", usage(command)));
     }
     if (found.values.contains("config")) arguments.sources.file = found.values["config"].as<std::string>();
+    if (found.values.contains("preset")) arguments.sources.preset = found.values["preset"].as<std::string>();
+    arguments.sources.scaled_down = found.values.contains("scaled-down");
+    arguments.scaling_law = found.values.contains("scaling-law");
     if (found.values.contains("set"))
         arguments.sources.assignments = found.values["set"].as<std::vector<std::string>>();
     if (found.values.contains("resume")) arguments.resume = found.values["resume"].as<std::string>();
     if (found.values.contains("ranks")) arguments.ranks = found.values["ranks"].as<int>();
+    if (found.values.contains("ranks-per-node"))
+        arguments.ranks_per_node = found.values["ranks-per-node"].as<int>();
     if (found.values.contains("threads")) arguments.threads = found.values["threads"].as<int>();
     if (found.values.contains("seconds")) arguments.seconds = found.values["seconds"].as<double>();
     if (!(arguments.seconds >= 0.0))
@@ -140,6 +152,8 @@ Arguments check_usage(const Command& command, const Found& found) {
         problems.push_back(concat("--threads ", arguments.threads, ": give 1 or more"));
     if (arguments.ranks.value_or(1) < 1)
         problems.push_back(concat("--ranks ", *arguments.ranks, ": give 1 or more"));
+    if (arguments.ranks_per_node < 1)
+        problems.push_back(concat("--ranks-per-node ", arguments.ranks_per_node, ": give 1 or more"));
     if (!problems.empty()) throw ConfigError(problems);
     return arguments;
 }
@@ -147,6 +161,8 @@ Arguments check_usage(const Command& command, const Found& found) {
 int print_help(const std::vector<std::string>& topics) {
     if (topics.empty()) {
         std::cout << general_help();
+    } else if (topics[0] == "presets") {
+        std::cout << presets_help();
     } else if (topics[0] == "config") {
         std::cout << config_help(topics.size() > 1 ? topics[1] : std::string{});
     } else {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "runtime/config/config.hpp"
+#include "runtime/plan/plan.hpp"
 
 namespace sy::runtime {
 
@@ -18,6 +19,8 @@ struct Arguments {
     ConfigSources sources;
     std::string resume;
     std::optional<int> ranks;
+    int ranks_per_node = 8;  ///< planned for
+    bool scaling_law = false;
     int threads = 0;       ///< of a rank; 0: not given
     double seconds = 0.5;  ///< of measuring
     bool json = false;
@@ -29,7 +32,7 @@ struct Command {
     std::string_view words;  ///< how its words are called in help: "ACTION FOLDER [FOLDER]"
     std::size_t least_words;
     std::size_t most_words;
-    std::string_view options;  ///< those it takes, out of "config set resume ranks"
+    std::string_view options;  ///< those it takes, by name, with blanks between
     std::string_view help;
     std::string_view example;
     int (*run)(const Arguments&);   ///< @return the exit code; throws to fail
@@ -50,8 +53,11 @@ int run_checkpoint_command(const Arguments& arguments);
 /// rank 0 reports for all, and the text is empty on the others. @par Collective
 std::string doctor_report();
 
-/// `switchyard plan`: size and cost of a model on `num_ranks` ranks, from the config alone.
-std::string plan_report(const Config& config, int num_ranks);
+/// `switchyard plan`: size and cost of a run, and where its config is unusual, from the config alone.
+std::string plan_report(const Config& config, const PlanRequest& request);
+
+/// `switchyard help presets`: name, parameters and source of each published model.
+std::string presets_help();
 
 /// `switchyard version`: version, compiler, libraries.
 std::string version_report();

@@ -7,6 +7,7 @@
 #include "runtime/cli/stop_signal.hpp"
 #include "runtime/cli/world.hpp"
 #include "runtime/generate/generate.hpp"
+#include "runtime/plan/scaling_law.hpp"
 #include "runtime/train/train.hpp"
 
 namespace sy::runtime {
@@ -56,7 +57,10 @@ int run_generate(const Arguments& arguments) {
 }
 
 int run_plan(const Arguments& arguments) {
-    std::cout << plan_report(load_config(arguments.sources), arguments.ranks.value_or(1));
+    const Config config = load_config(arguments.sources);
+    std::cout << (arguments.scaling_law
+                      ? scaling_law_text(config.model, config.moe)
+                      : plan_report(config, {arguments.ranks.value_or(1), arguments.ranks_per_node}));
     return 0;
 }
 
@@ -66,7 +70,7 @@ int run_benchmark(const Arguments& arguments) {
     options.threads = arguments.threads;
     options.seconds = arguments.seconds;
     options.style = arguments.json ? ReportStyle::json : ReportStyle::table;
-    options.has_config = !arguments.sources.file.empty();
+    options.has_config = !arguments.sources.file.empty() || !arguments.sources.preset.empty();
     options.config = load_config(arguments.sources);
     bool right = false;
     with_world(options.config.parallel,
@@ -95,17 +99,18 @@ constexpr std::string_view kCheckpointActions = R"(Actions
 
 // clang-format off
 constexpr std::array kCommands{
-    Command{"train", "", 0, 0, "config set resume", "learn from a text, or go on from a checkpoint on any number of ranks",
+    Command{"train", "", 0, 0, "preset scaled-down config set resume", "learn from a text, or go on from a checkpoint on any number of ranks",
             "mpirun -n 4 switchyard train --config run.conf --set train.steps=1000", run_train},
-    Command{"eval", "", 0, 0, "config set resume", "validation loss of a checkpoint",
+    Command{"eval", "", 0, 0, "preset scaled-down config set resume", "validation loss of a checkpoint",
             "mpirun -n 2 switchyard eval --config run.conf --resume latest", run_eval},
-    Command{"generate", "", 0, 0, "config set resume", "continue a prompt with a checkpoint",
+    Command{"generate", "", 0, 0, "preset scaled-down config set resume", "continue a prompt with a checkpoint",
             "switchyard generate --config run.conf --set generate.prompt=\"Once \"", run_generate},
-    Command{"plan", "", 0, 0, "config set ranks", "parameters, memory and traffic of a config, before anything runs",
-            "switchyard plan --config run.conf --ranks 64", run_plan},
+    Command{"plan", "", 0, 0, "preset scaled-down config set ranks ranks-per-node scaling-law",
+            "parameters, memory and traffic of a config, before anything runs",
+            "switchyard plan --preset deepseek-v3 --ranks 256", run_plan},
     Command{"checkpoint", "ACTION FOLDER [FOLDER]", 2, 3, "config set ranks", "look into, check, compare, re-cut and upcycle checkpoints",
             "switchyard checkpoint verify run/checkpoints/latest", run_checkpoint_command, kCheckpointActions},
-    Command{"bench", "gemm|ops|layer|exchange|step", 1, 1, "config set threads seconds json",
+    Command{"bench", "gemm|ops|layer|exchange|step", 1, 1, "preset scaled-down config set threads seconds json",
             "times beside limits and peers of the same run, each result checked",
             "mpirun -n 2 switchyard bench exchange", run_benchmark},
     Command{"doctor", "", 0, 0, "", "what is in this binary and what it sees", "", run_doctor},

@@ -72,10 +72,12 @@ struct Config {
     NumericsMode numerics = NumericsMode::fast;
 };
 
-/// Where settings come from, later ones winning: file, environment (SWITCHYARD_SECTION_KEY), assignments.
+/// Where settings come from, later ones winning: preset, file, environment (SWITCHYARD_SECTION_KEY), assignments.
 struct ConfigSources {
-    std::string file;                      ///< empty: none
-    std::vector<std::string> assignments;  ///< "section.key=value"
+    std::string file = {};                      ///< empty: none
+    std::vector<std::string> assignments = {};  ///< "section.key=value"
+    std::string preset = {};   ///< a name of model::presets(), for model and moe; empty: none
+    bool scaled_down = false;  ///< the preset as model::scale_down makes it
 };
 
 /// @throws ConfigError with every problem of every source, each with its place, the value, what is expected and what

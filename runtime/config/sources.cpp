@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "model/families/preset.hpp"
 #include "runtime/config/config_file.hpp"
 #include "runtime/config/option.hpp"
 
@@ -24,6 +25,26 @@ std::string environment_name(const std::string& option) {
 /// Fills a Config from sources in their order and collects what is wrong.
 class Loader {
   public:
+    void read_preset(const ConfigSources& sources) {
+        if (sources.preset.empty()) {
+            if (sources.scaled_down)
+                problems_.push_back(
+                    "--scaled-down without --preset: name the model; see switchyard help presets");
+            return;
+        }
+        const std::optional<model::Preset> preset = model::find_preset(sources.preset);
+        if (!preset) {
+            std::vector<std::string> names;
+            for (const model::Preset& known : model::presets()) names.push_back(known.name);
+            problems_.push_back(concat("--preset ", sources.preset, ": there is no such model",
+                                       suggestion(sources.preset, names, "; see switchyard help presets")));
+            return;
+        }
+        config_.model = preset->model;
+        config_.moe = preset->moe;
+        if (sources.scaled_down) model::scale_down(config_.model, config_.moe);
+    }
+
     void read_file(const std::string& name) {
         std::error_code ignored;
         std::ifstream file(name);
@@ -168,6 +189,7 @@ class Loader {
 
 Config load_config(const ConfigSources& sources) {
     Loader loader;
+    loader.read_preset(sources);
     if (!sources.file.empty()) loader.read_file(sources.file);
     loader.read_environment();
     for (const std::string& assignment : sources.assignments) loader.read_assignment(assignment);

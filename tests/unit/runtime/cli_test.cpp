@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "comm/communicator.hpp"
+#include "model/families/preset.hpp"
 #include "runtime/cli/command_line.hpp"
 #include "runtime/cli/guarded_main.hpp"
 #include "runtime/cli/stop_signal.hpp"
@@ -194,6 +195,16 @@ TEST_CASE("command line: wrong usage is refused with a remedy, before anything r
         {{"doctor", "--ranks", "3", "--resume", "latest"},
          "doctor does not take --resume\ndoctor does not take --ranks"},
         {{"plan", "--ranks", "0"}, "--ranks 0: give 1 or more"},
+        {{"plan", "--ranks-per-node", "0"}, "--ranks-per-node 0: give 1 or more"},
+        {{"train", "--preset", "mixtral-8x7"},
+         "--preset mixtral-8x7: there is no such model; did you mean mixtral-8x7b?"},
+        {{"plan", "--preset", "chatbot"},
+         "--preset chatbot: there is no such model; see switchyard help presets"},
+        {{"plan", "--scaled-down"},
+         "--scaled-down without --preset: name the model; see switchyard help presets"},
+        {{"plan", "--preset", "mixtral-8x7b", "--set", "moe.top_k=9"},
+         "moe.top_k = 9 is more than moe.experts = 8; lower it or add experts (moe.top_k from --set)"},
+        {{"checkpoint", "verify", "x", "--preset", "dbrx"}, "checkpoint does not take --preset"},
         {{"train", "--set", "moe.top_k=9"},
          "moe.top_k = 9 is more than moe.experts = 8; lower it or add experts (moe.top_k from --set)"},
     };
@@ -217,6 +228,7 @@ TEST_CASE("command line: help teaches every command with its options, and the se
     }
     CHECK(output_of({"help", "config"}) == config_help());
     CHECK(output_of({"help", "config", "moe"}) == config_help("moe"));
+    CHECK(output_of({"help", "presets"}) == presets_help());
 }
 
 TEST_CASE("command line: every example in the help is accepted by the parser", "[unit]") {
@@ -244,6 +256,29 @@ TEST_CASE("command line: version and plan answer without a launcher", "[unit]") 
     CHECK(plan.find("note: ") == std::string::npos);
     CHECK_THAT(output_of({"plan", "--set", "moe.capacity_scope=local", "--set", "moe.capacity_factor=1"}),
                Catch::Contains("note: moe.capacity_scope = local: which choices are dropped"));
+}
+
+TEST_CASE("command line: a preset is planned, settings win over it, and every preset is listed", "[unit]") {
+    const std::string plan = output_of({"plan", "--preset", "deepseek-v3", "--ranks", "256"});
+    CHECK(plan.starts_with("256 ranks, expert-parallel 256 x data-parallel 1, 8 a node\n"));
+    CHECK(plan.find("682.64 G") != std::string::npos);
+    CHECK(plan.find("37.55 G") != std::string::npos);
+    const ConfigSources sources{.assignments = {"model.layers=3"}, .preset = "mixtral-8x7b"};
+    const Config config = load_config(sources);
+    CHECK(config.model.layers == 3);
+    CHECK(config.model.hidden == 4096);
+    CHECK(config.moe.expert_width == 14336);
+    const Config small = load_config({.preset = "mixtral-8x7b", .scaled_down = true});
+    CHECK(small.model.hidden == 64);
+    CHECK(small.moe.experts == 8);
+    CHECK(output_of({"plan", "--scaling-law", "--preset", "switch-base"}).find("*      128") !=
+          std::string::npos);
+    const std::string table = presets_help();
+    for (const model::Preset& preset : model::presets()) {
+        INFO(preset.name);
+        CHECK(table.find("\n  " + preset.name + " ") != std::string::npos);
+        CHECK(output_of({"plan", "--preset", preset.name.c_str()}).starts_with("1 ranks, "));
+    }
 }
 
 TEST_CASE("with_world: without a launcher there is one rank, and another demand is refused", "[unit]") {

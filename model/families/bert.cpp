@@ -1,0 +1,46 @@
+#include "model/families/lineages.hpp"
+
+namespace sy::model {
+namespace {
+
+/// Devlin et al., arXiv:1810.04805; config.json of bert-base-uncased and bert-large-uncased.
+Preset bert(const char* name, index_t hidden, index_t layers) {
+    Preset preset{.name = name, .source = "arXiv:1810.04805", .moe = no_mixture()};
+    ModelConfig& model = preset.model;
+    model.architecture = Architecture::encoder;
+    model.vocab_size = 30522;
+    model.hidden = hidden;
+    model.layers = layers;
+    model.heads = model.kv_heads = hidden / 64;
+    model.ffn_width = 4 * hidden;
+    model.activation = "gelu";
+    model.ffn_bias = true;
+    model.seq_len = 512;
+    model.norm = NormKind::layer;
+    model.norm_bias = true;
+    model.norm_placement = NormPlacement::post;
+    model.norm_eps = 1e-12;
+    model.embedding_norm = true;
+    model.tied_head = true;
+    model.dropout = 0.1;
+    model.attention.bias = Biases::all;
+    model.attention.dropout = 0.1;
+    model.position.kind = PositionKind::learned;
+    preset.beyond =
+        "token types; before the head a dense layer with GELU and a norm; the head's bias; next-sentence "
+        "prediction";
+    preset.beyond_parameters = 2 * hidden + hidden * hidden + 3 * hidden + model.vocab_size;
+    return preset;
+}
+
+}  // namespace
+
+std::vector<Preset> bert_presets() {
+    Preset base = bert("bert-base", 768, 12);
+    base.total = {109'514'298.0, 0};
+    Preset large = bert("bert-large", 1024, 24);
+    large.total = {335'174'458.0, 0};
+    return {base, large};
+}
+
+}  // namespace sy::model

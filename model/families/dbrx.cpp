@@ -1,0 +1,31 @@
+#include "model/families/lineages.hpp"
+
+namespace sy::model {
+
+/// Databricks 2024, "Introducing DBRX"; config.json of databricks/dbrx-base.
+std::vector<Preset> dbrx_presets() {
+    Preset preset{.name = "dbrx",
+                  .source = "databricks/dbrx-base",
+                  .total = {131'596'523'520.0, 0},
+                  .active = {36e9, 2},
+                  .beyond = "queries, keys and values are clipped to -8 to 8"};
+    ModelConfig& model = preset.model;
+    model.vocab_size = 100352;
+    model.hidden = 6144;
+    model.layers = 40;
+    model.heads = 48;
+    model.kv_heads = 8;
+    model.ffn_width = 10752;
+    model.seq_len = 32768;
+    model.norm = NormKind::layer;
+    model.position.rope_theta = 500000.0;
+    MoeConfig& moe = preset.moe;
+    moe.experts = 16;
+    moe.top_k = 4;
+    moe.expert_width = 10752;
+    moe.balance.switch_loss = 0.05;
+    moe.balance.z_loss = 0.0;
+    return {preset};
+}
+
+}  // namespace sy::model

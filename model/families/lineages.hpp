@@ -1,0 +1,30 @@
+#pragma once
+
+#include "model/families/preset.hpp"
+
+/// The lineages; presets() joins them in this order.
+namespace sy::model {
+
+/// For models whose layers are all dense.
+MoeConfig no_mixture();
+
+std::vector<Preset> transformer_presets();
+std::vector<Preset> bert_presets();
+std::vector<Preset> gpt_presets();
+std::vector<Preset> opt_presets();
+std::vector<Preset> bloom_presets();
+std::vector<Preset> t5_presets();
+std::vector<Preset> palm_presets();
+std::vector<Preset> chinchilla_presets();
+std::vector<Preset> llama_presets();
+std::vector<Preset> gemma_presets();
+std::vector<Preset> gshard_presets();
+std::vector<Preset> switch_presets();
+std::vector<Preset> mixtral_presets();
+std::vector<Preset> grok_presets();
+std::vector<Preset> dbrx_presets();
+std::vector<Preset> olmoe_presets();
+std::vector<Preset> qwen_presets();
+std::vector<Preset> deepseek_presets();
+
+}  // namespace sy::model

@@ -1,0 +1,29 @@
+#include "model/families/lineages.hpp"
+
+namespace sy::model {
+
+/// Muennighoff et al., arXiv:2409.02060; config.json of allenai/OLMoE-1B-7B-0924.
+std::vector<Preset> olmoe_presets() {
+    Preset preset{.name = "olmoe-1b-7b",
+                  .source = "arXiv:2409.02060",
+                  .total = {6'919'161'856.0, 0},
+                  .active = {1.3e9, 2},
+                  .beyond = "queries and keys are normed over all heads together",
+                  .beyond_parameters = 16 * (2 * 2048 - 2 * 128)};
+    ModelConfig& model = preset.model;
+    model.vocab_size = 50304;
+    model.hidden = 2048;
+    model.layers = 16;
+    model.heads = model.kv_heads = 16;
+    model.ffn_width = 1024;
+    model.seq_len = 4096;
+    model.attention.qk_norm = true;
+    MoeConfig& moe = preset.moe;
+    moe.experts = 64;
+    moe.top_k = 8;
+    moe.expert_width = 1024;
+    moe.renormalise = false;
+    return {preset};
+}
+
+}  // namespace sy::model

@@ -1,0 +1,205 @@
+#include "runtime/plan/plan.hpp"
+
+#include <algorithm>
+#include <iomanip>
+#include <sstream>
+
+#include "runtime/plan/units.hpp"
+
+namespace sy::runtime {
+namespace {
+
+using model::AttentionKind;
+using model::ModelConfig;
+using model::MoeConfig;
+
+constexpr double kFloat = 4.0;
+
+double number(index_t value) {
+    return static_cast<double>(value);
+}
+
+/// Bytes of an input of matrix products.
+double product_bytes(const ModelConfig& model) {
+    return model.dtype == DType::bf16 ? 2.0 : kFloat;
+}
+
+/// Whether each layer of both stacks is a mixture.
+std::vector<bool> all_moe_layers(const ModelConfig& model, const MoeConfig& moe) {
+    std::vector<bool> all;
+    for (const index_t layers : {model.num_encoder_layers(), model.num_decoder_layers()}) {
+        if (layers == 0) continue;
+        const std::vector<bool> stack = model::moe_layers(moe, layers);
+        all.insert(all.end(), stack.begin(), stack.end());
+    }
+    return all;
+}
+
+/// Values that attention keeps of a token: queries, keys, values, and what comes out.
+double attention_values(const ModelConfig& model) {
+    const index_t width = model.head_width();
+    if (model.attention.kind == AttentionKind::grouped)
+        return number(2 * (model.heads + model.kv_heads) * width);
+    const index_t value = model.attention.value_dim > 0 ? model.attention.value_dim : width;
+    return number(model.attention.query_rank + model.attention.kv_rank + 2 * model.attention.rope_dim) +
+           number(model.heads * (2 * (width + model.attention.rope_dim) + 2 * value));
+}
+
+/// Bytes that a layer keeps of a token until backward.
+double kept_bytes(const ModelConfig& model, const MoeConfig& moe, bool is_moe) {
+    const double in = product_bytes(model);
+    const double gates = model::is_gated(model.activation) ? 2.0 : 1.0;
+    // Two norms' outputs, two sub-layers' outputs, two sums; rounded copies of what products read.
+    const double stream = 6.0 * number(model.hidden) * kFloat +
+                          (model.dtype == DType::bf16 ? 2.0 * in * number(model.hidden) : 0.0);
+    const double attention = attention_values(model) * kFloat;
+    if (!is_moe) return stream + attention + gates * in * number(model.ffn_width);
+    const double choices = number(moe.top_k + moe.shared_experts);
+    return stream + attention + choices * gates * in * number(moe.expert_width) +
+           number(moe.top_k) * in * number(model.hidden) + 2.0 * kFloat * number(moe.experts);
+}
+
+double activation_bytes(const Config& config, double micro_tokens) {
+    const std::vector<bool> is_moe = all_moe_layers(config.model, config.moe);
+    double all = 0.0;
+    double highest = 0.0;
+    for (const bool moe : is_moe) {
+        const double layer = kept_bytes(config.model, config.moe, moe);
+        all += layer;
+        highest = std::max(highest, layer);
+    }
+    if (config.model.recompute == model::Recompute::block)
+        all = number(static_cast<index_t>(is_moe.size())) * 2.0 * number(config.model.hidden) * kFloat +
+              highest;
+    return micro_tokens * all;
+}
+
+PlannedMemory plan_memory(const Config& config, const Plan& plan) {
+    const auto total = number(plan.size.total_parameters);
+    const auto experts = number(plan.size.expert_parameters);
+    // Shadows are at most one of every expert on a rank.
+    const auto num_experts = static_cast<double>(config.moe.experts);
+    const double copies = std::min(num_experts, num_experts / plan.grid.expert_parallel +
+                                                    static_cast<double>(config.parallel.spare_experts));
+    const double held = total - experts + experts * copies / num_experts;
+    const double owned = total / plan.request.num_ranks;
+    const bool fast = config.numerics == NumericsMode::fast;
+    PlannedMemory memory;
+    memory.weights = held * (config.model.dtype == DType::bf16 ? 6.0 : 4.0);
+    memory.gradients = held * (fast ? 4.0 : 8.0);
+    // Gradients in float stand beside fixed point on the owner.
+    memory.optimizer = owned * (8.0 + (fast ? 0.0 : 4.0));
+    if (config.checkpoint.background && config.checkpoint.layout == CheckpointLayout::sharded)
+        memory.snapshot = owned * 12.0;
+    memory.activations = activation_bytes(
+        config, plan.step_tokens / number(config.train.accumulation) / plan.request.num_ranks);
+    return memory;
+}
+
+/// The chance that at least one of a token's choices is among `count` experts, all choices being equally likely.
+double chance_of_visit(const MoeConfig& moe, double count) {
+    double none = 1.0;
+    for (index_t choice = 0; choice < moe.top_k; ++choice)
+        none *= std::max(0.0, 1.0 - count / number(moe.experts - choice));
+    return 1.0 - none;
+}
+
+/// What goes equally to each of `group` ranks, of which `near` share this rank's node; it keeps its own share.
+PlannedTraffic deal(double bytes_each, int group, int near) {
+    return {bytes_each * (near - 1), bytes_each * (group - near)};
+}
+
+PlannedTraffic plan_rows(const Config& config, const Plan& plan) {
+    const std::vector<bool> is_moe = all_moe_layers(config.model, config.moe);
+    const auto layers = number(std::count(is_moe.begin(), is_moe.end(), true)) +
+                        (is_moe.back() ? number(config.model.mtp_depth) : 0.0);
+    const double tokens = plan.step_tokens / plan.request.num_ranks;
+    const double visit = chance_of_visit(config.moe, number(config.moe.experts) / plan.grid.expert_parallel);
+    // There and back, forward and backward.
+    const double bytes = 4.0 * layers * tokens * visit * number(config.model.hidden) * kFloat;
+    return deal(bytes, plan.grid.expert_parallel,
+                std::min(plan.grid.expert_parallel, plan.request.ranks_per_node));
+}
+
+/// Each rank sends every other the part of a gradient that the other owns, and receives its weights.
+PlannedTraffic plan_gradients(const Config& config, const Plan& plan) {
+    const double bytes = config.numerics == NumericsMode::fast ? 8.0 : 12.0;
+    const auto experts = number(plan.size.expert_parameters);
+    const double dense = number(plan.size.total_parameters) - experts;
+    const int ranks = plan.request.num_ranks;
+    PlannedTraffic all = deal(bytes * dense / ranks, ranks, std::min(ranks, plan.request.ranks_per_node));
+    // Replicas of an expert are expert_parallel ranks apart.
+    const int replicas = plan.grid.data_parallel;
+    const int near =
+        std::clamp(plan.request.ranks_per_node / plan.grid.expert_parallel, 1, std::max(1, replicas));
+    const PlannedTraffic shared =
+        deal(bytes * experts / plan.grid.expert_parallel / replicas, replicas, near);
+    all.in_node += shared.in_node;
+    all.between_nodes += shared.between_nodes;
+    return all;
+}
+
+void plan_cache(const ModelConfig& model, Plan& plan) {
+    const double values = model.attention.kind == AttentionKind::latent
+                              ? number(model.attention.kv_rank + model.attention.rope_dim)
+                              : number(2 * model.kv_heads * model.head_width());
+    if (model.num_decoder_layers() == 0) return;
+    for (const bool windowed :
+         model::layer_pattern("attention.window_layers", model.attention.window_layers, model.layers)) {
+        plan.cache_bytes_per_token += values * kFloat;
+        if (windowed && model.attention.window > 0) plan.windowed_cache_bytes_per_token += values * kFloat;
+    }
+}
+
+}  // namespace
+
+Plan make_plan(const Config& config, const PlanRequest& request) {
+    Plan plan;
+    plan.request = request;
+    plan.grid = comm::make_process_grid(request.num_ranks, narrow<int>(config.parallel.expert_parallel));
+    plan.size = model::model_size(config.model, config.moe);
+    plan.step_tokens = number(config.train.global_batch * config.model.seq_len);
+    plan.memory = plan_memory(config, plan);
+    plan.rows = plan_rows(config, plan);
+    plan.gradients = plan_gradients(config, plan);
+    plan_cache(config.model, plan);
+    return plan;
+}
+
+std::string to_text(const Plan& plan) {
+    std::ostringstream text;
+    const auto line = [&](const char* name, double value, const char* unit) {
+        text << "  " << std::left << std::setw(50) << name << with_prefix(value, unit) << "\n";
+    };
+    const auto levels = [&](const char* name, const PlannedTraffic& traffic) {
+        text << "  " << std::left << std::setw(50) << name << with_prefix(traffic.in_node, "B")
+             << " in its node, " << with_prefix(traffic.between_nodes, "B") << " between nodes\n";
+    };
+    text << plan.request.num_ranks << " ranks, " << plan.grid.to_string() << ", "
+         << std::min(plan.request.ranks_per_node, plan.request.num_ranks) << " a node\n";
+    line("parameters", number(plan.size.total_parameters), "");
+    line("  of routed experts", number(plan.size.expert_parameters), "");
+    if (plan.size.mtp_parameters > 0)
+        line("  of multi-token prediction", number(plan.size.mtp_parameters), "");
+    line("active parameters of a token", number(plan.size.active_parameters), "");
+    line("products of a token, forward", plan.size.forward_flops_per_token, "FLOP");
+    line("products of a token, forward and backward", plan.size.train_flops_per_token(), "FLOP");
+    line("tokens of a step", plan.step_tokens, "");
+    line("products of a step, each rank",
+         plan.size.train_flops_per_token() * plan.step_tokens / plan.request.num_ranks, "FLOP");
+    line("memory, each rank, about", plan.memory.total(), "B");
+    line("  weights", plan.memory.weights, "B");
+    line("  gradients", plan.memory.gradients, "B");
+    line("  moments of the optimizer", plan.memory.optimizer, "B");
+    line("  snapshot for checkpoints", plan.memory.snapshot, "B");
+    line("  activations of a micro-step, estimated", plan.memory.activations, "B");
+    levels("rows sent a step, each rank, even routing", plan.rows);
+    levels("gradients and weights sent a step, each rank", plan.gradients);
+    if (plan.cache_bytes_per_token > 0.0)
+        line("keys and values of a token, cached", plan.cache_bytes_per_token, "B");
+    if (plan.windowed_cache_bytes_per_token > 0.0)
+        line("  of that, needed only in a window", plan.windowed_cache_bytes_per_token, "B");
+    return text.str();
+}
+
+}  // namespace sy::runtime

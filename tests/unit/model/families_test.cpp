@@ -1,0 +1,109 @@
+// Every published model, scaled down, trains.
+#include <catch2/catch.hpp>
+
+#include <cmath>
+#include <set>
+
+#include "comm/local/local_fabric.hpp"
+#include "model/families/preset.hpp"
+#include "runtime/train/optimizer.hpp"
+#include "tests/unit/model/tiny_model.hpp"
+
+using namespace sy;
+using namespace sy::model;
+using test::Rank;
+using test::tokens;
+
+namespace {
+
+constexpr index_t kSequences = 4;
+constexpr index_t kSteps = 3;
+
+/// Presets that need layers which are not built.
+const std::set<std::string> kNotBuilt{
+    "transformer-2017-base",
+    "transformer-2017-big",
+    "bert-base",
+    "bert-large",
+    "gpt-1",
+    "gpt-2",
+    "gpt-2-medium",
+    "gpt-2-large",
+    "gpt-2-xl",
+    "gpt-3",
+    "gpt-j-6b",
+    "opt-125m",
+    "opt-175b",
+    "bloom-176b",
+    "t5-base",
+    "t5-11b",
+    "t5-v1.1-base",
+    "t5-v1.1-xxl",
+    "palm-540b",
+    "chinchilla-70b",
+    "gemma-2-9b",
+    "gemma-2-27b",
+    "gshard-600b",
+    "switch-base-8",
+    "switch-base",
+    "switch-c",
+    "grok-1",
+    "dbrx",
+    "olmoe-1b-7b",
+    "qwen1.5-moe-a2.7b",
+    "qwen2-57b-a14b",
+    "qwen3-30b-a3b",
+    "qwen3-235b-a22b",
+    "deepseek-v2-lite",
+    "deepseek-v2",
+    "deepseek-v3",
+};
+
+/// Losses of some steps on one batch, on two ranks.
+std::vector<double> train(const ModelConfig& config, const MoeConfig& moe) {
+    std::vector<double> loss;
+    comm::LocalFabric(2).run([&](comm::Communicator& world) {
+        Rank rank(world, 2, NumericsMode::fast, config, moe);
+        runtime::OptimizerConfig rule;
+        rule.lr = 3e-3;
+        rule.warmup_steps = 0;
+        runtime::ShardedOptimizer optimizer(rule, rank.parameters, world, *rank.groups.replica_group,
+                                            rank.session.context);
+        rank.transformer.on_gradient_ready([&](ParameterId id) { optimizer.gradient_ready(id); });
+        const Range mine = part_of(kSequences, world.size(), world.rank());
+        const std::vector<std::int32_t> ids = tokens(mine.begin, mine.size(), config);
+        for (index_t step = 1; step <= kSteps; ++step) {
+            const BatchInfo batch{mine.begin * config.seq_len, kSequences * config.seq_len, step, 0, 1};
+            const PassResult pass = rank.transformer.train(ids, batch, rank.session.context);
+            SY_REQUIRE(optimizer.step(step, 100).applied, "step ", step, " was skipped");
+            rank.transformer.finish_step(pass);
+            if (world.rank() == 0) loss.push_back(pass.token_loss);
+        }
+        rank.groups.close();
+    });
+    return loss;
+}
+
+}  // namespace
+
+TEST_CASE("presets: scaled down, each trains on two ranks and its loss falls", "[unit]") {
+    std::size_t num_trained = 0;
+    std::set<std::string> known;
+    for (const Preset& preset : presets()) {
+        known.insert(preset.name);
+        if (kNotBuilt.contains(preset.name)) continue;
+        INFO(preset.name);
+        ModelConfig model = preset.model;
+        MoeConfig moe = preset.moe;
+        scale_down(model, moe);
+        const std::vector<double> loss = train(model, moe);
+        REQUIRE(loss.size() == kSteps);
+        for (std::size_t step = 0; step < loss.size(); ++step) {
+            INFO("step " << step + 1 << ": " << loss[step]);
+            CHECK(std::isfinite(loss[step]));
+            if (step > 0) CHECK(loss[step] < loss[step - 1]);
+        }
+        ++num_trained;
+    }
+    CHECK(num_trained + kNotBuilt.size() == known.size());
+}
