@@ -106,6 +106,39 @@ std::string order_of(std::span<const RunRow> rows) {
     return ranked.size() > 1 ? concat(text, " ", certainty(*ranked[0], *ranked[1])) : text;
 }
 
+bool same_losses(const RunRow& left, const RunRow& right) {
+    const auto losses = [](const RunRow& row) {
+        std::vector<double> values;
+        for (const RunHistory& history : row.histories) {
+            for (const StepPoint& point : history.steps) {
+                if (std::isfinite(point.token_loss)) values.push_back(point.token_loss);
+            }
+        }
+        return values;
+    };
+    const std::vector<double> of_left = losses(left);
+    return !of_left.empty() && of_left == losses(right);
+}
+
+/// Groups of rows whose training went the same way bit for bit: a setting that does nothing should not look like one
+/// that does not matter.
+std::string twins(std::span<const RunRow> rows) {
+    std::string text;
+    std::vector<bool> told(rows.size(), false);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        std::string group = rows[i].name;
+        for (std::size_t j = i + 1; j < rows.size(); ++j) {
+            if (told[i] || told[j] || !same_losses(rows[i], rows[j])) continue;
+            group += concat(", ", rows[j].name);
+            told[j] = true;
+        }
+        if (group != rows[i].name)
+            text +=
+                concat(" The same in every loss, so what should tell them apart did nothing: ", group, ".");
+    }
+    return text;
+}
+
 }  // namespace
 
 void print_table(std::ostream& out, std::span<const RunRow> rows) {
@@ -158,7 +191,7 @@ std::string remark(std::span<const RunRow> rows) {
         return row.finished() ? std::string{} : concat(row.name, " (step ", row.steps(), ")");
     });
     if (!unfinished.empty()) text += concat(" Not finished: ", unfinished, ".");
-    return text;
+    return text + twins(rows);
 }
 
 }  // namespace sy::runtime
