@@ -31,6 +31,7 @@ constexpr OptionHelp kOptions[] = {
     {"threads", "--threads N", "threads of a rank; by default its share of the cores"},
     {"seconds", "--seconds S", "of measuring, at least (0.5); 0: once each, to see that results are right"},
     {"json", "--json", "one JSON object a line instead of a table"},
+    {"data", "--data FOLDER", "also files to draw from, two for each row"},
 };
 
 bool takes(const Command& command, std::string_view option) {
@@ -95,7 +96,7 @@ Found read_words(std::span<const char* const> arguments) {
         "set", po::value<std::vector<std::string>>())("resume", po::value<std::string>())(
         "ranks", po::value<int>())("ranks-per-node", po::value<int>())("preset", po::value<std::string>())(
         "scaled-down", "")("scaling-law", "")("threads", po::value<int>())("seconds", po::value<double>())(
-        "json", "")("word", po::value<std::vector<std::string>>());
+        "json", "")("data", po::value<std::string>())("word", po::value<std::vector<std::string>>());
     po::positional_options_description order;
     order.add("word", -1);
     Found found;
@@ -147,6 +148,7 @@ Arguments check_usage(const Command& command, const Found& found) {
     if (found.values.contains("seconds")) arguments.seconds = found.values["seconds"].as<double>();
     if (!(arguments.seconds >= 0.0))
         problems.push_back(concat("--seconds ", arguments.seconds, ": give 0 or more"));
+    if (found.values.contains("data")) arguments.data = found.values["data"].as<std::string>();
     arguments.json = found.values.contains("json");
     if (found.values.contains("threads") && arguments.threads < 1)
         problems.push_back(concat("--threads ", arguments.threads, ": give 1 or more"));

@@ -24,6 +24,7 @@ struct Arguments {
     int threads = 0;       ///< of a rank; 0: not given
     double seconds = 0.5;  ///< of measuring
     bool json = false;
+    std::string data;  ///< folder for files to draw from; empty: none
 };
 
 /// One subcommand. Options it does not list are refused: nothing is ignored in silence.
@@ -32,7 +33,7 @@ struct Command {
     std::string_view words;  ///< how its words are called in help: "ACTION FOLDER [FOLDER]"
     std::size_t least_words;
     std::size_t most_words;
-    std::string_view options;  ///< those it takes, by name, with blanks between
+    std::string_view options;  ///< those it takes, out of those in command_line.cpp
     std::string_view help;
     std::string_view example;
     int (*run)(const Arguments&);   ///< @return the exit code; throws to fail
@@ -48,6 +49,9 @@ int run_command_line(std::span<const char* const> arguments);
 
 /// `switchyard checkpoint ACTION ...`. @return the exit code
 int run_checkpoint_command(const Arguments& arguments);
+
+/// `switchyard report FOLDER...`. @return the exit code
+int run_report_command(const Arguments& arguments);
 
 /// `switchyard doctor`: what is in the binary and what it sees. Starts MPI only under a launcher; then
 /// rank 0 reports for all, and the text is empty on the others. @par Collective

@@ -97,6 +97,10 @@ constexpr std::string_view kCheckpointActions = R"(Actions
                                        feed-forwards in FOLDER; train --resume NEW_FOLDER begins with it
 )";
 
+constexpr std::string_view kReportFolders =
+    R"(FOLDER is the run.directory of a run, or holds several that differ in their seeds and make one row.
+)";
+
 // clang-format off
 constexpr std::array kCommands{
     Command{"train", "", 0, 0, "preset scaled-down config set resume", "learn from a text, or go on from a checkpoint on any number of ranks",
@@ -113,6 +117,8 @@ constexpr std::array kCommands{
     Command{"bench", "gemm|ops|layer|exchange|step", 1, 1, "preset scaled-down config set threads seconds json",
             "times beside limits and peers of the same run, each result checked",
             "mpirun -n 2 switchyard bench exchange", run_benchmark},
+    Command{"report", "FOLDER...", 1, 1000, "json data", "what metrics of runs say, side by side",
+            "switchyard report run/quickstart", run_report_command, kReportFolders},
     Command{"doctor", "", 0, 0, "", "what is in this binary and what it sees", "", run_doctor},
     Command{"version", "", 0, 0, "", "version of the program, its compiler and libraries", "", run_version},
 };

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <filesystem>
+#include <ostream>
+#include <span>
+#include <string>
+
+#include "runtime/report/summary.hpp"
+
+namespace sy::runtime {
+
+/// An aligned table for people, a line a row; what a column means stands below it. "-": nothing to say.
+/// With several seeds, means with the standard deviation in parentheses.
+void print_table(std::ostream& out, std::span<const RunRow> rows);
+
+/// One JSON object a line and row; numbers that are not finite are null.
+void print_json(std::ostream& out, std::span<const RunRow> rows);
+
+/// Two or more plain sentences of what the last validations say and do not say, of spikes, of unfinished runs, and of
+/// rows whose losses are the same bit for bit, so that what should tell them apart did nothing.
+std::string remark(std::span<const RunRow> rows);
+
+/// Files for gnuplot, columns with a head, means over seeds, steps counted from a run's own first: NAME.steps.dat and NAME.validation.dat for each row.
+/// @throws IoError when writing fails
+void write_data(const std::filesystem::path& folder, std::span<const RunRow> rows);
+
+}  // namespace sy::runtime
