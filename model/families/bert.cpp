@@ -13,7 +13,7 @@ Preset bert(const char* name, index_t hidden, index_t layers) {
     model.layers = layers;
     model.heads = model.kv_heads = hidden / 64;
     model.ffn_width = 4 * hidden;
-    model.activation = "gelu";
+    model.activation = Activation::gelu;
     model.ffn_bias = true;
     model.seq_len = 512;
     model.norm = NormKind::layer;

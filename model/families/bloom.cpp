@@ -14,7 +14,7 @@ std::vector<Preset> bloom_presets() {
     model.layers = 70;
     model.heads = model.kv_heads = 112;
     model.ffn_width = 4 * 14336;
-    model.activation = "gelu_tanh";
+    model.activation = Activation::gelu_tanh;
     model.ffn_bias = true;
     model.seq_len = 2048;
     model.norm = NormKind::layer;

@@ -19,7 +19,7 @@ std::vector<Preset> chinchilla_presets() {
     model.layers = 80;
     model.heads = model.kv_heads = 64;
     model.ffn_width = 4 * 8192;
-    model.activation = "gelu";
+    model.activation = Activation::gelu;
     model.seq_len = 2048;
     return {preset};
 }

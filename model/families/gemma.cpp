@@ -20,7 +20,7 @@ Preset gemma_2(const char* name, index_t hidden, index_t layers, double total) {
     model.vocab_size = 256000;
     model.hidden = hidden;
     model.layers = layers;
-    model.activation = "geglu_tanh";
+    model.activation = Activation::geglu_tanh;
     model.seq_len = 8192;
     model.norm_placement = NormPlacement::both;
     model.norm_eps = 1e-6;

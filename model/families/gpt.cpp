@@ -11,7 +11,7 @@ ModelConfig gpt(index_t hidden, index_t layers, index_t heads) {
     model.layers = layers;
     model.heads = model.kv_heads = heads;
     model.ffn_width = 4 * hidden;
-    model.activation = "gelu_tanh";
+    model.activation = Activation::gelu_tanh;
     model.ffn_bias = true;
     model.norm = NormKind::layer;
     model.norm_bias = true;

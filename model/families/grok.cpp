@@ -17,7 +17,7 @@ std::vector<Preset> grok_presets() {
     model.kv_heads = 8;
     model.head_dim = 128;
     model.ffn_width = 32768;
-    model.activation = "geglu_tanh";
+    model.activation = Activation::geglu_tanh;
     model.seq_len = 8192;
     model.norm_placement = NormPlacement::both;
     model.embedding_scale = 78.38367176906169;

@@ -20,7 +20,7 @@ std::vector<Preset> gshard_presets() {
     model.heads = model.kv_heads = 16;
     model.head_dim = 128;
     model.ffn_width = 8192;
-    model.activation = "relu";
+    model.activation = Activation::relu;
     model.seq_len = 1024;
     model.norm = NormKind::layer;
     model.norm_bias = true;

@@ -12,7 +12,7 @@ Preset opt(const char* name, index_t hidden, index_t layers, index_t heads) {
     model.layers = layers;
     model.heads = model.kv_heads = heads;
     model.ffn_width = 4 * hidden;
-    model.activation = "relu";
+    model.activation = Activation::relu;
     model.ffn_bias = true;
     model.seq_len = 2048;
     model.norm = NormKind::layer;

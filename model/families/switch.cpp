@@ -33,7 +33,7 @@ std::vector<Preset> switch_presets() {
                 .moe = switch_moe("every:2", 128, 2048),
                 .total = {7.4e9, 2},
                 .beyond = "whether its head is tied is not said; here it is not, as in T5 1.1"};
-    base.model.activation = "geglu_tanh";
+    base.model.activation = Activation::geglu_tanh;
     base.model.tied_head = false;
     Preset c{.name = "switch-c",
              .source = "arXiv:2101.03961",

@@ -13,7 +13,7 @@ ModelConfig t5_model(index_t hidden, index_t layers, index_t heads, index_t head
     model.heads = model.kv_heads = heads;
     model.head_dim = head_dim;
     model.ffn_width = ffn_width;
-    model.activation = "relu";
+    model.activation = Activation::relu;
     model.seq_len = 512;
     model.norm_eps = 1e-6;
     model.tied_head = true;
@@ -38,7 +38,7 @@ std::vector<Preset> t5_presets() {
     const auto version_1_1 = [&](const char* name, const ModelConfig& first, double total) {
         Preset result = preset(name, first, total);
         result.source += ", arXiv:2002.05202";
-        result.model.activation = "geglu_tanh";
+        result.model.activation = Activation::geglu_tanh;
         result.model.tied_head = false;
         result.model.dropout = result.model.attention.dropout = 0.0;
         result.beyond.clear();

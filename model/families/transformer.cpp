@@ -16,7 +16,7 @@ Preset transformer(const char* name, index_t hidden) {
     model.layers = 6;
     model.heads = model.kv_heads = hidden / 64;
     model.ffn_width = 4 * hidden;
-    model.activation = "relu";
+    model.activation = Activation::relu;
     model.ffn_bias = true;
     model.seq_len = 512;
     model.norm = NormKind::layer;

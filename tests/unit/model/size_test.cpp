@@ -50,7 +50,7 @@ std::vector<Variant> variants() {
     add("parallel", [](ModelConfig& m, MoeConfig&) { m.wiring = Wiring::parallel; });
     add("embedding norm", [](ModelConfig& m, MoeConfig&) { m.embedding_norm = true; });
     add("relu with biases", [](ModelConfig& m, MoeConfig&) {
-        m.activation = "relu";
+        m.activation = Activation::relu;
         m.ffn_bias = true;
     });
     add("swiglu with biases", [](ModelConfig& m, MoeConfig&) { m.ffn_bias = true; });
@@ -196,7 +196,7 @@ TEST_CASE("model_size: what each option adds", "[unit]") {
     CHECK(added([](ModelConfig& m, MoeConfig&) { m.wiring = Wiring::parallel; }) == -2 * 16);
     CHECK(added([](ModelConfig& m, MoeConfig&) { m.embedding_norm = true; }) == 16);
     CHECK(added([](ModelConfig& m, MoeConfig&) { m.ffn_bias = true; }) == 2 * 24 + 16);
-    CHECK(added([](ModelConfig& m, MoeConfig&) { m.activation = "gelu"; }) == -16 * 24 - 6 * 16 * 8);
+    CHECK(added([](ModelConfig& m, MoeConfig&) { m.activation = Activation::gelu; }) == -16 * 24 - 6 * 16 * 8);
     CHECK(added([](ModelConfig& m, MoeConfig&) { m.attention.bias = Biases::query_key_value; }) == 2 * 32);
     CHECK(added([](ModelConfig& m, MoeConfig&) { m.attention.bias = Biases::all; }) == 2 * 48);
     CHECK(added([](ModelConfig& m, MoeConfig&) { m.attention.qk_norm = true; }) == 2 * 2 * 4);
