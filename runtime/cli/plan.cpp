@@ -41,7 +41,11 @@ std::string plan_report(const Config& config, int num_ranks) {
         config.checkpoint.background && config.checkpoint.layout == CheckpointLayout::sharded;
     const double owned_bytes =
         8.0 + (config.numerics == NumericsMode::fast ? 0.0 : 4.0) + (snapshot ? 12.0 : 0.0);
-    const double memory = held * (value_bytes + gradient_bytes) + owned * owned_bytes;
+    // While experts move, float32 weights and moments are held for both placements.
+    const bool moving = config.parallel.placement == PlacementRule::balanced;
+    const double moving_bytes =
+        moving ? 4.0 * experts / grid.expert_parallel + 8.0 * experts / num_ranks : 0.0;
+    const double memory = held * (value_bytes + gradient_bytes) + owned * owned_bytes + moving_bytes;
     double layers = 0.0;
     for (const bool is_moe : model::moe_layers(config.moe, config.model.layers)) layers += is_moe ? 1.0 : 0.0;
     // A token's choices fall on other ranks with probability (P - 1) / P; at most one row a rank and choice.
