@@ -201,7 +201,4 @@ struct StackShares {
 };
 StackShares stack_shares(const ModelConfig& model);
 
-/// Whether an activation multiplies by a gate, so that a feed-forward has three matrices instead of two.
-bool is_gated(const std::string& activation);
-
 }  // namespace sy::model

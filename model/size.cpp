@@ -103,13 +103,13 @@ double score_products(const ModelConfig& model, double keys) {
 }
 
 index_t feed_forward_matrices(const ModelConfig& model, index_t width) {
-    return (is_gated(model.activation) ? 3 : 2) * model.hidden * width;
+    return (ops::is_gated(model.activation) ? 3 : 2) * model.hidden * width;
 }
 
 void add_dense(const ModelConfig& model, Sums& sums) {
     sums.add(feed_forward_matrices(model, model.ffn_width));
     if (model.ffn_bias)
-        sums.parameters += (is_gated(model.activation) ? 2 : 1) * model.ffn_width + model.hidden;
+        sums.parameters += (ops::is_gated(model.activation) ? 2 : 1) * model.ffn_width + model.hidden;
 }
 
 void add_mixture(const ModelConfig& model, const MoeConfig& moe, Sums& sums) {
@@ -186,10 +186,6 @@ Sums prediction_module(const ModelConfig& model, const MoeConfig& moe, const Sta
 }
 
 }  // namespace
-
-bool is_gated(const std::string& activation) {
-    return activation.find("glu") != std::string::npos;
-}
 
 StackShares stack_shares(const ModelConfig& model) {
     if (model.architecture == Architecture::decoder) return {0.0, 1.0};

@@ -63,14 +63,20 @@ class Planner {
         double highest = 0.0;
         for (std::size_t node = 0; node < nodes.size(); ++node)
             highest = std::max(highest, lowest_load(nodes[node], node));
+        // Better than anything found now: the local search has been luckier before.
+        const double now = load_of_previous();
+        if (now < highest) return previous_;
         const double limit = tolerated(highest);
         std::vector<NodePlan> found;
         index_t num_shadows = 0;
         for (std::size_t node = 0; node < nodes.size(); ++node) {
-            found.push_back(*fewest_shadows(nodes[node], node, limit, Homes::ignored));
+            const std::optional<NodePlan> plan = fewest_shadows(nodes[node], node, limit, Homes::ignored);
+            SY_REQUIRE(plan, "placement plan: a load of ", limit, " a rank was found and lost on node ",
+                       node);
+            found.push_back(*plan);
             num_shadows += found.back().num_shadows;
         }
-        if (previous_fits(limit, num_shadows)) return previous_;
+        if (now <= limit && previous_.num_shadows() <= num_shadows) return previous_;
         const Placement moved = name_ranks(found, name_nodes(nodes));
         const std::optional<Placement> stayed = stay(nodes, limit);
         const bool as_good = stayed && stayed->num_shadows() <= num_shadows &&
@@ -85,7 +91,8 @@ class Planner {
         for (const index_t expert : experts) sum += load_of(expert);
         return sum / static_cast<double>(num_ranks);
     }
-    double tolerated(double load) const { return (1.0 + rules_.tolerance) * load; }
+    /// With room for sums whose order differs, whatever the tolerance.
+    double tolerated(double load) const { return (1.0 + rules_.tolerance + 1e-9) * load; }
 
     /// Experts of each node. @param limit  load per rank that need not be made any lower
     Bins pack_nodes(Homes homes, double limit) const {
@@ -111,7 +118,9 @@ class Planner {
             const auto width = static_cast<index_t>(ranks.size());
             bins.push_back({width * even_places_, static_cast<double>(width)});
         }
-        const std::vector<int> node_of = pack_heaviest_first(groups, bins, limit);
+        sort_heaviest_first(groups);
+        std::vector<int> node_of = pack(groups, bins);
+        lighten(groups, bins, limit, node_of);
         Bins nodes(ranks_.size());
         for (std::size_t i = 0; i < groups.size(); ++i) {
             if (node_of[i] == kNowhere) return {};
@@ -122,13 +131,8 @@ class Planner {
         return nodes;
     }
 
-    /// Sorts the items. @return bin of each
-    static std::vector<int> pack_heaviest_first(std::vector<Item>& items, const std::vector<Bin>& bins,
-                                                double limit) {
+    static void sort_heaviest_first(std::vector<Item>& items) {
         std::ranges::stable_sort(items, std::greater<>(), &Item::weight);
-        std::vector<int> bin_of = pack(items, bins);
-        lighten(items, bins, limit, bin_of);
-        return bin_of;
     }
 
     index_t most_shadows(std::span<const index_t> experts, std::size_t node) const {
@@ -180,15 +184,19 @@ class Planner {
             }
         }
         const std::vector<Bin> bins(ranks_[node].size(), Bin{even_places_ + rules_.spare_experts});
-        const std::vector<int> bin_of = pack_heaviest_first(items, bins, limit);
+        sort_heaviest_first(items);
+        std::vector<int> bin_of = pack(items, bins);
+        // A further copy finds no room when all free places are with ranks that have the expert.
+        std::vector<index_t> copies(load_.size(), 0);
+        for (std::size_t i = 0; i < items.size(); ++i)
+            copies[at(items[i].label)] += bin_of[i] == kNowhere ? 0 : 1;
+        for (Item& item : items)
+            item.weight = load_of(item.label) / static_cast<double>(copies[at(item.label)]);
+        lighten(items, bins, limit, bin_of);
         NodePlan plan;
         plan.copies.resize(ranks_[node].size());
-        std::vector<index_t> copies(load_.size(), 0);
         for (std::size_t i = 0; i < items.size(); ++i) {
-            // A further copy finds no room when all free places are with ranks that have the expert.
-            if (bin_of[i] == kNowhere) continue;
-            plan.copies[at(bin_of[i])].push_back(items[i].label);
-            ++copies[at(items[i].label)];
+            if (bin_of[i] != kNowhere) plan.copies[at(bin_of[i])].push_back(items[i].label);
         }
         for (std::vector<index_t>& held : plan.copies) {
             std::ranges::sort(held);
@@ -222,13 +230,13 @@ class Planner {
         return {};
     }
 
-    bool previous_fits(double limit, index_t num_shadows) const {
-        const std::vector<double> loads = rank_loads(load_, previous_);
+    /// Highest load of a rank in the previous placement; infinite when a rank has more copies than it may hold.
+    double load_of_previous() const {
         for (int rank = 0; rank < previous_.num_ranks(); ++rank) {
             const auto held = static_cast<index_t>(previous_.experts_of(rank).size());
-            if (held > even_places_ + rules_.spare_experts || loads[at(rank)] > limit) return false;
+            if (held > even_places_ + rules_.spare_experts) return std::numeric_limits<double>::infinity();
         }
-        return previous_.num_shadows() <= num_shadows;
+        return std::ranges::max(rank_loads(load_, previous_));
     }
 
     /// The placement in which as much as possible stays, or nothing when that is above the limit.

@@ -31,7 +31,7 @@ index_t num_moved(const Placement& before, const Placement& after);
 /// nodes, spare places of a node to experts with the highest load per copy, copies to ranks of the node. Each time the
 /// heaviest goes first, to where it loads least, and then moves and exchanges take load off the heaviest (packing.hpp).
 /// Shadows are as few as that takes. Among placements within the tolerance, the one that moves the fewest experts:
-///   1. `previous`, when it is one of them;
+///   1. `previous`, when it is one of them, or better than all of them;
 ///   2. `previous` after the moves and exchanges that it needs;
 ///   3. the search's own, with nodes and ranks named so that they keep most of what they hold.
 /// The same load again moves nothing.

@@ -1,6 +1,7 @@
 #include "comm/gradient_sync/shadow_sync.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "comm/gradient_sync/ordered_sum.hpp"
 

@@ -1,6 +1,8 @@
 #include "comm/relocation/move_rows.hpp"
 
 #include <algorithm>
+#include <memory>
+#include <vector>
 
 namespace sy::comm {
 namespace {

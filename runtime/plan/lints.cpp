@@ -52,7 +52,7 @@ void shape_lints(const Config& config, Advice& advice) {
     const ModelConfig& model = config.model;
     const double ffn = ratio(model.ffn_width, model.hidden);
     const bool dense = sorts_of_layers(model, config.moe).dense;
-    if (model::is_gated(model.activation)) {
+    if (ops::is_gated(model.activation)) {
         advise(advice, dense && is_outside(ffn, 2.4, 4.05),
                concat("model.ffn_width is ", two_digits(ffn),
                       " times model.hidden; with a gate 8/3 is usual (2.5 to 3.5, PaLM 4), which costs what "
@@ -104,8 +104,8 @@ void norm_lints(const Config& config, Advice& advice) {
            "model.norm_bias, model.ffn_bias, attention.bias: models since PaLM have no biases, or those of "
            "queries, "
            "keys and values alone (Qwen2): without, large models trained more stably (arXiv:2204.02311)");
-    advise(advice, !model::is_gated(model.activation),
-           concat("model.activation = ", model.activation,
+    advise(advice, !ops::is_gated(model.activation),
+           concat("model.activation = ", ops::activation_name(model.activation),
                   ": gated activations did better at equal cost (arXiv:2002.05202, arXiv:2102.11972); two "
                   "thirds of the "
                   "width cost the same"));
@@ -148,7 +148,7 @@ void mixture_lints(const Config& config, Advice& advice) {
     const ModelConfig& model = config.model;
     const MoeConfig& moe = config.moe;
     const model::BalanceConfig& balance = moe.balance;
-    const double usual = model::is_gated(model.activation) ? 8.0 / 3.0 : 4.0;
+    const double usual = ops::is_gated(model.activation) ? 8.0 / 3.0 : 4.0;
     const double pieces = usual * ratio(model.hidden, moe.expert_width);
     advise(
         advice, moe.experts > 1 && pieces < 1.5,

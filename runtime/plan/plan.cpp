@@ -85,7 +85,11 @@ PlannedMemory plan_memory(const Config& config, const Plan& plan) {
     const double owned = total / plan.request.num_ranks;
     const bool fast = config.numerics == NumericsMode::fast;
     PlannedMemory memory;
-    memory.weights = held * (config.model.dtype == DType::bf16 ? 6.0 : 4.0);
+    // While experts move, float32 weights and moments are held for both placements.
+    const bool moving = config.parallel.placement == PlacementRule::balanced;
+    const double moved =
+        moving ? 4.0 * experts / plan.grid.expert_parallel + 8.0 * experts / plan.request.num_ranks : 0.0;
+    memory.weights = moved + held * (config.model.dtype == DType::bf16 ? 6.0 : 4.0);
     memory.gradients = held * (fast ? 4.0 : 8.0);
     // Gradients in float stand beside fixed point on the owner.
     memory.optimizer = owned * (8.0 + (fast ? 0.0 : 4.0));

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <span>
+
 #include "comm/gradient_sync/bucket_plan.hpp"
 #include "comm/relocation/move_plan.hpp"
 #include "comm/topology/topology.hpp"

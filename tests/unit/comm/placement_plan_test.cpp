@@ -185,14 +185,23 @@ TEST_CASE("placement plan: rules hold, and the same load again moves nothing, wh
             nodes.push_back(draws.below(4) == 0 ? static_cast<int>(draws.below(3)) : rank / 4);
         INFO("seed " << seed << ": " << experts << " experts, " << ranks << " ranks, " << spare << " spare");
         PlacementRules rules{.spare_experts = spare};
+        if (draws.below(3) == 0) rules.tolerance = 0.0;
         if (experts % 4 == 0 && draws.below(2) == 0) rules.groups = experts / 4;
         Placement placement = block_placement(experts, ranks);
         for (int round = 0; round < 4; ++round) {
             const Load load = random_load(experts, draws);
             const Placement next = plan_placement(load, nodes, placement, rules);
             check_rules(next, nodes, ceil_div(experts, ranks) + spare);
+            for (index_t expert = 0; expert < experts; ++expert) {
+                // Weights and moments stay where a copy stays.
+                if (std::ranges::count(next.copies_of(expert), placement.rank_of(expert)) > 0)
+                    CHECK(next.rank_of(expert) == placement.rank_of(expert));
+            }
             CHECK(next == plan_placement(load, nodes, placement, rules));
             CHECK(plan_placement(load, nodes, next, rules) == next);
+            // Never worse, unless shadows could be spared within the tolerance.
+            CHECK(rank_imbalance(load, next) <=
+                  rank_imbalance(load, placement) * (1.0 + rules.tolerance + 1e-8));
             num_shadows += next.num_shadows();
             placement = next;
         }
