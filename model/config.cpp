@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <sstream>
 
+#include "model/moe/router/problems.hpp"
 #include "model/moe/router/strategy.hpp"
 
 namespace sy::model {
@@ -79,6 +80,7 @@ std::vector<std::string> model_problems(const ModelConfig& model, const MoeConfi
         for (const std::string& name : routers) known += (known.empty() ? "" : ", ") + name;
         problems.push_back(concat("moe.router = ", moe.router, " is unknown; known: ", known));
     }
+    for (std::string& problem : routing_problems(moe)) problems.push_back(std::move(problem));
     try {
         moe_layers(moe, model.layers);
     } catch (const ConfigError& error) {

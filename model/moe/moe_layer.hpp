@@ -46,7 +46,7 @@ class MoeLayer {
     template <class In>
     void run_backward(Value& x, Value& y, Kept& kept, const Context& context) const;
     /// The sums of the losses over this rank's tokens.
-    std::vector<std::int64_t> loss_sums(const Kept& kept) const;
+    std::vector<std::int64_t> loss_sums(const Kept& kept, const Context& context) const;
     void report(const Kept& kept, MoeStatistics& statistics) const;
     void route_backward(Value& x, Kept& kept, Tensor dweight, MatrixView<float> dx,
                         const Context& context) const;

@@ -10,7 +10,7 @@ struct Entry {
     std::unique_ptr<RoutingStrategy> (*make)(const MoeConfig&);
 };
 
-constexpr std::array kStrategies{Entry{"top_k", make_top_k}};
+constexpr std::array kStrategies{Entry{"top_k", make_top_k}, Entry{"group_limited", make_group_limited}};
 
 }  // namespace
 
