@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "model/moe/router/assignment_problems.hpp"
+#include "model/moe/router/problems.hpp"
 #include "model/moe/router/strategy.hpp"
 
 namespace sy::model {
@@ -169,6 +170,7 @@ std::vector<std::string> model_problems(const ModelConfig& model, const MoeConfi
     capacity_problems(moe, problems);
     const std::vector<std::string> assignment = assignment_problems(model, moe);
     problems.insert(problems.end(), assignment.begin(), assignment.end());
+    for (std::string& problem : routing_problems(moe)) problems.push_back(std::move(problem));
     try {
         moe_layers(moe, model.layers);
     } catch (const ConfigError& error) {

@@ -95,8 +95,8 @@ ops::ExpertWeights<In> MoeLayer::expert_weights() const {
             shared_.config.activation};
 }
 
-std::vector<std::int64_t> MoeLayer::loss_sums(const Kept& kept) const {
-    const RoutedBatch routed{kept.routing, kept.capacity.load, kept.pass};
+std::vector<std::int64_t> MoeLayer::loss_sums(const Kept& kept, const Context& context) const {
+    const RoutedBatch routed{kept.routing, kept.capacity.load, kept.pass, context};
     std::vector<std::int64_t> sums;
     for (const auto& loss : losses_) {
         const std::size_t first = sums.size();
@@ -137,7 +137,7 @@ void MoeLayer::account(Kept& kept, const Tape& tape, MoeStatistics* statistics) 
                                 return loss->gradient_needs_sums();
                             });
     if (statistics == nullptr && !reduce_now) return;
-    std::vector<std::int64_t> sums = loss_sums(kept);
+    std::vector<std::int64_t> sums = loss_sums(kept, tape.context());
     if (statistics != nullptr) {
         statistics->loss_sums = sums;
         report(kept, *statistics);
@@ -314,7 +314,7 @@ void MoeLayer::route_backward(Value& x, Kept& kept, Tensor dweight, MatrixView<f
                               const Context& context) const {
     RouterGradients gradients;
     gradients.weight = std::move(dweight);
-    const RoutedBatch routed{kept.routing, kept.capacity.load, kept.pass};
+    const RoutedBatch routed{kept.routing, kept.capacity.load, kept.pass, context};
     const double share = 1.0 / static_cast<double>(kept.pass.batch.accumulation);
     std::size_t first = 0;
     for (const auto& loss : losses_) {

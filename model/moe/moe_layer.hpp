@@ -51,7 +51,7 @@ class MoeLayer {
     template <class In>
     void run_backward(Value& x, Value& y, Kept& kept, const Context& context) const;
     /// The sums of the losses over this rank's tokens.
-    std::vector<std::int64_t> loss_sums(const Kept& kept) const;
+    std::vector<std::int64_t> loss_sums(const Kept& kept, const Context& context) const;
     void report(const Kept& kept, MoeStatistics& statistics) const;
     void list_drops(const Kept& kept) const;
     /// Fills the statistics, lists drops, and reduces the sums that gradients of losses need.

@@ -20,6 +20,19 @@ void gate_scores(Score kind, MatrixView<const float> logits, MatrixView<float> s
 /// @param expert  [T, K]
 void gate_top_k(MatrixView<const float> scores, MatrixView<std::int32_t> expert, const Context& context);
 
+/// Experts in equal contiguous runs, of which each row may reach a few.
+struct GroupLimit {
+    index_t groups = 1;  ///< divides E
+    index_t limit = 1;   ///< groups that stay open
+    index_t counted =
+        1;  ///< a group's score is the sum of its highest `counted` scores, added from the highest down
+};
+/// open = scores in the `limit` groups of highest score (equal scores: the lower group), -infinity elsewhere.
+/// @param scores, open  [T, E]; may be the same
+/// @par Source  DeepSeek-V2, arXiv:2405.04434, 2.2.2 (counted = 1); DeepSeek-V3, arXiv:2412.19437, 2.1.2
+void gate_limit_groups(MatrixView<const float> scores, const GroupLimit& rule, MatrixView<float> open,
+                       const Context& context);
+
 enum class Renormalise { no, yes };
 
 /// Which scores weigh what: weight = scale * score of the choice, over the sum of the chosen scores when renormalising.
@@ -52,6 +65,7 @@ void gate_backward(const GateBackward& in, MatrixView<float> dlogits, const Cont
 namespace ref {
 void gate_scores(Score kind, MatrixView<const float> logits, MatrixView<float> scores, std::span<float> lse);
 void gate_top_k(MatrixView<const float> scores, MatrixView<std::int32_t> expert);
+void gate_limit_groups(MatrixView<const float> scores, const GroupLimit& rule, MatrixView<float> open);
 void gate_weights(const GateWeights& in, MatrixView<float> weight);
 void gate_backward(const GateBackward& in, MatrixView<float> dlogits);
 }  // namespace ref

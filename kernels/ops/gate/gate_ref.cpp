@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numeric>
 #include <vector>
 
@@ -40,6 +41,27 @@ void gate_top_k(MatrixView<const float> scores, MatrixView<std::int32_t> expert)
         std::stable_sort(order.begin(), order.end(),
                          [&](auto a, auto b) { return scores(t, a) > scores(t, b); });
         std::copy_n(order.begin(), expert.cols, expert.row(t));
+    }
+}
+
+void gate_limit_groups(MatrixView<const float> scores, const GroupLimit& rule, MatrixView<float> open) {
+    const index_t size = scores.cols / rule.groups;
+    for (index_t t = 0; t < scores.rows; ++t) {
+        std::vector<float> total;
+        for (index_t g = 0; g < rule.groups; ++g) {
+            std::vector<float> row(scores.row(t) + g * size, scores.row(t) + (g + 1) * size);
+            std::sort(row.begin(), row.end(), std::greater<>());
+            total.push_back(std::accumulate(row.begin(), row.begin() + rule.counted, 0.0F));
+        }
+        std::vector<std::size_t> order(total.size());
+        std::iota(order.begin(), order.end(), std::size_t{0});
+        std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return total[a] > total[b]; });
+        for (auto rank = rule.limit; rank < rule.groups; ++rank)
+            total[order[static_cast<std::size_t>(rank)]] = NAN;
+        for (index_t e = 0; e < scores.cols; ++e) {
+            const bool is_open = !std::isnan(total[static_cast<std::size_t>(e / size)]);
+            open(t, e) = is_open ? scores(t, e) : -HUGE_VALF;
+        }
     }
 }
 

@@ -16,6 +16,7 @@ struct RoutedBatch {
     const Routing& routing;
     std::span<const index_t> load;  ///< [E] choices over all ranks, before drops
     const PassInfo& pass;
+    const Context& context;
 
     MatrixView<const float> scores() const { return routing.scores.matrix<float>(); }
     double global_tokens() const { return static_cast<double>(pass.batch.global_tokens); }
@@ -60,6 +61,33 @@ std::unique_ptr<RouterLoss> make_switch_loss(const MoeConfig& config);
 /// coefficient * mean_t (logsumexp of the logits)^2.
 /// @par Source  Zoph et al., ST-MoE, arXiv:2202.08906, eq. 5
 std::unique_ptr<RouterLoss> make_z_loss(const MoeConfig& config);
+
+/// coefficient * CV^2 of the importance of the experts, importance_i = sum of the combine weights given to i, CV^2 =
+/// population variance / (mean^2 + 1e-10): 0 when even.
+/// @par Source  Shazeer et al., arXiv:1701.06538, eq. 6 and 7
+std::unique_ptr<RouterLoss> make_importance_loss(const MoeConfig& config);
+
+/// coefficient * sum_d f_d P_d over the D groups of experts, f_d = D / (K T) * choices in d, P_d = sum over d of the mean
+/// scores: 1 when uniform.
+/// @par Source  Dai et al., DeepSeekMoE, arXiv:2401.06066, eq. 15 to 17
+std::unique_ptr<RouterLoss> make_device_loss(const MoeConfig& config);
+
+/// coefficient * sum_d f_d P_d, f_d = D / (M T) * tokens with a choice in group d, M = moe.group_limit, P_d as in the
+/// device loss.
+/// @par Source  DeepSeek-V2, arXiv:2405.04434, eq. 29 to 31
+std::unique_ptr<RouterLoss> make_communication_loss(const MoeConfig& config);
+
+/// coefficient * the mean over sequences of sum_i f_i P_i: f_i = E / (K T_s) * how often i is among the K highest scores
+/// (without bias or groups), P_i = mean of a token's score over the sum of its scores. A sequence lies on one rank.
+/// @par Source  DeepSeek-V3, arXiv:2412.19437, eq. 17 to 20
+std::unique_ptr<RouterLoss> make_sequence_loss(const MoeConfig& config);
+
+/// sums[g] += the scores of the experts of group g over all tokens, rounded once a token and group.
+/// @param sums  [G] fixed point, G divides E
+void add_group_scores(MatrixView<const float> scores, std::span<std::int64_t> sums);
+
+/// The [T, E] part of a gradient, zero where no loss has added to it yet.
+MatrixView<float> dense_part(Tensor& part, const RoutedBatch& routed);
 
 /// The losses whose coefficients are not zero, in the order of the table in losses.cpp.
 std::vector<std::unique_ptr<RouterLoss>> make_router_losses(const MoeConfig& config);

@@ -1,6 +1,7 @@
 #include <array>
 
 #include "model/moe/balance/loss.hpp"
+#include "model/moe/balance/sums.hpp"
 
 namespace sy::model {
 namespace {
@@ -11,9 +12,33 @@ struct Entry {
 };
 
 constexpr std::array kLosses{Entry{&BalanceConfig::switch_loss, make_switch_loss},
-                             Entry{&BalanceConfig::z_loss, make_z_loss}};
+                             Entry{&BalanceConfig::z_loss, make_z_loss},
+                             Entry{&BalanceConfig::importance_loss, make_importance_loss},
+                             Entry{&BalanceConfig::device_loss, make_device_loss},
+                             Entry{&BalanceConfig::communication_loss, make_communication_loss},
+                             Entry{&BalanceConfig::sequence_loss, make_sequence_loss}};
 
 }  // namespace
+
+void add_group_scores(MatrixView<const float> scores, std::span<std::int64_t> sums) {
+    const index_t size = scores.cols / static_cast<index_t>(sums.size());
+    for (index_t t = 0; t < scores.rows; ++t) {
+        const float* score = scores.row(t);
+        for (std::int64_t& sum : sums) {
+            double total = 0.0;
+            for (index_t e = 0; e < size; ++e) total += static_cast<double>(*score++);
+            sum += to_sum(total);
+        }
+    }
+}
+
+MatrixView<float> dense_part(Tensor& part, const RoutedBatch& routed) {
+    if (part.empty()) {
+        part = Tensor(routed.context.arena, DType::f32, routed.routing.scores.shape());
+        part.fill_zero();
+    }
+    return part.matrix<float>();
+}
 
 std::vector<std::unique_ptr<RouterLoss>> make_router_losses(const MoeConfig& config) {
     std::vector<std::unique_ptr<RouterLoss>> losses;

@@ -11,8 +11,12 @@ struct Entry {
 };
 
 constexpr std::array kStrategies{
-    Entry{"top_k", make_top_k},       Entry{"expert_choice", make_expert_choice}, Entry{"base", make_base},
-    Entry{"sinkhorn", make_sinkhorn}, Entry{"reinforce", make_reinforce},
+    Entry{"top_k", make_top_k},
+    Entry{"group_limited", make_group_limited},
+    Entry{"expert_choice", make_expert_choice},
+    Entry{"base", make_base},
+    Entry{"sinkhorn", make_sinkhorn},
+    Entry{"reinforce", make_reinforce},
 };
 
 }  // namespace

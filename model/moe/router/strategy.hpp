@@ -82,7 +82,7 @@ class RoutingStrategy {
     virtual void finish_step(std::span<const index_t> load) { static_cast<void>(load); }
 };
 
-/// The K highest scores; equal scores: the lower expert first.
+/// The K highest scores, with DeepSeek-V3's selection bias if balance.bias_rate > 0; equal scores: the lower expert.
 /// @par Source  Shazeer et al., arXiv:1701.06538; Fedus et al., arXiv:2101.03961; DeepSeek-V3, arXiv:2412.19437
 std::unique_ptr<RoutingStrategy> make_top_k(const MoeConfig& config);
 
@@ -118,6 +118,10 @@ std::unique_ptr<RoutingStrategy> make_sinkhorn(const MoeConfig& config);
 /// @par Source  Clark et al., arXiv:2202.01169, section 3 (RL-R); Williams, REINFORCE (1992); draws: Kool et al.,
 ///              "Stochastic beams and where to find them", arXiv:1903.06059
 std::unique_ptr<RoutingStrategy> make_reinforce(const MoeConfig& config);
+/// The K highest scores in the moe.group_limit groups of highest score, all with the selection bias: a group's score is
+/// its best expert's (V2) or the sum of its best K / group_limit (V3).
+/// @par Source  DeepSeek-V2, arXiv:2405.04434, 2.2.2; DeepSeek-V3, arXiv:2412.19437, 2.1.2
+std::unique_ptr<RoutingStrategy> make_group_limited(const MoeConfig& config);
 
 /// Keys of moe.router.
 std::vector<std::string> router_names();

@@ -1,4 +1,5 @@
 #include "kernels/ops/gate/gate.hpp"
+#include "model/moe/router/selection_bias.hpp"
 #include "model/moe/router/strategy.hpp"
 
 namespace sy::model {
@@ -8,18 +9,23 @@ class TopK : public RoutingStrategy {
   public:
     explicit TopK(const MoeConfig& config)
         : top_k_(config.top_k),
-          rule_{.score = config.score, .renormalise = config.renormalise, .scale = config.routed_scale} {}
+          rule_{.score = config.score, .renormalise = config.renormalise, .scale = config.routed_scale},
+          bias_(config) {}
 
     Tensor choose(const ChoiceInput& in, const Context& context) const override {
+        Tensor storage;
         Tensor expert(context.arena, DType::i32, {in.scores.rows, top_k_});
-        ops::gate_top_k(in.scores, expert.matrix<std::int32_t>(), context);
+        ops::gate_top_k(bias_.add_to(in.scores, storage, context), expert.matrix<std::int32_t>(), context);
         return expert;
     }
     WeightRule weights() const override { return rule_; }
+    std::span<double> state() override { return bias_.values(); }
+    void finish_step(std::span<const index_t> load) override { bias_.finish_step(load); }
 
   private:
     index_t top_k_;
     WeightRule rule_;
+    SelectionBias bias_;
 };
 
 }  // namespace

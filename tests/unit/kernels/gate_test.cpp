@@ -278,3 +278,151 @@ TEST_CASE("gate: more choices than experts and shapes that do not fit are refuse
     refused([&](ops::GateBackward& in) { in.dlse = std::span<const float>(lse).first(3); });
     CHECK_THROWS_AS(ops::gate_backward(good, narrow.view(), session.context), LogicError);
 }
+
+TEST_CASE("gate: sigmoid scores agree with the reference, and 0 gives a half", "[unit]") {
+    const index_t experts = GENERATE(1, 16, 21, 100);
+    TestSession session(2);
+    const TestMatrix logits(70, experts, 1, 5.0F);
+    TestMatrix got(70, experts);
+    TestMatrix wanted(70, experts);
+    std::vector<float> lse(70);
+    std::vector<float> wanted_lse(70);
+    ops::gate_scores(ops::Score::sigmoid, logits.view(), got.view(), lse, session.context);
+    ops::ref::gate_scores(ops::Score::sigmoid, logits.view(), wanted.view(), wanted_lse);
+    CHECK(relative_error(got.values, wanted.values) < 1e-6);
+    CHECK(relative_error(lse, wanted_lse) < 1e-6);
+    TestMatrix zeros(1, experts);
+    ops::gate_scores(ops::Score::sigmoid, zeros.view(), zeros.view(), std::span(lse).first(1),
+                     session.context);
+    for (const float score : zeros.values) CHECK(score == 0.5F);
+}
+
+TEST_CASE("gate: no choice weighs nothing and takes no part in the sum", "[unit]") {
+    TestSession session;
+    TestMatrix scores(2, 3);
+    scores.values = {0.5F, 0.25F, 0.25F, 0.2F, 0.3F, 0.5F};
+    std::vector<std::int32_t> expert{0, -1, -1, -1};
+    TestMatrix weight(2, 2);
+    ops::gate_weights({scores.view(), {expert.data(), 2, 2}, Renormalise::yes, 2.5F}, weight.view(),
+                      session.context);
+    CHECK(weight.values == std::vector<float>{2.5F, 0.0F, 0.0F, 0.0F});
+    expert = {0, 1, 2, -1};
+    ops::gate_weights({scores.view(), {expert.data(), 2, 2}, Renormalise::no, 2.0F}, weight.view(),
+                      session.context);
+    CHECK(weight.values == std::vector<float>{1.0F, 0.5F, 1.0F, 0.0F});
+}
+
+TEST_CASE(
+    "gate: backward of both scores agrees with the reference for scale, missing choices and dense parts",
+    "[unit]") {
+    const auto kind = GENERATE(ops::Score::softmax, ops::Score::sigmoid);
+    const auto renormalise = GENERATE(Renormalise::no, Renormalise::yes);
+    const index_t experts = GENERATE(5, 64);
+    const int part = GENERATE(0, 1, 2, 3, 4);
+    TestSession session(2);
+    const TestMatrix logits(33, experts, 1);
+    TestMatrix scores(33, experts);
+    std::vector<float> lse(33);
+    ops::gate_scores(kind, logits.view(), scores.view(), lse, session.context);
+    Choice choice = choose(scores, 3, renormalise);
+    for (std::size_t i = 1; i < choice.expert.size(); i += 5) choice.expert[i] = -1;
+    const TestMatrix dweight(33, 3, 2);
+    const TestMatrix dense(33, experts, 3);
+    const TestMatrix dlogit(33, experts, 4);
+    const TestMatrix row(33, experts, 5);
+    ops::GateBackward in{.kind = kind,
+                         .forward = {scores.view(), choice.experts(), renormalise, 2.5F},
+                         .logits = logits.view(),
+                         .lse = lse};
+    if (part != 1) in.dweight = dweight.view();
+    if (part == 2 || part == 4) in.token_dscore = dense.view();
+    if (part == 3 || part == 4) in.dlogit = dlogit.view();
+    if (part == 4) in.dscore = std::span(row.values).first(static_cast<std::size_t>(experts));
+    if (part == 4 || part == 1) in.dlse = std::span(row.values).first(33);
+    TestMatrix got(33, experts, 6);
+    TestMatrix wanted(33, experts);
+    ops::gate_backward(in, got.view(), session.context);
+    ops::ref::gate_backward(in, wanted.view());
+    CHECK(relative_error(got.values, wanted.values) < 3e-6);
+}
+
+TEST_CASE("gate: backward of sigmoid scores agrees with finite differences of all its parts", "[unit]") {
+    const auto renormalise = GENERATE(Renormalise::no, Renormalise::yes);
+    constexpr std::size_t kTokens = 3;
+    constexpr std::size_t kExperts = 19;
+    constexpr std::size_t kTopK = 4;
+    TestSession session;
+    const TestMatrix logits(kTokens, kExperts, 1);
+    TestMatrix scores(kTokens, kExperts);
+    std::vector<float> lse(kTokens);
+    ops::gate_scores(ops::Score::sigmoid, logits.view(), scores.view(), lse, session.context);
+    Choice choice = choose(scores, kTopK, renormalise);
+    choice.expert[5] = -1;
+    const TestMatrix dweight(kTokens, kTopK, 2);
+    const TestMatrix dense(kTokens, kExperts, 3);
+    const TestMatrix dlogit(kTokens, kExperts, 4);
+    const TestMatrix dlse(1, kTokens, 5);
+    const auto loss = [&](const std::vector<double>& at) {
+        double total = 0.0;
+        for (std::size_t t = 0; t < kTokens; ++t) {
+            double sum = 0.0;
+            const auto score = [&](std::size_t e) { return 1.0 / (1.0 + std::exp(-at[t * kExperts + e])); };
+            for (std::size_t e = 0; e < kExperts; ++e) {
+                const std::size_t i = t * kExperts + e;
+                sum += std::exp(at[i]);
+                total += static_cast<double>(dense.values[i]) * score(e);
+                total += static_cast<double>(dlogit.values[i]) * at[i];
+            }
+            total += static_cast<double>(dlse.values[t]) * std::log(sum);
+            double chosen = 0.0;
+            double weighted = 0.0;
+            for (std::size_t j = 0; j < kTopK; ++j) {
+                const std::int32_t e = choice.expert[t * kTopK + j];
+                if (e < 0) continue;
+                chosen += score(static_cast<std::size_t>(e));
+                weighted +=
+                    static_cast<double>(dweight.values[t * kTopK + j]) * score(static_cast<std::size_t>(e));
+            }
+            total += 2.5 * (renormalise == Renormalise::yes ? weighted / chosen : weighted);
+        }
+        return total;
+    };
+    TestMatrix got(kTokens, kExperts);
+    ops::gate_backward({.kind = ops::Score::sigmoid,
+                        .forward = {scores.view(), choice.experts(), renormalise, 2.5F},
+                        .logits = logits.view(),
+                        .lse = lse,
+                        .dweight = dweight.view(),
+                        .token_dscore = dense.view(),
+                        .dlse = dlse.values,
+                        .dlogit = dlogit.view()},
+                       got.view(), session.context);
+    CHECK(relative_error(got.values, test::numeric_gradient(test::widened(logits.values), loss)) < 2e-6);
+}
+
+TEST_CASE("gate: open groups are those of the reference, ties included", "[unit]") {
+    const index_t groups = GENERATE(1, 2, 8);
+    const index_t limit = GENERATE(1, 2);
+    const index_t counted = GENERATE(1, 2, 3);
+    if (limit > groups) return;
+    TestMatrix scores(130, 24, 3);
+    // Few distinct values, so that ties are everywhere; sums of eighths are exact.
+    for (float& score : scores.values) score = std::floor(score * 2.0F) * 0.125F;
+    TestSession session(2);
+    TestMatrix got(130, 24);
+    TestMatrix wanted(130, 24);
+    const ops::GroupLimit rule{groups, limit, counted};
+    ops::gate_limit_groups(scores.view(), rule, got.view(), session.context);
+    ops::ref::gate_limit_groups(scores.view(), rule, wanted.view());
+    CHECK(got.values == wanted.values);
+    CHECK(std::count(got.values.begin(), got.values.end(), -kInfinity) ==
+          130 * 24 / groups * (groups - limit));
+}
+
+TEST_CASE("gate: groups that do not fit are refused", "[unit]") {
+    TestSession session;
+    TestMatrix scores(4, 6);
+    for (const ops::GroupLimit& rule : {ops::GroupLimit{4, 1, 1}, {3, 4, 1}, {3, 0, 1}, {3, 1, 3}, {0, 1, 1}})
+        CHECK_THROWS_AS(ops::gate_limit_groups(scores.view(), rule, scores.view(), session.context),
+                        LogicError);
+}

@@ -196,7 +196,8 @@ TEST_CASE("model_size: what each option adds", "[unit]") {
     CHECK(added([](ModelConfig& m, MoeConfig&) { m.wiring = Wiring::parallel; }) == -2 * 16);
     CHECK(added([](ModelConfig& m, MoeConfig&) { m.embedding_norm = true; }) == 16);
     CHECK(added([](ModelConfig& m, MoeConfig&) { m.ffn_bias = true; }) == 2 * 24 + 16);
-    CHECK(added([](ModelConfig& m, MoeConfig&) { m.activation = Activation::gelu; }) == -16 * 24 - 6 * 16 * 8);
+    CHECK(added([](ModelConfig& m, MoeConfig&) { m.activation = Activation::gelu; }) ==
+          -16 * 24 - 6 * 16 * 8);
     CHECK(added([](ModelConfig& m, MoeConfig&) { m.attention.bias = Biases::query_key_value; }) == 2 * 32);
     CHECK(added([](ModelConfig& m, MoeConfig&) { m.attention.bias = Biases::all; }) == 2 * 48);
     CHECK(added([](ModelConfig& m, MoeConfig&) { m.attention.qk_norm = true; }) == 2 * 2 * 4);

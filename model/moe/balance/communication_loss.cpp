@@ -1,0 +1,74 @@
+#include "model/moe/balance/loss.hpp"
+#include "model/moe/balance/sums.hpp"
+
+namespace sy::model {
+namespace {
+
+class CommunicationLoss : public RouterLoss {
+  public:
+    explicit CommunicationLoss(const MoeConfig& config)
+        : coefficient_(config.balance.communication_loss),
+          groups_(config.groups),
+          size_(config.experts / config.groups),
+          limit_(config.group_limit) {}
+
+    std::string name() const override { return "communication_loss"; }
+    double coefficient() const override { return coefficient_; }
+    /// Scores of each group in fixed point, then tokens sent to each group as whole numbers.
+    index_t num_sums() const override { return 2 * groups_; }
+    bool gradient_needs_sums() const override { return true; }
+
+    void add_sums(const RoutedBatch& routed, std::span<std::int64_t> sums) const override {
+        const std::span<std::int64_t> sent = sums.subspan(static_cast<std::size_t>(groups_));
+        add_group_scores(routed.scores(), sums.first(static_cast<std::size_t>(groups_)));
+        const MatrixView<const std::int32_t> expert = routed.routing.expert.matrix<std::int32_t>();
+        std::vector<index_t> last_token(sent.size(), -1);
+        for (index_t t = 0; t < expert.rows; ++t) {
+            for (index_t j = 0; j < expert.cols; ++j) {
+                if (expert(t, j) == kNoExpert) continue;
+                const auto group = static_cast<std::size_t>(expert(t, j) / size_);
+                if (last_token[group] == t) continue;
+                last_token[group] = t;
+                ++sent[group];
+            }
+        }
+    }
+
+    double value(const LossTotals& totals) const override {
+        double sum = 0.0;
+        for (std::size_t g = 0; g < static_cast<std::size_t>(groups_); ++g)
+            sum += share(totals, g) * from_sum(totals.sums[g]) / static_cast<double>(totals.global_tokens);
+        return sum;
+    }
+
+    void add_gradient(const RoutedBatch& routed, const LossTotals& totals, double scale,
+                      RouterGradients& gradients) const override {
+        const std::size_t experts = totals.load.size();
+        gradients.score.resize(experts, 0.0F);
+        for (std::size_t e = 0; e < experts; ++e) {
+            gradients.score[e] += static_cast<float>(scale / routed.global_tokens() *
+                                                     share(totals, e / static_cast<std::size_t>(size_)));
+        }
+    }
+
+  private:
+    /// f of one group.
+    double share(const LossTotals& totals, std::size_t group) const {
+        return static_cast<double>(groups_) *
+               static_cast<double>(totals.sums[static_cast<std::size_t>(groups_) + group]) /
+               static_cast<double>(limit_ * totals.global_tokens);
+    }
+
+    double coefficient_;
+    index_t groups_;
+    index_t size_;
+    index_t limit_;
+};
+
+}  // namespace
+
+std::unique_ptr<RouterLoss> make_communication_loss(const MoeConfig& config) {
+    return std::make_unique<CommunicationLoss>(config);
+}
+
+}  // namespace sy::model

@@ -1,0 +1,63 @@
+#include "model/moe/balance/loss.hpp"
+#include "model/moe/balance/sums.hpp"
+
+namespace sy::model {
+namespace {
+
+class DeviceLoss : public RouterLoss {
+  public:
+    explicit DeviceLoss(const MoeConfig& config)
+        : coefficient_(config.balance.device_loss),
+          groups_(config.groups),
+          size_(config.experts / config.groups),
+          top_k_(config.top_k) {}
+
+    std::string name() const override { return "device_loss"; }
+    double coefficient() const override { return coefficient_; }
+    index_t num_sums() const override { return groups_; }
+
+    void add_sums(const RoutedBatch& routed, std::span<std::int64_t> sums) const override {
+        add_group_scores(routed.scores(), sums);
+    }
+
+    double value(const LossTotals& totals) const override {
+        const std::vector<double> share = shares(totals);
+        double sum = 0.0;
+        for (std::size_t g = 0; g < share.size(); ++g)
+            sum += share[g] * from_sum(totals.sums[g]) / static_cast<double>(totals.global_tokens);
+        return sum;
+    }
+
+    void add_gradient(const RoutedBatch& routed, const LossTotals& totals, double scale,
+                      RouterGradients& gradients) const override {
+        const std::vector<double> share = shares(totals);
+        gradients.score.resize(totals.load.size(), 0.0F);
+        for (std::size_t e = 0; e < totals.load.size(); ++e) {
+            gradients.score[e] += static_cast<float>(scale / routed.global_tokens() *
+                                                     share[e / static_cast<std::size_t>(size_)]);
+        }
+    }
+
+  private:
+    /// f of every group.
+    std::vector<double> shares(const LossTotals& totals) const {
+        std::vector<double> result(static_cast<std::size_t>(groups_), 0.0);
+        const double unit = static_cast<double>(groups_) / static_cast<double>(top_k_ * totals.global_tokens);
+        for (std::size_t e = 0; e < totals.load.size(); ++e)
+            result[e / static_cast<std::size_t>(size_)] += unit * static_cast<double>(totals.load[e]);
+        return result;
+    }
+
+    double coefficient_;
+    index_t groups_;
+    index_t size_;
+    index_t top_k_;
+};
+
+}  // namespace
+
+std::unique_ptr<RouterLoss> make_device_loss(const MoeConfig& config) {
+    return std::make_unique<DeviceLoss>(config);
+}
+
+}  // namespace sy::model

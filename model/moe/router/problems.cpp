@@ -1,0 +1,63 @@
+#include "model/moe/router/problems.hpp"
+
+namespace sy::model {
+namespace {
+
+void require(std::vector<std::string>& problems, bool good, const std::string& text) {
+    if (!good) problems.push_back(text);
+}
+
+void group_problems(const MoeConfig& moe, std::vector<std::string>& problems) {
+    const bool limited = moe.router == "group_limited";
+    const BalanceConfig& balance = moe.balance;
+    if (!limited && balance.device_loss == 0.0 && balance.communication_loss == 0.0) return;
+    const char* const who = limited                      ? "moe.router = group_limited"
+                            : balance.device_loss != 0.0 ? "balance.device_loss"
+                                                         : "balance.communication_loss";
+    if (moe.groups < 1) {
+        problems.push_back(concat(who,
+                                  " needs moe.groups: a default from the number of ranks would make the "
+                                  "result depend on it; set a divisor of moe.experts = ",
+                                  moe.experts));
+        return;
+    }
+    require(problems, moe.experts % moe.groups == 0,
+            concat("moe.groups = ", moe.groups, " does not divide moe.experts = ", moe.experts,
+                   "; use a divisor"));
+    if (!limited && balance.communication_loss == 0.0) return;
+    if (moe.group_limit < 1 || moe.group_limit > moe.groups) {
+        problems.push_back(concat("moe.group_limit = ", moe.group_limit, " is not 1 to moe.groups = ",
+                                  moe.groups, "; set how many groups a token may reach"));
+        return;
+    }
+    if (!limited) return;
+    require(
+        problems, moe.top_k <= moe.group_limit * (moe.experts / moe.groups),
+        concat("moe.top_k = ", moe.top_k, " is more than the ", moe.group_limit * (moe.experts / moe.groups),
+               " experts of moe.group_limit = ", moe.group_limit, " groups; lower it or raise the limit"));
+    require(problems, moe.group_score != GroupScore::top_sum || moe.top_k % moe.group_limit == 0,
+            concat("moe.group_score = top_sum adds up moe.top_k / moe.group_limit scores, but ",
+                   moe.group_limit, " does not divide ", moe.top_k, "; change one, or use highest"));
+}
+
+/// Options that have a name but no code behind it: better refused than ignored.
+void missing_problems(const MoeConfig& moe, std::vector<std::string>& problems) {
+    const auto missing = [&](bool asked, const char* option, const char* instead) {
+        require(problems, !asked, concat(option, " is not implemented; use ", instead));
+    };
+    missing(moe.noise != LogitNoise::none, "moe.noise", "moe.noise = none, or moe.jitter");
+    missing(moe.random_second, "moe.random_second", "moe.random_second = false");
+    missing(moe.router_dtype != DType::f32, "moe.router_dtype = bf16", "f32");
+    missing(moe.balance.load_loss != 0.0, "balance.load_loss", "balance.importance_loss");
+}
+
+}  // namespace
+
+std::vector<std::string> routing_problems(const MoeConfig& moe) {
+    std::vector<std::string> problems;
+    group_problems(moe, problems);
+    missing_problems(moe, problems);
+    return problems;
+}
+
+}  // namespace sy::model
