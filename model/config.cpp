@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "model/moe/router/strategy.hpp"
+#include "model/objective/spans.hpp"
 
 namespace sy::model {
 namespace {
@@ -86,12 +87,22 @@ void block_problems(const ModelConfig& model, std::vector<std::string>& problems
             model.norm_placement == NormPlacement::both,
         "model.wiring = parallel needs one norm that both sub-layers read; set model.norm_placement = pre "
         "or both");
-    require(problems, model.architecture == Architecture::decoder,
-            "model.architecture = encoder and encoder_decoder are not built yet; use decoder");
-    require(problems, model.mtp_depth == 0,
-            "model.mtp_depth: multi-token prediction is not built yet; set it to 0");
-    require(problems, model.logit_softcap == 0.0 && model.output_z_loss == 0.0,
-            "model.logit_softcap and model.output_z_loss are not built yet; set them to 0");
+    const bool decoder = model.architecture == Architecture::decoder;
+    require(problems, model.wiring == Wiring::serial || model.architecture != Architecture::encoder_decoder,
+            "model.wiring = parallel has no place for cross-attention; set it to serial");
+    require(problems, model.architecture != Architecture::encoder || model.vocab_size > 256,
+            concat("model.vocab_size = ", model.vocab_size,
+                   " leaves no id for masked tokens beside 256 bytes; set it to at least 257"));
+    if (model.architecture == Architecture::encoder_decoder) {
+        for (const std::string& problem : span_problems(model)) problems.push_back(problem);
+        require(problems, model.attention.kind == AttentionKind::grouped,
+                "model.architecture = encoder_decoder needs attention.kind = grouped; set it");
+    }
+    require(problems, model.mtp_depth == 0 || decoder,
+            "model.mtp_depth predicts tokens after the next one, which only a decoder does; set it to 0");
+    require(problems, model.mtp_depth < model.seq_len,
+            concat("model.mtp_depth = ", model.mtp_depth, " looks beyond sequences of ", model.seq_len,
+                   " tokens; lower it or raise model.seq_len"));
 }
 
 }  // namespace
@@ -153,6 +164,7 @@ std::vector<std::string> model_problems(const ModelConfig& model, const MoeConfi
     }
     try {
         moe_layers(moe, model.layers);
+        if (model.architecture == Architecture::encoder_decoder) moe_layers(moe, model.num_encoder_layers());
     } catch (const ConfigError& error) {
         problems.push_back(error.what());
     }

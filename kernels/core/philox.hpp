@@ -16,7 +16,8 @@ enum class RandomPurpose : std::uint32_t {
     dropout = 4,
     sample = 5,
     test = 6,
-    attention_dropout = 7
+    attention_dropout = 7,
+    corruption = 30
 };
 
 /// Key of a random stream. A number depends on (key, counter) only: never on rank, thread or order of calls.
