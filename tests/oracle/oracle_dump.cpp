@@ -164,11 +164,11 @@ class OracleRank {
     }
 
   private:
-    /// Gains start at one, where a misplaced gain would not show.
+    /// Gains start at one and biases at zero, where a misplaced one would not show.
     void move_gains() {
         model::FlatGroup& flat = parameters_.group(model::Sharding::replicated);
         for (const model::LocalMatrix& matrix : flat.matrices) {
-            if (parameters_.specs()[static_cast<std::size_t>(matrix.parameter)].init != model::Init::ones)
+            if (parameters_.specs()[static_cast<std::size_t>(matrix.parameter)].init == model::Init::normal)
                 continue;
             for (index_t i = 0; i < matrix.place.cols; ++i) {
                 const RandomKey key{kSeed, static_cast<std::uint64_t>(matrix.parameter), 0,
