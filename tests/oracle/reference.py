@@ -32,7 +32,7 @@ class Rules:
     tie_gradient: bool = True  # False: the tied head's share of the embedding's gradient is lost
     decay_schedule: str = "cosine"  # or "linear"
     layer_mean: bool = True  # False: LayerNorm keeps the mean
-    gelu: str = "as_configured"  # or "swapped": the exact one and its approximation change places
+    gelu: str = "normal"  # or "logistic": x sigmoid(1.702 x)
     first_position: int = 0
     post_norm: str = "of_sum"  # or "of_output"
     second_norm: bool = True  # False: outputs are added as they are where norms stand before and behind
@@ -193,8 +193,9 @@ class Reference:
         up = product(x, "up")
         if activation == "swiglu":
             return product(F.silu(product(x, "gate")) * up, "down")
-        approximate = (activation == "gelu_tanh") != (self.rules.gelu == "swapped")
-        return product(F.gelu(up, approximate="tanh" if approximate else "none"), "down")
+        if self.rules.gelu == "logistic":
+            return product(up * torch.sigmoid(1.702 * up), "down")
+        return product(F.gelu(up, approximate="tanh" if activation == "gelu_tanh" else "none"), "down")
 
     def slots(self, chosen, tokens):
         """kept [T, K]: whether the choice is among the first C of its expert."""

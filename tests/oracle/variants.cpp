@@ -59,7 +59,7 @@ Variant wired(model::NormPlacement placement, model::Wiring wiring) {
     variant.model.norm_placement = placement;
     variant.model.wiring = wiring;
     variant.model.activation = model::Activation::gelu;
-    variant.model.embedding_scale = 1.5;
+    variant.model.embedding_scale = 1.25;
     return variant;
 }
 
