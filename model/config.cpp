@@ -4,6 +4,7 @@
 #include <cmath>
 #include <sstream>
 
+#include "model/moe/router/assignment_problems.hpp"
 #include "model/moe/router/strategy.hpp"
 #include "model/objective/spans.hpp"
 
@@ -21,6 +22,20 @@ index_t parse_number(const std::string& text) {
 
 void require(std::vector<std::string>& problems, bool good, const std::string& text) {
     if (!good) problems.push_back(text);
+}
+
+void capacity_problems(const MoeConfig& moe, std::vector<std::string>& problems) {
+    require(problems, moe.device_capacity <= 0.0 || (moe.groups > 0 && moe.experts % moe.groups == 0),
+            concat("moe.device_capacity = ", moe.device_capacity,
+                   " needs equal groups of experts, but moe.groups = ", moe.groups,
+                   " for moe.experts = ", moe.experts, "; set moe.groups to a divisor"));
+    require(problems, moe.capacity_factor > 0.0 || moe.drop_by == DropBy::position,
+            "moe.drop_by chooses who is dropped, but moe.capacity_factor = 0 drops nobody; set a factor or "
+            "moe.drop_by = position");
+    require(
+        problems, moe.capacity_factor > 0.0 || moe.capacity_scope == CapacityScope::global,
+        "moe.capacity_scope = local limits the tokens of a rank, but moe.capacity_factor = 0 is no limit; "
+        "set a factor or moe.capacity_scope = global");
 }
 
 void position_problems(const ModelConfig& model, std::vector<std::string>& problems) {
@@ -71,8 +86,8 @@ void attention_problems(const ModelConfig& model, std::vector<std::string>& prob
     const AttentionConfig& attention = model.attention;
     position_problems(model, problems);
     latent_problems(model, problems);
-    require(problems, attention.window == 0 || model.architecture != Architecture::encoder,
-            "attention.window is for causal attention; set it to 0 for an encoder");
+    require(problems, attention.window == 0 || model.architecture == Architecture::decoder,
+            "attention.window is for causal attention; set it to 0 where there is an encoder");
     try {
         layer_pattern("attention.window_layers", attention.window_layers, model.layers);
     } catch (const ConfigError& error) {
@@ -141,6 +156,16 @@ std::vector<bool> moe_layers(const MoeConfig& moe, index_t num_layers) {
     return layer_pattern("moe.layers", moe.layers, num_layers);
 }
 
+std::vector<bool> moe_blocks(const MoeConfig& moe, const ModelConfig& model) {
+    std::vector<bool> blocks = moe_layers(moe, model.layers);
+    blocks.insert(blocks.end(), static_cast<std::size_t>(model.mtp_depth), blocks.back());
+    if (model.architecture == Architecture::encoder_decoder) {
+        const std::vector<bool> lower = moe_layers(moe, model.num_encoder_layers());
+        blocks.insert(blocks.end(), lower.begin(), lower.end());
+    }
+    return blocks;
+}
+
 std::vector<std::string> model_problems(const ModelConfig& model, const MoeConfig& moe) {
     std::vector<std::string> problems;
     require(problems, model.kv_heads > 0 && model.heads % model.kv_heads == 0,
@@ -151,6 +176,9 @@ std::vector<std::string> model_problems(const ModelConfig& model, const MoeConfi
                    "; change one, or set model.head_dim"));
     attention_problems(model, problems);
     block_problems(model, problems);
+    require(problems, moe.router != "reinforce" || model.architecture == Architecture::decoder,
+            "moe.router = reinforce is rewarded by the loss of every token, which only a decoder has; use "
+            "moe.router = top_k");
     require(problems, model.dtype == DType::f32 || model.dtype == DType::bf16,
             concat("model.dtype = ", dtype_name(model.dtype), " cannot be computed with; use f32 or bf16"));
     require(problems, moe.top_k <= moe.experts,
@@ -162,6 +190,9 @@ std::vector<std::string> model_problems(const ModelConfig& model, const MoeConfi
         for (const std::string& name : routers) known += (known.empty() ? "" : ", ") + name;
         problems.push_back(concat("moe.router = ", moe.router, " is unknown; known: ", known));
     }
+    capacity_problems(moe, problems);
+    const std::vector<std::string> assignment = assignment_problems(model, moe);
+    problems.insert(problems.end(), assignment.begin(), assignment.end());
     try {
         moe_layers(moe, model.layers);
         if (model.architecture == Architecture::encoder_decoder) moe_layers(moe, model.num_encoder_layers());
@@ -171,10 +202,22 @@ std::vector<std::string> model_problems(const ModelConfig& model, const MoeConfi
     return problems;
 }
 
+std::vector<std::string> model_notes(const MoeConfig& moe) {
+    std::vector<std::string> notes;
+    if (moe.capacity_scope == CapacityScope::local) {
+        notes.emplace_back(
+            "moe.capacity_scope = local: which choices are dropped, and with them the losses, depends on the "
+            "number "
+            "of ranks; moe.capacity_scope = global does not");
+    }
+    return notes;
+}
+
 ModelSize model_size(const ModelConfig& model, const MoeConfig& moe) {
     const index_t attention = model.hidden * model.head_width() * (2 * model.heads + 2 * model.kv_heads);
     const index_t expert = 3 * model.hidden * moe.expert_width;
-    const index_t router = model.hidden * moe.experts;
+    // A policy's baseline is one more column, and an offset.
+    const index_t router = model.hidden * moe.experts + (moe.router == "reinforce" ? model.hidden + 1 : 0);
     ModelSize size;
     index_t products = 0;
     for (const bool is_moe : moe_layers(moe, model.layers)) {

@@ -140,6 +140,7 @@ struct MoeConfig {
     index_t expert_width = 352;
     index_t shared_experts = 0;
     std::string router = "top_k";  ///< a name of router_names()
+    bool allow_noncausal = false;  ///< of router = expert_choice, in a decoder
     Score score = Score::softmax;
     bool renormalise = true;
     double routed_scale = 1.0;  ///< of the combine weights
@@ -168,8 +169,15 @@ std::vector<bool> layer_pattern(const std::string& key, const std::string& patte
 /// Whether each layer's feed-forward is a mixture. @throws ConfigError as layer_pattern
 std::vector<bool> moe_layers(const MoeConfig& moe, index_t num_layers);
 
+/// The same for the blocks of all stacks, by stream_idx: the decoder's or lone encoder's, those of multi-token prediction
+/// (each as the last layer), an encoder's under a decoder.
+std::vector<bool> moe_blocks(const MoeConfig& moe, const ModelConfig& model);
+
 /// Everything wrong with a model, one sentence each with the remedy; empty when it can be built.
 std::vector<std::string> model_problems(const ModelConfig& model, const MoeConfig& moe);
+
+/// What is worth knowing about a model that can be built; told once, by `plan` and at the start of a run.
+std::vector<std::string> model_notes(const MoeConfig& moe);
 
 /// Parameters and products of a model, from its config alone.
 struct ModelSize {

@@ -10,7 +10,7 @@
 #include "kernels/core/types.hpp"
 
 /// Who sends which rows where. T tokens and K choices on this rank, P ranks of the expert-parallel group,
-/// L experts on this rank, R rows received, S slots = (received row, local expert) pairs.
+/// L experts on this rank (shadows too), R rows received, S slots = (received row, local expert) pairs.
 namespace sy::comm {
 
 /// The decision of the router for this rank's tokens, after capacity.
@@ -18,6 +18,8 @@ struct Choices {
     MatrixView<const std::int32_t> expert;  ///< [T, K] global expert of each choice
     MatrixView<const float> weight;         ///< [T, K] combine weight
     MatrixView<const std::uint8_t> kept;    ///< [T, K] 1 when the choice got a slot
+    index_t first_token = 0;  ///< global number of token 0: with seq_len it decides which copies of
+    index_t seq_len = 1;      ///< replicated experts are used (Placement::rank_for), never a result
 };
 
 /// How expert outputs travel back: added over the experts of a rank first (one row per token and rank), or one
@@ -90,9 +92,11 @@ struct DispatchPlan {
     bool operator==(const DispatchPlan&) const = default;
 };
 
+/// @param group_rank  of the source
 /// @throws LogicError when shapes differ or a kept choice names no expert of the placement; dropped ones may
-/// @par Cost  two passes over T * K choices, no search
-SendPlan make_send_plan(const Choices& choices, const Placement& placement, ReturnRows return_rows);
+/// @par Cost  two passes over T * K choices, no search; with shadows another over E experts a sequence
+SendPlan make_send_plan(const Choices& choices, const Placement& placement, int group_rank,
+                        ReturnRows return_rows);
 
 /// @param row_offsets, slot_offsets  [P + 1] what each rank sends here
 /// @param records                    all records received, by source rank

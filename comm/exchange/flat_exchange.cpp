@@ -21,7 +21,7 @@ class FlatExchange : public Exchange {
                    " ranks in a group of ", group_.size());
         DispatchPlan plan;
         plan.return_rows = return_rows;
-        plan.send = make_send_plan(choices, placement, return_rows);
+        plan.send = make_send_plan(choices, placement, group_.rank(), return_rows);
         std::vector<index_t> counts;
         for (std::size_t rank = 0; rank < static_cast<std::size_t>(group_.size()); ++rank) {
             counts.push_back(plan.send.row_offsets[rank + 1] - plan.send.row_offsets[rank]);

@@ -66,10 +66,12 @@ BucketPlan make_bucket_plan(std::vector<FlatMatrix> matrices, int num_ranks, ind
     std::size_t first = 0;
     index_t elements = 0;
     for (std::size_t m = 0; m < all.size(); ++m) {
-        SY_REQUIRE(m == 0 || all[m].offset == all[m - 1].offset + all[m - 1].rows * all[m - 1].cols,
-                   "bucket plan: matrix ", m, " starts at ", all[m].offset, ", which leaves a gap");
+        const index_t end = all[m].offset + all[m].rows * all[m].cols;
+        const index_t next = m + 1 < all.size() ? all[m + 1].offset : end;
+        SY_REQUIRE(next >= end, "bucket plan: matrix ", m + 1, " starts at ", next, ", before the end ", end,
+                   " of the one before it");
         elements += all[m].rows * all[m].cols;
-        if (elements < bucket_elements && m + 1 < all.size()) continue;
+        if (elements < bucket_elements && m + 1 < all.size() && next == end) continue;
         const Range range{static_cast<index_t>(first), static_cast<index_t>(m) + 1};
         plan.buckets.push_back({range, cut_rows(all.subspan(first, m + 1 - first), num_ranks)});
         first = m + 1;

@@ -10,7 +10,7 @@ namespace sy::comm {
 
 /// One weight matrix inside a flat array of parameters. Rows are the unit of sharding: never cut.
 struct FlatMatrix {
-    index_t offset = 0;  ///< first element in the flat array; matrices follow each other without gaps
+    index_t offset = 0;  ///< first element in the flat array; in ascending order
     index_t rows = 0;
     index_t cols = 0;
     bool operator==(const FlatMatrix&) const = default;
@@ -44,7 +44,8 @@ struct BucketPlan {
     bool operator==(const BucketPlan&) const = default;
 };
 
-/// Buckets of at least bucket_elements (the last may be smaller), each dealt to the ranks as evenly as rows allow.
+/// Buckets of at least bucket_elements (the last, and one before a gap between matrices, may be smaller), each dealt to
+/// the ranks as evenly as rows allow. @throws LogicError when matrices overlap
 /// @par Source  Rajbhandari et al., ZeRO, arXiv:1910.02054 (stage 1)
 BucketPlan make_bucket_plan(std::vector<FlatMatrix> matrices, int num_ranks, index_t bucket_elements);
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "comm/gradient_sync/ordered_sum.hpp"
+
 namespace sy::comm {
 namespace {
 
@@ -12,14 +14,6 @@ std::size_t at(index_t i) {
 template <class T>
 std::span<T> part(std::span<T> values, Range range) {
     return values.subspan(at(range.begin), at(range.size()));
-}
-
-/// Fixed point adds modulo 2^64: partial sums may leave its range.
-float add(float a, float b) {
-    return a + b;
-}
-std::int64_t add(std::int64_t a, std::int64_t b) {
-    return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) + static_cast<std::uint64_t>(b));
 }
 
 }  // namespace
@@ -98,17 +92,11 @@ void GradientSync::progress() {
 
 template <class T>
 void GradientSync::add_received(const Pending& pending, std::span<T> own) {
-    const auto count = static_cast<index_t>(own.size());
     const std::span<const T> received = pending.received.template values<T>();
-    context_.team.for_ranges(count, 4096, [&](index_t begin, index_t end) {
-        for (index_t i = begin; i < end; ++i) {
-            // In ascending rank order, this rank's own part in its place.
-            T sum = group_.rank() == 0 ? own[at(i)] : received[at(i)];
-            for (int rank = 1; rank < group_.size(); ++rank)
-                sum = add(sum, rank == group_.rank() ? own[at(i)] : received[at(rank * count + i)]);
-            own[at(i)] = sum;
-        }
-    });
+    std::vector<const T*> addends;
+    for (std::size_t rank = 0; rank < at(group_.size()); ++rank)
+        addends.push_back(rank == at(group_.rank()) ? own.data() : received.data() + rank * own.size());
+    add_in_order<T>(addends, own, context_);
 }
 
 template <class T>

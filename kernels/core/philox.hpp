@@ -17,6 +17,9 @@ enum class RandomPurpose : std::uint32_t {
     sample = 5,
     test = 6,
     attention_dropout = 7,
+    protected_sequence = 20,
+    expert_dropout = 21,
+    router_action = 22,
     corruption = 30
 };
 

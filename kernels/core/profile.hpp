@@ -13,9 +13,9 @@ namespace sy {
 /// What operations spend their time on.
 enum class OpKind {
     product,        ///< matrix products, wherever they are: linear layers, experts, attention
-    normalisation,  ///< RMSNorm with the residual addition fused into it
+    normalisation,  ///< norms with the residual addition fused into them
     softmax,        ///< attention's and the head's, with the cross entropy
-    elementwise,    ///< activations, rotary positions, additions, casts, noise, embedding rows
+    elementwise,    ///< activations, biases, positions, additions, casts, noise, embedding rows
     routing,        ///< router scores and top-k, gathering and summing of rows
     optimizer,      ///< AdamW and the gradient's norm
 };

@@ -2,45 +2,210 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "comm/collectives.hpp"
+#include "model/moe/router/strategy.hpp"
+#include "model/moe/selection.hpp"
 
 namespace sy::model {
+namespace {
 
-CapacityResult apply_capacity(MatrixView<const std::int32_t> expert, index_t global_tokens,
-                              const MoeConfig& config, comm::Communicator& world) {
-    const auto num_experts = static_cast<std::size_t>(config.experts);
-    const auto top_k = static_cast<std::size_t>(expert.cols);
-    std::vector<index_t> next(top_k * num_experts, 0);
-    for (index_t t = 0; t < expert.rows; ++t) {
-        for (std::size_t j = 0; j < top_k; ++j) {
-            ++next[j * num_experts + static_cast<std::size_t>(expert(t, static_cast<index_t>(j)))];
+std::size_t at(index_t i) {
+    return static_cast<std::size_t>(i);
+}
+
+bool limits_experts(const MoeConfig& config, Use use) {
+    return config.capacity_factor > 0.0 && use != Use::generate;
+}
+
+bool limits_devices(const MoeConfig& config, Use use) {
+    return config.device_capacity > 0.0 && use == Use::train;
+}
+
+index_t slots_of_expert(const MoeConfig& config, index_t tokens) {
+    const double share = config.capacity_factor * static_cast<double>(config.top_k) *
+                         static_cast<double>(tokens) / static_cast<double>(config.experts);
+    return std::max(config.min_capacity, static_cast<index_t>(std::ceil(share)));
+}
+
+/// The slots of every expert and who gets them, among the tokens of all ranks or of this one.
+class Slots {
+  public:
+    Slots(const CapacityInput& in, const MoeConfig& config, comm::Communicator* ranks, index_t capacity)
+        : in_(in),
+          ranks_(ranks),
+          num_experts_(at(config.experts)),
+          num_queues_(at(config.top_k)),
+          capacity_(capacity) {}
+
+    /// @param load  [E] receives the choices that were counted
+    std::vector<std::uint8_t> by_position(std::vector<index_t>& load) const {
+        std::vector<index_t> next = counts_by_queue();
+        std::vector<index_t> totals = next;
+        if (ranks_ != nullptr) {
+            totals = comm::exscan(*ranks_, std::span<index_t>(next));
+        } else {
+            std::fill(next.begin(), next.end(), 0);
+        }
+        // Place of this rank's first choice of each queue: behind the earlier queues, then behind the lower ranks.
+        load.assign(num_experts_, 0);
+        for (std::size_t i = 0; i < totals.size(); ++i) {
+            next[i] += load[i % num_experts_];
+            load[i % num_experts_] += totals[i];
+        }
+        std::vector<std::uint8_t> kept(num_choices(), 0);
+        for_choices([&](std::size_t i, std::size_t queue, std::size_t expert) {
+            kept[i] = next[queue * num_experts_ + expert]++ < capacity_ ? 1 : 0;
+        });
+        return kept;
+    }
+
+    std::vector<std::uint8_t> by_score(std::vector<index_t>& load) const {
+        load.assign(num_experts_, 0);
+        for_choices([&](std::size_t, std::size_t, std::size_t expert) { ++load[expert]; });
+        if (ranks_ != nullptr) comm::all_reduce(*ranks_, std::span<index_t>(load));
+        const std::vector<index_t> places(num_experts_, capacity_);
+        return select_best({experts(), {in_.score.data, num_choices()}, places}, ranks_);
+    }
+
+    /// Earlier queues of an expert fit whole, one is cut by the priority of its tokens, later ones find no place.
+    std::vector<std::uint8_t> by_priority(std::vector<index_t>& load) const {
+        std::vector<index_t> totals = counts_by_queue();
+        if (ranks_ != nullptr) comm::all_reduce(*ranks_, std::span<index_t>(totals));
+        load.assign(num_experts_, 0);
+        std::vector<index_t> places(num_experts_, 0);
+        std::vector<std::size_t> cut(num_experts_, num_queues_);
+        for (std::size_t i = 0; i < totals.size(); ++i) {
+            const std::size_t expert = i % num_experts_;
+            const index_t left = capacity_ - load[expert];
+            load[expert] += totals[i];
+            if (cut[expert] < num_queues_ || totals[i] <= left) continue;
+            cut[expert] = i / num_experts_;
+            places[expert] = left;
+        }
+        std::vector<std::int32_t> bin(num_choices(), kNoExpert);
+        std::vector<std::uint8_t> kept(num_choices(), 0);
+        for_choices([&](std::size_t i, std::size_t queue, std::size_t expert) {
+            if (queue < cut[expert]) kept[i] = 1;
+            if (queue == cut[expert]) bin[i] = static_cast<std::int32_t>(expert);
+        });
+        const std::vector<std::uint8_t> won = select_best({bin, priorities(), places}, ranks_);
+        for (std::size_t i = 0; i < kept.size(); ++i) kept[i] |= won[i];
+        return kept;
+    }
+
+  private:
+    std::size_t num_choices() const { return at(in_.expert.rows * in_.expert.cols); }
+    std::span<const std::int32_t> experts() const { return {in_.expert.data, num_choices()}; }
+
+    /// By queue, then by token, then by choice. body(choice of the rank, queue, expert)
+    template <class Body>
+    void for_choices(const Body& body) const {
+        const index_t top_k = in_.expert.cols;
+        const index_t last = static_cast<index_t>(num_queues_) - 1;
+        for (index_t queue = 0; queue <= std::min(last, top_k - 1); ++queue) {
+            const index_t end = queue == last ? top_k : queue + 1;
+            for (index_t t = 0; t < in_.expert.rows; ++t) {
+                for (index_t j = queue; j < end; ++j) {
+                    const std::int32_t expert = in_.expert(t, j);
+                    if (expert != kNoExpert) body(at(t * top_k + j), at(queue), at(expert));
+                }
+            }
         }
     }
-    const std::vector<index_t> totals = comm::exscan(world, std::span<index_t>(next));
+
+    std::vector<index_t> counts_by_queue() const {
+        std::vector<index_t> counts(num_queues_ * num_experts_, 0);
+        for_choices([&](std::size_t, std::size_t queue, std::size_t expert) {
+            ++counts[queue * num_experts_ + expert];
+        });
+        return counts;
+    }
+
+    /// [T * K] the highest score among the choices of a token, for each of them.
+    std::vector<float> priorities() const {
+        std::vector<float> result(num_choices());
+        for (index_t t = 0; t < in_.expert.rows; ++t) {
+            float highest = -HUGE_VALF;
+            for (index_t j = 0; j < in_.expert.cols; ++j) {
+                if (in_.expert(t, j) != kNoExpert) highest = std::fmax(highest, in_.score(t, j));
+            }
+            std::fill_n(result.begin() + t * in_.expert.cols, in_.expert.cols, highest);
+        }
+        return result;
+    }
+
+    const CapacityInput& in_;
+    comm::Communicator* ranks_;
+    std::size_t num_experts_;
+    std::size_t num_queues_;
+    index_t capacity_;
+};
+
+std::vector<std::uint8_t> choose_kept(const Slots& slots, DropBy rule, std::vector<index_t>& load) {
+    if (rule == DropBy::score) return slots.by_score(load);
+    if (rule == DropBy::batch_priority) return slots.by_priority(load);
+    return slots.by_position(load);
+}
+
+/// Keeps everything. @par Collective over `world`
+void count_load(const CapacityInput& in, comm::Communicator& world, CapacityResult& result) {
+    for (index_t i = 0; i < in.expert.rows * in.expert.cols; ++i) {
+        const std::int32_t expert = in.expert.data[i];
+        result.kept[at(i)] = expert != kNoExpert ? 1 : 0;
+        if (expert != kNoExpert) ++result.load[at(expert)];
+    }
+    comm::all_reduce(world, std::span<index_t>(result.load));
+}
+
+/// Marks what lost its slot. @return on this rank
+index_t mark_dropped(const CapacityInput& in, CapacityResult& result) {
+    index_t dropped = 0;
+    for (std::size_t i = 0; i < result.kept.size(); ++i) {
+        if (result.kept[i] != 0 || in.expert.data[i] == kNoExpert) continue;
+        result.reason[i] = DropReason::capacity;
+        ++dropped;
+    }
+    return dropped;
+}
+
+}  // namespace
+
+bool needs_scores(const MoeConfig& config, Use use) {
+    return limits_devices(config, use) || (limits_experts(config, use) && config.drop_by != DropBy::position);
+}
+
+CapacityResult apply_capacity(const CapacityInput& in, const MoeConfig& config, comm::Communicator& world) {
+    const auto num_choices = at(in.expert.rows * in.expert.cols);
+    SY_REQUIRE(in.expert.is_contiguous() && in.score.is_contiguous(),
+               "capacity: choices and scores must have no gaps");
+    SY_REQUIRE(!needs_scores(config, in.pass.use) ||
+                   (in.score.rows == in.expert.rows && in.score.cols == in.expert.cols),
+               "capacity: scores [", in.score.rows, ", ", in.score.cols, "] of choices [", in.expert.rows,
+               ", ", in.expert.cols, "]");
     CapacityResult result;
-    result.load.assign(num_experts, 0);
-    // Place of this rank's first choice of each kind: behind all earlier choice ranks, then behind the lower ranks.
-    for (std::size_t j = 0; j < top_k; ++j) {
-        for (std::size_t e = 0; e < num_experts; ++e) {
-            next[j * num_experts + e] += result.load[e];
-            result.load[e] += totals[j * num_experts + e];
-        }
+    result.kept.resize(num_choices);
+    result.load.assign(at(config.experts), 0);
+    const bool limits = limits_experts(config, in.pass.use);
+    if (limits || limits_devices(config, in.pass.use)) result.reason.assign(num_choices, DropReason::none);
+    if (!limits) {
+        count_load(in, world, result);
+    } else if (config.capacity_scope == CapacityScope::global) {
+        result.capacity = slots_of_expert(config, in.pass.batch.global_tokens);
+        result.kept = choose_kept({in, config, &world, result.capacity}, config.drop_by, result.load);
+        mark_dropped(in, result);
+        for (const index_t count : result.load)
+            result.num_dropped += std::max<index_t>(0, count - result.capacity);
+    } else {
+        result.capacity = slots_of_expert(config, in.expert.rows);
+        result.kept = choose_kept({in, config, nullptr, result.capacity}, config.drop_by, result.load);
+        result.load.push_back(mark_dropped(in, result));
+        comm::all_reduce(world, std::span<index_t>(result.load));
+        result.num_dropped = result.load.back();
+        result.load.pop_back();
     }
-    result.kept.assign(static_cast<std::size_t>(expert.rows) * top_k, 1);
-    if (config.capacity_factor <= 0.0) return result;
-    const double share = config.capacity_factor * static_cast<double>(top_k) *
-                         static_cast<double>(global_tokens) / static_cast<double>(num_experts);
-    result.capacity = std::max(config.min_capacity, static_cast<index_t>(std::ceil(share)));
-    for (std::size_t j = 0; j < top_k; ++j) {
-        for (index_t t = 0; t < expert.rows; ++t) {
-            const auto e = static_cast<std::size_t>(expert(t, static_cast<index_t>(j)));
-            const bool fits = next[j * num_experts + e]++ < result.capacity;
-            result.kept[static_cast<std::size_t>(t) * top_k + j] = fits ? 1 : 0;
-        }
-    }
-    for (const index_t count : result.load)
-        result.num_dropped += std::max<index_t>(0, count - result.capacity);
+    if (limits_devices(config, in.pass.use)) detail::apply_device_budget(in, config, world, result);
     return result;
 }
 

@@ -6,24 +6,53 @@
 #include "comm/communicator.hpp"
 #include "kernels/core/tensor.hpp"
 #include "model/config.hpp"
+#include "model/moe/drop_ledger.hpp"
+#include "model/pass.hpp"
 
+/// Which choices get a slot. T tokens on this rank, K choices a token, E experts, G groups of experts.
 namespace sy::model {
 
-/// Which choices get a slot, and the global counts behind it. A function of the global batch alone.
+/// What the rules look at.
+struct CapacityInput {
+    MatrixView<const std::int32_t>
+        expert;                     ///< [T, K] this rank's choices; kNoExpert is never counted nor kept
+    MatrixView<const float> score;  ///< [T, K] of the choices; unread unless needs_scores
+    const PassInfo& pass;
+};
+
+/// Who keeps a slot, and the global counts behind it.
 struct CapacityResult {
     std::vector<std::uint8_t> kept;  ///< [T, K]
+    std::vector<DropReason> reason;  ///< [T, K]; empty when nothing can be dropped in this pass
     std::vector<index_t> load;       ///< [E] choices over all ranks, before drops
-    index_t capacity = 0;            ///< slots of an expert; 0: no limit
+    index_t capacity = 0;            ///< slots of an expert (of this rank's tokens, if local); 0: no limit
     index_t num_dropped = 0;         ///< over all ranks
 };
 
-/// Slots in the order of GShard: all first choices in global token order, then all second choices, ...
-/// C = max(min_capacity, ceil(capacity_factor * K * T_global / E)), or no limit when the factor is 0.
-/// @param expert         [T, K] this rank's choices; ranks hold ascending token ranges
-/// @param global_tokens  T over all ranks
+/// Whether apply_capacity looks at scores in such a pass.
+bool needs_scores(const MoeConfig& config, Use use);
+
+/// An expert has C = max(min_capacity, ceil(capacity_factor * moe.top_k * T_global / E)) slots, or any number when the
+/// factor is 0 or in generation. `moe.drop_by` says who gets them:
+///   position        all first choices in global token order, then all second choices, ... (GShard); those beyond
+///                   moe.top_k, which expert choice may have, together with the last
+///   score           the C highest scores; equal ones: the lower global token, then the lower choice
+///   batch_priority  as position, with tokens by descending highest score of their choices; equal ones: the lower token
+/// A function of the global batch alone; with `moe.capacity_scope` = local (GShard's groups) of each rank's tokens.
+/// In training with `moe.device_capacity`, a group of experts then keeps at most ceil(device_capacity * choices / G):
+/// the lowest scores are dropped first, those of protected sequences never.
 /// @par Collective over `world`
-/// @par Source  Lepikhin et al., GShard, arXiv:2006.16668
-CapacityResult apply_capacity(MatrixView<const std::int32_t> expert, index_t global_tokens,
-                              const MoeConfig& config, comm::Communicator& world);
+/// @par Source  Lepikhin et al., GShard, arXiv:2006.16668; Riquelme et al., V-MoE, arXiv:2106.05974, sec. 4;
+///              DeepSeek-V2, arXiv:2405.04434, sec. 2.1.4
+CapacityResult apply_capacity(const CapacityInput& in, const MoeConfig& config, comm::Communicator& world);
+
+/// Whether a device budget never drops a choice of this sequence, counted over the global batch of a micro-step. The same in every layer.
+bool is_protected(const PassInfo& pass, index_t sequence, double fraction);
+
+namespace detail {
+/// The device budgets, on top of what `result` has dropped. @par Collective over `world`
+void apply_device_budget(const CapacityInput& in, const MoeConfig& config, comm::Communicator& world,
+                         CapacityResult& result);
+}  // namespace detail
 
 }  // namespace sy::model

@@ -4,8 +4,10 @@
 #include <cmath>
 
 #include "comm/collectives.hpp"
+#include "kernels/ops/permute/permute.hpp"
 #include "kernels/ops/reduce/reduce.hpp"
 #include "model/layers/linear.hpp"
+#include "model/moe/expert_dropout.hpp"
 
 namespace sy::model {
 
@@ -20,6 +22,7 @@ struct MoeLayer::Kept {
     Tensor gate, up;  ///< [S, F]
     FeedForward::Saved shared;
     std::vector<index_t> blocks;
+    std::vector<index_t> dropout_rows;  ///< [S] of the outputs in their random stream
 };
 
 namespace {
@@ -76,7 +79,8 @@ MoeLayer::MoeLayer(LayerContext& shared, const MoeConfig& config, const ModelWor
         return shared.parameters.add({.name = name + ".experts." + part,
                                       .shape = {config.experts, rows, cols},
                                       .sharding = Sharding::expert,
-                                      .deviation = scale});
+                                      .deviation = scale,
+                                      .layer = layer_idx_});
     };
     if (ops::is_gated(model.activation)) gate_ = add("gate", model.hidden, config.expert_width, deviation);
     up_ = add("up", model.hidden, config.expert_width, deviation);
@@ -116,6 +120,41 @@ void MoeLayer::report(const Kept& kept, MoeStatistics& statistics) const {
     }
 }
 
+void MoeLayer::list_drops(const Kept& kept) const {
+    const MatrixView<const std::int32_t> expert = kept.routing.expert.matrix<std::int32_t>();
+    const BatchInfo& batch = kept.pass.batch;
+    for (std::size_t i = 0; i < kept.capacity.reason.size(); ++i) {
+        if (kept.capacity.reason[i] == DropReason::none) continue;
+        const auto place = static_cast<index_t>(i);
+        world_.drops->push_back({batch.step, batch.micro_step, batch.first_token + place / expert.cols,
+                                 narrow<std::int32_t>(layer_idx_), narrow<std::int32_t>(place % expert.cols),
+                                 expert.data[i], kept.capacity.reason[i]});
+    }
+}
+
+CapacityResult MoeLayer::limit(const Routing& routing, const PassInfo& pass, const Context& context) const {
+    const MatrixView<const std::int32_t> expert = routing.expert.matrix<std::int32_t>();
+    if (!needs_scores(config_, pass.use)) return apply_capacity({expert, {}, pass}, config_, world_.world);
+    // A router without scores has weights alone to rank its choices by.
+    if (routing.scores.empty())
+        return apply_capacity({expert, routing.weight.matrix<float>(), pass}, config_, world_.world);
+    const MatrixView<const float> scores = routing.scores.matrix<float>();
+    Tensor chosen(context.arena, DType::f32, routing.expert.shape());
+    const MatrixView<float> chosen_tk = chosen.matrix<float>();
+    for (index_t t = 0; t < expert.rows; ++t) {
+        for (index_t j = 0; j < expert.cols; ++j)
+            chosen_tk(t, j) = expert(t, j) == kNoExpert ? 0.0F : scores(t, expert(t, j));
+    }
+    return apply_capacity({expert, chosen_tk, pass}, config_, world_.world);
+}
+
+ops::DropoutRows MoeLayer::output_dropout(const Kept& kept) const {
+    return {kept.pass.random(layer_idx_, RandomPurpose::expert_dropout),
+            static_cast<float>(config_.expert_dropout),
+            kept.dropout_rows,
+            {}};
+}
+
 Value& MoeLayer::forward(Tape& tape, Value& x, const PassInfo& pass, MoeStatistics* statistics) const {
     return shared_.config.dtype == DType::bf16 ? run<bf16>(tape, x, pass, statistics)
                                                : run<float>(tape, x, pass, statistics);
@@ -128,10 +167,8 @@ Value& MoeLayer::run(Tape& tape, Value& x, const PassInfo& pass, MoeStatistics* 
     Kept kept;
     kept.pass = pass;
     kept.routing = router_.route(input, pass, context);
-    MoeConfig rule = config_;
-    if (pass.use == Use::generate) rule.capacity_factor = 0.0;
     const MatrixView<const std::int32_t> expert = std::as_const(kept.routing.expert).matrix<std::int32_t>();
-    kept.capacity = apply_capacity(expert, pass.batch.global_tokens, rule, world_.world);
+    kept.capacity = limit(kept.routing, pass, context);
     const bool reduce_now = tape.recording() && std::ranges::any_of(losses_, [](const auto& loss) {
                                 return loss->gradient_needs_sums();
                             });
@@ -140,6 +177,7 @@ Value& MoeLayer::run(Tape& tape, Value& x, const PassInfo& pass, MoeStatistics* 
         if (statistics != nullptr) {
             statistics->loss_sums = sums;
             report(kept, *statistics);
+            if (world_.drops != nullptr && pass.training()) list_drops(kept);
         }
         if (reduce_now) {
             comm::all_reduce(world_.world, std::span<std::int64_t>(sums));
@@ -151,8 +189,10 @@ Value& MoeLayer::run(Tape& tape, Value& x, const PassInfo& pass, MoeStatistics* 
         context.numerics == NumericsMode::fast ? comm::ReturnRows::per_rank : comm::ReturnRows::per_choice;
     const comm::Choices choices{expert,
                                 std::as_const(kept.routing.weight).matrix<float>(),
-                                {kept.capacity.kept.data(), expert.rows, expert.cols}};
-    kept.plan = world_.exchange.plan(choices, world_.placement, grouping);
+                                {kept.capacity.kept.data(), expert.rows, expert.cols},
+                                pass.batch.first_token,
+                                pass.seq_len};
+    kept.plan = world_.exchange.plan(choices, shared_.parameters.placement(layer_idx_), grouping);
     Value& y = tape.value(input.rows, input.cols);
     {
         const ProductInput<In> sent(input, context);
@@ -176,6 +216,15 @@ Value& MoeLayer::run(Tape& tape, Value& x, const PassInfo& pass, MoeStatistics* 
     Tensor outputs(context.arena, DType::f32, {receive.num_slots(), input.cols});
     ops::expert_ffn<In>(std::as_const(kept.rows).matrix<In>(), expert_weights<In>(), slots, saved,
                         outputs.matrix<float>(), context);
+    if (drops_outputs(pass)) {
+        SY_REQUIRE(world_.expert_group != nullptr, "moe: expert dropout needs the ranks of the exchange");
+        const Parameters& parameters = shared_.parameters;
+        const std::vector<index_t> local =
+            parameters.placement(layer_idx_).experts_of(parameters.group_rank());
+        kept.dropout_rows = expert_dropout_rows(receive, pass, local, config_.experts, *world_.expert_group);
+        ops::dropout_rows<float>(outputs.matrix<float>(), output_dropout(kept), outputs.matrix<float>(),
+                                 context);
+    }
     Tensor returned = world_.exchange.start_return(std::as_const(outputs).matrix<float>(), kept.plan).wait();
     comm::combine_returned(std::as_const(returned).matrix<float>(), kept.plan,
                            shared_experts_ ? comm::Combine::add : comm::Combine::overwrite, y.view(),
@@ -184,6 +233,36 @@ Value& MoeLayer::run(Tape& tape, Value& x, const PassInfo& pass, MoeStatistics* 
         run_backward<In>(x, y, kept, context);
     });
     return y;
+}
+
+/// What the products of backward read: rows and slots that point into them, or a row a slot.
+template <class In>
+struct MoeLayer::SlotOperands {
+    MatrixView<const In> x;
+    MatrixView<const In> dy;
+    std::span<const std::int32_t> row;
+    Tensor own_x;  ///< behind x, where every slot has a row of its own
+    Tensor own_dy;
+};
+
+template <class In>
+MoeLayer::SlotOperands<In> MoeLayer::backward_operands(const Kept& kept, MatrixView<const In> dy_rows,
+                                                       const Context& context) const {
+    const comm::ReceivePlan& receive = kept.plan.receive;
+    SlotOperands<In> operands{kept.rows.matrix<In>(), dy_rows, receive.slot_row, {}, {}};
+    if (!drops_outputs(kept.pass)) return operands;
+    // The mask differs between the slots of a row, and so do their gradients.
+    const Shape shape{receive.num_slots(), dy_rows.cols};
+    operands.own_x = Tensor(context.arena, dtype_of<In>::value, shape);
+    operands.own_dy = Tensor(context.arena, dtype_of<In>::value, shape);
+    ops::gather_rows<In>(operands.x, receive.slot_row, operands.own_x.template matrix<In>(), context);
+    ops::DropoutRows rows = output_dropout(kept);
+    rows.source = receive.slot_row;
+    ops::dropout_rows<In>(dy_rows, rows, operands.own_dy.template matrix<In>(), context);
+    operands.x = operands.own_x.template matrix<In>();
+    operands.dy = operands.own_dy.template matrix<In>();
+    operands.row = {};
+    return operands;
 }
 
 template <class In>
@@ -203,21 +282,20 @@ void MoeLayer::run_backward(Value& x, Value& y, Kept& kept, const Context& conte
     if (context.numerics == NumericsMode::reproducible)
         kept.blocks = sequence_blocks(receive, kept.pass.seq_len);
     std::vector<GradientView> gradients[3];
-    for (index_t l = 0; l < static_cast<index_t>(parameters.local_experts().size()); ++l) {
+    for (index_t l = 0; l < parameters.num_local(up_); ++l) {
         if (gate_ >= 0) gradients[0].push_back(parameters.gradient(gate_, l));
         gradients[1].push_back(parameters.gradient(up_, l));
         gradients[2].push_back(parameters.gradient(down_, l));
     }
     Tensor dx_slots(context.arena, DType::f32, {receive.num_slots(), dx.cols});
     std::vector<float> dweight(at(receive.num_slots()));
+    const SlotOperands<In> operands =
+        backward_operands<In>(kept, std::as_const(dy_rows).matrix<In>(), context);
     ops::expert_ffn_backward<In>(
-        std::as_const(kept.rows).matrix<In>(), expert_weights<In>(),
-        {receive.expert_offsets, receive.slot_row, receive.slot_weight, kept.blocks},
+        operands.x, expert_weights<In>(),
+        {receive.expert_offsets, operands.row, receive.slot_weight, kept.blocks},
         {gate_ < 0 ? MatrixView<const In>() : kept.gate.matrix<In>(), kept.up.matrix<In>()},
-        {std::as_const(dy_rows).matrix<In>(),
-         dx_slots.matrix<float>(),
-         dweight,
-         {gradients[0], gradients[1], gradients[2]}},
+        {operands.dy, dx_slots.matrix<float>(), dweight, {gradients[0], gradients[1], gradients[2]}},
         context);
     Tensor returned = world_.exchange.start_return(std::as_const(dx_slots).matrix<float>(), kept.plan).wait();
     comm::combine_returned(std::as_const(returned).matrix<float>(), kept.plan,
@@ -246,6 +324,7 @@ void MoeLayer::route_backward(Value& x, Kept& kept, Tensor dweight, MatrixView<f
                            loss->coefficient() * share, gradients);
         first += count;
     }
+    router_.strategy().add_gradient(x.view(), kept.routing, kept.pass, gradients, context);
     Tensor dinput(context.arena, DType::f32, x.data.shape());
     router_.backward(x.view(), kept.routing, gradients, kept.pass, dinput.matrix<float>(), context);
     ops::add(dinput.matrix<float>(), dx, context);

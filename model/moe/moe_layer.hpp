@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "comm/exchange/exchange.hpp"
+#include "kernels/ops/dropout/dropout.hpp"
 #include "kernels/ops/expert_ffn/expert_ffn.hpp"
 #include "model/layers/layers.hpp"
 #include "model/moe/balance/loss.hpp"
@@ -14,9 +15,10 @@ namespace sy::model {
 
 /// The ranks a model runs on, borrowed.
 struct ModelWorld {
-    comm::Communicator& world;         ///< all ranks: capacity, statistics
-    comm::Exchange& exchange;          ///< over the ranks that hold one copy of the experts
-    const comm::Placement& placement;  ///< of the experts on those ranks
+    comm::Communicator& world;                   ///< all ranks: capacity, statistics
+    comm::Exchange& exchange;                    ///< over the ranks that hold one copy of the experts
+    comm::Communicator* expert_group = nullptr;  ///< the ranks of the exchange; needed by moe.expert_dropout
+    DropLedger* drops = nullptr;                 ///< where dropped choices are listed; null: nowhere
 };
 
 /// What a MoE layer reports of a pass. `loss_sums` are this rank's share until they are reduced.
@@ -51,6 +53,16 @@ class MoeLayer {
     /// The sums of the losses over this rank's tokens.
     std::vector<std::int64_t> loss_sums(const Kept& kept) const;
     void report(const Kept& kept, MoeStatistics& statistics) const;
+    void list_drops(const Kept& kept) const;
+    CapacityResult limit(const Routing& routing, const PassInfo& pass, const Context& context) const;
+    /// Applies when training with moe.expert_dropout.
+    bool drops_outputs(const PassInfo& pass) const { return pass.training() && config_.expert_dropout > 0.0; }
+    ops::DropoutRows output_dropout(const Kept& kept) const;
+    template <class In>
+    struct SlotOperands;
+    template <class In>
+    SlotOperands<In> backward_operands(const Kept& kept, MatrixView<const In> dy_rows,
+                                       const Context& context) const;
     void route_backward(Value& x, Kept& kept, Tensor dweight, MatrixView<float> dx,
                         const Context& context) const;
     template <class In>

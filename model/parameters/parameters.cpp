@@ -1,6 +1,7 @@
 #include "model/parameters/parameters.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "kernels/ops/cast/cast.hpp"
 #include "kernels/ops/random/random.hpp"
@@ -19,10 +20,56 @@ std::size_t at(index_t i) {
     return static_cast<std::size_t>(i);
 }
 
+const comm::Placement& placement_of(index_t layer, const comm::Placements& placements) {
+    const auto found = placements.find(layer);
+    SY_REQUIRE(found != placements.end(), "parameters: layer ", layer, " has no placement");
+    return found->second;
+}
+
+void append_matrix(FlatLayout& flat, std::vector<LocalMatrix>& list, ParameterId id, index_t global_idx,
+                   const Shape& shape) {
+    const int dims = shape.num_dims();
+    const index_t rows = dims == 1 ? 1 : shape[dims - 2];
+    const index_t cols = shape[dims - 1];
+    list.push_back({id, global_idx, {flat.num_elements, rows, cols}});
+    flat.num_elements += rows * cols;
+}
+
+void append_experts(FlatLayout& flat, ParameterId id, const ParameterSpec& spec,
+                    const comm::Placements& placements, int group_rank) {
+    const comm::Placement& placement = placement_of(spec.layer, placements);
+    SY_REQUIRE(placement.num_experts() == spec.shape[0], "parameter ", spec.name, " of shape ",
+               spec.shape.to_string(), " for ", placement.to_string());
+    for (const index_t expert : placement.primaries_of(group_rank))
+        append_matrix(flat, flat.matrices, id, expert, spec.shape);
+    for (const index_t expert : placement.shadows_of(group_rank))
+        append_matrix(flat, flat.shadows, id, expert, spec.shape);
+}
+
 }  // namespace
 
-Parameters::Parameters(std::vector<index_t> local_experts, DType compute, const Context& context)
-    : local_experts_(std::move(local_experts)), compute_(compute), context_(context) {}
+void initial_values(const ParameterSpec& spec, std::uint64_t seed, index_t first, std::span<float> values,
+                    const Context& context) {
+    if (spec.init != Init::normal) {
+        std::fill(values.begin(), values.end(), spec.init == Init::ones ? 1.0F : 0.0F);
+        return;
+    }
+    const RandomKey key{seed ^ hash_name(spec.name), 0, 0, RandomPurpose::initialise};
+    ops::fill_normal(key, first, spec.deviation, values, context);
+}
+
+FlatLayout expert_layout(std::span<const ParameterSpec> specs, const comm::Placements& placements,
+                         int group_rank) {
+    FlatLayout layout;
+    for (std::size_t id = 0; id < specs.size(); ++id) {
+        if (specs[id].sharding == Sharding::expert)
+            append_experts(layout, static_cast<ParameterId>(id), specs[id], placements, group_rank);
+    }
+    return layout;
+}
+
+Parameters::Parameters(comm::Placements placements, int group_rank, DType compute, const Context& context)
+    : placements_(std::move(placements)), group_rank_(group_rank), compute_(compute), context_(context) {}
 
 ParameterId Parameters::add(ParameterSpec spec) {
     for (const ParameterSpec& other : specs_)
@@ -31,45 +78,71 @@ ParameterId Parameters::add(ParameterSpec spec) {
     SY_REQUIRE(spec.sharding == Sharding::expert ? dims == 3 : dims == 1 || dims == 2, "parameter ",
                spec.name, " of shape ", spec.shape.to_string());
     const auto id = static_cast<ParameterId>(specs_.size());
-    FlatGroup& flat = group(spec.sharding);
-    first_matrix_.push_back(static_cast<index_t>(flat.matrices.size()));
-    const index_t cols = spec.shape[dims - 1];
-    const index_t rows = dims == 1 ? 1 : spec.shape[dims - 2];
-    const bool expert = spec.sharding == Sharding::expert;
-    const std::vector<index_t> replicated{0};
-    for (const index_t global_idx : expert ? local_experts_ : replicated) {
-        flat.matrices.push_back({id, global_idx, {flat.num_elements, rows, cols}});
-        flat.num_elements += rows * cols;
-    }
     specs_.push_back(std::move(spec));
+    places_.push_back(append(id));
     return id;
+}
+
+Parameters::Place Parameters::append(ParameterId id) {
+    const ParameterSpec& spec = specs_[at(id)];
+    FlatGroup& flat = group(spec.sharding);
+    const auto first = static_cast<index_t>(flat.matrices.size());
+    const std::size_t first_shadow = flat.shadows.size();
+    const index_t offset = flat.num_elements;
+    if (spec.sharding == Sharding::expert) {
+        append_experts(flat, id, spec, placements_, group_rank_);
+    } else {
+        append_matrix(flat, flat.matrices, id, 0, spec.shape);
+    }
+    const Range matrices{first, static_cast<index_t>(flat.matrices.size())};
+    return {matrices, matrices.size() + static_cast<index_t>(flat.shadows.size() - first_shadow), offset};
+}
+
+void Parameters::create_arrays(FlatGroup& flat) {
+    const Shape shape{flat.num_elements};
+    flat.weights = Tensor(context_.arena, DType::f32, shape);
+    if (compute_ == DType::bf16) flat.working = Tensor(context_.arena, DType::bf16, shape);
+    if (context_.numerics == NumericsMode::fast) {
+        flat.gradient = Tensor(context_.arena, DType::f32, shape);
+    } else {
+        flat.gradient_fixed = Tensor(context_.arena, DType::i64, shape);
+    }
+}
+
+void Parameters::initialise(FlatGroup& flat, const LocalMatrix& matrix, std::uint64_t seed) {
+    const ParameterSpec& spec = specs_[at(matrix.parameter)];
+    const index_t count = matrix.place.rows * matrix.place.cols;
+    const std::span<float> values = flat.weights.values<float>().subspan(at(matrix.place.offset), at(count));
+    initial_values(spec, seed, matrix.global_idx * count, values, context_);
 }
 
 void Parameters::allocate(std::uint64_t seed) {
     for (FlatGroup* flat : {&replicated_, &expert_}) {
-        const Shape shape{flat->num_elements};
-        flat->weights = Tensor(context_.arena, DType::f32, shape);
-        if (compute_ == DType::bf16) flat->working = Tensor(context_.arena, DType::bf16, shape);
-        if (context_.numerics == NumericsMode::fast) {
-            flat->gradient = Tensor(context_.arena, DType::f32, shape);
-        } else {
-            flat->gradient_fixed = Tensor(context_.arena, DType::i64, shape);
-        }
-        for (const LocalMatrix& matrix : flat->matrices) {
-            const ParameterSpec& spec = specs_[at(matrix.parameter)];
-            const index_t count = matrix.place.rows * matrix.place.cols;
-            const std::span<float> values =
-                flat->weights.values<float>().subspan(at(matrix.place.offset), at(count));
-            if (spec.init != Init::normal) {
-                std::fill(values.begin(), values.end(), spec.init == Init::ones ? 1.0F : 0.0F);
-                continue;
-            }
-            const RandomKey key{seed ^ hash_name(spec.name), 0, 0, RandomPurpose::initialise};
-            ops::fill_normal(key, matrix.global_idx * count, spec.deviation, values, context_);
-        }
+        create_arrays(*flat);
+        for (const LocalMatrix& matrix : flat->matrices) initialise(*flat, matrix, seed);
+        for (const LocalMatrix& shadow : flat->shadows) initialise(*flat, shadow, seed);
     }
     zero_gradients();
     refresh_working();
+}
+
+FlatGroup Parameters::replace_experts(comm::Placements placements) {
+    FlatGroup old = std::exchange(expert_, {});
+    placements_ = std::move(placements);
+    for (std::size_t id = 0; id < specs_.size(); ++id) {
+        if (specs_[id].sharding == Sharding::expert) places_[id] = append(static_cast<ParameterId>(id));
+    }
+    // Given back first, so that the arena can use them again.
+    old.working = {};
+    old.gradient = {};
+    old.gradient_fixed = {};
+    create_arrays(expert_);
+    zero_gradients();
+    return old;
+}
+
+const comm::Placement& Parameters::placement(index_t layer) const {
+    return placement_of(layer, placements_);
 }
 
 FlatGroup& Parameters::group(Sharding sharding) {
@@ -83,7 +156,7 @@ const FlatGroup& Parameters::group(Sharding sharding) const {
 template <class T>
 MatrixView<const T> Parameters::weight(ParameterId id) const {
     const FlatGroup& flat = group(specs_[at(id)].sharding);
-    const comm::FlatMatrix& place = flat.matrices[at(first_matrix_[at(id)])].place;
+    const comm::FlatMatrix& place = flat.matrices[at(matrices_of(id).begin)].place;
     const Tensor& source = std::is_same_v<T, bf16> ? flat.working : flat.weights;
     return {source.values<T>().data() + place.offset, place.rows, place.cols};
 }
@@ -91,21 +164,26 @@ MatrixView<const T> Parameters::weight(ParameterId id) const {
 template <class T>
 TensorView3<const T> Parameters::expert_weight(ParameterId id) const {
     const Shape& shape = specs_[at(id)].shape;
-    const auto count = static_cast<index_t>(local_experts_.size());
-    if (count == 0) return {nullptr, 0, shape[1], shape[2]};
-    const comm::FlatMatrix& place = expert_.matrices[at(first_matrix_[at(id)])].place;
+    const Place& place = places_[at(id)];
+    if (place.num_local == 0) return {nullptr, 0, shape[1], shape[2]};
     const Tensor& source = std::is_same_v<T, bf16> ? expert_.working : expert_.weights;
-    return {source.values<T>().data() + place.offset, count, shape[1], shape[2]};
+    return {source.values<T>().data() + place.offset, place.num_local, shape[1], shape[2]};
 }
 
 GradientView Parameters::gradient(ParameterId id, index_t local_idx) {
-    FlatGroup& flat = group(specs_[at(id)].sharding);
-    const comm::FlatMatrix& place = flat.matrices[at(first_matrix_[at(id)] + local_idx)].place;
-    GradientView view{nullptr, nullptr, place.rows, place.cols, &overflow_};
+    const ParameterSpec& spec = specs_[at(id)];
+    FlatGroup& flat = group(spec.sharding);
+    const int dims = spec.shape.num_dims();
+    const index_t rows = dims == 1 ? 1 : spec.shape[dims - 2];
+    const index_t cols = spec.shape[dims - 1];
+    SY_ASSERT(local_idx >= 0 && local_idx < num_local(id), "parameter ", spec.name, ": gradient ", local_idx,
+              " of ", num_local(id));
+    const index_t offset = places_[at(id)].offset + local_idx * rows * cols;
+    GradientView view{nullptr, nullptr, rows, cols, spec.frozen ? &frozen_overflow_ : &overflow_};
     if (flat.gradient_fixed.empty()) {
-        view.f32 = flat.gradient.values<float>().data() + place.offset;
+        view.f32 = flat.gradient.values<float>().data() + offset;
     } else {
-        view.fixed = flat.gradient_fixed.values<std::int64_t>().data() + place.offset;
+        view.fixed = flat.gradient_fixed.values<std::int64_t>().data() + offset;
     }
     return view;
 }

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "comm/exchange/placement.hpp"
 #include "comm/gradient_sync/bucket_plan.hpp"
 #include "kernels/core/context.hpp"
 #include "kernels/core/gradient.hpp"
@@ -29,7 +30,13 @@ struct ParameterSpec {
     Init init = Init::normal;
     float deviation = 0.02F;
     bool weight_decay = true;
+    index_t layer = -1;   ///< of an expert parameter: the mixture layer whose placement it follows
+    bool frozen = false;  ///< takes no part in optimizer steps
 };
+
+/// The values that training begins with, of elements [first, first + values.size()) of the whole tensor.
+void initial_values(const ParameterSpec& spec, std::uint64_t seed, index_t first, std::span<float> values,
+                    const Context& context);
 
 /// One matrix of a parameter as held by this rank: the unit of gradients, checksums and checkpoint pieces.
 struct LocalMatrix {
@@ -38,12 +45,26 @@ struct LocalMatrix {
     comm::FlatMatrix place;  ///< in the flat arrays of its group; a [H] vector is one row of H
 };
 
+/// Where matrices lie in the flat arrays of a group on one rank. Of each parameter first the matrices that this rank
+/// shares with its replicas alone, then shadows, whose gradients go to their primary: so all experts of a parameter are
+/// one block.
+struct FlatLayout {
+    std::vector<LocalMatrix> matrices;  ///< reduced, updated and saved here (or by a replica)
+    std::vector<LocalMatrix> shadows;
+    index_t num_elements = 0;  ///< of both
+};
+
+/// The expert parameters on rank `group_rank` of the expert-parallel group: a pure function, so that every rank knows
+/// what any other holds.
+/// @throws LogicError when a layer has no placement, or one of another number of experts
+FlatLayout expert_layout(std::span<const ParameterSpec> specs, const comm::Placements& placements,
+                         int group_rank);
+
 /// The weights of one sharding group in one flat array, with gradients beside them. `weights` are the float32
 /// originals, whole on every rank that holds the matrices; a bf16 model multiplies with `working`, their rounded
-/// copy. Optimizer moments exist only on the owner of a row (see comm/gradient_sync).
-struct FlatGroup {
-    std::vector<LocalMatrix> matrices;
-    index_t num_elements = 0;
+/// copy (of shadows only that is kept up to date). Optimizer moments exist only on the owner of a row (see
+/// comm/gradient_sync).
+struct FlatGroup : FlatLayout {
     Tensor weights;         ///< [num_elements] f32
     Tensor working;         ///< [num_elements] bf16, or empty
     Tensor gradient;        ///< [num_elements] f32, or empty in reproducible mode
@@ -54,30 +75,43 @@ using ParameterId = index_t;
 
 class Parameters {
   public:
-    /// @param local_experts  global numbers of the experts on this rank, ascending
-    Parameters(std::vector<index_t> local_experts, DType compute, const Context& context);
+    /// @param placements  of every mixture layer; empty in a model without experts
+    /// @param group_rank  this rank in the expert-parallel group
+    Parameters(comm::Placements placements, int group_rank, DType compute, const Context& context);
 
     /// Registers a parameter; all before allocate(). Names are unique. Order of registration is flat order.
     ParameterId add(ParameterSpec spec);
     /// Creates the flat arrays, and fills them by name and global index, so that values do not depend on the layout.
     void allocate(std::uint64_t seed);
+    /// Lays out the expert parameters for other placements. Their new weights are not initialised, gradients are zero.
+    /// @return the old layout with its float32 weights
+    /// @par Cost  holds both weights until the old ones are destroyed
+    FlatGroup replace_experts(comm::Placements placements);
+
+    /// From now on the parameter stays as it is, and its gradient counts nowhere.
+    void freeze(ParameterId id) { specs_[static_cast<std::size_t>(id)].frozen = true; }
 
     std::span<const ParameterSpec> specs() const { return specs_; }
     FlatGroup& group(Sharding sharding);
     const FlatGroup& group(Sharding sharding) const;
-    std::span<const index_t> local_experts() const { return local_experts_; }
+    const comm::Placements& placements() const { return placements_; }
+    /// @throws LogicError for a layer that is no mixture
+    const comm::Placement& placement(index_t layer) const;
+    int group_rank() const { return group_rank_; }
     const Context& context() const { return context_; }
 
     /// Float32 or bf16 view of a replicated parameter. [rows, cols]
     template <class T>
     MatrixView<const T> weight(ParameterId id) const;
-    /// All local experts of an expert parameter, [L, in, out].
+    /// All local experts of an expert parameter, in the placement's local order. [L, in, out]
     template <class T>
     TensorView3<const T> expert_weight(ParameterId id) const;
     /// Gradient of matrix `local_idx` (0, or the local expert number) of a parameter.
     GradientView gradient(ParameterId id, index_t local_idx = 0);
-    /// Position of the first matrix of a parameter in its group.
-    index_t first_matrix(ParameterId id) const { return first_matrix_[static_cast<std::size_t>(id)]; }
+    /// The matrices of a parameter among those of its group, without shadows.
+    Range matrices_of(ParameterId id) const { return places_[static_cast<std::size_t>(id)].matrices; }
+    /// Matrices of a parameter on this rank, with shadows.
+    index_t num_local(ParameterId id) const { return places_[static_cast<std::size_t>(id)].num_local; }
     /// Set when a fixed-point gradient went out of range in this step; reset by zero_gradients().
     bool overflowed() const { return overflow_; }
     void zero_gradients();
@@ -85,14 +119,26 @@ class Parameters {
     void refresh_working();
 
   private:
-    std::vector<index_t> local_experts_;
+    /// One parameter in its group: a block of num_local matrices from `offset` on.
+    struct Place {
+        Range matrices;
+        index_t num_local = 0;
+        index_t offset = 0;
+    };
+    Place append(ParameterId id);
+    void create_arrays(FlatGroup& flat);
+    void initialise(FlatGroup& flat, const LocalMatrix& matrix, std::uint64_t seed);
+
+    comm::Placements placements_;
+    int group_rank_;
     DType compute_;
     const Context& context_;
     std::vector<ParameterSpec> specs_;
-    std::vector<index_t> first_matrix_;
+    std::vector<Place> places_;
     FlatGroup replicated_;
     FlatGroup expert_;
     bool overflow_ = false;
+    bool frozen_overflow_ = false;  ///< of gradients that count nowhere
 };
 
 }  // namespace sy::model

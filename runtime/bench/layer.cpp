@@ -135,7 +135,6 @@ struct Layer {
     Machine& machine;
     model::ModelConfig config;
     model::MoeConfig moe;
-    comm::Placement placement;
     std::unique_ptr<comm::Exchange> exchange;
     model::ModelWorld ranks;
     model::Parameters parameters;
@@ -150,10 +149,9 @@ struct Layer {
         : machine(machine_),
           config(model_config(dtype)),
           moe(moe_config(shape)),
-          placement(comm::block_placement(moe.experts, 1)),
           exchange(comm::make_flat_exchange(world, machine.context)),
-          ranks{world, *exchange, placement},
-          parameters(placement.experts_of(0), dtype, machine.context),
+          ranks{world, *exchange},
+          parameters(comm::block_placements({true}, moe.experts, 1), 0, dtype, machine.context),
           shared{config, parameters, [](model::ParameterId) {}},
           layer(shared, moe, ranks, "layers.0.moe", 0),
           input(machine.random<float>({kTokens, kHidden}, 3)),
@@ -222,9 +220,8 @@ class Reference {
         for (std::size_t id = 0; id < specs.size(); ++id) {
             if (specs[id].name != name) continue;
             const model::FlatGroup& flat = layer_.parameters.group(specs[id].sharding);
-            const index_t first = flat.matrices[static_cast<std::size_t>(
-                                                    layer_.parameters.first_matrix(static_cast<index_t>(id)))]
-                                      .place.offset;
+            const index_t matrix = layer_.parameters.matrices_of(static_cast<index_t>(id)).begin;
+            const index_t first = flat.matrices[static_cast<std::size_t>(matrix)].place.offset;
             return flat.weights.values<float>().subspan(
                 static_cast<std::size_t>(first), static_cast<std::size_t>(specs[id].shape.num_elements()));
         }

@@ -3,7 +3,9 @@
 #include <cmath>
 #include <numeric>
 
+#include "kernels/ops/activation/activation.hpp"
 #include "kernels/ops/attention/attention.hpp"
+#include "kernels/ops/bias/bias.hpp"
 #include "kernels/ops/cast/cast.hpp"
 #include "kernels/ops/dropout/dropout.hpp"
 #include "kernels/ops/embedding/embedding.hpp"
@@ -60,8 +62,12 @@ class Operations {
     }
 
     void all() {
-        norm();
-        norm_backward();
+        for (const ops::NormKind kind : {ops::NormKind::rms, ops::NormKind::layer}) {
+            norm(kind);
+            norm_backward(kind);
+        }
+        for (const ops::Activation kind : ops::kActivations) activation(kind);
+        bias();
         rotary("rotary", ops::RotaryPairs::half_split);
         rotary("rotary, interleaved", ops::RotaryPairs::interleaved);
         attention("attention, 16 x 256 tokens", {});
@@ -76,6 +82,7 @@ class Operations {
         gate();
         rows();
         embedding();
+        positions();
         adamw();
         casts_and_sums();
     }
@@ -103,57 +110,195 @@ class Operations {
         report_.row(row);
     }
 
-    void norm() {
+    /// What a norm is made of: a rule over `gain`, and room for its statistics.
+    struct NormRows {
+        Tensor gain, rstd, mean;
+        ops::Norm rule;
+        ops::NormStatistics<float> statistics;
+        std::string name;
+    };
+    NormRows norm_rows(ops::NormKind kind) {
+        NormRows rows{random({kHidden}, 3), fresh({kTokens}), fresh({kTokens}), {}, {}, "rms_norm"};
+        rows.rule.kind = kind;
+        rows.rule.gain = rows.gain.values<float>();
+        rows.statistics.rstd = rows.rstd.values<float>();
+        if (kind == ops::NormKind::layer) {
+            rows.statistics.mean = rows.mean.values<float>();
+            rows.name = "layer_norm";
+        }
+        return rows;
+    }
+
+    void norm(ops::NormKind kind) {
         const Tensor x = random({kTokens, kHidden}, 1);
         const Tensor residual = random({kTokens, kHidden}, 2);
-        const Tensor gain = random({kHidden}, 3);
         Tensor sum = fresh({kTokens, kHidden});
         Tensor y = fresh({kTokens, kHidden});
-        Tensor rstd = fresh({kTokens});
-        const ops::Norm rule{.kind = ops::NormKind::rms, .gain = gain.values<float>(), .bias = {}};
-        const ops::NormStatistics<float> statistics{rstd.values<float>(), {}};
+        const NormRows rows = norm_rows(kind);
         time(
-            "residual + rms_norm", "forward", 4.0 * kTokens * kHidden * kFloat, 1e-5,
+            "residual + " + rows.name, "forward", 4.0 * kTokens * kHidden * kFloat, 1e-5,
             [&] {
                 ops::add_norm(
-                    rule,
+                    rows.rule,
                     {x.matrix<float>(), residual.matrix<float>(), sum.matrix<float>(), y.matrix<float>()},
-                    statistics, context());
+                    rows.statistics, context());
             },
             [&] {
                 std::vector<float> expected(at(kTokens * kHidden));
-                ops::ref::norm(rule, std::as_const(sum).matrix<float>(), {expected.data(), kTokens, kHidden});
+                ops::ref::norm(rows.rule, std::as_const(sum).matrix<float>(),
+                               {expected.data(), kTokens, kHidden});
                 return largest_error(y.values<float>(), expected);
             });
     }
 
-    void norm_backward() {
+    void norm_backward(ops::NormKind kind) {
         const Tensor x = random({kTokens, kHidden}, 1);
         const Tensor dy = random({kTokens, kHidden}, 2);
-        const Tensor gain = random({kHidden}, 3);
         Tensor y = fresh({kTokens, kHidden});
-        Tensor rstd = fresh({kTokens});
         Tensor dx = fresh({kTokens, kHidden});
         Tensor dgain = fresh({kHidden});
-        const ops::Norm rule{.kind = ops::NormKind::rms, .gain = gain.values<float>(), .bias = {}};
-        ops::norm(rule, x.matrix<float>(), y.matrix<float>(), {rstd.values<float>(), {}}, context());
+        const NormRows rows = norm_rows(kind);
+        ops::norm(rows.rule, x.matrix<float>(), y.matrix<float>(), rows.statistics, context());
         const ops::NormBackward in{x.matrix<float>(),
-                                   {std::as_const(rstd).values<float>(), {}},
+                                   {rows.statistics.rstd, rows.statistics.mean},
                                    dy.matrix<float>(),
                                    ops::Write::overwrite,
                                    kSequence};
         time(
-            "rms_norm", "backward", 3.0 * kTokens * kHidden * kFloat, 1e-5,
+            rows.name, "backward", 3.0 * kTokens * kHidden * kFloat, 1e-5,
             [&] {
-                ops::norm_backward(rule, in, dx.matrix<float>(),
+                ops::norm_backward(rows.rule, in, dx.matrix<float>(),
                                    {{dgain.values<float>().data(), nullptr, 1, kHidden, nullptr}, {}},
                                    context());
             },
             [&] {
                 std::vector<float> expected(at(kTokens * kHidden));
                 std::vector<double> expected_gain(at(kHidden));
-                ops::ref::norm_backward(rule, in, {expected.data(), kTokens, kHidden}, expected_gain, {});
+                ops::ref::norm_backward(rows.rule, in, {expected.data(), kTokens, kHidden}, expected_gain,
+                                        {});
                 return largest_error(dx.values<float>(), expected);
+            });
+    }
+
+    /// Blocks of an activation on all threads, here from memory, not from cache.
+    void activation(ops::Activation kind) {
+        const Tensor gate = random({kTokens, kHidden}, 1);
+        const Tensor up = random({kTokens, kHidden}, 2);
+        Tensor h = fresh({kTokens, kHidden});
+        const bool gated = ops::is_gated(kind);
+        const auto rows_of = [&](Range rows, MatrixView<float> out) {
+            ops::Activate<float> block;
+            block.kind = kind;
+            if (gated) block.gate = gate.matrix<float>().rows_of(rows);
+            block.up = up.matrix<float>().rows_of(rows);
+            block.h = out.rows_of(rows);
+            return block;
+        };
+        time(
+            std::string(ops::activation_name(kind)), "forward",
+            (gated ? 3.0 : 2.0) * kTokens * kHidden * kFloat, 1e-5,
+            [&] {
+                context().team.for_ranges(kTokens, 8, [&](index_t begin, index_t end) {
+                    ops::activate(rows_of({begin, end}, h.matrix<float>()));
+                });
+            },
+            [&] {
+                std::vector<float> expected(at(kTokens * kHidden));
+                ops::ref::activate(rows_of({0, kTokens}, {expected.data(), kTokens, kHidden}));
+                return largest_error(h.values<float>(), expected);
+            });
+        activation_backward(kind);
+    }
+
+    void activation_backward(ops::Activation kind) {
+        const Tensor gate = random({kTokens, kHidden}, 1);
+        const Tensor up = random({kTokens, kHidden}, 2);
+        const Tensor dh = random({kTokens, kHidden}, 3);
+        const bool gated = ops::is_gated(kind);
+        const auto rows_of = [&](Range rows, Tensor& results) {
+            const auto part = [&](index_t idx) {
+                return MatrixView<float>(results.values<float>().data() + idx * kTokens * kHidden, kTokens,
+                                         kHidden)
+                    .rows_of(rows);
+            };
+            ops::ActivateBackward<float> block;
+            block.kind = kind;
+            if (gated) block.gate = gate.matrix<float>().rows_of(rows);
+            block.up = up.matrix<float>().rows_of(rows);
+            block.dh = dh.matrix<float>().rows_of(rows);
+            block.h = part(0);
+            block.dup = part(1);
+            if (gated) block.dgate = part(2);
+            return block;
+        };
+        Tensor got = fresh({gated ? 3 : 2, kTokens, kHidden});
+        time(
+            std::string(ops::activation_name(kind)), "backward",
+            (gated ? 6.0 : 4.0) * kTokens * kHidden * kFloat, 1e-5,
+            [&] {
+                context().team.for_ranges(kTokens, 8, [&](index_t begin, index_t end) {
+                    ops::activate_backward(rows_of({begin, end}, got));
+                });
+            },
+            [&] {
+                Tensor expected = fresh({gated ? 3 : 2, kTokens, kHidden});
+                ops::ref::activate_backward(rows_of({0, kTokens}, expected));
+                return largest_error(got.values<float>(), expected.values<float>());
+            });
+    }
+
+    void bias() {
+        Tensor y = random({kTokens, kHidden}, 1);
+        const Tensor dy = random({kTokens, kHidden}, 2);
+        const Tensor bias = random({kHidden}, 3);
+        time(
+            "bias", "forward", 2.0 * kTokens * kHidden * kFloat, 0.0,
+            [&] { ops::add_bias(bias.values<float>(), y.matrix<float>(), context()); },
+            [&] {
+                Tensor got = fresh({kTokens, kHidden});
+                got.fill_zero();
+                ops::add_bias(bias.values<float>(), got.matrix<float>(), context());
+                double error = 0.0;
+                for (index_t t = 0; t < kTokens; ++t) {
+                    if (!std::ranges::equal(got.matrix<float>().row_span(t), bias.values<float>()))
+                        error = HUGE_VAL;
+                }
+                return error;
+            });
+        std::vector<float> gradient(at(kHidden));
+        const GradientView view{gradient.data(), nullptr, 1, kHidden, nullptr};
+        time(
+            "bias", "backward", 1.0 * kTokens * kHidden * kFloat, 1e-5,
+            [&] { ops::bias_backward(dy.matrix<float>(), kSequence, view, context()); },
+            [&] {
+                std::ranges::fill(gradient, 0.0F);
+                ops::bias_backward(dy.matrix<float>(), kSequence, view, context());
+                std::vector<double> sums(at(kHidden));
+                ops::ref::bias_backward(dy.matrix<float>(), std::span(sums));
+                const std::vector<float> expected(sums.begin(), sums.end());
+                return largest_error(gradient, expected);
+            });
+    }
+
+    void positions() {
+        const Tensor table = random({kSequence, kHidden}, 1);
+        Tensor x = random({kTokens, kHidden}, 2);
+        std::vector<std::int32_t> position(at(kTokens));
+        for (index_t t = 0; t < kTokens; ++t) position[at(t)] = static_cast<std::int32_t>(t % kSequence);
+        time(
+            "positions of a table", "forward", 2.0 * kTokens * kHidden * kFloat, 0.0,
+            [&] { ops::add_positions(table.matrix<float>(), position, x.matrix<float>(), context()); },
+            [&] {
+                Tensor got = fresh({kTokens, kHidden});
+                got.fill_zero();
+                ops::add_positions(table.matrix<float>(), position, got.matrix<float>(), context());
+                double error = 0.0;
+                for (index_t t = 0; t < kTokens; ++t) {
+                    if (!std::ranges::equal(got.matrix<float>().row_span(t),
+                                            table.matrix<float>().row_span(position[at(t)])))
+                        error = HUGE_VAL;
+                }
+                return error;
             });
     }
 

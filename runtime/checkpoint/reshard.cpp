@@ -19,13 +19,13 @@ Range rows_in(Range part, index_t offset, const MatrixShape& size) {
     return {row_of(part.begin), row_of(part.end)};
 }
 
-Manifest write_file(const CheckpointReader& reader, const fs::path& folder, const ReshardPlan::File& file) {
+Manifest write_file(const NewCheckpoint& checkpoint, const fs::path& folder, const ReshardPlan::File& file) {
     detail::ShardFile shard(folder, file.name);
     std::vector<float> values;
     for (const ReshardPart& part : file.parts) {
         values.resize(static_cast<std::size_t>(part.rows.size() * part.cols));
-        reader.read(part.id.kind, part.id.tensor, part.id.matrix, part.rows, part.cols, values);
-        shard.add({part.id, reader.manifest().shapes.at(part.id.tensor), part.rows, part.cols, values});
+        const Shape shape = checkpoint.fill(part, values);
+        shard.add({part.id, shape, part.rows, part.cols, values});
     }
     return shard.finish();
 }
@@ -68,28 +68,26 @@ ReshardPlan plan_reshard(const std::map<std::string, Shape>& shapes, index_t num
     return plan;
 }
 
-void reshard_checkpoint(const fs::path& from, const fs::path& new_folder, const ReshardPlan& plan) {
+void write_checkpoint(const fs::path& new_folder, NewCheckpoint checkpoint, const ReshardPlan& plan) {
     fs::path to = fs::absolute(new_folder).lexically_normal();
     if (!to.has_filename()) to = to.parent_path();
     if (fs::exists(to)) throw IoError(concat(to.string(), " exists already and is not overwritten"));
     if (!fs::is_directory(to.parent_path()))
         throw IoError(
             concat("there is no folder ", to.parent_path().string(), " to make ", to.string(), " in"));
-    const CheckpointReader reader(from);
     const fs::path unfinished = to.parent_path() / concat(".unfinished-", to.filename().string());
     if (!fs::create_directory(unfinished)) {
-        throw IoError(concat(unfinished.string(), " is there, from a resharding that goes on or was ended; ",
+        throw IoError(concat(unfinished.string(), " is there, from a command that goes on or was ended; ",
                              "remove it if none goes on"));
     }
     try {
-        Manifest manifest = reader.manifest();
+        Manifest& manifest = checkpoint.manifest;
         manifest.layout = CheckpointLayout::sharded;
         manifest.files.clear();
         manifest.pieces.clear();
-        for (const ReshardPlan::File& file : plan.files) manifest.add(write_file(reader, unfinished, file));
-        if (manifest.matrix_checksums() != reader.manifest().matrix_checksums() ||
-            !coverage_problems(manifest).empty())
-            throw IoError(concat("the plan does not hold every row of ", from.string(), " once"));
+        for (const ReshardPlan::File& file : plan.files)
+            manifest.add(write_file(checkpoint, unfinished, file));
+        checkpoint.check(manifest);
         detail::write_virtual_model(unfinished, manifest);
         detail::write_text(unfinished / "manifest.json", write_manifest(manifest));
         detail::rename_finished(unfinished, to);
@@ -98,6 +96,20 @@ void reshard_checkpoint(const fs::path& from, const fs::path& new_folder, const 
         fs::remove_all(unfinished, ignored);
         throw;
     }
+}
+
+void reshard_checkpoint(const fs::path& from, const fs::path& new_folder, const ReshardPlan& plan) {
+    const CheckpointReader reader(from);
+    const auto fill = [&](const ReshardPart& part, std::span<float> values) {
+        reader.read(part.id.kind, part.id.tensor, part.id.matrix, part.rows, part.cols, values);
+        return reader.manifest().shapes.at(part.id.tensor);
+    };
+    const auto check = [&](const Manifest& written) {
+        if (written.matrix_checksums() != reader.manifest().matrix_checksums() ||
+            !coverage_problems(written).empty())
+            throw IoError(concat("the plan does not hold every row of ", from.string(), " once"));
+    };
+    write_checkpoint(new_folder, {reader.manifest(), fill, check}, plan);
 }
 
 }  // namespace sy::runtime

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,18 @@ struct ReshardPlan {
 /// Deals the rows of all tensors, by name and in order, to files that hold as many values as rows allow; weights and
 /// moments of a row stand in the same file.
 ReshardPlan plan_reshard(const std::map<std::string, Shape>& shapes, index_t num_files);
+
+/// Writes a new checkpoint into a new folder, one part in memory at a time.
+struct NewCheckpoint {
+    Manifest manifest;  ///< step, config and state; files, pieces and shapes are added
+    /// Gives the values of a part, and the shape of its tensor.
+    std::function<Shape(const ReshardPart&, std::span<float>)> fill;
+    /// Throws when what was written, listed in the manifest, is not what was wanted.
+    std::function<void(const Manifest&)> check;
+};
+/// @throws IoError when the folder exists, or what fill and check throw: then none is made
+void write_checkpoint(const std::filesystem::path& new_folder, NewCheckpoint checkpoint,
+                      const ReshardPlan& plan);
 
 /// Writes the contents of checkpoint `from` into a new folder, as the plan says, with the same manifest state.
 /// Holds at most one piece of the old and one of the new checkpoint in memory.

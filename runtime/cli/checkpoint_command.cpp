@@ -4,6 +4,7 @@
 #include "runtime/checkpoint/checkpoint.hpp"
 #include "runtime/checkpoint/compare.hpp"
 #include "runtime/checkpoint/reshard.hpp"
+#include "runtime/checkpoint/upcycle.hpp"
 #include "runtime/cli/command_line.hpp"
 
 namespace sy::runtime {
@@ -41,37 +42,55 @@ int run_reshard(const Arguments& arguments) {
     return 0;
 }
 
-enum class Ranks { refused, needed };
+int run_upcycle(const Arguments& arguments) {
+    const Config config = load_config(arguments.sources);
+    upcycle_checkpoint(arguments.words[1], arguments.words[2], config);
+    for (const std::string& note : upcycle_notes(config.moe)) std::cout << "note: " << note << "\n";
+    std::cout << "written to " << arguments.words[2] << "; go on with switchyard train --config ... --resume "
+              << arguments.words[2] << "\n";
+    return 0;
+}
+
+/// What an action takes besides folders, and cannot do without.
+enum class Needs { nothing, ranks, config };
 
 struct Action {
     std::string_view name;
     std::size_t num_words;  ///< with the action
-    Ranks ranks;
+    Needs needs;
     std::string_view usage;
     int (*run)(const Arguments&);
 };
 
 constexpr std::array kActions{
-    Action{"inspect", 2, Ranks::refused, "inspect FOLDER", run_inspect},
-    Action{"verify", 2, Ranks::refused, "verify FOLDER", run_verify},
-    Action{"diff", 3, Ranks::refused, "diff FOLDER OTHER_FOLDER", run_diff},
-    Action{"reshard", 3, Ranks::needed, "reshard FOLDER NEW_FOLDER --ranks N", run_reshard},
+    Action{"inspect", 2, Needs::nothing, "inspect FOLDER", run_inspect},
+    Action{"verify", 2, Needs::nothing, "verify FOLDER", run_verify},
+    Action{"diff", 3, Needs::nothing, "diff FOLDER OTHER_FOLDER", run_diff},
+    Action{"reshard", 3, Needs::ranks, "reshard FOLDER NEW_FOLDER --ranks N", run_reshard},
+    Action{"upcycle", 3, Needs::config, "upcycle FOLDER NEW_FOLDER --config FILE", run_upcycle},
 };
+
+bool fits(const Action& action, const Arguments& arguments) {
+    const bool has_config = !arguments.sources.file.empty();
+    return arguments.words.size() == action.num_words &&
+           arguments.ranks.has_value() == (action.needs == Needs::ranks) &&
+           has_config == (action.needs == Needs::config) &&
+           (has_config || arguments.sources.assignments.empty());
+}
 
 }  // namespace
 
 int run_checkpoint_command(const Arguments& arguments) {
     for (const Action& action : kActions) {
         if (action.name != arguments.words[0]) continue;
-        if (arguments.words.size() != action.num_words ||
-            arguments.ranks.has_value() != (action.ranks == Ranks::needed)) {
+        if (!fits(action, arguments)) {
             throw ConfigError(
                 concat("checkpoint ", action.name, ": write switchyard checkpoint ", action.usage));
         }
         return action.run(arguments);
     }
     throw ConfigError(concat("checkpoint: unknown action '", arguments.words[0],
-                             "'; write inspect, verify, diff or reshard"));
+                             "'; write inspect, verify, diff, reshard or upcycle"));
 }
 
 }  // namespace sy::runtime

@@ -89,6 +89,8 @@ constexpr std::string_view kCheckpointActions = R"(Actions
   verify FOLDER                        whether every file, tensor and expert is there and unaltered; exit code 1 if not
   diff FOLDER OTHER_FOLDER             settings, state and matrices that differ, and by how much; exit code 1 if any
   reshard FOLDER NEW_FOLDER --ranks N  the same checkpoint in N shards; any run can go on from either
+  upcycle FOLDER NEW_FOLDER --config FILE   a mixture, as FILE describes it, whose experts begin as copies of the dense
+                                       feed-forwards in FOLDER; train --resume NEW_FOLDER begins with it
 )";
 
 // clang-format off
@@ -101,7 +103,7 @@ constexpr std::array kCommands{
             "switchyard generate --config run.conf --set generate.prompt=\"Once \"", run_generate},
     Command{"plan", "", 0, 0, "config set ranks", "parameters, memory and traffic of a config, before anything runs",
             "switchyard plan --config run.conf --ranks 64", run_plan},
-    Command{"checkpoint", "ACTION FOLDER [FOLDER]", 2, 3, "ranks", "look into, check, compare and re-cut checkpoints",
+    Command{"checkpoint", "ACTION FOLDER [FOLDER]", 2, 3, "config set ranks", "look into, check, compare, re-cut and upcycle checkpoints",
             "switchyard checkpoint verify run/checkpoints/latest", run_checkpoint_command, kCheckpointActions},
     Command{"bench", "gemm|ops|layer|exchange|step", 1, 1, "config set threads seconds json",
             "times beside limits and peers of the same run, each result checked",

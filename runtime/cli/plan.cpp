@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <iomanip>
 
 #include "comm/topology/topology.hpp"
@@ -25,7 +26,11 @@ std::string plan_report(const Config& config, int num_ranks) {
     const auto total = static_cast<double>(size.total_parameters);
     const auto experts = static_cast<double>(size.expert_parameters);
     const double dense = total - experts;
-    const double held = dense + experts / grid.expert_parallel;
+    // Shadows are at most one of every expert on a rank.
+    const double copies = std::min(static_cast<double>(config.moe.experts) / grid.expert_parallel +
+                                       static_cast<double>(config.parallel.spare_experts),
+                                   static_cast<double>(config.moe.experts));
+    const double held = dense + experts / static_cast<double>(config.moe.experts) * copies;
     const double tokens = static_cast<double>(config.train.global_batch * config.model.seq_len);
     const double value_bytes = config.model.dtype == DType::bf16 ? 6.0 : 4.0;
     const double gradient_bytes = config.numerics == NumericsMode::fast ? 4.0 : 8.0;
@@ -57,6 +62,7 @@ std::string plan_report(const Config& config, int num_ranks) {
     line("rows sent a step, each rank, at most", scaled(4.0 * layers * rows * row_bytes, "B"));
     line("gradients and weights sent a step, each rank",
          scaled((gradient_bytes + 4.0) * (dense * (num_ranks - 1) / num_ranks), "B"));
+    for (const std::string& note : model::model_notes(config.moe)) text << "note: " << note << "\n";
     return text.str();
 }
 

@@ -19,6 +19,7 @@ struct TrainConfig {
     index_t eval_every = 50;
     index_t eval_batches = 4;
     index_t max_skipped = 10;
+    std::string freeze;  ///< patterns of parameter names, joined by commas
 };
 
 struct DataConfig {
@@ -27,11 +28,17 @@ struct DataConfig {
     double validation_fraction = 0.05;
 };
 
+/// Where experts are: in equal runs for the whole run, or where measured load puts them.
+enum class PlacementRule { block, balanced };
+
 struct ParallelConfig {
     index_t ranks = 0;  ///< what the run must be started with; 0: any number
     index_t expert_parallel = 0;
     index_t threads = 0;
     index_t deadline_seconds = 120;
+    PlacementRule placement = PlacementRule::block;
+    index_t rebalance_every = 0;  ///< steps; 0: never
+    index_t spare_experts = 0;    ///< copies a rank may hold beyond its even share
 };
 
 struct RunConfig {
@@ -40,6 +47,7 @@ struct RunConfig {
     index_t keep_last = 2;
     index_t stop_after = 0;  ///< leave cleanly after this step, as a signal would make it; 0: never
     index_t log_every = 10;
+    bool drop_ledger = false;
 };
 
 struct GenerateConfig {

@@ -165,6 +165,8 @@ void moe_options(OptionTable& table, model::MoeConfig& moe) {
     table.whole<index_t>({"moe.shared_experts", "", "experts that every token visits"}, moe.shared_experts, 0,
                          1000);
     table.choice<std::string>({"moe.router", "", "routing strategy"}, moe.router, std::move(routers));
+    table.flag({"moe.allow_noncausal", "", "let a decoder use expert_choice, which sees later tokens"},
+               moe.allow_noncausal);
     table.choice<Score>({"moe.score", "", "how logits become scores"}, moe.score,
                         {{"softmax", Score::softmax}, {"sigmoid", Score::sigmoid}});
     table.flag({"moe.renormalise", "", "divide the chosen scores by their sum"}, moe.renormalise);
@@ -247,6 +249,9 @@ void train_options(OptionTable& table, TrainConfig& train) {
     table.whole<index_t>(
         {"train.max_skipped", "steps", "with a non-finite gradient in a row before the run stops"},
         train.max_skipped, 1, kMostSteps);
+    table.text({"train.freeze", "",
+                "parameters that stay as they are, by name: patterns with * and ?, joined by commas"},
+               train.freeze);
 }
 
 void optimizer_options(OptionTable& table, OptimizerConfig& optimizer) {
@@ -288,6 +293,14 @@ void parallel_options(OptionTable& table, ParallelConfig& parallel) {
                          parallel.threads, 0, 4096);
     table.whole<index_t>({"parallel.deadline_seconds", "s", "longest wait for another rank"},
                          parallel.deadline_seconds, 1, 1'000'000);
+    table.choice<PlacementRule>(
+        {"parallel.placement", "", "of experts on ranks: in equal runs, or balanced by their measured load"},
+        parallel.placement, {{"block", PlacementRule::block}, {"balanced", PlacementRule::balanced}});
+    table.whole<index_t>({"parallel.rebalance_every", "steps", "between balanced placements; 0: never"},
+                         parallel.rebalance_every, 0, kMostSteps);
+    table.whole<index_t>(
+        {"parallel.spare_experts", "", "more copies of experts that a rank may hold of each layer"},
+        parallel.spare_experts, 0, 1'000'000);
 }
 
 void run_options(OptionTable& table, RunConfig& run) {
@@ -299,6 +312,8 @@ void run_options(OptionTable& table, RunConfig& run) {
         {"run.stop_after", "", "step after which to checkpoint and leave, as on SIGTERM; 0: none"},
         run.stop_after, 0, kMostSteps);
     table.whole<index_t>({"run.log_every", "steps", "between progress lines"}, run.log_every, 1, kMostSteps);
+    table.flag({"run.drop_ledger", "", "list every dropped choice in run.directory/drops.jsonl"},
+               run.drop_ledger);
 }
 
 void checkpoint_options(OptionTable& table, CheckpointConfig& checkpoint) {
@@ -357,7 +372,20 @@ std::vector<std::string> problems_together(const Config& config) {
     require(config.model.vocab_size >= 256 || config.data.tokenizer != "bytes",
             concat("model.vocab_size = ", config.model.vocab_size,
                    " is less than the 256 tokens of data.tokenizer = bytes; use 256"));
+    require(
+        config.numerics == NumericsMode::fast || config.moe.capacity_scope == model::CapacityScope::global,
+        "numerics.mode = reproducible promises the same bits on every layout, which moe.capacity_scope = "
+        "local cannot give; use moe.capacity_scope = global or numerics.mode = fast");
     require(config.run.directory != "", "run.directory is empty; name a folder");
+    const ParallelConfig& parallel = config.parallel;
+    const bool balanced = parallel.placement == PlacementRule::balanced;
+    require(
+        balanced || (parallel.rebalance_every == 0 && parallel.spare_experts == 0),
+        concat("parallel.rebalance_every = ", parallel.rebalance_every,
+               " and parallel.spare_experts = ", parallel.spare_experts,
+               " change nothing with parallel.placement = block; use 0, or parallel.placement = balanced"));
+    require(!balanced || parallel.rebalance_every > 0,
+            "parallel.placement = balanced measures load first: set parallel.rebalance_every to some steps");
     return problems;
 }
 

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <boost/json.hpp>
 #include <iomanip>
@@ -50,7 +51,8 @@ json::object to_json(const RunRecord& record) {
             {"host", record.host},
             {"ranks", record.ranks},
             {"threads", record.threads},
-            {"first_step", record.first_step}};
+            {"first_step", record.first_step},
+            {"notes", json::value_from(record.notes)}};
 }
 
 json::object to_json(const StepRecord& record) {
@@ -98,6 +100,33 @@ json::object to_json(const CheckpointRecord& record) {
             {"folder", record.folder},
             {"seconds", record.seconds},
             {"total_seconds", record.total_seconds}};
+}
+
+void PlacementRecord::add(const LayerPlacementRecord& layer) {
+    layers.push_back(layer);
+    moved += layer.moved;
+    shadows += layer.shadows;
+    imbalance_before = std::max(imbalance_before, layer.imbalance_before);
+    imbalance_after = std::max(imbalance_after, layer.imbalance_after);
+}
+
+json::object to_json(const PlacementRecord& record) {
+    json::array layers;
+    for (const LayerPlacementRecord& layer : record.layers) {
+        layers.push_back({{"layer", layer.layer},
+                          {"moved", layer.moved},
+                          {"shadows", layer.shadows},
+                          {"imbalance_before", layer.imbalance_before},
+                          {"imbalance_after", layer.imbalance_after}});
+    }
+    return {{"type", "placement"},
+            {"step", record.step},
+            {"moved", record.moved},
+            {"shadows", record.shadows},
+            {"imbalance_before", record.imbalance_before},
+            {"imbalance_after", record.imbalance_after},
+            {"seconds", record.seconds},
+            {"layers", std::move(layers)}};
 }
 
 json::object to_json(const EndRecord& record) {

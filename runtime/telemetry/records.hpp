@@ -22,6 +22,7 @@ struct RunRecord {
     int ranks = 1;
     int threads = 1;  ///< of a rank
     index_t first_step = 1;
+    std::vector<std::string> notes;  ///< model_notes
 };
 
 /// Routing of one mixture layer in one step, over all ranks.
@@ -75,6 +76,29 @@ struct CheckpointRecord {
     double total_seconds = 0.0;  ///< from the step to its publication
 };
 
+/// Experts of one mixture layer that got other places. Imbalance is of the load since the last placement: of the busiest
+/// rank over the mean, copies of an expert sharing evenly.
+struct LayerPlacementRecord {
+    index_t layer = 0;
+    index_t moved = 0;    ///< experts whose primary changed its rank
+    index_t shadows = 0;  ///< further copies, in each expert-parallel group
+    double imbalance_before = 1.0;
+    double imbalance_after = 1.0;
+};
+
+/// A new placement after a step. Sums and worst layers.
+struct PlacementRecord {
+    index_t step = 0;
+    index_t moved = 0;
+    index_t shadows = 0;
+    double imbalance_before = 1.0;
+    double imbalance_after = 1.0;
+    double seconds = 0.0;
+    std::vector<LayerPlacementRecord> layers;
+
+    void add(const LayerPlacementRecord& layer);
+};
+
 struct EndRecord {
     index_t step = 0;
     bool stopped_early = false;  ///< by a signal or run.stop_after, before train.steps
@@ -88,6 +112,7 @@ boost::json::object to_json(const RunRecord& record);
 boost::json::object to_json(const StepRecord& record);
 boost::json::object to_json(const EvalRecord& record);
 boost::json::object to_json(const CheckpointRecord& record);
+boost::json::object to_json(const PlacementRecord& record);
 boost::json::object to_json(const EndRecord& record);
 
 }  // namespace sy::runtime

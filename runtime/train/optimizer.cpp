@@ -7,19 +7,18 @@
 #include <utility>
 
 #include "comm/collectives.hpp"
+#include "comm/relocation/move_rows.hpp"
 #include "kernels/ops/reduce/reduce.hpp"
+#include "runtime/train/expert_moves.hpp"
 
 namespace sy::runtime {
 namespace {
 
-/// Buckets of 16 MiB of float32: long enough for full bandwidth, short enough to overlap with backward.
-constexpr index_t kBucketElements = index_t{4} << 20;
-
-std::vector<comm::FlatMatrix> places(const model::FlatGroup& flat) {
-    std::vector<comm::FlatMatrix> result;
-    for (const model::LocalMatrix& matrix : flat.matrices) result.push_back(matrix.place);
-    return result;
-}
+constexpr std::size_t kReplicated = 0;
+constexpr std::size_t kExpert = 1;
+constexpr int kFirstTag = 2000;
+/// On the world and on the expert-parallel group; below the others, above those of the exchange.
+constexpr int kMoveTag = 1500;
 
 std::span<float> part_of_values(Tensor& values, index_t offset, index_t count) {
     return values.values<float>().subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(count));
@@ -38,19 +37,21 @@ double learning_rate(const OptimizerConfig& config, index_t step, index_t num_st
 }
 
 ShardedOptimizer::ShardedOptimizer(const OptimizerConfig& config, model::Parameters& parameters,
-                                   comm::Communicator& world, comm::Communicator& replica_group,
+                                   comm::Communicator& world, comm::GridCommunicators& groups,
                                    const Context& context)
-    : config_(config), parameters_(parameters), world_(world), context_(context) {
-    add_group(parameters.group(model::Sharding::replicated), world, 2000);
-    add_group(parameters.group(model::Sharding::expert), replica_group, 2000);
+    : config_(config), parameters_(parameters), world_(world), ranks_(groups), context_(context) {
+    groups_.push_back(make_group(parameters.group(model::Sharding::replicated), world));
+    groups_.push_back(make_group(parameters.group(model::Sharding::expert), *groups.replica_group));
+    make_shadow_sync();
 }
 
-void ShardedOptimizer::add_group(model::FlatGroup& flat, comm::Communicator& ranks, int tag_base) {
-    const comm::BucketPlan plan = comm::make_bucket_plan(places(flat), ranks.size(), kBucketElements);
+std::unique_ptr<ShardedOptimizer::Group> ShardedOptimizer::make_group(model::FlatGroup& flat,
+                                                                      comm::Communicator& ranks) const {
+    const comm::BucketPlan plan = deal_rows(flat, ranks.size());
     const index_t elements = plan.elements_of(ranks.rank());
     const auto fresh = [&](DType dtype) { return Tensor(context_.arena, dtype, {elements}); };
     auto group = std::make_unique<Group>(Group{&flat,
-                                               comm::GradientSync(ranks, plan, tag_base, context_),
+                                               comm::GradientSync(ranks, plan, kFirstTag, context_),
                                                ranks.rank(),
                                                plan.rows_of(ranks.rank()),
                                                {},
@@ -59,24 +60,63 @@ void ShardedOptimizer::add_group(model::FlatGroup& flat, comm::Communicator& ran
     if (context_.numerics == NumericsMode::reproducible) group->gradient = fresh(DType::f32);
     group->m.fill_zero();
     group->v.fill_zero();
-    groups_.push_back(std::move(group));
+    return group;
+}
+
+void ShardedOptimizer::make_shadow_sync() {
+    std::vector<std::vector<comm::CopiedMatrix>> copied(parameters_.specs().size());
+    const model::FlatGroup& flat = parameters_.group(model::Sharding::expert);
+    for (const std::vector<model::LocalMatrix>* const list : {&flat.matrices, &flat.shadows}) {
+        for (const model::LocalMatrix& matrix : *list) {
+            const auto id = static_cast<std::size_t>(matrix.parameter);
+            const comm::Placement& placement = parameters_.placement(parameters_.specs()[id].layer);
+            const std::span<const int> ranks = placement.copies_of(matrix.global_idx);
+            if (ranks.size() == 1) continue;
+            copied[id].push_back({matrix.place.offset,
+                                  matrix.place.rows * matrix.place.cols,
+                                  placement.rank_of(matrix.global_idx),
+                                  {ranks.begin(), ranks.end()}});
+        }
+    }
+    shadows_.emplace(*ranks_.expert_group, std::move(copied), kFirstTag, context_);
+}
+
+template <class Body>
+void ShardedOptimizer::with_gradient(Group& group, const Body& body) const {
+    if (context_.numerics == NumericsMode::fast) {
+        body(group.flat->gradient.values<float>());
+    } else {
+        body(group.flat->gradient_fixed.values<std::int64_t>());
+    }
 }
 
 void ShardedOptimizer::gradient_ready(model::ParameterId id) {
-    const model::ParameterSpec& spec = parameters_.specs()[static_cast<std::size_t>(id)];
-    const bool expert = spec.sharding == model::Sharding::expert;
-    Group& group = *groups_[expert ? 1 : 0];
-    const index_t count = expert ? static_cast<index_t>(parameters_.local_experts().size()) : 1;
-    for (index_t i = 0; i < count; ++i) {
-        const index_t matrix = parameters_.first_matrix(id) + i;
-        if (context_.numerics == NumericsMode::fast) {
-            group.sync.ready(matrix, std::span<const float>(group.flat->gradient.values<float>()));
-        } else {
-            group.sync.ready(
-                matrix, std::span<const std::int64_t>(group.flat->gradient_fixed.values<std::int64_t>()));
-        }
+    const bool expert = parameters_.specs()[static_cast<std::size_t>(id)].sharding == model::Sharding::expert;
+    if (expert && shadows_->involves(id)) {
+        with_gradient(*groups_[kExpert], [&]<class T>(std::span<T> gradient) {
+            shadows_->start(id, std::span<const T>(gradient));
+        });
+        awaited_.push_back(id);
+    } else {
+        mark_ready(id);
     }
-    for (const std::unique_ptr<Group>& other : groups_) other->sync.progress();
+    with_gradient(*groups_[kExpert], [&](auto gradient) {
+        while (!awaited_.empty() && shadows_->try_finish(awaited_.front(), gradient)) {
+            mark_ready(awaited_.front());
+            awaited_.pop_front();
+        }
+    });
+    for (const std::unique_ptr<Group>& group : groups_) group->sync.progress();
+}
+
+void ShardedOptimizer::mark_ready(model::ParameterId id) {
+    const bool expert = parameters_.specs()[static_cast<std::size_t>(id)].sharding == model::Sharding::expert;
+    Group& group = *groups_[expert ? kExpert : kReplicated];
+    const Range matrices = parameters_.matrices_of(id);
+    with_gradient(group, [&]<class T>(std::span<T> gradient) {
+        for (index_t matrix = matrices.begin; matrix < matrices.end; ++matrix)
+            group.sync.ready(matrix, std::span<const T>(gradient));
+    });
 }
 
 template <class Body>
@@ -88,6 +128,13 @@ void ShardedOptimizer::for_owned(const Group& group, const Body& body) const {
                        place.offset + range.rows.begin * place.cols, slice_offset});
         slice_offset += range.rows.size() * place.cols;
     }
+}
+
+template <class Body>
+void ShardedOptimizer::for_trained(const Group& group, const Body& body) const {
+    for_owned(group, [&](const OwnedPart& part) {
+        if (!parameters_.specs()[static_cast<std::size_t>(part.matrix.parameter)].frozen) body(part);
+    });
 }
 
 std::span<float> ShardedOptimizer::gradient_of(Group& group, const OwnedPart& part) const {
@@ -104,7 +151,7 @@ void ShardedOptimizer::finish_reduction(Group& group) {
     }
     const std::span<std::int64_t> fixed = group.flat->gradient_fixed.values<std::int64_t>();
     group.sync.finish(fixed);
-    for_owned(group, [&](const OwnedPart& part) {
+    for_trained(group, [&](const OwnedPart& part) {
         const std::span<float> gradient = gradient_of(group, part);
         const auto first = static_cast<std::size_t>(part.flat_offset);
         context_.team.for_ranges(
@@ -117,7 +164,7 @@ void ShardedOptimizer::finish_reduction(Group& group) {
 }
 
 void ShardedOptimizer::collect_squares(Group& group, std::vector<double>& squares) const {
-    for_owned(group, [&](const OwnedPart& part) {
+    for_trained(group, [&](const OwnedPart& part) {
         const std::size_t first = squares.size();
         squares.resize(first + static_cast<std::size_t>(part.rows.size()));
         ops::row_sums_of_squares({gradient_of(group, part).data(), part.rows.size(), part.cols},
@@ -125,7 +172,7 @@ void ShardedOptimizer::collect_squares(Group& group, std::vector<double>& square
     });
 }
 
-void ShardedOptimizer::zero_unowned(Group& group) {
+void ShardedOptimizer::zero_unread(Group& group) {
     const std::span<float> gradient = group.flat->gradient.values<float>();
     const auto zero = [&](index_t first, index_t last) {
         context_.team.for_ranges(last - first, 4096, [&](index_t begin, index_t end) {
@@ -137,6 +184,12 @@ void ShardedOptimizer::zero_unowned(Group& group) {
         zero(bucket.cuts.front(), bucket.cuts[me]);
         zero(bucket.cuts[me + 1], bucket.cuts.back());
     }
+    for (const model::LocalMatrix& shadow : group.flat->shadows)
+        zero(shadow.place.offset, shadow.place.offset + shadow.place.rows * shadow.place.cols);
+    for_owned(group, [&](const OwnedPart& part) {
+        if (parameters_.specs()[static_cast<std::size_t>(part.matrix.parameter)].frozen)
+            zero(part.flat_offset, part.flat_offset + part.rows.size() * part.cols);
+    });
 }
 
 double ShardedOptimizer::sum_over_world(std::span<const double> addends) const {
@@ -145,6 +198,8 @@ double ShardedOptimizer::sum_over_world(std::span<const double> addends) const {
 }
 
 ShardedOptimizer::Result ShardedOptimizer::step(index_t step, index_t num_steps) {
+    with_gradient(*groups_[kExpert], [&](auto gradient) { shadows_->finish(gradient); });
+    awaited_.clear();
     std::vector<double> squares;
     for (const std::unique_ptr<Group>& group : groups_) {
         finish_reduction(*group);
@@ -166,10 +221,11 @@ ShardedOptimizer::Result ShardedOptimizer::step(index_t step, index_t num_steps)
             step};
         for (const std::unique_ptr<Group>& group : groups_) update(*group, constants);
         parameters_.refresh_working();
+        refresh_shadows();
     }
     if (result.applied && context_.numerics == NumericsMode::fast) {
         // The update has zeroed what it read.
-        for (const std::unique_ptr<Group>& group : groups_) zero_unowned(*group);
+        for (const std::unique_ptr<Group>& group : groups_) zero_unread(*group);
     } else {
         parameters_.zero_gradients();
     }
@@ -177,7 +233,7 @@ ShardedOptimizer::Result ShardedOptimizer::step(index_t step, index_t num_steps)
 }
 
 void ShardedOptimizer::update(Group& group, const ops::AdamwStep& constants) {
-    for_owned(group, [&](const OwnedPart& part) {
+    for_trained(group, [&](const OwnedPart& part) {
         const index_t count = part.rows.size() * part.cols;
         ops::AdamwStep own = constants;
         if (!parameters_.specs()[static_cast<std::size_t>(part.matrix.parameter)].weight_decay)
@@ -207,8 +263,40 @@ std::vector<ShardedOptimizer::OwnedRows> ShardedOptimizer::owned_rows() {
     return result;
 }
 
+void ShardedOptimizer::refresh_shadows() {
+    model::FlatGroup& flat = parameters_.group(model::Sharding::expert);
+    if (flat.working.empty()) {
+        shadows_->spread(flat.weights.values<float>());
+    } else {
+        shadows_->spread(flat.working.values<bf16>());
+    }
+}
+
+void ShardedOptimizer::replace_experts(comm::Placements placements) {
+    const comm::ProcessGrid grid{ranks_.expert_group->size(), ranks_.replica_group->size()};
+    const ExpertMoves moves =
+        plan_expert_moves(parameters_.specs(), parameters_.placements(), placements, grid);
+    sent_before_ += shadows_->sent_bytes() + groups_[kExpert]->sync.sent_bytes();
+    shadows_.reset();
+    const std::unique_ptr<Group> old = std::move(groups_[kExpert]);
+    const model::FlatGroup old_flat = parameters_.replace_experts(std::move(placements));
+    model::FlatGroup& flat = parameters_.group(model::Sharding::expert);
+    groups_[kExpert] = make_group(flat, *ranks_.replica_group);
+    make_shadow_sync();
+    sent_before_ += comm::move_rows(*ranks_.expert_group, moves.weights, old_flat.weights.values<float>(),
+                                    flat.weights.values<float>(), kMoveTag, "weights of moved experts");
+    sent_before_ +=
+        comm::move_rows(world_, moves.moments, std::as_const(old->m).values<float>(),
+                        groups_[kExpert]->m.values<float>(), kMoveTag, "first moments of moved experts");
+    sent_before_ +=
+        comm::move_rows(world_, moves.moments, std::as_const(old->v).values<float>(),
+                        groups_[kExpert]->v.values<float>(), kMoveTag + 1, "second moments of moved experts");
+    parameters_.refresh_working();
+    refresh_shadows();
+}
+
 index_t ShardedOptimizer::sent_bytes() const {
-    index_t bytes = 0;
+    index_t bytes = sent_before_ + shadows_->sent_bytes();
     for (const std::unique_ptr<Group>& group : groups_) bytes += group->sync.sent_bytes();
     return bytes;
 }

@@ -1,10 +1,14 @@
 #pragma once
 
+#include <deque>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "comm/gradient_sync/gradient_sync.hpp"
+#include "comm/gradient_sync/shadow_sync.hpp"
+#include "comm/topology/topology.hpp"
 #include "kernels/ops/optimizer/optimizer.hpp"
 #include "model/parameters/parameters.hpp"
 
@@ -25,11 +29,14 @@ struct OptimizerConfig {
 double learning_rate(const OptimizerConfig& config, index_t step, index_t num_steps);
 
 /// AdamW with its moments dealt over the ranks that hold the same weights (ZeRO-1): replicated parameters over the
-/// world, expert parameters over their replicas. Reduces gradients, clips by the global norm, updates, gathers.
+/// world, expert parameters over their replicas. Reduces gradients (those of shadows first, into their primaries), clips
+/// by the global norm, updates, gathers, and gives shadows their new weights.
+/// Parameters that are frozen have no update, decay or moments, and no share in the norm.
 class ShardedOptimizer {
   public:
+    /// @param world, groups  borrowed
     ShardedOptimizer(const OptimizerConfig& config, model::Parameters& parameters, comm::Communicator& world,
-                     comm::Communicator& replica_group, const Context& context);
+                     comm::GridCommunicators& groups, const Context& context);
 
     /// The gradient of a parameter is complete: its bucket may start to travel while backward goes on.
     void gradient_ready(model::ParameterId id);
@@ -54,7 +61,18 @@ class ShardedOptimizer {
     /// Over the world every row of every parameter is in exactly one list. In flat order.
     std::vector<OwnedRows> owned_rows();
 
-    /// Bytes this rank has sent for gradients and weights.
+    /// Gives experts other places, between steps: weights and moments go from the ranks that had them straight to
+    /// those that have them now, so that the next step computes what it would have computed.
+    /// @throws LogicError when a row would be lost or doubled
+    /// @par Collective over the world
+    /// @par Cost  holds the expert weights and moments of both placements at once
+    void replace_experts(comm::Placements placements);
+
+    /// After the primaries' weights have changed by other means than step(): gives them to the shadows.
+    /// @par Collective over the expert-parallel group
+    void refresh_shadows();
+
+    /// Bytes this rank has sent for gradients, weights and replacements.
     index_t sent_bytes() const;
 
   private:
@@ -77,10 +95,19 @@ class ShardedOptimizer {
     };
     template <class Body>
     void for_owned(const Group& group, const Body& body) const;
+    /// for_owned without what is frozen.
+    template <class Body>
+    void for_trained(const Group& group, const Body& body) const;
     /// The reduced gradient of a part.
     std::span<float> gradient_of(Group& group, const OwnedPart& part) const;
-    void zero_unowned(Group& group);
-    void add_group(model::FlatGroup& flat, comm::Communicator& ranks, int tag_base);
+    void zero_unread(Group& group);
+    std::unique_ptr<Group> make_group(model::FlatGroup& flat, comm::Communicator& ranks) const;
+    void make_shadow_sync();
+    /// Nothing more will be added on this rank to the gradients of a parameter's matrices.
+    void mark_ready(model::ParameterId id);
+    /// Calls body with all gradients of a group, as floats or in fixed point.
+    template <class Body>
+    void with_gradient(Group& group, const Body& body) const;
     void finish_reduction(Group& group);
     void collect_squares(Group& group, std::vector<double>& squares) const;
     void update(Group& group, const ops::AdamwStep& constants);
@@ -89,8 +116,12 @@ class ShardedOptimizer {
     OptimizerConfig config_;
     model::Parameters& parameters_;
     comm::Communicator& world_;
+    comm::GridCommunicators& ranks_;
     const Context& context_;
-    std::vector<std::unique_ptr<Group>> groups_;
+    std::vector<std::unique_ptr<Group>> groups_;  ///< replicated, expert
+    std::optional<comm::ShadowSync> shadows_;
+    std::deque<model::ParameterId> awaited_;  ///< whose shadows' gradients are on their way
+    index_t sent_before_ = 0;                 ///< bytes, until the last replacement was done
 };
 
 }  // namespace sy::runtime

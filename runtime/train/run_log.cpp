@@ -1,6 +1,7 @@
 #include "runtime/train/run_log.hpp"
 
 #include <boost/json.hpp>
+#include <iomanip>
 #include <iostream>
 #include <numbers>
 
@@ -47,10 +48,12 @@ RunLog::RunLog(const Session& session, index_t first_step) : session_(session) {
         std::cout, Progress::Options{progress_style_of_stdout(launcher), first_step, config.train.steps,
                                      config.run.log_every, steady_seconds});
     file_->write(to_json(RunRecord{SY_VERSION, dump_json(config), session.layout(), host_name(),
-                                   session.world().size(), session.context().team.size(), first_step}));
+                                   session.world().size(), session.context().team.size(), first_step,
+                                   model::model_notes(config.moe)}));
     progress_->note(
         concat(first_step > 1 ? concat("resumed at step ", first_step - 1, " on ") : "training on ",
                session.layout(), ", ", session.context().team.size(), " threads a rank"));
+    for (const std::string& note : model::model_notes(config.moe)) progress_->note("note: " + note);
 }
 
 void RunLog::step(index_t step, const StepOutcome& outcome, const PhaseSeconds& phases, double seconds) {
@@ -77,6 +80,15 @@ void RunLog::checkpoint(const CheckpointWriter::Published& published) {
     file_->write(
         to_json(CheckpointRecord{published.step, folder, published.seconds, published.total_seconds}));
     progress_->note(concat("checkpoint ", folder));
+}
+
+void RunLog::placement(const PlacementRecord& record) {
+    if (!file_) return;
+    file_->write(to_json(record));
+    if (record.moved == 0) return;
+    progress_->note(concat("placement after step ", record.step, ": ", record.moved, " experts moved, ",
+                           record.shadows, " shadows, busiest rank ", std::setprecision(3),
+                           record.imbalance_before, " -> ", record.imbalance_after, " of the mean"));
 }
 
 void RunLog::end(index_t last_step, bool stopped_early) {

@@ -21,6 +21,7 @@ class RunLog {
     /// @param loss  nats a token
     void validation(index_t step, double loss, double seconds);
     void checkpoint(const CheckpointWriter::Published& published);
+    void placement(const PlacementRecord& record);
     void end(index_t last_step, bool stopped_early);
 
   private:

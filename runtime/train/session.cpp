@@ -1,7 +1,13 @@
 #include "runtime/train/session.hpp"
 
 #include <algorithm>
+#include <functional>
 #include <thread>
+#include <utility>
+
+#include "comm/collectives.hpp"
+
+#include "runtime/train/freeze.hpp"
 
 namespace sy::runtime {
 namespace {
@@ -22,15 +28,16 @@ Session::Session(const Config& config, comm::Communicator& world)
       groups_(comm::split_grid(world, grid_)),
       team_(thread_count(config, topology_, world.rank())),
       context_{team_, arena_, gemm_, config.numerics},
-      placement_(comm::block_placement(config.moe.experts, groups_.expert_group->size())),
       exchange_(comm::make_flat_exchange(*groups_.expert_group, context_)),
-      model_world_{world, *exchange_, placement_},
-      parameters_(placement_.experts_of(groups_.expert_group->rank()), config.model.dtype, context_),
+      model_world_{world, *exchange_, groups_.expert_group.get(), config.run.drop_ledger ? &drops_ : nullptr},
+      parameters_(comm::block_placements(model::moe_blocks(config.moe, config.model), config.moe.experts,
+                                         groups_.expert_group->size()),
+                  groups_.expert_group->rank(), config.model.dtype, context_),
       transformer_(std::make_unique<model::Transformer>(config.model, config.moe, parameters_, model_world_,
                                                         config.train.seed)) {
     parameters_.allocate(config.train.seed);
-    optimizer_ = std::make_unique<ShardedOptimizer>(config.optimizer, parameters_, world,
-                                                    *groups_.replica_group, context_);
+    freeze_parameters(config.train.freeze, parameters_);
+    optimizer_ = std::make_unique<ShardedOptimizer>(config.optimizer, parameters_, world, groups_, context_);
 }
 
 std::string Session::layout() const {
@@ -50,6 +57,17 @@ std::vector<Piece> Session::pieces() {
         }
     }
     return pieces;
+}
+
+void Session::replace_experts(comm::Placements placements) {
+    std::string text;
+    for (const auto& [layer, placement] : placements)
+        text += concat(layer, ": ", placement.to_string(), "\n");
+    // A rank that planned otherwise would wait for messages that nobody sends.
+    const std::uint64_t mine[] = {std::hash<std::string>()(text)};
+    for (const std::uint64_t hash : comm::all_gather(world_, std::span<const std::uint64_t>(mine)))
+        SY_REQUIRE(hash == mine[0], "placement: ranks do not agree; here it is\n", text);
+    optimizer_->replace_experts(std::move(placements));
 }
 
 void Session::restore(const CheckpointReader& reader) {
@@ -87,6 +105,7 @@ void Session::restore(const CheckpointReader& reader) {
         reader.read(Kind::v, owned.spec.name, owned.global_idx, owned.rows, owned.cols, owned.v);
     }
     parameters_.refresh_working();
+    optimizer_->refresh_shadows();
 }
 
 }  // namespace sy::runtime

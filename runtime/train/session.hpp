@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "comm/topology/topology.hpp"
 #include "kernels/ops/gemm/gemm.hpp"
@@ -30,6 +31,8 @@ class Session {
     const comm::Exchange& exchange() const { return *exchange_; }
     /// Seconds that this rank has spent waiting for messages so far.
     double waited_seconds() const { return world_.waited_seconds() + groups_.waited_seconds(); }
+    /// What this rank's tokens have lost since the last call; nothing without run.drop_ledger.
+    model::DropLedger take_drops() { return std::exchange(drops_, {}); }
     index_t arena_peak_bytes() const { return arena_.peak_bytes(); }
 
     /// What this rank contributes to a checkpoint: weights and moments of the rows it owns.
@@ -38,6 +41,11 @@ class Session {
     /// @throws ConfigError listing every parameter that differs in name or shape
     void restore(const CheckpointReader& reader);
     std::string layout() const;
+    const comm::Placements& placements() const { return parameters_.placements(); }
+    /// Gives experts other places between steps; what is computed stays the same.
+    /// @throws LogicError when ranks were given different placements
+    /// @par Collective over the world
+    void replace_experts(comm::Placements placements);
     /// Where operations report their time from now on; null: nowhere. Borrowed.
     void set_profile(Profile* profile) { context_.profile = profile; }
 
@@ -51,8 +59,8 @@ class Session {
     Arena arena_;
     ops::GemmLibrary gemm_;
     Context context_;
-    comm::Placement placement_;
     std::unique_ptr<comm::Exchange> exchange_;
+    model::DropLedger drops_;
     model::ModelWorld model_world_;
     model::Parameters parameters_;
     std::unique_ptr<model::Transformer> transformer_;

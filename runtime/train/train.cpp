@@ -2,6 +2,8 @@
 
 #include "comm/collectives.hpp"
 #include "runtime/checkpoint/writer.hpp"
+#include "runtime/train/drop_log.hpp"
+#include "runtime/train/rebalance.hpp"
 #include "runtime/train/resume.hpp"
 #include "runtime/train/run_log.hpp"
 #include "runtime/train/step.hpp"
@@ -20,6 +22,8 @@ class TrainingRun {
           done_(restore(resume)),
           saved_(done_),
           log_(session, done_ + 1),
+          drop_log_(session),
+          rebalancer_(session),
           timer_(steady_seconds, [&session] { return session.waited_seconds(); }),
           writer_({config_.run.directory, config_.run.keep_last, config_.checkpoint}, session.context(),
                   session.world()) {}
@@ -63,7 +67,10 @@ class TrainingRun {
         };
         const StepOutcome outcome = run_step(session_, batches, number, timer_);
         log_.step(number, outcome, timer_.take(), steady_seconds() - start);
+        drop_log_.write();
         done_ = number;
+        rebalancer_.count(outcome.pass);
+        if (rebalancer_.due(done_)) log_.placement(rebalancer_.rebalance(done_));
         state_.count_step(config_.train.global_batch, outcome.update.applied);
         if (state_.skipped_in_a_row < config_.train.max_skipped) return;
         publish();
@@ -123,6 +130,8 @@ class TrainingRun {
     index_t saved_;
     bool due_ = false;
     RunLog log_;
+    DropLog drop_log_;
+    Rebalancer rebalancer_;
     PhaseTimer timer_;
     CheckpointWriter writer_;
 };

@@ -100,15 +100,15 @@ class OracleRank {
           record_(record),
           session_(1, variant.numerics),
           groups_(comm::split_grid(ranks, comm::make_process_grid(ranks.size(), variant.expert_parallel))),
-          placement_(comm::block_placement(variant.moe.experts, groups_.expert_group->size())),
           exchange_(comm::make_flat_exchange(*groups_.expert_group, session_.context)),
-          world_{ranks, *exchange_, placement_},
-          parameters_(placement_.experts_of(groups_.expert_group->rank()), variant.model.dtype,
-                      session_.context),
+          world_{ranks, *exchange_},
+          parameters_(comm::block_placements(model::moe_blocks(variant.moe, variant.model),
+                                             variant.moe.experts, groups_.expert_group->size()),
+                      groups_.expert_group->rank(), variant.model.dtype, session_.context),
           transformer_(variant.model, variant.moe, parameters_, world_, kSeed) {
         parameters_.allocate(kSeed);
         move_gains();
-        optimizer_.emplace(variant.optimizer, parameters_, ranks, *groups_.replica_group, session_.context);
+        optimizer_.emplace(variant.optimizer, parameters_, ranks, groups_, session_.context);
     }
     void close() { groups_.close(); }
 
@@ -220,7 +220,6 @@ class OracleRank {
     Record& record_;
     TestSession session_;
     comm::GridCommunicators groups_;
-    comm::Placement placement_;
     std::unique_ptr<comm::Exchange> exchange_;
     model::ModelWorld world_;
     model::Parameters parameters_;

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <cstdint>
+#include <span>
+
 #include "kernels/core/context.hpp"
 #include "kernels/core/philox.hpp"
 #include "kernels/core/tensor.hpp"
@@ -15,6 +18,20 @@ namespace sy::ops {
 /// @par Source  Srivastava et al., "Dropout", JMLR 15 (2014)
 void dropout(MatrixView<const float> x, const RandomKey& key, index_t first_row, float probability,
              MatrixView<float> y, const Context& context);
+
+/// Which rows are dropped from, and where each lies in the stream.
+struct DropoutRows {
+    RandomKey key;
+    float probability = 0.0F;              ///< in [0, 1)
+    std::span<const index_t> stream_row;   ///< [I] element h of row i is element stream_row[i] * H + h
+    std::span<const std::int32_t> source;  ///< [I] row of x that row i is taken from; empty: row i
+};
+
+/// y[i] = dropout of x[source[i]], for rows that lie anywhere in the stream. In {float, bf16}; x [*, H], y [I, H], which
+/// may be x when there are no sources. A product is taken in float32 and rounded once.
+/// @throws LogicError when the shapes differ, a row is not there, or the probability is outside
+template <class In>
+void dropout_rows(MatrixView<const In> x, const DropoutRows& rows, MatrixView<In> y, const Context& context);
 
 namespace ref {
 void dropout(MatrixView<const float> x, const RandomKey& key, index_t first_row, float probability,

@@ -7,31 +7,64 @@
 namespace sy::ops {
 namespace {
 
-struct DropoutRows {
-    MatrixView<const float> x;
+struct Stream {
     const RandomKey& key;
-    index_t first_row;
     detail::KeepRule rule;
+};
+
+/// target = source with elements first .. first + cols of the stream.
+template <class In>
+SY_INLINE void drop_row(const Stream& stream, index_t first, const In* source, In* target, index_t cols) {
+    float factors[simd::kPhiloxWords];
+    for (index_t start = first - first % 4; start < first + cols; start += simd::kPhiloxWords) {
+        detail::keep_factors(stream.rule, stream.key, static_cast<std::uint64_t>(start / 4), factors);
+        const index_t begin = std::max(start, first);
+        const index_t end = std::min(start + simd::kPhiloxWords, first + cols);
+        simd::for_lanes(
+            end - begin, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
+                const index_t col = begin - first + i;
+                store(target + col, load(source + col) * load(factors + (begin - start) + i));
+            });
+    }
+}
+
+struct ConsecutiveRows {
+    MatrixView<const float> x;
+    Stream stream;
+    index_t first_row;
     MatrixView<float> y;
 };
 
-SY_MULTIVERSION void drop_rows(const DropoutRows& op, Range rows) {
-    float factors[simd::kPhiloxWords];
-    for (index_t t = rows.begin; t < rows.end; ++t) {
-        const index_t first = (op.first_row + t) * op.x.cols;
-        const float* const source = op.x.data + t * op.x.stride;
-        float* const target = op.y.data + t * op.y.stride;
-        for (index_t start = first - first % 4; start < first + op.x.cols; start += simd::kPhiloxWords) {
-            detail::keep_factors(op.rule, op.key, static_cast<std::uint64_t>(start / 4), factors);
-            const index_t begin = std::max(start, first);
-            const index_t end = std::min(start + simd::kPhiloxWords, first + op.x.cols);
-            simd::for_lanes(
-                end - begin, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
-                    const index_t col = begin - first + i;
-                    store(target + col, load(source + col) * load(factors + (begin - start) + i));
-                });
-        }
+SY_MULTIVERSION void drop_consecutive(const ConsecutiveRows& op, Range rows) {
+    for (index_t t = rows.begin; t < rows.end; ++t)
+        drop_row(op.stream, (op.first_row + t) * op.x.cols, op.x.row(t), op.y.row(t), op.x.cols);
+}
+
+template <class In>
+struct ScatteredRows {
+    MatrixView<const In> x;
+    const DropoutRows& rows;
+    Stream stream;
+    MatrixView<In> y;
+
+    const In* source(index_t i) const {
+        return x.row(rows.source.empty() ? i : rows.source[static_cast<std::size_t>(i)]);
     }
+};
+
+template <class In>
+SY_INLINE void drop_scattered(const ScatteredRows<In>& op, Range range) {
+    for (index_t i = range.begin; i < range.end; ++i) {
+        const index_t first = op.rows.stream_row[static_cast<std::size_t>(i)] * op.y.cols;
+        drop_row(op.stream, first, op.source(i), op.y.row(i), op.y.cols);
+    }
+}
+
+SY_MULTIVERSION void drop_range(const ScatteredRows<float>& op, Range range) {
+    drop_scattered(op, range);
+}
+SY_MULTIVERSION void drop_range(const ScatteredRows<bf16>& op, Range range) {
+    drop_scattered(op, range);
 }
 
 }  // namespace
@@ -51,8 +84,31 @@ void dropout(MatrixView<const float> x, const RandomKey& key, index_t first_row,
         });
         return;
     }
-    const DropoutRows op{x, key, first_row, detail::keep_rule(probability), y};
-    context.team.for_ranges(x.rows, 8, [&](index_t begin, index_t end) { drop_rows(op, {begin, end}); });
+    const ConsecutiveRows op{x, {key, detail::keep_rule(probability)}, first_row, y};
+    context.team.for_ranges(x.rows, 8, [&](index_t begin, index_t end) {
+        drop_consecutive(op, {begin, end});
+    });
 }
+
+template <class In>
+void dropout_rows(MatrixView<const In> x, const DropoutRows& rows, MatrixView<In> y, const Context& context) {
+    const auto num_rows = static_cast<std::size_t>(y.rows);
+    SY_REQUIRE(x.cols == y.cols && rows.stream_row.size() == num_rows &&
+                   (rows.source.empty() ? x.rows == y.rows : rows.source.size() == num_rows),
+               "dropout: [", x.rows, ", ", x.cols, "] into [", y.rows, ", ", y.cols, "] with ",
+               rows.stream_row.size(), " places in the stream and ", rows.source.size(), " sources");
+    SY_REQUIRE(rows.probability >= 0.0F && rows.probability < 1.0F, "dropout: probability ", rows.probability,
+               " (expected in [0, 1))");
+    for (const std::int32_t source : rows.source)
+        SY_REQUIRE(source >= 0 && source < x.rows, "dropout: row ", source, " of ", x.rows);
+    const Timed timed(context, OpKind::elementwise, 2.0 * static_cast<double>(y.rows * y.cols));
+    const ScatteredRows<In> op{x, rows, {rows.key, detail::keep_rule(rows.probability)}, y};
+    context.team.for_ranges(y.rows, 8, [&](index_t begin, index_t end) { drop_range(op, {begin, end}); });
+}
+
+template void dropout_rows<float>(MatrixView<const float>, const DropoutRows&, MatrixView<float>,
+                                  const Context&);
+template void dropout_rows<bf16>(MatrixView<const bf16>, const DropoutRows&, MatrixView<bf16>,
+                                 const Context&);
 
 }  // namespace sy::ops

@@ -1,5 +1,7 @@
 #include "model/moe/router/router.hpp"
 
+#include <algorithm>
+
 #include "kernels/ops/random/random.hpp"
 #include "model/layers/linear.hpp"
 
@@ -26,7 +28,9 @@ Router::Router(LayerContext& shared, const MoeConfig& config, const std::string&
       strategy_(make_strategy(config)),
       weight_(shared.parameters.add({.name = name + ".router",
                                      .shape = {shared.config.hidden, config.experts},
-                                     .deviation = static_cast<float>(shared.config.init_std)})) {}
+                                     .deviation = static_cast<float>(shared.config.init_std)})) {
+    strategy_->register_parameters(shared, name + ".router");
+}
 
 Routing Router::route(MatrixView<const float> x, const PassInfo& pass, const Context& context) const {
     Routing routing;
@@ -49,7 +53,13 @@ Routing Router::route(MatrixView<const float> x, const PassInfo& pass, const Con
     routing.expert =
         strategy_->choose({logits, routing.scores.matrix<float>(), pass, layer_idx_, world_}, context);
     routing.weight = Tensor(context.arena, DType::f32, routing.expert.shape());
-    ops::gate_weights(weights_of(routing, rule), routing.weight.matrix<float>(), context);
+    if (rule.scaled_by_score) {
+        ops::gate_weights(weights_of(routing, rule), routing.weight.matrix<float>(), context);
+    } else {
+        const auto constant = [&](std::int32_t e) { return e < 0 ? 0.0F : static_cast<float>(rule.scale); };
+        std::ranges::transform(std::as_const(routing.expert).values<std::int32_t>(),
+                               routing.weight.values<float>().begin(), constant);
+    }
     return routing;
 }
 
@@ -59,8 +69,9 @@ void Router::backward(MatrixView<const float> x, const Routing& routing, const R
     Tensor dlogits(context.arena, DType::f32, routing.logits.shape());
     ops::gate_backward(
         {rule.score, weights_of(routing, rule), routing.logits.matrix<float>(), routing.lse.values<float>(),
-         matrix_or_nothing(gradients.weight), gradients.score, matrix_or_nothing(gradients.token_score),
-         gradients.lse, matrix_or_nothing(gradients.logit)},
+         rule.scaled_by_score ? matrix_or_nothing(gradients.weight) : MatrixView<const float>(),
+         gradients.score, matrix_or_nothing(gradients.token_score), gradients.lse,
+         matrix_or_nothing(gradients.logit)},
         dlogits.matrix<float>(), context);
     const bool jittered = !routing.input.empty();
     linear_backward<float>({jittered ? routing.input.matrix<float>() : x, dlogits.matrix<float>(),

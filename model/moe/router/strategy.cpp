@@ -10,7 +10,10 @@ struct Entry {
     std::unique_ptr<RoutingStrategy> (*make)(const MoeConfig&);
 };
 
-constexpr std::array kStrategies{Entry{"top_k", make_top_k}};
+constexpr std::array kStrategies{
+    Entry{"top_k", make_top_k},       Entry{"expert_choice", make_expert_choice}, Entry{"base", make_base},
+    Entry{"sinkhorn", make_sinkhorn}, Entry{"reinforce", make_reinforce},
+};
 
 }  // namespace
 

@@ -15,6 +15,9 @@
 /// How tokens and experts find each other: one file a strategy. T tokens on this rank, E experts, K choices a token.
 namespace sy::model {
 
+struct LayerContext;
+struct RouterGradients;
+
 /// In a list of choices: none here.
 inline constexpr std::int32_t kNoExpert = -1;
 
@@ -56,6 +59,23 @@ class RoutingStrategy {
     /// Whether it looks at logits; without, the router has no parameters.
     virtual bool uses_logits() const { return true; }
 
+    /// Registers what the strategy learns besides the router's weights, as NAME...; called once, after them.
+    virtual void register_parameters(LayerContext& shared, const std::string& name) {
+        static_cast<void>(shared);
+        static_cast<void>(name);
+    }
+    /// On the way back of a training pass: adds gradients that come through neither weights nor losses, and completes
+    /// those of the strategy's own parameters.
+    /// @param x  [T, H] the layer's input
+    virtual void add_gradient(MatrixView<const float> x, const Routing& routing, const PassInfo& pass,
+                              RouterGradients& gradients, const Context& context) const {
+        static_cast<void>(x);
+        static_cast<void>(routing);
+        static_cast<void>(pass);
+        static_cast<void>(gradients);
+        static_cast<void>(context);
+    }
+
     /// What the strategy carries from step to step, [E] or empty; saved in checkpoints.
     virtual std::span<double> state() { return {}; }
     /// After an optimizer step. @param load  [E] choices of the step over all ranks, before drops
@@ -65,6 +85,39 @@ class RoutingStrategy {
 /// The K highest scores; equal scores: the lower expert first.
 /// @par Source  Shazeer et al., arXiv:1701.06538; Fedus et al., arXiv:2101.03961; DeepSeek-V3, arXiv:2412.19437
 std::unique_ptr<RoutingStrategy> make_top_k(const MoeConfig& config);
+
+/// Every expert takes the kappa = ceil(T * top_k / E) tokens of the global batch with the highest softmax scores, of
+/// equal ones the lower tokens; the weight is the score. A token has any number of experts, also none. Choices depend
+/// on later tokens, so a pass that generates is refused with ConfigError.
+/// @par Collective  over the world; K of a pass is the largest number of experts of any token on this rank, at least 1
+/// @par Cost        four all-reduces of E * 256 64-bit counts and one exscan of E: no score leaves its rank
+/// @par Source      Zhou et al., "Mixture-of-experts with expert choice routing", arXiv:2202.09368, section 3
+std::unique_ptr<RoutingStrategy> make_expert_choice(const MoeConfig& config);
+
+/// In training the balanced assignment with the highest sum of logits (auction.hpp) over the global batch: every expert
+/// takes T / E tokens, the lower T mod E one more. Otherwise the highest logit. One expert a token; the weight is the
+/// sigmoid of its logit.
+/// @par Collective  over the world; every rank gathers all logits, T_global * E * 4 bytes, and solves the same problem
+/// @par Source      Lewis et al., "BASE layers", arXiv:2103.16716, sections 3.1 and 3.2
+std::unique_ptr<RoutingStrategy> make_base(const MoeConfig& config);
+
+/// In training the top_k highest entries of each row of the balanced plan of exp(logits) (sinkhorn.hpp) over the global
+/// batch; otherwise the highest logits. The weight is the sigmoid of the logit for one expert, its softmax over all
+/// experts for several.
+/// @par Collective  over the world, see sinkhorn_log_factors
+/// @par Source      Clark et al., arXiv:2202.01169, section 3 (S-BASE)
+std::unique_ptr<RoutingStrategy> make_sinkhorn(const MoeConfig& config);
+
+/// The router is a policy pi = softmax(logits), and the experts are its actions: in training drawn one after another
+/// without replacement (the largest of logits plus Gumbel noise, a Plackett-Luce draw), otherwise the highest logits.
+/// Experts weigh 1, so that no gradient comes through the weights. The reward of a token is the log-probability of its
+/// target, r = -token_loss. Minimised, besides what the losses say, is the mean over the global batch of
+///   -(r - b) log pi(draws) - entropy_bonus * H(pi) + baseline_loss * (b - r)^2,   b = x w + c,
+/// where r - b is a constant in the first term and x in the last: the logits learn from the first two, w and c from the
+/// last. These terms are not part of the reported loss, because rewards are known only when the pass goes back.
+/// @par Source  Clark et al., arXiv:2202.01169, section 3 (RL-R); Williams, REINFORCE (1992); draws: Kool et al.,
+///              "Stochastic beams and where to find them", arXiv:1903.06059
+std::unique_ptr<RoutingStrategy> make_reinforce(const MoeConfig& config);
 
 /// Keys of moe.router.
 std::vector<std::string> router_names();

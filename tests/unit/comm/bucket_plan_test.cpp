@@ -98,9 +98,19 @@ TEST_CASE("bucket plan: a tiny plan is the one drawn by hand", "[unit]") {
           "3 matrices in 2 buckets:\n  matrices 0 to 1, cuts 0 12 20\n  matrices 2 to 2, cuts 20 25 25");
 }
 
+TEST_CASE("bucket plan: a gap ends a bucket and belongs to nobody", "[unit]") {
+    const BucketPlan plan =
+        make_bucket_plan({{3, 2, 2}, {7, 1, 2}, {12, 2, 3}, {20, 1, 2}, {22, 1, 2}}, 2, 100);
+    REQUIRE(plan.buckets.size() == 3);
+    CHECK(plan.buckets[0] == Bucket{{0, 2}, {3, 7, 9}});
+    CHECK(plan.buckets[1] == Bucket{{2, 3}, {12, 15, 18}});
+    CHECK(plan.buckets[2] == Bucket{{3, 5}, {20, 22, 24}});
+    CHECK(plan.elements_of(0) + plan.elements_of(1) == 4 + 2 + 6 + 2 + 2);
+}
+
 TEST_CASE("bucket plan: what cannot be is refused", "[unit]") {
-    CHECK_THROWS_WITH(make_bucket_plan({{0, 2, 3}, {7, 1, 1}}, 2, 10),
-                      Catch::Contains("matrix 1 starts at 7, which leaves a gap"));
+    CHECK_THROWS_WITH(make_bucket_plan({{0, 2, 3}, {5, 1, 1}}, 2, 10),
+                      Catch::Contains("matrix 1 starts at 5, before the end 6"));
     CHECK_THROWS_AS(make_bucket_plan({{0, 2, 3}}, 0, 10), LogicError);
     CHECK_THROWS_AS(make_bucket_plan({{0, 2, 3}}, 2, 0), LogicError);
     CHECK(make_bucket_plan({}, 3, 10).buckets.empty());

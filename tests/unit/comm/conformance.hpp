@@ -24,6 +24,8 @@ std::span<const ConformanceCase> communicator_cases();
 std::span<const ConformanceCase> collectives_cases();
 std::span<const ConformanceCase> exchange_cases();
 std::span<const ConformanceCase> gradient_sync_cases();
+std::span<const ConformanceCase> shadow_sync_cases();
+std::span<const ConformanceCase> relocation_cases();
 /// For a world whose deadline is short: some ranks come late.
 std::span<const ConformanceCase> deadline_cases();
 

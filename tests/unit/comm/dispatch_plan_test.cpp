@@ -28,7 +28,7 @@ ReceivePlan receive(const std::vector<index_t>& row_offsets, const std::vector<i
 
 TEST_CASE("dispatch plan: a tiny send plan is the one drawn by hand", "[unit]") {
     const Tiny tiny;
-    const SendPlan plan = make_send_plan(tiny.choices(), tiny.placement, ReturnRows::per_rank);
+    const SendPlan plan = make_send_plan(tiny.choices(), tiny.placement, 0, ReturnRows::per_rank);
     // Token 0 goes once to rank 0 for both its experts; token 1 to rank 1, its second choice is dropped; token 2 to rank 1.
     CHECK(plan.row_offsets == std::vector<index_t>{0, 1, 3, 3});
     CHECK(plan.row_token == std::vector<std::int32_t>{0, 1, 2});
@@ -41,7 +41,7 @@ TEST_CASE("dispatch plan: a tiny send plan is the one drawn by hand", "[unit]") 
     CHECK(plan.slot_of_choice == std::vector<std::int32_t>{0, 1, 2, -1, 3, 4});
     CHECK(plan.return_offsets == std::vector<index_t>{0, 1, 2, 3});
     CHECK(plan.returns == std::vector<std::int32_t>{0, 1, 2});
-    const SendPlan by_choice = make_send_plan(tiny.choices(), tiny.placement, ReturnRows::per_choice);
+    const SendPlan by_choice = make_send_plan(tiny.choices(), tiny.placement, 0, ReturnRows::per_choice);
     CHECK(by_choice.return_offsets == std::vector<index_t>{0, 2, 3, 5});
     CHECK(by_choice.returns == std::vector<std::int32_t>{0, 1, 2, 3, 4});
     CHECK_FALSE(by_choice == plan);
@@ -55,9 +55,33 @@ TEST_CASE("dispatch plan: rows that return are added by the first choice they ca
     const std::vector<float> weight(3, 1.0F);
     const std::vector<std::uint8_t> kept(3, 1);
     const Choices choices{{expert.data(), 1, 3}, {weight.data(), 1, 3}, {kept.data(), 1, 3}};
-    const SendPlan plan = make_send_plan(choices, block_placement(4, 2), ReturnRows::per_rank);
+    const SendPlan plan = make_send_plan(choices, block_placement(4, 2), 0, ReturnRows::per_rank);
     CHECK(plan.row_offsets == std::vector<index_t>{0, 1, 2});
     CHECK(plan.returns == std::vector<std::int32_t>{1, 0});
+}
+
+TEST_CASE("dispatch plan: copies of an expert take turns by sequence, and one on the spot comes first",
+          "[unit]") {
+    // Six tokens in sequences of two choose experts 0 and 3; 0 is on ranks 1 and 2 too, 3 only on rank 1.
+    const Placement placement({0, 0, 1, 1}, 4, {{0, 2}, {0, 1}});
+    const std::vector<std::int32_t> expert{0, 3, 0, 3, 0, 3, 0, 3, 0, 3, 0, 3};
+    const std::vector<float> weight(12, 1.0F);
+    const std::vector<std::uint8_t> kept(12, 1);
+    const Choices choices{
+        {expert.data(), 6, 2}, {weight.data(), 6, 2}, {kept.data(), 6, 2}, 2, 2};  // sequences 1, 2, 3
+    const SendPlan far = make_send_plan(choices, placement, 3, ReturnRows::per_rank);
+    // Sequence 1 goes to rank 1, where both experts share a row; 2 to rank 2; 3 to rank 0.
+    CHECK(far.row_offsets == std::vector<index_t>{0, 2, 8, 10, 10});
+    CHECK(far.row_token == std::vector<std::int32_t>{4, 5, 0, 1, 2, 3, 4, 5, 2, 3});
+    CHECK(far.slot_offsets == std::vector<index_t>{0, 2, 10, 12, 12});
+    const SendPlan near = make_send_plan(choices, placement, 2, ReturnRows::per_rank);
+    CHECK(near.row_offsets == std::vector<index_t>{0, 0, 6, 12, 12});
+    // A shadow takes records as a primary does, numbered behind the primaries.
+    const std::vector<SlotRecord> records{{0, 3, 0, 0, 1.0F}, {0, 0, 1, 0, 1.0F}};
+    const ReceivePlan plan = make_receive_plan(std::vector<index_t>{0, 0, 0, 0, 1},
+                                               std::vector<index_t>{0, 0, 0, 0, 2}, records, placement, 1);
+    CHECK(plan.expert_offsets == std::vector<index_t>{0, 0, 1, 2});
+    CHECK(plan.slot_of_record == std::vector<std::int32_t>{0, 1});
 }
 
 TEST_CASE("dispatch plan: a tiny receive plan is the one drawn by hand", "[unit]") {
@@ -86,7 +110,7 @@ TEST_CASE("dispatch plan: nothing received is a plan too", "[unit]") {
 TEST_CASE("dispatch plan: choices that do not fit are refused", "[unit]") {
     Tiny tiny;
     const auto refusal = [](const Tiny& from, const Choices& choices) {
-        return make_send_plan(choices, from.placement, ReturnRows::per_rank);
+        return make_send_plan(choices, from.placement, 0, ReturnRows::per_rank);
     };
     Choices choices = tiny.choices();
     choices.weight.rows = 2;
@@ -94,6 +118,9 @@ TEST_CASE("dispatch plan: choices that do not fit are refused", "[unit]") {
     choices = tiny.choices();
     choices.kept.cols = 1;
     CHECK_THROWS_AS(refusal(tiny, choices), LogicError);
+    choices = tiny.choices();
+    choices.seq_len = 0;
+    CHECK_THROWS_WITH(refusal(tiny, choices), Catch::Contains("sequences of 0 tokens from token 0"));
     tiny.expert[4] = 5;
     CHECK_THROWS_WITH(refusal(tiny, tiny.choices()), Catch::Contains("choice 0 of token 2 is expert 5 of 5"));
     tiny.expert[4] = -1;

@@ -16,7 +16,7 @@ using namespace sy::comm;
 
 enum class TokensOn { all_ranks, first_rank, odd_ranks };
 enum class Chosen { mixed, one_expert, all_dropped };
-enum class ExpertsOn { blocks, rotated, last_rank };
+enum class ExpertsOn { blocks, rotated, last_rank, copied };
 
 struct Setup {
     index_t tokens = 24;
@@ -70,11 +70,15 @@ struct Problem {
         }
     }
 
+    static constexpr index_t kSeqLen = 5;
+
     Choices choices(Range tokens) const {
         const index_t begin = tokens.begin * setup.top_k;
         return {{expert.data() + begin, tokens.size(), setup.top_k},
                 {weight.data() + begin, tokens.size(), setup.top_k},
-                {kept.data() + begin, tokens.size(), setup.top_k}};
+                {kept.data() + begin, tokens.size(), setup.top_k},
+                tokens.begin,
+                kSeqLen};
     }
 
     Range tokens_of(int rank, int num_ranks) const {
@@ -99,12 +103,17 @@ struct Problem {
     Placement placement(int num_ranks) const {
         if (setup.experts_on == ExpertsOn::blocks) return block_placement(setup.experts, num_ranks);
         std::vector<int> rank_of_expert;
+        std::vector<Shadow> shadows;
         for (index_t e = 0; e < setup.experts; ++e) {
+            // One to three copies, as far as there are ranks.
+            for (int copy = 1; setup.experts_on == ExpertsOn::copied && copy <= e % 3 && copy < num_ranks;
+                 ++copy)
+                shadows.push_back({e, static_cast<int>((e * 3 + 1 + copy) % num_ranks)});
             rank_of_expert.push_back(setup.experts_on == ExpertsOn::last_rank
                                          ? num_ranks - 1
                                          : static_cast<int>((e * 3 + 1) % num_ranks));
         }
-        return Placement(rank_of_expert, num_ranks);
+        return Placement(rank_of_expert, num_ranks, shadows);
     }
 
     /// Expert e is the affine function v -> (e + 1) v + e: not linear, so that a row computed twice shows.
@@ -178,7 +187,8 @@ ExchangeBytes expected_bytes(const Problem& problem, Communicator& group, const 
             std::vector<index_t> slots_to(at(group.size()), 0);
             for (index_t j = 0; j < setup.top_k; ++j) {
                 const std::size_t choice = at(t * setup.top_k + j);
-                if (problem.kept[choice] != 0) ++slots_to[at(placement.rank_of(problem.expert[choice]))];
+                if (problem.kept[choice] == 0) continue;
+                ++slots_to[at(placement.rank_for(problem.expert[choice], source, t / Problem::kSeqLen))];
             }
             for (int destination = 0; destination < group.size(); ++destination) {
                 const index_t slots = slots_to[at(destination)];
@@ -275,10 +285,18 @@ void equals_the_dense_computation(Communicator& world) {
 
 void uneven_and_missing_experts(Communicator& world) {
     for (const index_t experts : {1, 2, 3, 7, 11}) {
-        for (const ExpertsOn where : {ExpertsOn::blocks, ExpertsOn::rotated, ExpertsOn::last_rank})
+        for (const ExpertsOn where :
+             {ExpertsOn::blocks, ExpertsOn::rotated, ExpertsOn::last_rank, ExpertsOn::copied})
             check_all_ways(world,
                            {.experts = experts, .top_k = std::min<index_t>(experts, 2), .experts_on = where});
     }
+}
+
+void copies_of_experts(Communicator& world) {
+    for (const TokensOn where : {TokensOn::all_ranks, TokensOn::first_rank, TokensOn::odd_ranks})
+        check_all_ways(
+            world,
+            {.tokens = 97, .experts = 9, .top_k = 4, .tokens_on = where, .experts_on = ExpertsOn::copied});
 }
 
 void ranks_without_tokens(Communicator& world) {
@@ -336,7 +354,8 @@ void layout_does_not_show_per_choice(Communicator& world) {
     SY_REQUIRE(std::count(expected.begin(), expected.end(), 0.0F) < 100, "hardly anything was computed");
     const std::unique_ptr<Communicator> reversed = world.split(0, -world.rank());
     for (Communicator* const group : {&world, reversed.get()}) {
-        for (const ExpertsOn experts_on : {ExpertsOn::blocks, ExpertsOn::rotated, ExpertsOn::last_rank}) {
+        for (const ExpertsOn experts_on :
+             {ExpertsOn::blocks, ExpertsOn::rotated, ExpertsOn::last_rank, ExpertsOn::copied}) {
             for (const TokensOn tokens_on : {TokensOn::all_ranks, TokensOn::odd_ranks})
                 require_equal<float>(rounded_outputs(*group, experts_on, tokens_on), expected,
                                      "output of a layout");
@@ -402,7 +421,7 @@ void random_setups(Communicator& world) {
         setup.top_k = 1 + draws.below(std::min<index_t>(8, (setup.experts + 1) / 2));
         setup.hidden = 1 + draws.below(40);
         setup.tokens_on = static_cast<TokensOn>(draws.below(3));
-        setup.experts_on = static_cast<ExpertsOn>(draws.below(3));
+        setup.experts_on = static_cast<ExpertsOn>(draws.below(4));
         check_all_ways(world, setup);
     }
 }
@@ -411,6 +430,7 @@ constexpr ConformanceCase kCases[] = {
     {"exchange: equals the dense computation for 1 to 8 choices, in float and bf16",
      equals_the_dense_computation},
     {"exchange: experts need not be even, and ranks may hold none", uneven_and_missing_experts},
+    {"exchange: copies of an expert share its choices, each computed once", copies_of_experts},
     {"exchange: ranks may hold no token", ranks_without_tokens},
     {"exchange: all choices dropped, or all on one expert", dropped_and_crowded},
     {"exchange: several groups of a process grid exchange at the same time", groups_of_a_grid},

@@ -103,6 +103,47 @@ TEST_CASE("dropout: does not depend on how rows are dealt out, runs in place, an
     CHECK_FALSE(test::same_bits(next.values, whole.values));
 }
 
+TEMPLATE_TEST_CASE("dropout_rows: rows from anywhere, each with its own place in the stream", "[unit]", float,
+                   bf16) {
+    constexpr index_t kCols = 37;
+    const TestMatrix x(6, kCols, 1);
+    const std::vector<std::int32_t> source{3, 0, 0, 5, 3};
+    const std::vector<index_t> stream_row{1000003, 0, 7, 7, 2};
+    std::vector<TestType> in;
+    for (const float value : x.values) in.push_back(TestType(value));
+    std::vector<TestType> out(5 * kCols);
+    TestSession session(GENERATE(1, 3));
+    const MatrixView<const TestType> from(in.data(), 6, kCols);
+    ops::dropout_rows<TestType>(from, {kKey, 0.3F, stream_row, source}, {out.data(), 5, kCols},
+                                session.context);
+    for (std::size_t i = 0; i < 5; ++i) {
+        for (index_t h = 0; h < kCols; ++h) {
+            const auto element = static_cast<std::uint64_t>(stream_row[i] * kCols + h);
+            const float value = static_cast<float>(from(source[i], h)) * (1.0F / (1.0F - 0.3F));
+            const float wanted = uniform(kKey, element) < 0.3F ? 0.0F : static_cast<float>(TestType(value));
+            REQUIRE(static_cast<float>(out[i * kCols + static_cast<std::size_t>(h)]) == wanted);
+        }
+    }
+    // In place, where every row is its own source.
+    std::vector<TestType> same = in;
+    const std::vector<index_t> all_rows{5, 4, 3, 2, 1, 0};
+    const MatrixView<TestType> place(same.data(), 6, kCols);
+    ops::dropout_rows<TestType>(place, {kKey, 0.3F, all_rows, {}}, place, session.context);
+    for (std::size_t h = 0; h < kCols; ++h) {
+        const float value = static_cast<float>(in[h]) * (1.0F / (1.0F - 0.3F));
+        const float wanted = uniform(kKey, 5 * kCols + h) < 0.3F ? 0.0F : static_cast<float>(TestType(value));
+        REQUIRE(static_cast<float>(same[h]) == wanted);
+    }
+    const std::vector<std::int32_t> all_bad{0, 1, 2, 3, 6};
+    const ops::DropoutRows bad[] = {{kKey, 1.0F, stream_row, source},
+                                    {kKey, 0.3F, all_rows, source},
+                                    {kKey, 0.3F, stream_row, {}},
+                                    {kKey, 0.3F, stream_row, all_bad}};
+    for (const ops::DropoutRows& rows : bad)
+        CHECK_THROWS_AS(ops::dropout_rows<TestType>(from, rows, {out.data(), 5, kCols}, session.context),
+                        LogicError);
+}
+
 TEST_CASE("dropout: shapes, rows and probabilities that make no sense are refused", "[unit]") {
     TestSession session;
     const TestMatrix x(3, 4, 1);

@@ -137,3 +137,81 @@ TEST_CASE("embedding: shapes that do not fit are refused", "[unit]") {
     CHECK_THROWS_AS(ops::embedding_backward(ids, narrow.view(), view, session.context), LogicError);
     CHECK_THROWS_AS(ops::embedding_backward(more, out.view(), view, session.context), LogicError);
 }
+
+TEST_CASE("embedding: positions add the rows of their table, and its gradient is that of the rows",
+          "[unit]") {
+    const index_t cols = GENERATE(1, 16, 37);
+    TestSession session(3);
+    const TestMatrix table(9, cols, 1);
+    std::vector<bf16> narrow;
+    for (const float value : table.values) narrow.emplace_back(value);
+    const auto positions = some_ids(50, 9);
+    const TestMatrix before(50, cols, 2);
+    TestMatrix x = before;
+    TestMatrix from_narrow = before;
+    ops::add_positions<float>(table.view(), positions, x.view(), session.context);
+    ops::add_positions<bf16>({narrow.data(), 9, cols}, positions, from_narrow.view(), session.context);
+    for (index_t t = 0; t < 50; ++t) {
+        const index_t position = positions[static_cast<std::size_t>(t)];
+        for (index_t i = 0; i < cols; ++i) {
+            const float value = table.view()(position, i);
+            REQUIRE(x.view()(t, i) == before.view()(t, i) + value);
+            REQUIRE(from_narrow.view()(t, i) == before.view()(t, i) + static_cast<float>(bf16(value)));
+        }
+    }
+    // The loss sum(dout * x) by the table.
+    const TestMatrix dout(50, cols, 3);
+    const auto loss = [&](const std::vector<double>& values) {
+        double total = 0.0;
+        for (std::size_t i = 0; i < dout.values.size(); ++i) {
+            const auto t = i / static_cast<std::size_t>(cols);
+            const auto row = static_cast<std::size_t>(positions[t] * cols);
+            total += static_cast<double>(dout.values[i]) * values[row + i % static_cast<std::size_t>(cols)];
+        }
+        return total;
+    };
+    std::vector<float> gradient(table.values.size(), 0.0F);
+    ops::embedding_backward(positions, dout.view(), {gradient.data(), nullptr, 9, cols, nullptr},
+                            session.context);
+    CHECK(test::relative_error(gradient, test::numeric_gradient(test::widened(table.values), loss)) < 1e-6);
+}
+
+TEST_CASE("embedding: positions outside the table and shapes that do not fit are refused", "[unit]") {
+    TestSession session(2);
+    const TestMatrix table(5, 4, 1);
+    TestMatrix x(3, 4, 2);
+    TestMatrix narrow(3, 3);
+    const TestMatrix before = x;
+    const std::vector<std::int32_t> good{0, 1, 4};
+    const std::vector<std::int32_t> bad{0, 1, GENERATE(-1, 5)};
+    CHECK_THROWS_AS(ops::add_positions<float>(table.view(), bad, x.view(), session.context), ShapeError);
+    CHECK_THROWS_WITH(ops::add_positions<float>(table.view(), bad, x.view(), session.context),
+                      Catch::Contains("id " + std::to_string(bad[2])) && Catch::Contains("5 rows"));
+    CHECK_THROWS_AS(ops::add_positions<float>(table.view(), good, narrow.view(), session.context),
+                    LogicError);
+    CHECK_THROWS_AS(
+        ops::add_positions<float>(table.view(), std::span(good).first(2), x.view(), session.context),
+        LogicError);
+    CHECK(test::same_bits(x.values, before.values));
+}
+
+TEST_CASE("embedding: the sine table holds sine and cosine of the position at falling frequencies",
+          "[unit]") {
+    const index_t cols = GENERATE(1, 2, 7, 64);
+    TestSession session(3);
+    TestMatrix table(300, cols, 1);
+    ops::sine_table(table.view(), session.context);
+    for (index_t p = 0; p < 300; ++p) {
+        for (index_t i = 0; i < cols; ++i) {
+            const long double pair = static_cast<long double>(i / 2);
+            const long double angle = static_cast<long double>(p) /
+                                      std::pow(10000.0L, 2.0L * pair / static_cast<long double>(cols));
+            const long double wanted = i % 2 == 0 ? std::sin(angle) : std::cos(angle);
+            REQUIRE(static_cast<double>(table.view()(p, i)) ==
+                    Approx(static_cast<double>(wanted)).epsilon(1e-7).margin(1e-12));
+        }
+    }
+    CHECK(table.view()(0, 0) == 0.0F);
+    CHECK(table.view()(1, 0) == static_cast<float>(std::sin(1.0)));
+    if (cols > 1) CHECK(table.view()(0, 1) == 1.0F);
+}

@@ -2,7 +2,6 @@
 #include <catch2/catch.hpp>
 
 #include "kernels/ops/attention/attention.hpp"
-#include "kernels/ops/expert_ffn/expert_ffn.hpp"
 #include "kernels/ops/gate/gate.hpp"
 #include "kernels/ops/permute/permute.hpp"
 #include "kernels/ops/rotary/rotary.hpp"
@@ -193,77 +192,6 @@ TEST_CASE("attention: forward, backward and decode agree with the reference", "[
     const std::vector<float> row(expected.values.begin() + (seq_len - 1) * 40,
                                  expected.values.begin() + seq_len * 40);
     CHECK(relative_error(decoded.values, row) < 3e-6);
-}
-
-TEST_CASE("expert_ffn: outputs and all gradients agree with the reference, whatever the threads", "[unit]") {
-    const auto threads = GENERATE(1, 3);
-    const auto numerics = GENERATE(NumericsMode::fast, NumericsMode::reproducible);
-    TestSession session(threads, numerics);
-    constexpr index_t kHidden = 20;
-    constexpr index_t kWidth = 13;
-    const TestMatrix x(50, kHidden, 1);
-    const TestMatrix dy(50, kHidden, 2);
-    const TestMatrix gate(3 * kHidden, kWidth, 3);
-    const TestMatrix up(3 * kHidden, kWidth, 4);
-    const TestMatrix down(3 * kWidth, kHidden, 5);
-    const ops::ExpertWeights<float> weights{{gate.values.data(), 3, kHidden, kWidth},
-                                            {up.values.data(), 3, kHidden, kWidth},
-                                            {down.values.data(), 3, kWidth, kHidden}};
-    // Expert 1 has no slot; expert 0 more than one task's worth.
-    const std::vector<index_t> offsets{0, 200, 200, 231};
-    std::vector<std::int32_t> row;
-    for (int s = 0; s < 231; ++s) row.push_back(s * 7 % 50);
-    const TestMatrix weight(1, 231, 6);
-    const std::vector<index_t> blocks{0, 60, 200, 231};
-    const ops::ExpertSlots slots{offsets, row, weight.values, blocks};
-    TestMatrix out(231, kHidden);
-    TestMatrix expected(231, kHidden);
-    TestMatrix saved_gate(231, kWidth);
-    TestMatrix saved_up(231, kWidth);
-    ops::expert_ffn<float>(x.view(), weights, slots, {saved_gate.view(), saved_up.view()}, out.view(),
-                           session.context);
-    ops::ref::expert_ffn<float>(x.view(), weights, slots, expected.view());
-    CHECK(relative_error(out.values, expected.values) < 3e-6);
-
-    struct Gradients {
-        std::vector<float> f32 = std::vector<float>(3 * kHidden * kWidth, 0.0F);
-        std::vector<std::int64_t> fixed = std::vector<std::int64_t>(3 * kHidden * kWidth, 0);
-        std::vector<GradientView> views;
-    };
-    bool overflow = false;
-    const auto prepare = [&](Gradients& g, index_t rows, index_t cols, bool use_fixed) {
-        for (index_t e = 0; e < 3; ++e) {
-            g.views.push_back({use_fixed ? nullptr : g.f32.data() + e * rows * cols,
-                               use_fixed ? g.fixed.data() + e * rows * cols : nullptr, rows, cols,
-                               &overflow});
-        }
-    };
-    Gradients got[3];
-    Gradients wanted[3];
-    for (int i = 0; i < 3; ++i) {
-        prepare(got[i], i == 2 ? kWidth : kHidden, i == 2 ? kHidden : kWidth,
-                numerics == NumericsMode::reproducible);
-        prepare(wanted[i], i == 2 ? kWidth : kHidden, i == 2 ? kHidden : kWidth, false);
-    }
-    TestMatrix dx(231, kHidden);
-    TestMatrix expected_dx(231, kHidden);
-    std::vector<float> dweight(231);
-    std::vector<float> expected_dweight(231);
-    ops::expert_ffn_backward<float>(
-        x.view(), weights, slots, {saved_gate.view(), saved_up.view()},
-        {dy.view(), dx.view(), dweight, {got[0].views, got[1].views, got[2].views}}, session.context);
-    ops::ref::expert_ffn_backward<float>(x.view(), weights, slots,
-                                         {dy.view(),
-                                          expected_dx.view(),
-                                          expected_dweight,
-                                          {wanted[0].views, wanted[1].views, wanted[2].views}});
-    CHECK(relative_error(dx.values, expected_dx.values) < 5e-6);
-    CHECK(relative_error(dweight, expected_dweight) < 5e-6);
-    for (int i = 0; i < 3; ++i) {
-        if (numerics == NumericsMode::reproducible) from_fixed_point(got[i].fixed, got[i].f32);
-        CHECK(relative_error(got[i].f32, wanted[i].f32) < 1e-5);
-    }
-    CHECK_FALSE(overflow);
 }
 
 TEST_CASE("permute: sums of rows follow the lists, and rows without a source become zero", "[unit]") {

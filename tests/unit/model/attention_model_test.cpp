@@ -119,7 +119,7 @@ TEST_CASE("attention: decoding with the cache gives the logits of a whole pass",
 TEST_CASE("attention: latent attention keeps one compressed row a token", "[unit]") {
     const ModelConfig config = model_of({"latent", latent});
     test::TestSession session(1);
-    Parameters parameters({}, DType::f32, session.context);
+    Parameters parameters({}, 0, DType::f32, session.context);
     LayerContext shared{config, parameters, [](ParameterId) {}};
     const Positions positions(shared, "", config.seq_len);
     const auto layer = make_attention(shared, "attention", {}, positions);

@@ -240,6 +240,18 @@ TEST_CASE("multi-token prediction: the second token ahead is asked for, and only
     });
 }
 
+TEST_CASE("mixtures: blocks of every stack are counted in the order of their numbers", "[unit]") {
+    ModelConfig config = tiny_model();
+    config.mtp_depth = 2;
+    MoeConfig moe = tiny_moe();
+    CHECK(moe_blocks(moe, config) == std::vector<bool>{false, true, true, true});
+    config.mtp_depth = 0;
+    config.architecture = Architecture::encoder_decoder;
+    config.encoder_layers = 3;
+    moe.layers = "every:2";
+    CHECK(moe_blocks(moe, config) == std::vector<bool>{false, true, false, true, false});
+}
+
 TEST_CASE("objectives: evaluation reports no multi-token loss, and the total is its parts", "[unit]") {
     ModelConfig config = tiny_model();
     config.mtp_depth = 1;
@@ -288,6 +300,16 @@ TEST_CASE("objectives: what cannot be built is refused with its remedy", "[unit]
     config.mask_fraction = 0.8;
     config.span_length = 1;
     CHECK(mentions(config, "leaves no room between them"));
+    config.mask_fraction = 0.15;
+    config.span_length = 3;
+    config.attention.window = 4;
+    CHECK(mentions(config, "attention.window is for causal attention"));
+    MoeConfig moe = tiny_moe();
+    moe.router = "reinforce";
+    const std::vector<std::string> problems = model_problems(config, moe);
+    CHECK(std::ranges::any_of(problems, [](const std::string& problem) {
+        return problem.find("which only a decoder has") != problem.npos;
+    }));
     config = tiny_model();
     config.mtp_depth = config.seq_len;
     CHECK(mentions(config, "looks beyond sequences of 12 tokens"));

@@ -51,8 +51,8 @@ inline std::vector<std::int32_t> tokens(index_t first_sequence, index_t count,
 struct Rank {
     TestSession session;
     comm::GridCommunicators groups;
-    comm::Placement placement;
     std::unique_ptr<comm::Exchange> exchange;
+    model::DropLedger drops;
     model::ModelWorld world;
     model::Parameters parameters;
     model::Transformer transformer;
@@ -61,10 +61,11 @@ struct Rank {
          const model::ModelConfig& config, const model::MoeConfig& moe)
         : session(1, numerics),
           groups(comm::split_grid(ranks, comm::make_process_grid(ranks.size(), expert_parallel))),
-          placement(comm::block_placement(moe.experts, groups.expert_group->size())),
           exchange(comm::make_flat_exchange(*groups.expert_group, session.context)),
-          world{ranks, *exchange, placement},
-          parameters(placement.experts_of(groups.expert_group->rank()), config.dtype, session.context),
+          world{ranks, *exchange, groups.expert_group.get(), &drops},
+          parameters(comm::block_placements(model::moe_blocks(moe, config), moe.experts,
+                                            groups.expert_group->size()),
+                     groups.expert_group->rank(), config.dtype, session.context),
           transformer(config, moe, parameters, world, 5) {
         parameters.allocate(5);
     }

@@ -179,11 +179,15 @@ TEST_CASE("command line: wrong usage is refused with a remedy, before anything r
         {{"checkpoint", "verify"},
          "checkpoint: 1 words after the command; write switchyard checkpoint ACTION FOLDER [FOLDER]"},
         {{"checkpoint", "repair", "x"},
-         "checkpoint: unknown action 'repair'; write inspect, verify, diff or reshard"},
+         "checkpoint: unknown action 'repair'; write inspect, verify, diff, reshard or upcycle"},
         {{"checkpoint", "diff", "x"},
          "checkpoint diff: write switchyard checkpoint diff FOLDER OTHER_FOLDER"},
         {{"checkpoint", "verify", "x", "--ranks", "3"},
          "checkpoint verify: write switchyard checkpoint verify FOLDER"},
+        {{"checkpoint", "upcycle", "x", "y"},
+         "checkpoint upcycle: write switchyard checkpoint upcycle FOLDER NEW_FOLDER --config FILE"},
+        {{"checkpoint", "inspect", "x", "--set", "moe.top_k=1"},
+         "checkpoint inspect: write switchyard checkpoint inspect FOLDER"},
         {{"checkpoint", "reshard", "x", "y"},
          "checkpoint reshard: write switchyard checkpoint reshard FOLDER NEW_FOLDER --ranks N"},
         {{"checkpoint", "reshard", "x", "y", "--ranks", "0"}, "--ranks 0: give 1 or more"},
@@ -235,7 +239,11 @@ TEST_CASE("command line: every example in the help is accepted by the parser", "
 
 TEST_CASE("command line: version and plan answer without a launcher", "[unit]") {
     CHECK(output_of({"version"}).starts_with("switchyard "));
-    CHECK(output_of({"plan", "--ranks", "4", "--set", "moe.experts=16"}).starts_with("4 ranks, "));
+    const std::string plan = output_of({"plan", "--ranks", "4", "--set", "moe.experts=16"});
+    CHECK(plan.starts_with("4 ranks, "));
+    CHECK(plan.find("note: ") == std::string::npos);
+    CHECK_THAT(output_of({"plan", "--set", "moe.capacity_scope=local", "--set", "moe.capacity_factor=1"}),
+               Catch::Contains("note: moe.capacity_scope = local: which choices are dropped"));
 }
 
 TEST_CASE("with_world: without a launcher there is one rank, and another demand is refused", "[unit]") {

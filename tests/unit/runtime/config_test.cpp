@@ -218,6 +218,7 @@ TEST_CASE("config: the dump of changed values reads back to the same values, bit
     config.model.heads = 8;
     config.model.kv_heads = 2;
     config.moe.layers = "0,2";
+    config.moe.groups = 2;
     config.train.seed = 18446744073709551615ULL;
     config.model.dtype = DType::bf16;
     config.model.recompute = model::Recompute::block;

@@ -125,6 +125,7 @@ TEST_CASE("records: the fields are exactly those that the README documents", "[u
                                                       {"step", to_json(StepRecord{})},
                                                       {"eval", to_json(EvalRecord{})},
                                                       {"checkpoint", to_json(CheckpointRecord{})},
+                                                      {"placement", to_json(PlacementRecord{})},
                                                       {"end", to_json(EndRecord{})}};
     const auto documented = documented_fields();
     REQUIRE(documented.size() == records.size() + 1);
@@ -157,6 +158,22 @@ TEST_CASE("records: a step holds its phases by name, layers, rates and whole has
     CHECK(layer.at("routing_hash").as_string() == "0000000000000abc");
     CHECK(record.communication_share() == Approx(0.2));
     CHECK(StepRecord{}.tokens_per_s() == 0.0);
+}
+
+TEST_CASE("records: a placement adds up its layers and shows the worst", "[unit]") {
+    PlacementRecord record;
+    record.step = 50;
+    record.add({1, 3, 2, 1.75, 1.02});
+    record.add({2, 1, 0, 1.5, 1.125});
+    const json::object object = to_json(record);
+    CHECK(object.at("moved").as_int64() == 4);
+    CHECK(object.at("shadows").as_int64() == 2);
+    CHECK(object.at("imbalance_before").as_double() == 1.75);
+    CHECK(object.at("imbalance_after").as_double() == 1.125);
+    REQUIRE(object.at("layers").as_array().size() == 2);
+    const json::value& layer = object.at("layers").as_array().at(1);
+    CHECK(layer.at("layer").as_int64() == 2);
+    CHECK(layer.at("imbalance_before").as_double() == 1.5);
 }
 
 TEST_CASE("phase timer: time goes to its phase, waiting inside any phase to communication", "[unit]") {

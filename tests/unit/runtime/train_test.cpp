@@ -114,8 +114,7 @@ TEST_CASE("optimizer: a gradient that is not finite on one rank changes no weigh
     const NumericsMode numerics = GENERATE(NumericsMode::fast, NumericsMode::reproducible);
     comm::LocalFabric(2).run([&](comm::Communicator& world) {
         test::Rank rank(world, 1, numerics, test::tiny_model(), test::tiny_moe());
-        ShardedOptimizer optimizer({}, rank.parameters, world, *rank.groups.replica_group,
-                                   rank.session.context);
+        ShardedOptimizer optimizer({}, rank.parameters, world, rank.groups, rank.session.context);
         model::FlatGroup& flat = rank.parameters.group(model::Sharding::replicated);
         const std::span<float> weights = flat.weights.values<float>();
         const std::vector<float> before(weights.begin(), weights.end());

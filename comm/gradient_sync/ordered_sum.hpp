@@ -1,0 +1,39 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <span>
+
+#include "kernels/core/context.hpp"
+#include "kernels/core/types.hpp"
+
+namespace sy::comm {
+
+inline float add(float a, float b) {
+    return a + b;
+}
+/// Fixed point adds modulo 2^64: partial sums may leave its range.
+inline std::int64_t add(std::int64_t a, std::int64_t b) {
+    return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) + static_cast<std::uint64_t>(b));
+}
+
+/// sum[i] = addends[0][i] + addends[1][i] + ..., in this order. One of the addends may be `sum` itself.
+template <class T>
+void add_in_order(std::span<const T* const> addends, std::span<T> sum, const Context& context) {
+    constexpr std::size_t kBlock = 256;
+    context.team.for_ranges(static_cast<index_t>(sum.size()), 4096, [&](index_t begin, index_t end) {
+        const auto last = static_cast<std::size_t>(end);
+        for (auto first = static_cast<std::size_t>(begin); first < last; first += kBlock) {
+            // In memory that nothing else points to, so that the compiler may use vectors.
+            T total[kBlock];
+            const std::size_t count = std::min(kBlock, last - first);
+            std::copy_n(addends[0] + first, count, total);
+            for (const T* const addend : addends.subspan(1)) {
+                for (std::size_t i = 0; i < count; ++i) total[i] = add(total[i], addend[first + i]);
+            }
+            std::copy_n(total, count, sum.data() + first);
+        }
+    });
+}
+
+}  // namespace sy::comm

@@ -1,0 +1,77 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "comm/collectives.hpp"
+#include "kernels/core/context.hpp"
+#include "kernels/core/tensor.hpp"
+
+namespace sy::comm {
+
+/// A matrix that several ranks of a group hold, as this one holds it.
+struct CopiedMatrix {
+    index_t offset = 0;  ///< in this rank's flat arrays
+    index_t elements = 0;
+    int primary = 0;         ///< rank that owns gradient and optimizer state
+    std::vector<int> ranks;  ///< all holders, ascending
+    bool operator==(const CopiedMatrix&) const = default;
+};
+
+/// Keeps shadows of expert matrices in step with their primaries: gradients of the shadows are added at the primary
+/// before it takes part in any other reduction, updated weights go back to the shadows. Nothing is staged but what a
+/// primary receives.
+/// Float sums are in ascending rank order, the primary's own part in its place; int64 (fixed point) sums are exact, so
+/// independent of the copies.
+class ShadowSync {
+  public:
+    /// @param sets      matrices whose gradients are complete at the same time, as a parameter's; those of one primary in
+    ///                  the same order on all their ranks
+    /// @param tag_base  the tags [tag_base, tag_base + 2 * sets) must be free on `group`
+    ShadowSync(Communicator& group, std::vector<std::vector<CopiedMatrix>> sets, int tag_base,
+               const Context& context);
+
+    /// Whether this rank holds a copied matrix of a set.
+    bool involves(index_t set) const { return !sets_[static_cast<std::size_t>(set)].empty(); }
+
+    /// The gradients of a set are complete on this rank: shadows send theirs. Returns before they have arrived.
+    /// @param gradient  the whole flat array; copied matrices of the set are not to be written until the set is finished
+    template <class T>
+    void start(index_t set, std::span<const T> gradient);
+    /// Makes progress without blocking; when all of a started set has arrived, its primaries get their sums.
+    /// @return whether the set is finished
+    template <class T>
+    bool try_finish(index_t set, std::span<T> gradient);
+    /// Starts what has not been started, and waits: on return all primaries hold the sums over their copies; shadows are
+    /// as they were. @par Collective over the group
+    template <class T>
+    void finish(std::span<T> gradient);
+
+    /// Sends the weights of all primaries to their shadows. T: float or bf16. @par Collective over the group
+    template <class T>
+    void spread(std::span<T> weights);
+
+    /// Bytes sent to other ranks since construction.
+    index_t sent_bytes() const { return sent_bytes_; }
+
+  private:
+    enum class State { idle, started, finished };
+    struct Pending {
+        State state = State::idle;
+        Tensor received;  ///< of this rank's primaries: by matrix, then by rank of the shadow
+        std::vector<std::unique_ptr<Request>> requests;
+    };
+    template <class T>
+    void add_received(index_t set, std::span<T> gradient);
+
+    Communicator& group_;
+    std::vector<std::vector<CopiedMatrix>> sets_;
+    int tag_base_;
+    const Context& context_;
+    std::vector<Pending> pending_;
+    index_t sent_bytes_ = 0;
+};
+
+}  // namespace sy::comm

@@ -1,0 +1,135 @@
+#include "model/moe/router/auction.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <numeric>
+
+namespace sy::model {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+/// Epsilon starts at a quarter of the range of scores, falls by this factor a round, and ends at 2^-22 of the range.
+constexpr double kEpsilonStep = 0.2;
+constexpr double kLowestEpsilon = 0x1p-22;
+
+std::size_t at(index_t i) {
+    return static_cast<std::size_t>(i);
+}
+
+/// One place at an expert. Ordered by price, then token, so that heaps of them do not depend on the library.
+struct Slot {
+    double price = 0.0;
+    std::int32_t token = -1;
+    auto operator<=>(const Slot&) const = default;
+};
+
+double finite(float score) {
+    constexpr double kLargest = std::numeric_limits<float>::max();
+    if (std::isnan(score)) return -kLargest;
+    return std::clamp(static_cast<double>(score), -kLargest, kLargest);
+}
+
+class Auction {
+  public:
+    explicit Auction(MatrixView<const float> scores)
+        : scores_(scores),
+          value_(at(scores.rows * scores.cols)),
+          slots_(at(scores.cols)),
+          price_(at(scores.cols), kInfinity),
+          expert_(at(scores.rows), 0) {
+        for (index_t t = 0; t < scores.rows; ++t) {
+            for (index_t e = 0; e < scores.cols; ++e) value_[at(t * scores.cols + e)] = finite(scores(t, e));
+        }
+        for (index_t e = 0; e < scores.cols; ++e) {
+            const index_t count = scores.rows / scores.cols + (e < scores.rows % scores.cols ? 1 : 0);
+            slots_[at(e)].resize(at(count));
+            if (count > 0) price_[at(e)] = 0.0;
+        }
+    }
+
+    std::vector<std::int32_t> solve() {
+        const auto [lowest, highest] = std::ranges::minmax(value_);
+        // Bids must rise even where all scores are equal.
+        const double range = highest > lowest ? highest - lowest : 1.0;
+        for (double epsilon = range / 4.0;; epsilon *= kEpsilonStep) {
+            run_round(epsilon);
+            if (epsilon <= kLowestEpsilon * range || is_good_enough()) return std::move(expert_);
+        }
+    }
+
+  private:
+    /// Assigns every token anew, from the prices of the last round.
+    void run_round(double epsilon) {
+        for (std::size_t e = 0; e < slots_.size(); ++e) std::ranges::fill(slots_[e], Slot{price_[e], -1});
+        std::vector<std::int32_t> waiting(at(scores_.rows));
+        std::iota(waiting.rbegin(), waiting.rend(), 0);
+        while (!waiting.empty()) {
+            const std::int32_t token = waiting.back();
+            waiting.pop_back();
+            const std::int32_t evicted = bid(token, epsilon);
+            if (evicted >= 0) waiting.push_back(evicted);
+        }
+    }
+
+    /// @return the token that loses its slot, or -1
+    std::int32_t bid(std::int32_t token, double epsilon) {
+        const double* const value = value_.data() + index_t{token} * scores_.cols;
+        double best = -kInfinity;
+        double second = -kInfinity;
+        index_t best_expert = 0;
+        for (index_t e = 0; e < scores_.cols; ++e) {
+            const double profit = value[e] - price_[at(e)];
+            if (profit > best) {
+                second = best;
+                best = profit;
+                best_expert = e;
+            } else if (profit > second) {
+                second = profit;
+            }
+        }
+        // With one expert that has slots, every token gets one of them whatever it bids.
+        if (second == -kInfinity) second = best;
+        std::vector<Slot>& heap = slots_[at(best_expert)];
+        std::ranges::pop_heap(heap, std::greater<>());
+        const std::int32_t evicted = heap.back().token;
+        heap.back() = {heap.back().price + (best - second) + epsilon, token};
+        std::ranges::push_heap(heap, std::greater<>());
+        price_[at(best_expert)] = heap.front().price;
+        expert_[at(token)] = static_cast<std::int32_t>(best_expert);
+        return evicted;
+    }
+
+    /// By weak duality no assignment's sum exceeds sum_t max_e (value - price) + sum of the slots' prices.
+    bool is_good_enough() const {
+        double sum = 0.0;
+        double bound = 0.0;
+        for (std::size_t e = 0; e < slots_.size(); ++e) {
+            if (!slots_[e].empty()) bound += static_cast<double>(slots_[e].size()) * price_[e];
+        }
+        for (index_t t = 0; t < scores_.rows; ++t) {
+            const double* const value = value_.data() + t * scores_.cols;
+            double best = -kInfinity;
+            for (index_t e = 0; e < scores_.cols; ++e) best = std::max(best, value[e] - price_[at(e)]);
+            bound += best;
+            sum += value[expert_[at(t)]];
+        }
+        return bound - sum <= kAuctionGap * std::fabs(sum);
+    }
+
+    MatrixView<const float> scores_;
+    std::vector<double> value_;             ///< [T, E]
+    std::vector<std::vector<Slot>> slots_;  ///< [E] heaps, the cheapest slot first
+    std::vector<double> price_;             ///< [E] of the cheapest slot; infinite without slots
+    std::vector<std::int32_t> expert_;      ///< [T]
+};
+
+}  // namespace
+
+std::vector<std::int32_t> balanced_assignment(MatrixView<const float> scores) {
+    if (scores.rows == 0) return {};
+    return Auction(scores).solve();
+}
+
+}  // namespace sy::model

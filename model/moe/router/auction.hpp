@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/core/tensor.hpp"
+
+namespace sy::model {
+
+/// How far an assignment's sum of scores may lie below the best one, as a part of the sum's size; what the auction
+/// proves of its result before it stops.
+inline constexpr double kAuctionGap = 1e-5;
+
+/// Experts for T tokens so that the sum of the chosen scores is as high as it can be when every expert takes T / E
+/// tokens; when E does not divide T, the lower T mod E experts take one more. Exactly balanced; the sum falls short of
+/// the optimum by at most kAuctionGap of its size, or by 2^-22 of the range of scores a token, whichever is more.
+/// The same input gives the same result on every machine. Scores that are not finite count as the largest or, for NaN,
+/// the lowest finite float.
+///
+/// Unassigned tokens bid, one at a time, for the cheapest slot of the expert that is worth most to them after its
+/// price; slots of one expert differ in price only, so a bid exceeds the next best *expert* by epsilon. Prices stay
+/// from round to round while epsilon falls; each round ends with the distance to the dual bound.
+///
+/// @param scores  [T, E] any numbers
+/// @return        [T]
+/// @par Cost      O(E + log(T / E)) a bid; some bids a token and round
+/// @par Source    Bertsekas and Castanon, "The auction algorithm for the transportation problem" (1989), similar
+///                objects; epsilon scaling: Bertsekas, "Auction algorithms for network flow problems" (1992)
+std::vector<std::int32_t> balanced_assignment(MatrixView<const float> scores);
+
+}  // namespace sy::model

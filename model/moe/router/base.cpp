@@ -1,0 +1,60 @@
+#include <algorithm>
+#include <utility>
+
+#include "comm/collectives.hpp"
+#include "kernels/core/profile.hpp"
+#include "kernels/ops/gate/gate.hpp"
+#include "model/moe/router/auction.hpp"
+#include "model/moe/router/strategy.hpp"
+
+namespace sy::model {
+namespace {
+
+class BaseLayer : public RoutingStrategy {
+  public:
+    explicit BaseLayer(const MoeConfig& config)
+        : rule_{.score = Score::sigmoid, .renormalise = false, .scale = config.routed_scale} {}
+
+    Tensor choose(const ChoiceInput& in, const Context& context) const override {
+        Tensor expert(context.arena, DType::i32, {in.logits.rows, 1});
+        if (in.pass.training()) {
+            assign(in, expert.values<std::int32_t>(), context);
+        } else {
+            ops::gate_top_k(in.logits, expert.matrix<std::int32_t>(), context);
+        }
+        return expert;
+    }
+    WeightRule weights() const override { return rule_; }
+
+  private:
+    /// Every rank solves the same problem: cheaper than to solve it once and send the answer, which all would await.
+    static void assign(const ChoiceInput& in, std::span<std::int32_t> expert, const Context& context) {
+        const index_t num_experts = in.logits.cols;
+        const index_t mine = in.logits.rows;
+        const std::vector<index_t> tokens = comm::all_gather(in.world, std::span<const index_t>(&mine, 1));
+        std::vector<index_t> offsets{0};
+        for (const index_t count : tokens) offsets.push_back(offsets.back() + count * num_experts);
+        const index_t first = offsets[static_cast<std::size_t>(in.world.rank())];
+        SY_REQUIRE(first == in.pass.batch.first_token * num_experts, "base: this rank's tokens start at ",
+                   in.pass.batch.first_token, ", and lower ranks hold ", first / num_experts);
+        Tensor all(context.arena, DType::f32, {offsets.back() / num_experts, num_experts});
+        const std::span<float> values = all.values<float>();
+        for (index_t t = 0; t < mine; ++t) {
+            std::ranges::copy(in.logits.row_span(t), values.begin() + first + t * num_experts);
+        }
+        comm::all_gather(in.world, values, offsets);
+        const Timed timed(context, OpKind::routing, static_cast<double>(values.size()));
+        const std::vector<std::int32_t> assigned = balanced_assignment(std::as_const(all).matrix<float>());
+        std::copy_n(assigned.begin() + first / num_experts, mine, expert.begin());
+    }
+
+    WeightRule rule_;
+};
+
+}  // namespace
+
+std::unique_ptr<RoutingStrategy> make_base(const MoeConfig& config) {
+    return std::make_unique<BaseLayer>(config);
+}
+
+}  // namespace sy::model
