@@ -7,6 +7,7 @@
 #include "model/moe/router/assignment_problems.hpp"
 #include "model/moe/router/problems.hpp"
 #include "model/moe/router/strategy.hpp"
+#include "model/objective/spans.hpp"
 
 namespace sy::model {
 namespace {
@@ -86,8 +87,8 @@ void attention_problems(const ModelConfig& model, std::vector<std::string>& prob
     const AttentionConfig& attention = model.attention;
     position_problems(model, problems);
     latent_problems(model, problems);
-    require(problems, attention.window == 0 || model.architecture != Architecture::encoder,
-            "attention.window is for causal attention; set it to 0 for an encoder");
+    require(problems, attention.window == 0 || model.architecture == Architecture::decoder,
+            "attention.window is for causal attention; set it to 0 where there is an encoder");
     try {
         layer_pattern("attention.window_layers", attention.window_layers, model.layers);
     } catch (const ConfigError& error) {
@@ -102,12 +103,22 @@ void block_problems(const ModelConfig& model, std::vector<std::string>& problems
             model.norm_placement == NormPlacement::both,
         "model.wiring = parallel needs one norm that both sub-layers read; set model.norm_placement = pre "
         "or both");
-    require(problems, model.architecture == Architecture::decoder,
-            "model.architecture = encoder and encoder_decoder are not built yet; use decoder");
-    require(problems, model.mtp_depth == 0,
-            "model.mtp_depth: multi-token prediction is not built yet; set it to 0");
-    require(problems, model.logit_softcap == 0.0 && model.output_z_loss == 0.0,
-            "model.logit_softcap and model.output_z_loss are not built yet; set them to 0");
+    const bool decoder = model.architecture == Architecture::decoder;
+    require(problems, model.wiring == Wiring::serial || model.architecture != Architecture::encoder_decoder,
+            "model.wiring = parallel has no place for cross-attention; set it to serial");
+    require(problems, model.architecture != Architecture::encoder || model.vocab_size > 256,
+            concat("model.vocab_size = ", model.vocab_size,
+                   " leaves no id for masked tokens beside 256 bytes; set it to at least 257"));
+    if (model.architecture == Architecture::encoder_decoder) {
+        for (const std::string& problem : span_problems(model)) problems.push_back(problem);
+        require(problems, model.attention.kind == AttentionKind::grouped,
+                "model.architecture = encoder_decoder needs attention.kind = grouped; set it");
+    }
+    require(problems, model.mtp_depth == 0 || decoder,
+            "model.mtp_depth predicts tokens after the next one, which only a decoder does; set it to 0");
+    require(problems, model.mtp_depth < model.seq_len,
+            concat("model.mtp_depth = ", model.mtp_depth, " looks beyond sequences of ", model.seq_len,
+                   " tokens; lower it or raise model.seq_len"));
 }
 
 }  // namespace
@@ -146,6 +157,16 @@ std::vector<bool> moe_layers(const MoeConfig& moe, index_t num_layers) {
     return layer_pattern("moe.layers", moe.layers, num_layers);
 }
 
+std::vector<bool> moe_blocks(const MoeConfig& moe, const ModelConfig& model) {
+    std::vector<bool> blocks = moe_layers(moe, model.layers);
+    blocks.insert(blocks.end(), static_cast<std::size_t>(model.mtp_depth), blocks.back());
+    if (model.architecture == Architecture::encoder_decoder) {
+        const std::vector<bool> lower = moe_layers(moe, model.num_encoder_layers());
+        blocks.insert(blocks.end(), lower.begin(), lower.end());
+    }
+    return blocks;
+}
+
 std::vector<std::string> model_problems(const ModelConfig& model, const MoeConfig& moe) {
     std::vector<std::string> problems;
     require(problems, model.kv_heads > 0 && model.heads % model.kv_heads == 0,
@@ -156,6 +177,9 @@ std::vector<std::string> model_problems(const ModelConfig& model, const MoeConfi
                    "; change one, or set model.head_dim"));
     attention_problems(model, problems);
     block_problems(model, problems);
+    require(problems, moe.router != "reinforce" || model.architecture == Architecture::decoder,
+            "moe.router = reinforce is rewarded by the loss of every token, which only a decoder has; use "
+            "moe.router = top_k");
     require(problems, model.dtype == DType::f32 || model.dtype == DType::bf16,
             concat("model.dtype = ", dtype_name(model.dtype), " cannot be computed with; use f32 or bf16"));
     require(problems, moe.top_k <= moe.experts,
@@ -173,6 +197,7 @@ std::vector<std::string> model_problems(const ModelConfig& model, const MoeConfi
     for (std::string& problem : routing_problems(moe)) problems.push_back(std::move(problem));
     try {
         moe_layers(moe, model.layers);
+        if (model.architecture == Architecture::encoder_decoder) moe_layers(moe, model.num_encoder_layers());
     } catch (const ConfigError& error) {
         problems.push_back(error.what());
     }

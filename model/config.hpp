@@ -169,6 +169,10 @@ std::vector<bool> layer_pattern(const std::string& key, const std::string& patte
 /// Whether each layer's feed-forward is a mixture. @throws ConfigError as layer_pattern
 std::vector<bool> moe_layers(const MoeConfig& moe, index_t num_layers);
 
+/// The same for the blocks of all stacks, by stream_idx: the decoder's or lone encoder's, those of multi-token prediction
+/// (each as the last layer), an encoder's under a decoder.
+std::vector<bool> moe_blocks(const MoeConfig& moe, const ModelConfig& model);
+
 /// Everything wrong with a model, one sentence each with the remedy; empty when it can be built.
 std::vector<std::string> model_problems(const ModelConfig& model, const MoeConfig& moe);
 

@@ -5,6 +5,8 @@
 
 #include "comm/collectives.hpp"
 #include "model/moe/balance/sums.hpp"
+#include "model/objective/masking.hpp"
+#include "model/objective/spans.hpp"
 
 namespace sy::model {
 
@@ -15,14 +17,67 @@ Transformer::Transformer(const ModelConfig& config, const MoeConfig& moe, Parame
       parameters_(parameters),
       world_(world),
       seed_(seed),
-      layer_context_{config_, parameters, [](ParameterId) {}} {
+      layer_context_{config_, parameters, [this](ParameterId id) { ready(id); }} {
     const ParameterId embedding = parameters.add({.name = "embedding.weight",
                                                   .shape = {config.vocab_size, config.hidden},
                                                   .deviation = static_cast<float>(config.init_std)});
-    decoder_ = std::make_unique<Stack>(
-        BlockContext{layer_context_, moe_, world_},
-        Stack::Spec{.prefix = "", .num_layers = config.layers, .num_positions = config.seq_len}, embedding);
+    build_stacks(embedding);
     head_ = std::make_unique<Head>(layer_context_, config.tied_head ? embedding : ParameterId{-1});
+    count_uses();
+}
+
+void Transformer::build_stacks(ParameterId embedding) {
+    const BlockContext context{layer_context_, moe_, world_};
+    const bool reads = config_.architecture == Architecture::encoder_decoder;
+    const auto visibility =
+        config_.architecture == Architecture::encoder ? ops::Visibility::all : ops::Visibility::causal;
+    upper_ = std::make_unique<Stack>(context,
+                                     Stack::Spec{.prefix = "",
+                                                 .num_layers = config_.layers,
+                                                 .num_positions = config_.seq_len,
+                                                 .visibility = visibility,
+                                                 .reads_memory = reads},
+                                     embedding);
+    for (const Block& block : upper_->blocks()) blocks_.push_back(&block);
+    modules_.reserve(static_cast<std::size_t>(config_.mtp_depth));
+    for (index_t depth = 0; depth < config_.mtp_depth; ++depth) {
+        const index_t layer = config_.layers + depth;
+        modules_.emplace_back(context, upper_->positions(),
+                              BlockSpec{.name = concat("mtp.", depth),
+                                        .layer_idx = layer,
+                                        .stream_idx = layer,
+                                        .is_moe = upper_->blocks().back().spec().is_moe});
+        blocks_.push_back(&modules_.back().block());
+    }
+    if (!reads) return;
+    lower_ = std::make_unique<Stack>(context,
+                                     Stack::Spec{.prefix = "encoder.",
+                                                 .num_layers = config_.num_encoder_layers(),
+                                                 .first_stream = static_cast<index_t>(blocks_.size()),
+                                                 .num_positions = config_.seq_len,
+                                                 .visibility = ops::Visibility::all},
+                                     embedding);
+    for (const Block& block : lower_->blocks()) blocks_.push_back(&block);
+}
+
+void Transformer::count_uses() {
+    for (std::size_t id = 0; id < parameters_.specs().size(); ++id) {
+        const std::string& name = parameters_.specs()[id].name;
+        index_t uses = 1;
+        if (name == "embedding.weight" && lower_ != nullptr) ++uses;
+        if (name == "embedding.weight" || name == "head.weight" || name.starts_with("final_norm."))
+            uses += config_.mtp_depth;
+        if (uses > 1) shared_parameters_[static_cast<ParameterId>(id)].wanted = uses;
+    }
+}
+
+void Transformer::ready(ParameterId id) {
+    const auto shared = shared_parameters_.find(id);
+    if (shared != shared_parameters_.end()) {
+        if (++shared->second.seen < shared->second.wanted) return;
+        shared->second.seen = 0;
+    }
+    gradient_ready_(id);
 }
 
 PassResult Transformer::train(std::span<const std::int32_t> ids, const BatchInfo& batch,
@@ -35,35 +90,126 @@ PassResult Transformer::evaluate(std::span<const std::int32_t> ids, const BatchI
     return run(ids, batch, Use::evaluate, context);
 }
 
-PassResult Transformer::run(std::span<const std::int32_t> ids, const BatchInfo& batch, Use use,
-                            const Context& context) {
-    const index_t num_sequences = static_cast<index_t>(ids.size()) / (config_.seq_len + 1);
-    SY_REQUIRE(num_sequences * (config_.seq_len + 1) == static_cast<index_t>(ids.size()),
-               "transformer: ", ids.size(), " ids are no whole sequences of ", config_.seq_len + 1);
-    const bool training = use == Use::train;
-    std::vector<std::int32_t> inputs;
-    std::vector<std::int32_t> targets;
-    for (index_t s = 0; s < num_sequences; ++s) {
-        const auto first = ids.begin() + s * (config_.seq_len + 1);
-        inputs.insert(inputs.end(), first, first + config_.seq_len);
-        targets.insert(targets.end(), first + 1, first + config_.seq_len + 1);
-    }
-    std::vector<float> loss(inputs.size());
-    const PassInfo pass{batch, use, seed_, config_.seq_len, inputs, loss};
-    Tape tape(training ? Tape::Mode::record : Tape::Mode::forward_only, context);
-    std::vector<MoeStatistics> statistics(decoder_->blocks().size());
-    const NormLayer::Result last = decoder_->forward(tape, pass, statistics);
-    const double scale = 1.0 / static_cast<double>(batch.global_tokens * batch.accumulation);
-    head_->forward(tape, *last.normed, {targets, static_cast<float>(scale), loss}, pass);
-    if (training) tape.backward();
-    return reduce(loss, statistics, batch);
+BatchInfo Transformer::scaled(BatchInfo batch, index_t seq_len) const {
+    batch.first_token = batch.first_token / config_.seq_len * seq_len;
+    batch.global_tokens = batch.global_tokens / config_.seq_len * seq_len;
+    return batch;
 }
 
-PassResult Transformer::reduce(std::span<const float> loss, std::span<MoeStatistics> statistics,
+Transformer::Rows Transformer::prepare(std::span<const std::int32_t> ids, const PassInfo& pass) const {
+    const index_t stride = config_.seq_len + 1;
+    Rows rows;
+    rows.seq_len = config_.seq_len;
+    rows.num_targets = pass.batch.global_tokens;
+    const RandomKey key = pass.random(0, RandomPurpose::corruption);
+    if (config_.architecture == Architecture::encoder_decoder) {
+        const SpanLengths lengths = span_lengths(config_);
+        SpanBatch spans = corrupt_spans(ids, stride, pass.batch.first_token / config_.seq_len, key, config_);
+        rows = {std::move(spans.decoder_ids), std::move(spans.targets), lengths.decoder,
+                std::move(spans.encoder_ids), lengths.encoder,          0};
+        rows.num_targets = scaled(pass.batch, lengths.decoder).global_tokens;
+        return rows;
+    }
+    for (auto first = ids.begin(); first != ids.end(); first += stride) {
+        rows.ids.insert(rows.ids.end(), first, first + config_.seq_len);
+        rows.targets.insert(rows.targets.end(), first + 1, first + stride);
+    }
+    if (config_.architecture == Architecture::encoder) {
+        MaskedTokens masked = mask_tokens(rows.ids, pass.batch.first_token, key, config_);
+        rows.ids = std::move(masked.ids);
+        rows.targets = std::move(masked.targets);
+        rows.num_targets = std::ranges::count_if(rows.targets, [](std::int32_t id) { return id >= 0; });
+        comm::all_reduce(world_.world, std::span<index_t>(&rows.num_targets, 1));
+        rows.num_targets = std::max<index_t>(rows.num_targets, 1);
+    }
+    return rows;
+}
+
+PassResult Transformer::run(std::span<const std::int32_t> ids, const BatchInfo& batch, Use use,
+                            const Context& context) {
+    const index_t stride = config_.seq_len + 1;
+    SY_REQUIRE(static_cast<index_t>(ids.size()) % stride == 0, "transformer: ", ids.size(),
+               " ids are no whole sequences of ", stride);
+    const bool training = use == Use::train;
+    PassInfo pass{batch, use, seed_, config_.seq_len, {}, {}};
+    const Rows rows = prepare(ids, pass);
+    RowLosses losses;
+    losses.token.resize(rows.ids.size());
+    if (config_.output_z_loss > 0.0) losses.lse.resize(rows.ids.size());
+    pass = {scaled(batch, rows.seq_len), use, seed_, rows.seq_len, rows.ids, losses.token};
+    Tape tape(training ? Tape::Mode::record : Tape::Mode::forward_only, context);
+    std::vector<MoeStatistics> statistics(blocks_.size());
+    const std::size_t num_upper = upper_->blocks().size();
+    Memory memory;
+    const PassInfo below{
+        scaled(batch, rows.lower_seq_len), use, seed_, rows.lower_seq_len, rows.lower_ids, {}};
+    if (lower_) {
+        const auto reports = std::span(statistics).last(lower_->blocks().size());
+        memory = {lower_->forward(tape, below, reports).normed, rows.lower_seq_len};
+    }
+    const NormLayer::Result last =
+        upper_->forward(tape, pass, std::span(statistics).first(num_upper), lower_ ? &memory : nullptr);
+    const double scale = 1.0 / static_cast<double>(rows.num_targets * batch.accumulation);
+    head_->forward(tape, *last.normed,
+                   {rows.targets, static_cast<float>(scale), losses.token,
+                    static_cast<float>(scale * config_.output_z_loss), losses.lse},
+                   pass);
+    if (training) {
+        for (index_t depth = 1; depth <= config_.mtp_depth; ++depth)
+            losses.depths.push_back(make_depth(ids, depth, batch));
+        predict_further(tape, *last.stream, pass, losses.depths,
+                        std::span(statistics).subspan(num_upper, modules_.size()));
+        tape.backward();
+    }
+    return reduce(losses, rows, statistics, batch);
+}
+
+Transformer::Depth Transformer::make_depth(std::span<const std::int32_t> ids, index_t depth,
+                                           const BatchInfo& batch) const {
+    const index_t length = config_.seq_len;
+    Depth result;
+    for (auto first = ids.begin(); first != ids.end(); first += length + 1) {
+        for (index_t i = 0; i < length; ++i) {
+            // Rows at the end get to know no token; causal attention keeps them from all that have a target.
+            result.ids.push_back(first[std::min(i + depth, length)]);
+            result.targets.push_back(i + depth < length ? first[i + depth + 1] : -1);
+        }
+    }
+    result.loss.resize(result.ids.size());
+    result.num_targets = batch.global_tokens / length * (length - depth);
+    return result;
+}
+
+void Transformer::predict_further(Tape& tape, Value& hidden, const PassInfo& pass, std::span<Depth> depths,
+                                  std::span<MoeStatistics> statistics) const {
+    Value* before = &hidden;
+    for (std::size_t k = 0; k < depths.size(); ++k) {
+        Depth& depth = depths[k];
+        PassInfo ahead = pass;
+        ahead.ids = depth.ids;
+        ahead.token_loss = depth.loss;
+        Value& embedded = upper_->embedding().rows(tape, depth.ids);
+        Stream stream{&modules_[k].combine(tape, *before, embedded, ahead), nullptr};
+        stream = upper_->run(modules_[k].block(), {.tape = tape, .pass = ahead, .statistics = &statistics[k]},
+                             stream);
+        const NormLayer::Result last = upper_->finish(tape, stream, ahead);
+        const double share = config_.mtp_loss / static_cast<double>(config_.mtp_depth);
+        const double scale = share / static_cast<double>(depth.num_targets * pass.batch.accumulation);
+        head_->forward(tape, *last.normed, {depth.targets, static_cast<float>(scale), depth.loss}, ahead);
+        before = last.stream;
+    }
+}
+
+PassResult Transformer::reduce(const RowLosses& losses, const Rows& rows, std::span<MoeStatistics> statistics,
                                const BatchInfo& batch) const {
     // All sums are 64-bit integers: one message, and nothing depends on the layout.
-    std::vector<std::int64_t> sums{0};
-    for (const float value : loss) sums[0] += to_sum(static_cast<double>(value));
+    std::vector<std::int64_t> sums{0, 0};
+    for (const float value : losses.token) sums[0] += to_sum(static_cast<double>(value));
+    for (const float lse : losses.lse) sums[1] += to_sum(static_cast<double>(lse) * static_cast<double>(lse));
+    for (const Depth& depth : losses.depths) {
+        sums.push_back(0);
+        for (const float value : depth.loss) sums.back() += to_sum(static_cast<double>(value));
+    }
     for (const MoeStatistics& layer : statistics) {
         if (layer.load.empty()) continue;
         sums.push_back(static_cast<std::int64_t>(layer.routing_hash));
@@ -71,34 +217,53 @@ PassResult Transformer::reduce(std::span<const float> loss, std::span<MoeStatist
     }
     comm::all_reduce(world_.world, std::span<std::int64_t>(sums));
     PassResult result;
-    result.token_loss = from_sum(sums[0]) / static_cast<double>(batch.global_tokens);
-    std::size_t next = 1;
+    result.token_loss = from_sum(sums[0]) / static_cast<double>(rows.num_targets);
+    std::size_t next = 2 + losses.depths.size();
     for (std::size_t i = 0; i < statistics.size(); ++i) {
-        MoeStatistics& layer = statistics[i];
-        if (layer.load.empty()) continue;
-        const auto hash = static_cast<std::uint64_t>(sums[next++]);
-        result.routing_hash += hash;
-        const auto losses = decoder_->blocks()[i].moe()->losses();
-        result.router_losses.resize(losses.size());
-        for (std::size_t j = 0; j < losses.size(); ++j) {
-            const auto count = static_cast<std::size_t>(losses[j]->num_sums());
-            NamedLoss& total = result.router_losses[j];
-            total.name = losses[j]->name();
-            total.coefficient = losses[j]->coefficient();
-            total.value += losses[j]->value(
-                {layer.load, std::span<const std::int64_t>(sums).subspan(next, count), batch.global_tokens});
-            next += count;
-        }
-        result.num_dropped += layer.num_dropped;
-        result.layers.push_back({static_cast<index_t>(i), std::move(layer.load), layer.num_dropped, hash});
-        const LayerResult& report = result.layers.back();
-        result.imbalance = std::max(result.imbalance, static_cast<double>(report.highest_load()) /
-                                                          std::max(report.mean_load(), 1e-30));
+        if (statistics[i].load.empty()) continue;
+        const bool below = lower_ && i >= blocks_.size() - lower_->blocks().size();
+        const index_t tokens = scaled(batch, below ? rows.lower_seq_len : rows.seq_len).global_tokens;
+        const std::size_t count = 1 + statistics[i].loss_sums.size();
+        add_layer(result, i, statistics[i], std::span<const std::int64_t>(sums).subspan(next, count), tokens);
+        next += count;
+    }
+    if (!losses.lse.empty() || config_.output_z_loss > 0.0) {
+        result.router_losses.push_back({"output_z_loss", config_.output_z_loss,
+                                        from_sum(sums[1]) / static_cast<double>(rows.num_targets)});
+    }
+    if (!losses.depths.empty()) {
+        double mean = 0.0;
+        for (std::size_t k = 0; k < losses.depths.size(); ++k)
+            mean += from_sum(sums[2 + k]) / static_cast<double>(losses.depths[k].num_targets);
+        result.router_losses.push_back(
+            {"mtp_loss", config_.mtp_loss, mean / static_cast<double>(losses.depths.size())});
     }
     result.total = result.token_loss;
-    for (const NamedLoss& router_loss : result.router_losses)
-        result.total += router_loss.coefficient * router_loss.value;
+    for (const NamedLoss& loss : result.router_losses) result.total += loss.coefficient * loss.value;
     return result;
+}
+
+void Transformer::add_layer(PassResult& result, std::size_t block_idx, MoeStatistics& layer,
+                            std::span<const std::int64_t> sums, index_t global_tokens) const {
+    const auto hash = static_cast<std::uint64_t>(sums[0]);
+    result.routing_hash += hash;
+    const auto losses = blocks_[block_idx]->moe()->losses();
+    result.router_losses.resize(losses.size());
+    std::size_t next = 1;
+    for (std::size_t j = 0; j < losses.size(); ++j) {
+        const auto count = static_cast<std::size_t>(losses[j]->num_sums());
+        NamedLoss& total = result.router_losses[j];
+        total.name = losses[j]->name();
+        total.coefficient = losses[j]->coefficient();
+        total.value += losses[j]->value({layer.load, sums.subspan(next, count), global_tokens});
+        next += count;
+    }
+    result.num_dropped += layer.num_dropped;
+    result.layers.push_back(
+        {static_cast<index_t>(block_idx), std::move(layer.load), layer.num_dropped, hash});
+    const LayerResult& report = result.layers.back();
+    result.imbalance = std::max(
+        result.imbalance, static_cast<double>(report.highest_load()) / std::max(report.mean_load(), 1e-30));
 }
 
 index_t LayerResult::highest_load() const {
@@ -112,15 +277,15 @@ double LayerResult::mean_load() const {
 
 void Transformer::finish_step(const PassResult& step) {
     for (const LayerResult& layer : step.layers)
-        decoder_->blocks()[static_cast<std::size_t>(layer.layer)].moe()->strategy().finish_step(layer.load);
+        blocks_[static_cast<std::size_t>(layer.layer)]->moe()->strategy().finish_step(layer.load);
 }
 
 std::map<std::string, std::vector<double>> Transformer::router_state() const {
     std::map<std::string, std::vector<double>> result;
-    for (std::size_t i = 0; i < decoder_->blocks().size(); ++i) {
-        if (decoder_->blocks()[i].moe() == nullptr) continue;
-        const std::span<const double> state = decoder_->blocks()[i].moe()->strategy().state();
-        if (!state.empty()) result[concat("layers.", i, ".moe")] = {state.begin(), state.end()};
+    for (const Block* const block : blocks_) {
+        if (block->moe() == nullptr) continue;
+        const std::span<const double> state = block->moe()->strategy().state();
+        if (!state.empty()) result[block->spec().name + ".moe"] = {state.begin(), state.end()};
     }
     return result;
 }
@@ -143,17 +308,18 @@ void Transformer::set_router_state(const std::map<std::string, std::vector<doubl
         }
     }
     if (!problems.empty()) throw ConfigError(problems);
-    for (std::size_t i = 0; i < decoder_->blocks().size(); ++i) {
-        const auto found = state.find(concat("layers.", i, ".moe"));
-        if (found != state.end())
-            std::ranges::copy(found->second, decoder_->blocks()[i].moe()->strategy().state().begin());
+    for (const Block* const block : blocks_) {
+        const auto found = state.find(block->spec().name + ".moe");
+        if (found != state.end()) std::ranges::copy(found->second, block->moe()->strategy().state().begin());
     }
 }
 
 Transformer::Generation Transformer::start_generation(index_t num_sequences, index_t capacity,
                                                       const Context& context) const {
+    SY_REQUIRE(config_.architecture == Architecture::decoder,
+               "generation: only a decoder can continue a text");
     Generation state;
-    for (const Block& block : decoder_->blocks())
+    for (const Block& block : upper_->blocks())
         state.caches.push_back({block.attention().make_cache(num_sequences, capacity, context), {}});
     return state;
 }
@@ -170,7 +336,7 @@ Tensor Transformer::decode(std::span<const std::int32_t> ids, Generation& state,
     index_t global = rows;
     comm::all_reduce(world_.world, std::span<index_t>(&global, 1));
     const PassInfo pass{{0, std::max<index_t>(global, 1), 0, 0, 1}, Use::generate, seed_, 1, ids, {}};
-    const NormLayer::Result last = decoder_->decode(tape, pass, state.caches, state.position);
+    const NormLayer::Result last = upper_->decode(tape, pass, state.caches, state.position);
     Tensor logits(context.arena, DType::f32, {rows, config_.vocab_size});
     head_->logits(last.normed->view(), logits.matrix<float>(), context);
     ++state.position;

@@ -7,6 +7,7 @@
 #include <variant>
 #include <vector>
 
+#include "model/objective/prediction_module.hpp"
 #include "model/stack.hpp"
 
 namespace sy::model {
@@ -22,7 +23,7 @@ struct LayerResult {
     double mean_load() const;
 };
 
-/// A loss of the routers.
+/// A loss beside the cross entropy: of the routers, of the head's logits, of multi-token prediction.
 struct NamedLoss {
     std::string name;
     double coefficient = 0.0;
@@ -31,7 +32,9 @@ struct NamedLoss {
 
 /// Losses of one pass over a global batch, the same on every rank and every layout.
 struct PassResult {
-    double token_loss = 0.0;  ///< mean cross entropy, in nats
+    double token_loss = 0.0;  ///< mean cross entropy of the tokens that are asked for, in nats
+    /// Those of the routers, then output_z_loss (the mean squared logsumexp of the logits) and mtp_loss (the mean cross
+    /// entropy over the depths) where the config has them and the pass computes them.
     std::vector<NamedLoss> router_losses;
     double total = 0.0;  ///< what is minimised
     std::uint64_t routing_hash = 0;
@@ -40,7 +43,8 @@ struct PassResult {
     std::vector<LayerResult> layers;
 };
 
-/// A decoder: a stack of blocks of attention and feed-forward (dense or a mixture) and a head.
+/// A stack of blocks under a head: a decoder (next token), an encoder (masked tokens), or a decoder that reads an
+/// encoder's output (span corruption).
 class Transformer {
   public:
     /// Registers its parameters; call parameters.allocate(seed) afterwards.
@@ -63,7 +67,7 @@ class Transformer {
 
     /// Called when the gradient of a parameter is complete for a pass; set before train().
     void on_gradient_ready(std::function<void(ParameterId)> callback) {
-        layer_context_.gradient_ready = std::move(callback);
+        gradient_ready_ = std::move(callback);
     }
 
     /// State of generation for B sequences on this rank.
@@ -72,17 +76,51 @@ class Transformer {
         index_t position = 0;
     };
     Generation start_generation(index_t num_sequences, index_t capacity, const Context& context) const;
-    /// Feeds one token a sequence and returns logits [B, V]. Dropless. @par Collective over the world
+    /// Of a decoder. Feeds one token a sequence and returns logits [B, V]. Dropless. @par Collective over the world
     /// @throws ShapeError beyond the capacity
     Tensor decode(std::span<const std::int32_t> ids, Generation& state, const Context& context) const;
 
     const ModelConfig& config() const { return config_; }
 
   private:
+    /// What a pass reads and is asked for.
+    struct Rows {
+        std::vector<std::int32_t> ids;      ///< of the stack under the head
+        std::vector<std::int32_t> targets;  ///< -1 where nothing is asked
+        index_t seq_len = 0;
+        std::vector<std::int32_t> lower_ids;  ///< of the encoder under it
+        index_t lower_seq_len = 0;
+        index_t num_targets = 0;  ///< over all ranks
+    };
+    /// One depth of multi-token prediction: the tokens it gets to know, what it is asked for and its losses.
+    struct Depth {
+        std::vector<std::int32_t> ids;
+        std::vector<std::int32_t> targets;
+        std::vector<float> loss;
+        index_t num_targets = 0;  ///< over all ranks
+    };
+    /// Losses of this rank's rows.
+    struct RowLosses {
+        std::vector<float> token;
+        std::vector<float> lse;  ///< of the logits; empty without a z-loss
+        std::vector<Depth> depths;
+    };
+
+    void build_stacks(ParameterId embedding);
+    void count_uses();
+    void ready(ParameterId id);
     PassResult run(std::span<const std::int32_t> ids, const BatchInfo& batch, Use use,
                    const Context& context);
-    PassResult reduce(std::span<const float> loss, std::span<MoeStatistics> statistics,
+    Rows prepare(std::span<const std::int32_t> ids, const PassInfo& pass) const;
+    Depth make_depth(std::span<const std::int32_t> ids, index_t depth, const BatchInfo& batch) const;
+    void predict_further(Tape& tape, Value& hidden, const PassInfo& pass, std::span<Depth> depths,
+                         std::span<MoeStatistics> statistics) const;
+    PassResult reduce(const RowLosses& losses, const Rows& rows, std::span<MoeStatistics> statistics,
                       const BatchInfo& batch) const;
+    void add_layer(PassResult& result, std::size_t block_idx, MoeStatistics& statistics,
+                   std::span<const std::int64_t> sums, index_t global_tokens) const;
+    /// The same batch seen by a stack whose sequences have another length.
+    BatchInfo scaled(BatchInfo batch, index_t seq_len) const;
 
     ModelConfig config_;
     MoeConfig moe_;
@@ -90,8 +128,18 @@ class Transformer {
     ModelWorld world_;
     std::uint64_t seed_;
     LayerContext layer_context_;
-    std::unique_ptr<Stack> decoder_;
+    std::function<void(ParameterId)> gradient_ready_ = [](ParameterId) {};
+    std::unique_ptr<Stack> upper_;  ///< under the head
+    std::unique_ptr<Stack> lower_;  ///< an encoder that it reads, or none
+    std::vector<PredictionModule> modules_;
+    std::vector<const Block*> blocks_;  ///< of all stacks and modules, by stream_idx
     std::unique_ptr<Head> head_;
+    /// Parameters that several parts of a pass use, complete when all have gone backward.
+    struct Uses {
+        index_t wanted = 1;
+        index_t seen = 0;
+    };
+    std::map<ParameterId, Uses> shared_parameters_;
 };
 
 }  // namespace sy::model

@@ -19,7 +19,8 @@ enum class RandomPurpose : std::uint32_t {
     attention_dropout = 7,
     protected_sequence = 20,
     expert_dropout = 21,
-    router_action = 22
+    router_action = 22,
+    corruption = 30
 };
 
 /// Key of a random stream. A number depends on (key, counter) only: never on rank, thread or order of calls.

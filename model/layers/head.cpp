@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "kernels/ops/gemm/gemm.hpp"
+#include "kernels/ops/softcap/softcap.hpp"
 #include "kernels/ops/softmax_xent/softmax_xent.hpp"
 #include "model/layers/layers.hpp"
 #include "model/layers/linear.hpp"
@@ -39,7 +40,10 @@ void Head::run(Tape& tape, Value& x, const HeadLoss& loss, const PassInfo& pass)
     const ops::Transpose turned = tied_ ? ops::Transpose::no : ops::Transpose::yes;
     const MatrixView<const In> weight = parameters.weight<In>(weight_);
     if (tape.recording()) x.grad = Tensor(context.arena, DType::f32, x.data.shape());
-    Tensor logits(context.arena, DType::f32, {std::min(kChunkRows, pass.seq_len), vocabulary});
+    const Shape chunk_shape{std::min(kChunkRows, pass.seq_len), vocabulary};
+    Tensor logits(context.arena, DType::f32, chunk_shape);
+    const auto cap = static_cast<float>(shared_.config.logit_softcap);
+    Tensor uncapped(context.arena, DType::f32, cap > 0.0F ? chunk_shape : Shape{0, 0});
     const ProductInput<In> input(x.view(), context);
     for (index_t first = 0; first < rows;) {
         const index_t sequence_end = (first / pass.seq_len + 1) * pass.seq_len;
@@ -47,12 +51,18 @@ void Head::run(Tape& tape, Value& x, const HeadLoss& loss, const PassInfo& pass)
         first = chunk.end;
         const MatrixView<float> part = logits.matrix<float>().rows_of({0, chunk.size()});
         const MatrixView<const In> x_part = input.view().rows_of(chunk);
-        ops::multiply<In>({x_part, ops::Transpose::no, weight, plain, part, 0.0F}, context);
+        const MatrixView<float> raw = cap > 0.0F ? uncapped.matrix<float>().rows_of({0, chunk.size()}) : part;
+        ops::multiply<In>({x_part, ops::Transpose::no, weight, plain, raw, 0.0F}, context);
+        if (cap > 0.0F) ops::soft_cap(raw, cap, part, context);
         const auto from = static_cast<std::size_t>(chunk.begin);
         const auto count = static_cast<std::size_t>(chunk.size());
         ops::softmax_xent(part, loss.target.subspan(from, count), tape.recording() ? loss.scale : 0.0F,
-                          loss.loss.subspan(from, count), context);
+                          loss.loss.subspan(from, count),
+                          {loss.z_scale, loss.lse.empty() ? loss.lse : loss.lse.subspan(from, count)},
+                          context);
         if (!tape.recording()) continue;
+        // The loss has put its gradient in place of the capped logits.
+        if (cap > 0.0F) ops::soft_cap_backward(raw, cap, part, context);
         const ProductInput<In> dlogits(part, context);
         ops::multiply<In>(
             {dlogits.view(), ops::Transpose::no, weight, turned, x.grad.matrix<float>().rows_of(chunk), 0.0F},
@@ -79,6 +89,8 @@ void Head::logits(MatrixView<const float> x, MatrixView<float> out, const Contex
         ops::multiply<float>(
             {x, ops::Transpose::no, shared_.parameters.weight<float>(weight_), plain, out, 0.0F}, context);
     }
+    const auto cap = static_cast<float>(shared_.config.logit_softcap);
+    if (cap > 0.0F) ops::soft_cap(out, cap, out, context);
 }
 
 }  // namespace sy::model

@@ -93,11 +93,13 @@ class FeedForward {
     ParameterId down_bias_ = -1;
 };
 
-/// What a head measures.
+/// What a head measures of the rows that count: target -1 is one that does not.
 struct HeadLoss {
     std::span<const std::int32_t> target;  ///< [T]
     float scale = 0.0F;                    ///< weight of a token in the total loss
     std::span<float> loss;                 ///< [T] receives the cross entropy of each token
+    float z_scale = 0.0F;                  ///< weight of a token's squared logsumexp in the total loss
+    std::span<float> lse{};  ///< [T] receives the logsumexp of each token's logits; empty: not wanted
 };
 
 /// Projection to the vocabulary and cross entropy, a few rows at a time: logits of all tokens never exist together.

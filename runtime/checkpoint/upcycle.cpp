@@ -28,9 +28,9 @@ struct Blueprint {
     Blueprint(const Config& config, comm::Communicator& alone)
         : exchange(comm::make_flat_exchange(alone, context)),
           world{alone, *exchange},
-          parameters(comm::block_placements(model::moe_layers(config.moe, config.model.layers),
-                                            config.moe.experts, 1),
-                     0, config.model.dtype, context),
+          parameters(
+              comm::block_placements(model::moe_blocks(config.moe, config.model), config.moe.experts, 1), 0,
+              config.model.dtype, context),
           transformer(config.model, config.moe, parameters, world, config.train.seed) {}
 };
 

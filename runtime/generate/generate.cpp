@@ -34,6 +34,12 @@ index_t sample_token(std::span<const float> logits, const GenerateConfig& config
 
 std::string generate(Session& session) {
     const GenerateConfig& rule = session.config().generate;
+    if (session.config().model.architecture != model::Architecture::decoder) {
+        throw ConfigError(
+            "generate: model.architecture = encoder and encoder_decoder fill in what is missing from a text "
+            "and "
+            "continue none; train a decoder");
+    }
     const auto length = static_cast<index_t>(rule.prompt.size()) + rule.tokens;
     if (rule.prompt.empty() || length > session.config().model.seq_len) {
         throw ConfigError(concat("generate: a prompt of ", rule.prompt.size(), " bytes and ", rule.tokens,

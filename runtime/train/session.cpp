@@ -30,8 +30,8 @@ Session::Session(const Config& config, comm::Communicator& world)
       context_{team_, arena_, gemm_, config.numerics},
       exchange_(comm::make_flat_exchange(*groups_.expert_group, context_)),
       model_world_{world, *exchange_, groups_.expert_group.get(), config.run.drop_ledger ? &drops_ : nullptr},
-      parameters_(comm::block_placements(model::moe_layers(config.moe, config.model.layers),
-                                         config.moe.experts, groups_.expert_group->size()),
+      parameters_(comm::block_placements(model::moe_blocks(config.moe, config.model), config.moe.experts,
+                                         groups_.expert_group->size()),
                   groups_.expert_group->rank(), config.model.dtype, context_),
       transformer_(std::make_unique<model::Transformer>(config.model, config.moe, parameters_, model_world_,
                                                         config.train.seed)) {

@@ -21,6 +21,7 @@ VARIANTS = {
     "capacity-fast", "capacity-reproducible", "capacity-fast-4-ranks",
     "tied-accumulated-fast", "tied-accumulated-reproducible", "tied-accumulated-fast-2-ranks",
     "dropless-fast", "dropless-reproducible", "dropless-reproducible-3-ranks",
+    "post-norm", "both-norms", "outside-norms", "parallel", "gpt2", "objectives",
 }  # fmt: skip
 STEPS = 3
 
@@ -41,6 +42,15 @@ BROKEN_RULES = [
     ("capacity-fast", dict(clip=False)),
     ("dropless-fast", dict(decay_schedule="linear")),
     ("tied-accumulated-fast", dict(tie_gradient=False)),
+    ("post-norm", dict(post_norm="of_output")),
+    ("post-norm", dict(gelu="logistic")),
+    ("both-norms", dict(second_norm=False)),
+    ("parallel", dict(parallel_reads="stream")),
+    ("gpt2", dict(layer_mean=False)),
+    ("gpt2", dict(first_position=1)),
+    ("objectives", dict(softcap="clamp")),
+    ("objectives", dict(output_z_power=1)),
+    ("objectives", dict(mtp_target=0)),
 ]
 
 
@@ -135,7 +145,7 @@ def compare(dump, rules):
             name = f"losses/{step}/{micro}/"
             for part in ("total", "token_loss", "balance_loss", "z_loss"):
                 result.scalar(name + part, mine[part], getattr(theirs, part).item())
-            result.scalar(name + "evaluated_total", mine["evaluated_total"], theirs.total.item())
+            result.scalar(name + "evaluated_total", mine["evaluated_total"], theirs.evaluated.item())
             result.scalar(name + "imbalance", mine["imbalance"], theirs.imbalance)
             result.exact(name + "dropped", mine["dropped"], theirs.dropped)
             result.num_dropped += theirs.dropped

@@ -102,7 +102,7 @@ class OracleRank {
           groups_(comm::split_grid(ranks, comm::make_process_grid(ranks.size(), variant.expert_parallel))),
           exchange_(comm::make_flat_exchange(*groups_.expert_group, session_.context)),
           world_{ranks, *exchange_},
-          parameters_(comm::block_placements(model::moe_layers(variant.moe, variant.model.layers),
+          parameters_(comm::block_placements(model::moe_blocks(variant.moe, variant.model),
                                              variant.moe.experts, groups_.expert_group->size()),
                       groups_.expert_group->rank(), variant.model.dtype, session_.context),
           transformer_(variant.model, variant.moe, parameters_, world_, kSeed) {
@@ -164,11 +164,11 @@ class OracleRank {
     }
 
   private:
-    /// Gains start at one, where a misplaced gain would not show.
+    /// Gains start at one and biases at zero, where a misplaced one would not show.
     void move_gains() {
         model::FlatGroup& flat = parameters_.group(model::Sharding::replicated);
         for (const model::LocalMatrix& matrix : flat.matrices) {
-            if (parameters_.specs()[static_cast<std::size_t>(matrix.parameter)].init != model::Init::ones)
+            if (parameters_.specs()[static_cast<std::size_t>(matrix.parameter)].init == model::Init::normal)
                 continue;
             for (index_t i = 0; i < matrix.place.cols; ++i) {
                 const RandomKey key{kSeed, static_cast<std::uint64_t>(matrix.parameter), 0,

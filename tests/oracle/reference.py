@@ -31,29 +31,70 @@ class Rules:
     causal: bool = True
     tie_gradient: bool = True  # False: the tied head's share of the embedding's gradient is lost
     decay_schedule: str = "cosine"  # or "linear"
+    layer_mean: bool = True  # False: LayerNorm keeps the mean
+    gelu: str = "normal"  # or "logistic": x sigmoid(1.702 x)
+    first_position: int = 0
+    post_norm: str = "of_sum"  # or "of_output"
+    second_norm: bool = True  # False: outputs are added as they are where norms stand before and behind
+    parallel_reads: str = "shared_norm"  # or "stream": the feed-forward reads the stream
+    softcap: str = "tanh"  # or "clamp"
+    output_z_power: int = 2
+    mtp_target: int = 1  # tokens beyond the one that a depth gets to know
 
 
 def parameter_shapes(config):
     """Names and shapes that a model of this config must have; products are [in, out]."""
-    model, moe = config["model"], config["moe"]
-    hidden, head = model["hidden"], model["head_dim"]
-    width = moe["expert_width"]
-    shapes = {"embedding.weight": (model["vocab_size"], hidden), "final_norm.gain": (hidden,)}
+    model = config["model"]
+    hidden = model["hidden"]
+    shapes = {"embedding.weight": (model["vocab_size"], hidden)}
+    norms = [] if model["norm_placement"] == "post" else ["final_norm"]
+    if model["embedding_norm"]:
+        norms.append("embedding_norm")
+    if model["learned_positions"]:
+        shapes["position_embedding.weight"] = (model["seq_len"], hidden)
     if not model["tied_head"]:
         shapes["head.weight"] = (hidden, model["vocab_size"])
     for layer in range(model["layers"]):
-        name = f"layers.{layer}."
-        shapes[name + "attention_norm.gain"] = shapes[name + "feed_forward_norm.gain"] = (hidden,)
-        shapes[name + "attention.query"] = (hidden, model["heads"] * head)
-        shapes[name + "attention.key"] = shapes[name + "attention.value"] = (hidden, model["kv_heads"] * head)
-        shapes[name + "attention.output"] = (model["heads"] * head, hidden)
-        if layer not in moe_layers(config):
-            shapes.update(swiglu_shapes(name + "feed_forward.", hidden, model["ffn_width"]))
-            continue
-        shapes[name + "moe.router"] = (hidden, moe["experts"])
-        shapes.update(swiglu_shapes(name + "moe.shared.", hidden, moe["shared_experts"] * width))
-        experts = swiglu_shapes(name + "moe.experts.", hidden, width)
-        shapes.update({part: (moe["experts"], *shape) for part, shape in experts.items()})
+        block_shapes(config, f"layers.{layer}.", layer in moe_layers(config), shapes, norms)
+    for depth in range(model["mtp_depth"]):
+        name = f"mtp.{depth}."
+        norms += [name + "hidden_norm", name + "embedding_norm"]
+        shapes[name + "projection"] = (2 * hidden, hidden)
+        block_shapes(config, name, model["layers"] - 1 in moe_layers(config), shapes, norms)
+    for name in norms:
+        shapes[name + ".gain"] = (hidden,)
+        if model["norm_bias"]:
+            shapes[name + ".bias"] = (hidden,)
+    return shapes
+
+
+def block_shapes(config, name, is_moe, shapes, norms):
+    model, moe = config["model"], config["moe"]
+    hidden, head = model["hidden"], model["head_dim"]
+    parts = ["attention", "feed_forward"]
+    norms += [name + part + "_norm" for part in (parts[:1] if model["parallel"] else parts)]
+    if model["norm_placement"] == "both":
+        norms += [name + part + "_output_norm" for part in parts]
+    shapes[name + "attention.query"] = (hidden, model["heads"] * head)
+    shapes[name + "attention.key"] = shapes[name + "attention.value"] = (hidden, model["kv_heads"] * head)
+    shapes[name + "attention.output"] = (model["heads"] * head, hidden)
+    if not is_moe:
+        dense = feed_forward_shapes(model, name + "feed_forward.", model["ffn_width"])
+        shapes.update(dense)
+        if model["ffn_bias"]:
+            shapes.update({part + "_bias": shape[1:] for part, shape in dense.items()})
+        return
+    shapes[name + "moe.router"] = (hidden, moe["experts"])
+    shared = moe["shared_experts"] * moe["expert_width"]
+    shapes.update(feed_forward_shapes(model, name + "moe.shared.", shared))
+    experts = feed_forward_shapes(model, name + "moe.experts.", moe["expert_width"])
+    shapes.update({part: (moe["experts"], *shape) for part, shape in experts.items()})
+
+
+def feed_forward_shapes(model, prefix, width):
+    shapes = swiglu_shapes(prefix, model["hidden"], width)
+    if model["activation"] != "swiglu":
+        del shapes[prefix + "gate"]
     return shapes
 
 
@@ -71,6 +112,9 @@ class Losses:
     token_loss: torch.Tensor
     balance_loss: torch.Tensor
     z_loss: torch.Tensor
+    output_z_loss: torch.Tensor = 0.0
+    evaluated: torch.Tensor = 0.0  # the total without multi-token prediction
+    mtp_loss: torch.Tensor = 0.0
     dropped: int = 0
     imbalance: float = 1.0
 
@@ -87,11 +131,17 @@ class Reference:
     # ---- layers
 
     def norm(self, x, name):
+        model = self.config["model"]
+        if model["layer_norm"] and self.rules.layer_mean:
+            x = x - x.mean(-1, keepdim=True)
         mean_square = x.square().mean(-1, keepdim=True)
-        return x * torch.rsqrt(mean_square + self.config["model"]["norm_eps"]) * self.weights[name + ".gain"]
+        y = x * torch.rsqrt(mean_square + model["norm_eps"]) * self.weights[name + ".gain"]
+        return y + self.weights[name + ".bias"] if model["norm_bias"] else y
 
     def rotate(self, x):
         """x [B, heads, S, D]: every pair turned by position * theta^(-2 i / D)."""
+        if self.config["model"]["learned_positions"]:
+            return x
         length, width = x.shape[-2:]
         exponent = torch.arange(0, width, 2, dtype=torch.float64) / width
         speed = self.config["model"]["rope_theta"] ** -exponent
@@ -129,10 +179,23 @@ class Reference:
         return mixed @ self.weights[name + ".output"]
 
     def swiglu(self, x, prefix, expert=None):
-        gate, up, down = (self.weights[prefix + part] for part in ("gate", "up", "down"))
-        if expert is not None:
-            gate, up, down = gate[expert], up[expert], down[expert]
-        return (F.silu(x @ gate) * (x @ up)) @ down
+        """A feed-forward with the model's activation."""
+
+        def weight(part):
+            value = self.weights[prefix + part]
+            return value if expert is None else value[expert]
+
+        def product(y, part):
+            y = y @ weight(part)
+            return y + weight(part + "_bias") if prefix + part + "_bias" in self.weights else y
+
+        activation = self.config["model"]["activation"]
+        up = product(x, "up")
+        if activation == "swiglu":
+            return product(F.silu(product(x, "gate")) * up, "down")
+        if self.rules.gelu == "logistic":
+            return product(up * torch.sigmoid(1.702 * up), "down")
+        return product(F.gelu(up, approximate="tanh" if activation == "gelu_tanh" else "none"), "down")
 
     def slots(self, chosen, tokens):
         """kept [T, K]: whether the choice is among the first C of its expert."""
@@ -184,40 +247,106 @@ class Reference:
 
     # ---- passes
 
-    def logits(self, ids, losses, dropless):
-        """ids [B, S] -> [B, S, V]"""
-        x = self.weights["embedding.weight"][ids]
-        for layer in range(self.config["model"]["layers"]):
-            name = f"layers.{layer}."
-            x = x + self.attention(self.norm(x, name + "attention_norm"), name + "attention")
-            inner = self.norm(x, name + "feed_forward_norm")
-            if layer in moe_layers(self.config):
-                flat = self.mixture(inner.reshape(-1, inner.shape[-1]), name + "moe", losses, dropless)
-                x = x + flat.view(x.shape)
+    def feed_forward(self, x, name, is_moe, losses, dropless):
+        if not is_moe:
+            return self.swiglu(x, name + "feed_forward.")
+        return self.mixture(x.reshape(-1, x.shape[-1]), name + "moe", losses, dropless).view(x.shape)
+
+    def block(self, x, name, is_moe, losses, dropless):
+        model, rules = self.config["model"], self.rules
+        placement = model["norm_placement"]
+        parts = [
+            ("attention", lambda y: self.attention(y, name + "attention")),
+            ("feed_forward", lambda y: self.feed_forward(y, name, is_moe, losses, dropless)),
+        ]
+        if model["parallel"]:
+            inner = self.norm(x, name + "attention_norm")
+            other = inner if rules.parallel_reads == "shared_norm" else x
+            return x + parts[0][1](inner) + parts[1][1](other)
+        for part, apply in parts:
+            norm = name + part + "_norm"
+            if placement == "pre":
+                x = x + apply(self.norm(x, norm))
+            elif placement == "post":
+                y = apply(x)
+                x = self.norm(x + y, norm) if rules.post_norm == "of_sum" else x + self.norm(y, norm)
+            elif placement == "both":
+                y = apply(self.norm(x, norm))
+                x = x + (self.norm(y, name + part + "_output_norm") if rules.second_norm else y)
             else:
-                x = x + self.swiglu(inner, name + "feed_forward.")
-        x = self.norm(x, "final_norm")
-        if not self.config["model"]["tied_head"]:
-            return x @ self.weights["head.weight"]
-        embedding = self.weights["embedding.weight"]
-        return x @ (embedding if self.rules.tie_gradient else embedding.detach()).t()
+                x = x + self.norm(apply(x), norm)
+        return x
+
+    def embed(self, tokens):
+        model = self.config["model"]
+        x = self.weights["embedding.weight"][tokens] * model["embedding_scale"]
+        if model["learned_positions"]:
+            x = x + self.weights["position_embedding.weight"].roll(-self.rules.first_position, 0)[: tokens.shape[1]]
+        return self.norm(x, "embedding_norm") if model["embedding_norm"] else x
+
+    def stream(self, tokens, losses, dropless):
+        x = self.embed(tokens)
+        for layer in range(self.config["model"]["layers"]):
+            x = self.block(x, f"layers.{layer}.", layer in moe_layers(self.config), losses, dropless)
+        return x
+
+    def head(self, x):
+        model = self.config["model"]
+        if model["norm_placement"] != "post":
+            x = self.norm(x, "final_norm")
+        if model["tied_head"]:
+            embedding = self.weights["embedding.weight"]
+            logits = x @ (embedding if self.rules.tie_gradient else embedding.detach()).t()
+        else:
+            logits = x @ self.weights["head.weight"]
+        cap = model["logit_softcap"]
+        if cap > 0:
+            logits = cap * torch.tanh(logits / cap) if self.rules.softcap == "tanh" else logits.clamp(-cap, cap)
+        return logits
+
+    def further(self, x, tokens, losses):
+        """The mean loss of the depths of multi-token prediction (DeepSeek-V3, section 2.2), from the stream x."""
+        model = self.config["model"]
+        length, depths = model["seq_len"], []
+        for depth in range(1, model["mtp_depth"] + 1):
+            name = f"mtp.{depth - 1}."
+            # What the last rows get to know decides no loss, but is routed.
+            known = tokens[:, [min(i + depth, length) for i in range(length)]]
+            embedded = self.weights["embedding.weight"][known] * model["embedding_scale"]
+            both = [self.norm(x, name + "hidden_norm"), self.norm(embedded, name + "embedding_norm")]
+            x = torch.cat(both, -1) @ self.weights[name + "projection"]
+            x = self.block(x, name, model["layers"] - 1 in moe_layers(self.config), losses, False)
+            logits = self.head(x)[:, : length - depth]
+            first = depth + self.rules.mtp_target
+            depths.append(F.cross_entropy(logits.flatten(0, 1), tokens[:, first : first + length - depth].flatten()))
+        return sum(depths) / len(depths)
 
     def run(self, tokens):
         """tokens [B, S + 1], one micro-step's global batch."""
+        model, moe = self.config["model"], self.config["moe"]
         zero = torch.zeros((), dtype=torch.float64)
         losses = Losses(zero, zero, zero, zero)
-        logits = self.logits(tokens[:, :-1], losses, dropless=False)
+        stream = self.stream(tokens[:, :-1], losses, dropless=False)
+        logits = self.head(stream)
         losses.token_loss = F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
-        moe = self.config["moe"]
+        losses.output_z_loss = logits.logsumexp(-1).pow(self.rules.output_z_power).mean()
+        routed = moe["balance_loss"] * losses.balance_loss + moe["z_loss"] * losses.z_loss
+        losses.evaluated = losses.token_loss + routed + model["output_z_loss"] * losses.output_z_loss
+        if model["mtp_depth"] > 0:
+            losses.mtp_loss = self.further(stream, tokens, losses)
         losses.total = (
-            losses.token_loss + moe["balance_loss"] * losses.balance_loss + moe["z_loss"] * losses.z_loss
+            losses.token_loss
+            + moe["balance_loss"] * losses.balance_loss
+            + moe["z_loss"] * losses.z_loss
+            + model["output_z_loss"] * losses.output_z_loss
+            + model["mtp_loss"] * losses.mtp_loss
         )
         return losses
 
     def dropless_logits(self, tokens):
         zero = torch.zeros((), dtype=torch.float64)
         with torch.no_grad():
-            return self.logits(tokens[:, :-1], Losses(zero, zero, zero, zero), dropless=True)
+            return self.head(self.stream(tokens[:, :-1], Losses(zero, zero, zero, zero), dropless=True))
 
 
 class Trainer:

@@ -1,6 +1,7 @@
 #include "tests/oracle/variants.hpp"
 
 #include "kernels/core/philox.hpp"
+#include "kernels/ops/activation/kind.hpp"
 
 namespace sy::test {
 namespace {
@@ -52,6 +53,53 @@ Variant dropless() {
     return variant;
 }
 
+/// Blocks of another wiring, and a gelu without gate.
+Variant wired(model::NormPlacement placement, model::Wiring wiring) {
+    Variant variant = dropless();
+    variant.model.norm_placement = placement;
+    variant.model.wiring = wiring;
+    variant.model.activation = model::Activation::gelu;
+    variant.model.embedding_scale = 1.25;
+    return variant;
+}
+
+/// LayerNorm with biases, learned positions, biases of feed-forwards, one embedding at both ends.
+Variant gpt2() {
+    Variant variant = dropless();
+    variant.model.norm = model::NormKind::layer;
+    variant.model.norm_bias = true;
+    variant.model.activation = model::Activation::gelu_tanh;
+    variant.model.ffn_bias = true;
+    variant.model.position.kind = model::PositionKind::learned;
+    variant.model.embedding_norm = true;
+    variant.model.tied_head = true;
+    return variant;
+}
+
+/// Capped logits with a z-loss, and two tokens predicted beyond the next one.
+Variant with_objectives() {
+    Variant variant = dropless();
+    variant.model.logit_softcap = 2.0;
+    variant.model.output_z_loss = 0.02;
+    variant.model.mtp_depth = 2;
+    variant.model.mtp_loss = 0.4;
+    return variant;
+}
+
+const char* placement_name(model::NormPlacement placement) {
+    switch (placement) {
+        case model::NormPlacement::pre:
+            return "pre";
+        case model::NormPlacement::post:
+            return "post";
+        case model::NormPlacement::both:
+            return "both";
+        case model::NormPlacement::outside:
+            break;
+    }
+    return "outside";
+}
+
 }  // namespace
 
 std::vector<std::int32_t> Variant::tokens(index_t step, index_t micro_step, Range sequences) const {
@@ -92,7 +140,20 @@ json::object Variant::describe() const {
               {"seq_len", model.seq_len},
               {"rope_theta", model.position.rope_theta},
               {"norm_eps", model.norm_eps},
-              {"tied_head", model.tied_head}}},
+              {"tied_head", model.tied_head},
+              {"layer_norm", model.norm == model::NormKind::layer},
+              {"norm_bias", model.norm_bias},
+              {"norm_placement", placement_name(model.norm_placement)},
+              {"parallel", model.wiring == model::Wiring::parallel},
+              {"activation", ops::activation_name(model.activation)},
+              {"ffn_bias", model.ffn_bias},
+              {"learned_positions", model.position.kind == model::PositionKind::learned},
+              {"embedding_scale", model.embedding_scale},
+              {"embedding_norm", model.embedding_norm},
+              {"logit_softcap", model.logit_softcap},
+              {"output_z_loss", model.output_z_loss},
+              {"mtp_depth", model.mtp_depth},
+              {"mtp_loss", model.mtp_loss}}},
             {"moe",
              {{"layers", moe.layers},
               {"experts", moe.experts},
@@ -139,6 +200,16 @@ std::vector<Variant> oracle_variants() {
     add("dropless-fast", dropless(), fast, 1, 1);
     add("dropless-reproducible", dropless(), reproducible, 1, 1);
     add("dropless-reproducible-3-ranks", dropless(), reproducible, 3, 3);
+    using model::NormPlacement;
+    using model::Wiring;
+    add("post-norm", wired(NormPlacement::post, Wiring::serial), fast, 1, 1);
+    add("both-norms", wired(NormPlacement::both, Wiring::serial), fast, 1, 1);
+    Variant outside = wired(NormPlacement::outside, Wiring::serial);
+    outside.model.embedding_scale = 0.8;
+    add("outside-norms", outside, reproducible, 2, 2);
+    add("parallel", wired(NormPlacement::pre, Wiring::parallel), fast, 1, 1);
+    add("gpt2", gpt2(), fast, 1, 1);
+    add("objectives", with_objectives(), fast, 1, 1);
     return variants;
 }
 

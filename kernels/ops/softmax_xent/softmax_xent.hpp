@@ -8,12 +8,24 @@
 
 namespace sy::ops {
 
+/// A second loss of the same rows, of the size of their logits: scale * lse^2 for each row that counts, with
+/// lse = logsumexp(logits).
+/// @par Source  PaLM, arXiv:2204.02311, section 5
+struct OutputZLoss {
+    float scale = 0.0F;      ///< weight of one token; 0 leaves the gradient without it
+    std::span<float> lse{};  ///< [T] receives lse, 0 where a position does not count; empty: not wanted
+};
+
 /// Cross entropy of rows of logits, and its gradient in place of them: the caller feeds a few rows at a time,
 /// so that neither logits nor probabilities of all tokens ever exist together.
-/// loss[t] = logsumexp(logits[t]) - logits[t, target[t]];  logits[t, v] becomes scale * (softmax - [v == target]).
+/// loss[t] = logsumexp(logits[t]) - logits[t, target[t]];  logits[t, v] becomes scale * (softmax - [v == target]) +
+/// 2 * z.scale * lse * softmax.
 /// @param logits  [T, V], overwritten with the gradient when scale != 0, left as it is when scale == 0
 /// @param target  [T] in [0, V), or -1 for a position that does not count: loss 0, gradient 0
 /// @param scale   weight of one token in the total loss (1 / tokens of the global batch)
+void softmax_xent(MatrixView<float> logits, std::span<const std::int32_t> target, float scale,
+                  std::span<float> loss, const OutputZLoss& z, const Context& context);
+/// The same without a z-loss.
 void softmax_xent(MatrixView<float> logits, std::span<const std::int32_t> target, float scale,
                   std::span<float> loss, const Context& context);
 
@@ -22,7 +34,7 @@ void softmax_row(std::span<const float> logits, float temperature, std::span<flo
 
 namespace ref {
 void softmax_xent(MatrixView<float> logits, std::span<const std::int32_t> target, float scale,
-                  std::span<float> loss);
+                  std::span<float> loss, const OutputZLoss& z = {});
 }  // namespace ref
 
 }  // namespace sy::ops

@@ -37,26 +37,36 @@ SY_INLINE float exponentials_of_row(const float* row, index_t count, float large
     return simd::sum(sums);
 }
 
+struct RowLoss {
+    float loss;
+    float lse;
+};
+
 /// A row that counts: its loss; the row becomes its gradient when scale is not 0.
-SY_MULTIVERSION float xent_row(float* row, index_t count, std::int32_t target, float scale) {
+SY_MULTIVERSION RowLoss xent_row(float* row, index_t count, std::int32_t target, float scale, float z_scale) {
     const float largest = largest_of_row(row, count);
     // Differences first: logits far from 0 would swallow the logarithm.
     const float distance = largest - row[target];
     const float denominator = exponentials_of_row(row, count, largest, scale == 0.0F ? nullptr : row);
+    const double log_denominator = std::log(static_cast<double>(denominator));
+    const auto lse = static_cast<float>(static_cast<double>(largest) + log_denominator);
     if (scale != 0.0F) {
-        const float factor = scale / denominator;
+        const float weight = z_scale == 0.0F ? scale : scale + 2.0F * z_scale * lse;
+        const float factor = weight / denominator;
         for (index_t i = 0; i < count; ++i) row[i] *= factor;
         row[target] -= scale;
     }
-    return distance + static_cast<float>(std::log(static_cast<double>(denominator)));
+    return {distance + static_cast<float>(log_denominator), lse};
 }
 
 }  // namespace
 
 void softmax_xent(MatrixView<float> logits, std::span<const std::int32_t> target, float scale,
-                  std::span<float> loss, const Context& context) {
-    SY_REQUIRE(static_cast<index_t>(target.size()) == logits.rows && loss.size() == target.size(),
-               "softmax_xent: ", logits.rows, " rows, ", target.size(), " targets, ", loss.size(), " losses");
+                  std::span<float> loss, const OutputZLoss& z, const Context& context) {
+    SY_REQUIRE(static_cast<index_t>(target.size()) == logits.rows && loss.size() == target.size() &&
+                   (z.lse.empty() || z.lse.size() == target.size()),
+               "softmax_xent: ", logits.rows, " rows, ", target.size(), " targets, ", loss.size(),
+               " losses, ", z.lse.size(), " sums of exponentials");
     const Timed timed(context, OpKind::softmax, 6.0 * static_cast<double>(logits.rows * logits.cols));
     for (std::size_t t = 0; t < target.size(); ++t) {
         if (target[t] < -1 || target[t] >= logits.cols) {
@@ -68,13 +78,21 @@ void softmax_xent(MatrixView<float> logits, std::span<const std::int32_t> target
         for (index_t t = begin; t < end; ++t) {
             const auto at = static_cast<std::size_t>(t);
             if (target[at] >= 0) {
-                loss[at] = xent_row(logits.row(t), logits.cols, target[at], scale);
+                const RowLoss row = xent_row(logits.row(t), logits.cols, target[at], scale, z.scale);
+                loss[at] = row.loss;
+                if (!z.lse.empty()) z.lse[at] = row.lse;
             } else {
                 loss[at] = 0.0F;
+                if (!z.lse.empty()) z.lse[at] = 0.0F;
                 if (scale != 0.0F) std::fill_n(logits.row(t), logits.cols, 0.0F);
             }
         }
     });
+}
+
+void softmax_xent(MatrixView<float> logits, std::span<const std::int32_t> target, float scale,
+                  std::span<float> loss, const Context& context) {
+    softmax_xent(logits, target, scale, loss, {}, context);
 }
 
 void softmax_row(std::span<const float> logits, float temperature, std::span<float> probabilities) {

@@ -143,6 +143,49 @@ TEST_CASE("softmax_xent: the gradient agrees with finite differences and sums to
     }
 }
 
+TEST_CASE("softmax_xent: the z-loss adds its gradient, and its sums of exponentials are kept", "[unit]") {
+    constexpr index_t kRows = 3;
+    constexpr index_t kClasses = 37;
+    const TestMatrix logits(kRows, kClasses, 1, 2.0F);
+    const std::vector<std::int32_t> target{4, -1, 20};
+    const auto loss = [&](const std::vector<double>& at) {
+        double total = 0.0;
+        for (std::size_t t = 0; t < kRows; ++t) {
+            if (target[t] < 0) continue;
+            double sum = 0.0;
+            for (std::size_t v = 0; v < kClasses; ++v) sum += std::exp(at[t * kClasses + v]);
+            const double lse = std::log(sum);
+            total +=
+                0.5 * (lse - at[t * kClasses + static_cast<std::size_t>(target[t])]) + 0.0625 * lse * lse;
+        }
+        return total;
+    };
+    TestSession session(2);
+    for (const bool reference : {false, true}) {
+        TestMatrix gradient = logits;
+        std::vector<float> losses(3, -1.0F);
+        std::vector<float> lse(3, -1.0F);
+        const ops::OutputZLoss z{0.0625F, lse};
+        if (reference) {
+            ops::ref::softmax_xent(gradient.view(), target, 0.5F, losses, z);
+        } else {
+            ops::softmax_xent(gradient.view(), target, 0.5F, losses, z, session.context);
+        }
+        CHECK(relative_error(gradient.values, test::numeric_gradient(test::widened(logits.values), loss)) <
+              2e-6);
+        CHECK(lse[1] == 0.0F);
+        double sum = 0.0;
+        for (const float value : logits.view().row_span(2)) sum += std::exp(static_cast<double>(value));
+        CHECK(static_cast<double>(lse[2]) == Approx(std::log(sum)).epsilon(1e-6));
+        if (!reference) CHECK(test::same_bits(losses, run(logits, target, 0.5F).loss));
+    }
+    std::vector<float> losses(3);
+    std::vector<float> lse(2);
+    TestMatrix gradient = logits;
+    CHECK_THROWS_AS(ops::softmax_xent(gradient.view(), target, 0.5F, losses, {0.0625F, lse}, session.context),
+                    LogicError);
+}
+
 TEST_CASE("softmax_xent: a row's bits do not depend on threads or on the rows beside it", "[unit]") {
     const TestMatrix logits(29, 45, 1, 3.0F);
     std::vector<std::int32_t> target;
