@@ -4,10 +4,8 @@ namespace sy::model {
 
 /// Le Scao et al., arXiv:2211.05100; config.json of bigscience/bloom.
 std::vector<Preset> bloom_presets() {
-    Preset preset{.name = "bloom-176b",
-                  .source = "arXiv:2211.05100",
-                  .moe = no_mixture(),
-                  .total = {176'247'271'424.0, 0}};
+    Preset preset{.name = "bloom-176b", .source = "arXiv:2211.05100", .total = {176'247'271'424.0, 0}};
+    preset.moe = no_mixture();
     ModelConfig& model = preset.model;
     model.vocab_size = 250880;
     model.hidden = 14336;

@@ -7,12 +7,12 @@ std::vector<Preset> chinchilla_presets() {
     Preset preset{
         .name = "chinchilla-70b",
         .source = "arXiv:2203.15556",
-        .moe = no_mixture(),
         .total = {70e9, 2},
         .beyond =
             "relative positions of Transformer-XL, with a [H, H] matrix in each layer, for which RoPE "
             "stands here; activation and tying are not published",
         .beyond_parameters = 80 * 8192 * index_t{8192}};
+    preset.moe = no_mixture();
     ModelConfig& model = preset.model;
     model.vocab_size = 32000;
     model.hidden = 8192;

@@ -6,9 +6,9 @@ namespace sy::model {
 std::vector<Preset> palm_presets() {
     Preset preset{.name = "palm-540b",
                   .source = "arXiv:2204.02311",
-                  .moe = no_mixture(),
                   .total = {540.35e9, 4},
                   .beyond = "logits are divided by the root of hidden"};
+    preset.moe = no_mixture();
     ModelConfig& model = preset.model;
     model.vocab_size = 256000;
     model.hidden = 18432;

@@ -93,7 +93,8 @@ void scale_down(ModelConfig& model, MoeConfig& moe) {
     model.hidden = kHidden;
     model.layers = layers;
     model.encoder_layers = std::min(model.encoder_layers, layers);
-    model.vocab_size = 256;
+    // Bytes, and ids for what is masked or lost.
+    model.vocab_size = model.architecture == Architecture::decoder ? 256 : 320;
     model.seq_len = kSequence;
 }
 

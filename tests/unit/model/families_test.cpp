@@ -67,8 +67,7 @@ std::vector<double> train(const ModelConfig& config, const MoeConfig& moe) {
         runtime::OptimizerConfig rule;
         rule.lr = 3e-3;
         rule.warmup_steps = 0;
-        runtime::ShardedOptimizer optimizer(rule, rank.parameters, world, *rank.groups.replica_group,
-                                            rank.session.context);
+        runtime::ShardedOptimizer optimizer(rule, rank.parameters, world, rank.groups, rank.session.context);
         rank.transformer.on_gradient_ready([&](ParameterId id) { optimizer.gradient_ready(id); });
         const Range mine = part_of(kSequences, world.size(), world.rank());
         const std::vector<std::int32_t> ids = tokens(mine.begin, mine.size(), config);
