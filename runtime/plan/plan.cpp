@@ -48,7 +48,7 @@ double attention_values(const ModelConfig& model) {
 /// Bytes that a layer keeps of a token until backward.
 double kept_bytes(const ModelConfig& model, const MoeConfig& moe, bool is_moe) {
     const double in = product_bytes(model);
-    const double gates = model::is_gated(model.activation) ? 2.0 : 1.0;
+    const double gates = ops::is_gated(model.activation) ? 2.0 : 1.0;
     // Two norms' outputs, two sub-layers' outputs, two sums; rounded copies of what products read.
     const double stream = 6.0 * number(model.hidden) * kFloat +
                           (model.dtype == DType::bf16 ? 2.0 * in * number(model.hidden) : 0.0);
