@@ -24,6 +24,7 @@ Transformer::Transformer(const ModelConfig& config, const MoeConfig& moe, Parame
     build_stacks(embedding);
     head_ = std::make_unique<Head>(layer_context_, config.tied_head ? embedding : ParameterId{-1});
     count_uses();
+    make_router_tables({});
 }
 
 void Transformer::build_stacks(ParameterId embedding) {
@@ -278,6 +279,19 @@ double LayerResult::mean_load() const {
 void Transformer::finish_step(const PassResult& step) {
     for (const LayerResult& layer : step.layers)
         blocks_[static_cast<std::size_t>(layer.layer)]->moe()->strategy().finish_step(layer.load);
+}
+
+void Transformer::make_router_tables(std::span<const index_t> counts) {
+    for (const Block* const block : blocks_) {
+        if (block->moe() == nullptr) continue;
+        block->moe()->strategy().make_table({config_.vocab_size, block->spec().stream_idx, seed_, counts});
+    }
+}
+
+void Transformer::set_token_counts(std::span<const index_t> counts) {
+    SY_REQUIRE(static_cast<index_t>(counts.size()) == config_.vocab_size, "transformer: counts of ",
+               counts.size(), " token ids for a vocabulary of ", config_.vocab_size);
+    make_router_tables(counts);
 }
 
 std::map<std::string, std::vector<double>> Transformer::router_state() const {

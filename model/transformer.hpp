@@ -60,6 +60,9 @@ class Transformer {
 
     /// Lets the routers learn from the loads of a step whose update was applied (DeepSeek-V3's bias).
     void finish_step(const PassResult& step);
+    /// Tells routers that choose by a table how often each token id occurs (moe.hash = balanced): before the first step,
+    /// and the same on every rank. @param counts  [V]
+    void set_token_counts(std::span<const index_t> counts);
     /// What routers carry from step to step, by the name of their layer; the same on every rank.
     std::map<std::string, std::vector<double>> router_state() const;
     /// @throws ConfigError naming what is missing, too much, or of another size
@@ -108,6 +111,7 @@ class Transformer {
 
     void build_stacks(ParameterId embedding);
     void count_uses();
+    void make_router_tables(std::span<const index_t> counts);
     void ready(ParameterId id);
     PassResult run(std::span<const std::int32_t> ids, const BatchInfo& batch, Use use,
                    const Context& context);

@@ -20,6 +20,7 @@ enum class RandomPurpose : std::uint32_t {
     protected_sequence = 20,
     expert_dropout = 21,
     router_action = 22,
+    hash_table = 25,
     corruption = 30
 };
 

@@ -10,12 +10,13 @@
 #include "runtime/bench/report.hpp"
 #include "runtime/config/config.hpp"
 
-/// `switchyard bench`: times of products, operations, the mixture layer, the exchange and the training step, each beside
+/// `switchyard bench`: times of products, operations, the mixture layer, its routers and
+/// balance losses, the exchange and the training step, each beside
 /// a limit or a peer measured in the same run, each checked.
 namespace sy::runtime {
 
 struct BenchOptions {
-    std::string what;  ///< "gemm", "ops", "layer", "exchange" or "step"
+    std::string what;  ///< "gemm", "ops", "layer", "routing", "exchange" or "step"
     int threads = 0;   ///< of a rank; 0: the cores of its node shared among its ranks
     /// Of measuring, at least, and seven rounds; 0: one round, to see that results are right.
     double seconds = 0.5;
@@ -61,6 +62,7 @@ double measure_bandwidth(const BenchOptions& options, Machine& machine);
 void gemm(const BenchOptions& options, Report& report);
 void operations(const BenchOptions& options, Report& report);
 void layer(const BenchOptions& options, Report& report);
+void routing(const BenchOptions& options, Report& report);
 void exchange(const BenchOptions& options, comm::Communicator& world, Report& report);
 void step(const BenchOptions& options, comm::Communicator& world, Report& report);
 

@@ -167,6 +167,9 @@ double total_peak(const Session& session, DType dtype) {
 
 void measure(const Named& named, index_t num_steps, comm::Communicator& world, Report& report) {
     Session session(named.config, world);
+    // Ids are drawn evenly.
+    session.transformer().set_token_counts(
+        std::vector<index_t>(static_cast<std::size_t>(named.config.model.vocab_size), 1));
     Profile profile;
     // Times are of steps without a profile; the profile's clocks cost a little.
     const Measured measured = run_steps(session, num_steps, nullptr);

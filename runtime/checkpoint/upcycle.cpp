@@ -107,6 +107,11 @@ class Planner {
 
 void write_mixture(const CheckpointReader& reader, const std::filesystem::path& new_folder,
                    const Config& config, const Blueprint& model) {
+    if (config.moe.router == "hash" && config.moe.hash == model::HashTable::balanced) {
+        throw ConfigError(
+            "upcycle: moe.hash = balanced is made from the text of a run that starts anew; set moe.hash = "
+            "random");
+    }
     const std::map<std::string, UpcycleSource> sources =
         plan_upcycle(reader.manifest().shapes, model.parameters.specs());
     std::map<std::string, const model::ParameterSpec*> spec_of;

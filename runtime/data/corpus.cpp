@@ -62,6 +62,17 @@ void Corpus::check_length(const std::string& paths, double validation_fraction) 
                          " bytes of text, or lower model.seq_len"));
 }
 
+std::vector<index_t> Corpus::count_bytes() const {
+    std::vector<index_t> counts(256, 0);
+    for (std::size_t file = 0; file < files_.size() && file_starts_[file] < validation_start_; ++file) {
+        const index_t stop = std::min(file_starts_[file + 1], validation_start_);
+        for (const std::byte byte :
+             files_[file].bytes().first(static_cast<std::size_t>(stop - file_starts_[file])))
+            ++counts[std::to_integer<std::size_t>(byte)];
+    }
+    return counts;
+}
+
 void Corpus::append(Split split, index_t sample_idx, std::vector<std::int32_t>& ids) const {
     const index_t windows = num_windows(split);
     SY_REQUIRE(windows > 0 && sample_idx >= 0, "corpus: sample ", sample_idx, " of ",

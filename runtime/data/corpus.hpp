@@ -27,6 +27,8 @@ class Corpus {
     index_t num_windows(Split split) const {
         return split == Split::train ? train_windows_ : validation_windows_;
     }
+    /// How often each byte occurs in the training split, validation left out. @return  [256]
+    std::vector<index_t> count_bytes() const;
     index_t num_bytes() const { return file_starts_.back(); }
 
   private:

@@ -49,10 +49,21 @@ class TrainingRun {
         bool writing = true;  ///< some rank still writes its part of a checkpoint
     };
 
+    /// Every rank reads the whole text once, and only for the router that asks. A checkpoint holds the table itself.
+    void count_tokens() {
+        if (config_.moe.router != "hash" || config_.moe.hash != model::HashTable::balanced) return;
+        std::vector<index_t> counts = corpus_.count_bytes();
+        counts.resize(static_cast<std::size_t>(config_.model.vocab_size), 0);
+        session_.transformer().set_token_counts(counts);
+    }
+
     /// @return the step of the checkpoint
     index_t restore(const std::string& resume) {
         state_ = first_state(config_);
-        if (resume.empty()) return 0;
+        if (resume.empty()) {
+            count_tokens();
+            return 0;
+        }
         const CheckpointReader reader(find_checkpoint(config_.run.directory, resume));
         state_ = resumed_state(reader.manifest(), config_);
         session_.restore(reader);

@@ -1,5 +1,8 @@
 #include "model/moe/router/problems.hpp"
 
+#include <span>
+#include <utility>
+
 namespace sy::model {
 namespace {
 
@@ -40,6 +43,34 @@ void group_problems(const MoeConfig& moe, std::vector<std::string>& problems) {
                    moe.group_limit, " does not divide ", moe.top_k, "; change one, or use highest"));
 }
 
+/// A table has no scores: nothing may be added to them, learn from them or choose among them.
+void hash_problems(const MoeConfig& moe, std::vector<std::string>& problems) {
+    if (moe.router != "hash") return;
+    const BalanceConfig& balance = moe.balance;
+    const auto refuse = [&](std::span<const std::pair<bool, const char*>> asked, const char* why) {
+        std::string remedy;
+        for (const auto& [is_set, text] : asked) {
+            if (is_set) remedy += (remedy.empty() ? "" : ", ") + std::string(text);
+        }
+        require(problems, remedy.empty(), concat("moe.router = hash ", why, "; set ", remedy));
+    };
+    const std::pair<bool, const char*> losses[] = {
+        {balance.switch_loss != 0.0, "balance.switch_loss = 0"},
+        {balance.z_loss != 0.0, "balance.z_loss = 0"},
+        {balance.importance_loss != 0.0, "balance.importance_loss = 0"},
+        {balance.load_loss != 0.0, "balance.load_loss = 0"},
+        {balance.device_loss != 0.0, "balance.device_loss = 0"},
+        {balance.communication_loss != 0.0, "balance.communication_loss = 0"},
+        {balance.sequence_loss != 0.0, "balance.sequence_loss = 0"}};
+    refuse(losses, "has no scores that a loss could steer");
+    const std::pair<bool, const char*> options[] = {{moe.noise != LogitNoise::none, "moe.noise = none"},
+                                                    {moe.jitter != 0.0, "moe.jitter = 0"},
+                                                    {moe.random_second, "moe.random_second = no"},
+                                                    {moe.group_limit != 0, "moe.group_limit = 0"},
+                                                    {balance.bias_rate != 0.0, "balance.bias_rate = 0"}};
+    refuse(options, "looks experts up in a fixed table, without logits");
+}
+
 /// Options that have a name but no code behind it: better refused than ignored.
 void missing_problems(const MoeConfig& moe, std::vector<std::string>& problems) {
     const auto missing = [&](bool asked, const char* option, const char* instead) {
@@ -56,6 +87,7 @@ void missing_problems(const MoeConfig& moe, std::vector<std::string>& problems) 
 std::vector<std::string> routing_problems(const MoeConfig& moe) {
     std::vector<std::string> problems;
     group_problems(moe, problems);
+    hash_problems(moe, problems);
     missing_problems(moe, problems);
     return problems;
 }

@@ -26,14 +26,16 @@ Router::Router(LayerContext& shared, const MoeConfig& config, const std::string&
       layer_idx_(layer_idx),
       world_(world),
       strategy_(make_strategy(config)),
-      weight_(shared.parameters.add({.name = name + ".router",
-                                     .shape = {shared.config.hidden, config.experts},
-                                     .deviation = static_cast<float>(shared.config.init_std)})) {
+      weight_(strategy_->uses_logits()
+                  ? shared.parameters.add({.name = name + ".router",
+                                           .shape = {shared.config.hidden, config.experts},
+                                           .deviation = static_cast<float>(shared.config.init_std)})
+                  : -1) {
     strategy_->register_parameters(shared, name + ".router");
 }
 
-Routing Router::route(MatrixView<const float> x, const PassInfo& pass, const Context& context) const {
-    Routing routing;
+void Router::score(MatrixView<const float> x, const PassInfo& pass, Routing& routing,
+                   const Context& context) const {
     MatrixView<const float> input = x;
     if (pass.training() && config_.jitter > 0.0) {
         routing.input = Tensor(context.arena, DType::f32, {x.rows, x.cols});
@@ -47,11 +49,19 @@ Routing Router::route(MatrixView<const float> x, const PassInfo& pass, const Con
     routing.lse = Tensor(context.arena, DType::f32, {x.rows});
     const MatrixView<float> logits = routing.logits.matrix<float>();
     linear<float>(input, shared_.parameters.weight<float>(weight_), logits, context);
+    ops::gate_scores(strategy_->weights().score, logits, routing.scores.matrix<float>(),
+                     routing.lse.values<float>(), context);
+}
+
+Routing Router::route(MatrixView<const float> x, const PassInfo& pass, const Context& context) const {
+    Routing routing;
+    if (strategy_->uses_logits()) score(x, pass, routing, context);
     const WeightRule rule = strategy_->weights();
-    ops::gate_scores(rule.score, logits, routing.scores.matrix<float>(), routing.lse.values<float>(),
-                     context);
-    routing.expert =
-        strategy_->choose({logits, routing.scores.matrix<float>(), pass, layer_idx_, world_}, context);
+    routing.expert = strategy_->choose(
+        {matrix_or_nothing(routing.logits), matrix_or_nothing(routing.scores), pass, layer_idx_, world_},
+        context);
+    SY_REQUIRE(routing.expert.shape()[0] == x.rows, "router: choices of ", routing.expert.shape()[0],
+               " tokens for ", x.rows);
     routing.weight = Tensor(context.arena, DType::f32, routing.expert.shape());
     if (rule.scaled_by_score) {
         ops::gate_weights(weights_of(routing, rule), routing.weight.matrix<float>(), context);
@@ -65,6 +75,10 @@ Routing Router::route(MatrixView<const float> x, const PassInfo& pass, const Con
 
 void Router::backward(MatrixView<const float> x, const Routing& routing, const RouterGradients& gradients,
                       const PassInfo& pass, MatrixView<float> dx, const Context& context) const {
+    if (!strategy_->uses_logits()) {
+        for (index_t t = 0; t < dx.rows; ++t) std::ranges::fill(dx.row_span(t), 0.0F);
+        return;
+    }
     const WeightRule rule = strategy_->weights();
     Tensor dlogits(context.arena, DType::f32, routing.logits.shape());
     ops::gate_backward(

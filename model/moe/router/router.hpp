@@ -39,12 +39,16 @@ class Router {
     RoutingStrategy& strategy() const { return *strategy_; }
 
   private:
+    /// Fills input, logits, scores and lse.
+    void score(MatrixView<const float> x, const PassInfo& pass, Routing& routing,
+               const Context& context) const;
+
     LayerContext& shared_;
     const MoeConfig& config_;
     index_t layer_idx_;
     comm::Communicator& world_;
     std::unique_ptr<RoutingStrategy> strategy_;
-    ParameterId weight_;
+    ParameterId weight_;  ///< -1 where the strategy does not use logits
 };
 
 }  // namespace sy::model

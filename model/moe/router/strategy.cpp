@@ -17,6 +17,7 @@ constexpr std::array kStrategies{
     Entry{"base", make_base},
     Entry{"sinkhorn", make_sinkhorn},
     Entry{"reinforce", make_reinforce},
+    Entry{"hash", make_hash},
 };
 
 }  // namespace

@@ -24,17 +24,17 @@ inline constexpr std::int32_t kNoExpert = -1;
 /// What a router decided for T tokens, before capacity. K may differ between passes and ranks.
 struct Routing {
     Tensor input;   ///< [T, H] f32 what the logits were computed from, when that is not the layer's input
-    Tensor logits;  ///< [T, E] f32, noise included
-    Tensor scores;  ///< [T, E] f32
-    Tensor lse;     ///< [T] f32 logsumexp of the logits
+    Tensor logits;  ///< [T, E] f32, noise included; empty if the strategy does not use logits
+    Tensor scores;  ///< [T, E] f32; empty as the logits
+    Tensor lse;     ///< [T] f32 logsumexp of the logits; empty as the logits
     Tensor expert;  ///< [T, K] i32, best first; kNoExpert where a token has fewer
     Tensor weight;  ///< [T, K] f32 combine weights; 0 at kNoExpert
 };
 
 /// What a strategy chooses by.
 struct ChoiceInput {
-    MatrixView<const float> logits;  ///< [T, E], noise included
-    MatrixView<const float> scores;  ///< [T, E]
+    MatrixView<const float> logits;  ///< [T, E], noise included; empty unless uses_logits()
+    MatrixView<const float> scores;  ///< [T, E]; empty as the logits
     const PassInfo& pass;
     index_t layer_idx;
     comm::Communicator& world;
@@ -48,6 +48,14 @@ struct WeightRule {
     double scale = 1.0;
 };
 
+/// What is fixed before the first step: for strategies that choose by a table.
+struct TableInput {
+    index_t vocab_size = 0;
+    index_t layer_idx = 0;
+    std::uint64_t seed = 0;
+    std::span<const index_t> counts;  ///< [V] how often each token id occurs; empty: not known
+};
+
 class RoutingStrategy {
   public:
     virtual ~RoutingStrategy() = default;
@@ -56,7 +64,7 @@ class RoutingStrategy {
     /// A function of the global batch alone. @par Collective over the world where the rule is global
     virtual Tensor choose(const ChoiceInput& in, const Context& context) const = 0;
     virtual WeightRule weights() const = 0;
-    /// Whether it looks at logits; without, the router has no parameters.
+    /// Whether it looks at logits; without, the router has no parameters, and its input no gradient from it.
     virtual bool uses_logits() const { return true; }
 
     /// Registers what the strategy learns besides the router's weights, as NAME...; called once, after them.
@@ -76,7 +84,11 @@ class RoutingStrategy {
         static_cast<void>(context);
     }
 
-    /// What the strategy carries from step to step, [E] or empty; saved in checkpoints.
+    /// Makes what choices are looked up in, if anything. Called when a model is built, without counts, and again when
+    /// they are known; what checkpoints hold replaces it.
+    virtual void make_table(const TableInput& in) { static_cast<void>(in); }
+
+    /// What the strategy carries from step to step, [E], a table, or empty; saved in checkpoints.
     virtual std::span<double> state() { return {}; }
     /// After an optimizer step. @param load  [E] choices of the step over all ranks, before drops
     virtual void finish_step(std::span<const index_t> load) { static_cast<void>(load); }
@@ -122,6 +134,16 @@ std::unique_ptr<RoutingStrategy> make_reinforce(const MoeConfig& config);
 /// its best expert's (V2) or the sum of its best K / group_limit (V3).
 /// @par Source  DeepSeek-V2, arXiv:2405.04434, 2.2.2; DeepSeek-V3, arXiv:2412.19437, 2.1.2
 std::unique_ptr<RoutingStrategy> make_group_limited(const MoeConfig& config);
+
+/// Fixed experts for every token id: no logits, no parameters, no gradient. Every choice weighs routed_scale / K, so that
+/// a single expert weighs 1 as in the paper. Each layer has a table of its own:
+///   random    K different experts drawn for each id, a function of (seed, layer, id) alone;
+///   balanced  ids in order of falling count, equal ones in their own order, go to the K experts with the least load so
+///             far, equal ones to the lower. The same in every layer. Ids that do not occur add no load.
+/// The table is the strategy's state [V * K], so that a checkpoint needs no text to go on from. A balanced table that
+/// was given no counts is all kNoExpert, and a pass with it is refused with ConfigError.
+/// @par Source  Roller et al., "Hash layers for large sparse models", arXiv:2106.04426, section 3.1
+std::unique_ptr<RoutingStrategy> make_hash(const MoeConfig& config);
 
 /// Keys of moe.router.
 std::vector<std::string> router_names();

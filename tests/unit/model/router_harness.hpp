@@ -105,7 +105,8 @@ inline RouterRun run_router(const model::MoeConfig& moe, const std::vector<doubl
         model::ModelConfig config;
         config.hidden = kRouterHidden;
         config.init_std = static_cast<double>(deviation);
-        model::Parameters parameters({0}, DType::f32, session.context);
+        model::Parameters parameters(comm::block_placements({true}, moe.experts, 1), 0, DType::f32,
+                                     session.context);
         model::LayerContext shared{config, parameters, [](model::ParameterId) {}};
         model::Router router(shared, moe, "test", 0, world);
         parameters.allocate(3);

@@ -30,8 +30,7 @@ History train(int ranks, int expert_parallel, const MoeConfig& moe) {
         runtime::OptimizerConfig rule;
         rule.lr = 1e-2;
         rule.warmup_steps = 2;
-        runtime::ShardedOptimizer optimizer(rule, rank.parameters, world, *rank.groups.replica_group,
-                                            rank.session.context);
+        runtime::ShardedOptimizer optimizer(rule, rank.parameters, world, rank.groups, rank.session.context);
         rank.transformer.on_gradient_ready([&](ParameterId id) { optimizer.gradient_ready(id); });
         for (index_t step = 1; step <= kSteps; ++step) {
             const Range mine = part_of(kSequences, ranks, world.rank());

@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "comm/local/local_fabric.hpp"
+#include "model/moe/router/strategy.hpp"
 #include "runtime/bench/bench.hpp"
 
 using namespace sy;
@@ -67,8 +68,32 @@ TEST_CASE("bench: an unknown benchmark is refused with the known ones", "[unit]"
     std::ostringstream out;
     comm::LocalFabric(1).run([&](comm::Communicator& world) {
         CHECK_THROWS_WITH(run_bench(options, world, out),
-                          Catch::Contains("gemm, ops, layer, exchange or step"));
+                          Catch::Contains("gemm, ops, layer, routing, exchange or step"));
     });
+}
+
+TEST_CASE("bench: routing has a right row for every router and every balance loss", "[unit]") {
+    BenchOptions options;
+    options.what = "routing";
+    options.threads = 2;
+    options.seconds = 0.0;
+    options.style = ReportStyle::json;
+    std::ostringstream out;
+    comm::LocalFabric(1).run([&](comm::Communicator& world) { run_bench(options, world, out); });
+    std::istringstream lines(out.str());
+    std::vector<std::string> shapes;
+    for (std::string line; std::getline(lines, line);) {
+        const json::object row = json::parse(line).as_object();
+        INFO(line);
+        CHECK(row.at("right").as_bool());
+        CHECK(row.at("% of layer").as_double() > 0.0);
+        shapes.emplace_back(row.at("shape").as_string());
+    }
+    std::vector<std::string> expected = model::router_names();
+    for (const char* const loss :
+         {"switch_loss", "z_loss", "importance_loss", "device_loss", "communication_loss", "sequence_loss"})
+        expected.push_back(concat("top_k, ", loss));
+    CHECK(shapes == expected);
 }
 
 TEST_CASE("bench: the exchange brings every row back on any number of ranks, and only rank 0 prints",

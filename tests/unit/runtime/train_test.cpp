@@ -1,9 +1,13 @@
 // The training loop: what it writes down, how it stops, and what it does with gradients that are not finite.
 #include <catch2/catch.hpp>
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <limits>
+#include <map>
+#include <numeric>
 
+#include "runtime/train/resume.hpp"
 #include "tests/unit/model/tiny_model.hpp"
 #include "tests/unit/runtime/run_fixture.hpp"
 
@@ -133,4 +137,37 @@ TEST_CASE("optimizer: a gradient that is not finite on one rank changes no weigh
         SY_REQUIRE(!std::equal(before.begin(), before.end(), weights.begin()), "nothing was learnt");
         rank.groups.close();
     });
+}
+
+TEST_CASE("train: a balanced hash router counts the text once and goes on from its checkpoint without it",
+          "[unit]") {
+    const test::TestFolder folder;
+    Config config = test::small_config(folder);
+    config.moe.router = "hash";
+    config.moe.hash = model::HashTable::balanced;
+    config.moe.jitter = 0.0;
+    config.moe.balance.switch_loss = 0.0;
+    config.moe.balance.z_loss = 0.0;
+    config.data.validation_fraction = 0.1;
+    const double straight = test::train_on(1, config, "");
+    Config halves = config;
+    halves.run.directory = (folder / "halves").string();
+    halves.run.stop_after = 4;
+    test::train_on(2, halves, "");
+    const std::map<std::string, std::vector<double>> table =
+        CheckpointReader(find_checkpoint(halves.run.directory, "latest")).manifest().state.router;
+    REQUIRE(table.size() == 2);
+    // The most frequent byte of the training split comes first and goes to experts 0 and 1.
+    const Corpus corpus(config.data.path, config.model.seq_len, 0.1, config.train.seed);
+    const std::vector<index_t> counts = corpus.count_bytes();
+    CHECK(std::accumulate(counts.begin(), counts.end(), index_t{0}) ==
+          corpus.num_bytes() - static_cast<index_t>(static_cast<double>(corpus.num_bytes()) * 0.1));
+    const auto first = static_cast<std::size_t>(std::ranges::max_element(counts) - counts.begin());
+    const std::vector<double>& entries = table.begin()->second;
+    REQUIRE(entries.size() == 2 * 256);
+    CHECK(entries[2 * first] == 0.0);
+    CHECK(entries[2 * first + 1] == 1.0);
+    halves.run.stop_after = 0;
+    CHECK(test::train_on(3, halves, "latest") == straight);
+    CHECK(CheckpointReader(find_checkpoint(halves.run.directory, "latest")).manifest().state.router == table);
 }
