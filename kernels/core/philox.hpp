@@ -20,6 +20,8 @@ enum class RandomPurpose : std::uint32_t {
     protected_sequence = 20,
     expert_dropout = 21,
     router_action = 22,
+    router_noise = 23,
+    second_choice = 24,
     hash_table = 25,
     corruption = 30
 };

@@ -107,7 +107,7 @@ std::vector<std::int64_t> MoeLayer::loss_sums(const Kept& kept, const Context& c
 }
 
 void MoeLayer::report(const Kept& kept, MoeStatistics& statistics) const {
-    const MatrixView<const std::int32_t> expert = kept.routing.expert.matrix<std::int32_t>();
+    const MatrixView<const std::int32_t> expert = kept.routing.sent().matrix<std::int32_t>();
     statistics.load = kept.capacity.load;
     statistics.num_dropped = kept.capacity.num_dropped;
     statistics.routing_hash = 0;
@@ -121,7 +121,7 @@ void MoeLayer::report(const Kept& kept, MoeStatistics& statistics) const {
 }
 
 void MoeLayer::list_drops(const Kept& kept) const {
-    const MatrixView<const std::int32_t> expert = kept.routing.expert.matrix<std::int32_t>();
+    const MatrixView<const std::int32_t> expert = kept.routing.sent().matrix<std::int32_t>();
     const BatchInfo& batch = kept.pass.batch;
     for (std::size_t i = 0; i < kept.capacity.reason.size(); ++i) {
         if (kept.capacity.reason[i] == DropReason::none) continue;
@@ -149,7 +149,7 @@ void MoeLayer::account(Kept& kept, const Tape& tape, MoeStatistics* statistics) 
 }
 
 CapacityResult MoeLayer::limit(const Routing& routing, const PassInfo& pass, const Context& context) const {
-    const MatrixView<const std::int32_t> expert = routing.expert.matrix<std::int32_t>();
+    const MatrixView<const std::int32_t> expert = routing.sent().matrix<std::int32_t>();
     if (!needs_scores(config_, pass.use)) return apply_capacity({expert, {}, pass}, config_, world_.world);
     // A router without scores has weights alone to rank its choices by.
     if (routing.scores.empty())
@@ -183,7 +183,7 @@ Value& MoeLayer::run(Tape& tape, Value& x, const PassInfo& pass, MoeStatistics* 
     Kept kept;
     kept.pass = pass;
     kept.routing = router_.route(input, pass, context);
-    const MatrixView<const std::int32_t> expert = std::as_const(kept.routing.expert).matrix<std::int32_t>();
+    const MatrixView<const std::int32_t> expert = kept.routing.sent().matrix<std::int32_t>();
     kept.capacity = limit(kept.routing, pass, context);
     account(kept, tape, statistics);
 

@@ -21,7 +21,7 @@ class CommunicationLoss : public RouterLoss {
     void add_sums(const RoutedBatch& routed, std::span<std::int64_t> sums) const override {
         const std::span<std::int64_t> sent = sums.subspan(static_cast<std::size_t>(groups_));
         add_group_scores(routed.scores(), sums.first(static_cast<std::size_t>(groups_)));
-        const MatrixView<const std::int32_t> expert = routed.routing.expert.matrix<std::int32_t>();
+        const MatrixView<const std::int32_t> expert = routed.routing.sent().matrix<std::int32_t>();
         std::vector<index_t> last_token(sent.size(), -1);
         for (index_t t = 0; t < expert.rows; ++t) {
             for (index_t j = 0; j < expert.cols; ++j) {

@@ -67,6 +67,11 @@ std::unique_ptr<RouterLoss> make_z_loss(const MoeConfig& config);
 /// @par Source  Shazeer et al., arXiv:1701.06538, eq. 6 and 7
 std::unique_ptr<RouterLoss> make_importance_loss(const MoeConfig& config);
 
+/// coefficient * CV^2 of the experts' chances to be chosen, were each logit's learned noise drawn again, summed over
+/// tokens. Zero without noise, as in evaluation.
+/// @par Source  Shazeer et al., arXiv:1701.06538, appendix A, eq. 8 to 11
+std::unique_ptr<RouterLoss> make_load_loss(const MoeConfig& config);
+
 /// coefficient * sum_d f_d P_d over the D groups of experts, f_d = D / (K T) * choices in d, P_d = sum over d of the mean
 /// scores: 1 when uniform.
 /// @par Source  Dai et al., DeepSeekMoE, arXiv:2401.06066, eq. 15 to 17

@@ -14,6 +14,7 @@ struct Entry {
 constexpr std::array kLosses{Entry{&BalanceConfig::switch_loss, make_switch_loss},
                              Entry{&BalanceConfig::z_loss, make_z_loss},
                              Entry{&BalanceConfig::importance_loss, make_importance_loss},
+                             Entry{&BalanceConfig::load_loss, make_load_loss},
                              Entry{&BalanceConfig::device_loss, make_device_loss},
                              Entry{&BalanceConfig::communication_loss, make_communication_loss},
                              Entry{&BalanceConfig::sequence_loss, make_sequence_loss}};

@@ -71,15 +71,19 @@ void hash_problems(const MoeConfig& moe, std::vector<std::string>& problems) {
     refuse(options, "looks experts up in a fixed table, without logits");
 }
 
-/// Options that have a name but no code behind it: better refused than ignored.
-void missing_problems(const MoeConfig& moe, std::vector<std::string>& problems) {
-    const auto missing = [&](bool asked, const char* option, const char* instead) {
-        require(problems, !asked, concat(option, " is not implemented; use ", instead));
-    };
-    missing(moe.noise != LogitNoise::none, "moe.noise", "moe.noise = none, or moe.jitter");
-    missing(moe.random_second, "moe.random_second", "moe.random_second = false");
-    missing(moe.router_dtype != DType::f32, "moe.router_dtype = bf16", "f32");
-    missing(moe.balance.load_loss != 0.0, "balance.load_loss", "balance.importance_loss");
+void chance_problems(const MoeConfig& moe, std::vector<std::string>& problems) {
+    require(problems, moe.noise != LogitNoise::learned || (moe.score == Score::softmax && moe.renormalise),
+            "moe.noise = learned weighs by the softmax over the chosen; set moe.score = softmax and "
+            "moe.renormalise = yes");
+    require(problems, moe.balance.load_loss == 0.0 || moe.noise == LogitNoise::learned,
+            "balance.load_loss measures chances of learned noise; set moe.noise = learned, or "
+            "balance.load_loss = 0");
+    require(problems, moe.balance.load_loss == 0.0 || moe.top_k < moe.experts,
+            concat("balance.load_loss needs experts that are not chosen; set moe.top_k below moe.experts = ",
+                   moe.experts));
+    require(problems, !moe.random_second || moe.top_k == 2,
+            concat("moe.random_second draws the second of two choices, but moe.top_k = ", moe.top_k,
+                   "; set moe.top_k = 2 or moe.random_second = no"));
 }
 
 }  // namespace
@@ -88,7 +92,7 @@ std::vector<std::string> routing_problems(const MoeConfig& moe) {
     std::vector<std::string> problems;
     group_problems(moe, problems);
     hash_problems(moe, problems);
-    missing_problems(moe, problems);
+    chance_problems(moe, problems);
     return problems;
 }
 

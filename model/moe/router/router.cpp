@@ -2,8 +2,11 @@
 
 #include <algorithm>
 
+#include "kernels/ops/cast/cast.hpp"
 #include "kernels/ops/random/random.hpp"
+#include "kernels/ops/reduce/reduce.hpp"
 #include "model/layers/linear.hpp"
+#include "model/moe/router/noise.hpp"
 
 namespace sy::model {
 namespace {
@@ -15,6 +18,11 @@ MatrixView<const float> matrix_or_nothing(const Tensor& tensor) {
 ops::GateWeights weights_of(const Routing& routing, const WeightRule& rule) {
     return {routing.scores.matrix<float>(), routing.expert.matrix<std::int32_t>(),
             rule.renormalise ? ops::Renormalise::yes : ops::Renormalise::no, static_cast<float>(rule.scale)};
+}
+
+/// Noisy top-k begins with equal logits and equal noise (Shazeer et al., appendix A).
+bool starts_at_zero(const MoeConfig& config) {
+    return config.noise == LogitNoise::learned;
 }
 
 }  // namespace
@@ -29,9 +37,27 @@ Router::Router(LayerContext& shared, const MoeConfig& config, const std::string&
       weight_(strategy_->uses_logits()
                   ? shared.parameters.add({.name = name + ".router",
                                            .shape = {shared.config.hidden, config.experts},
+                                           .init = starts_at_zero(config) ? Init::zeros : Init::normal,
                                            .deviation = static_cast<float>(shared.config.init_std)})
                   : -1) {
+    if (config.noise == LogitNoise::learned) {
+        noise_weight_ = shared.parameters.add({.name = name + ".router_noise",
+                                               .shape = {shared.config.hidden, config.experts},
+                                               .init = Init::zeros});
+    }
     strategy_->register_parameters(shared, name + ".router");
+}
+
+void Router::multiply(MatrixView<const float> x, MatrixView<float> logits, const Context& context) const {
+    const MatrixView<const float> weight = shared_.parameters.weight<float>(weight_);
+    if (config_.router_dtype == DType::f32) {
+        linear<float>(x, weight, logits, context);
+        return;
+    }
+    const ProductInput<bf16> input(x, context);
+    const ProductInput<bf16> rounded(weight, context);
+    linear<bf16>(input.view(), rounded.view(), logits, context);
+    round_to_bf16(logits, context);
 }
 
 void Router::score(MatrixView<const float> x, const PassInfo& pass, Routing& routing,
@@ -48,9 +74,24 @@ void Router::score(MatrixView<const float> x, const PassInfo& pass, Routing& rou
     routing.scores = fresh();
     routing.lse = Tensor(context.arena, DType::f32, {x.rows});
     const MatrixView<float> logits = routing.logits.matrix<float>();
-    linear<float>(input, shared_.parameters.weight<float>(weight_), logits, context);
+    multiply(input, logits, context);
+    const index_t first = pass.batch.first_token;
+    const RandomKey key = pass.random(layer_idx_, RandomPurpose::router_noise);
+    if (pass.training() && config_.noise == LogitNoise::learned) {
+        routing.clean = fresh();
+        routing.noise = fresh();
+        routing.noise_scale = fresh();
+        std::ranges::copy(std::as_const(routing.logits).values<float>(),
+                          routing.clean.values<float>().begin());
+        const MatrixView<float> scale = routing.noise_scale.matrix<float>();
+        linear<float>(input, shared_.parameters.weight<float>(noise_weight_), scale, context);
+        add_learned_noise(key, first, scale, routing.noise.matrix<float>(), logits, context);
+    } else if (pass.training() && config_.noise != LogitNoise::none) {
+        add_noise(config_.noise, static_cast<float>(config_.noise_std), key, first, logits, context);
+    }
     ops::gate_scores(strategy_->weights().score, logits, routing.scores.matrix<float>(),
                      routing.lse.values<float>(), context);
+    if (config_.router_dtype == DType::bf16) round_to_bf16(routing.scores.matrix<float>(), context);
 }
 
 Routing Router::route(MatrixView<const float> x, const PassInfo& pass, const Context& context) const {
@@ -70,6 +111,11 @@ Routing Router::route(MatrixView<const float> x, const PassInfo& pass, const Con
         std::ranges::transform(std::as_const(routing.expert).values<std::int32_t>(),
                                routing.weight.values<float>().begin(), constant);
     }
+    if (pass.training() && config_.random_second) {
+        routing.dispatched =
+            draw_second(routing, rule.scale, pass.random(layer_idx_, RandomPurpose::second_choice),
+                        pass.batch.first_token, context);
+    }
     return routing;
 }
 
@@ -88,9 +134,27 @@ void Router::backward(MatrixView<const float> x, const Routing& routing, const R
          matrix_or_nothing(gradients.logit)},
         dlogits.matrix<float>(), context);
     const bool jittered = !routing.input.empty();
-    linear_backward<float>({jittered ? routing.input.matrix<float>() : x, dlogits.matrix<float>(),
-                            shared_.parameters.weight<float>(weight_), 0.0F, pass.seq_len},
-                           dx, shared_.parameters.gradient(weight_), context);
+    const MatrixView<const float> input = jittered ? routing.input.matrix<float>() : x;
+    Tensor draw;
+    if (!routing.noise.empty()) {
+        draw = Tensor(context.arena, DType::f32, dlogits.shape());
+        learned_noise_backward(routing, std::as_const(dlogits).matrix<float>(),
+                               matrix_or_nothing(gradients.noise_scale), draw.matrix<float>(), context);
+    }
+    // From here on the gradient of the clean logits: noise is added, so that of the logits is a part of it.
+    if (!gradients.clean_logit.empty())
+        ops::add(gradients.clean_logit.matrix<float>(), dlogits.matrix<float>(), context);
+    linear_backward<float>(
+        {input, dlogits.matrix<float>(), shared_.parameters.weight<float>(weight_), 0.0F, pass.seq_len}, dx,
+        shared_.parameters.gradient(weight_), context);
+    if (noise_weight_ >= 0) {
+        if (!draw.empty()) {
+            linear_backward<float>({input, std::as_const(draw).matrix<float>(),
+                                    shared_.parameters.weight<float>(noise_weight_), 1.0F, pass.seq_len},
+                                   dx, shared_.parameters.gradient(noise_weight_), context);
+        }
+        shared_.gradient_ready(noise_weight_);
+    }
     if (jittered) {
         ops::jitter(dx, pass.random(layer_idx_, RandomPurpose::router_jitter), pass.batch.first_token,
                     static_cast<float>(config_.jitter), dx, context);

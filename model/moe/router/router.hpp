@@ -17,6 +17,8 @@ struct RouterGradients {
     Tensor token_score;        ///< [T, E] of the scores
     std::vector<float> lse;    ///< [T] of the logsumexp of the logits
     Tensor logit;              ///< [T, E] of the logits themselves
+    Tensor clean_logit;        ///< [T, E] of the logits before learned noise
+    Tensor noise_scale;        ///< [T, E] of the standard deviation of learned noise
 };
 
 /// From rows to choices and weights: input jitter, logits, noise, scores, a strategy's choice, weights.
@@ -39,7 +41,9 @@ class Router {
     RoutingStrategy& strategy() const { return *strategy_; }
 
   private:
-    /// Fills input, logits, scores and lse.
+    /// The product of the router's input and weights, in moe.router_dtype.
+    void multiply(MatrixView<const float> x, MatrixView<float> logits, const Context& context) const;
+    /// Fills input, logits with their noise, scores and lse.
     void score(MatrixView<const float> x, const PassInfo& pass, Routing& routing,
                const Context& context) const;
 
@@ -48,7 +52,8 @@ class Router {
     index_t layer_idx_;
     comm::Communicator& world_;
     std::unique_ptr<RoutingStrategy> strategy_;
-    ParameterId weight_;  ///< -1 where the strategy does not use logits
+    ParameterId weight_;             ///< -1 where the strategy does not use logits
+    ParameterId noise_weight_ = -1;  ///< of learned noise
 };
 
 }  // namespace sy::model

@@ -27,8 +27,14 @@ struct Routing {
     Tensor logits;  ///< [T, E] f32, noise included; empty if the strategy does not use logits
     Tensor scores;  ///< [T, E] f32; empty as the logits
     Tensor lse;     ///< [T] f32 logsumexp of the logits; empty as the logits
+    /// Of learned noise: logits = clean + noise * noise_scale. [T, E] each, or empty.
+    Tensor clean, noise, noise_scale;
     Tensor expert;  ///< [T, K] i32, best first; kNoExpert where a token has fewer
     Tensor weight;  ///< [T, K] f32 combine weights; 0 at kNoExpert
+    /// [T, K] i32 the choices that go out, kNoExpert for those that do not; empty: all of `expert`.
+    Tensor dispatched;
+
+    const Tensor& sent() const { return dispatched.empty() ? expert : dispatched; }
 };
 
 /// What a strategy chooses by.

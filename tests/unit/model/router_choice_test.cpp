@@ -127,17 +127,33 @@ TEST_CASE("router: what does not fit together is refused with the remedy", "[uni
     CHECK_THAT(problem(loss), Contains("moe.group_limit = 0"));
 }
 
-TEST_CASE("router: options without code behind them are refused, not ignored", "[unit]") {
-    const auto refused = [](auto change, const char* option) {
+TEST_CASE("router: chance that its rule does not allow is refused with the remedy", "[unit]") {
+    const auto refused = [](auto change, const char* remedy) {
         MoeConfig moe;
         REQUIRE(routing_problems(moe).empty());
         change(moe);
         const std::vector<std::string> problems = routing_problems(moe);
         REQUIRE(problems.size() == 1);
-        CHECK_THAT(problems[0], Catch::Contains(option) && Catch::Contains("not implemented"));
+        CHECK_THAT(problems[0], Catch::Contains(remedy));
     };
-    refused([](MoeConfig& moe) { moe.noise = LogitNoise::gaussian; }, "moe.noise");
-    refused([](MoeConfig& moe) { moe.random_second = true; }, "moe.random_second");
-    refused([](MoeConfig& moe) { moe.router_dtype = DType::bf16; }, "moe.router_dtype");
-    refused([](MoeConfig& moe) { moe.balance.load_loss = 0.1; }, "balance.load_loss");
+    refused([](MoeConfig& moe) { moe.balance.load_loss = 0.1; }, "set moe.noise = learned");
+    refused(
+        [](MoeConfig& moe) {
+            moe.noise = LogitNoise::learned;
+            moe.score = Score::sigmoid;
+        },
+        "set moe.score = softmax");
+    refused(
+        [](MoeConfig& moe) {
+            moe.noise = LogitNoise::learned;
+            moe.balance.load_loss = 0.1;
+            moe.top_k = moe.experts;
+        },
+        "set moe.top_k below");
+    refused(
+        [](MoeConfig& moe) {
+            moe.random_second = true;
+            moe.top_k = 3;
+        },
+        "set moe.top_k = 2");
 }
