@@ -109,8 +109,8 @@ TEST_CASE("config: contradictions name the values, the remedy and where both wer
          "from "
          "run.conf:2)"},
         {"[model]\nhead_dim = 33",
-         "the head width is 33; rotary positions need an even one (model.head_dim) (model.head_dim from "
-         "run.conf:2)"},
+         "position.rope_fraction = 1 of the head width 33 is no even number of columns; change it or "
+         "model.head_dim (model.head_dim from run.conf:2)"},
         {"[train]\naccumulation = 3",
          "train.accumulation = 3 does not divide train.global_batch = 16; use a divisor (train.accumulation "
          "from "
@@ -219,7 +219,11 @@ TEST_CASE("config: the dump of changed values reads back to the same values, bit
     config.model.kv_heads = 2;
     config.moe.layers = "0,2";
     config.moe.balance.entropy_bonus = 0.0;  // of another router
+    config.moe.balance.load_loss = 0.0;      // of learned noise, which renormalises
     config.moe.groups = 2;
+    config.moe.group_limit = 1;
+    config.model.attention.window_layers = "1,3";
+    config.model.position.rope_fraction = 0.5;
     config.train.seed = 18446744073709551615ULL;
     config.model.dtype = DType::bf16;
     config.model.recompute = model::Recompute::block;
