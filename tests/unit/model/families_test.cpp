@@ -2,7 +2,6 @@
 #include <catch2/catch.hpp>
 
 #include <cmath>
-#include <set>
 
 #include "comm/local/local_fabric.hpp"
 #include "model/families/preset.hpp"
@@ -18,46 +17,6 @@ namespace {
 
 constexpr index_t kSequences = 4;
 constexpr index_t kSteps = 3;
-
-/// Presets that need layers which are not built.
-const std::set<std::string> kNotBuilt{
-    "transformer-2017-base",
-    "transformer-2017-big",
-    "bert-base",
-    "bert-large",
-    "gpt-1",
-    "gpt-2",
-    "gpt-2-medium",
-    "gpt-2-large",
-    "gpt-2-xl",
-    "gpt-3",
-    "gpt-j-6b",
-    "opt-125m",
-    "opt-175b",
-    "bloom-176b",
-    "t5-base",
-    "t5-11b",
-    "t5-v1.1-base",
-    "t5-v1.1-xxl",
-    "palm-540b",
-    "chinchilla-70b",
-    "gemma-2-9b",
-    "gemma-2-27b",
-    "gshard-600b",
-    "switch-base-8",
-    "switch-base",
-    "switch-c",
-    "grok-1",
-    "dbrx",
-    "olmoe-1b-7b",
-    "qwen1.5-moe-a2.7b",
-    "qwen2-57b-a14b",
-    "qwen3-30b-a3b",
-    "qwen3-235b-a22b",
-    "deepseek-v2-lite",
-    "deepseek-v2",
-    "deepseek-v3",
-};
 
 /// Losses of some steps on one batch, on two ranks.
 std::vector<double> train(const ModelConfig& config, const MoeConfig& moe) {
@@ -86,11 +45,7 @@ std::vector<double> train(const ModelConfig& config, const MoeConfig& moe) {
 }  // namespace
 
 TEST_CASE("presets: scaled down, each trains on two ranks and its loss falls", "[unit]") {
-    std::size_t num_trained = 0;
-    std::set<std::string> known;
     for (const Preset& preset : presets()) {
-        known.insert(preset.name);
-        if (kNotBuilt.contains(preset.name)) continue;
         INFO(preset.name);
         ModelConfig model = preset.model;
         MoeConfig moe = preset.moe;
@@ -100,9 +55,9 @@ TEST_CASE("presets: scaled down, each trains on two ranks and its loss falls", "
         for (std::size_t step = 0; step < loss.size(); ++step) {
             INFO("step " << step + 1 << ": " << loss[step]);
             CHECK(std::isfinite(loss[step]));
-            if (step > 0) CHECK(loss[step] < loss[step - 1]);
+            // An encoder is asked for other tokens in each step.
+            if (step > 0 && model.architecture == Architecture::decoder) CHECK(loss[step] < loss[step - 1]);
         }
-        ++num_trained;
+        CHECK(loss.back() < loss.front());
     }
-    CHECK(num_trained + kNotBuilt.size() == known.size());
 }
