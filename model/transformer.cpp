@@ -229,18 +229,18 @@ PassResult Transformer::reduce(const RowLosses& losses, const Rows& rows, std::s
         next += count;
     }
     if (!losses.lse.empty() || config_.output_z_loss > 0.0) {
-        result.router_losses.push_back({"output_z_loss", config_.output_z_loss,
-                                        from_sum(sums[1]) / static_cast<double>(rows.num_targets)});
+        result.extra_losses.push_back({"output_z_loss", config_.output_z_loss,
+                                       from_sum(sums[1]) / static_cast<double>(rows.num_targets)});
     }
     if (!losses.depths.empty()) {
         double mean = 0.0;
         for (std::size_t k = 0; k < losses.depths.size(); ++k)
             mean += from_sum(sums[2 + k]) / static_cast<double>(losses.depths[k].num_targets);
-        result.router_losses.push_back(
+        result.extra_losses.push_back(
             {"mtp_loss", config_.mtp_loss, mean / static_cast<double>(losses.depths.size())});
     }
     result.total = result.token_loss;
-    for (const NamedLoss& loss : result.router_losses) result.total += loss.coefficient * loss.value;
+    for (const NamedLoss& loss : result.extra_losses) result.total += loss.coefficient * loss.value;
     return result;
 }
 
@@ -249,11 +249,11 @@ void Transformer::add_layer(PassResult& result, std::size_t block_idx, MoeStatis
     const auto hash = static_cast<std::uint64_t>(sums[0]);
     result.routing_hash += hash;
     const auto losses = blocks_[block_idx]->moe()->losses();
-    result.router_losses.resize(losses.size());
+    result.extra_losses.resize(losses.size());
     std::size_t next = 1;
     for (std::size_t j = 0; j < losses.size(); ++j) {
         const auto count = static_cast<std::size_t>(losses[j]->num_sums());
-        NamedLoss& total = result.router_losses[j];
+        NamedLoss& total = result.extra_losses[j];
         total.name = losses[j]->name();
         total.coefficient = losses[j]->coefficient();
         total.value += losses[j]->value({layer.load, sums.subspan(next, count), global_tokens});

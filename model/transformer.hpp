@@ -35,7 +35,7 @@ struct PassResult {
     double token_loss = 0.0;  ///< mean cross entropy of the tokens that are asked for, in nats
     /// Those of the routers, then output_z_loss (the mean squared logsumexp of the logits) and mtp_loss (the mean cross
     /// entropy over the depths) where the config has them and the pass computes them.
-    std::vector<NamedLoss> router_losses;
+    std::vector<NamedLoss> extra_losses;
     double total = 0.0;  ///< what is minimised
     std::uint64_t routing_hash = 0;
     index_t num_dropped = 0;

@@ -41,7 +41,7 @@ StepPoint step_point(const json::object& record) {
     }
     point.load = number(record, "imbalance");
     point.dropped = choices > 0.0 ? number(record, "dropped") / choices : 0.0;
-    if (const json::value* losses = record.if_contains("router_losses"); losses && losses->is_object()) {
+    if (const json::value* losses = record.if_contains("extra_losses"); losses && losses->is_object()) {
         const auto num_layers = static_cast<double>(layers->as_array().size());
         point.logsumexp = std::sqrt(number(losses->as_object(), "z_loss") / num_layers);
     }

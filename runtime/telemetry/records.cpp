@@ -58,15 +58,15 @@ json::object to_json(const RunRecord& record) {
 json::object to_json(const StepRecord& record) {
     json::object phases;
     for (const Phase phase : kPhases) phases[phase_name(phase)] = record.phases[phase];
-    json::object router_losses;
-    for (const auto& [name, value] : record.router_losses) router_losses[name] = value;
+    json::object extra_losses;
+    for (const auto& [name, value] : record.extra_losses) extra_losses[name] = value;
     json::array layers;
     for (const LayerRecord& layer : record.layers) layers.push_back(to_json(layer));
     return {{"type", "step"},
             {"step", record.step},
             {"loss", record.loss},
             {"token_loss", record.token_loss},
-            {"router_losses", std::move(router_losses)},
+            {"extra_losses", std::move(extra_losses)},
             {"learning_rate", record.learning_rate},
             {"gradient_norm", record.gradient_norm},
             {"applied", record.applied},

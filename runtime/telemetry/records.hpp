@@ -38,7 +38,7 @@ struct StepRecord {
     index_t step = 0;
     double loss = 0.0;  ///< what is minimised
     double token_loss = 0.0;
-    std::vector<std::pair<std::string, double>> router_losses;  ///< by name, before their coefficients
+    std::vector<std::pair<std::string, double>> extra_losses;  ///< by name, before their coefficients
     double learning_rate = 0.0;
     double gradient_norm = 0.0;
     bool applied = true;  ///< false: a gradient was not finite and the step was skipped

@@ -17,8 +17,8 @@ StepRecord make_record(const Session& session, index_t step, const StepOutcome& 
     record.step = step;
     record.loss = outcome.pass.total;
     record.token_loss = outcome.pass.token_loss;
-    for (const model::NamedLoss& loss : outcome.pass.router_losses)
-        record.router_losses.emplace_back(loss.name, loss.value);
+    for (const model::NamedLoss& loss : outcome.pass.extra_losses)
+        record.extra_losses.emplace_back(loss.name, loss.value);
     record.learning_rate = learning_rate(config.optimizer, step, config.train.steps);
     record.gradient_norm = outcome.update.gradient_norm;
     record.applied = outcome.update.applied;

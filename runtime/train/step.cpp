@@ -9,11 +9,11 @@ namespace {
 void add_pass(model::PassResult& total, const model::PassResult& pass, double share) {
     total.total += share * pass.total;
     total.token_loss += share * pass.token_loss;
-    total.router_losses.resize(pass.router_losses.size());
-    for (std::size_t i = 0; i < pass.router_losses.size(); ++i) {
-        const double before = total.router_losses[i].value;
-        total.router_losses[i] = pass.router_losses[i];
-        total.router_losses[i].value = before + share * pass.router_losses[i].value;
+    total.extra_losses.resize(pass.extra_losses.size());
+    for (std::size_t i = 0; i < pass.extra_losses.size(); ++i) {
+        const double before = total.extra_losses[i].value;
+        total.extra_losses[i] = pass.extra_losses[i];
+        total.extra_losses[i].value = before + share * pass.extra_losses[i].value;
     }
     total.routing_hash += pass.routing_hash;
     total.num_dropped += pass.num_dropped;

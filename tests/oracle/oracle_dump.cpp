@@ -130,8 +130,8 @@ class OracleRank {
             const model::PassResult pass = transformer_.train(ids, batch, session_.context);
             micro_steps.push_back({{"total", pass.total},
                                    {"token_loss", pass.token_loss},
-                                   {"balance_loss", pass.router_losses[0].value},
-                                   {"z_loss", pass.router_losses[1].value},
+                                   {"balance_loss", pass.extra_losses[0].value},
+                                   {"z_loss", pass.extra_losses[1].value},
                                    {"dropped", pass.num_dropped},
                                    {"imbalance", pass.imbalance},
                                    {"evaluated_total", evaluated}});

@@ -97,8 +97,8 @@ ModelConfig changed(const Case& which) {
 }
 
 double loss_named(const PassResult& pass, const std::string& name) {
-    const auto found = std::ranges::find(pass.router_losses, name, &NamedLoss::name);
-    REQUIRE(found != pass.router_losses.end());
+    const auto found = std::ranges::find(pass.extra_losses, name, &NamedLoss::name);
+    REQUIRE(found != pass.extra_losses.end());
     return found->value;
 }
 
@@ -264,10 +264,10 @@ TEST_CASE("objectives: evaluation reports no multi-token loss, and the total is 
         const PassResult seen = rank.transformer.evaluate(ids, batch, rank.session.context);
         CHECK(seen.token_loss == trained.token_loss);
         CHECK(loss_named(seen, "output_z_loss") > 1.0);
-        CHECK(std::ranges::find(seen.router_losses, "mtp_loss", &NamedLoss::name) ==
-              seen.router_losses.end());
+        CHECK(std::ranges::find(seen.extra_losses, "mtp_loss", &NamedLoss::name) ==
+              seen.extra_losses.end());
         double total = trained.token_loss;
-        for (const NamedLoss& loss : trained.router_losses) total += loss.coefficient * loss.value;
+        for (const NamedLoss& loss : trained.extra_losses) total += loss.coefficient * loss.value;
         CHECK(trained.total == Approx(total));
         CHECK(loss_named(trained, "mtp_loss") == Approx(std::log(23.0)).epsilon(0.3));
     });

@@ -91,8 +91,8 @@ TEST_CASE("transformer: losses and every gradient are those of the model in doub
             rank.transformer.train(ids, {0, 2 * config.seq_len, 0, 0, 1}, rank.session.context);
         const test::ReferenceLoss reference = test::reference_loss(config, moe, weights_of(rank), ids);
         CHECK(ours.token_loss == Approx(reference.token_loss).epsilon(1e-6));
-        CHECK(ours.router_losses[0].value == Approx(reference.balance_loss).epsilon(1e-6));
-        CHECK(ours.router_losses[1].value == Approx(reference.z_loss).epsilon(1e-6));
+        CHECK(ours.extra_losses[0].value == Approx(reference.balance_loss).epsilon(1e-6));
+        CHECK(ours.extra_losses[1].value == Approx(reference.z_loss).epsilon(1e-6));
         CHECK(ours.num_dropped == reference.num_dropped);
         if (moe.capacity_factor > 0.0) CHECK(ours.num_dropped > 0);
         std::string worst;

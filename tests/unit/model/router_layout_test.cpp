@@ -42,7 +42,7 @@ History train(int ranks, int expert_parallel, const MoeConfig& moe) {
             rank.transformer.finish_step(pass);
             if (world.rank() != ranks - 1) continue;
             history.loss.push_back(pass.total);
-            for (const NamedLoss& loss : pass.router_losses) history.loss.push_back(loss.value);
+            for (const NamedLoss& loss : pass.extra_losses) history.loss.push_back(loss.value);
             history.hash.push_back(pass.routing_hash);
         }
         if (world.rank() == ranks - 1) history.state = rank.transformer.router_state();

@@ -25,7 +25,7 @@ StepRecord step_record(index_t step, double loss) {
     StepRecord record;
     record.step = step;
     record.token_loss = loss;
-    record.router_losses = {{"switch_loss", 2.5}, {"z_loss", 8.0}};
+    record.extra_losses = {{"switch_loss", 2.5}, {"z_loss", 8.0}};
     record.gradient_norm = 1.5;
     record.tokens = 20;
     record.seconds = 0.5;
@@ -115,7 +115,7 @@ TEST_CASE("report: numbers that were not finite, and what dense models lack, are
     const TestFolder folder;
     StepRecord dense = step_record(1, kNotFinite);
     dense.layers.clear();
-    dense.router_losses.clear();
+    dense.extra_losses.clear();
     JsonLines(folder / "metrics.jsonl").write(to_json(dense));
     const RunHistory history = read_history(folder.path());
     REQUIRE(history.steps.size() == 1);

@@ -144,14 +144,14 @@ TEST_CASE("records: the fields are exactly those that the README documents", "[u
 TEST_CASE("records: a step holds its phases by name, layers, rates and whole hashes", "[unit]") {
     StepRecord record = step_record(7);
     record.routing_hash = 0xffff'0000'0000'0001ULL;
-    record.router_losses = {{"z_loss", 1.5}};
+    record.extra_losses = {{"z_loss", 1.5}};
     record.layers = {{3, {40, 11}, 2, 0xabcULL}};
     const json::object object = to_json(record);
     CHECK(object.at("routing_hash").as_string() == "ffff000000000001");
     CHECK(object.at("tokens_per_s").as_double() == 4096.0 / 0.25);
     CHECK(object.at("phases").as_object().size() == 4);
     CHECK(object.at("phases").at("communication").as_double() == 0.05);
-    CHECK(object.at("router_losses").at("z_loss").as_double() == 1.5);
+    CHECK(object.at("extra_losses").at("z_loss").as_double() == 1.5);
     const json::value& layer = object.at("layers").as_array().at(0);
     CHECK(layer.at("layer").as_int64() == 3);
     CHECK(layer.at("load").as_array() == json::array{40, 11});
