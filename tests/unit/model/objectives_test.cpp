@@ -264,8 +264,7 @@ TEST_CASE("objectives: evaluation reports no multi-token loss, and the total is 
         const PassResult seen = rank.transformer.evaluate(ids, batch, rank.session.context);
         CHECK(seen.token_loss == trained.token_loss);
         CHECK(loss_named(seen, "output_z_loss") > 1.0);
-        CHECK(std::ranges::find(seen.extra_losses, "mtp_loss", &NamedLoss::name) ==
-              seen.extra_losses.end());
+        CHECK(std::ranges::find(seen.extra_losses, "mtp_loss", &NamedLoss::name) == seen.extra_losses.end());
         double total = trained.token_loss;
         for (const NamedLoss& loss : trained.extra_losses) total += loss.coefficient * loss.value;
         CHECK(trained.total == Approx(total));
