@@ -22,6 +22,7 @@ VARIANTS = {
     "tied-accumulated-fast", "tied-accumulated-reproducible", "tied-accumulated-fast-2-ranks",
     "dropless-fast", "dropless-reproducible", "dropless-reproducible-3-ranks",
     "post-norm", "both-norms", "outside-norms", "parallel", "gpt2", "objectives",
+    "deepseek-v3", "deepseek-v3-4-ranks", "deepseek-v2",
 }  # fmt: skip
 STEPS = 3
 
@@ -51,6 +52,14 @@ BROKEN_RULES = [
     ("objectives", dict(softcap="clamp")),
     ("objectives", dict(output_z_power=1)),
     ("objectives", dict(mtp_target=0)),
+    ("deepseek-v3", dict(groups_by="best")),
+    ("deepseek-v3", dict(bias_weighs=True)),
+    ("deepseek-v3", dict(bias_learns=False)),
+    ("deepseek-v3", dict(sequence_counts="biased")),
+    ("deepseek-v3", dict(routed_scale=False)),
+    ("deepseek-v2", dict(groups_by="sum")),
+    ("deepseek-v2", dict(device_counts="once_a_token")),
+    ("deepseek-v2", dict(importance_mean=False)),
 ]
 
 
@@ -138,6 +147,7 @@ def compare(dump, rules):
     for step in range(1, STEPS + 1):
         losses, gradients = trainer.gradients(dump.micro_batches(step))
         norm = trainer.apply(step, gradients)
+        reference.learn_biases()
         follower.apply(step, {name: dump.tensors[f"gradients/{step}/{name}"] for name in gradients})
         ours = config["steps"][step - 1]
         result.exact(f"micro-steps of step {step}", len(ours["micro_steps"]), len(losses))

@@ -116,6 +116,7 @@ class OracleRank {
     json::object run_step(index_t step) {
         if (step == 1) put_weights(0);
         json::array micro_steps;
+        model::PassResult last_pass;
         for (index_t micro = 0; micro < variant_.accumulation; ++micro) {
             const bool last = micro + 1 == variant_.accumulation;
             transformer_.on_gradient_ready([this, last](model::ParameterId id) {
@@ -135,10 +136,14 @@ class OracleRank {
                                    {"dropped", pass.num_dropped},
                                    {"imbalance", pass.imbalance},
                                    {"evaluated_total", evaluated}});
+            last_pass = pass;
         }
         add_gradients(step);
         const runtime::ShardedOptimizer::Result result = optimizer_->step(step, kPlannedSteps);
         SY_REQUIRE(result.applied, variant_.name, ": step ", step, " was skipped");
+        SY_REQUIRE(variant_.moe.balance.bias_rate == 0.0 || variant_.accumulation == 1, variant_.name,
+                   ": a bias learns from the loads of one pass here");
+        transformer_.finish_step(last_pass);
         put_weights(step);
         return {{"micro_steps", micro_steps}, {"gradient_norm", result.gradient_norm}};
     }

@@ -40,6 +40,13 @@ class Rules:
     softcap: str = "tanh"  # or "clamp"
     output_z_power: int = 2
     mtp_target: int = 1  # tokens beyond the one that a depth gets to know
+    groups_by: str = "config"  # or "best", "sum": a group's score is that of its best expert, or the sum of its best
+    bias_weighs: bool = False  # True: the selection bias is part of the weights
+    bias_learns: bool = True
+    sequence_counts: str = "unbiased"  # or "biased": the sequence-wise loss counts the choices that were made
+    routed_scale: bool = True
+    device_counts: str = "choices"  # or "once_a_token": as the communication loss counts
+    importance_mean: bool = True  # False: the variance is not taken relative to the mean
 
 
 def parameter_shapes(config):
@@ -115,6 +122,7 @@ class Losses:
     output_z_loss: torch.Tensor = 0.0
     evaluated: torch.Tensor = 0.0  # the total without multi-token prediction
     mtp_loss: torch.Tensor = 0.0
+    more_routed: torch.Tensor = 0.0  # losses of sequences, devices, communication and importance, with coefficients
     dropped: int = 0
     imbalance: float = 1.0
 
@@ -127,6 +135,8 @@ class Reference:
         self.weights = {name: value.double().clone().requires_grad_() for name, value in weights.items()}
         # The smallest distance between a score that was chosen and its rival: routing is only defined beyond rounding.
         self.smallest_margin = math.inf
+        # DeepSeek-V3's selection bias by mixture, and the loads it will learn from.
+        self.biases, self.loads = {}, {}
 
     # ---- layers
 
@@ -215,17 +225,18 @@ class Reference:
         moe, rules = self.config["moe"], self.rules
         experts, top_k, tokens = moe["experts"], moe["top_k"], x.shape[0]
         logits = x @ self.weights[name + ".router"]
-        scores = logits.softmax(-1)
-        ranked, order = torch.sort(scores, dim=-1, descending=True, stable=True)
-        chosen, gates = order[:, :top_k], ranked[:, :top_k]
-        margins = ranked[:, :top_k] - ranked[:, 1 : top_k + 1]
-        self.smallest_margin = min(self.smallest_margin, margins.min().item())
+        scores = logits.sigmoid() if moe["sigmoid"] else logits.softmax(-1)
+        bias = self.biases.setdefault(name, torch.zeros(experts, dtype=torch.float64))
+        chosen = self.choose(scores.detach() + bias)
+        gates = (scores + bias if rules.bias_weighs else scores).gather(1, chosen)
         kept = torch.ones_like(chosen, dtype=torch.bool) if dropless else self.slots(chosen, tokens)
         if rules.detach_scores:
             gates = gates.detach()
         if moe["renormalise"]:
             counted = gates * kept if rules.renormalise == "after_drops" else gates
             gates = gates / counted.sum(-1, keepdim=True).clamp_min(1e-300)
+        if rules.routed_scale:
+            gates = gates * moe["routed_scale"]
         gates = gates * kept
         y = torch.zeros_like(x)
         for expert in range(experts):
@@ -240,10 +251,64 @@ class Reference:
         balance = experts / top_k * (counts / tokens * scores.mean(0)).sum() * rules.balance_scale
         losses.balance_loss = losses.balance_loss + balance
         losses.z_loss = losses.z_loss + logits.logsumexp(-1).pow(rules.z_power).mean()
+        losses.more_routed = losses.more_routed + self.more_losses(scores, chosen, gates)
         losses.dropped += int((~kept).sum())
         load = torch.bincount(chosen.reshape(-1), minlength=experts).double()
         losses.imbalance = max(losses.imbalance, (load.max() / load.mean()).item())
+        self.loads[name] = load
         return y
+
+    def best(self, values, count):
+        """The highest `count` of each row, the first of equal ones; notes how close the next one is."""
+        ranked, order = torch.sort(values, dim=-1, descending=True, stable=True)
+        margins = ranked[:, :count] - ranked[:, 1 : count + 1] if count < values.shape[1] else ranked[:, :1] * 0 + 1
+        self.smallest_margin = min(self.smallest_margin, margins.min().item())
+        return order[:, :count]
+
+    def choose(self, scores):
+        """scores [T, E] with their bias -> experts [T, K]: DeepSeek-V2 and V3 choose groups first."""
+        moe, rules = self.config["moe"], self.rules
+        if moe["group_limited"]:
+            groups = scores.view(scores.shape[0], moe["groups"], -1)
+            by_sum = moe["group_sum"] if rules.groups_by == "config" else rules.groups_by == "sum"
+            count = moe["top_k"] // moe["group_limit"] if by_sum else 1
+            open_groups = self.best(groups.topk(count, -1).values.sum(-1), moe["group_limit"])
+            closed = torch.ones(groups.shape[:2], dtype=torch.bool).scatter(1, open_groups, False)
+            scores = groups.masked_fill(closed[..., None], -math.inf).view(scores.shape)
+        return self.best(scores, moe["top_k"])
+
+    def more_losses(self, scores, chosen, gates):
+        """Sequence-wise (V3), device, communication (V2) and importance (Shazeer) losses, with their coefficients."""
+        moe, rules = self.config["moe"], self.rules
+        tokens, experts = scores.shape
+        total = torch.zeros((), dtype=torch.float64)
+        if moe["sequence_loss"] > 0:
+            counted = chosen if rules.sequence_counts == "biased" else scores.topk(moe["top_k"], -1).indices
+            hits = F.one_hot(counted, experts).sum(1).double()
+            length = self.config["model"]["seq_len"]
+            f = hits.view(-1, length, experts).mean(1) * experts / moe["top_k"]
+            p = (scores / scores.sum(-1, keepdim=True)).view(-1, length, experts).mean(1)
+            total = total + moe["sequence_loss"] * (f * p).sum(-1).mean()
+        if moe["device_loss"] > 0 or moe["communication_loss"] > 0:
+            devices = moe["groups"]
+            p = scores.view(tokens, devices, -1).sum(-1).mean(0)
+            on_device = F.one_hot(chosen // (experts // devices), devices).sum(1).double()
+            f = on_device.mean(0) * devices / moe["top_k"]
+            reached = (on_device > 0).double().mean(0) * devices / moe["group_limit"]
+            total = total + moe["device_loss"] * ((reached if rules.device_counts == "once_a_token" else f) * p).sum()
+            total = total + moe["communication_loss"] * (reached * p).sum()
+        if moe["importance_loss"] > 0:
+            sums = torch.zeros(experts, dtype=torch.float64).index_add(0, chosen.flatten(), gates.flatten())
+            mean = sums.mean() if rules.importance_mean else torch.ones(())
+            total = total + moe["importance_loss"] * sums.var(unbiased=False) / (mean**2 + 1e-10)
+        return total
+
+    def learn_biases(self):
+        """After a step: overloaded experts lose the rate, underloaded gain it."""
+        for name, load in self.loads.items():
+            if self.rules.bias_learns:
+                rate = self.config["moe"]["bias_rate"]
+                self.biases[name] = self.biases[name] + rate * torch.sign(load.mean() - load)
 
     # ---- passes
 
@@ -330,7 +395,7 @@ class Reference:
         logits = self.head(stream)
         losses.token_loss = F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
         losses.output_z_loss = logits.logsumexp(-1).pow(self.rules.output_z_power).mean()
-        routed = moe["balance_loss"] * losses.balance_loss + moe["z_loss"] * losses.z_loss
+        routed = moe["balance_loss"] * losses.balance_loss + moe["z_loss"] * losses.z_loss + losses.more_routed
         losses.evaluated = losses.token_loss + routed + model["output_z_loss"] * losses.output_z_loss
         if model["mtp_depth"] > 0:
             losses.mtp_loss = self.further(stream, tokens, losses)
@@ -338,6 +403,7 @@ class Reference:
             losses.token_loss
             + moe["balance_loss"] * losses.balance_loss
             + moe["z_loss"] * losses.z_loss
+            + losses.more_routed
             + model["output_z_loss"] * losses.output_z_loss
             + model["mtp_loss"] * losses.mtp_loss
         )

@@ -86,6 +86,38 @@ Variant with_objectives() {
     return variant;
 }
 
+/// DeepSeek-V3's router: sigmoid scores, groups by their best experts, a bias that learns, the sequence-wise loss.
+Variant deepseek_v3() {
+    Variant variant = dropless();
+    variant.moe.router = "group_limited";
+    variant.moe.experts = 12;
+    variant.moe.top_k = 4;
+    variant.moe.groups = 4;
+    variant.moe.group_limit = 2;
+    variant.moe.group_score = model::GroupScore::top_sum;
+    variant.moe.score = model::Score::sigmoid;
+    variant.moe.renormalise = true;
+    variant.moe.routed_scale = 2.5;
+    variant.moe.balance.bias_rate = 0.02;
+    variant.moe.balance.sequence_loss = 0.3;
+    return variant;
+}
+
+/// DeepSeek-V2's: groups by their best expert, device and communication losses; Shazeer's importance loss besides.
+Variant deepseek_v2() {
+    Variant variant = deepseek_v3();
+    variant.model.init_std = 0.16;  // a draw in which no two scores lie within float rounding of a tie
+    variant.moe.group_score = model::GroupScore::highest;
+    variant.moe.score = model::Score::softmax;
+    variant.moe.renormalise = false;
+    variant.moe.balance.bias_rate = 0.0;
+    variant.moe.balance.sequence_loss = 0.0;
+    variant.moe.balance.device_loss = 0.4;
+    variant.moe.balance.communication_loss = 0.3;
+    variant.moe.balance.importance_loss = 0.2;
+    return variant;
+}
+
 const char* placement_name(model::NormPlacement placement) {
     switch (placement) {
         case model::NormPlacement::pre:
@@ -163,6 +195,17 @@ json::object Variant::describe() const {
               {"renormalise", moe.renormalise},
               {"capacity_factor", moe.capacity_factor},
               {"min_capacity", moe.min_capacity},
+              {"group_limited", moe.router == "group_limited"},
+              {"groups", moe.groups},
+              {"group_limit", moe.group_limit},
+              {"group_sum", moe.group_score == model::GroupScore::top_sum},
+              {"sigmoid", moe.score == model::Score::sigmoid},
+              {"routed_scale", moe.routed_scale},
+              {"bias_rate", moe.balance.bias_rate},
+              {"sequence_loss", moe.balance.sequence_loss},
+              {"device_loss", moe.balance.device_loss},
+              {"communication_loss", moe.balance.communication_loss},
+              {"importance_loss", moe.balance.importance_loss},
               {"balance_loss", moe.balance.switch_loss},
               {"z_loss", moe.balance.z_loss}}},
             {"optimizer",
@@ -210,6 +253,9 @@ std::vector<Variant> oracle_variants() {
     add("parallel", wired(NormPlacement::pre, Wiring::parallel), fast, 1, 1);
     add("gpt2", gpt2(), fast, 1, 1);
     add("objectives", with_objectives(), fast, 1, 1);
+    add("deepseek-v3", deepseek_v3(), fast, 1, 1);
+    add("deepseek-v3-4-ranks", deepseek_v3(), reproducible, 4, 2);
+    add("deepseek-v2", deepseek_v2(), fast, 2, 2);
     return variants;
 }
 
