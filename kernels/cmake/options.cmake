@@ -16,6 +16,10 @@ target_compile_options(sy_warnings INTERFACE
 add_library(sy_sanitizers INTERFACE)
 if(SY_SANITIZE)
   target_compile_options(sy_sanitizers INTERFACE -fsanitize=${SY_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  if(SY_SANITIZE MATCHES address)
+    # The address sanitizer stops there too; this check alone costs an eighth of the build's time.
+    target_compile_options(sy_sanitizers INTERFACE -fno-sanitize=null)
+  endif()
   target_link_options(sy_sanitizers INTERFACE -fsanitize=${SY_SANITIZE})
   # Run-time selection of vector code uses ifuncs, whose resolvers run before the sanitizer is ready.
   target_compile_definitions(sy_sanitizers INTERFACE SY_NO_MULTIVERSION)
