@@ -33,6 +33,10 @@ void capacity_problems(const MoeConfig& moe, std::vector<std::string>& problems)
     require(problems, moe.capacity_factor > 0.0 || moe.drop_by == DropBy::position,
             "moe.drop_by chooses who is dropped, but moe.capacity_factor = 0 drops nobody; set a factor or "
             "moe.drop_by = position");
+    require(problems, moe.capacity_factor > 0.0 || moe.eval_capacity_factor == 0.0,
+            concat("moe.eval_capacity_factor = ", moe.eval_capacity_factor,
+                   " limits evaluation, but moe.capacity_factor = 0 drops nobody in training; set both, or "
+                   "neither"));
     require(
         problems, moe.capacity_factor > 0.0 || moe.capacity_scope == CapacityScope::global,
         "moe.capacity_scope = local limits the tokens of a rank, but moe.capacity_factor = 0 is no limit; "

@@ -153,7 +153,8 @@ struct MoeConfig {
     bool random_second = false;  ///< GShard: the second choice goes out with probability min(1, 2 g2)
     HashTable hash = HashTable::random;
     DType router_dtype = DType::f32;
-    double capacity_factor = 0.0;  ///< 0: dropless
+    double capacity_factor = 0.0;       ///< 0: dropless
+    double eval_capacity_factor = 0.0;  ///< in evaluation; 0: as in training
     index_t min_capacity = 4;
     CapacityScope capacity_scope = CapacityScope::global;
     DropBy drop_by = DropBy::position;

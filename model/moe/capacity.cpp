@@ -23,9 +23,11 @@ bool limits_devices(const MoeConfig& config, Use use) {
     return config.device_capacity > 0.0 && use == Use::train;
 }
 
-index_t slots_of_expert(const MoeConfig& config, index_t tokens) {
-    const double share = config.capacity_factor * static_cast<double>(config.top_k) *
-                         static_cast<double>(tokens) / static_cast<double>(config.experts);
+index_t slots_of_expert(const MoeConfig& config, Use use, index_t tokens) {
+    const bool own_factor = use == Use::evaluate && config.eval_capacity_factor > 0.0;
+    const double factor = own_factor ? config.eval_capacity_factor : config.capacity_factor;
+    const double share = factor * static_cast<double>(config.top_k) * static_cast<double>(tokens) /
+                         static_cast<double>(config.experts);
     return std::max(config.min_capacity, static_cast<index_t>(std::ceil(share)));
 }
 
@@ -192,13 +194,13 @@ CapacityResult apply_capacity(const CapacityInput& in, const MoeConfig& config, 
     if (!limits) {
         count_load(in, world, result);
     } else if (config.capacity_scope == CapacityScope::global) {
-        result.capacity = slots_of_expert(config, in.pass.batch.global_tokens);
+        result.capacity = slots_of_expert(config, in.pass.use, in.pass.batch.global_tokens);
         result.kept = choose_kept({in, config, &world, result.capacity}, config.drop_by, result.load);
         mark_dropped(in, result);
         for (const index_t count : result.load)
             result.num_dropped += std::max<index_t>(0, count - result.capacity);
     } else {
-        result.capacity = slots_of_expert(config, in.expert.rows);
+        result.capacity = slots_of_expert(config, in.pass.use, in.expert.rows);
         result.kept = choose_kept({in, config, nullptr, result.capacity}, config.drop_by, result.load);
         result.load.push_back(mark_dropped(in, result));
         comm::all_reduce(world, std::span<index_t>(result.load));

@@ -33,7 +33,7 @@ struct CapacityResult {
 bool needs_scores(const MoeConfig& config, Use use);
 
 /// An expert has C = max(min_capacity, ceil(capacity_factor * moe.top_k * T_global / E)) slots, or any number when the
-/// factor is 0 or in generation. `moe.drop_by` says who gets them:
+/// factor is 0 or in generation; evaluation may have a factor of its own. `moe.drop_by` says who gets them:
 ///   position        all first choices in global token order, then all second choices, ... (GShard); those beyond
 ///                   moe.top_k, which expert choice may have, together with the last
 ///   score           the C highest scores; equal ones: the lower global token, then the lower choice
@@ -43,7 +43,8 @@ bool needs_scores(const MoeConfig& config, Use use);
 /// the lowest scores are dropped first, those of protected sequences never.
 /// @par Collective over `world`
 /// @par Source  Lepikhin et al., GShard, arXiv:2006.16668; Riquelme et al., V-MoE, arXiv:2106.05974, sec. 4;
-///              DeepSeek-V2, arXiv:2405.04434, sec. 2.1.4
+///              Zoph et al., ST-MoE, arXiv:2202.08906 (factors of evaluation); DeepSeek-V2, arXiv:2405.04434,
+///              sec. 2.1.4
 CapacityResult apply_capacity(const CapacityInput& in, const MoeConfig& config, comm::Communicator& world);
 
 /// Whether a device budget never drops a choice of this sequence, counted over the global batch of a micro-step. The same in every layer.

@@ -198,6 +198,8 @@ void moe_options(OptionTable& table, model::MoeConfig& moe) {
     table.number({"moe.capacity_factor", "",
                   "slots of an expert over its even share of the global batch; 0: dropless"},
                  moe.capacity_factor, 0.0, 1e6);
+    table.number({"moe.eval_capacity_factor", "", "the same in evaluation (ST-MoE: 2); 0: as in training"},
+                 moe.eval_capacity_factor, 0.0, 1e6);
     table.whole<index_t>({"moe.min_capacity", "tokens", "least slots of an expert"}, moe.min_capacity, 0,
                          kMostSteps);
     table.choice<CapacityScope>({"moe.capacity_scope", "", "local: by rank, which depends on the layout"},

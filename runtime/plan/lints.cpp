@@ -166,12 +166,11 @@ void mixture_lints(const Config& config, Advice& advice) {
            "moe.top_k = 1 with moe.renormalise = yes: every weight is 1, so that no gradient of the token's "
            "loss "
            "reaches the router; Switch weights by the score (arXiv:2101.03961)");
-    advise(
-        advice, moe.capacity_factor > 0.0 && moe.capacity_factor < 1.0,
-        concat(
-            "moe.capacity_factor = ", moe.capacity_factor,
-            ": tokens are dropped even at perfect balance; 1 to 1.25 is usual in training, 2 in evaluation "
-            "(arXiv:2202.08906)"));
+    advise(advice, moe.capacity_factor > 0.0 && moe.capacity_factor < 1.0,
+           concat("moe.capacity_factor = ", moe.capacity_factor,
+                  ": tokens are dropped even at perfect balance; 1 to 1.25 is usual in training, "
+                  "moe.eval_capacity_factor = 2 in evaluation "
+                  "(arXiv:2202.08906)"));
     advise(advice, moe.router_dtype != DType::f32,
            "moe.router_dtype = bf16: the router's softmax is sensitive to rounding; float32 there costs "
            "nothing that "

@@ -240,6 +240,23 @@ TEST_CASE("capacity: four tokens by hand, in each order of service", "[unit]") {
     CHECK(kept(DropBy::batch_priority) == std::vector<int>{1, 0, 0, 0, 1, 0, 1, 1});
 }
 
+TEST_CASE("capacity: evaluation has a factor of its own, generation none", "[unit]") {
+    Batch batch{4, 1, 1, {0, 0, 0, 0}, {0.6F, 0.5F, 0.7F, 0.9F}};
+    MoeConfig config = rule(2, 1, DropBy::position, 0.5);
+    const int ranks = GENERATE(1, 2, 3, 4);
+    const auto dropped = [&](Use use) {
+        batch.use = use;
+        return decide(ranks, batch, config).num_dropped;
+    };
+    CHECK(dropped(Use::evaluate) == 3);
+    config.eval_capacity_factor = 1.0;
+    CHECK(dropped(Use::train) == 3);
+    CHECK(dropped(Use::evaluate) == 2);
+    config.eval_capacity_factor = 2.0;
+    CHECK(dropped(Use::evaluate) == 0);
+    CHECK(dropped(Use::generate) == 0);
+}
+
 TEST_CASE("capacity: a group over its budget drops its lowest scores, but no protected sequence", "[unit]") {
     // Four experts in two groups, one choice; five choices of group 0, one of group 1; budget 3 each.
     Batch batch{6, 1, 1, {0, 1, 0, 1, 0, 2}, {0.5F, 0.2F, 0.5F, 0.9F, 0.1F, 0.3F}};
