@@ -221,9 +221,10 @@ void balance_options(OptionTable& table, model::BalanceConfig& balance) {
     const auto coefficient = [&](const char* name, const char* help, double& field) {
         table.number({name, "", help}, field, 0.0, 1e3);
     };
-    coefficient("balance.switch_loss", "coefficient of the Switch / GShard balance loss",
+    coefficient("balance.switch_loss",
+                "coefficient of the Switch / GShard balance loss; of routers that need none: 0",
                 balance.switch_loss);
-    coefficient("balance.z_loss", "coefficient of the router z-loss", balance.z_loss);
+    coefficient("balance.z_loss", "coefficient of the router z-loss; without scores: 0", balance.z_loss);
     coefficient("balance.importance_loss", "of Shazeer's importance loss", balance.importance_loss);
     coefficient("balance.load_loss", "of Shazeer's load loss; needs moe.noise = learned", balance.load_loss);
     coefficient("balance.device_loss", "of DeepSeekMoE's device-level loss", balance.device_loss);

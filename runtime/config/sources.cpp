@@ -7,6 +7,7 @@
 #include <set>
 
 #include "model/families/preset.hpp"
+#include "model/moe/router/problems.hpp"
 #include "runtime/config/config_file.hpp"
 #include "runtime/config/option.hpp"
 
@@ -107,12 +108,21 @@ class Loader {
 
     /// @throws ConfigError when anything was wrong
     Config finish() {
+        fit_losses_to_router();
         for (const std::string& problem : problems_together(config_)) add_joint_problem(problem);
         if (!problems_.empty()) throw ConfigError(problems_);
         return config_;
     }
 
   private:
+    /// Another router is one setting: coefficients that nobody wrote down follow it, those that were are held against it.
+    void fit_losses_to_router() {
+        const model::UsefulLosses useful = model::useful_losses(config_.moe.router);
+        model::BalanceConfig& balance = config_.moe.balance;
+        if (!useful.switch_loss && !place_.contains("balance.switch_loss")) balance.switch_loss = 0.0;
+        if (!useful.z_loss && !place_.contains("balance.z_loss")) balance.z_loss = 0.0;
+    }
+
     void assign(const std::string& name, const std::string& value, const std::string& place) {
         const auto option = std::find_if(options_.begin(), options_.end(),
                                          [&](const Option& one) { return one.name == name; });

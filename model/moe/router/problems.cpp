@@ -88,6 +88,11 @@ void chance_problems(const MoeConfig& moe, std::vector<std::string>& problems) {
 
 }  // namespace
 
+UsefulLosses useful_losses(const std::string& router) {
+    if (router == "hash") return {false, false};
+    return {router != "expert_choice" && router != "base" && router != "sinkhorn", true};
+}
+
 std::vector<std::string> routing_problems(const MoeConfig& moe) {
     std::vector<std::string> problems;
     group_problems(moe, problems);

@@ -7,6 +7,14 @@
 
 namespace sy::model {
 
+/// Whether the losses that are on unless said otherwise have a use beside a router: not the Switch loss where the choice
+/// keeps the load even by itself, and neither where there are no scores.
+struct UsefulLosses {
+    bool switch_loss = true;
+    bool z_loss = true;
+};
+UsefulLosses useful_losses(const std::string& router);
+
 /// What is wrong with the choice of experts and the losses that steer it, one sentence each with the remedy.
 std::vector<std::string> routing_problems(const MoeConfig& moe);
 

@@ -131,6 +131,28 @@ TEST_CASE("config: contradictions name the values, the remedy and where both wer
     CHECK(file_problems(text) == Problems{problem});
 }
 
+TEST_CASE("config: another router is one setting; losses that were asked for are held against it", "[unit]") {
+    const auto losses = [](const std::string& text) {
+        const model::BalanceConfig balance = parse_config(text, "run.conf").moe.balance;
+        return std::pair(balance.switch_loss, balance.z_loss);
+    };
+    using Losses = std::pair<double, double>;
+    for (const char* const router : {"top_k", "reinforce"})
+        CHECK(losses(concat("[moe]\nrouter = ", router)) == Losses{0.01, 0.001});
+    CHECK(losses("[moe]\nrouter = sinkhorn") == Losses{0.0, 0.001});
+    CHECK(losses("[moe]\nrouter = base\ntop_k = 1") == Losses{0.0, 0.001});
+    CHECK(losses("[moe]\nrouter = expert_choice\nallow_noncausal = yes") == Losses{0.0, 0.001});
+    CHECK(losses("[moe]\nrouter = hash") == Losses{0.0, 0.0});
+    CHECK(file_problems("[moe]\nrouter = sinkhorn\n[balance]\nswitch_loss = 0.01") ==
+          Problems{
+              "moe.router = sinkhorn balances the load by its choice, and balance.switch_loss = 0.01; set it "
+              "to 0 (moe.router from run.conf:2, balance.switch_loss from run.conf:4)"});
+    CHECK(file_problems("[moe]\nrouter = hash\n[balance]\nz_loss = 0.1") ==
+          Problems{
+              "moe.router = hash has no scores that a loss could steer; set balance.z_loss = 0 (moe.router "
+              "from run.conf:2, balance.z_loss from run.conf:4)"});
+}
+
 TEST_CASE("config: all problems of all sources come at once", "[unit]") {
     const TestFolder folder;
     const std::string file = folder.file("run.conf", "[model]\nhiden = 3\n[moe]\ntop_k = x\n");
