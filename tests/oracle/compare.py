@@ -23,12 +23,13 @@ VARIANTS = {
     "dropless-fast", "dropless-reproducible", "dropless-reproducible-3-ranks",
     "post-norm", "both-norms", "outside-norms", "parallel", "gpt2", "objectives",
     "deepseek-v3", "deepseek-v3-4-ranks", "deepseek-v2",
+    "latent-attention", "scores", "alibi", "t5-buckets",
 }  # fmt: skip
 STEPS = 3
 
 # Each breaks one rule of the reference on one variant, where it must show.
 BROKEN_RULES = [
-    ("capacity-fast", dict(rope_pairs="neighbours")),
+    ("capacity-fast", dict(rope_pairs="other")),
     ("capacity-fast", dict(rope_sign=-1.0)),
     ("capacity-fast", dict(kv_sharing="strided")),
     ("capacity-fast", dict(slot_order="token_first")),
@@ -60,6 +61,15 @@ BROKEN_RULES = [
     ("deepseek-v2", dict(groups_by="sum")),
     ("deepseek-v2", dict(device_counts="once_a_token")),
     ("deepseek-v2", dict(importance_mean=False)),
+    ("latent-attention", dict(rope_pairs="other")),
+    ("latent-attention", dict(latent_norm=False)),
+    ("latent-attention", dict(latent_key="still")),
+    ("latent-attention", dict(latent_scale="plain")),
+    ("scores", dict(qk_norm=False)),
+    ("scores", dict(attention_cap=False)),
+    ("scores", dict(window_more=1)),
+    ("alibi", dict(alibi_slopes="arithmetic")),
+    ("t5-buckets", dict(t5_growth="linear")),
 ]
 
 

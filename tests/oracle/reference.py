@@ -1,9 +1,8 @@
 """A decoder with a mixture of experts in plain PyTorch, float64, written from the papers and the project's routing rules.
 
-Sources: RMSNorm (Zhang and Sennrich 2019), RoPE in the half-split form of LLaMA (Su et al. 2021), grouped-query
-attention (Ainslie et al. 2023), SwiGLU (Shazeer 2020), softmax top-k with capacity in GShard's order (Lepikhin et al.
-2020), Switch balance loss (Fedus et al. 2021) over k choices, z-loss (Zoph et al. 2022), AdamW (torch.optim).
-Gradients come from autograd alone.
+Sources: RMSNorm (Zhang and Sennrich 2019), SwiGLU (Shazeer 2020), softmax top-k with capacity in GShard's order
+(Lepikhin et al. 2020), Switch balance loss (Fedus et al. 2021) over k choices, z-loss (Zoph et al. 2022), AdamW
+(torch.optim). Gradients come from autograd alone.
 """
 import dataclasses
 import math
@@ -11,12 +10,14 @@ import math
 import torch
 import torch.nn.functional as F
 
+from attention import Attention, attention_shapes
+
 
 @dataclasses.dataclass
 class Rules:
     """The conventions that a mistake would break. Each can be changed, to see that the comparison notices."""
 
-    rope_pairs: str = "halves"  # or "neighbours"
+    rope_pairs: str = "config"  # or "other"
     rope_sign: float = 1.0
     kv_sharing: str = "blocks"  # query heads of one key head are neighbours; or "strided"
     slot_order: str = "choice_first"  # all first choices before all second ones; or "token_first"
@@ -46,6 +47,14 @@ class Rules:
     sequence_counts: str = "unbiased"  # or "biased": the sequence-wise loss counts the choices that were made
     routed_scale: bool = True
     device_counts: str = "choices"  # or "once_a_token": as the communication loss counts
+    alibi_slopes: str = "geometric"  # or "arithmetic"
+    t5_growth: str = "logarithmic"  # or "linear"
+    qk_norm: bool = True
+    attention_cap: bool = True
+    window_more: int = 0  # keys that a window holds beyond the configured number
+    latent_norm: bool = True
+    latent_key: str = "turned"  # or "still": the shared part of the keys is not rotated
+    latent_scale: str = "whole"  # or "plain": the root of the part of a head that does not turn
     importance_mean: bool = True  # False: the variance is not taken relative to the mean
 
 
@@ -54,10 +63,12 @@ def parameter_shapes(config):
     model = config["model"]
     hidden = model["hidden"]
     shapes = {"embedding.weight": (model["vocab_size"], hidden)}
+    if model["position"] == "t5":
+        shapes["position_bias"] = (model["t5_buckets"], model["heads"])
     norms = [] if model["norm_placement"] == "post" else ["final_norm"]
     if model["embedding_norm"]:
         norms.append("embedding_norm")
-    if model["learned_positions"]:
+    if model["position"] == "learned":
         shapes["position_embedding.weight"] = (model["seq_len"], hidden)
     if not model["tied_head"]:
         shapes["head.weight"] = (hidden, model["vocab_size"])
@@ -77,14 +88,14 @@ def parameter_shapes(config):
 
 def block_shapes(config, name, is_moe, shapes, norms):
     model, moe = config["model"], config["moe"]
-    hidden, head = model["hidden"], model["head_dim"]
+    hidden = model["hidden"]
     parts = ["attention", "feed_forward"]
     norms += [name + part + "_norm" for part in (parts[:1] if model["parallel"] else parts)]
     if model["norm_placement"] == "both":
         norms += [name + part + "_output_norm" for part in parts]
-    shapes[name + "attention.query"] = (hidden, model["heads"] * head)
-    shapes[name + "attention.key"] = shapes[name + "attention.value"] = (hidden, model["kv_heads"] * head)
-    shapes[name + "attention.output"] = (model["heads"] * head, hidden)
+    products, head_norms = attention_shapes(model, name + "attention.")
+    shapes.update(products)
+    shapes.update({norm + ".gain": (width,) for norm, width in head_norms.items()})
     if not is_moe:
         dense = feed_forward_shapes(model, name + "feed_forward.", model["ffn_width"])
         shapes.update(dense)
@@ -133,6 +144,7 @@ class Reference:
     def __init__(self, config, weights, rules):
         self.config, self.rules = config, rules
         self.weights = {name: value.double().clone().requires_grad_() for name, value in weights.items()}
+        self.attention = Attention(config["model"], self.weights, rules)
         # The smallest distance between a score that was chosen and its rival: routing is only defined beyond rounding.
         self.smallest_margin = math.inf
         # DeepSeek-V3's selection bias by mixture, and the loads it will learn from.
@@ -147,46 +159,6 @@ class Reference:
         mean_square = x.square().mean(-1, keepdim=True)
         y = x * torch.rsqrt(mean_square + model["norm_eps"]) * self.weights[name + ".gain"]
         return y + self.weights[name + ".bias"] if model["norm_bias"] else y
-
-    def rotate(self, x):
-        """x [B, heads, S, D]: every pair turned by position * theta^(-2 i / D)."""
-        if self.config["model"]["learned_positions"]:
-            return x
-        length, width = x.shape[-2:]
-        exponent = torch.arange(0, width, 2, dtype=torch.float64) / width
-        speed = self.config["model"]["rope_theta"] ** -exponent
-        angle = torch.arange(length, dtype=torch.float64)[:, None] * speed * self.rules.rope_sign
-        if self.rules.rope_pairs == "halves":
-            pairs = torch.complex(x[..., : width // 2], x[..., width // 2 :])
-        else:
-            pairs = torch.complex(x[..., 0::2], x[..., 1::2])
-        turned = pairs * torch.polar(torch.ones_like(angle), angle)
-        if self.rules.rope_pairs == "halves":
-            return torch.cat([turned.real, turned.imag], -1)
-        return torch.stack([turned.real, turned.imag], -1).flatten(-2)
-
-    def attention(self, x, name):
-        model = self.config["model"]
-        batch, length, _ = x.shape
-        width = model["head_dim"]
-
-        def heads(part, count):
-            return (x @ self.weights[f"{name}.{part}"]).view(batch, length, count, width).transpose(1, 2)
-
-        query = self.rotate(heads("query", model["heads"]))
-        key = self.rotate(heads("key", model["kv_heads"]))
-        value = heads("value", model["kv_heads"])
-        sharing = model["heads"] // model["kv_heads"]
-        if self.rules.kv_sharing == "blocks":
-            key, value = key.repeat_interleave(sharing, 1), value.repeat_interleave(sharing, 1)
-        else:
-            key, value = key.repeat(1, sharing, 1, 1), value.repeat(1, sharing, 1, 1)
-        scores = query @ key.transpose(-1, -2) / math.sqrt(width)
-        if self.rules.causal:
-            future = torch.ones(length, length, dtype=torch.bool).triu(1)
-            scores = scores.masked_fill(future, -math.inf)
-        mixed = (scores.softmax(-1) @ value).transpose(1, 2).reshape(batch, length, -1)
-        return mixed @ self.weights[name + ".output"]
 
     def swiglu(self, x, prefix, expert=None):
         """A feed-forward with the model's activation."""
@@ -317,12 +289,13 @@ class Reference:
             return self.swiglu(x, name + "feed_forward.")
         return self.mixture(x.reshape(-1, x.shape[-1]), name + "moe", losses, dropless).view(x.shape)
 
-    def block(self, x, name, is_moe, losses, dropless):
+    def block(self, x, name, layer, losses, dropless):
+        """layer: whose kind the block is of"""
         model, rules = self.config["model"], self.rules
         placement = model["norm_placement"]
         parts = [
-            ("attention", lambda y: self.attention(y, name + "attention")),
-            ("feed_forward", lambda y: self.feed_forward(y, name, is_moe, losses, dropless)),
+            ("attention", lambda y: self.attention(y, name + "attention.", layer)),
+            ("feed_forward", lambda y: self.feed_forward(y, name, layer in moe_layers(self.config), losses, dropless)),
         ]
         if model["parallel"]:
             inner = self.norm(x, name + "attention_norm")
@@ -345,14 +318,14 @@ class Reference:
     def embed(self, tokens):
         model = self.config["model"]
         x = self.weights["embedding.weight"][tokens] * model["embedding_scale"]
-        if model["learned_positions"]:
+        if model["position"] == "learned":
             x = x + self.weights["position_embedding.weight"].roll(-self.rules.first_position, 0)[: tokens.shape[1]]
         return self.norm(x, "embedding_norm") if model["embedding_norm"] else x
 
     def stream(self, tokens, losses, dropless):
         x = self.embed(tokens)
         for layer in range(self.config["model"]["layers"]):
-            x = self.block(x, f"layers.{layer}.", layer in moe_layers(self.config), losses, dropless)
+            x = self.block(x, f"layers.{layer}.", layer, losses, dropless)
         return x
 
     def head(self, x):
@@ -380,7 +353,7 @@ class Reference:
             embedded = self.weights["embedding.weight"][known] * model["embedding_scale"]
             both = [self.norm(x, name + "hidden_norm"), self.norm(embedded, name + "embedding_norm")]
             x = torch.cat(both, -1) @ self.weights[name + "projection"]
-            x = self.block(x, name, model["layers"] - 1 in moe_layers(self.config), losses, False)
+            x = self.block(x, name, model["layers"] - 1, losses, False)
             logits = self.head(x)[:, : length - depth]
             first = depth + self.rules.mtp_target
             depths.append(F.cross_entropy(logits.flatten(0, 1), tokens[:, first : first + length - depth].flatten()))
@@ -421,9 +394,10 @@ class Trainer:
     def __init__(self, reference):
         self.reference, self.rules = reference, reference.rules
         self.rule = reference.config["optimizer"]
-        weights = reference.weights.values()
-        decayed = [w for w in weights if w.dim() > 1 or self.rules.decay_gains]
-        others = [w for w in weights if w.dim() == 1 and not self.rules.decay_gains]
+        # Gains, biases and the biases of scores are no products, and keep what they have.
+        products = {name for name, w in reference.weights.items() if w.dim() > 1 and name != "position_bias"}
+        decayed = [w for name, w in reference.weights.items() if name in products or self.rules.decay_gains]
+        others = [w for name, w in reference.weights.items() if name not in products and not self.rules.decay_gains]
         groups = [{"params": decayed, "weight_decay": self.rule["weight_decay"]}]
         if others:
             groups.append({"params": others, "weight_decay": 0.0})

@@ -118,6 +118,64 @@ Variant deepseek_v2() {
     return variant;
 }
 
+/// Multi-head latent attention as DeepSeek-V2 has it, queries compressed too.
+Variant latent() {
+    Variant variant = dropless();
+    variant.model.kv_heads = variant.model.heads;
+    variant.model.head_dim = 12;
+    variant.model.attention.kind = model::AttentionKind::latent;
+    variant.model.attention.query_rank = 28;
+    variant.model.attention.kv_rank = 20;
+    variant.model.attention.rope_dim = 8;
+    variant.model.attention.value_dim = 10;
+    variant.model.position.rope_pairs = model::RopePairs::interleaved;
+    return variant;
+}
+
+/// What Gemma 2 and OLMoE do to scores: windows in every second layer, a soft cap, a scale, norms of queries and keys;
+/// of each head three quarters turn.
+Variant scores() {
+    Variant variant = dropless();
+    variant.model.attention.window = 5;
+    variant.model.attention.window_layers = "every:2";
+    variant.model.attention.softcap = 1.5;
+    variant.model.attention.scale = 0.4;
+    variant.model.attention.qk_norm = true;
+    variant.model.position.rope_fraction = 0.75;
+    return variant;
+}
+
+Variant positioned(model::PositionKind kind) {
+    Variant variant = dropless();
+    variant.model.position.kind = kind;
+    variant.model.position.t5_buckets = 8;
+    variant.model.position.t5_max_distance = 13;
+    return variant;
+}
+
+const char* position_name(model::PositionKind kind) {
+    switch (kind) {
+        case model::PositionKind::rope:
+            return "rope";
+        case model::PositionKind::learned:
+            return "learned";
+        case model::PositionKind::alibi:
+            return "alibi";
+        case model::PositionKind::t5:
+            return "t5";
+        default:
+            return "not in the reference";
+    }
+}
+
+json::array windowed_layers(const model::ModelConfig& model) {
+    const std::string pattern = model.attention.window > 0 ? model.attention.window_layers : "none";
+    json::array windowed;
+    for (const bool is : model::layer_pattern("attention.window_layers", pattern, model.layers))
+        windowed.push_back(is);
+    return windowed;
+}
+
 const char* placement_name(model::NormPlacement placement) {
     switch (placement) {
         case model::NormPlacement::pre:
@@ -170,7 +228,22 @@ json::object Variant::describe() const {
               {"head_dim", model.head_width()},
               {"ffn_width", model.ffn_width},
               {"seq_len", model.seq_len},
+              {"position", position_name(model.position.kind)},
               {"rope_theta", model.position.rope_theta},
+              {"rope_fraction", model.position.rope_fraction},
+              {"rope_half_split", model.position.rope_pairs == model::RopePairs::half_split},
+              {"t5_buckets", model.position.t5_buckets},
+              {"t5_max_distance", model.position.t5_max_distance},
+              {"latent", model.attention.kind == model::AttentionKind::latent},
+              {"query_rank", model.attention.query_rank},
+              {"kv_rank", model.attention.kv_rank},
+              {"rope_dim", model.attention.rope_dim},
+              {"value_dim", model.attention.value_dim},
+              {"window", model.attention.window},
+              {"windowed", windowed_layers(model)},
+              {"attention_softcap", model.attention.softcap},
+              {"attention_scale", model.attention.scale},
+              {"qk_norm", model.attention.qk_norm},
               {"norm_eps", model.norm_eps},
               {"tied_head", model.tied_head},
               {"layer_norm", model.norm == model::NormKind::layer},
@@ -179,7 +252,6 @@ json::object Variant::describe() const {
               {"parallel", model.wiring == model::Wiring::parallel},
               {"activation", ops::activation_name(model.activation)},
               {"ffn_bias", model.ffn_bias},
-              {"learned_positions", model.position.kind == model::PositionKind::learned},
               {"embedding_scale", model.embedding_scale},
               {"embedding_norm", model.embedding_norm},
               {"logit_softcap", model.logit_softcap},
@@ -256,6 +328,10 @@ std::vector<Variant> oracle_variants() {
     add("deepseek-v3", deepseek_v3(), fast, 1, 1);
     add("deepseek-v3-4-ranks", deepseek_v3(), reproducible, 4, 2);
     add("deepseek-v2", deepseek_v2(), fast, 2, 2);
+    add("latent-attention", latent(), fast, 1, 1);
+    add("scores", scores(), reproducible, 2, 2);
+    add("alibi", positioned(model::PositionKind::alibi), fast, 1, 1);
+    add("t5-buckets", positioned(model::PositionKind::t5), fast, 2, 2);
     return variants;
 }
 
