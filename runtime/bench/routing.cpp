@@ -5,34 +5,14 @@
 #include <set>
 
 #include "comm/local/local_fabric.hpp"
-#include "model/moe/balance/loss.hpp"
-#include "model/moe/moe_layer.hpp"
-#include "runtime/bench/bench.hpp"
+#include "runtime/bench/routing_bench.hpp"
 
 namespace sy::runtime::bench {
 namespace {
 
-constexpr index_t kTokens = 4096;
-constexpr index_t kHidden = 512;
-constexpr index_t kSequence = 256;
-constexpr index_t kVocabulary = 256;
-constexpr index_t kSampled[] = {0, 1, 1234, 2047, kTokens - 1};
+constexpr index_t kSampled[] = {0, 1, 1234, 2047, kRoutingTokens - 1};
 
 using Numbers = std::vector<double>;
-
-std::size_t at(index_t i) {
-    return static_cast<std::size_t>(i);
-}
-
-model::MoeConfig fine_config() {
-    model::MoeConfig moe;
-    moe.experts = 64;
-    moe.top_k = 6;
-    moe.shared_experts = 2;
-    moe.expert_width = 352;
-    moe.balance = {.switch_loss = 0.0, .z_loss = 0.0};
-    return moe;
-}
 
 struct Case {
     std::string name;
@@ -68,97 +48,6 @@ std::vector<Case> cases() {
     return all;
 }
 
-/// Ids of which low ones are frequent, as in a text.
-std::vector<std::int32_t> random_ids() {
-    std::vector<std::int32_t> ids;
-    for (index_t t = 0; t < kTokens; ++t) {
-        const auto u =
-            static_cast<double>(uniform({4, 0, 0, RandomPurpose::test}, static_cast<std::uint64_t>(t)));
-        ids.push_back(static_cast<std::int32_t>(u * u * u * static_cast<double>(kVocabulary)));
-    }
-    return ids;
-}
-
-/// A batch and what layers are built from; the same for the router alone and the whole layer.
-struct Bench {
-    Machine& machine;
-    comm::Communicator& world;
-    model::MoeConfig moe;
-    model::ModelConfig config;
-    model::Parameters parameters;
-    model::LayerContext shared;
-    std::vector<std::int32_t> ids = random_ids();
-    std::vector<float> token_loss;
-    Tensor x;
-    model::PassInfo pass;
-
-    Bench(Machine& machine_, comm::Communicator& world_, const model::MoeConfig& moe_)
-        : machine(machine_),
-          world(world_),
-          moe(moe_),
-          parameters(comm::block_placements({true}, moe.experts, 1), 0, DType::f32, machine.context),
-          shared{config, parameters, [](model::ParameterId) {}},
-          x(machine.random<float>({kTokens, kHidden}, 3)) {
-        config.hidden = kHidden;
-        config.seq_len = kSequence;
-        config.vocab_size = kVocabulary;
-        for (index_t t = 0; t < kTokens; ++t) token_loss.push_back(1.0F + static_cast<float>(t % 5));
-        pass = {{0, kTokens, 1, 0, 1}, model::Use::train, 1, kSequence, ids, token_loss};
-    }
-};
-
-/// A router with its losses, as the layer runs it. The gradient of the weights is a pattern where there is no loss.
-class Routed {
-  public:
-    Routed(Machine& machine, comm::Communicator& world, const model::MoeConfig& moe)
-        : bench(machine, world, moe),
-          router(bench.shared, bench.moe, "test", 0, world),
-          losses(model::make_router_losses(bench.moe)),
-          dx(machine.arena, DType::f32, {kTokens, kHidden}),
-          load(at(moe.experts)) {
-        bench.parameters.allocate(1);
-        std::vector<index_t> counts(at(kVocabulary), 0);
-        for (const std::int32_t id : bench.ids) ++counts[at(id)];
-        router.strategy().make_table({kVocabulary, 0, 1, counts});
-    }
-
-    void run() {
-        const Context& context = bench.machine.context;
-        routing = router.route(bench.x.matrix<float>(), bench.pass, context);
-        std::ranges::fill(load, 0);
-        for (const std::int32_t e : std::as_const(routing.expert).values<std::int32_t>())
-            if (e != model::kNoExpert) ++load[at(e)];
-        model::RouterGradients gradients;
-        if (losses.empty()) {
-            gradients.weight = Tensor(context.arena, DType::f32, routing.weight.shape());
-            const MatrixView<float> dweight = gradients.weight.matrix<float>();
-            for (index_t t = 0; t < dweight.rows; ++t) {
-                for (index_t j = 0; j < dweight.cols; ++j)
-                    dweight(t, j) = static_cast<float>(weight_gradient(j));
-            }
-        }
-        const model::RoutedBatch routed{routing, load, bench.pass, context};
-        for (const auto& loss : losses) {
-            std::vector<std::int64_t> sums(at(loss->num_sums()), 0);
-            loss->add_sums(routed, sums);
-            value = loss->value({load, sums, kTokens});
-            loss->add_gradient(routed, {load, sums, kTokens}, loss->coefficient(), gradients);
-        }
-        router.strategy().add_gradient(bench.x.matrix<float>(), routing, bench.pass, gradients, context);
-        router.backward(bench.x.matrix<float>(), routing, gradients, bench.pass, dx.matrix<float>(), context);
-    }
-
-    static double weight_gradient(index_t choice) { return static_cast<double>((choice * 5) % 7) - 2.5; }
-
-    Bench bench;
-    model::Router router;
-    std::vector<std::unique_ptr<model::RouterLoss>> losses;
-    model::Routing routing;
-    Tensor dx;
-    std::vector<index_t> load;
-    double value = 0.0;  ///< of the loss
-};
-
 /// The same in double from the router's weights, with the choices as they are.
 class Reference {
   public:
@@ -186,7 +75,7 @@ class Reference {
         index_t sum = 0;
         for (const index_t own : load) sum += own;
         const bool even = moe_.router == "base" || moe_.router == "expert_choice";
-        return expert_.rows == kTokens && sum == kTokens * moe_.top_k &&
+        return expert_.rows == kRoutingTokens && sum == kRoutingTokens * moe_.top_k &&
                (!even || std::ranges::all_of(load, [&](index_t n) { return n * moe_.experts == sum; }));
     }
 
@@ -195,7 +84,7 @@ class Reference {
         for (const index_t t : kSampled) {
             const auto chosen = expert_.row_span(t);
             if (moe_.router == "hash") {
-                for (index_t s = 0; s < kTokens; ++s) {
+                for (index_t s = 0; s < kRoutingTokens; ++s) {
                     if (r_.bench.ids[at(s)] == r_.bench.ids[at(t)] &&
                         !std::ranges::equal(expert_.row_span(s), chosen))
                         return false;
@@ -298,7 +187,7 @@ class Reference {
             log_pi += std::log(left[at(e)] / sum);
             left[at(e)] = 0.0;
         }
-        return static_cast<double>(r_.bench.token_loss[at(t)]) * log_pi / static_cast<double>(kTokens);
+        return static_cast<double>(r_.bench.token_loss[at(t)]) * log_pi / static_cast<double>(kRoutingTokens);
     }
 
     Numbers weights_of(index_t t, const Numbers& logits) const {
@@ -339,13 +228,13 @@ class Reference {
             return {std::log(sum) * std::log(sum)};
         }
         if (balance.sequence_loss > 0.0) {
-            const index_t first = t / kSequence * kSequence;
+            const index_t first = t / kRoutingSequence * kRoutingSequence;
             double sum = 0.0;
-            for (index_t s = first; s < first + kSequence; ++s)
+            for (index_t s = first; s < first + kRoutingSequence; ++s)
                 for (const std::int32_t e : expert_.row_span(s)) sum += score[at(e)];
             const auto share =
-                static_cast<double>(moe_.experts) / static_cast<double>(moe_.top_k * kSequence);
-            return {share * sum / static_cast<double>(kTokens)};
+                static_cast<double>(moe_.experts) / static_cast<double>(moe_.top_k * kRoutingSequence);
+            return {share * sum / static_cast<double>(kRoutingTokens)};
         }
         if (balance.importance_loss > 0.0) {
             Numbers importance(score.size(), 0.0);
@@ -362,7 +251,7 @@ class Reference {
     Numbers all_contributions() const {
         Numbers sums;
         const MatrixView<const float> logits = r_.routing.logits.matrix<float>();
-        for (index_t t = 0; t < kTokens; ++t) {
+        for (index_t t = 0; t < kRoutingTokens; ++t) {
             const Numbers one = contribution(t, {logits.row_span(t).begin(), logits.row_span(t).end()});
             sums.resize(one.size(), 0.0);
             for (std::size_t i = 0; i < one.size(); ++i) sums[i] += one[i];
@@ -372,7 +261,7 @@ class Reference {
 
     double loss_of(const Numbers& sums) const {
         const model::BalanceConfig& balance = moe_.balance;
-        const auto tokens = static_cast<double>(kTokens);
+        const auto tokens = static_cast<double>(kRoutingTokens);
         if (balance.z_loss > 0.0) return sums[0] / tokens;
         if (balance.sequence_loss > 0.0) return sums[0];
         if (balance.importance_loss > 0.0) {
@@ -395,7 +284,7 @@ class Reference {
     Numbers reached_parts(std::size_t num_parts) const {
         Numbers reached(num_parts, 0.0);
         const std::size_t size = at(moe_.experts) / num_parts;
-        for (index_t t = 0; t < kTokens; ++t) {
+        for (index_t t = 0; t < kRoutingTokens; ++t) {
             std::set<std::size_t> seen;
             for (const std::int32_t e : expert_.row_span(t)) {
                 const bool first = seen.insert(at(e) / size).second;
@@ -442,7 +331,7 @@ class Reference {
 
 /// Forward and backward of the whole layer with top_k.
 Times time_layer(const BenchOptions& options, Machine& machine, comm::Communicator& world) {
-    Bench bench(machine, world, fine_config());
+    RoutingBench bench(machine, world, fine_config());
     const std::unique_ptr<comm::Exchange> exchange = comm::make_flat_exchange(world, machine.context);
     const model::ModelWorld ranks{world, *exchange};
     const model::MoeLayer layer(bench.shared, bench.moe, ranks, "layers.0.moe", 0);
@@ -450,11 +339,11 @@ Times time_layer(const BenchOptions& options, Machine& machine, comm::Communicat
     const std::span<const float> source = std::as_const(bench.x).values<float>();
     return time_repeatedly(options, [&] {
         model::Tape tape(model::Tape::Mode::record, machine.context);
-        model::Value& x = tape.value(kTokens, kHidden);
+        model::Value& x = tape.value(kRoutingTokens, kRoutingHidden);
         std::ranges::copy(source, x.data.values<float>().begin());
         model::MoeStatistics statistics;
         model::Value& y = layer.forward(tape, x, bench.pass, &statistics);
-        y.grad = Tensor(machine.arena, DType::f32, {kTokens, kHidden});
+        y.grad = Tensor(machine.arena, DType::f32, {kRoutingTokens, kRoutingHidden});
         std::ranges::copy(source, y.grad.values<float>().begin());
         tape.backward();
     });
@@ -464,7 +353,7 @@ Times time_layer(const BenchOptions& options, Machine& machine, comm::Communicat
 
 void routing(const BenchOptions& options, Report& report) {
     report.note(
-        concat(kTokens, " tokens of width ", kHidden, ", ", options.threads,
+        concat(kRoutingTokens, " tokens of width ", kRoutingHidden, ", ", options.threads,
                " threads; 64 experts, top 6 (base: top 1); group_limited and losses: 8 groups, at most 4 "
                "a token"));
     Machine machine(options.threads);
@@ -473,20 +362,12 @@ void routing(const BenchOptions& options, Report& report) {
         report.note(concat("    the whole layer with top_k: ", layer.best_ms, " ms"));
         for (const Case& one : cases()) {
             Routed routed(machine, world, one.moe);
-            BenchRow row;
-            row.what = "routing";
-            row.shape = one.name;
-            row.dtype = "f32";
-            row.mode = mode_name(NumericsMode::fast);
-            row.pass = "forward_backward";
-            row.threads = options.threads;
-            row.times = time_repeatedly(options, [&] { routed.run(); });
-            row.rate = 1e-3 * static_cast<double>(kTokens) / row.times.best_ms;
-            row.share = 100.0 * row.times.best_ms / layer.best_ms;
+            const Times times = time_repeatedly(options, [&] { routed.run(); });
+            BenchRow row = routing_row(options, one.name, "forward_backward", times, layer.best_ms);
             row.error = Reference(routed).error();
-            row.tolerance = 1e-4;
             report.row(row);
         }
+        routing_options(options, machine, world, layer.best_ms, report);
     });
 }
 

@@ -1,57 +1,56 @@
 #include <algorithm>
-#include <cmath>
 #include <functional>
 #include <mutex>
-#include <numbers>
+#include <utility>
 
 #include "kernels/ops/gate/gate.hpp"
+#include "kernels/ops/normal/normal.hpp"
 #include "model/moe/balance/loss.hpp"
 #include "model/moe/balance/sums.hpp"
 
 namespace sy::model {
 namespace {
 
-/// How surely an expert is among a token's choices, were its noise drawn again: Phi((clean - threshold) / scale), the
-/// threshold being the K-th highest logit of the others.
-struct Chance {
-    index_t rival = 0;  ///< the expert whose logit is the threshold
-    double distance = 0.0;
-    double scale = 1.0;
-
-    double value() const { return 0.5 * std::erfc(-distance / std::numbers::sqrt2); }
-    double density() const {
-        return std::exp(-0.5 * distance * distance) / std::sqrt(2.0 * std::numbers::pi);
-    }
-};
-
-/// The K + 1 highest logits of each token are all that thresholds can be.
+/// How surely an expert is among a token's choices, were its noise drawn again: Phi(d), d = (clean - threshold) / scale,
+/// the threshold being the K-th highest logit of the others. The K + 1 highest logits of a token are all that
+/// thresholds can be: for the chosen the next one, for the others the last of the chosen.
 class Chances {
   public:
     Chances(const RoutedBatch& routed, index_t top_k)
-        : routing_(routed.routing),
-          top_k_(top_k),
-          best_(routed.context.arena, DType::i32, {routed.routing.logits.shape()[0], top_k + 1}) {
-        ops::gate_top_k(routing_.logits.matrix<float>(), best_.matrix<std::int32_t>(), routed.context);
+        : top_k_(top_k),
+          best_(routed.context.arena, DType::i32, {routed.routing.logits.shape()[0], top_k + 1}),
+          distance_(routed.context.arena, DType::f32, routed.routing.logits.shape()) {
+        const MatrixView<const float> logits = routed.routing.logits.matrix<float>();
+        const MatrixView<const float> clean = routed.routing.clean.matrix<float>();
+        const MatrixView<const float> scale = routed.routing.noise_scale.matrix<float>();
+        ops::gate_top_k(logits, best_.matrix<std::int32_t>(), routed.context);
+        const MatrixView<float> out = distance_.matrix<float>();
+        for_blocks(routed, [&](index_t begin, index_t end) {
+            for (index_t t = begin; t < end; ++t) {
+                const float others = logits(t, last_chosen(t));
+                for (index_t e = 0; e < out.cols; ++e) out(t, e) = (clean(t, e) - others) / scale(t, e);
+                const float next = logits(t, next_best(t));
+                for (const std::int32_t e : chosen(t)) out(t, e) = (clean(t, e) - next) / scale(t, e);
+            }
+        });
     }
 
-    Chance of(index_t token, index_t expert) const {
-        const std::span<const std::int32_t> best = best_.matrix<std::int32_t>().row_span(token);
-        // Without an expert that is chosen, the one behind the chosen ones moves up.
-        const auto chosen = best.first(static_cast<std::size_t>(top_k_));
-        const bool is_chosen = std::ranges::find(chosen, static_cast<std::int32_t>(expert)) != chosen.end();
-        Chance chance;
-        chance.rival = best[static_cast<std::size_t>(is_chosen ? top_k_ : top_k_ - 1)];
-        chance.scale = static_cast<double>(routing_.noise_scale.matrix<float>()(token, expert));
-        const double clean = static_cast<double>(routing_.clean.matrix<float>()(token, expert));
-        const double threshold = static_cast<double>(routing_.logits.matrix<float>()(token, chance.rival));
-        chance.distance = (clean - threshold) / chance.scale;
-        return chance;
+    MatrixView<const float> distance() const { return distance_.matrix<float>(); }
+    std::span<const std::int32_t> chosen(index_t token) const {
+        return best_.matrix<std::int32_t>().row_span(token).first(static_cast<std::size_t>(top_k_));
+    }
+    std::int32_t last_chosen(index_t token) const { return best_.matrix<std::int32_t>()(token, top_k_ - 1); }
+    std::int32_t next_best(index_t token) const { return best_.matrix<std::int32_t>()(token, top_k_); }
+
+    template <class Body>
+    static void for_blocks(const RoutedBatch& routed, const Body& body) {
+        routed.context.team.for_ranges(routed.routing.logits.shape()[0], 64, body);
     }
 
   private:
-    const Routing& routing_;
     index_t top_k_;
-    Tensor best_;
+    Tensor best_;      ///< [T, K + 1]
+    Tensor distance_;  ///< [T, E]
 };
 
 class LoadLoss : public RouterLoss {
@@ -68,13 +67,15 @@ class LoadLoss : public RouterLoss {
         // Without noise (evaluation) nothing is left to chance, and there is no loss.
         if (routed.routing.noise_scale.empty()) return;
         const Chances chances(routed, top_k_);
+        Tensor chance(routed.context.arena, DType::f32, routed.routing.logits.shape());
+        ops::normal_cdf(chances.distance(), chance.matrix<float>(), routed.context);
         // Integers: the order in which tasks add does not show.
         std::mutex adding;
-        for_blocks(routed, [&](index_t begin, index_t end) {
+        Chances::for_blocks(routed, [&](index_t begin, index_t end) {
             std::vector<std::int64_t> own(sums.size(), 0);
             for (index_t t = begin; t < end; ++t) {
-                for (index_t e = 0; e < experts_; ++e)
-                    own[static_cast<std::size_t>(e)] += to_sum(chances.of(t, e).value());
+                const std::span<const float> row = std::as_const(chance).matrix<float>().row_span(t);
+                for (std::size_t e = 0; e < own.size(); ++e) own[e] += to_sum(static_cast<double>(row[e]));
             }
             const std::lock_guard lock(adding);
             std::ranges::transform(sums, own, sums.begin(), std::plus<std::int64_t>());
@@ -91,26 +92,31 @@ class LoadLoss : public RouterLoss {
         const MatrixView<float> dlogit = dense_part(gradients.logit, routed);
         const MatrixView<float> dscale = dense_part(gradients.noise_scale, routed);
         const Chances chances(routed, top_k_);
-        for_blocks(routed, [&](index_t begin, index_t end) {
+        const MatrixView<const float> distance = chances.distance();
+        const MatrixView<const float> deviation = routed.routing.noise_scale.matrix<float>();
+        Tensor by_distance(routed.context.arena, DType::f32, routed.routing.logits.shape());
+        const MatrixView<float> change = by_distance.matrix<float>();
+        ops::normal_density(distance, change, routed.context);
+        std::vector<float> factor;
+        for (const double one : slope) factor.push_back(static_cast<float>(scale * one));
+        Chances::for_blocks(routed, [&](index_t begin, index_t end) {
             for (index_t t = begin; t < end; ++t) {
+                float total = 0.0F;
                 for (index_t e = 0; e < experts_; ++e) {
-                    const Chance chance = chances.of(t, e);
-                    const double by_distance =
-                        scale * slope[static_cast<std::size_t>(e)] * chance.density() / chance.scale;
-                    dclean(t, e) += static_cast<float>(by_distance);
-                    dlogit(t, chance.rival) -= static_cast<float>(by_distance);
-                    dscale(t, e) -= static_cast<float>(by_distance * chance.distance);
+                    change(t, e) *= factor[static_cast<std::size_t>(e)] / deviation(t, e);
+                    dclean(t, e) += change(t, e);
+                    dscale(t, e) -= change(t, e) * distance(t, e);
+                    total += change(t, e);
                 }
+                float of_chosen = 0.0F;
+                for (const std::int32_t e : chances.chosen(t)) of_chosen += change(t, e);
+                dlogit(t, chances.next_best(t)) -= of_chosen;
+                dlogit(t, chances.last_chosen(t)) -= total - of_chosen;
             }
         });
     }
 
   private:
-    template <class Body>
-    static void for_blocks(const RoutedBatch& routed, const Body& body) {
-        routed.context.team.for_ranges(routed.routing.logits.shape()[0], 16, body);
-    }
-
     double coefficient_;
     index_t experts_;
     index_t top_k_;

@@ -1,0 +1,56 @@
+#include <numbers>
+
+#include "kernels/core/profile.hpp"
+#include "kernels/core/simd_erf.hpp"
+#include "kernels/ops/normal/normal.hpp"
+
+namespace sy::ops {
+namespace {
+
+SY_MULTIVERSION void cdf_rows(MatrixView<const float> x, MatrixView<float> y, Range rows) {
+    constexpr float kInverseRoot = 1.0F / std::numbers::sqrt2_v<float>;
+    for (index_t t = rows.begin; t < rows.end; ++t) {
+        const float* const source = x.data + t * x.stride;
+        float* const target = y.data + t * y.stride;
+        simd::for_lanes(
+            x.cols, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
+                store(target + i, 0.5F + 0.5F * simd::erf(load(source + i) * kInverseRoot));
+            });
+    }
+}
+
+SY_MULTIVERSION void density_rows(MatrixView<const float> x, MatrixView<float> y, Range rows) {
+    constexpr float kHeight = std::numbers::inv_sqrtpi_v<float> / std::numbers::sqrt2_v<float>;
+    for (index_t t = rows.begin; t < rows.end; ++t) {
+        const float* const source = x.data + t * x.stride;
+        float* const target = y.data + t * y.stride;
+        simd::for_lanes(
+            x.cols, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
+                const simd::f32x16 value = load(source + i);
+                store(target + i, kHeight * simd::exp(value * value * -0.5F));
+            });
+    }
+}
+
+void check(const char* name, MatrixView<const float> x, MatrixView<const float> y) {
+    SY_REQUIRE(x.rows == y.rows && x.cols == y.cols, name, ": [", x.rows, ", ", x.cols, "] into [", y.rows,
+               ", ", y.cols, "]");
+}
+
+}  // namespace
+
+void normal_cdf(MatrixView<const float> x, MatrixView<float> y, const Context& context) {
+    check("normal_cdf", x, y);
+    const Timed timed(context, OpKind::routing, 2.0 * static_cast<double>(x.rows * x.cols));
+    context.team.for_ranges(x.rows, 16, [&](index_t begin, index_t end) { cdf_rows(x, y, {begin, end}); });
+}
+
+void normal_density(MatrixView<const float> x, MatrixView<float> y, const Context& context) {
+    check("normal_density", x, y);
+    const Timed timed(context, OpKind::routing, 4.0 * static_cast<double>(x.rows * x.cols));
+    context.team.for_ranges(x.rows, 16, [&](index_t begin, index_t end) {
+        density_rows(x, y, {begin, end});
+    });
+}
+
+}  // namespace sy::ops

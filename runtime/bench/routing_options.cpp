@@ -1,0 +1,127 @@
+// What chance costs a router, and capacity after it, forward and backward on one rank.
+#include <algorithm>
+#include <cmath>
+#include <functional>
+
+#include "model/moe/capacity.hpp"
+#include "runtime/bench/routing_bench.hpp"
+
+namespace sy::runtime::bench {
+namespace {
+
+struct Case {
+    std::string name;
+    std::function<void(model::MoeConfig&)> change;
+};
+
+const Case kChances[] = {
+    {"top_k, jitter", [](model::MoeConfig& moe) { moe.jitter = 0.01; }},
+    {"top_k, gaussian noise", [](model::MoeConfig& moe) { moe.noise = model::LogitNoise::gaussian; }},
+    {"top_k, gumbel noise", [](model::MoeConfig& moe) { moe.noise = model::LogitNoise::gumbel; }},
+    {"top_k, learned noise", [](model::MoeConfig& moe) { moe.noise = model::LogitNoise::learned; }},
+    {"top_k, learned noise, load_loss",
+     [](model::MoeConfig& moe) {
+         moe.noise = model::LogitNoise::learned;
+         moe.balance.load_loss = 0.1;
+     }},
+    {"top 2, random second",
+     [](model::MoeConfig& moe) {
+         moe.top_k = 2;
+         moe.random_second = true;
+     }},
+    {"top_k, router in bf16", [](model::MoeConfig& moe) { moe.router_dtype = DType::bf16; }},
+};
+
+const Case kLimits[] = {
+    {"capacity by position", [](model::MoeConfig& moe) { moe.drop_by = model::DropBy::position; }},
+    {"capacity by score", [](model::MoeConfig& moe) { moe.drop_by = model::DropBy::score; }},
+    {"capacity by batch priority",
+     [](model::MoeConfig& moe) { moe.drop_by = model::DropBy::batch_priority; }},
+    {"capacity of a rank", [](model::MoeConfig& moe) { moe.capacity_scope = model::CapacityScope::local; }},
+    {"budgets of devices",
+     [](model::MoeConfig& moe) {
+         moe.capacity_factor = 0.0;
+         moe.groups = 8;
+         moe.device_capacity = 1.0;
+         moe.protected_fraction = 0.0;
+     }},
+};
+
+/// Whether choices are the best by the logits as they were drawn, and weights their softmax: of every token, in double.
+/// @param rounding  by which the best may be missed
+double choice_error(const model::Routing& routing, float rounding) {
+    const MatrixView<const float> logits = routing.logits.matrix<float>();
+    const MatrixView<const std::int32_t> expert = routing.expert.matrix<std::int32_t>();
+    const MatrixView<const float> weight = routing.weight.matrix<float>();
+    double error = 0.0;
+    for (index_t t = 0; t < expert.rows; ++t) {
+        std::vector<float> ranked(logits.row_span(t).begin(), logits.row_span(t).end());
+        std::ranges::sort(ranked, std::greater());
+        double sum = 0.0;
+        for (index_t j = 0; j < expert.cols; ++j) {
+            // Scores are rounded functions of logits: neighbours may have changed places.
+            const float own = logits(t, expert(t, j));
+            if (std::fabs(own - ranked[at(j)]) > rounding) return HUGE_VAL;
+            sum += std::exp(static_cast<double>(own));
+        }
+        for (index_t j = 0; j < expert.cols; ++j) {
+            const double expected = std::exp(static_cast<double>(logits(t, expert(t, j)))) / sum;
+            error = std::max(error, std::fabs(static_cast<double>(weight(t, j)) - expected));
+        }
+    }
+    return error;
+}
+
+/// Whether each expert, or group of them, keeps exactly what its places hold.
+double limit_error(const model::Routing& routing, const model::CapacityResult& result,
+                   const model::MoeConfig& moe) {
+    const MatrixView<const std::int32_t> expert = routing.expert.matrix<std::int32_t>();
+    const index_t queues = moe.device_capacity > 0.0 ? moe.groups : moe.experts;
+    const auto choices = static_cast<double>(expert.rows * expert.cols);
+    const double factor = moe.device_capacity > 0.0 ? moe.device_capacity : moe.capacity_factor;
+    const auto places = static_cast<index_t>(std::ceil(factor * choices / static_cast<double>(queues)));
+    std::vector<index_t> wanting(at(queues), 0);
+    std::vector<index_t> kept(at(queues), 0);
+    for (index_t i = 0; i < expert.rows * expert.cols; ++i) {
+        const std::size_t queue = at(expert.data[i] / (moe.experts / queues));
+        ++wanting[queue];
+        kept[queue] += result.kept[at(i)];
+    }
+    for (index_t q = 0; q < queues; ++q)
+        if (kept[at(q)] != std::min(wanting[at(q)], places)) return HUGE_VAL;
+    return result.num_dropped > 0 ? 0.0 : HUGE_VAL;
+}
+
+}  // namespace
+
+void routing_options(const BenchOptions& options, Machine& machine, comm::Communicator& world,
+                     double layer_ms, Report& report) {
+    for (const Case& chance : kChances) {
+        model::MoeConfig moe = fine_config();
+        chance.change(moe);
+        Routed routed(machine, world, moe);
+        const Times times = time_repeatedly(options, [&] { routed.run(); });
+        BenchRow row = routing_row(options, chance.name, "forward_backward", times, layer_ms);
+        const bool rounded = moe.router_dtype == DType::bf16;
+        row.error = choice_error(routed.routing, rounded ? 0x1p-7F : 1e-5F);
+        if (rounded) row.tolerance = 0x1p-7;
+        report.row(row);
+    }
+    for (const Case& limit : kLimits) {
+        model::MoeConfig moe = fine_config();
+        moe.capacity_factor = 1.0;
+        limit.change(moe);
+        Routed routed(machine, world, moe);
+        routed.run();
+        const model::CapacityInput input{routed.routing.expert.matrix<std::int32_t>(),
+                                         routed.routing.weight.matrix<float>(), routed.bench.pass};
+        model::CapacityResult result;
+        const Times times =
+            time_repeatedly(options, [&] { result = model::apply_capacity(input, moe, world); });
+        BenchRow row = routing_row(options, limit.name, "forward", times, layer_ms);
+        row.error = limit_error(routed.routing, result, moe);
+        report.row(row);
+    }
+}
+
+}  // namespace sy::runtime::bench
