@@ -72,7 +72,7 @@ TEST_CASE("bench: an unknown benchmark is refused with the known ones", "[unit]"
     });
 }
 
-TEST_CASE("bench: routing has a right row for every router and every balance loss", "[unit]") {
+TEST_CASE("bench: routing has a right row for every router, loss, noise and limit", "[unit]") {
     BenchOptions options;
     options.what = "routing";
     options.threads = 2;
@@ -90,9 +90,13 @@ TEST_CASE("bench: routing has a right row for every router and every balance los
         shapes.emplace_back(row.at("shape").as_string());
     }
     std::vector<std::string> expected = model::router_names();
-    for (const char* const loss :
-         {"switch_loss", "z_loss", "importance_loss", "device_loss", "communication_loss", "sequence_loss"})
-        expected.push_back(concat("top_k, ", loss));
+    for (const char* const rule :
+         {"top_k, switch_loss", "top_k, z_loss", "top_k, importance_loss", "top_k, device_loss",
+          "top_k, communication_loss", "top_k, sequence_loss", "top_k, jitter", "top_k, gaussian noise",
+          "top_k, gumbel noise", "top_k, learned noise", "top_k, learned noise, load_loss",
+          "top 2, random second", "top_k, router in bf16", "capacity by position", "capacity by score",
+          "capacity by batch priority", "capacity of a rank", "budgets of devices"})
+        expected.emplace_back(rule);
     CHECK(shapes == expected);
 }
 
