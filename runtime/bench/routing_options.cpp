@@ -15,21 +15,21 @@ struct Case {
 };
 
 const Case kChances[] = {
-    {"top_k, jitter", [](model::MoeConfig& moe) { moe.jitter = 0.01; }},
-    {"top_k, gaussian noise", [](model::MoeConfig& moe) { moe.noise = model::LogitNoise::gaussian; }},
-    {"top_k, gumbel noise", [](model::MoeConfig& moe) { moe.noise = model::LogitNoise::gumbel; }},
-    {"top_k, learned noise", [](model::MoeConfig& moe) { moe.noise = model::LogitNoise::learned; }},
-    {"top_k, learned noise, load_loss",
+    {"jitter", [](model::MoeConfig& moe) { moe.jitter = 0.01; }},
+    {"gaussian noise", [](model::MoeConfig& moe) { moe.noise = model::LogitNoise::gaussian; }},
+    {"gumbel noise", [](model::MoeConfig& moe) { moe.noise = model::LogitNoise::gumbel; }},
+    {"learned noise", [](model::MoeConfig& moe) { moe.noise = model::LogitNoise::learned; }},
+    {"learned noise, load_loss",
      [](model::MoeConfig& moe) {
          moe.noise = model::LogitNoise::learned;
          moe.balance.load_loss = 0.1;
      }},
-    {"top 2, random second",
+    {"random second of 2",
      [](model::MoeConfig& moe) {
          moe.top_k = 2;
          moe.random_second = true;
      }},
-    {"top_k, router in bf16", [](model::MoeConfig& moe) { moe.router_dtype = DType::bf16; }},
+    {"router in bf16", [](model::MoeConfig& moe) { moe.router_dtype = DType::bf16; }},
 };
 
 const Case kLimits[] = {
