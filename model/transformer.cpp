@@ -328,6 +328,17 @@ void Transformer::set_router_state(const std::map<std::string, std::vector<doubl
     }
 }
 
+PassInfo Transformer::generating(std::span<const std::int32_t> ids, index_t seq_len) const {
+    index_t global = static_cast<index_t>(ids.size());
+    comm::all_reduce(world_.world, std::span<index_t>(&global, 1));
+    return {{0, std::max<index_t>(global, 1), 0, 0, 1}, Use::generate, seed_, seq_len, ids, {}};
+}
+
+Value& Transformer::read_all(const Stack& stack, Tape& tape, const PassInfo& pass) const {
+    std::vector<MoeStatistics> statistics(stack.blocks().size());
+    return *stack.forward(tape, pass, statistics).normed;
+}
+
 Transformer::Generation Transformer::start_generation(index_t num_sequences, index_t capacity,
                                                       const Context& context) const {
     SY_REQUIRE(config_.architecture == Architecture::decoder,
@@ -338,20 +349,44 @@ Transformer::Generation Transformer::start_generation(index_t num_sequences, ind
     return state;
 }
 
+Transformer::Generation Transformer::start_generation(std::span<const std::int32_t> source,
+                                                      index_t num_sequences, index_t capacity,
+                                                      const Context& context) const {
+    SY_REQUIRE(lower_ != nullptr, "generation: only an encoder and decoder reads a source");
+    const index_t seq_len = static_cast<index_t>(source.size()) / num_sequences;
+    Tape tape(Tape::Mode::forward_only, context);
+    const PassInfo pass = generating(source, seq_len);
+    Value& memory = read_all(*lower_, tape, pass);
+    Generation state;
+    for (const Block& block : upper_->blocks()) {
+        state.caches.push_back({block.attention().make_cache(num_sequences, capacity, context),
+                                block.cross_attention()->remember(memory.view(), seq_len, context)});
+    }
+    return state;
+}
+
+Tensor Transformer::read(std::span<const std::int32_t> ids, index_t num_sequences,
+                         const Context& context) const {
+    SY_REQUIRE(config_.architecture == Architecture::encoder, "reading: only an encoder sees a whole text");
+    Tape tape(Tape::Mode::forward_only, context);
+    const PassInfo pass = generating(ids, static_cast<index_t>(ids.size()) / num_sequences);
+    Value& last = read_all(*upper_, tape, pass);
+    Tensor logits(context.arena, DType::f32, {last.view().rows, config_.vocab_size});
+    head_->logits(last.view(), logits.matrix<float>(), context);
+    return logits;
+}
+
 Tensor Transformer::decode(std::span<const std::int32_t> ids, Generation& state,
                            const Context& context) const {
-    const auto rows = static_cast<index_t>(ids.size());
     const index_t capacity = std::min(state.caches.front().self.keys.shape()[1], config_.seq_len);
     if (state.position >= capacity) {
         throw ShapeError(concat("generation: position ", state.position, " is beyond the context of ",
                                 capacity, " tokens"));
     }
     Tape tape(Tape::Mode::forward_only, context);
-    index_t global = rows;
-    comm::all_reduce(world_.world, std::span<index_t>(&global, 1));
-    const PassInfo pass{{0, std::max<index_t>(global, 1), 0, 0, 1}, Use::generate, seed_, 1, ids, {}};
+    const PassInfo pass = generating(ids, 1);
     const NormLayer::Result last = upper_->decode(tape, pass, state.caches, state.position);
-    Tensor logits(context.arena, DType::f32, {rows, config_.vocab_size});
+    Tensor logits(context.arena, DType::f32, {static_cast<index_t>(ids.size()), config_.vocab_size});
     head_->logits(last.normed->view(), logits.matrix<float>(), context);
     ++state.position;
     return logits;

@@ -78,10 +78,19 @@ class Transformer {
         std::vector<BlockCache> caches;
         index_t position = 0;
     };
+    /// Of a decoder.
     Generation start_generation(index_t num_sequences, index_t capacity, const Context& context) const;
-    /// Of a decoder. Feeds one token a sequence and returns logits [B, V]. Dropless. @par Collective over the world
+    /// Of an encoder and decoder, which reads the source first. @par Collective over the world
+    /// @param source  [num_sequences, S] token ids; each sequence as long as the others
+    Generation start_generation(std::span<const std::int32_t> source, index_t num_sequences, index_t capacity,
+                                const Context& context) const;
+    /// Of what has a decoder. Feeds one token a sequence and returns logits [B, V]. Dropless.
+    /// @par Collective over the world
     /// @throws ShapeError beyond the capacity
     Tensor decode(std::span<const std::int32_t> ids, Generation& state, const Context& context) const;
+    /// Of an encoder: logits [B * S, V] of what stands at each place. Dropless. @par Collective over the world
+    /// @param ids  [num_sequences, S]
+    Tensor read(std::span<const std::int32_t> ids, index_t num_sequences, const Context& context) const;
 
     const ModelConfig& config() const { return config_; }
 
@@ -123,6 +132,10 @@ class Transformer {
                       const BatchInfo& batch) const;
     void add_layer(PassResult& result, std::size_t block_idx, MoeStatistics& statistics,
                    std::span<const std::int64_t> sums, index_t global_tokens) const;
+    /// A pass over new rows outside of training, the same on every rank but for the rows.
+    PassInfo generating(std::span<const std::int32_t> ids, index_t seq_len) const;
+    /// The last norm of a whole stack, with no token dropped.
+    Value& read_all(const Stack& stack, Tape& tape, const PassInfo& pass) const;
     /// The same batch seen by a stack whose sequences have another length.
     BatchInfo scaled(BatchInfo batch, index_t seq_len) const;
 

@@ -37,6 +37,14 @@ SpanLengths span_lengths(const ModelConfig& model) {
     return lengths;
 }
 
+std::int32_t sentinel_id(const ModelConfig& model, index_t index) {
+    return narrow<std::int32_t>(model.vocab_size - 1 - index);
+}
+
+std::int32_t start_id(const ModelConfig& model) {
+    return sentinel_id(model, span_lengths(model).num_spans + 1);
+}
+
 std::vector<std::string> span_problems(const ModelConfig& model) {
     if (model.seq_len < 2) return {"span corruption needs two tokens; raise model.seq_len"};
     std::vector<std::string> problems;
@@ -58,7 +66,6 @@ std::vector<std::string> span_problems(const ModelConfig& model) {
 SpanBatch corrupt_spans(std::span<const std::int32_t> ids, index_t stride, index_t first_sequence,
                         const RandomKey& key, const ModelConfig& model) {
     const SpanLengths lengths = span_lengths(model);
-    const auto last = static_cast<std::int32_t>(model.vocab_size - 1);
     SpanBatch batch;
     for (index_t s = 0; s * stride < static_cast<index_t>(ids.size()); ++s) {
         const index_t draw = (first_sequence + s) * 2 * model.seq_len;
@@ -67,7 +74,7 @@ SpanBatch corrupt_spans(std::span<const std::int32_t> ids, index_t stride, index
         auto next = ids.begin() + s * stride;
         const std::size_t first_target = batch.targets.size();
         for (std::size_t i = 0; i < kept.size(); ++i) {
-            const std::int32_t sentinel = last - static_cast<std::int32_t>(i);
+            const std::int32_t sentinel = sentinel_id(model, static_cast<index_t>(i));
             batch.encoder_ids.insert(batch.encoder_ids.end(), next, next + kept[i]);
             batch.encoder_ids.push_back(sentinel);
             next += kept[i];
@@ -75,8 +82,8 @@ SpanBatch corrupt_spans(std::span<const std::int32_t> ids, index_t stride, index
             batch.targets.insert(batch.targets.end(), next, next + taken[i]);
             next += taken[i];
         }
-        batch.targets.push_back(last - static_cast<std::int32_t>(lengths.num_spans));
-        batch.decoder_ids.push_back(last - static_cast<std::int32_t>(lengths.num_spans) - 1);
+        batch.targets.push_back(sentinel_id(model, lengths.num_spans));
+        batch.decoder_ids.push_back(start_id(model));
         batch.decoder_ids.insert(batch.decoder_ids.end(),
                                  batch.targets.begin() + static_cast<std::ptrdiff_t>(first_target),
                                  batch.targets.end() - 1);

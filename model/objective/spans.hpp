@@ -22,6 +22,11 @@ SpanLengths span_lengths(const ModelConfig& model);
 /// What is wrong with span corruption of this model, one sentence each.
 std::vector<std::string> span_problems(const ModelConfig& model);
 
+/// The id that stands for span `index` in both stacks, or ends the last: counted down from the end of the vocabulary.
+std::int32_t sentinel_id(const ModelConfig& model, index_t index);
+/// What the decoder begins with: the id below all sentinels.
+std::int32_t start_id(const ModelConfig& model);
+
 /// Rows of both stacks, sequence after sequence.
 struct SpanBatch {
     std::vector<std::int32_t> encoder_ids;  ///< [sequences * lengths.encoder]
@@ -30,8 +35,7 @@ struct SpanBatch {
     std::vector<std::int32_t> targets;  ///< [sequences * lengths.decoder]
 };
 
-/// Takes spans out of every sequence of model.seq_len ids. Sentinels are counted down from the last id of the
-/// vocabulary; the id below them starts the decoder. A function of the global number of a sequence and `key`.
+/// Takes spans out of every sequence of model.seq_len ids. A function of the global number of a sequence and `key`.
 /// @param ids             [sequences * stride], the first seq_len of each stride are corrupted
 /// @param first_sequence  global number of the first
 /// @par Source  T5, arXiv:1910.10683, section 3.1.4; lengths and segments as random_spans_noise_mask

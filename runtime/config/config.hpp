@@ -52,6 +52,7 @@ struct RunConfig {
 
 struct GenerateConfig {
     std::string prompt = "In the beginning ";
+    std::string gap = "_";
     index_t tokens = 200;
     double temperature = 0.8;
     index_t top_k = 0;

@@ -329,7 +329,10 @@ void checkpoint_options(OptionTable& table, CheckpointConfig& checkpoint) {
 }
 
 void generate_options(OptionTable& table, GenerateConfig& generate) {
-    table.text({"generate.prompt", "", "text to continue"}, generate.prompt);
+    table.text({"generate.prompt", "", "text to continue, or with gaps that an encoder fills"},
+               generate.prompt);
+    table.text({"generate.gap", "", "in the prompt: a missing byte (encoder) or run (encoder_decoder)"},
+               generate.gap);
     table.whole<index_t>({"generate.tokens", "tokens", "to add; with the prompt at most model.seq_len"},
                          generate.tokens, 1, kMostWidth);
     table.number({"generate.temperature", "", "0: always the likeliest token"}, generate.temperature, 0.0,

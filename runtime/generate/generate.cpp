@@ -32,14 +32,10 @@ index_t sample_token(std::span<const float> logits, const GenerateConfig& config
     return order[count - 1];
 }
 
-std::string generate(Session& session) {
+namespace {
+
+std::string continue_prompt(Session& session) {
     const GenerateConfig& rule = session.config().generate;
-    if (session.config().model.architecture != model::Architecture::decoder) {
-        throw ConfigError(
-            "generate: model.architecture = encoder and encoder_decoder fill in what is missing from a text "
-            "and "
-            "continue none; train a decoder");
-    }
     const auto length = static_cast<index_t>(rule.prompt.size()) + rule.tokens;
     if (rule.prompt.empty() || length > session.config().model.seq_len) {
         throw ConfigError(concat("generate: a prompt of ", rule.prompt.size(), " bytes and ", rule.tokens,
@@ -59,6 +55,20 @@ std::string generate(Session& session) {
             static_cast<unsigned char>(sample_token(logits.values<float>().first(256), rule, draw))));
     }
     return text;
+}
+
+}  // namespace
+
+std::string generate(Session& session) {
+    switch (session.config().model.architecture) {
+        case model::Architecture::encoder:
+            return fill_masks(session);
+        case model::Architecture::encoder_decoder:
+            return fill_spans(session);
+        case model::Architecture::decoder:
+            break;
+    }
+    return continue_prompt(session);
 }
 
 }  // namespace sy::runtime

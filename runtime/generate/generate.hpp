@@ -10,7 +10,17 @@ namespace sy::runtime {
 /// top_p. @param draw  uniform in (0, 1)
 index_t sample_token(std::span<const float> logits, const GenerateConfig& config, float draw);
 
-/// Continues generate.prompt by generate.tokens bytes. Every rank computes the same text. @par Collective
+/// Continues generate.prompt by generate.tokens bytes (decoder), or fills its gaps (encoder, encoder_decoder). Every rank
+/// computes the same text. @par Collective
 std::string generate(Session& session);
+
+/// Of an encoder: each generate.gap in the prompt is one masked byte. Found from left to right, each known to the next.
+/// @par Source  Wang and Cho, arXiv:1902.04094
+std::string fill_masks(Session& session);
+
+/// Of an encoder and decoder: each run of generate.gap is a lost span of any length. Without one, one is put at the
+/// prompt's end. A gap that is not reached within generate.tokens and what the decoder was trained on is left.
+/// @par Source  T5, arXiv:1910.10683, section 3.1.4
+std::string fill_spans(Session& session);
 
 }  // namespace sy::runtime

@@ -2,8 +2,8 @@
 
 Sources: RoPE in the half-split form of LLaMA and the interleaved one of GPT-J (Su et al. 2021), grouped-query attention
 (Ainslie et al. 2023), multi-head latent attention (DeepSeek-V2, section 2.1, as published: keys and values expanded, no
-absorbed products), ALiBi (Press et al. 2022), relative buckets of a decoder (Raffel et al. 2020, section 2.1), QK norm
-(Henry et al. 2020), soft caps and windows (Gemma 2).
+absorbed products), ALiBi (Press et al. 2022), relative buckets (Raffel et al. 2020, section 2.1), QK norm (Henry et al.
+2020), soft caps and windows (Gemma 2), cross-attention (Vaswani et al. 2017).
 """
 import math
 
@@ -33,7 +33,7 @@ def attention_shapes(model, name):
 
 
 class Attention:
-    """`weights` by logical name, as Reference has them; `layer` counts all blocks from 0."""
+    """`weights` by logical name, as Reference has them; `layer` counts the blocks of a stack from 0."""
 
     def __init__(self, model, weights, rules):
         self.model, self.weights, self.rules = model, weights, rules
@@ -56,7 +56,11 @@ class Attention:
         turned = torch.cat(parts, -1) if halves else torch.stack(parts, -1).flatten(-2)
         return torch.cat([turned, rest], -1)
 
-    def bias(self, length):
+    def sees_all(self, name):
+        """Whether a layer's queries see what follows them."""
+        return self.rules.sees_all and (self.model["architecture"] == "encoder" or name.startswith("encoder."))
+
+    def bias(self, length, name):
         """[heads, S, S] added to the scores, or 0."""
         model, heads = self.model, self.model["heads"]
         position = torch.arange(length)
@@ -67,12 +71,18 @@ class Attention:
                 slopes = torch.arange(heads, 0, -1, dtype=torch.float64) / heads
             return -slopes[:, None, None] * distance
         if model["position"] == "t5":
-            return self.weights["position_bias"][self.bucket(distance.clamp_min(0))].permute(2, 0, 1)
+            table = "encoder.position_bias" if name.startswith("encoder.") else "position_bias"
+            count = model["t5_buckets"]
+            if not self.sees_all(name) or not self.rules.t5_sides:
+                return self.weights[table][self.bucket(distance.clamp_min(0), count)].permute(2, 0, 1)
+            # Half of the buckets for keys behind the query.
+            side = torch.where(distance < 0, count // 2, 0)
+            return self.weights[table][side + self.bucket(distance.abs(), count // 2)].permute(2, 0, 1)
         return 0.0
 
-    def bucket(self, distance):
+    def bucket(self, distance, count):
         """Half of the buckets hold one distance each, the others grow as its logarithm up to the largest."""
-        count, largest = self.model["t5_buckets"], self.model["t5_max_distance"]
+        largest = self.model["t5_max_distance"]
         single = count // 2
         if self.rules.t5_growth == "linear":
             return distance.clamp_max(count - 1)
@@ -82,11 +92,12 @@ class Attention:
     def heads_of(self, x, name, count):
         return (x @ self.weights[name]).view(*x.shape[:2], count, -1).transpose(1, 2)
 
-    def grouped(self, x, name):
-        model, rotary = self.model, self.model["position"] == "rope"
+    def grouped(self, x, source, name):
+        """source: what keys and values come from; positions say nothing about another one than x itself"""
+        model, rotary = self.model, self.model["position"] == "rope" and source is x
         query = self.heads_of(x, name + "query", model["heads"])
-        key = self.heads_of(x, name + "key", model["kv_heads"])
-        value = self.heads_of(x, name + "value", model["kv_heads"])
+        key = self.heads_of(source, name + "key", model["kv_heads"])
+        value = self.heads_of(source, name + "value", model["kv_heads"])
         if model["qk_norm"] and self.rules.qk_norm:
             query, key = self.rms(query, name + "query_norm"), self.rms(key, name + "key_norm")
         if rotary:
@@ -111,18 +122,20 @@ class Attention:
         turned = turning[:, None] if rules.latent_key == "still" else self.rotate(turning[:, None])
         return query, torch.cat([key, turned.expand(-1, heads, -1, -1)], -1), value
 
-    def __call__(self, x, name, layer):
-        """x [B, S, H] -> [B, S, H]"""
+    def __call__(self, x, name, layer, memory=None):
+        """x [B, S, H] -> [B, S, H]; memory [B, M, H] for cross-attention"""
         model, rules = self.model, self.rules
         batch, length, _ = x.shape
-        query, key, value = self.latent(x, name) if model["latent"] else self.grouped(x, name)
+        source = x if memory is None else memory
+        query, key, value = self.latent(x, name) if model["latent"] else self.grouped(x, source, name)
         usual = model["head_dim"] if rules.latent_scale == "plain" else query.shape[-1]
         scores = query @ key.transpose(-1, -2) * (model["attention_scale"] or usual**-0.5)
         cap = model["attention_softcap"]
         if cap > 0 and rules.attention_cap:
             scores = cap * torch.tanh(scores / cap)
-        scores = scores + self.bias(length)
-        if rules.causal:
+        if memory is None:
+            scores = scores + self.bias(length, name)
+        if rules.causal and memory is None and not self.sees_all(name):
             position = torch.arange(length)
             distance = position[:, None] - position
             hidden = distance < 0

@@ -15,7 +15,7 @@ import sys
 
 import torch
 
-from reference import Reference, Rules, Trainer, parameter_shapes
+from reference import Batch, Reference, Rules, Trainer, parameter_shapes
 
 VARIANTS = {
     "capacity-fast", "capacity-reproducible", "capacity-fast-4-ranks",
@@ -24,6 +24,7 @@ VARIANTS = {
     "post-norm", "both-norms", "outside-norms", "parallel", "gpt2", "objectives",
     "deepseek-v3", "deepseek-v3-4-ranks", "deepseek-v2",
     "latent-attention", "scores", "alibi", "t5-buckets",
+    "bert", "bert-2-ranks", "t5", "t5-3-ranks", "transformer-2017",
 }  # fmt: skip
 STEPS = 3
 
@@ -70,6 +71,13 @@ BROKEN_RULES = [
     ("scores", dict(window_more=1)),
     ("alibi", dict(alibi_slopes="arithmetic")),
     ("t5-buckets", dict(t5_growth="linear")),
+    ("bert", dict(sees_all=False)),
+    ("bert", dict(asked="rows")),
+    ("t5", dict(sees_all=False)),
+    ("t5", dict(t5_sides=False)),
+    ("t5", dict(memory_norm=False)),
+    ("t5", dict(embedding_shared=False)),
+    ("transformer-2017", dict(embedding_shared=False)),
 ]
 
 
@@ -96,7 +104,18 @@ class Dump:
 
     def micro_batches(self, step):
         shape = (self.index["sequences"], self.index["model"]["seq_len"] + 1)
-        return [torch.tensor(ids, dtype=torch.int64).view(shape) for ids in self.index["tokens"][step - 1]]
+        texts = [torch.tensor(ids, dtype=torch.int64).view(shape) for ids in self.index["tokens"][step - 1]]
+        if self.index["model"]["architecture"] == "decoder":
+            return [Batch(text, text[:, :-1], text[:, 1:]) for text in texts]
+        return [Batch(text, **self.corrupted(rows)) for text, rows in zip(texts, self.index["corrupted"][step - 1])]
+
+    def corrupted(self, rows):
+        """The ids, targets and source that the program made of a text."""
+        found = {}
+        for part in ("ids", "targets", "source"):
+            ids = torch.tensor(rows[part], dtype=torch.int64)
+            found[part] = ids.view(self.index["sequences"], -1) if len(ids) > 0 else None
+        return found
 
 
 class Comparison:

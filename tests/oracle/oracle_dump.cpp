@@ -148,27 +148,44 @@ class OracleRank {
         return {{"micro_steps", micro_steps}, {"gradient_norm", result.gradient_norm}};
     }
 
-    /// Logits of the first micro-batch, one token at a time through the cache.
+    /// Logits of the first micro-batch: an encoder's at once, a decoder's one token at a time through the cache.
     void put_logits(index_t step) {
-        const model::ModelConfig& config = variant_.model;
         const Range mine = part_of(kSequences, ranks_.size(), ranks_.rank());
-        const std::vector<std::int32_t> ids = variant_.tokens(1, 0, mine);
-        model::Transformer::Generation state =
-            transformer_.start_generation(mine.size(), config.seq_len, session_.context);
-        for (index_t t = 0; t < config.seq_len; ++t) {
+        if (variant_.model.architecture == model::Architecture::encoder) {
+            const Tensor logits =
+                transformer_.read(variant_.corrupted(1, 0, mine).ids, mine.size(), session_.context);
+            for (index_t row = 0; row < logits.shape()[0]; ++row)
+                put_row(step, mine.begin * variant_.num_rows() + row, logits.matrix<float>().row_span(row));
+            return;
+        }
+        std::vector<std::int32_t> ids = variant_.tokens(1, 0, mine);
+        index_t stride = variant_.model.seq_len + 1;
+        model::Transformer::Generation state;
+        if (variant_.model.architecture == model::Architecture::decoder) {
+            state = transformer_.start_generation(mine.size(), variant_.num_rows(), session_.context);
+        } else {
+            Variant::Corrupted rows = variant_.corrupted(1, 0, mine);
+            ids = std::move(rows.ids);
+            stride = variant_.num_rows();
+            state = transformer_.start_generation(rows.source, mine.size(), stride, session_.context);
+        }
+        for (index_t t = 0; t < variant_.num_rows(); ++t) {
             std::vector<std::int32_t> column;
             for (index_t s = 0; s < mine.size(); ++s)
-                column.push_back(ids[static_cast<std::size_t>(s * (config.seq_len + 1) + t)]);
+                column.push_back(ids[static_cast<std::size_t>(s * stride + t)]);
             const Tensor logits = transformer_.decode(column, state, session_.context);
-            const MatrixView<const float> rows = logits.matrix<float>();
-            for (index_t s = 0; s < mine.size(); ++s) {
-                record_.put(concat("logits/", step), {kSequences, config.seq_len, config.vocab_size},
-                            ((mine.begin + s) * config.seq_len + t) * config.vocab_size, rows.row_span(s));
-            }
+            for (index_t s = 0; s < mine.size(); ++s)
+                put_row(step, (mine.begin + s) * variant_.num_rows() + t, logits.matrix<float>().row_span(s));
         }
     }
 
   private:
+    void put_row(index_t step, index_t row, std::span<const float> logits) {
+        const index_t vocab_size = variant_.model.vocab_size;
+        record_.put(concat("logits/", step), {kSequences, variant_.num_rows(), vocab_size}, row * vocab_size,
+                    logits);
+    }
+
     /// Gains start at one and biases at zero, where a misplaced one would not show.
     void move_gains() {
         model::FlatGroup& flat = parameters_.group(model::Sharding::replicated);

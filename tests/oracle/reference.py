@@ -1,6 +1,7 @@
-"""A decoder with a mixture of experts in plain PyTorch, float64, written from the papers and the project's routing rules.
+"""A transformer with mixtures of experts in plain PyTorch, float64, written from the papers and the project's routing
+rules: a decoder, an encoder that finds masked tokens, or a decoder that reads an encoder.
 
-Sources: RMSNorm (Zhang and Sennrich 2019), SwiGLU (Shazeer 2020), softmax top-k with capacity in GShard's order
+Sources: Transformer (Vaswani et al. 2017), RMSNorm (Zhang and Sennrich 2019), SwiGLU (Shazeer 2020), softmax top-k with capacity in GShard's order
 (Lepikhin et al. 2020), Switch balance loss (Fedus et al. 2021) over k choices, z-loss (Zoph et al. 2022), AdamW
 (torch.optim). Gradients come from autograd alone.
 """
@@ -56,24 +57,31 @@ class Rules:
     latent_key: str = "turned"  # or "still": the shared part of the keys is not rotated
     latent_scale: str = "whole"  # or "plain": the root of the part of a head that does not turn
     importance_mean: bool = True  # False: the variance is not taken relative to the mean
+    sees_all: bool = True  # False: an encoder sees what came before only
+    t5_sides: bool = True  # False: an encoder's buckets do not tell left from right
+    asked: str = "targets"  # or "rows": the mean is over all rows, also those that are asked nothing
+    memory_norm: bool = True  # False: cross-attention reads the stream without its last norm
+    embedding_shared: bool = True  # False: the encoder's share of the embedding's gradient is lost
 
 
 def parameter_shapes(config):
     """Names and shapes that a model of this config must have; products are [in, out]."""
     model = config["model"]
     hidden = model["hidden"]
-    shapes = {"embedding.weight": (model["vocab_size"], hidden)}
-    if model["position"] == "t5":
-        shapes["position_bias"] = (model["t5_buckets"], model["heads"])
-    norms = [] if model["norm_placement"] == "post" else ["final_norm"]
-    if model["embedding_norm"]:
-        norms.append("embedding_norm")
-    if model["position"] == "learned":
-        shapes["position_embedding.weight"] = (model["seq_len"], hidden)
+    shapes, norms = {"embedding.weight": (model["vocab_size"], hidden)}, []
+    for prefix, layers in stacks(model).items():
+        if model["position"] == "t5":
+            shapes[prefix + "position_bias"] = (model["t5_buckets"], model["heads"])
+        if model["position"] == "learned":
+            shapes[prefix + "position_embedding.weight"] = (model["seq_len"], hidden)
+        if model["norm_placement"] != "post":
+            norms.append(prefix + "final_norm")
+        if model["embedding_norm"]:
+            norms.append(prefix + "embedding_norm")
+        for layer in range(layers):
+            block_shapes(config, f"{prefix}layers.{layer}.", layer in moe_layers(config), shapes, norms)
     if not model["tied_head"]:
         shapes["head.weight"] = (hidden, model["vocab_size"])
-    for layer in range(model["layers"]):
-        block_shapes(config, f"layers.{layer}.", layer in moe_layers(config), shapes, norms)
     for depth in range(model["mtp_depth"]):
         name = f"mtp.{depth}."
         norms += [name + "hidden_norm", name + "embedding_norm"]
@@ -86,16 +94,26 @@ def parameter_shapes(config):
     return shapes
 
 
+def stacks(model):
+    """Prefix of the names and number of blocks: what is under the head, then the encoder that it reads."""
+    if model["architecture"] == "encoder_decoder":
+        return {"": model["layers"], "encoder.": model["encoder_layers"]}
+    return {"": model["layers"]}
+
+
 def block_shapes(config, name, is_moe, shapes, norms):
     model, moe = config["model"], config["moe"]
     hidden = model["hidden"]
     parts = ["attention", "feed_forward"]
+    if len(stacks(model)) > 1 and not name.startswith("encoder."):
+        parts.insert(1, "cross_attention")
     norms += [name + part + "_norm" for part in (parts[:1] if model["parallel"] else parts)]
     if model["norm_placement"] == "both":
         norms += [name + part + "_output_norm" for part in parts]
-    products, head_norms = attention_shapes(model, name + "attention.")
-    shapes.update(products)
-    shapes.update({norm + ".gain": (width,) for norm, width in head_norms.items()})
+    for part in parts[:-1]:
+        products, head_norms = attention_shapes(model, name + part + ".")
+        shapes.update(products)
+        shapes.update({norm + ".gain": (width,) for norm, width in head_norms.items()})
     if not is_moe:
         dense = feed_forward_shapes(model, name + "feed_forward.", model["ffn_width"])
         shapes.update(dense)
@@ -122,6 +140,16 @@ def swiglu_shapes(prefix, hidden, width):
 
 def moe_layers(config):
     return {int(layer) for layer in config["moe"]["layers"].split(",")}
+
+
+@dataclasses.dataclass
+class Batch:
+    """What a micro-step reads and is asked for."""
+
+    tokens: torch.Tensor  # [B, S + 1], the text
+    ids: torch.Tensor  # [B, rows] of the stack under the head
+    targets: torch.Tensor  # [B, rows], -1 where nothing is asked
+    source: torch.Tensor | None = None  # [B, M] of the encoder that it reads
 
 
 @dataclasses.dataclass
@@ -289,14 +317,17 @@ class Reference:
             return self.swiglu(x, name + "feed_forward.")
         return self.mixture(x.reshape(-1, x.shape[-1]), name + "moe", losses, dropless).view(x.shape)
 
-    def block(self, x, name, layer, losses, dropless):
-        """layer: whose kind the block is of"""
+    def block(self, x, name, layer, losses, dropless, memory=None):
+        """layer: whose kind the block is of; memory: what its cross-attention reads, if it has one"""
         model, rules = self.config["model"], self.rules
         placement = model["norm_placement"]
         parts = [
             ("attention", lambda y: self.attention(y, name + "attention.", layer)),
             ("feed_forward", lambda y: self.feed_forward(y, name, layer in moe_layers(self.config), losses, dropless)),
         ]
+        if memory is not None:
+            cross = name + "cross_attention."
+            parts.insert(1, ("cross_attention", lambda y: self.attention(y, cross, layer, memory)))
         if model["parallel"]:
             inner = self.norm(x, name + "attention_norm")
             other = inner if rules.parallel_reads == "shared_norm" else x
@@ -315,18 +346,31 @@ class Reference:
                 x = x + self.norm(apply(x), norm)
         return x
 
-    def embed(self, tokens):
+    def embed(self, ids, prefix):
         model = self.config["model"]
-        x = self.weights["embedding.weight"][tokens] * model["embedding_scale"]
+        table = self.weights["embedding.weight"]
+        if prefix and not self.rules.embedding_shared:
+            table = table.detach()
+        x = table[ids] * model["embedding_scale"]
         if model["position"] == "learned":
-            x = x + self.weights["position_embedding.weight"].roll(-self.rules.first_position, 0)[: tokens.shape[1]]
-        return self.norm(x, "embedding_norm") if model["embedding_norm"] else x
+            positions = self.weights[prefix + "position_embedding.weight"]
+            x = x + positions.roll(-self.rules.first_position, 0)[: ids.shape[1]]
+        return self.norm(x, prefix + "embedding_norm") if model["embedding_norm"] else x
 
-    def stream(self, tokens, losses, dropless):
-        x = self.embed(tokens)
-        for layer in range(self.config["model"]["layers"]):
-            x = self.block(x, f"layers.{layer}.", layer, losses, dropless)
+    def stream(self, ids, losses, dropless, prefix="", memory=None):
+        x = self.embed(ids, prefix)
+        for layer in range(stacks(self.config["model"])[prefix]):
+            x = self.block(x, f"{prefix}layers.{layer}.", layer, losses, dropless, memory)
         return x
+
+    def whole(self, batch, losses, dropless):
+        """The stream under the head."""
+        if batch.source is None:
+            return self.stream(batch.ids, losses, dropless)
+        memory = self.stream(batch.source, losses, dropless, "encoder.")
+        if self.config["model"]["norm_placement"] != "post" and self.rules.memory_norm:
+            memory = self.norm(memory, "encoder.final_norm")
+        return self.stream(batch.ids, losses, dropless, "", memory)
 
     def head(self, x):
         model = self.config["model"]
@@ -359,19 +403,21 @@ class Reference:
             depths.append(F.cross_entropy(logits.flatten(0, 1), tokens[:, first : first + length - depth].flatten()))
         return sum(depths) / len(depths)
 
-    def run(self, tokens):
-        """tokens [B, S + 1], one micro-step's global batch."""
+    def run(self, batch):
+        """One micro-step's global batch."""
         model, moe = self.config["model"], self.config["moe"]
         zero = torch.zeros((), dtype=torch.float64)
         losses = Losses(zero, zero, zero, zero)
-        stream = self.stream(tokens[:, :-1], losses, dropless=False)
+        stream = self.whole(batch, losses, dropless=False)
         logits = self.head(stream)
-        losses.token_loss = F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten())
+        asked = (batch.targets >= 0).sum() if self.rules.asked == "targets" else batch.targets.numel()
+        every = F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), ignore_index=-1, reduction="sum")
+        losses.token_loss = every / asked
         losses.output_z_loss = logits.logsumexp(-1).pow(self.rules.output_z_power).mean()
         routed = moe["balance_loss"] * losses.balance_loss + moe["z_loss"] * losses.z_loss + losses.more_routed
         losses.evaluated = losses.token_loss + routed + model["output_z_loss"] * losses.output_z_loss
         if model["mtp_depth"] > 0:
-            losses.mtp_loss = self.further(stream, tokens, losses)
+            losses.mtp_loss = self.further(stream, batch.tokens, losses)
         losses.total = (
             losses.token_loss
             + moe["balance_loss"] * losses.balance_loss
@@ -382,10 +428,10 @@ class Reference:
         )
         return losses
 
-    def dropless_logits(self, tokens):
+    def dropless_logits(self, batch):
         zero = torch.zeros((), dtype=torch.float64)
         with torch.no_grad():
-            return self.head(self.stream(tokens[:, :-1], Losses(zero, zero, zero, zero), dropless=True))
+            return self.head(self.whole(batch, Losses(zero, zero, zero, zero), dropless=True))
 
 
 class Trainer:
@@ -395,7 +441,7 @@ class Trainer:
         self.reference, self.rules = reference, reference.rules
         self.rule = reference.config["optimizer"]
         # Gains, biases and the biases of scores are no products, and keep what they have.
-        products = {name for name, w in reference.weights.items() if w.dim() > 1 and name != "position_bias"}
+        products = {name for name, w in reference.weights.items() if w.dim() > 1 and "position_bias" not in name}
         decayed = [w for name, w in reference.weights.items() if name in products or self.rules.decay_gains]
         others = [w for name, w in reference.weights.items() if name not in products and not self.rules.decay_gains]
         groups = [{"params": decayed, "weight_decay": self.rule["weight_decay"]}]
@@ -417,8 +463,8 @@ class Trainer:
         """-> (losses of each micro-step, gradients by name)"""
         weights = self.reference.weights
         total, losses = {name: torch.zeros_like(weight) for name, weight in weights.items()}, []
-        for tokens in micro_batches:
-            loss = self.reference.run(tokens)
+        for batch in micro_batches:
+            loss = self.reference.run(batch)
             losses.append(loss)
             parts = torch.autograd.grad(loss.total / len(micro_batches), list(weights.values()), allow_unused=True)
             for name, part in zip(weights, parts):

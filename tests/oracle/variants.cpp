@@ -2,6 +2,8 @@
 
 #include "kernels/core/philox.hpp"
 #include "kernels/ops/activation/kind.hpp"
+#include "model/objective/masking.hpp"
+#include "model/objective/spans.hpp"
 
 namespace sy::test {
 namespace {
@@ -153,6 +155,50 @@ Variant positioned(model::PositionKind kind) {
     return variant;
 }
 
+/// Masked tokens as BERT has them: norms behind sums, LayerNorm, biases, a norm of the embedding.
+Variant bert() {
+    Variant variant = gpt2();
+    variant.model.architecture = model::Architecture::encoder;
+    variant.model.mask_fraction = 0.4;
+    variant.model.norm_placement = model::NormPlacement::post;
+    return variant;
+}
+
+/// Lost spans as T5 has them: an encoder of its own depth, relative buckets in both stacks, drops in both mixtures.
+Variant t5() {
+    Variant variant = positioned(model::PositionKind::t5);
+    variant.model.architecture = model::Architecture::encoder_decoder;
+    variant.model.mask_fraction = 0.35;
+    variant.model.span_length = 2;
+    variant.model.encoder_layers = 2;
+    variant.model.tied_head = true;
+    variant.model.embedding_scale = 0.8;
+    variant.moe.capacity_factor = 0.9;
+    return variant;
+}
+
+/// The first Transformer's order of norms between two stacks, and rotated positions, which cross-attention must leave
+/// alone.
+Variant transformer_2017() {
+    Variant variant = t5();
+    variant.model.norm_placement = model::NormPlacement::post;
+    variant.model.position.kind = model::PositionKind::rope;
+    variant.model.activation = model::Activation::gelu;
+    return variant;
+}
+
+const char* architecture_name(model::Architecture architecture) {
+    switch (architecture) {
+        case model::Architecture::decoder:
+            return "decoder";
+        case model::Architecture::encoder:
+            return "encoder";
+        case model::Architecture::encoder_decoder:
+            break;
+    }
+    return "encoder_decoder";
+}
+
 const char* position_name(model::PositionKind kind) {
     switch (kind) {
         case model::PositionKind::rope:
@@ -204,13 +250,44 @@ std::vector<std::int32_t> Variant::tokens(index_t step, index_t micro_step, Rang
     return ids;
 }
 
+Variant::Corrupted Variant::corrupted(index_t step, index_t micro_step, Range sequences) const {
+    const index_t first_token = sequences.begin * model.seq_len;
+    const model::PassInfo pass{
+        .batch = {first_token, kSequences * model.seq_len, step, micro_step, accumulation}, .seed = kSeed};
+    const RandomKey key = pass.random(0, RandomPurpose::corruption);
+    const std::vector<std::int32_t> text = tokens(step, micro_step, sequences);
+    if (model.architecture == model::Architecture::encoder_decoder) {
+        model::SpanBatch spans = corrupt_spans(text, model.seq_len + 1, sequences.begin, key, model);
+        return {std::move(spans.decoder_ids), std::move(spans.targets), std::move(spans.encoder_ids)};
+    }
+    std::vector<std::int32_t> seen;
+    for (std::size_t i = 0; i < text.size(); ++i)
+        if (static_cast<index_t>(i) % (model.seq_len + 1) < model.seq_len) seen.push_back(text[i]);
+    model::MaskedTokens masked = mask_tokens(seen, first_token, key, model);
+    return {std::move(masked.ids), std::move(masked.targets), {}};
+}
+
+index_t Variant::num_rows() const {
+    return model.architecture == model::Architecture::encoder_decoder ? span_lengths(model).decoder
+                                                                      : model.seq_len;
+}
+
 json::object Variant::describe() const {
     json::array batches;
+    json::array corrupted_batches;
     for (index_t step = 1; step <= kSteps; ++step) {
         json::array micro_batches;
-        for (index_t micro = 0; micro < accumulation; ++micro)
+        json::array corrupted_micro_batches;
+        for (index_t micro = 0; micro < accumulation; ++micro) {
             micro_batches.push_back(json::value_from(tokens(step, micro, {0, kSequences})));
+            if (model.architecture == model::Architecture::decoder) continue;
+            const Corrupted rows = corrupted(step, micro, {0, kSequences});
+            corrupted_micro_batches.push_back({{"ids", json::value_from(rows.ids)},
+                                               {"targets", json::value_from(rows.targets)},
+                                               {"source", json::value_from(rows.source)}});
+        }
         batches.push_back(micro_batches);
+        corrupted_batches.push_back(corrupted_micro_batches);
     }
     return {{"name", name},
             {"numerics", numerics == NumericsMode::fast ? "fast" : "reproducible"},
@@ -220,7 +297,9 @@ json::object Variant::describe() const {
             {"planned_steps", kPlannedSteps},
             {"sequences", kSequences},
             {"model",
-             {{"vocab_size", model.vocab_size},
+             {{"architecture", architecture_name(model.architecture)},
+              {"encoder_layers", model.num_encoder_layers()},
+              {"vocab_size", model.vocab_size},
               {"hidden", model.hidden},
               {"layers", model.layers},
               {"heads", model.heads},
@@ -289,7 +368,8 @@ json::object Variant::describe() const {
               {"eps", optimizer.eps},
               {"weight_decay", optimizer.weight_decay},
               {"clip_norm", optimizer.clip_norm}}},
-            {"tokens", batches}};
+            {"tokens", batches},
+            {"corrupted", corrupted_batches}};
 }
 
 std::vector<Variant> oracle_variants() {
@@ -332,6 +412,11 @@ std::vector<Variant> oracle_variants() {
     add("scores", scores(), reproducible, 2, 2);
     add("alibi", positioned(model::PositionKind::alibi), fast, 1, 1);
     add("t5-buckets", positioned(model::PositionKind::t5), fast, 2, 2);
+    add("bert", bert(), fast, 1, 1);
+    add("bert-2-ranks", bert(), reproducible, 2, 2);
+    add("t5", t5(), fast, 1, 1);
+    add("t5-3-ranks", t5(), reproducible, 3, 3);
+    add("transformer-2017", transformer_2017(), fast, 2, 1);
     return variants;
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "comm/collectives.hpp"
 #include "comm/local/local_fabric.hpp"
 #include "model/objective/masking.hpp"
 #include "model/objective/spans.hpp"
@@ -100,6 +101,64 @@ double loss_named(const PassResult& pass, const std::string& name) {
     const auto found = std::ranges::find(pass.extra_losses, name, &NamedLoss::name);
     REQUIRE(found != pass.extra_losses.end());
     return found->value;
+}
+
+/// Cross entropy of the rows that have a target.
+struct LossSum {
+    double loss = 0.0;
+    double count = 0.0;
+    void add(std::span<const float> logits, std::int32_t target) {
+        if (target < 0) return;
+        double sum = 0.0;
+        for (const float value : logits) sum += std::exp(static_cast<double>(value));
+        loss += std::log(sum) - static_cast<double>(logits[static_cast<std::size_t>(target)]);
+        count += 1.0;
+    }
+};
+
+/// Two sequences on each of two ranks: an encoder reads them whole; a decoder is fed its own targets.
+void read_or_decode(const Transformer& transformer, std::span<const std::int32_t> ids, const BatchInfo& batch,
+                    const Context& context, LossSum& sum) {
+    const ModelConfig& config = transformer.config();
+    const PassInfo pass{.batch = batch, .use = Use::evaluate, .seed = 5};
+    const RandomKey key = pass.random(0, RandomPurpose::corruption);
+    if (config.architecture == Architecture::encoder) {
+        std::vector<std::int32_t> text(ids.begin(), ids.begin() + config.seq_len);
+        text.insert(text.end(), ids.begin() + config.seq_len + 1, ids.end() - 1);
+        const MaskedTokens masked = mask_tokens(text, batch.first_token, key, config);
+        const Tensor logits = transformer.read(masked.ids, 2, context);
+        for (std::size_t t = 0; t < text.size(); ++t)
+            sum.add(logits.matrix<float>().row_span(static_cast<index_t>(t)), masked.targets[t]);
+        return;
+    }
+    const SpanBatch spans =
+        corrupt_spans(ids, config.seq_len + 1, batch.first_token / config.seq_len, key, config);
+    const auto length = static_cast<std::size_t>(span_lengths(config).decoder);
+    Transformer::Generation state =
+        transformer.start_generation(spans.encoder_ids, 2, static_cast<index_t>(length), context);
+    for (std::size_t t = 0; t < length; ++t) {
+        const std::vector<std::int32_t> column{spans.decoder_ids[t], spans.decoder_ids[length + t]};
+        const Tensor logits = transformer.decode(column, state, context);
+        for (std::size_t s = 0; s < 2; ++s)
+            sum.add(logits.matrix<float>().row_span(static_cast<index_t>(s)), spans.targets[s * length + t]);
+    }
+}
+
+std::pair<double, double> losses_both_ways(const ModelConfig& config) {
+    std::pair<double, double> result;
+    comm::LocalFabric(2).run([&](comm::Communicator& world) {
+        test::Rank rank(world, 2, NumericsMode::fast, config, tiny_moe());
+        const std::vector<std::int32_t> ids = test::tokens(2 * world.rank(), 2, config);
+        const BatchInfo batch{2 * world.rank() * config.seq_len, 4 * config.seq_len, 0, 0, 1};
+        LossSum sum;
+        read_or_decode(rank.transformer, ids, batch, rank.session.context, sum);
+        comm::all_reduce(world, std::span<double>(&sum.loss, 1));
+        comm::all_reduce(world, std::span<double>(&sum.count, 1));
+        const double whole = rank.transformer.evaluate(ids, batch, rank.session.context).token_loss;
+        if (world.rank() == 0) result = {sum.loss / sum.count, whole};
+        rank.groups.close();
+    });
+    return result;
 }
 
 bool mentions(const ModelConfig& config, const std::string& text) {
@@ -213,6 +272,16 @@ TEST_CASE("objectives: with dropout, reproducible steps are bit-identical on eve
         MoeConfig moe = tiny_moe();
         moe.capacity_factor = 0.9;
         check_layouts(config, moe, 8);
+    }
+}
+
+TEST_CASE("objectives: reading a source and decoding gives the loss of a whole pass", "[unit]") {
+    for (const Case& which : kCases) {
+        const ModelConfig config = changed(which);
+        if (config.architecture == Architecture::decoder) continue;
+        INFO(which.name);
+        const auto [decoded, whole] = losses_both_ways(config);
+        CHECK(decoded == Approx(whole).epsilon(1e-5));
     }
 }
 

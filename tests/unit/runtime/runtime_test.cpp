@@ -6,7 +6,6 @@
 #include <fstream>
 #include <set>
 
-#include "runtime/generate/generate.hpp"
 #include "tests/unit/runtime/run_fixture.hpp"
 
 using namespace sy;
@@ -77,37 +76,4 @@ TEST_CASE("data: missing, empty and short files are refused with what is needed"
     std::ofstream(folder / "short") << "0123456789";
     CHECK_THROWS_WITH(Corpus((folder / "short").string(), 16, 0.1, 1), Catch::Contains("needs at least 17"));
     CHECK_THROWS_AS(Corpus("", 16, 0.1, 1), ConfigError);
-}
-
-TEST_CASE("generate: sampling respects temperature, top-k and top-p", "[unit]") {
-    const std::vector<float> logits{0.0F, 3.0F, 2.0F, 1.0F};
-    GenerateConfig config;
-    config.temperature = 0.0;
-    CHECK(sample_token(logits, config, 0.99F) == 1);
-    config.temperature = 1.0;
-    config.top_p = 1.0;
-    CHECK(sample_token(logits, config, 0.999F) == 0);
-    config.top_k = 2;
-    CHECK(sample_token(logits, config, 0.999F) == 2);
-    config.top_k = 0;
-    config.top_p = 0.5;
-    CHECK(sample_token(logits, config, 0.999F) == 1);
-}
-
-TEST_CASE("generate: every number of ranks writes the same text in reproducible mode", "[unit]") {
-    const TestFolder folder;
-    Config config = small_config(folder);
-    config.generate.prompt = "the ";
-    config.generate.tokens = 12;
-    std::vector<std::string> texts;
-    for (const int ranks : {1, 2, 3}) {
-        comm::LocalFabric(ranks).run([&](comm::Communicator& world) {
-            Session session(config, world);
-            const std::string text = generate(session);
-            if (world.rank() == 0) texts.push_back(text);
-            session.close();
-        });
-    }
-    CHECK(texts[0].size() == 16);
-    CHECK(texts == std::vector<std::string>(3, texts[0]));
 }

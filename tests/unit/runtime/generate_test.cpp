@@ -1,0 +1,132 @@
+// What a trained model writes: sampling, continuing, filling of gaps.
+#include <catch2/catch.hpp>
+
+#include "runtime/generate/generate.hpp"
+#include "tests/unit/runtime/run_fixture.hpp"
+
+using namespace sy;
+using namespace sy::runtime;
+using test::small_config;
+using test::TestFolder;
+
+namespace {
+
+/// A run on the alphabet, over and over, after which what is missing from a piece of it is known.
+Config alphabet_run(const TestFolder& folder, model::Architecture architecture) {
+    Config config = small_config(folder, NumericsMode::fast);
+    std::string text;
+    for (int i = 0; i < 400; ++i) text += "abcdefghijklmnopqrstuvwxyz";
+    config.data.path = folder.file("alphabet.txt", text);
+    config.model.architecture = architecture;
+    config.model.vocab_size = 280;
+    config.model.hidden = 32;
+    config.model.seq_len = 24;
+    config.model.mask_fraction = 0.25;
+    config.model.position.kind = model::PositionKind::t5;
+    config.moe.capacity_factor = 0.0;
+    config.moe.jitter = 0.0;
+    config.train.steps = 150;
+    config.train.global_batch = 16;
+    config.train.accumulation = 1;
+    config.optimizer.lr = 1e-2;
+    config.optimizer.warmup_steps = 10;
+    config.generate.temperature = 0.0;
+    config.generate.tokens = 6;
+    return config;
+}
+
+/// Trains on two ranks, then generates from each prompt on all of them.
+std::vector<std::string> filled(const Config& config, const std::vector<std::string>& prompts) {
+    std::vector<std::string> texts;
+    comm::LocalFabric(2).run([&](comm::Communicator& world) {
+        Session session(config, world);
+        train(session, "", [] { return false; });
+        session.close();
+        for (const std::string& prompt : prompts) {
+            Config asked = config;
+            asked.generate.prompt = prompt;
+            Session reader(asked, world);
+            reader.restore(CheckpointReader(find_checkpoint(asked.run.directory, "latest")));
+            const std::string text = generate(reader);
+            if (world.rank() == 0) texts.push_back(text);
+            reader.close();
+        }
+    });
+    return texts;
+}
+
+std::string refusal(Config config) {
+    std::string message;
+    comm::LocalFabric(1).run([&](comm::Communicator& world) {
+        Session session(config, world);
+        try {
+            generate(session);
+        } catch (const ConfigError& error) {
+            message = error.what();
+        }
+        session.close();
+    });
+    return message;
+}
+
+}  // namespace
+
+TEST_CASE("generate: sampling respects temperature, top-k and top-p", "[unit]") {
+    const std::vector<float> logits{0.0F, 3.0F, 2.0F, 1.0F};
+    GenerateConfig config;
+    config.temperature = 0.0;
+    CHECK(sample_token(logits, config, 0.99F) == 1);
+    config.temperature = 1.0;
+    config.top_p = 1.0;
+    CHECK(sample_token(logits, config, 0.999F) == 0);
+    config.top_k = 2;
+    CHECK(sample_token(logits, config, 0.999F) == 2);
+    config.top_k = 0;
+    config.top_p = 0.5;
+    CHECK(sample_token(logits, config, 0.999F) == 1);
+}
+
+TEST_CASE("generate: every number of ranks writes the same text in reproducible mode", "[unit]") {
+    const TestFolder folder;
+    Config config = small_config(folder);
+    config.generate.prompt = "the ";
+    config.generate.tokens = 12;
+    std::vector<std::string> texts;
+    for (const int ranks : {1, 2, 3}) {
+        comm::LocalFabric(ranks).run([&](comm::Communicator& world) {
+            Session session(config, world);
+            const std::string text = generate(session);
+            if (world.rank() == 0) texts.push_back(text);
+            session.close();
+        });
+    }
+    CHECK(texts[0].size() == 16);
+    CHECK(texts == std::vector<std::string>(3, texts[0]));
+}
+
+TEST_CASE("generate: an encoder finds masked bytes, an encoder and decoder lost spans", "[unit]") {
+    const TestFolder folder;
+    CHECK(filled(alphabet_run(folder, model::Architecture::encoder),
+                 {"abcd_fghijkl_nop", "uvwxyz_bcdefghij", "pqrstu_wxyz"}) ==
+          std::vector<std::string>{"abcdefghijklmnop", "uvwxyzabcdefghij", "pqrstuvwxyz"});
+    const TestFolder other;
+    CHECK(filled(alphabet_run(other, model::Architecture::encoder_decoder),
+                 {"abcde_ijklmnopqr_uvw", "mnop____tuvwxyzabc_fgh"}) ==
+          std::vector<std::string>{"abcdefghijklmnopqrstuvw", "mnopqrstuvwxyzabcdefgh"});
+}
+
+TEST_CASE("generate: a prompt that cannot be filled is refused with the remedy", "[unit]") {
+    const TestFolder folder;
+    Config config = alphabet_run(folder, model::Architecture::encoder);
+    config.generate.prompt = "abc";
+    CHECK_THAT(refusal(config), Catch::Contains("put \"_\" (generate.gap) into generate.prompt"));
+    config.generate.gap = "??";
+    config.generate.prompt = std::string(25, 'a');
+    CHECK_THAT(refusal(config), Catch::Contains("generate.gap = \"??\" is not one byte") &&
+                                    Catch::Contains("generate.prompt has 25 bytes and must have 1 to 24"));
+    config = alphabet_run(folder, model::Architecture::encoder_decoder);
+    config.generate.prompt = "ab_de_gh_jk";
+    CHECK_THAT(refusal(config), Catch::Contains("has 3 gaps, and the model was trained to fill 2"));
+    config.generate.prompt = "";
+    CHECK_THAT(refusal(config), Catch::Contains("generate.prompt has 0 bytes"));
+}
