@@ -382,6 +382,9 @@ std::vector<std::string> problems_together(const Config& config) {
         config.numerics == NumericsMode::fast || config.moe.capacity_scope == model::CapacityScope::global,
         "numerics.mode = reproducible promises the same bits on every layout, which moe.capacity_scope = "
         "local cannot give; use moe.capacity_scope = global or numerics.mode = fast");
+    require(config.generate.gap.size() == 1,
+            concat("generate.gap = \"", config.generate.gap,
+                   "\" is not one byte; take one that stands nowhere else in generate.prompt"));
     require(config.run.directory != "", "run.directory is empty; name a folder");
     const ParallelConfig& parallel = config.parallel;
     const bool balanced = parallel.placement == PlacementRule::balanced;

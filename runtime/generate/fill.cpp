@@ -13,19 +13,11 @@ std::int32_t id_of(char byte) {
     return static_cast<unsigned char>(byte);
 }
 
-/// @throws ConfigError unless the prompt has 1 to `most` bytes, and a gap is one of them
-void check_prompt(const GenerateConfig& rule, index_t most) {
-    std::vector<std::string> problems;
-    if (rule.gap.size() != 1) {
-        problems.push_back(
-            concat("generate.gap = \"", rule.gap, "\" is not one byte; take one that the text has not"));
-    }
-    const auto length = static_cast<index_t>(rule.prompt.size());
-    if (length < 1 || length > most) {
-        problems.push_back(concat("generate.prompt has ", length, " bytes and must have 1 to ", most,
-                                  " (what the encoder was trained on); change it"));
-    }
-    if (!problems.empty()) throw ConfigError(problems);
+/// @throws ConfigError unless an encoder can read `length` tokens of the prompt
+void check_length(index_t length, index_t most) {
+    if (length >= 1 && length <= most) return;
+    throw ConfigError(concat("generate.prompt is ", length, " tokens to the encoder, which was trained on ",
+                             most, "; give it 1 to ", most));
 }
 
 /// The text between gaps: one piece more than there are gaps.
@@ -49,7 +41,7 @@ float draw_of(const GenerateConfig& rule, index_t place) {
 
 std::string fill_masks(Session& session) {
     const GenerateConfig& rule = session.config().generate;
-    check_prompt(rule, session.config().model.seq_len);
+    check_length(static_cast<index_t>(rule.prompt.size()), session.config().model.seq_len);
     const char gap = rule.gap.front();
     std::string text = rule.prompt;
     if (text.find(gap) == text.npos) {
@@ -73,9 +65,8 @@ std::string fill_masks(Session& session) {
 std::string fill_spans(Session& session) {
     const GenerateConfig& rule = session.config().generate;
     const model::SpanLengths lengths = model::span_lengths(session.config().model);
-    check_prompt(rule, lengths.encoder);
     std::vector<std::string> pieces = pieces_of(rule.prompt, rule.gap.front());
-    if (pieces.size() == 1) pieces.emplace_back();
+    if (pieces.size() == 1) pieces.emplace_back();  // continue it
     const std::size_t num_gaps = pieces.size() - 1;
     if (static_cast<index_t>(num_gaps) > lengths.num_spans) {
         throw ConfigError(concat("generate.prompt has ", num_gaps,
@@ -88,6 +79,7 @@ std::string fill_spans(Session& session) {
         if (i < num_gaps)
             source.push_back(model::sentinel_id(session.config().model, static_cast<index_t>(i)));
     }
+    check_length(static_cast<index_t>(source.size()), lengths.encoder);
     model::Transformer::Generation state =
         session.transformer().start_generation(source, 1, lengths.decoder, session.context());
     const auto feed = [&](std::int32_t id) {

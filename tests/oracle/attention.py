@@ -139,7 +139,7 @@ class Attention:
             position = torch.arange(length)
             distance = position[:, None] - position
             hidden = distance < 0
-            if model["windowed"][layer]:
+            if model["window"] > 0 and model["windowed"][layer]:
                 hidden |= distance >= model["window"] + rules.window_more
             scores = scores.masked_fill(hidden, -math.inf)
         mixed = (scores.softmax(-1) @ value).transpose(1, 2).reshape(batch, length, -1)

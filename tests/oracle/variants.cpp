@@ -158,6 +158,7 @@ Variant positioned(model::PositionKind kind) {
 /// Masked tokens as BERT has them: norms behind sums, LayerNorm, biases, a norm of the embedding.
 Variant bert() {
     Variant variant = gpt2();
+    variant.model.init_std = 0.18;  // a draw in which no two scores lie within float rounding of a tie
     variant.model.architecture = model::Architecture::encoder;
     variant.model.mask_fraction = 0.4;
     variant.model.norm_placement = model::NormPlacement::post;
@@ -167,10 +168,11 @@ Variant bert() {
 /// Lost spans as T5 has them: an encoder of its own depth, relative buckets in both stacks, drops in both mixtures.
 Variant t5() {
     Variant variant = positioned(model::PositionKind::t5);
+    variant.model.init_std = 0.18;  // a draw in which no two scores lie within float rounding of a tie
     variant.model.architecture = model::Architecture::encoder_decoder;
     variant.model.mask_fraction = 0.35;
     variant.model.span_length = 2;
-    variant.model.encoder_layers = 2;
+    variant.model.encoder_layers = 4;
     variant.model.tied_head = true;
     variant.model.embedding_scale = 0.8;
     variant.moe.capacity_factor = 0.9;
