@@ -113,8 +113,7 @@ TEST_CASE("generate: an encoder finds masked bytes, an encoder and decoder lost 
     const TestFolder other;
     CHECK(filled(digits_run(other, model::Architecture::encoder_decoder),
                  {"0123456_01234567890_", "4567890123_89012345_"}) ==
-          std::vector<std::string>{"012345678901234567890123", "456789012345678901234567",
-                                   "789012345678901234567890"});
+          std::vector<std::string>{"012345678901234567890123", "456789012345678901234567"});
 }
 
 TEST_CASE("generate: a prompt that cannot be filled is refused with the remedy", "[unit]") {
