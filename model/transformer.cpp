@@ -350,26 +350,25 @@ Transformer::Generation Transformer::start_generation(index_t num_sequences, ind
 }
 
 Transformer::Generation Transformer::start_generation(std::span<const std::int32_t> source,
-                                                      index_t num_sequences, index_t capacity,
+                                                      index_t source_len, index_t capacity,
                                                       const Context& context) const {
     SY_REQUIRE(lower_ != nullptr, "generation: only an encoder and decoder reads a source");
-    const index_t seq_len = static_cast<index_t>(source.size()) / num_sequences;
+    const index_t num_sequences = static_cast<index_t>(source.size()) / source_len;
     Tape tape(Tape::Mode::forward_only, context);
-    const PassInfo pass = generating(source, seq_len);
+    const PassInfo pass = generating(source, source_len);
     Value& memory = read_all(*lower_, tape, pass);
     Generation state;
     for (const Block& block : upper_->blocks()) {
         state.caches.push_back({block.attention().make_cache(num_sequences, capacity, context),
-                                block.cross_attention()->remember(memory.view(), seq_len, context)});
+                                block.cross_attention()->remember(memory.view(), source_len, context)});
     }
     return state;
 }
 
-Tensor Transformer::read(std::span<const std::int32_t> ids, index_t num_sequences,
-                         const Context& context) const {
+Tensor Transformer::read(std::span<const std::int32_t> ids, index_t seq_len, const Context& context) const {
     SY_REQUIRE(config_.architecture == Architecture::encoder, "reading: only an encoder sees a whole text");
     Tape tape(Tape::Mode::forward_only, context);
-    const PassInfo pass = generating(ids, static_cast<index_t>(ids.size()) / num_sequences);
+    const PassInfo pass = generating(ids, seq_len);
     Value& last = read_all(*upper_, tape, pass);
     Tensor logits(context.arena, DType::f32, {last.view().rows, config_.vocab_size});
     head_->logits(last.view(), logits.matrix<float>(), context);

@@ -81,16 +81,16 @@ class Transformer {
     /// Of a decoder.
     Generation start_generation(index_t num_sequences, index_t capacity, const Context& context) const;
     /// Of an encoder and decoder, which reads the source first. @par Collective over the world
-    /// @param source  [num_sequences, S] token ids; each sequence as long as the others
-    Generation start_generation(std::span<const std::int32_t> source, index_t num_sequences, index_t capacity,
+    /// @param source  [B, source_len] token ids; may be empty on a rank
+    Generation start_generation(std::span<const std::int32_t> source, index_t source_len, index_t capacity,
                                 const Context& context) const;
     /// Of what has a decoder. Feeds one token a sequence and returns logits [B, V]. Dropless.
     /// @par Collective over the world
     /// @throws ShapeError beyond the capacity
     Tensor decode(std::span<const std::int32_t> ids, Generation& state, const Context& context) const;
     /// Of an encoder: logits [B * S, V] of what stands at each place. Dropless. @par Collective over the world
-    /// @param ids  [num_sequences, S]
-    Tensor read(std::span<const std::int32_t> ids, index_t num_sequences, const Context& context) const;
+    /// @param ids  [B, S]; may be empty on a rank
+    Tensor read(std::span<const std::int32_t> ids, index_t seq_len, const Context& context) const;
 
     const ModelConfig& config() const { return config_; }
 

@@ -53,7 +53,8 @@ std::string fill_masks(Session& session) {
         ids.push_back(byte == gap ? model::mask_id(session.config().model) : id_of(byte));
     for (std::size_t place = 0; place < ids.size(); ++place) {
         if (rule.prompt[place] != gap) continue;
-        const Tensor logits = session.transformer().read(ids, 1, session.context());
+        const Tensor logits =
+            session.transformer().read(ids, static_cast<index_t>(ids.size()), session.context());
         const std::span<const float> row = logits.matrix<float>().row_span(static_cast<index_t>(place));
         const index_t byte = sample_token(row.first(256), rule, draw_of(rule, static_cast<index_t>(place)));
         text[place] = static_cast<char>(static_cast<unsigned char>(byte));
@@ -79,9 +80,10 @@ std::string fill_spans(Session& session) {
         if (i < num_gaps)
             source.push_back(model::sentinel_id(session.config().model, static_cast<index_t>(i)));
     }
-    check_length(static_cast<index_t>(source.size()), lengths.encoder);
+    const auto source_len = static_cast<index_t>(source.size());
+    check_length(source_len, lengths.encoder);
     model::Transformer::Generation state =
-        session.transformer().start_generation(source, 1, lengths.decoder, session.context());
+        session.transformer().start_generation(source, source_len, lengths.decoder, session.context());
     const auto feed = [&](std::int32_t id) {
         return session.transformer().decode(std::span<const std::int32_t>(&id, 1), state, session.context());
     };

@@ -12,6 +12,7 @@
 
 #include "comm/local/local_fabric.hpp"
 #include "comm/topology/topology.hpp"
+#include "model/objective/spans.hpp"
 #include "model/transformer.hpp"
 #include "runtime/train/optimizer.hpp"
 #include "tests/oracle/variants.hpp"
@@ -153,7 +154,7 @@ class OracleRank {
         const Range mine = part_of(kSequences, ranks_.size(), ranks_.rank());
         if (variant_.model.architecture == model::Architecture::encoder) {
             const Tensor logits =
-                transformer_.read(variant_.corrupted(1, 0, mine).ids, mine.size(), session_.context);
+                transformer_.read(variant_.corrupted(1, 0, mine).ids, variant_.num_rows(), session_.context);
             for (index_t row = 0; row < logits.shape()[0]; ++row)
                 put_row(step, mine.begin * variant_.num_rows() + row, logits.matrix<float>().row_span(row));
             return;
@@ -167,7 +168,8 @@ class OracleRank {
             Variant::Corrupted rows = variant_.corrupted(1, 0, mine);
             ids = std::move(rows.ids);
             stride = variant_.num_rows();
-            state = transformer_.start_generation(rows.source, mine.size(), stride, session_.context);
+            const index_t source_len = span_lengths(variant_.model).encoder;
+            state = transformer_.start_generation(rows.source, source_len, stride, session_.context);
         }
         for (index_t t = 0; t < variant_.num_rows(); ++t) {
             std::vector<std::int32_t> column;

@@ -126,16 +126,17 @@ void read_or_decode(const Transformer& transformer, std::span<const std::int32_t
         std::vector<std::int32_t> text(ids.begin(), ids.begin() + config.seq_len);
         text.insert(text.end(), ids.begin() + config.seq_len + 1, ids.end() - 1);
         const MaskedTokens masked = mask_tokens(text, batch.first_token, key, config);
-        const Tensor logits = transformer.read(masked.ids, 2, context);
+        const Tensor logits = transformer.read(masked.ids, config.seq_len, context);
         for (std::size_t t = 0; t < text.size(); ++t)
             sum.add(logits.matrix<float>().row_span(static_cast<index_t>(t)), masked.targets[t]);
         return;
     }
     const SpanBatch spans =
         corrupt_spans(ids, config.seq_len + 1, batch.first_token / config.seq_len, key, config);
-    const auto length = static_cast<std::size_t>(span_lengths(config).decoder);
+    const SpanLengths lengths = span_lengths(config);
+    const auto length = static_cast<std::size_t>(lengths.decoder);
     Transformer::Generation state =
-        transformer.start_generation(spans.encoder_ids, 2, static_cast<index_t>(length), context);
+        transformer.start_generation(spans.encoder_ids, lengths.encoder, lengths.decoder, context);
     for (std::size_t t = 0; t < length; ++t) {
         const std::vector<std::int32_t> column{spans.decoder_ids[t], spans.decoder_ids[length + t]};
         const Tensor logits = transformer.decode(column, state, context);
