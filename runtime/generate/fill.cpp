@@ -1,28 +1,26 @@
-// What is missing from a text, found by a model that was trained to: masked bytes, or lost spans.
+// What is missing from a text, found by a model that was trained to: masked tokens, or lost spans.
 #include <algorithm>
 
-#include "kernels/core/philox.hpp"
 #include "model/objective/masking.hpp"
 #include "model/objective/spans.hpp"
+#include "runtime/data/tokenizer.hpp"
 #include "runtime/generate/generate.hpp"
 
 namespace sy::runtime {
 namespace {
 
-std::int32_t id_of(char byte) {
-    return static_cast<unsigned char>(byte);
-}
+using Ids = std::vector<std::int32_t>;
 
 /// @throws ConfigError unless an encoder can read `length` tokens of the prompt
-void check_length(index_t length, index_t most) {
-    if (length >= 1 && length <= most) return;
+void check_length(std::size_t length, index_t most) {
+    if (length >= 1 && static_cast<index_t>(length) <= most) return;
     throw ConfigError(concat("generate.prompt is ", length, " tokens to the encoder, which was trained on ",
                              most, "; give it 1 to ", most));
 }
 
-/// The text between gaps: one piece more than there are gaps.
-std::vector<std::string> pieces_of(const std::string& prompt, char gap) {
-    std::vector<std::string> pieces{""};
+/// The tokens between gaps: one piece more than there are gaps, and at least one gap, if only behind the prompt.
+std::vector<Ids> pieces_of(const Ids& prompt, std::int32_t gap) {
+    std::vector<Ids> pieces(1);
     for (std::size_t i = 0; i < prompt.size(); ++i) {
         if (prompt[i] != gap) {
             pieces.back().push_back(prompt[i]);
@@ -30,90 +28,100 @@ std::vector<std::string> pieces_of(const std::string& prompt, char gap) {
             pieces.emplace_back();
         }
     }
+    if (pieces.size() == 1) pieces.emplace_back();
     return pieces;
 }
 
-float draw_of(const GenerateConfig& rule, index_t place) {
-    return uniform({rule.seed, 0, 0, RandomPurpose::sample}, static_cast<std::uint64_t>(place));
+/// The pieces with a sentinel for each gap.
+Ids source_of(const std::vector<Ids>& pieces, const model::ModelConfig& config) {
+    Ids source = pieces.front();
+    for (std::size_t i = 1; i < pieces.size(); ++i) {
+        source.push_back(model::sentinel_id(config, static_cast<index_t>(i - 1)));
+        source.insert(source.end(), pieces[i].begin(), pieces[i].end());
+    }
+    return source;
+}
+
+/// What the decoder writes for each gap that it reaches.
+std::vector<Ids> find_spans(Session& session, const Ids& source, std::size_t num_gaps, index_t vocab_size) {
+    const GenerateConfig& rule = session.config().generate;
+    const model::ModelConfig& config = session.config().model;
+    const index_t capacity = model::span_lengths(config).decoder;
+    model::Transformer::Generation state = session.transformer().start_generation(
+        source, static_cast<index_t>(source.size()), capacity, session.context());
+    const auto feed = [&](std::int32_t id) {
+        return session.transformer().decode(std::span<const std::int32_t>(&id, 1), state, session.context());
+    };
+    // What comes first is known: the sentinel of the first gap.
+    feed(model::start_id(config));
+    std::int32_t next = model::sentinel_id(config, 0);
+    std::vector<Ids> found(1);
+    for (index_t token = 0; token < rule.tokens && state.position < capacity;) {
+        const Tensor logits = feed(next);
+        const std::span<const float> all = logits.values<float>();
+        const std::int32_t end = model::sentinel_id(config, static_cast<index_t>(found.size()));
+        // A token of the text, or the sentinel that ends the span.
+        std::vector<float> choices(all.begin(), all.begin() + vocab_size);
+        choices.push_back(all[static_cast<std::size_t>(end)]);
+        const index_t choice = sample_token_at(choices, rule, state.position);
+        if (choice < vocab_size) {
+            next = static_cast<std::int32_t>(choice);
+            found.back().push_back(next);
+            ++token;
+        } else {
+            if (found.size() == num_gaps) break;
+            next = end;
+            found.emplace_back();
+        }
+    }
+    return found;
 }
 
 }  // namespace
 
 std::string fill_masks(Session& session) {
     const GenerateConfig& rule = session.config().generate;
-    check_length(static_cast<index_t>(rule.prompt.size()), session.config().model.seq_len);
-    const char gap = rule.gap.front();
-    std::string text = rule.prompt;
-    if (text.find(gap) == text.npos) {
-        throw ConfigError(concat("generate: an encoder finds missing bytes, and continues nothing; put \"",
-                                 gap, "\" (generate.gap) into generate.prompt for each"));
+    const std::unique_ptr<Tokenizer> tokenizer = make_tokenizer(session.config().data.tokenizer);
+    const std::int32_t gap = tokenizer->encode(rule.gap).front();
+    const Ids prompt = tokenizer->encode(rule.prompt);
+    check_length(prompt.size(), session.config().model.seq_len);
+    Ids ids = prompt;
+    std::ranges::replace(ids, gap, model::mask_id(session.config().model));
+    if (ids == prompt) {
+        throw ConfigError(concat("generate: an encoder finds missing tokens, and continues nothing; put \"",
+                                 rule.gap, "\" (generate.gap) into generate.prompt for each"));
     }
-    std::vector<std::int32_t> ids;
-    for (const char byte : text)
-        ids.push_back(byte == gap ? model::mask_id(session.config().model) : id_of(byte));
     for (std::size_t place = 0; place < ids.size(); ++place) {
-        if (rule.prompt[place] != gap) continue;
+        if (prompt[place] != gap) continue;
         const Tensor logits =
             session.transformer().read(ids, static_cast<index_t>(ids.size()), session.context());
         const std::span<const float> row = logits.matrix<float>().row_span(static_cast<index_t>(place));
-        const index_t byte = sample_token(row.first(256), rule, draw_of(rule, static_cast<index_t>(place)));
-        text[place] = static_cast<char>(static_cast<unsigned char>(byte));
-        ids[place] = static_cast<std::int32_t>(byte);
+        const auto known = row.first(static_cast<std::size_t>(tokenizer->vocab_size()));
+        ids[place] = static_cast<std::int32_t>(sample_token_at(known, rule, static_cast<index_t>(place)));
     }
-    return text;
+    return tokenizer->decode(ids);
 }
 
 std::string fill_spans(Session& session) {
     const GenerateConfig& rule = session.config().generate;
-    const model::SpanLengths lengths = model::span_lengths(session.config().model);
-    std::vector<std::string> pieces = pieces_of(rule.prompt, rule.gap.front());
-    if (pieces.size() == 1) pieces.emplace_back();  // continue it
+    const model::ModelConfig& config = session.config().model;
+    const std::unique_ptr<Tokenizer> tokenizer = make_tokenizer(session.config().data.tokenizer);
+    const model::SpanLengths lengths = model::span_lengths(config);
+    const std::vector<Ids> pieces =
+        pieces_of(tokenizer->encode(rule.prompt), tokenizer->encode(rule.gap).front());
     const std::size_t num_gaps = pieces.size() - 1;
     if (static_cast<index_t>(num_gaps) > lengths.num_spans) {
         throw ConfigError(concat("generate.prompt has ", num_gaps,
                                  " gaps, and the model was trained to fill ", lengths.num_spans,
                                  "; leave some out"));
     }
-    std::vector<std::int32_t> source;
-    for (std::size_t i = 0; i < pieces.size(); ++i) {
-        std::ranges::transform(pieces[i], std::back_inserter(source), id_of);
-        if (i < num_gaps)
-            source.push_back(model::sentinel_id(session.config().model, static_cast<index_t>(i)));
-    }
-    const auto source_len = static_cast<index_t>(source.size());
-    check_length(source_len, lengths.encoder);
-    model::Transformer::Generation state =
-        session.transformer().start_generation(source, source_len, lengths.decoder, session.context());
-    const auto feed = [&](std::int32_t id) {
-        return session.transformer().decode(std::span<const std::int32_t>(&id, 1), state, session.context());
-    };
-    // What comes first is known: the sentinel of the first gap.
-    feed(model::start_id(session.config().model));
-    std::vector<std::string> found{""};
-    std::int32_t next = model::sentinel_id(session.config().model, 0);
-    for (index_t token = 0; token < rule.tokens && state.position < lengths.decoder;) {
-        const Tensor logits = feed(next);
-        const std::int32_t end =
-            model::sentinel_id(session.config().model, static_cast<index_t>(found.size()));
-        // A byte, or the sentinel that ends the span.
-        std::vector<float> choices(logits.values<float>().begin(), logits.values<float>().begin() + 256);
-        choices.push_back(logits.values<float>()[static_cast<std::size_t>(end)]);
-        const index_t choice = sample_token(choices, rule, draw_of(rule, state.position));
-        if (choice < 256) {
-            found.back().push_back(static_cast<char>(static_cast<unsigned char>(choice)));
-            next = static_cast<std::int32_t>(choice);
-            ++token;
-            continue;
-        }
-        if (found.size() == num_gaps) break;
-        found.emplace_back();
-        next = end;
-    }
-    std::string text;
-    for (std::size_t i = 0; i < pieces.size(); ++i) {
-        text += pieces[i];
-        if (i < num_gaps) text += i < found.size() ? found[i] : rule.gap;
-    }
+    const Ids source = source_of(pieces, config);
+    check_length(source.size(), lengths.encoder);
+    const std::vector<Ids> found = find_spans(session, source, num_gaps, tokenizer->vocab_size());
+    std::string text = tokenizer->decode(pieces.front());
+    for (std::size_t i = 0; i < num_gaps; ++i)
+        text +=
+            (i < found.size() ? tokenizer->decode(found[i]) : rule.gap) + tokenizer->decode(pieces[i + 1]);
     return text;
 }
 

@@ -5,6 +5,7 @@
 
 #include "kernels/core/philox.hpp"
 #include "kernels/ops/softmax_xent/softmax_xent.hpp"
+#include "runtime/data/tokenizer.hpp"
 
 namespace sy::runtime {
 
@@ -32,29 +33,34 @@ index_t sample_token(std::span<const float> logits, const GenerateConfig& config
     return order[count - 1];
 }
 
+index_t sample_token_at(std::span<const float> logits, const GenerateConfig& config, index_t place) {
+    const RandomKey key{config.seed, 0, 0, RandomPurpose::sample};
+    return sample_token(logits, config, uniform(key, static_cast<std::uint64_t>(place)));
+}
+
 namespace {
 
 std::string continue_prompt(Session& session) {
     const GenerateConfig& rule = session.config().generate;
-    const auto length = static_cast<index_t>(rule.prompt.size()) + rule.tokens;
-    if (rule.prompt.empty() || length > session.config().model.seq_len) {
-        throw ConfigError(concat("generate: a prompt of ", rule.prompt.size(), " bytes and ", rule.tokens,
+    const std::unique_ptr<Tokenizer> tokenizer = make_tokenizer(session.config().data.tokenizer);
+    std::vector<std::int32_t> ids = tokenizer->encode(rule.prompt);
+    const auto prompt_length = static_cast<index_t>(ids.size());
+    const index_t length = prompt_length + rule.tokens;
+    if (ids.empty() || length > session.config().model.seq_len) {
+        throw ConfigError(concat("generate: a prompt of ", prompt_length, " tokens and ", rule.tokens,
                                  " more must be 1 to ", session.config().model.seq_len,
                                  " together (model.seq_len); change generate.prompt or generate.tokens"));
     }
-    std::string text = rule.prompt;
     model::Transformer::Generation state =
         session.transformer().start_generation(1, length, session.context());
     for (index_t t = 0; t + 1 < length; ++t) {
-        const std::int32_t id = static_cast<unsigned char>(text[static_cast<std::size_t>(t)]);
-        const Tensor logits =
-            session.transformer().decode(std::span<const std::int32_t>(&id, 1), state, session.context());
-        if (t + 1 < static_cast<index_t>(rule.prompt.size())) continue;
-        const float draw = uniform({rule.seed, 0, 0, RandomPurpose::sample}, static_cast<std::uint64_t>(t));
-        text.push_back(static_cast<char>(
-            static_cast<unsigned char>(sample_token(logits.values<float>().first(256), rule, draw))));
+        const std::span<const std::int32_t> last = std::span(ids).subspan(static_cast<std::size_t>(t), 1);
+        const Tensor logits = session.transformer().decode(last, state, session.context());
+        if (t + 1 < prompt_length) continue;
+        const auto known = logits.values<float>().first(static_cast<std::size_t>(tokenizer->vocab_size()));
+        ids.push_back(static_cast<std::int32_t>(sample_token_at(known, rule, t)));
     }
-    return text;
+    return tokenizer->decode(ids);
 }
 
 }  // namespace

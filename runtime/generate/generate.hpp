@@ -10,11 +10,14 @@ namespace sy::runtime {
 /// top_p. @param draw  uniform in (0, 1)
 index_t sample_token(std::span<const float> logits, const GenerateConfig& config, float draw);
 
-/// Continues generate.prompt by generate.tokens bytes (decoder), or fills its gaps (encoder, encoder_decoder). Every rank
+/// The same with the draw that generate.seed has for a place.
+index_t sample_token_at(std::span<const float> logits, const GenerateConfig& config, index_t place);
+
+/// Continues generate.prompt by generate.tokens tokens (decoder), or fills its gaps (encoder, encoder_decoder). Every rank
 /// computes the same text. @par Collective
 std::string generate(Session& session);
 
-/// Of an encoder: each generate.gap in the prompt is one masked byte. Found from left to right, each known to the next.
+/// Of an encoder: each generate.gap in the prompt is one masked token. Found from left to right, each known to the next.
 /// @par Source  Wang and Cho, arXiv:1902.04094
 std::string fill_masks(Session& session);
 
