@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "kernels/core/dtype.hpp"
+#include "kernels/core/isa.hpp"
 
 /// Sixteen float lanes as a GCC/Clang vector, whatever the machine: with AVX-512 one register, with AVX2 two,
 /// elsewhere what the compiler makes of it. Lanes and the order of sums are fixed, and a product and a sum are
@@ -21,8 +22,43 @@
 #else
 #define SY_MULTIVERSION
 #endif
+/// Marks the lambda given to for_isa and those inside it: [=]() SY_BODY { ... }.
+#define SY_BODY __attribute__((always_inline))
 
 namespace sy::simd {
+
+namespace detail {
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(SY_ONE_ISA)
+template <class Body>
+__attribute__((target("arch=x86-64-v4"), noinline)) auto run_v4(Body body) {
+    return body();
+}
+template <class Body>
+__attribute__((target("arch=x86-64-v3"), noinline)) auto run_v3(Body body) {
+    return body();
+}
+#else
+template <class Body>
+auto run_v4(Body body) {
+    return body();
+}
+template <class Body>
+auto run_v3(Body body) {
+    return body();
+}
+#endif
+}  // namespace detail
+
+/// Calls body, compiled once for each instruction set, as the process's isa() says.
+/// @param body  a lambda marked SY_BODY around a loop over a range of rows; it captures by value, so that its captures
+///              can be registers; what it calls is SY_INLINE
+template <class Body>
+auto for_isa(Body body) {
+    const Isa chosen = isa();
+    if (chosen >= Isa::avx512) return detail::run_v4(body);
+    if (chosen == Isa::avx2) return detail::run_v3(body);
+    return body();
+}
 
 inline constexpr index_t kLanes = 16;
 using f32x16 = float __attribute__((vector_size(64)));

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <array>
+#include <string_view>
+
+namespace sy {
+
+/// Instruction sets that operations have bodies for, in ascending order: each includes those before it.
+/// generic: what the compiler makes of plain C++. avx2: x86-64-v3. avx512: x86-64-v4. avx512_bf16: with dot products
+/// of bf16 pairs. Float32 results have the same bits under all of them, products of bf16 under all but the last.
+enum class Isa { generic, avx2, avx512, avx512_bf16 };
+inline constexpr std::array kIsas{Isa::generic, Isa::avx2, Isa::avx512, Isa::avx512_bf16};
+std::string_view isa_name(Isa isa);
+
+/// The highest this processor and this build have.
+Isa best_isa();
+
+/// What operations use in this process: best_isa(), or lower where the environment variable SWITCHYARD_ISA names a
+/// lower one. Decided at the first call, for good.
+/// @throws ConfigError for a name that is none, or one that the processor does not have
+Isa isa();
+
+}  // namespace sy
