@@ -6,7 +6,7 @@
 namespace sy {
 
 namespace ops {
-class GemmLibrary;
+class Gemm;
 }
 class Profile;
 
@@ -17,7 +17,7 @@ enum class NumericsMode { fast, reproducible };
 struct Context {
     ThreadTeam& team;
     Arena& arena;
-    const ops::GemmLibrary& gemm;
+    const ops::Gemm& gemm;
     NumericsMode numerics = NumericsMode::fast;
     Profile* profile = nullptr;  ///< where operations report their time; null: nowhere
 };

@@ -37,7 +37,7 @@ namespace bench {
 struct Machine {
     ThreadTeam team;
     Arena arena;
-    ops::GemmLibrary gemm;
+    ops::Gemm gemm;
     Context context;
 
     explicit Machine(int threads, NumericsMode numerics = NumericsMode::fast)

@@ -74,7 +74,7 @@ void measure_all(const BenchOptions& options, Report& report) {
         Machine machine(options.threads, numerics);
         const double peak = measure_peak_gflops(machine.team, dtype_of<In>::value);
         report.note(concat(dtype_name(dtype_of<In>::value), ", ", mode_name(numerics), ": ", options.threads,
-                           " threads, ", machine.gemm.name(), ", register peak ", peak, " GFLOP/s"));
+                           " threads, ", isa_name(machine.gemm.isa()), ", register peak ", peak, " GFLOP/s"));
         for (const Sides& sides :
              {Sides{16, 512, 1408}, Sides{64, 512, 1408}, Sides{384, 512, 352}, Sides{4096, 512, 1408},
               Sides{4096, 512, 1408, no, yes}, Sides{4096, 1408, 512}, Sides{512, 4096, 1408, yes, no},

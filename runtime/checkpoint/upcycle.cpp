@@ -18,7 +18,7 @@ namespace {
 struct Blueprint {
     ThreadTeam team{1};
     Arena arena;
-    ops::GemmLibrary gemm;
+    ops::Gemm gemm;
     Context context{team, arena, gemm};
     std::unique_ptr<comm::Exchange> exchange;
     model::ModelWorld world;

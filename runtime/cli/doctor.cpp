@@ -42,7 +42,7 @@ std::vector<Finding> binary_and_machine() {
             {"processor", processor_counts() + "\n" + processor_features()},
             {"memory", memory_text()},
             {"huge pages", huge_pages_text()},
-            {"matrix products", ops::GemmLibrary().name()},
+            {"matrix products", concat("own kernels, ", isa_name(isa()))},
             {"HDF5", hdf5_library()},
             {"UCX", ucx()},
             {"CUDA, NCCL", "not in this version"},

@@ -57,7 +57,7 @@ class Session {
     comm::GridCommunicators groups_;
     ThreadTeam team_;
     Arena arena_;
-    ops::GemmLibrary gemm_;
+    ops::Gemm gemm_;
     Context context_;
     std::unique_ptr<comm::Exchange> exchange_;
     model::DropLedger drops_;

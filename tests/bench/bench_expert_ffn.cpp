@@ -33,7 +33,7 @@ double wide(bf16 value) {
 struct Bench {
     ThreadTeam team;
     Arena arena;
-    ops::GemmLibrary gemm;
+    ops::Gemm gemm;
     NumericsMode numerics;
     Context context;
     int repeats;

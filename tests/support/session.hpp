@@ -11,11 +11,11 @@
 
 namespace sy::test {
 
-/// What operations need, for tests: owns the team, the arena and the matrix library.
+/// What operations need, for tests: owns the team, the arena and the matrix products.
 struct TestSession {
     ThreadTeam team;
     Arena arena{index_t{4} << 20};
-    ops::GemmLibrary gemm;
+    ops::Gemm gemm;
     Context context;
 
     explicit TestSession(int num_threads = 1, NumericsMode numerics = NumericsMode::fast)

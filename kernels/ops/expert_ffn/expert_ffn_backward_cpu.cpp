@@ -45,8 +45,7 @@ void data_task(const Call<In>& call, const Intermediate<In>& between, const deta
     const MatrixView<float> dh(dh_memory, count, call.weights.up.cols);
     const auto multiply = [&](MatrixView<const In> a, const TensorView3<const In>& weight,
                               MatrixView<float> c, float beta) {
-        multiply_on_this_thread<In>({a, Transpose::no, weight[task.expert], Transpose::yes, c, beta},
-                                    call.context.numerics, call.context);
+        multiply_on_this_thread<In>({a, Transpose::no, weight[task.expert], Transpose::yes, c, beta}, call.context);
     };
     multiply(between.dy.rows_of(task.slots), call.weights.down, dh, 0.0F);
     const auto first = static_cast<std::size_t>(task.slots.begin);
@@ -129,8 +128,7 @@ void gradient_task(const TileTask<In>& task, std::span<const index_t> blocks, fl
     };
     if (gradient.fixed == nullptr) {
         const MatrixView<float> all(gradient.f32, gradient.rows, gradient.cols);
-        multiply_on_this_thread(product(task.slots, all.rows_of(task.rows).cols_of(task.cols), 1.0F),
-                                context.numerics, context);
+        multiply_on_this_thread(product(task.slots, all.rows_of(task.rows).cols_of(task.cols), 1.0F), context);
         return;
     }
     const MatrixView<float> sums(tile, task.rows.size(), task.cols.size());

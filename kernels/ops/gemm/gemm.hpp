@@ -1,10 +1,10 @@
 #pragma once
 
 #include <memory>
-#include <string>
 
 #include "kernels/core/context.hpp"
 #include "kernels/core/gradient.hpp"
+#include "kernels/core/isa.hpp"
 #include "kernels/core/tensor.hpp"
 
 /// Matrix products. T rows (tokens), H and F widths; K the summed dimension, M and N the sides of the result.
@@ -32,32 +32,27 @@ struct GradientTile {
     index_t col = 0;
 };
 
-/// What serves `fast` float32 products: always the library, always the own body (the `reproducible` one), or the
-/// one that tests/bench/bench_expert_ffn shows ahead: the own body for B transposed from 12 rows on.
-enum class FastBody { library, own, measured };
-
-/// The matrix library and what it keeps between calls (engines, compiled primitives). One for a rank;
-/// callable from all threads of its team at once.
-class GemmLibrary {
+/// Products on the calling thread, and their working memory. One for a rank; callable from all threads of its team at
+/// once. Every element of C is one chain of multiply-adds over ascending k, so that it depends on its own row of A and
+/// column of B alone: not on M, N, the place of the row, or the thread. Float32 chains round once a step and have the
+/// same bits under every instruction set. So have those of bf16, which is widened exactly, but for avx512_bf16: a step
+/// of its chains is a dot product of two pairs.
+/// @par Source  Goto and van de Geijn, "Anatomy of high-performance matrix multiplication" (2008)
+class Gemm {
   public:
-    explicit GemmLibrary(FastBody fast_body = FastBody::measured);
-    ~GemmLibrary();
-    GemmLibrary(const GemmLibrary&) = delete;
-    GemmLibrary& operator=(const GemmLibrary&) = delete;
+    /// @throws LogicError when the processor does not have `isa`
+    explicit Gemm(Isa isa = sy::isa());
+    ~Gemm();
+    Gemm(const Gemm&) = delete;
+    Gemm& operator=(const Gemm&) = delete;
 
-    /// "oneDNN 2.6.3" or the CBLAS in use.
-    std::string name() const;
+    Isa isa() const;
 
-    /// Computes on the calling thread only.
-    /// `fast`: the fastest body, see FastBody; bf16 always through the library.
-    /// `reproducible`: every element of C is one chain of fused multiply-adds over ascending k (bf16 inputs
-    /// widened exactly), so it depends on its own row of A and column of B alone: not on M, N, the place of
-    /// the row, or the machine's vector width.
     /// @throws ShapeError when the sides do not fit
     template <class In>
-    void multiply(const Product<In>& product, NumericsMode numerics) const;
+    void multiply(const Product<In>& product) const;
 
-    /// Adds op(A) op(B), computed as `reproducible` says, to a fixed-point gradient; on the calling thread only.
+    /// Adds op(A) op(B) to a fixed-point gradient.
     /// @param product  C is working memory [M, N], its values before and after are undefined
     template <class In>
     void add_to_gradient(const Product<In>& product, const GradientTile& target) const;
@@ -67,17 +62,16 @@ class GemmLibrary {
     std::unique_ptr<State> state_;
 };
 
-/// GemmLibrary::multiply for the inside of an operation's tasks: reports to the context's profile.
+/// Gemm::multiply for the inside of an operation's tasks: reports to the context's profile.
 template <class In>
-void multiply_on_this_thread(const Product<In>& product, NumericsMode numerics, const Context& context);
+void multiply_on_this_thread(const Product<In>& product, const Context& context);
 
-/// GemmLibrary::add_to_gradient, likewise.
+/// Gemm::add_to_gradient, likewise.
 template <class In>
 void add_to_gradient_on_this_thread(const Product<In>& product, const GradientTile& target,
                                     const Context& context);
 
 /// One product spread over the team by blocks of C.
-/// In `fast` mode the blocks depend on M and N only, not on the number of threads.
 template <class In>
 void multiply(const Product<In>& product, const Context& context);
 

@@ -8,8 +8,7 @@
 namespace sy::ops {
 namespace {
 
-/// Blocks of C handed to threads: large enough for the library's peak, small enough to balance a few threads.
-/// A function of the sides alone, so that results do not depend on the number of threads.
+/// Blocks of C handed to threads: large enough to pay for packing, small enough to balance a few threads.
 struct Blocking {
     index_t rows;
     index_t cols;
@@ -72,8 +71,8 @@ void report_product(const Product<In>& product, const Context& context, const Bo
 }  // namespace
 
 template <class In>
-void multiply_on_this_thread(const Product<In>& product, NumericsMode numerics, const Context& context) {
-    report_product(product, context, [&] { context.gemm.multiply(product, numerics); });
+void multiply_on_this_thread(const Product<In>& product, const Context& context) {
+    report_product(product, context, [&] { context.gemm.multiply(product); });
 }
 
 template <class In>
@@ -87,7 +86,7 @@ void multiply(const Product<In>& product, const Context& context) {
     detail::check_sides(product);
     const Timed timed(context, OpKind::product, 0.0);
     for_blocks(product.c.rows, product.c.cols, context, [&](Range rows, Range cols, int) {
-        multiply_on_this_thread(part_of_product(product, rows, cols), context.numerics, context);
+        multiply_on_this_thread(part_of_product(product, rows, cols), context);
     });
 }
 
@@ -132,8 +131,8 @@ void add_weight_gradient(MatrixView<const In> x, MatrixView<const In> dy, index_
     });
 }
 
-template void multiply_on_this_thread<float>(const Product<float>&, NumericsMode, const Context&);
-template void multiply_on_this_thread<bf16>(const Product<bf16>&, NumericsMode, const Context&);
+template void multiply_on_this_thread<float>(const Product<float>&, const Context&);
+template void multiply_on_this_thread<bf16>(const Product<bf16>&, const Context&);
 template void add_to_gradient_on_this_thread<float>(const Product<float>&, const GradientTile&,
                                                     const Context&);
 template void add_to_gradient_on_this_thread<bf16>(const Product<bf16>&, const GradientTile&, const Context&);

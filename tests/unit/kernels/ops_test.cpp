@@ -13,55 +13,6 @@ using test::relative_error;
 using test::TestMatrix;
 using test::TestSession;
 
-TEST_CASE("gemm: fast and ordered products agree with the reference for all transposes", "[unit]") {
-    TestSession session(2);
-    const auto numerics = GENERATE(NumericsMode::fast, NumericsMode::reproducible);
-    const auto turned_a = GENERATE(ops::Transpose::no, ops::Transpose::yes);
-    const auto turned_b = GENERATE(ops::Transpose::no, ops::Transpose::yes);
-    for (const auto& [m, n, k] : {std::tuple{1, 1, 1}, {7, 33, 5}, {150, 70, 300}, {13, 520, 257}}) {
-        const TestMatrix a(turned_a == ops::Transpose::yes ? k : m, turned_a == ops::Transpose::yes ? m : k,
-                           1);
-        const TestMatrix b(turned_b == ops::Transpose::yes ? n : k, turned_b == ops::Transpose::yes ? k : n,
-                           2);
-        for (const float beta : {0.0F, 1.0F}) {
-            TestMatrix c(m, n, 3);
-            TestMatrix expected(m, n, 3);
-            session.gemm.multiply<float>({a.view(), turned_a, b.view(), turned_b, c.view(), beta}, numerics);
-            ops::ref::multiply<float>({a.view(), turned_a, b.view(), turned_b, expected.view(), beta});
-            CHECK(relative_error(c.values, expected.values) < 2e-6);
-        }
-    }
-}
-
-TEST_CASE("gemm: in reproducible mode a row does not depend on the rows beside it", "[unit]") {
-    TestSession session(1);
-    const TestMatrix a(200, 300, 1);
-    const TestMatrix b(300, 100, 2);
-    TestMatrix whole(200, 100);
-    session.gemm.multiply<float>(
-        {a.view(), ops::Transpose::no, b.view(), ops::Transpose::no, whole.view(), 0.0F},
-        NumericsMode::reproducible);
-    for (const Range rows : {Range{0, 1}, Range{5, 6}, Range{17, 40}, Range{150, 200}}) {
-        TestMatrix part(rows.size(), 100);
-        session.gemm.multiply<float>(
-            {a.view().rows_of(rows), ops::Transpose::no, b.view(), ops::Transpose::no, part.view(), 0.0F},
-            NumericsMode::reproducible);
-        const std::vector<float> expected(whole.values.begin() + rows.begin * 100,
-                                          whole.values.begin() + rows.end * 100);
-        CHECK(part.values == expected);
-    }
-}
-
-TEST_CASE("gemm: sides that do not fit are refused", "[unit]") {
-    TestSession session;
-    const TestMatrix a(3, 4);
-    TestMatrix c(3, 3);
-    CHECK_THROWS_AS(
-        session.gemm.multiply<float>(
-            {a.view(), ops::Transpose::no, a.view(), ops::Transpose::no, c.view(), 0.0F}, NumericsMode::fast),
-        ShapeError);
-}
-
 TEST_CASE("gradient: fixed-point sums do not depend on the order and round once", "[unit]") {
     const TestMatrix x(40, 6, 5, 1e-3F);
     std::vector<std::int64_t> forward(6, 0);

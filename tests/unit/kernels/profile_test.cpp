@@ -28,8 +28,7 @@ TEST_CASE(
         // An operation around products keeps what they leave.
         const Timed timed(session.context, OpKind::softmax, 5.0);
         ops::multiply_on_this_thread<float>(
-            {a.view(), ops::Transpose::no, b.view(), ops::Transpose::no, c.view(), 0.0F},
-            session.context.numerics, session.context);
+            {a.view(), ops::Transpose::no, b.view(), ops::Transpose::no, c.view(), 0.0F}, session.context);
         ops::add(a.view(), TestMatrix(300, 70).view(), session.context);
     }
     CHECK(profile.entry(OpKind::product).flops == 4.0 * 300 * 70 * 130);

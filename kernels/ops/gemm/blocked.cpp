@@ -1,0 +1,298 @@
+#include "kernels/ops/gemm/blocked.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/ops/gemm/check.hpp"
+#include "kernels/ops/gemm/pack.hpp"
+
+namespace sy::ops::detail {
+namespace {
+
+constexpr index_t kMostBlockRows = 32 * kTileRows;
+constexpr index_t kMostBlockK = 256;
+constexpr index_t kMostPanelCols = 32;
+/// From one row of a copied block of A to the next: a few cache lines more than the row, so that rows of a tile do not
+/// share cache sets.
+constexpr index_t kCopyStride = kMostBlockK * kWordBytes + 64;
+
+/// Working memory of one thread.
+struct Scratch {
+    alignas(64) std::byte a[kMostBlockRows * kCopyStride];
+    alignas(64) std::byte b[kMostBlockK * kMostPanelCols * kWordBytes];
+    alignas(64) float c[kTileRows * kMostPanelCols];
+};
+
+/// A product and what it is computed with.
+template <class In>
+struct Call {
+    const Product<In>& product;
+    const Kernels& kernels;
+    Scratch& scratch;
+    index_t num_k;
+
+    Words words() const { return kernels.pairs ? Words::pairs : Words::floats; }
+    index_t num_words() const { return ceil_div(num_k, elements_per_word(words())); }
+    Lines lines_of_a() const {
+        return product.transpose_a == Transpose::no ? Lines::are_rows : Lines::are_columns;
+    }
+    Lines lines_of_b() const {
+        return product.transpose_b == Transpose::no ? Lines::are_columns : Lines::are_rows;
+    }
+    PanelSource<In> source(const MatrixView<const In>& x, Lines lines, Range ks, Range picked) const {
+        return {x, lines, words(), Elements(words(), ks, num_k).range, picked};
+    }
+};
+
+/// The ranges of C and of the words of the sum that one block of A serves.
+struct Block {
+    Range rows;
+    Range ks;
+    Tile::Start start;
+};
+
+template <class In>
+index_t row_bytes(const MatrixView<const In>& x) {
+    return x.stride * index_t{sizeof(In)};
+}
+
+/// A block of A as the kernels read it.
+struct BlockOfA {
+    const std::byte* data;
+    index_t stride;
+    index_t step;  ///< from one tile of rows to the next
+    TileFunctions PanelKernels::*functions;
+};
+
+/// Whether rows of A can be read where they are: their elements make words as they stand, and tiles of them do not crowd
+/// into the same sets of a cache, as rows a whole number of pages apart do.
+template <class In>
+bool reads_rows_in_place(const Call<In>& call) {
+    constexpr index_t kPage = 4096;
+    const bool whole_words = std::is_same_v<In, float> || (call.kernels.pairs && call.num_k % 2 == 0);
+    return whole_words && row_bytes(call.product.a) % kPage != 0;
+}
+
+template <class In>
+BlockOfA block_of_a(const Call<In>& call, const Block& block) {
+    const MatrixView<const In>& a = call.product.a;
+    const Lines lines = call.lines_of_a();
+    const PanelSource<In> whole = call.source(a, lines, block.ks, block.rows);
+    if (lines == Lines::are_rows && reads_rows_in_place(call)) {
+        const In* const first = a.row(block.rows.begin) + whole.elements.begin;
+        return {reinterpret_cast<const std::byte*>(first), row_bytes(a), kTileRows * row_bytes(a),
+                &PanelKernels::a_in_rows};
+    }
+    std::byte* const copy = call.scratch.a;
+    if (lines == Lines::are_rows) {
+        copy_rows(whole, copy, kCopyStride);
+        return {copy, kCopyStride, kTileRows * kCopyStride, &PanelKernels::a_in_rows};
+    }
+    const index_t step = block.ks.size() * kTileRows * kWordBytes;
+    pack_panels(whole, {copy, kTileRows, step});
+    return {copy, kTileRows * kWordBytes, step, &PanelKernels::a_in_panels};
+}
+
+/// A kernel, and the columns of C that it writes.
+struct Body {
+    TileFunction run;
+    index_t cols;
+};
+
+/// Computes tiles in a buffer and adds them to a gradient.
+struct AddToGradient {
+    const GradientTile& target;
+    Scratch& scratch;
+
+    void operator()(Tile tile, Body body, Range rows, Range cols) const {
+        const index_t row = target.row + rows.begin;
+        const index_t col = target.col + cols.begin;
+        // On the way from the second-level cache while the tile is computed.
+        for (index_t r = 0; r < rows.size(); ++r) {
+            const std::int64_t* const line = target.gradient.fixed + (row + r) * target.gradient.cols + col;
+            for (index_t i = 0; i < cols.size(); i += 8) __builtin_prefetch(line + i, 1);
+        }
+        tile.c = scratch.c;
+        tile.c_stride = body.cols;
+        body.run(tile);
+        accumulate(MatrixView<const float>(scratch.c, rows.size(), cols.size(), body.cols), row, col,
+                   target.gradient);
+    }
+};
+
+/// Updates tiles of C where they are; at the right edge through a dense buffer of full width.
+struct StoreInC {
+    MatrixView<float> c;
+    Scratch& scratch;
+
+    void operator()(Tile tile, Body body, Range rows, Range cols) const {
+        const MatrixView<float> part = c.rows_of(rows).cols_of(cols);
+        tile.c = part.data;
+        tile.c_stride = part.stride;
+        if (cols.size() == body.cols) return body.run(tile);
+        const auto bytes = static_cast<std::size_t>(cols.size()) * sizeof(float);
+        tile.c = scratch.c;
+        tile.c_stride = body.cols;
+        if (tile.start == Tile::Start::from_c) {
+            std::memset(scratch.c, 0, sizeof(scratch.c));
+            for (index_t row = 0; row < part.rows; ++row)
+                std::memcpy(scratch.c + row * body.cols, part.row(row), bytes);
+        }
+        body.run(tile);
+        for (index_t row = 0; row < part.rows; ++row)
+            std::memcpy(part.row(row), scratch.c + row * body.cols, bytes);
+    }
+};
+
+/// Whether few rows are to share a panel that the kernels could as well read where it is.
+template <class In>
+bool reads_b_in_place(const Call<In>& call, const Block& block) {
+    return std::is_same_v<In, float> && call.product.transpose_b == Transpose::no &&
+           block.rows.size() <= call.kernels.in_place_rows;
+}
+
+/// Columns `cols` of a block: all its tiles against one packed panel of B, while what becomes the next panel is fetched.
+template <class In, class Finish>
+void update_columns(const Call<In>& call, const Block& block, const BlockOfA& a, Range cols,
+                    const Finish& finish) {
+    const Kernels& kernels = call.kernels;
+    const PanelKernels& panel = cols.size() > kernels.narrow.cols ? kernels.wide : kernels.narrow;
+    const PanelSource<In> source = call.source(call.product.b, call.lines_of_b(), block.ks, cols);
+    PanelSource<In> next = source;
+    next.picked = {cols.end, std::min(cols.end + kernels.wide.cols, call.product.c.cols)};
+    Tile tile{a.data,  a.stride, call.scratch.b, panel.cols * kWordBytes, block.ks.size(),
+              nullptr, 0,        block.start};
+    if (reads_b_in_place(call, block) && cols.size() == panel.cols) {
+        tile.b = reinterpret_cast<const std::byte*>(call.product.b.row(block.ks.begin) + cols.begin);
+        tile.b_stride = row_bytes(call.product.b);
+    } else {
+        pack_panels(source, {call.scratch.b, panel.cols, 0});
+    }
+    const index_t num_tiles = ceil_div(block.rows.size(), kTileRows);
+    for (index_t tile_idx = 0; tile_idx < num_tiles; ++tile_idx, tile.a += a.step) {
+        const index_t row = block.rows.begin + tile_idx * kTileRows;
+        const Range rows{row, std::min(row + kTileRows, block.rows.end)};
+        const TileFunction run = (panel.*a.functions)[static_cast<std::size_t>(rows.size() - 1)];
+        finish(tile, {run, panel.cols}, rows, cols);
+        prefetch_lines(next, num_tiles, tile_idx);
+    }
+}
+
+template <class In, class Finish>
+void update_block(const Call<In>& call, const Block& block, const Finish& finish) {
+    const BlockOfA a = block_of_a(call, block);
+    const index_t width = call.kernels.wide.cols;
+    for (index_t col = 0; col < call.product.c.cols; col += width)
+        update_columns(call, block, a, {col, std::min(col + width, call.product.c.cols)}, finish);
+}
+
+/// Part `part_idx` of `num_parts` of the rows of C, in whole tiles.
+Range row_part(index_t rows, index_t num_parts, index_t part_idx) {
+    const Range tiles = part_of(ceil_div(rows, kTileRows), num_parts, part_idx);
+    return {tiles.begin * kTileRows, std::min(tiles.end * kTileRows, rows)};
+}
+
+/// Calls body(block) for all blocks of A, those of the same rows in ascending order of k.
+template <class In, class Body>
+void for_blocks_of_a(const Call<In>& call, index_t block_k, const Body& body) {
+    const index_t rows = call.product.c.rows;
+    const index_t row_parts = ceil_div(rows, call.kernels.block_rows);
+    const index_t k_parts = ceil_div(call.num_words(), block_k);
+    for (index_t part = 0; part < row_parts; ++part) {
+        for (index_t k_part = 0; k_part < k_parts; ++k_part) {
+            const bool from_zero = call.product.beta == 0.0F && k_part == 0;
+            body(Block{row_part(rows, row_parts, part), part_of(call.num_words(), k_parts, k_part),
+                       from_zero ? Tile::Start::from_zero : Tile::Start::from_c});
+        }
+    }
+}
+
+/// Rows of C that are too few to pay for packing B. All columns but those at the right edge that no kernel is made for.
+/// @return the columns that are done
+template <class In>
+index_t multiply_in_place(const Call<In>& call) {
+    const Product<In>& product = call.product;
+    const index_t num_rows = product.c.rows;
+    const index_t num_tiles = ceil_div(num_rows, kTileRows);
+    const Range first_tile = part_of(num_rows, num_tiles, 0);
+    const InPlaceFunction& widest = call.kernels.in_place[static_cast<std::size_t>(first_tile.size() - 1)];
+    const index_t done = product.c.cols / widest.cols * widest.cols;
+    // One tile of rows goes along all of k at once if nothing has to be copied.
+    const bool one_block = num_tiles == 1 && reads_rows_in_place(call);
+    for_blocks_of_a(call, one_block ? call.num_words() : call.kernels.block_k, [&](const Block& block) {
+        const BlockOfA a = block_of_a(call, block);
+        const Range elements = Elements(call.words(), block.ks, call.num_k).range;
+        for (index_t col = 0; col < done; col += widest.cols) {
+            const In* const b = product.b.row(elements.begin) + col;
+            for (index_t tile_idx = 0; tile_idx < num_tiles; ++tile_idx) {
+                const Range rows = part_of(num_rows, num_tiles, tile_idx);
+                const Tile tile{a.data + rows.begin * a.stride,
+                                a.stride,
+                                reinterpret_cast<const std::byte*>(b),
+                                row_bytes(product.b),
+                                elements.size(),
+                                product.c.row(rows.begin) + col,
+                                product.c.stride,
+                                block.start};
+                call.kernels.in_place[static_cast<std::size_t>(rows.size() - 1)].run(tile);
+            }
+        }
+    });
+    return done;
+}
+
+/// C when there is nothing to sum: zero or unchanged. @return whether the product is finished by that
+template <class In>
+bool finish_empty(const Product<In>& product, index_t num_k) {
+    if (product.c.rows == 0 || product.c.cols == 0) return true;
+    if (num_k > 0) return false;
+    if (product.beta == 0.0F) {
+        for (index_t m = 0; m < product.c.rows; ++m) std::ranges::fill(product.c.row_span(m), 0.0F);
+    }
+    return true;
+}
+
+}  // namespace
+
+index_t blocked_scratch_bytes() {
+    return static_cast<index_t>(sizeof(Scratch));
+}
+
+template <class In>
+void multiply_blocked(const Product<In>& product, const Kernels& kernels, void* scratch) {
+    const index_t num_k = check_sides(product);
+    if (finish_empty(product, num_k)) return;
+    Product<In> rest = product;
+    const Call<In> call{rest, kernels, *static_cast<Scratch*>(scratch), num_k};
+    if (product.c.rows <= kernels.in_place_rows && product.transpose_a == Transpose::no &&
+        product.transpose_b == Transpose::no) {
+        const Range cols{multiply_in_place(call), product.c.cols};
+        if (cols.size() == 0) return;
+        rest.b = product.b.cols_of(cols);
+        rest.c = product.c.cols_of(cols);
+    }
+    const StoreInC store{rest.c, call.scratch};
+    for_blocks_of_a(call, kernels.block_k, [&](const Block& block) { update_block(call, block, store); });
+}
+
+template <class In>
+void add_blocked(const Product<In>& product, const GradientTile& target, const Kernels& kernels,
+                 void* scratch) {
+    const index_t num_k = check_sides(product);
+    if (product.c.rows == 0 || product.c.cols == 0) return;
+    const Call<In> call{product, kernels, *static_cast<Scratch*>(scratch), num_k};
+    if (call.num_words() > kernels.block_k) {
+        multiply_blocked(product, kernels, scratch);
+        accumulate(MatrixView<const float>(product.c), target.row, target.col, target.gradient);
+        return;
+    }
+    const AddToGradient add{target, call.scratch};
+    for_blocks_of_a(call, kernels.block_k, [&](const Block& block) { update_block(call, block, add); });
+}
+
+template void multiply_blocked<float>(const Product<float>&, const Kernels&, void*);
+template void multiply_blocked<bf16>(const Product<bf16>&, const Kernels&, void*);
+template void add_blocked<float>(const Product<float>&, const GradientTile&, const Kernels&, void*);
+template void add_blocked<bf16>(const Product<bf16>&, const GradientTile&, const Kernels&, void*);
+
+}  // namespace sy::ops::detail

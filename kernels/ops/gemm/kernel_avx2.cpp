@@ -1,0 +1,99 @@
+// Kernels for 256-bit registers and fused multiply-adds. Sixteen registers hold 6 x 16 of C, two rows of B and a value
+// of A.
+#include "kernels/ops/gemm/kernel.hpp"
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+
+#define SY_TARGET __attribute__((target("avx2,fma")))
+#define SY_TARGET_INLINE inline __attribute__((always_inline)) SY_TARGET
+
+namespace sy::ops::detail {
+namespace {
+
+using vector_t = __m256;
+constexpr std::size_t kLanes = 8;
+constexpr std::size_t kMostSums = 12;
+SY_TARGET_INLINE vector_t zero() {
+    return _mm256_setzero_ps();
+}
+SY_TARGET_INLINE vector_t load(const float* source) {
+    return _mm256_loadu_ps(source);
+}
+SY_TARGET_INLINE void store(float* target, vector_t value) {
+    _mm256_storeu_ps(target, value);
+}
+SY_TARGET_INLINE vector_t broadcast(const float* source) {
+    return _mm256_broadcast_ss(source);
+}
+SY_TARGET_INLINE vector_t multiply_add(vector_t a, vector_t b, vector_t sum) {
+    return _mm256_fmadd_ps(a, b, sum);
+}
+
+}  // namespace
+}  // namespace sy::ops::detail
+
+#include "kernels/ops/gemm/kernel_body.hpp"
+
+namespace sy::ops::detail {
+namespace {
+
+/// Widens bf16.
+template <std::size_t kVectors>
+struct LoadBf16 {
+    SY_TARGET_INLINE void operator()(const std::byte* row, vector_t (&words)[kVectors]) const {
+#pragma GCC unroll 8
+        for (std::size_t i = 0; i < kVectors; ++i) {
+            const __m128i halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row) + i);
+            words[i] = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
+        }
+    }
+};
+
+/// Registers of a row of C where B is read in place: as many as there are for so few rows, but not more than eight.
+constexpr std::size_t in_place_vectors(std::size_t num_rows) {
+    return num_rows == 1 ? 8 : num_rows == 2 ? 6 : num_rows == 3 ? 4 : num_rows == 4 ? 3 : 2;
+}
+
+template <class In, std::size_t kRows>
+constexpr InPlaceFunction in_place_function() {
+    constexpr std::size_t kVectors = in_place_vectors(kRows);
+    using LoadB = std::conditional_t<std::is_same_v<In, float>, LoadWords<kVectors>, LoadBf16<kVectors>>;
+    return {tile_in_rows<kRows, kVectors, LoadB>, index_t{kVectors * kLanes}};
+}
+template <class In, std::size_t... kIdx>
+constexpr std::array<InPlaceFunction, kTileRows> in_place(std::index_sequence<kIdx...>) {
+    return {in_place_function<In, kIdx + 1>()...};
+}
+
+}  // namespace
+
+template <class In>
+const Kernels* avx2_kernels() {
+    static constexpr Kernels kTable{.pairs = false,
+                                    .wide = panel_kernels<2>(AllRows{}),
+                                    .narrow = panel_kernels<1>(AllRows{}),
+                                    .block_rows = 22 * kTileRows,
+                                    .block_k = 256,
+                                    .in_place = in_place<In>(AllRows{}),
+                                    .in_place_rows = 8 * kTileRows};
+    return &kTable;
+}
+
+}  // namespace sy::ops::detail
+
+#else
+
+namespace sy::ops::detail {
+template <class In>
+const Kernels* avx2_kernels() {
+    return nullptr;
+}
+}  // namespace sy::ops::detail
+
+#endif
+
+namespace sy::ops::detail {
+template const Kernels* avx2_kernels<float>();
+template const Kernels* avx2_kernels<bf16>();
+}  // namespace sy::ops::detail

@@ -1,0 +1,76 @@
+// Kernels for 512-bit registers: 24 of them hold 12 x 32 of C, or as much of a wider tile with fewer rows.
+#include "kernels/ops/gemm/kernel.hpp"
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define SY_TARGET __attribute__((target("arch=x86-64-v4")))
+#include "kernels/ops/gemm/vector_avx512.hpp"
+
+namespace sy::ops::detail {
+namespace {
+SY_TARGET_INLINE vector_t multiply_add(vector_t a, vector_t b, vector_t sum) {
+    return _mm512_fmadd_ps(a, b, sum);
+}
+}  // namespace
+}  // namespace sy::ops::detail
+
+#include "kernels/ops/gemm/kernel_body.hpp"
+
+namespace sy::ops::detail {
+namespace {
+
+/// Widens bf16.
+template <std::size_t kVectors>
+struct LoadBf16 {
+    SY_TARGET_INLINE void operator()(const std::byte* row, vector_t (&words)[kVectors]) const {
+#pragma GCC unroll 8
+        for (std::size_t i = 0; i < kVectors; ++i) {
+            const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row) + i);
+            // The forms with a mask, since GCC 12 warns of the others.
+            const __m512i wide = _mm512_maskz_cvtepu16_epi32(0xffff, halves);
+            words[i] = _mm512_castsi512_ps(_mm512_maskz_slli_epi32(0xffff, wide, 16));
+        }
+    }
+};
+
+template <class In, std::size_t kRows>
+constexpr InPlaceFunction in_place_function() {
+    constexpr std::size_t kVectors = in_place_vectors(kRows);
+    using LoadB = std::conditional_t<std::is_same_v<In, float>, LoadWords<kVectors>, LoadBf16<kVectors>>;
+    return {tile_in_rows<kRows, kVectors, LoadB>, index_t{kVectors * kLanes}};
+}
+template <class In, std::size_t... kIdx>
+constexpr std::array<InPlaceFunction, kTileRows> in_place(std::index_sequence<kIdx...>) {
+    return {in_place_function<In, kIdx + 1>()...};
+}
+
+}  // namespace
+
+template <class In>
+const Kernels* avx512_kernels() {
+    static constexpr Kernels kTable{.pairs = false,
+                                    .wide = panel_kernels<2>(AllRows{}),
+                                    .narrow = panel_kernels<1>(AllRows{}),
+                                    .block_rows = 32 * kTileRows,
+                                    .block_k = 256,
+                                    .in_place = in_place<In>(AllRows{}),
+                                    .in_place_rows = 8 * kTileRows};
+    return &kTable;
+}
+
+}  // namespace sy::ops::detail
+
+#else
+
+namespace sy::ops::detail {
+template <class In>
+const Kernels* avx512_kernels() {
+    return nullptr;
+}
+}  // namespace sy::ops::detail
+
+#endif
+
+namespace sy::ops::detail {
+template const Kernels* avx512_kernels<float>();
+template const Kernels* avx512_kernels<bf16>();
+}  // namespace sy::ops::detail

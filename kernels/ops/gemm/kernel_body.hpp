@@ -1,0 +1,150 @@
+// The loops of the kernels, for any vector registers. Included by the file of each instruction set, which before defines
+//   SY_TARGET    the attribute that names the instructions
+// and in sy::ops::detail, in an anonymous namespace and inline,
+//   vector_t     a register of 32-bit words; kLanes of them
+//   zero(), load(address), store(address, vector), broadcast(address)
+//   multiply_add(a, b, sum)      sum + a b, word by word
+#include <cstddef>
+#include <utility>
+
+#include "kernels/ops/gemm/kernel.hpp"
+
+namespace sy::ops::detail {
+namespace {
+
+/// Where word (row, k) of A lies. Three rows share an address, since an instruction adds one or two strides to it.
+template <std::size_t kRows>
+struct InRows {
+    static constexpr std::size_t kGroups = (kRows + 2) / 3;
+    const std::byte* group[kGroups];
+    std::size_t stride;
+    SY_TARGET_INLINE InRows(const std::byte* a, std::size_t stride_) : stride(stride_) {
+#pragma GCC unroll 4
+        for (std::size_t i = 0; i < kGroups; ++i) group[i] = a + 3 * i * stride;
+    }
+    SY_TARGET_INLINE const float* word(std::size_t row) const {
+        return reinterpret_cast<const float*>(group[row / 3] + (row % 3) * stride);
+    }
+    SY_TARGET_INLINE void next() {
+#pragma GCC unroll 4
+        for (std::size_t i = 0; i < kGroups; ++i) group[i] += kWordBytes;
+    }
+};
+struct InPanel {
+    const std::byte* k_row;
+    std::size_t stride;
+    SY_TARGET_INLINE InPanel(const std::byte* a, std::size_t stride_) : k_row(a), stride(stride_) {}
+    SY_TARGET_INLINE const float* word(std::size_t row) const {
+        return reinterpret_cast<const float*>(k_row) + row;
+    }
+    SY_TARGET_INLINE void next() { k_row += stride; }
+};
+
+/// The registers of a tile: kRows x kVectors of C.
+template <std::size_t kRows, std::size_t kVectors>
+struct Sums {
+    vector_t value[kRows][kVectors];
+
+    SY_TARGET_INLINE Sums(const float* c, std::size_t stride, Tile::Start start) {
+#pragma GCC unroll 12
+        for (std::size_t row = 0; row < kRows; ++row) {
+#pragma GCC unroll 8
+            for (std::size_t i = 0; i < kVectors; ++i)
+                value[row][i] =
+                    start == Tile::Start::from_zero ? zero() : load(c + row * stride + i * kLanes);
+        }
+    }
+    SY_TARGET_INLINE void store_in(float* c, std::size_t stride) const {
+#pragma GCC unroll 12
+        for (std::size_t row = 0; row < kRows; ++row) {
+#pragma GCC unroll 8
+            for (std::size_t i = 0; i < kVectors; ++i) store(c + row * stride + i * kLanes, value[row][i]);
+        }
+    }
+    template <class A>
+    SY_TARGET_INLINE void add(const A& a, const vector_t (&b)[kVectors]) {
+#pragma GCC unroll 12
+        for (std::size_t row = 0; row < kRows; ++row) {
+            const vector_t word = broadcast(a.word(row));
+#pragma GCC unroll 8
+            for (std::size_t i = 0; i < kVectors; ++i)
+                value[row][i] = multiply_add(word, b[i], value[row][i]);
+        }
+    }
+};
+
+/// B as packed panels and float rows have it.
+template <std::size_t kVectors>
+struct LoadWords {
+    SY_TARGET_INLINE void operator()(const std::byte* row, vector_t (&words)[kVectors]) const {
+#pragma GCC unroll 8
+        for (std::size_t i = 0; i < kVectors; ++i)
+            words[i] = load(reinterpret_cast<const float*>(row) + i * kLanes);
+    }
+};
+
+/// Fetches the tile of C below this one, which is usually the next.
+template <std::size_t kRows, std::size_t kVectors>
+SY_TARGET_INLINE void prefetch_next(const Tile& tile) {
+    const float* next = tile.c + kTileRows * tile.c_stride;
+    for (std::size_t row = 0; row < kRows; ++row, next += tile.c_stride) {
+        for (std::size_t i = 0; i < kVectors * kLanes; i += 16) __builtin_prefetch(next + i, 1);
+    }
+}
+
+/// Rows [kFirst, kFirst + kRows) of a tile, all of whose sums are in registers at once.
+template <std::size_t kFirst, std::size_t kRows, std::size_t kVectors, class A, class LoadB>
+SY_TARGET_INLINE void update_rows(const Tile& tile, const std::byte* first_of_a, LoadB load_b) {
+    const auto c_stride = static_cast<std::size_t>(tile.c_stride);
+    float* const c = tile.c + kFirst * c_stride;
+    Sums<kRows, kVectors> sums(c, c_stride, tile.start);
+    A a(first_of_a, static_cast<std::size_t>(tile.a_stride));
+    const std::byte* b = tile.b;
+    for (index_t k = 0; k < tile.num_k; ++k, b += tile.b_stride, a.next()) {
+        vector_t words[kVectors];
+        load_b(b, words);
+        sums.add(a, words);
+    }
+    sums.store_in(c, c_stride);
+}
+
+/// Rows of a tile whose sums fit the registers: all, or half of them.
+constexpr std::size_t rows_at_once(std::size_t num_rows, std::size_t num_vectors) {
+    return num_rows * num_vectors <= kMostSums ? num_rows : (num_rows + 1) / 2;
+}
+
+template <std::size_t kRows, std::size_t kVectors, class LoadB = LoadWords<kVectors>>
+SY_TARGET void tile_in_rows(const Tile& tile) {
+    prefetch_next<kRows, kVectors>(tile);
+    constexpr std::size_t kUpper = rows_at_once(kRows, kVectors);
+    constexpr std::size_t kLower = kRows - kUpper;
+    update_rows<0, kUpper, kVectors, InRows<kUpper>>(tile, tile.a, LoadB{});
+    if constexpr (kLower > 0) {
+        update_rows<kUpper, kLower, kVectors, InRows<kLower>>(tile, tile.a + index_t{kUpper} * tile.a_stride,
+                                                              LoadB{});
+    }
+}
+
+template <std::size_t kRows, std::size_t kVectors>
+SY_TARGET void tile_in_panel(const Tile& tile) {
+    prefetch_next<kRows, kVectors>(tile);
+    constexpr std::size_t kUpper = rows_at_once(kRows, kVectors);
+    constexpr std::size_t kLower = kRows - kUpper;
+    update_rows<0, kUpper, kVectors, InPanel>(tile, tile.a, LoadWords<kVectors>{});
+    if constexpr (kLower > 0) {
+        update_rows<kUpper, kLower, kVectors, InPanel>(tile, tile.a + kUpper * sizeof(float),
+                                                       LoadWords<kVectors>{});
+    }
+}
+
+using AllRows = std::make_index_sequence<kTileRows>;
+
+template <std::size_t kVectors, std::size_t... kIdx>
+constexpr PanelKernels panel_kernels(std::index_sequence<kIdx...>) {
+    return {index_t{kVectors * kLanes},
+            {tile_in_rows<kIdx + 1, kVectors>...},
+            {tile_in_panel<kIdx + 1, kVectors>...}};
+}
+
+}  // namespace
+}  // namespace sy::ops::detail

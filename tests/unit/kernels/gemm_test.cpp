@@ -1,0 +1,235 @@
+// Matrix products under every instruction set that the machine has: against sums in double, and to the last bit against
+// chains written out here.
+#include <catch2/catch.hpp>
+
+#include <cmath>
+#include <limits>
+
+#include "tests/support/session.hpp"
+#include "tests/unit/kernels/numeric.hpp"
+
+using namespace sy;
+using ops::Transpose;
+
+namespace {
+
+std::vector<Isa> isas_of_this_machine() {
+    std::vector<Isa> isas;
+    for (const Isa isa : kIsas)
+        if (isa <= best_isa()) isas.push_back(isa);
+    return isas;
+}
+
+/// Whether products are chains of float32 multiply-adds, for bf16 of the widened numbers.
+template <class In>
+bool rounds_every_step(Isa isa) {
+    return std::is_same_v<In, float> || isa != Isa::avx512_bf16;
+}
+
+/// Rows that are `stride` elements apart, as they may lie in a larger matrix. What lies between is NaN.
+template <class In>
+struct Operand {
+    std::vector<In> values;
+    MatrixView<In> view;
+
+    Operand(index_t rows, index_t cols, index_t stride, std::uint64_t stream)
+        : values(static_cast<std::size_t>(rows * stride), In(std::numeric_limits<float>::quiet_NaN())),
+          view(values.data(), rows, cols, stride) {
+        std::uint64_t i = 0;
+        for (index_t row = 0; row < rows; ++row) {
+            for (In& value : view.row_span(row)) value = In(normal({stream, 0, 0, RandomPurpose::test}, i++));
+        }
+    }
+};
+
+struct Sides {
+    index_t m, n, k;
+    index_t extra = 0;  ///< elements between rows
+};
+
+template <class In>
+struct Case {
+    Operand<In> a;
+    Operand<In> b;
+    Operand<float> c;
+    ops::Product<In> product;
+
+    Case(const Sides& s, Transpose ta, Transpose tb, float beta)
+        : a(ta == Transpose::no ? s.m : s.k, ta == Transpose::no ? s.k : s.m,
+            (ta == Transpose::no ? s.k : s.m) + s.extra, 1),
+          b(tb == Transpose::no ? s.k : s.n, tb == Transpose::no ? s.n : s.k,
+            (tb == Transpose::no ? s.n : s.k) + s.extra, 2),
+          c(s.m, s.n, s.n + s.extra, 3),
+          product{a.view, ta, b.view, tb, c.view, beta} {}
+};
+
+template <class In>
+float element_of_a(const ops::Product<In>& p, index_t m, index_t k) {
+    return static_cast<float>(p.transpose_a == Transpose::no ? p.a(m, k) : p.a(k, m));
+}
+template <class In>
+float element_of_b(const ops::Product<In>& p, index_t k, index_t n) {
+    return static_cast<float>(p.transpose_b == Transpose::no ? p.b(k, n) : p.b(n, k));
+}
+
+/// One chain of multiply-adds over ascending k.
+template <class In>
+float chain(const ops::Product<In>& p, index_t num_k, index_t m, index_t n) {
+    float sum = p.beta == 0.0F ? 0.0F : p.c(m, n);
+    for (index_t k = 0; k < num_k; ++k) sum = std::fma(element_of_a(p, m, k), element_of_b(p, k, n), sum);
+    return sum;
+}
+
+template <class In>
+std::vector<float> elements(const MatrixView<In>& x) {
+    std::vector<float> all;
+    for (index_t row = 0; row < x.rows; ++row)
+        for (const In& value : x.row_span(row)) all.push_back(static_cast<float>(value));
+    return all;
+}
+
+// One row to more than a block of rows; few columns to many panels; sums of nothing, odd ones, and several blocks; rows
+// that lie in larger matrices, odd numbers of elements apart or whole pages.
+const std::vector<Sides> kSides{
+    {1, 1, 1},     {1, 300, 70, 3}, {2, 200, 33},   {3, 131, 17, 1}, {4, 97, 64},   {5, 64, 129},
+    {7, 33, 5, 5}, {8, 50, 40},     {12, 48, 31},   {13, 520, 257},  {29, 65, 600}, {60, 40, 1030, 2},
+    {97, 9, 50},   {100, 8, 12, 7}, {150, 70, 300}, {400, 36, 20},   {6, 40, 1024}, {30, 33, 2048},
+    {5, 7, 0},     {0, 7, 5},       {7, 0, 5}};
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("gemm: agrees with sums in double, whatever is transposed", "[unit]", float, bf16) {
+    const auto ta = GENERATE(Transpose::no, Transpose::yes);
+    const auto tb = GENERATE(Transpose::no, Transpose::yes);
+    for (const Isa isa : isas_of_this_machine()) {
+        const ops::Gemm gemm(isa);
+        for (const Sides& sides : kSides) {
+            for (const float beta : {0.0F, 1.0F}) {
+                CAPTURE(isa_name(isa), sides.m, sides.n, sides.k, beta);
+                Case<TestType> tried(sides, ta, tb, beta);
+                Case<TestType> expected(sides, ta, tb, beta);
+                gemm.multiply(tried.product);
+                ops::ref::multiply(expected.product);
+                const auto c = elements(tried.c.view);
+                CHECK(test::relative_error(c, elements(expected.c.view)) < 3e-6);
+            }
+        }
+    }
+}
+
+TEMPLATE_TEST_CASE("gemm: every element is one chain of multiply-adds, to the last bit", "[unit]", float,
+                   bf16) {
+    const auto ta = GENERATE(Transpose::no, Transpose::yes);
+    const auto tb = GENERATE(Transpose::no, Transpose::yes);
+    for (const Sides& sides : kSides) {
+        for (const float beta : {0.0F, 1.0F}) {
+            Case<TestType> written(sides, ta, tb, beta);
+            for (index_t m = 0; m < sides.m; ++m)
+                for (index_t n = 0; n < sides.n; ++n)
+                    written.c.view(m, n) = chain(written.product, sides.k, m, n);
+            for (const Isa isa : isas_of_this_machine()) {
+                if (!rounds_every_step<TestType>(isa)) continue;
+                CAPTURE(isa_name(isa), sides.m, sides.n, sides.k, beta);
+                Case<TestType> tried(sides, ta, tb, beta);
+                ops::Gemm(isa).multiply(tried.product);
+                CHECK(test::same_bits(elements(tried.c.view), elements(written.c.view)));
+                // Nothing beside C is written.
+                CHECK(test::same_bits<float>(tried.c.values, written.c.values));
+            }
+        }
+    }
+}
+
+TEMPLATE_TEST_CASE("gemm: a row has the same bits alone, among others, and transposed", "[unit]", float,
+                   bf16) {
+    const Sides sides{401, 100, 525};
+    const auto ta = GENERATE(Transpose::no, Transpose::yes);
+    const auto tb = GENERATE(Transpose::no, Transpose::yes);
+    for (const Isa isa : isas_of_this_machine()) {
+        const ops::Gemm gemm(isa);
+        Case<TestType> whole(sides, Transpose::no, Transpose::no, 0.0F);
+        gemm.multiply(whole.product);
+        // The same numbers, stored the other way.
+        Case<TestType> turned(sides, ta, tb, 0.0F);
+        for (index_t k = 0; k < sides.k; ++k) {
+            for (index_t m = 0; m < sides.m && ta == Transpose::yes; ++m)
+                turned.a.view(k, m) = whole.a.view(m, k);
+            for (index_t n = 0; n < sides.n && tb == Transpose::yes; ++n)
+                turned.b.view(n, k) = whole.b.view(k, n);
+        }
+        for (const Range rows : {Range{0, 1}, Range{5, 8}, Range{17, 40}, Range{150, 350}, Range{0, 401}}) {
+            for (const Range cols : {Range{0, 100}, Range{3, 10}, Range{20, 85}}) {
+                CAPTURE(isa_name(isa), rows.begin, rows.end, cols.begin, cols.end);
+                ops::Product<TestType> part = turned.product;
+                part.a = ta == Transpose::no ? part.a.rows_of(rows) : part.a.cols_of(rows);
+                part.b = tb == Transpose::no ? part.b.cols_of(cols) : part.b.rows_of(cols);
+                Operand<float> c(rows.size(), cols.size(), cols.size(), 9);
+                part.c = c.view;
+                gemm.multiply(part);
+                const MatrixView<float> expected = whole.c.view.rows_of(rows).cols_of(cols);
+                CHECK(test::same_bits(elements(c.view), elements(expected)));
+            }
+        }
+    }
+}
+
+TEMPLATE_TEST_CASE("gemm: infinities and NaN stay in their rows and columns", "[unit]", float, bf16) {
+    constexpr float kInfinity = std::numeric_limits<float>::infinity();
+    for (const Isa isa : isas_of_this_machine()) {
+        for (const index_t rows : {index_t{3}, index_t{120}}) {
+            Case<TestType> tried({rows, 40, 33}, Transpose::no, Transpose::no, 0.0F);
+            tried.a.view(1, 32) = TestType(kInfinity);
+            tried.b.view(2, 7) = TestType(std::numeric_limits<float>::quiet_NaN());
+            ops::Gemm(isa).multiply(tried.product);
+            for (index_t m = 0; m < rows; ++m) {
+                for (index_t n = 0; n < 40; ++n) {
+                    CAPTURE(isa_name(isa), rows, m, n);
+                    const float value = tried.c.view(m, n);
+                    if (n == 7)
+                        CHECK(std::isnan(value));
+                    else if (m == 1)
+                        CHECK(std::isinf(value));
+                    else
+                        CHECK(std::isfinite(value));
+                }
+            }
+        }
+    }
+}
+
+TEMPLATE_TEST_CASE("gemm: a fixed-point gradient receives the bits of the product", "[unit]", float, bf16) {
+    for (const Isa isa : isas_of_this_machine()) {
+        const ops::Gemm gemm(isa);
+        for (const Sides& sides :
+             {Sides{70, 45, 33}, Sides{13, 100, 256}, Sides{40, 20, 700}, Sides{5, 9, 0}}) {
+            CAPTURE(isa_name(isa), sides.m, sides.n, sides.k);
+            Case<TestType> tried(sides, Transpose::yes, Transpose::no, 0.0F);
+            Case<TestType> product(sides, Transpose::yes, Transpose::no, 0.0F);
+            gemm.multiply(product.product);
+            const index_t rows = sides.m + 3;
+            const index_t cols = sides.n + 2;
+            std::vector<std::int64_t> sums(static_cast<std::size_t>(rows * cols), 5);
+            std::vector<std::int64_t> expected = sums;
+            bool overflow = false;
+            accumulate(product.c.view, 2, 1, {nullptr, expected.data(), rows, cols, &overflow});
+            gemm.add_to_gradient(tried.product, {{nullptr, sums.data(), rows, cols, &overflow}, 2, 1});
+            CHECK(sums == expected);
+            CHECK_FALSE(overflow);
+        }
+    }
+}
+
+TEST_CASE("gemm: sides that do not fit are refused", "[unit]") {
+    const ops::Gemm gemm;
+    Case<float> tried({3, 4, 5}, Transpose::no, Transpose::no, 0.0F);
+    const auto refused = [&](auto change) {
+        ops::Product<float> product = tried.product;
+        change(product);
+        CHECK_THROWS_AS(gemm.multiply(product), ShapeError);
+    };
+    refused([](auto& p) { p.a.rows = 2; });
+    refused([](auto& p) { p.b.rows = 4; });
+    refused([](auto& p) { p.c.cols = 3; });
+    refused([](auto& p) { p.transpose_b = Transpose::yes; });
+    refused([](auto& p) { p.beta = 0.5F; });
+}
