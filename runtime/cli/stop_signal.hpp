@@ -12,7 +12,7 @@ class StopSignal {
   public:
     /// Blocks both signals in this thread and all that are started from now on; every other thread would still be
     /// ended by them. So it comes before MPI starts, and a BLAS may have no threads of its own
-    /// (OPENBLAS_NUM_THREADS=1). What came before a parent's block was inherited counts, too.
+    /// (OPENBLAS_NUM_THREADS=1). A signal that is pending already, under a block that the process inherited, counts.
     StopSignal();
 
     /// Whether one has come. Asked by this thread or one that was started after construction.
