@@ -68,7 +68,8 @@ std::string general_help() {
     for (const Command& command : commands()) {
         if (!command.example.empty()) text << "  " << command.example << "\n";
     }
-    text << "\nExit codes: 0 good, 1 failed, 2 wrong usage or settings, 3 time-out or lost peer.\n";
+    text << "\nExit codes: 0 good, 1 failed, 2 wrong usage or settings, 3 time-out or lost peer,\n"
+            "75 training stopped early by a signal.\n";
     return text.str();
 }
 

@@ -1,3 +1,5 @@
+#include <sysexits.h>
+
 #include <array>
 #include <iostream>
 #include <numbers>
@@ -27,13 +29,15 @@ void with_checkpoint(const Arguments& arguments, const std::function<void(Sessio
 
 int run_train(const Arguments& arguments) {
     const Config config = load_config(arguments.sources);
+    // After the config, which may come through a pipe that nobody writes to; before MPI and any other thread.
+    const StopSignal stop;
+    bool interrupted = false;
     with_world(config.parallel, [&](comm::Communicator& world) {
-        const StopSignal stop;
         Session session(config, world);
-        train(session, arguments.resume, [&stop] { return stop.requested(); });
+        interrupted = train(session, arguments.resume, [&stop] { return stop.requested(); }).interrupted;
         session.close();
     });
-    return 0;
+    return interrupted ? EX_TEMPFAIL : 0;
 }
 
 int run_eval(const Arguments& arguments) {
@@ -97,6 +101,12 @@ constexpr std::string_view kCheckpointActions = R"(Actions
                                        feed-forwards in FOLDER; train --resume NEW_FOLDER begins with it
 )";
 
+constexpr std::string_view kTrainSignals =
+    R"(SIGTERM and SIGUSR1, to one rank or more, end the run after its current step with a checkpoint and exit code 75; one
+that comes before the first step ends it at once, and a validation is abandoned. More of them change nothing. SIGINT
+(Ctrl-C) ends it as it is. mpirun passes SIGUSR1 on, but kills its ranks a second after SIGTERM: send it SIGUSR1.
+)";
+
 constexpr std::string_view kReportFolders =
     R"(FOLDER is the run.directory of a run, or holds several that differ in their seeds and make one row.
 )";
@@ -104,7 +114,7 @@ constexpr std::string_view kReportFolders =
 // clang-format off
 constexpr std::array kCommands{
     Command{"train", "", 0, 0, "preset scaled-down config set resume", "learn from a text, or go on from a checkpoint on any number of ranks",
-            "mpirun -n 4 switchyard train --config run.conf --set train.steps=1000", run_train},
+            "mpirun -n 4 switchyard train --config run.conf --set train.steps=1000", run_train, kTrainSignals},
     Command{"eval", "", 0, 0, "preset scaled-down config set resume", "validation loss of a checkpoint",
             "mpirun -n 2 switchyard eval --config run.conf --resume latest", run_eval},
     Command{"generate", "", 0, 0, "preset scaled-down config set resume", "continue a prompt with a checkpoint",

@@ -20,7 +20,8 @@ struct Guard {
 };
 
 /// The one place that catches everything: runs `body`, and turns a failure into one message and an exit code.
-/// @return body's result; 1 failed, 2 wrong usage or config, 3 time-out or lost peer
+/// @return body's result, which is 0 or, for training that a signal has stopped early, 75 (EX_TEMPFAIL); 1 failed,
+///         2 wrong usage or config, 3 time-out or lost peer
 int guarded_main(const std::function<int()>& body, const Guard& guard);
 
 /// This process's rank from the launcher's environment, without starting MPI; -1 without a launcher.

@@ -1,41 +1,28 @@
 #include "runtime/cli/stop_signal.hpp"
 
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+
 #include "kernels/core/error.hpp"
 
 namespace sy::runtime {
-namespace {
-
-// Signal handlers can reach nothing but a global.
-volatile std::sig_atomic_t stop_requested = 0;
-bool installed = false;
-
-void note_stop_request(int) {
-    stop_requested = 1;
-}
-
-}  // namespace
 
 StopSignal::StopSignal() {
-    SY_REQUIRE(!installed, "stop signal: there is one already");
-    installed = true;
-    stop_requested = 0;
-    struct sigaction action {};
-    action.sa_handler = note_stop_request;
-    sigemptyset(&action.sa_mask);
-    action.sa_flags = SA_RESTART;
-    sigaction(SIGUSR1, &action, &user_);
-    action.sa_flags = static_cast<int>(SA_RESTART | SA_RESETHAND);
-    sigaction(SIGTERM, &action, &terminate_);
-}
-
-StopSignal::~StopSignal() {
-    sigaction(SIGTERM, &terminate_, nullptr);
-    sigaction(SIGUSR1, &user_, nullptr);
-    installed = false;
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGUSR1);
+    if (const int error = pthread_sigmask(SIG_BLOCK, &signals, nullptr); error != 0)
+        throw Error(concat("cannot block SIGTERM and SIGUSR1: ", std::strerror(error)));
 }
 
 bool StopSignal::requested() const {
-    return stop_requested != 0;
+    sigset_t pending;
+    sigemptyset(&pending);
+    if (sigpending(&pending) != 0)
+        throw Error(concat("cannot ask for pending signals: ", std::strerror(errno)));
+    return sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGUSR1) == 1;
 }
 
 }  // namespace sy::runtime

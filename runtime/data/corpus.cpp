@@ -62,13 +62,19 @@ void Corpus::check_length(const std::string& paths, double validation_fraction) 
                          " bytes of text, or lower model.seq_len"));
 }
 
-std::vector<index_t> Corpus::count_bytes() const {
+std::vector<index_t> Corpus::count_bytes(const std::function<bool()>& stop_wanted) const {
+    constexpr std::size_t kPieceBytes = std::size_t{16} << 20;
     std::vector<index_t> counts(256, 0);
     for (std::size_t file = 0; file < files_.size() && file_starts_[file] < validation_start_; ++file) {
         const index_t stop = std::min(file_starts_[file + 1], validation_start_);
-        for (const std::byte byte :
-             files_[file].bytes().first(static_cast<std::size_t>(stop - file_starts_[file])))
-            ++counts[std::to_integer<std::size_t>(byte)];
+        std::span<const std::byte> left =
+            files_[file].bytes().first(static_cast<std::size_t>(stop - file_starts_[file]));
+        while (!left.empty()) {
+            if (stop_wanted()) return counts;
+            const std::span<const std::byte> piece = left.first(std::min(left.size(), kPieceBytes));
+            for (const std::byte byte : piece) ++counts[std::to_integer<std::size_t>(byte)];
+            left = left.subspan(piece.size());
+        }
     }
     return counts;
 }

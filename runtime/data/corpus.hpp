@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -27,8 +28,10 @@ class Corpus {
     index_t num_windows(Split split) const {
         return split == Split::train ? train_windows_ : validation_windows_;
     }
-    /// How often each byte occurs in the training split, validation left out. @return  [256]
-    std::vector<index_t> count_bytes() const;
+    /// How often each byte occurs in the training split, validation left out.
+    /// @param stop_wanted  asked now and then; a yes ends the counting, and the counts are those so far
+    /// @return  [256]
+    std::vector<index_t> count_bytes(const std::function<bool()>& stop_wanted) const;
     index_t num_bytes() const { return file_starts_.back(); }
 
   private:

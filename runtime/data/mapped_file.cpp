@@ -32,7 +32,8 @@ class FileDescriptor {
 }  // namespace
 
 MappedFile::MappedFile(const std::string& path) {
-    const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    // Without O_NONBLOCK a pipe that nobody writes to would be waited for, only to be refused.
+    const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     if (file.get() < 0)
         throw IoError(concat(path, " is not a file that can be read: ", std::strerror(errno)));
     struct stat status {};

@@ -39,7 +39,7 @@ StepRecord make_record(const Session& session, index_t step, const StepOutcome& 
 
 }  // namespace
 
-RunLog::RunLog(const Session& session, index_t first_step) : session_(session) {
+RunLog::RunLog(const Session& session, index_t first_step) : session_(session), first_step_(first_step) {
     if (session.world().rank() != 0) return;
     const Config& config = session.config();
     file_ = std::make_unique<JsonLines>(std::filesystem::path(config.run.directory) / "metrics.jsonl");
@@ -74,6 +74,12 @@ void RunLog::validation(index_t step, double loss, double seconds) {
     progress_->note(concat("validation at step ", step, ": loss ", loss, ", ", bits, " bits per byte"));
 }
 
+void RunLog::validation_abandoned(index_t step) {
+    if (!progress_) return;
+    progress_->note(
+        concat("validation at step ", step, " abandoned, to stop; `switchyard eval` can make up for it"));
+}
+
 void RunLog::checkpoint(const CheckpointWriter::Published& published) {
     if (!file_) return;
     const std::string folder = published.folder.string();
@@ -94,8 +100,10 @@ void RunLog::placement(const PlacementRecord& record) {
 void RunLog::end(index_t last_step, bool stopped_early) {
     if (!file_) return;
     file_->write(to_json(EndRecord{last_step, stopped_early, skipped_}));
-    if (stopped_early)
-        progress_->note(concat("stopped as asked after step ", last_step, "; continue with --resume latest"));
+    if (!stopped_early) return;
+    progress_->note(last_step < first_step_
+                        ? std::string("stopped early, before the first step; nothing to save")
+                        : concat("stopped early, after step ", last_step, "; continue with --resume latest"));
 }
 
 }  // namespace sy::runtime

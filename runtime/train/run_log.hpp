@@ -20,12 +20,15 @@ class RunLog {
     void step(index_t step, const StepOutcome& outcome, const PhaseSeconds& phases, double seconds);
     /// @param loss  nats a token
     void validation(index_t step, double loss, double seconds);
+    void validation_abandoned(index_t step);
     void checkpoint(const CheckpointWriter::Published& published);
     void placement(const PlacementRecord& record);
+    /// @param last_step  below first_step when there was none
     void end(index_t last_step, bool stopped_early);
 
   private:
     const Session& session_;
+    index_t first_step_;
     std::unique_ptr<JsonLines> file_;
     std::unique_ptr<Progress> progress_;
     index_t skipped_ = 0;

@@ -11,12 +11,20 @@
 namespace sy::runtime {
 namespace {
 
+/// Whether some rank wants it. @par Collective
+bool wanted_by_any(comm::Communicator& world, bool wanted) {
+    std::int32_t flag = wanted ? 1 : 0;
+    comm::all_reduce(world, std::span(&flag, 1), comm::ReduceOp::max);
+    return flag != 0;
+}
+
 /// A run from its first step, or the one after a checkpoint, to its last.
 class TrainingRun {
   public:
-    TrainingRun(Session& session, const std::string& resume)
+    TrainingRun(Session& session, const std::string& resume, const std::function<bool()>& stop_wanted)
         : session_(session),
           config_(session.config()),
+          stop_wanted_(stop_wanted),
           corpus_(config_.data.path, config_.model.seq_len, config_.data.validation_fraction,
                   config_.train.seed),
           done_(restore(resume)),
@@ -28,18 +36,21 @@ class TrainingRun {
           writer_({config_.run.directory, config_.run.keep_last, config_.checkpoint}, session.context(),
                   session.world()) {}
 
-    index_t run(const std::function<bool()>& stop_wanted) {
-        bool stopping = false;
+    TrainingEnd run() {
+        bool asked = wanted_by_any(session_.world(), asked_to_stop());
+        bool stopping = asked;
         while (done_ < config_.train.steps && !stopping) {
             step();
             if (validation_due()) validate();
-            const Agreement agreed = agree(stop_wanted());
-            stopping = agreed.stop || done_ == config_.run.stop_after;
+            const Agreement agreed = agree();
+            asked = agreed.stop;
+            stopping = asked || done_ == config_.run.stop_after;
             checkpoint(stopping || done_ == config_.train.steps, agreed.writing);
         }
         publish();
-        log_.end(done_, stopping);
-        return done_;
+        const bool early = done_ < config_.train.steps;
+        log_.end(done_, early);
+        return {done_, early && asked};
     }
 
   private:
@@ -49,10 +60,17 @@ class TrainingRun {
         bool writing = true;  ///< some rank still writes its part of a checkpoint
     };
 
+    /// Whether this rank was asked to stop, now or before.
+    bool asked_to_stop() {
+        asked_to_stop_ = asked_to_stop_ || stop_wanted_();
+        return asked_to_stop_;
+    }
+
     /// Every rank reads the whole text once, and only for the router that asks. A checkpoint holds the table itself.
+    /// A run that is asked to stop meanwhile ends before its first step, which alone would need the counts.
     void count_tokens() {
         if (config_.moe.router != "hash" || config_.moe.hash != model::HashTable::balanced) return;
-        std::vector<index_t> counts = corpus_.count_bytes();
+        std::vector<index_t> counts = corpus_.count_bytes([this] { return asked_to_stop(); });
         counts.resize(static_cast<std::size_t>(config_.model.vocab_size), 0);
         session_.transformer().set_token_counts(counts);
     }
@@ -97,12 +115,17 @@ class TrainingRun {
 
     void validate() {
         const double start = steady_seconds();
-        const double loss = validation_loss(session_, corpus_);
-        log_.validation(done_, loss, steady_seconds() - start);
+        const std::optional<double> loss =
+            validation_loss(session_, corpus_, [this] { return asked_to_stop(); });
+        if (loss.has_value()) {
+            log_.validation(done_, *loss, steady_seconds() - start);
+        } else {
+            log_.validation_abandoned(done_);
+        }
     }
 
-    Agreement agree(bool stop_wanted) const {
-        std::int32_t flags[] = {stop_wanted ? 1 : 0, writer_.busy() ? 1 : 0};
+    Agreement agree() {
+        std::int32_t flags[] = {asked_to_stop() ? 1 : 0, writer_.busy() ? 1 : 0};
         comm::all_reduce(session_.world(), std::span<std::int32_t>(flags), comm::ReduceOp::max);
         return {flags[0] != 0, flags[1] != 0};
     }
@@ -135,6 +158,8 @@ class TrainingRun {
 
     Session& session_;
     const Config& config_;
+    const std::function<bool()>& stop_wanted_;
+    bool asked_to_stop_ = false;
     Corpus corpus_;
     TrainingState state_;
     index_t done_;
@@ -150,9 +175,15 @@ class TrainingRun {
 }  // namespace
 
 double validation_loss(Session& session, const Corpus& corpus) {
+    return validation_loss(session, corpus, [] { return false; }).value();
+}
+
+std::optional<double> validation_loss(Session& session, const Corpus& corpus,
+                                      const std::function<bool()>& stop_wanted) {
     double sum = 0.0;
     const TrainConfig& train = session.config().train;
     for (index_t i = 0; i < train.eval_batches; ++i) {
+        if (wanted_by_any(session.world(), stop_wanted())) return std::nullopt;
         const index_t step = i / train.accumulation + 1;
         const MicroBatch batch = make_batch(session, corpus, Split::validation,
                                             {step, i % train.accumulation, (step - 1) * train.global_batch});
@@ -161,8 +192,8 @@ double validation_loss(Session& session, const Corpus& corpus) {
     return sum / static_cast<double>(train.eval_batches);
 }
 
-index_t train(Session& session, const std::string& resume, const std::function<bool()>& stop_wanted) {
-    return TrainingRun(session, resume).run(stop_wanted);
+TrainingEnd train(Session& session, const std::string& resume, const std::function<bool()>& stop_wanted) {
+    return TrainingRun(session, resume, stop_wanted).run();
 }
 
 }  // namespace sy::runtime

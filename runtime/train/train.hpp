@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "runtime/data/corpus.hpp"
@@ -11,12 +12,26 @@ namespace sy::runtime {
 /// Validation loss over eval_batches global batches, in nats a token, the same on every layout. @par Collective
 double validation_loss(Session& session, const Corpus& corpus);
 
+/// The same, unless it is abandoned.
+/// @param stop_wanted  asked before every batch; when any rank's answer is yes, all abandon it
+/// @return nothing when it was abandoned
+/// @par Collective
+std::optional<double> validation_loss(Session& session, const Corpus& corpus,
+                                      const std::function<bool()>& stop_wanted);
+
+/// How far a run came.
+struct TrainingEnd {
+    index_t last_step = 0;
+    bool interrupted = false;  ///< by a rank's wish to stop, before train.steps
+};
+
 /// Trains from step 1, or from the checkpoint `resume` ("", "latest" or a folder), to train.steps; writes metrics to
 /// run.directory/metrics.jsonl and checkpoints.
-/// @param stop_wanted  asked after every step; when any rank's answer is yes, all write a checkpoint and leave
-/// @return the last step done
+/// @param stop_wanted  asked before the first step, after every step and between the batches of a validation, which is
+///                     then abandoned; when any rank's answer is yes, all write a checkpoint, unless no step was done,
+///                     and leave
 /// @throws Error after train.max_skipped steps in a row whose gradient was not finite, naming the last checkpoint
 /// @par Collective
-index_t train(Session& session, const std::string& resume, const std::function<bool()>& stop_wanted);
+TrainingEnd train(Session& session, const std::string& resume, const std::function<bool()>& stop_wanted);
 
 }  // namespace sy::runtime

@@ -167,6 +167,9 @@ TEST_CASE("data: what cannot be read is refused with its name and reason, all fi
           }) == "data.path: " + missing + " is not a file that can be read: No such file or directory\n" +
                     "data.path: " + empty + " is empty\n" + "data.path: " + folder.path().string() +
                     " is a folder, and is not a file that can be mapped; name a file");
+    // Nobody writes to the pipe; it is refused, not waited for.
+    CHECK(io_error_of([&] { Corpus(pipe, 8, 0.1, 1); }) ==
+          "data.path: " + pipe + " is a device or pipe, and is not a file that can be mapped; name a file");
     CHECK_THROWS_WITH(Corpus("", 8, 0.1, 1),
                       Catch::Contains("data.path is not set") && Catch::Contains("--set data.path="));
     CHECK_THROWS_AS(Corpus("", 8, 0.1, 1), ConfigError);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <filesystem>
 #include <limits>
 #include <map>
 #include <numeric>
@@ -24,15 +25,16 @@ Config tiny_run(const test::TestFolder& folder) {
     return config;
 }
 
-index_t train_on(int ranks, const Config& config, const std::function<bool(int)>& stop_wanted) {
-    index_t done = 0;
+/// Trains on ranks that are threads. @param stop_wanted  by rank
+TrainingEnd train_on(int ranks, const Config& config, const std::function<bool(int)>& stop_wanted) {
+    TrainingEnd end;
     comm::LocalFabric(ranks).run([&](comm::Communicator& world) {
         Session session(config, world);
-        const index_t last = train(session, "", [&] { return stop_wanted(world.rank()); });
-        if (world.rank() == 0) done = last;
+        const TrainingEnd mine = train(session, "", [&] { return stop_wanted(world.rank()); });
+        if (world.rank() == 0) end = mine;
         session.close();
     });
-    return done;
+    return end;
 }
 
 /// The records of one type.
@@ -55,7 +57,9 @@ double number(const json::object& record, const char* key) {
 TEST_CASE("train: every step is written down with where its time went and how it was routed", "[unit]") {
     const test::TestFolder folder;
     const Config config = tiny_run(folder);
-    CHECK(train_on(2, config, [](int) { return false; }) == 6);
+    const TrainingEnd end = train_on(2, config, [](int) { return false; });
+    CHECK(end.last_step == 6);
+    CHECK(!end.interrupted);
     const std::vector<json::object> steps = records(config, "step");
     REQUIRE(steps.size() == 6);
     for (const json::object& step : steps) {
@@ -88,9 +92,61 @@ TEST_CASE("train: when one rank is asked to stop, all leave after that step with
     const test::TestFolder folder;
     const Config config = tiny_run(folder);
     int asked = 0;
-    CHECK(train_on(3, config, [&](int rank) { return rank == 2 && ++asked == 3; }) == 3);
+    // The first question comes before the first step. A wish that is told once is kept.
+    const TrainingEnd end = train_on(3, config, [&](int rank) { return rank == 2 && ++asked == 4; });
+    CHECK(end.last_step == 3);
+    CHECK(end.interrupted);
     CHECK(records(config, "end").at(0).at("stopped_early").as_bool());
     CHECK(read_manifest(find_checkpoint(config.run.directory, "latest")).step == 3);
+}
+
+TEST_CASE("train: a run that one rank is asked to stop before its first step ends with nothing saved",
+          "[unit]") {
+    const test::TestFolder folder;
+    Config config = tiny_run(folder);
+    config.moe.router = GENERATE("top_k", "hash");
+    config.moe.balance.switch_loss = 0.0;
+    config.moe.balance.z_loss = 0.0;
+    const TrainingEnd end = train_on(3, config, [](int rank) { return rank == 1; });
+    CHECK(end.last_step == 0);
+    CHECK(end.interrupted);
+    CHECK(records(config, "step").empty());
+    CHECK(number(records(config, "end").at(0), "step") == 0);
+    CHECK(records(config, "end").at(0).at("stopped_early").as_bool());
+    CHECK_FALSE(std::filesystem::exists(config.run.directory + "/checkpoints/latest"));
+}
+
+TEST_CASE("train: a validation is abandoned by all ranks when one is asked to stop, and the step is saved",
+          "[unit]") {
+    const test::TestFolder folder;
+    Config config = tiny_run(folder);
+    config.train.eval_batches = 1000000;
+    int asked = 0;
+    // Once before the first step, after each of three, and before five batches of the validation.
+    const TrainingEnd end = train_on(3, config, [&](int rank) { return rank == 1 && ++asked == 9; });
+    CHECK(end.last_step == 4);
+    CHECK(end.interrupted);
+    CHECK(asked == 9);
+    CHECK(records(config, "eval").empty());
+    CHECK(read_manifest(find_checkpoint(config.run.directory, "latest")).step == 4);
+}
+
+TEST_CASE("train: what ends at train.steps did not stop early, and run.stop_after is no interruption",
+          "[unit]") {
+    const test::TestFolder folder;
+    Config config = tiny_run(folder);
+    config.train.eval_every = 0;
+    int asked = 0;
+    const TrainingEnd complete = train_on(1, config, [&](int) { return ++asked > 6; });
+    CHECK(complete.last_step == 6);
+    CHECK(!complete.interrupted);
+    CHECK(!records(config, "end").at(0).at("stopped_early").as_bool());
+    config.run.directory += "-paused";
+    config.run.stop_after = 2;
+    const TrainingEnd paused = train_on(1, config, [](int) { return false; });
+    CHECK(paused.last_step == 2);
+    CHECK(!paused.interrupted);
+    CHECK(records(config, "end").at(0).at("stopped_early").as_bool());
 }
 
 TEST_CASE("train: steps without a finite gradient are skipped and counted, and too many end the run",
@@ -159,9 +215,11 @@ TEST_CASE("train: a balanced hash router counts the text once and goes on from i
     REQUIRE(table.size() == 2);
     // The most frequent byte of the training split comes first and goes to experts 0 and 1.
     const Corpus corpus(config.data.path, config.model.seq_len, 0.1, config.train.seed);
-    const std::vector<index_t> counts = corpus.count_bytes();
+    const std::vector<index_t> counts = corpus.count_bytes([] { return false; });
     CHECK(std::accumulate(counts.begin(), counts.end(), index_t{0}) ==
           corpus.num_bytes() - static_cast<index_t>(static_cast<double>(corpus.num_bytes()) * 0.1));
+    const std::vector<index_t> called_off = corpus.count_bytes([] { return true; });
+    CHECK(std::accumulate(called_off.begin(), called_off.end(), index_t{0}) == 0);
     const auto first = static_cast<std::size_t>(std::ranges::max_element(counts) - counts.begin());
     const std::vector<double>& entries = table.begin()->second;
     REQUIRE(entries.size() == 2 * 256);
