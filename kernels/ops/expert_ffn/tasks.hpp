@@ -9,8 +9,8 @@
 
 namespace sy::ops::detail {
 
-/// Slots in one task: its gathered rows and projections stay in the second-level cache.
-inline constexpr index_t kTaskSlots = 192;
+/// Slots in one task: as many rows as share a packed panel of a weight.
+inline constexpr index_t kTaskSlots = 384;
 
 /// Consecutive slots of one expert.
 struct SlotTask {
@@ -26,7 +26,7 @@ inline std::vector<SlotTask> slot_tasks(const ExpertSlots& slots) {
         const index_t count = slots.offsets[static_cast<std::size_t>(expert) + 1] - begin;
         const index_t pieces = ceil_div(count, kTaskSlots);
         for (index_t piece = 0; piece < pieces; ++piece) {
-            const Range part = part_of(count, pieces, piece);
+            const Range part = row_part_of(count, pieces, piece);
             tasks.push_back({expert, {begin + part.begin, begin + part.end}});
         }
     }

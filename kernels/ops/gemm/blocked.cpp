@@ -186,12 +186,6 @@ void update_block(const Call<In>& call, const Block& block, const Finish& finish
         update_columns(call, block, a, {col, std::min(col + width, call.product.c.cols)}, finish);
 }
 
-/// Part `part_idx` of `num_parts` of the rows of C, in whole tiles.
-Range row_part(index_t rows, index_t num_parts, index_t part_idx) {
-    const Range tiles = part_of(ceil_div(rows, kTileRows), num_parts, part_idx);
-    return {tiles.begin * kTileRows, std::min(tiles.end * kTileRows, rows)};
-}
-
 /// Calls body(block) for all blocks of A, those of the same rows in ascending order of k.
 template <class In, class Body>
 void for_blocks_of_a(const Call<In>& call, index_t block_k, const Body& body) {
@@ -201,7 +195,7 @@ void for_blocks_of_a(const Call<In>& call, index_t block_k, const Body& body) {
     for (index_t part = 0; part < row_parts; ++part) {
         for (index_t k_part = 0; k_part < k_parts; ++k_part) {
             const bool from_zero = call.product.beta == 0.0F && k_part == 0;
-            body(Block{row_part(rows, row_parts, part), part_of(call.num_words(), k_parts, k_part),
+            body(Block{row_part_of(rows, row_parts, part), part_of(call.num_words(), k_parts, k_part),
                        from_zero ? Tile::Start::from_zero : Tile::Start::from_c});
         }
     }

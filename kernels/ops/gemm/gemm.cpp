@@ -13,8 +13,10 @@ struct Gemm::State {
 
     template <class In>
     const detail::Kernels& kernels() const {
-        if constexpr (std::is_same_v<In, float>) return f32;
-        else return bf16;
+        if constexpr (std::is_same_v<In, float>)
+            return f32;
+        else
+            return bf16;
     }
 };
 

@@ -12,6 +12,16 @@ namespace sy::ops {
 
 enum class Transpose { no, yes };
 
+/// Rows of C that are computed together: whoever splits a product by rows loses nothing at multiples of it.
+inline constexpr index_t kRowsTogether = 12;
+
+/// Part `part_idx` of `num_parts` of [0, rows), near-equal, cut at multiples of kRowsTogether.
+constexpr Range row_part_of(index_t rows, index_t num_parts, index_t part_idx) {
+    const Range groups = part_of(ceil_div(rows, kRowsTogether), num_parts, part_idx);
+    return {groups.begin * kRowsTogether,
+            groups.end * kRowsTogether < rows ? groups.end * kRowsTogether : rows};
+}
+
 /// One product C = beta * C + op(A) op(B), float32 accumulation.
 /// a: [M, K] (or [K, M] when transposed), b: [K, N] (or [N, K]), c: [M, N]; strides are free.
 /// In {float, bf16}. beta is 0 (C is not read) or 1.

@@ -6,12 +6,13 @@
 #include "kernels/core/dtype.hpp"
 #include "kernels/core/isa.hpp"
 #include "kernels/core/types.hpp"
+#include "kernels/ops/gemm/gemm.hpp"
 
 /// The innermost loops of a product. They work on 32-bit words: a word is one float, or two bf16 of consecutive k where
 /// the processor multiplies such pairs. num_k counts words.
 namespace sy::ops::detail {
 
-inline constexpr index_t kTileRows = 12;
+inline constexpr index_t kTileRows = kRowsTogether;
 inline constexpr index_t kWordBytes = 4;
 
 /// One tile of C = A B or C += A B. Each element is one chain over ascending k that starts from zero or from C: its bits
