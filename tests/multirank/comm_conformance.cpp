@@ -202,10 +202,8 @@ int main(int argc, char**) {
     const std::vector<test::ConformanceCase> cases = test::all_cases();
     runner.run(mpi, cases, kDeadline, kPieceBytes);
     runner.run(mpi, kLibraryCases, kDeadline, kPieceBytes);
-    // Every message in pieces: those of 7 bytes find the borders, those of 1000 bytes carry the larger cases.
-    runner.run(mpi, test::communicator_cases(), kDeadline, 7);
-    for (const auto part : {test::collectives_cases(), test::exchange_cases(), test::gradient_sync_cases()})
-        runner.run(mpi, part, kDeadline, 1000);
+    // Every message in pieces.
+    runner.run(mpi, cases, kDeadline, test::kSmallPieceBytes);
     runner.run(mpi, test::deadline_cases(), std::chrono::milliseconds(300), kPieceBytes);
     return runner.finish();
 }

@@ -1,5 +1,6 @@
 // What every Communicator must do.
 #include <numeric>
+#include <thread>
 
 #include "comm/collectives.hpp"
 #include "tests/unit/comm/conformance.hpp"
@@ -24,6 +25,11 @@ void wait_one(Communicator& comm, std::unique_ptr<Request> request) {
     wait_all(comm, requests, "conformance");
 }
 
+/// Without a deadline: for what comes for certain, but under load perhaps late.
+void finish(Request& request) {
+    while (!request.test()) std::this_thread::yield();
+}
+
 void require_pattern(const Bytes& bytes, int source, int tag) {
     require_equal<unsigned char>(
         {reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size()},
@@ -32,8 +38,13 @@ void require_pattern(const Bytes& bytes, int source, int tag) {
         concat("message of ", bytes.size(), " bytes from rank ", source, ", tag ", tag));
 }
 
-/// Sizes at and around the pieces of 7 bytes that one of the suites runs with, and beyond every eager limit.
-constexpr std::size_t kSizes[] = {0, 1, 6, 7, 8, 13, 14, 15, 21, 4096, 8192, 8193, 100000};
+constexpr std::size_t kPiece = kSmallPieceBytes;
+
+/// Sizes at and around whole pieces, and beyond every eager limit.
+constexpr std::size_t kSizes[] = {
+    0,          1,    kPiece - 1, kPiece, kPiece + 1, 2 * kPiece - 1, 2 * kPiece, 2 * kPiece + 1,
+    3 * kPiece, 4096, 8192,       8193,   100000};
+constexpr int kNumSizes = static_cast<int>(std::size(kSizes));
 
 void messages_of_any_size(Communicator& world) {
     for (const std::size_t size : kSizes) {
@@ -61,17 +72,17 @@ void empty_message_is_matched(Communicator& world) {
 }
 
 void equal_tags_arrive_in_order(Communicator& world) {
-    constexpr int kMessages = 26;
+    constexpr int kMessages = 2 * kNumSizes;
     std::vector<Bytes> outgoing;
     for (int number = 0; number < kMessages; ++number)
-        outgoing.push_back(pattern_message(world.rank(), number, kSizes[number % 13]));
+        outgoing.push_back(pattern_message(world.rank(), number, kSizes[number % kNumSizes]));
     Requests sends;
     for (int peer = 0; peer < world.size(); ++peer) {
         for (const Bytes& bytes : outgoing) sends.push_back(world.send(bytes, peer, 9));
     }
     for (int peer = 0; peer < world.size(); ++peer) {
         for (int number = 0; number < kMessages; ++number) {
-            Bytes incoming(kSizes[number % 13]);
+            Bytes incoming(kSizes[number % kNumSizes]);
             wait_one(world, world.receive(incoming, peer, 9));
             require_pattern(incoming, peer, number);
         }
@@ -110,7 +121,7 @@ void a_rank_sends_to_itself(Communicator& world) {
 void many_messages_outstanding(Communicator& world) {
     constexpr int kMessages = 500;
     const auto size_of = [](int source, int tag) {
-        return static_cast<std::size_t>((source * 17 + tag * 5) % 300);
+        return static_cast<std::size_t>((source * 17 + tag * 5) % 300 * 7);
     };
     std::vector<Bytes> buffers;
     Requests requests;
@@ -139,9 +150,16 @@ void many_messages_outstanding(Communicator& world) {
 
 void another_size_is_refused(Communicator& world) {
     // Also sizes that differ by whole pieces, where every piece by itself looks right.
-    constexpr std::pair<std::size_t, std::size_t> kSentAndExpected[] = {
-        {10, 12}, {12, 10}, {0, 1}, {1, 0},          {14, 21},
-        {21, 14}, {7, 0},   {0, 7}, {100000, 50000}, {50000, 100000}};
+    constexpr std::pair<std::size_t, std::size_t> kSentAndExpected[] = {{10, 12},
+                                                                        {12, 10},
+                                                                        {0, 1},
+                                                                        {1, 0},
+                                                                        {2 * kPiece, 3 * kPiece},
+                                                                        {3 * kPiece, 2 * kPiece},
+                                                                        {kPiece, 0},
+                                                                        {0, kPiece},
+                                                                        {100000, 50000},
+                                                                        {50000, 100000}};
     int tag = 100;
     for (const auto& [sent, expected] : kSentAndExpected) {
         ++tag;
@@ -159,7 +177,7 @@ void another_size_is_refused(Communicator& world) {
         SY_REQUIRE(text.find("still waiting") == std::string::npos, "a deadline passed instead: ", text);
         barrier(world);
         // The sender has done nothing wrong: what it sent is consumed or buffered.
-        while (!send->test()) continue;
+        finish(*send);
     }
 }
 
@@ -178,7 +196,8 @@ void test_never_blocks(Communicator& world) {
     const std::unique_ptr<Request> send = world.send(outgoing, right_of(world), 6);
     SY_REQUIRE(send->description() == concat("send of 4 bytes to rank ", right_of(world), ", tag 6"),
                send->description());
-    while (!request->test() || !send->test()) continue;
+    finish(*request);
+    finish(*send);
     SY_REQUIRE(request->test(), "a receive that was over is not any more");
     require_pattern(incoming, left_of(world), 6);
 }
@@ -283,22 +302,22 @@ void closed_communicators_refuse(Communicator& world) {
 void late_message_is_named(Communicator& world) {
     const int late = world.size() - 1;
     if (world.size() == 1) {
+        const Bytes bytes_sent(10);
         Bytes bytes(10);
         Requests requests;
         requests.push_back(world.receive(bytes, 0, 7));
         require_throws<TimeoutError>([&] { wait_all(world, requests, "a message to itself"); },
                                      "a late message");
-        wait_one(world, world.send(Bytes(10), 0, 7));
-        wait_all(world, requests, "conformance");
+        finish(*world.send(bytes_sent, 0, 7));
+        finish(*requests[0]);
         return;
     }
     if (world.rank() == late) {
         for (int peer = 0; peer < late; ++peer) {
-            // Told by its peer, whose deadline has then passed; this rank itself waits as often as it must.
-            Requests told;
-            told.push_back(world.receive({}, peer, 8));
-            while (!told[0]->test()) continue;
-            wait_one(world, world.send(pattern_message(late, 7, 10), peer, 7));
+            // Told by its peer, whose deadline has then passed.
+            finish(*world.receive({}, peer, 8));
+            const Bytes outgoing = pattern_message(late, 7, 10);
+            finish(*world.send(outgoing, peer, 7));
         }
         return;
     }
@@ -309,7 +328,8 @@ void late_message_is_named(Communicator& world) {
     const std::string text = require_throws<TimeoutError>(
         [&] { wait_all(world, requests, "exchange of wagons"); }, "a late message");
     const auto waited = Clock::now() - start;
-    SY_REQUIRE(waited >= world.settings().deadline && waited < 20 * world.settings().deadline, "waited ",
+    // On a machine with other work the exception may come much later than the deadline, but not as late as the default's.
+    SY_REQUIRE(waited >= world.settings().deadline && waited < std::chrono::seconds(60), "waited ",
                std::chrono::duration_cast<std::chrono::milliseconds>(waited).count(), " ms");
     for (const std::string& part :
          {std::string("exchange of wagons"), concat("rank ", world.rank(), " of ", world.size()),
@@ -317,8 +337,8 @@ void late_message_is_named(Communicator& world) {
           std::string("parallel.deadline_seconds")}) {
         SY_REQUIRE(text.find(part) != std::string::npos, "'", part, "' is not in: ", text);
     }
-    wait_one(world, world.send({}, late, 8));
-    while (!requests[0]->test()) continue;
+    finish(*world.send({}, late, 8));
+    finish(*requests[0]);
     require_pattern(bytes, late, 7);
 }
 

@@ -20,6 +20,12 @@ struct ConformanceCase {
     void (*run)(comm::Communicator& world);
 };
 
+/// The sizes of messages in the cases lie at and around multiples of this. A body that cuts messages into pieces runs the
+/// cases once with pieces of this size: large enough that no case sends more than some thousand of them, which a busy
+/// machine could not bring before the deadline; small enough for every library to send a piece before it is received,
+/// since those of a refused message never are.
+inline constexpr index_t kSmallPieceBytes = 500;
+
 std::span<const ConformanceCase> communicator_cases();
 std::span<const ConformanceCase> collectives_cases();
 std::span<const ConformanceCase> exchange_cases();
