@@ -14,14 +14,9 @@
 /// Comparisons and conditional accesses are loops over lanes: the compiler makes one masked or blended
 /// instruction of them, whereas `a > b ? c : d` on whole vectors falls apart into scalars below AVX-512.
 ///
-/// Mark the function that loops over a range of rows with SY_MULTIVERSION: it is compiled once for each
-/// instruction set and chosen when the program starts. Helpers it calls must be SY_INLINE to follow it.
+/// A loop over a range of rows is given to for_isa: it is compiled once for each instruction set and chosen by the
+/// process's isa(). Helpers it calls must be SY_INLINE to follow it.
 #define SY_INLINE inline __attribute__((always_inline))
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(SY_NO_MULTIVERSION)
-#define SY_MULTIVERSION __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define SY_MULTIVERSION
-#endif
 /// Marks the lambda given to for_isa and those inside it: [=]() SY_BODY { ... }.
 #define SY_BODY __attribute__((always_inline))
 
@@ -51,7 +46,8 @@ auto run_v3(Body body) {
 
 /// Calls body, compiled once for each instruction set, as the process's isa() says.
 /// @param body  a lambda marked SY_BODY around a loop over a range of rows; it captures by value, so that its captures
-///              can be registers; what it calls is SY_INLINE
+///              can be registers; what it calls is SY_INLINE. It neither captures nor returns vectors: how these are
+///              passed depends on the instruction set.
 template <class Body>
 auto for_isa(Body body) {
     const Isa chosen = isa();

@@ -1,86 +1,75 @@
+#include "kernels/ops/activation/nonlinearity.hpp"
 #include "kernels/ops/activation/rows.hpp"
 
 namespace sy::ops {
 namespace {
 
-template <bool gated, class In>
-SY_INLINE void keep_row(const Activate<In>& block, index_t r) {
-    const float* const gate = detail::row_or_null(block.gate, r);
-    const float* const up = detail::row_or_null(block.up, r);
-    In* const kept_gate = detail::row_or_null(block.kept_gate, r);
-    In* const kept_up = detail::row_or_null(block.kept_up, r);
-    simd::for_lanes(
-        block.up.cols, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
-            if constexpr (gated) store(kept_gate + i, load(gate + i));
-            store(kept_up + i, load(up + i));
+/// A piece of a row of projections: what its bias adds, and where the sum is kept. Null where there is none.
+template <class In>
+struct Piece {
+    const float* x;
+    const float* bias;
+    In* kept;
+    index_t count;
+};
+
+template <class In>
+Piece<In> piece_of(MatrixView<const float> x, std::span<const float> bias, MatrixView<In> kept, index_t row,
+                   Range cols) {
+    return {x.row(row) + cols.begin, bias.empty() ? nullptr : bias.data() + cols.begin,
+            kept.data == nullptr ? nullptr : kept.row(row) + cols.begin, cols.size()};
+}
+
+/// The lanes at i of a piece with their bias, kept where that is wanted.
+template <class In, class Load, class Store>
+SY_INLINE simd::f32x16 project(const Piece<In>& piece, index_t i, Load load, Store store) {
+    simd::f32x16 value = load(piece.x + i);
+    if (piece.bias != nullptr) value += load(piece.bias + i);
+    if (piece.kept != nullptr) store(piece.kept + i, value);
+    return value;
+}
+
+/// The argument of f, to whole vectors.
+template <class In>
+void project_argument(const Piece<In>& piece, float* argument) {
+    simd::for_isa([=]() SY_BODY {
+        simd::for_lanes(piece.count, [&](index_t i, auto load, auto store) SY_BODY {
+            simd::store(argument + i, project(piece, i, load, store));
         });
-}
-
-template <class F, class In>
-SY_INLINE void plain_rows(const Activate<In>& block) {
-    using Function = typename F::Function;
-    for (index_t r = 0; r < block.up.rows; ++r) {
-        const float* const gate = detail::row_or_null(block.gate, r);
-        const float* const up = detail::row_or_null(block.up, r);
-        In* const h = detail::row_or_null(block.h, r);
-        const float weight = detail::weight_of(block.weight, r);
-        if (block.kept_up.data != nullptr) keep_row<F::kGated>(block, r);
-        simd::for_lanes(
-            block.up.cols, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
-                if constexpr (F::kGated) {
-                    store(h + i, Function::value(load(gate + i)) * load(up + i) * weight);
-                } else {
-                    store(h + i, Function::value(load(up + i)) * weight);
-                }
-            });
-    }
-}
-
-/// With biases what is kept may be what is read: one loop, so that no bias is added twice.
-template <class F, class In>
-SY_INLINE void biased_rows(const Activate<In>& block) {
-    using Function = typename F::Function;
-    const float* const gate_bias = block.gate_bias.data();
-    const float* const up_bias = block.up_bias.data();
-    for (index_t r = 0; r < block.up.rows; ++r) {
-        const float* const gate = detail::row_or_null(block.gate, r);
-        const float* const up = detail::row_or_null(block.up, r);
-        In* const h = detail::row_or_null(block.h, r);
-        In* const kept_gate = detail::row_or_null(block.kept_gate, r);
-        In* const kept_up = detail::row_or_null(block.kept_up, r);
-        const float weight = detail::weight_of(block.weight, r);
-        simd::for_lanes(
-            block.up.cols, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
-                const simd::f32x16 u = load(up + i) + load(up_bias + i);
-                if (kept_up != nullptr) store(kept_up + i, u);
-                if constexpr (F::kGated) {
-                    const simd::f32x16 g = load(gate + i) + load(gate_bias + i);
-                    if (kept_gate != nullptr) store(kept_gate + i, g);
-                    store(h + i, Function::value(g) * u * weight);
-                } else {
-                    store(h + i, Function::value(u) * weight);
-                }
-            });
-    }
+    });
 }
 
 template <class In>
-SY_INLINE void forward_rows(const Activate<In>& block) {
-    detail::with_formula(
-        block.kind, [&](auto formula) __attribute__((always_inline)) {
-            if (block.up_bias.empty()) {
-                plain_rows<decltype(formula)>(block);
-            } else {
-                biased_rows<decltype(formula)>(block);
-            }
+void write_gated(const Piece<In>& up, const float* activated, float weight, In* h) {
+    simd::for_isa([=]() SY_BODY {
+        simd::for_lanes(up.count, [&](index_t i, auto load, auto store) SY_BODY {
+            store(h + i, load(activated + i) * project(up, i, load, store) * weight);
         });
+    });
 }
 
-SY_MULTIVERSION void forward_rows_f32(const Activate<float>& block) {
-    forward_rows(block);
+template <class In>
+void write_plain(const float* activated, index_t count, float weight, In* h) {
+    simd::for_isa([=]() SY_BODY {
+        simd::for_lanes(count, [&](index_t i, auto load, auto store)
+                                   SY_BODY { store(h + i, load(activated + i) * weight); });
+    });
 }
-SY_MULTIVERSION void forward_rows_bf16(const Activate<bf16>& block) {
-    forward_rows(block);
+
+template <class In>
+void activate_piece(const Activate<In>& block, index_t r, Range cols) {
+    alignas(64) float activated[detail::kPieceElements];
+    const float weight = detail::weight_of(block.weight, r);
+    In* const h = block.h.row(r) + cols.begin;
+    const Piece<In> up = piece_of(block.up, block.up_bias, block.kept_up, r, cols);
+    const bool gated = is_gated(block.kind);
+    project_argument(gated ? piece_of(block.gate, block.gate_bias, block.kept_gate, r, cols) : up, activated);
+    detail::evaluate(block.kind, activated, round_up(cols.size(), simd::kLanes));
+    if (gated) {
+        write_gated(up, activated, weight, h);
+    } else {
+        write_plain(activated, cols.size(), weight, h);
+    }
 }
 
 template <class In>
@@ -105,15 +94,14 @@ void check(const Activate<In>& block) {
 
 }  // namespace
 
-template <>
-void activate<float>(const Activate<float>& block) {
+template <class In>
+void activate(const Activate<In>& block) {
     check(block);
-    forward_rows_f32(block);
+    for (index_t r = 0; r < block.up.rows; ++r)
+        detail::for_pieces(block.up.cols, [&](Range cols) { activate_piece(block, r, cols); });
 }
-template <>
-void activate<bf16>(const Activate<bf16>& block) {
-    check(block);
-    forward_rows_bf16(block);
-}
+
+template void activate<float>(const Activate<float>&);
+template void activate<bf16>(const Activate<bf16>&);
 
 }  // namespace sy::ops
