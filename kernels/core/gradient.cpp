@@ -46,8 +46,8 @@ bool accumulate_fixed_plain(const float* addends, index_t count, std::int64_t* s
 #define SY_AVX512 __attribute__((target("arch=x86-64-v4")))
 
 /// Scaling is exact, so it may be part of a fused multiply-add.
-SY_AVX2 inline void add_fixed_avx2(__m128 addend, std::int64_t* sums) {
-    const __m256d value = _mm256_cvtps_pd(addend);
+SY_AVX2 inline void add_fixed_avx2(const float* addends, std::int64_t* sums) {
+    const __m256d value = _mm256_cvtps_pd(_mm_loadu_ps(addends));
     const __m256d scale = _mm256_set1_pd(kScale);
     const __m256d upper = _mm256_fmadd_pd(value, scale, _mm256_set1_pd(kUpperMagic));
     // Exact as well: 26 bits.
@@ -62,17 +62,18 @@ SY_AVX2 inline void add_fixed_avx2(__m128 addend, std::int64_t* sums) {
 SY_AVX2 bool accumulate_fixed_avx2(const float* addends, index_t count, std::int64_t* sums) {
     const __m256 limit = _mm256_set1_ps(kGradientLimit);
     const __m256 sign = _mm256_set1_ps(-0.0F);
-    __m256 all_good = _mm256_castsi256_ps(_mm256_set1_epi32(-1));
+    bool bad = false;
     index_t i = 0;
     for (; i + 8 <= count; i += 8) {
-        const __m256 addend = _mm256_loadu_ps(addends + i);
-        const __m256 good = _mm256_cmp_ps(_mm256_andnot_ps(sign, addend), limit, _CMP_LT_OQ);
-        all_good = _mm256_and_ps(all_good, good);
-        const __m256 valid = _mm256_and_ps(addend, good);
-        add_fixed_avx2(_mm256_castps256_ps128(valid), sums + i);
-        add_fixed_avx2(_mm256_extractf128_ps(valid, 1), sums + i + 4);
+        const __m256 size = _mm256_andnot_ps(sign, _mm256_loadu_ps(addends + i));
+        if (_mm256_movemask_ps(_mm256_cmp_ps(size, limit, _CMP_LT_OQ)) != 0xff) {
+            bad |= accumulate_fixed_plain(addends + i, 8, sums + i);
+            continue;
+        }
+        add_fixed_avx2(addends + i, sums + i);
+        add_fixed_avx2(addends + i + 4, sums + i + 4);
     }
-    return accumulate_fixed_plain(addends + i, count - i, sums + i) || _mm256_movemask_ps(all_good) != 0xff;
+    return accumulate_fixed_plain(addends + i, count - i, sums + i) || bad;
 }
 
 /// With the instruction that rounds a float to a 64-bit integer.

@@ -1,75 +1,66 @@
-#include "kernels/ops/activation/nonlinearity.hpp"
+#include <algorithm>
+
 #include "kernels/ops/activation/rows.hpp"
 
 namespace sy::ops {
 namespace {
 
-/// A piece of a row of projections: what its bias adds, and where the sum is kept. Null where there is none.
-template <class In>
-struct Piece {
-    const float* x;
-    const float* bias;
-    In* kept;
-    index_t count;
-};
+/// Columns of a row whose sums with a bias stay in the first-level cache.
+constexpr index_t kBiasedCols = 512;
 
-template <class In>
-Piece<In> piece_of(MatrixView<const float> x, std::span<const float> bias, MatrixView<In> kept, index_t row,
-                   Range cols) {
-    return {x.row(row) + cols.begin, bias.empty() ? nullptr : bias.data() + cols.begin,
-            kept.data == nullptr ? nullptr : kept.row(row) + cols.begin, cols.size()};
-}
-
-/// The lanes at i of a piece with their bias, kept where that is wanted.
-template <class In, class Load, class Store>
-SY_INLINE simd::f32x16 project(const Piece<In>& piece, index_t i, Load load, Store store) {
-    simd::f32x16 value = load(piece.x + i);
-    if (piece.bias != nullptr) value += load(piece.bias + i);
-    if (piece.kept != nullptr) store(piece.kept + i, value);
-    return value;
-}
-
-/// The argument of f, to whole vectors.
-template <class In>
-void project_argument(const Piece<In>& piece, float* argument) {
-    simd::for_isa([=]() SY_BODY {
-        simd::for_lanes(piece.count, [&](index_t i, auto load, auto store) SY_BODY {
-            simd::store(argument + i, project(piece, i, load, store));
-        });
-    });
+/// @return sum = x + bias
+SY_INLINE const float* add_bias(const float* x, const float* bias, index_t count, float* sum) {
+    simd::for_lanes(count, [&](index_t i, auto load, auto store)
+                               SY_BODY { store(sum + i, load(x + i) + load(bias + i)); });
+    return sum;
 }
 
 template <class In>
-void write_gated(const Piece<In>& up, const float* activated, float weight, In* h) {
-    simd::for_isa([=]() SY_BODY {
-        simd::for_lanes(up.count, [&](index_t i, auto load, auto store) SY_BODY {
-            store(h + i, load(activated + i) * project(up, i, load, store) * weight);
-        });
-    });
+SY_INLINE void keep(const float* x, index_t count, In* kept) {
+    simd::for_lanes(count, [&](index_t i, auto load, auto store) SY_BODY { store(kept + i, load(x + i)); });
 }
 
-template <class In>
-void write_plain(const float* activated, index_t count, float weight, In* h) {
-    simd::for_isa([=]() SY_BODY {
-        simd::for_lanes(count, [&](index_t i, auto load, auto store)
-                                   SY_BODY { store(h + i, load(activated + i) * weight); });
-    });
-}
-
-template <class In>
-void activate_piece(const Activate<In>& block, index_t r, Range cols) {
-    alignas(64) float activated[detail::kPieceElements];
-    const float weight = detail::weight_of(block.weight, r);
-    In* const h = block.h.row(r) + cols.begin;
-    const Piece<In> up = piece_of(block.up, block.up_bias, block.kept_up, r, cols);
-    const bool gated = is_gated(block.kind);
-    project_argument(gated ? piece_of(block.gate, block.gate_bias, block.kept_gate, r, cols) : up, activated);
-    detail::evaluate(block.kind, activated, round_up(cols.size(), simd::kLanes));
-    if (gated) {
-        write_gated(up, activated, weight, h);
-    } else {
-        write_plain(activated, cols.size(), weight, h);
+/// Rows with biases go piece by piece: their sums are formed aside, so that f is compiled once for both.
+template <class F, class In>
+SY_INLINE void formula_rows(const Activate<In>& block) {
+    alignas(64) float gate_sum[kBiasedCols];
+    alignas(64) float up_sum[kBiasedCols];
+    const bool biased = !block.up_bias.empty();
+    const index_t step = biased ? kBiasedCols : std::max(block.up.cols, index_t{1});
+    for (index_t r = 0; r < block.up.rows; ++r) {
+        const float weight = detail::weight_of(block.weight, r);
+        for (index_t first = 0; first < block.up.cols; first += step) {
+            const index_t count = std::min(step, block.up.cols - first);
+            const float* gate = F::kGated ? block.gate.data + r * block.gate.stride + first : nullptr;
+            const float* up = block.up.data + r * block.up.stride + first;
+            if (biased) {
+                if constexpr (F::kGated)
+                    gate = add_bias(gate, block.gate_bias.data() + first, count, gate_sum);
+                up = add_bias(up, block.up_bias.data() + first, count, up_sum);
+            }
+            if (block.kept_up.data != nullptr) {
+                if constexpr (F::kGated)
+                    keep(gate, count, block.kept_gate.data + r * block.kept_gate.stride + first);
+                keep(up, count, block.kept_up.data + r * block.kept_up.stride + first);
+            }
+            In* const h = block.h.data + r * block.h.stride + first;
+            simd::for_lanes(count, [&](index_t i, auto load, auto store) SY_BODY {
+                if constexpr (F::kGated) {
+                    store(h + i, F::Function::value(load(gate + i)) * load(up + i) * weight);
+                } else {
+                    store(h + i, F::Function::value(load(up + i)) * weight);
+                }
+            });
+        }
     }
+}
+
+template <class In>
+void forward_rows(const Activate<In>& block) {
+    simd::for_isa([&block]() SY_BODY {
+        detail::with_formula(block.kind,
+                             [&](auto formula) SY_BODY { formula_rows<decltype(formula)>(block); });
+    });
 }
 
 template <class In>
@@ -97,8 +88,7 @@ void check(const Activate<In>& block) {
 template <class In>
 void activate(const Activate<In>& block) {
     check(block);
-    for (index_t r = 0; r < block.up.rows; ++r)
-        detail::for_pieces(block.up.cols, [&](Range cols) { activate_piece(block, r, cols); });
+    forward_rows(block);
 }
 
 template void activate<float>(const Activate<float>&);

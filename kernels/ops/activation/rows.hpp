@@ -1,9 +1,7 @@
 #pragma once
 
-#include <algorithm>
 #include <span>
 
-#include "kernels/core/simd.hpp"
 #include "kernels/ops/activation/activation.hpp"
 #include "kernels/ops/activation/nonlinearity.hpp"
 
@@ -19,11 +17,35 @@ SY_INLINE float weight_of(std::span<const float> weight, index_t row) {
     return weight.empty() ? 1.0F : weight[static_cast<std::size_t>(row)];
 }
 
-/// Calls body with the columns of each piece of a row.
+template <class F, bool gated>
+struct Formula {
+    using Function = F;
+    static constexpr bool kGated = gated;
+};
+
+/// Calls body with the Formula of `kind`: the one switch over activations, once a block.
 template <class Body>
-void for_pieces(index_t cols, Body body) {
-    for (index_t first = 0; first < cols; first += kPieceElements)
-        body(Range{first, std::min(first + kPieceElements, cols)});
+SY_INLINE void with_formula(Activation kind, Body body) {
+    switch (kind) {
+        case Activation::relu:
+            return body(Formula<Relu, false>{});
+        case Activation::gelu:
+            return body(Formula<Gelu, false>{});
+        case Activation::gelu_tanh:
+            return body(Formula<GeluTanh, false>{});
+        case Activation::silu:
+            return body(Formula<Silu, false>{});
+        case Activation::squared_relu:
+            return body(Formula<SquaredRelu, false>{});
+        case Activation::reglu:
+            return body(Formula<Relu, true>{});
+        case Activation::geglu:
+            return body(Formula<Gelu, true>{});
+        case Activation::geglu_tanh:
+            return body(Formula<GeluTanh, true>{});
+        case Activation::swiglu:
+            return body(Formula<Silu, true>{});
+    }
 }
 
 /// Whether a matrix has the sides of `like`, or none where it has to be absent.
