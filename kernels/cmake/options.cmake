@@ -21,8 +21,9 @@ if(SY_SANITIZE)
     target_compile_options(sy_sanitizers INTERFACE -fno-sanitize=null)
   endif()
   target_link_options(sy_sanitizers INTERFACE -fsanitize=${SY_SANITIZE})
-  # Run-time selection of vector code uses ifuncs, whose resolvers run before the sanitizer is ready.
-  target_compile_definitions(sy_sanitizers INTERFACE SY_NO_MULTIVERSION)
+  # One body of each operation instead of one for every instruction set: three instrumented ones take long to compile
+  # and are the same source.
+  target_compile_definitions(sy_sanitizers INTERFACE SY_ONE_ISA)
 endif()
 
 # The flags of every target of the project.

@@ -11,11 +11,19 @@
 namespace sy {
 namespace {
 
-SY_MULTIVERSION bool accumulate_fixed_plain(const float* addends, index_t count, std::int64_t* sums) {
-    // 1.5 * 2^52: adding it rounds a double below 2^51 to nearest even, and the integer stands in the low bits.
-    constexpr double kMagic = 0x1.8p52;
-    constexpr auto kMagicBits = std::bit_cast<std::uint64_t>(kMagic);
-    constexpr double kScale = 1.0 / kGradientUnit;
+// A float below 2^10 becomes units of 2^-46, below 2^56, by additions to numbers so large that the sum's last place is a
+// whole unit: first the multiple of 2^24 units next to it, then, exact until its only rounding (a float has 24 bits),
+// what remains. The integers stand in the low bits of the two sums. What else the bits hold is the same for all addends
+// and chosen to cancel.
+constexpr double kScale = 1.0 / kGradientUnit;
+constexpr double kUpperMagic = 0x1.8p76 + 0xbcc8p48;
+constexpr double kLowerMagic = 0x1.8p52;
+static_assert((std::bit_cast<std::uint64_t>(kUpperMagic) << 24) + std::bit_cast<std::uint64_t>(kLowerMagic) ==
+              0);
+
+// Bodies of one row: they return whether an addend was out of range. Sums are modulo 2^64, so that partial sums beyond
+// the range do no harm if the whole is within it.
+bool accumulate_fixed_plain(const float* addends, index_t count, std::int64_t* sums) {
     constexpr auto kLimitBits = std::bit_cast<std::uint32_t>(kGradientLimit);
     std::uint32_t out_of_range = 0;
     for (index_t i = 0; i < count; ++i) {
@@ -23,69 +31,99 @@ SY_MULTIVERSION bool accumulate_fixed_plain(const float* addends, index_t count,
         const std::uint32_t bits = std::bit_cast<std::uint32_t>(addends[i]);
         const std::uint32_t good = 0U - (((bits & 0x7fffffffU) - kLimitBits) >> 31);
         out_of_range |= ~good;
-        // Below 2^10 makes below 2^56 units, too many for one magic sum. The part above 2^24 units is taken off
-        // first; what remains is exact (a float has 24 bits) and the only thing that is rounded.
         const double units = static_cast<double>(std::bit_cast<float>(bits & good)) * kScale;
-        const double upper = units * 0x1p-24 + kMagic;
-        const double lower = (units - (upper - kMagic) * 0x1p24) + kMagic;
-        const std::uint64_t whole = ((std::bit_cast<std::uint64_t>(upper) - kMagicBits) << 24) +
-                                    (std::bit_cast<std::uint64_t>(lower) - kMagicBits);
-        // Modulo 2^64, so that partial sums beyond the range do no harm if the whole is within it.
+        const double upper = units + kUpperMagic;
+        const double lower = (units - (upper - kUpperMagic)) + kLowerMagic;
+        const std::uint64_t whole =
+            (std::bit_cast<std::uint64_t>(upper) << 24) + std::bit_cast<std::uint64_t>(lower);
         sums[i] = static_cast<std::int64_t>(static_cast<std::uint64_t>(sums[i]) + whole);
     }
     return out_of_range != 0;
 }
 
 #if defined(__x86_64__)
-/// The same with the instruction that rounds a float to a 64-bit integer: scaling by 2^46 is exact.
-__attribute__((target("avx512f,avx512dq"))) inline bool accumulate_fixed_avx512(const float* addends,
-                                                                                index_t count,
-                                                                                std::int64_t* sums) {
+#define SY_AVX2 __attribute__((target("arch=x86-64-v3")))
+#define SY_AVX512 __attribute__((target("arch=x86-64-v4")))
+
+/// Scaling is exact, so it may be part of a fused multiply-add.
+SY_AVX2 inline void add_fixed_avx2(const float* addends, std::int64_t* sums) {
+    const __m256d value = _mm256_cvtps_pd(_mm_loadu_ps(addends));
+    const __m256d scale = _mm256_set1_pd(kScale);
+    const __m256d upper = _mm256_fmadd_pd(value, scale, _mm256_set1_pd(kUpperMagic));
+    // Exact as well: 26 bits.
+    const __m256d shift = _mm256_sub_pd(_mm256_set1_pd(kUpperMagic + kLowerMagic), upper);
+    const __m256d lower = _mm256_fmadd_pd(value, scale, shift);
+    const __m256i whole =
+        _mm256_add_epi64(_mm256_slli_epi64(_mm256_castpd_si256(upper), 24), _mm256_castpd_si256(lower));
+    auto* const target = reinterpret_cast<__m256i*>(sums);
+    _mm256_storeu_si256(target, _mm256_add_epi64(_mm256_loadu_si256(target), whole));
+}
+
+SY_AVX2 bool accumulate_fixed_avx2(const float* addends, index_t count, std::int64_t* sums) {
     const __m256 limit = _mm256_set1_ps(kGradientLimit);
-    const __m256 scale = _mm256_set1_ps(static_cast<float>(1.0 / kGradientUnit));
-    const __m256 no_sign = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
-    int all_good = 0xff;
+    const __m256 sign = _mm256_set1_ps(-0.0F);
+    bool bad = false;
+    index_t i = 0;
+    for (; i + 8 <= count; i += 8) {
+        const __m256 size = _mm256_andnot_ps(sign, _mm256_loadu_ps(addends + i));
+        if (_mm256_movemask_ps(_mm256_cmp_ps(size, limit, _CMP_LT_OQ)) != 0xff) {
+            bad |= accumulate_fixed_plain(addends + i, 8, sums + i);
+            continue;
+        }
+        add_fixed_avx2(addends + i, sums + i);
+        add_fixed_avx2(addends + i + 4, sums + i + 4);
+    }
+    return accumulate_fixed_plain(addends + i, count - i, sums + i) || bad;
+}
+
+/// With the instruction that rounds a float to a 64-bit integer.
+SY_AVX512 bool accumulate_fixed_avx512(const float* addends, index_t count, std::int64_t* sums) {
+    const __m256 limit = _mm256_set1_ps(kGradientLimit);
+    const __m256 sign = _mm256_set1_ps(-0.0F);
+    const __m256 scale = _mm256_set1_ps(static_cast<float>(kScale));
+    unsigned all_good = 0xff;
     index_t i = 0;
     for (; i + 8 <= count; i += 8) {
         const __m256 addend = _mm256_loadu_ps(addends + i);
-        const __m256 good = _mm256_cmp_ps(_mm256_and_ps(addend, no_sign), limit, _CMP_LT_OQ);
-        all_good &= _mm256_movemask_ps(good);
-        const __m512i whole = _mm512_cvtps_epi64(_mm256_mul_ps(_mm256_and_ps(addend, good), scale));
+        const __mmask8 good = _mm256_cmp_ps_mask(_mm256_andnot_ps(sign, addend), limit, _CMP_LT_OQ);
+        all_good &= good;
+        const __m512i whole = _mm512_maskz_cvtps_epi64(good, _mm256_mul_ps(addend, scale));
         _mm512_storeu_si512(sums + i, _mm512_add_epi64(_mm512_loadu_si512(sums + i), whole));
     }
     return accumulate_fixed_plain(addends + i, count - i, sums + i) || all_good != 0xff;
 }
 #endif
 
+/// The body for isa().
+auto accumulate_fixed_body() {
 #if defined(__x86_64__)
-__attribute__((target("avx512f,avx512dq"))) bool accumulate_rows_avx512(MatrixView<const float> addends,
-                                                                        std::int64_t* sums, index_t pitch) {
-    bool bad = false;
-    for (index_t row = 0; row < addends.rows; ++row)
-        bad |= accumulate_fixed_avx512(addends.row(row), addends.cols, sums + row * pitch);
-    return bad;
-}
+    if (isa() >= Isa::avx512) return accumulate_fixed_avx512;
+    if (isa() == Isa::avx2) return accumulate_fixed_avx2;
 #endif
+    return accumulate_fixed_plain;
+}
 
 /// @return whether an addend was out of range
 bool accumulate_rows_fixed(MatrixView<const float> addends, std::int64_t* sums, index_t pitch) {
-#if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512dq")) return accumulate_rows_avx512(addends, sums, pitch);
-#endif
+    auto* const accumulate_row = accumulate_fixed_body();
     bool bad = false;
     for (index_t row = 0; row < addends.rows; ++row)
-        bad |= accumulate_fixed_plain(addends.row(row), addends.cols, sums + row * pitch);
+        bad |= accumulate_row(addends.row(row), addends.cols, sums + row * pitch);
     return bad;
 }
 
-SY_MULTIVERSION void accumulate_f32(const float* addends, index_t count, float* sums) {
-    for (index_t i = 0; i < count; ++i) sums[i] += addends[i];
+void accumulate_f32(const float* addends, index_t count, float* sums) {
+    simd::for_isa([=]() SY_BODY {
+        for (index_t i = 0; i < count; ++i) sums[i] += addends[i];
+    });
 }
 
-SY_MULTIVERSION void convert_fixed(const std::int64_t* sums, index_t count, float* values) {
-    // By way of double it would be rounded twice. The product is exact: a power of two, no subnormals.
-    for (index_t i = 0; i < count; ++i)
-        values[i] = static_cast<float>(sums[i]) * static_cast<float>(kGradientUnit);
+void convert_fixed(const std::int64_t* sums, index_t count, float* values) {
+    simd::for_isa([=]() SY_BODY {
+        // By way of double it would be rounded twice. The product is exact: a power of two, no subnormals.
+        for (index_t i = 0; i < count; ++i)
+            values[i] = static_cast<float>(sums[i]) * static_cast<float>(kGradientUnit);
+    });
 }
 
 }  // namespace

@@ -6,28 +6,6 @@
 #include "kernels/core/error.hpp"
 
 namespace sy {
-namespace {
-
-constexpr const char* kVariable = "SWITCHYARD_ISA";
-
-Isa choose(const char* wanted) {
-    const Isa best = best_isa();
-    if (wanted == nullptr || *wanted == '\0') return best;
-    const auto* const found = std::find_if(kIsas.begin(), kIsas.end(),
-                                           [&](Isa candidate) { return isa_name(candidate) == wanted; });
-    if (found == kIsas.end()) {
-        throw ConfigError(concat(kVariable, "=", wanted,
-                                 " names no instruction set; it is generic, avx2, avx512 or avx512_bf16"));
-    }
-    if (*found > best) {
-        throw ConfigError(concat(kVariable, "=", wanted, ": this processor has ", isa_name(best),
-                                 " at most; unset it or name a lower one"));
-    }
-    return *found;
-}
-
-}  // namespace
-
 std::string_view isa_name(Isa isa) {
     constexpr std::array<std::string_view, kIsas.size()> kNames{"generic", "avx2", "avx512", "avx512_bf16"};
     return kNames[static_cast<std::size_t>(isa)];
@@ -42,8 +20,23 @@ Isa best_isa() {
     return Isa::generic;
 }
 
+Isa choose_isa(const char* wanted, Isa best) {
+    if (wanted == nullptr || *wanted == '\0') return best;
+    const auto* const found = std::find_if(kIsas.begin(), kIsas.end(),
+                                           [&](Isa candidate) { return isa_name(candidate) == wanted; });
+    if (found == kIsas.end()) {
+        throw ConfigError(concat(kIsaVariable, "=", wanted,
+                                 " names no instruction set; it is generic, avx2, avx512 or avx512_bf16"));
+    }
+    if (*found > best) {
+        throw ConfigError(concat(kIsaVariable, "=", wanted, ": this processor has ", isa_name(best),
+                                 " at most; unset it or name a lower one"));
+    }
+    return *found;
+}
+
 Isa isa() {
-    static const Isa kChosen = choose(std::getenv(kVariable));
+    static const Isa kChosen = choose_isa(std::getenv(kIsaVariable), best_isa());
     return kChosen;
 }
 

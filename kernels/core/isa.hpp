@@ -15,6 +15,12 @@ std::string_view isa_name(Isa isa);
 /// The highest this processor and this build have.
 Isa best_isa();
 
+/// What `wanted`, the value of SWITCHYARD_ISA, makes of `best`: a lower one that it names; `best` where it is null or empty.
+/// @throws ConfigError for a name that is none, or one above `best`
+Isa choose_isa(const char* wanted, Isa best);
+
+inline constexpr const char* kIsaVariable = "SWITCHYARD_ISA";
+
 /// What operations use in this process: best_isa(), or lower where the environment variable SWITCHYARD_ISA names a
 /// lower one. Decided at the first call, for good.
 /// @throws ConfigError for a name that is none, or one that the processor does not have

@@ -8,6 +8,8 @@
 #include <numeric>
 #include <vector>
 
+#include "kernels/core/isa.hpp"
+
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
@@ -88,9 +90,9 @@ struct Body {
 Body choose(DType inputs) {
     SY_REQUIRE(inputs == DType::f32 || inputs == DType::bf16, "peak: no products of ", dtype_name(inputs));
 #if defined(__x86_64__)
-    if (inputs == DType::bf16 && __builtin_cpu_supports("avx512bf16")) return {chains_avx512_bf16, 32};
-    if (__builtin_cpu_supports("avx512f")) return {chains_avx512, 16};
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return {chains_avx2, 8};
+    if (inputs == DType::bf16 && isa() == Isa::avx512_bf16) return {chains_avx512_bf16, 32};
+    if (isa() >= Isa::avx512) return {chains_avx512, 16};
+    if (isa() == Isa::avx2) return {chains_avx2, 8};
 #endif
     return {chains_plain, 1};
 }

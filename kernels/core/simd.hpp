@@ -14,14 +14,9 @@
 /// Comparisons and conditional accesses are loops over lanes: the compiler makes one masked or blended
 /// instruction of them, whereas `a > b ? c : d` on whole vectors falls apart into scalars below AVX-512.
 ///
-/// Mark the function that loops over a range of rows with SY_MULTIVERSION: it is compiled once for each
-/// instruction set and chosen when the program starts. Helpers it calls must be SY_INLINE to follow it.
+/// A loop over a range of rows is given to for_isa: it is compiled once for each instruction set and chosen by the
+/// process's isa(). Helpers it calls must be SY_INLINE to follow it.
 #define SY_INLINE inline __attribute__((always_inline))
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(SY_NO_MULTIVERSION)
-#define SY_MULTIVERSION __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define SY_MULTIVERSION
-#endif
 /// Marks the lambda given to for_isa and those inside it: [=]() SY_BODY { ... }.
 #define SY_BODY __attribute__((always_inline))
 
@@ -37,6 +32,12 @@ template <class Body>
 __attribute__((target("arch=x86-64-v3"), noinline)) auto run_v3(Body body) {
     return body();
 }
+/// For processors of before 2013, and tests. It has no instruction for simd::fma, so each becomes sixteen calls, which
+/// took the compiler longer to optimise than both other bodies.
+template <class Body>
+__attribute__((optimize("O1"), noinline)) auto run_generic(Body body) {
+    return body();
+}
 #else
 template <class Body>
 auto run_v4(Body body) {
@@ -46,18 +47,23 @@ template <class Body>
 auto run_v3(Body body) {
     return body();
 }
+template <class Body>
+auto run_generic(Body body) {
+    return body();
+}
 #endif
 }  // namespace detail
 
 /// Calls body, compiled once for each instruction set, as the process's isa() says.
 /// @param body  a lambda marked SY_BODY around a loop over a range of rows; it captures by value, so that its captures
-///              can be registers; what it calls is SY_INLINE
+///              can be registers; what it calls is SY_INLINE. It neither captures nor returns vectors: how these are
+///              passed depends on the instruction set.
 template <class Body>
 auto for_isa(Body body) {
     const Isa chosen = isa();
     if (chosen >= Isa::avx512) return detail::run_v4(body);
     if (chosen == Isa::avx2) return detail::run_v3(body);
-    return body();
+    return detail::run_generic(body);
 }
 
 inline constexpr index_t kLanes = 16;
@@ -145,14 +151,13 @@ SY_INLINE void for_lanes(index_t count, Body body) {
     index_t i = 0;
     for (; i + kLanes <= count; i += kLanes) {
         body(
-            i, [](const auto* p) __attribute__((always_inline)) { return load(p); },
-            [](auto* p, f32x16 v) __attribute__((always_inline)) { store(p, v); });
+            i, [](const auto* p) SY_BODY { return load(p); }, [](auto* p, f32x16 v) SY_BODY { store(p, v); });
     }
     if (i < count) {
         const index_t rest = count - i;
         body(
-            i, [rest](const auto* p) __attribute__((always_inline)) { return load_part(p, rest); },
-            [rest](auto* p, f32x16 v) __attribute__((always_inline)) { store_part(p, v, rest); });
+            i, [rest](const auto* p) SY_BODY { return load_part(p, rest); },
+            [rest](auto* p, f32x16 v) SY_BODY { store_part(p, v, rest); });
     }
 }
 

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "comm/topology/topology.hpp"
+#include "kernels/core/isa.hpp"
 #include "kernels/ops/cast/cast.hpp"
 #include "kernels/ops/random/random.hpp"
 
@@ -116,6 +117,7 @@ bool run_bench(const BenchOptions& options, comm::Communicator& world, std::ostr
     if (own.threads == 0) own.threads = default_threads(world);
     std::ostringstream discarded;
     Report report(world.rank() == 0 ? out : discarded, own.style, columns_of(own.what));
+    report.note(concat("instruction set: ", isa_name(isa())));
     if (own.what == "exchange") {
         bench::exchange(own, world, report);
     } else if (own.what == "step") {

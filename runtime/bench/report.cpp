@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "kernels/core/error.hpp"
+#include "kernels/core/isa.hpp"
 
 namespace sy::runtime {
 namespace {
@@ -42,6 +43,7 @@ void Report::row(const BenchRow& row) {
                                              {"pass", row.pass},
                                              {"ranks", row.ranks},
                                              {"threads", row.threads},
+                                             {"isa", std::string(isa_name(isa()))},
                                              {"best_ms", row.times.best_ms},
                                              {"median_ms", row.times.median_ms},
                                              {columns_.rate, row.rate},

@@ -71,6 +71,7 @@ std::string describe_checkpoint(const std::filesystem::path& folder) {
          << "layout            " << layout_name(manifest.layout) << ", " << manifest.files.size()
          << " files, " << manifest.pieces.size() << " pieces\n"
          << "trained on        " << manifest.written_on << "\n"
+         << "instruction set   " << (manifest.isa.empty() ? "not known" : manifest.isa) << "\n"
          << "parameters        " << parameters << " in " << manifest.shapes.size() << " tensors\n"
          << "bytes             " << bytes << "\n";
     describe_state(manifest.state, text);

@@ -86,6 +86,7 @@ struct Manifest {
     index_t step = 0;
     std::string config;      ///< resolved, in the form of a config file
     std::string written_on;  ///< topology and process grid
+    std::string isa;  ///< instruction set of the run that wrote it; empty in checkpoints that do not say
     CheckpointLayout layout = CheckpointLayout::sharded;
     TrainingState state;
     std::map<std::string, Shape> shapes;

@@ -94,6 +94,7 @@ Manifest from_json(const json::object& body) {
     manifest.step = body.at("step").as_int64();
     manifest.config = string_of(body.at("config"));
     manifest.written_on = string_of(body.at("written_on"));
+    if (const json::value* const name = body.if_contains("isa")) manifest.isa = string_of(*name);
     manifest.layout = layout_of(string_of(body.at("layout")));
     manifest.state = state_from_json(body.at("state").as_object());
     for (const auto& [name, dims] : body.at("tensors").as_object()) {
@@ -118,6 +119,7 @@ std::string write_manifest(const Manifest& manifest) {
                       {"step", manifest.step},
                       {"config", manifest.config},
                       {"written_on", manifest.written_on},
+                      {"isa", manifest.isa},
                       {"layout", layout_name(manifest.layout)},
                       {"state", state_to_json(manifest.state)}};
     json::object& tensors = body["tensors"].emplace_object();

@@ -5,6 +5,7 @@
 #include <iomanip>
 #include <iostream>
 
+#include "kernels/core/isa.hpp"
 #include "runtime/config/option.hpp"
 
 namespace sy::runtime {
@@ -68,6 +69,8 @@ std::string general_help() {
     for (const Command& command : commands()) {
         if (!command.example.empty()) text << "  " << command.example << "\n";
     }
+    text << "\nEnvironment\n  " << kIsaVariable << "=generic|avx2|avx512|avx512_bf16  "
+         << "lower instructions than the processor's best; doctor names those in use\n";
     text << "\nExit codes: 0 good, 1 failed, 2 wrong usage or settings, 3 time-out or lost peer,\n"
             "75 training stopped early by a signal.\n";
     return text.str();
@@ -185,7 +188,10 @@ int run_command_line(std::span<const char* const> words) {
     if (found.words[0] == "help") return print_help({found.words.begin() + 1, found.words.end()});
     const Command& command = find_command(found.words[0]);
     if (found.values.contains("help")) return print_help({found.words[0]});
-    return command.run(check_usage(command, found));
+    const Arguments arguments = check_usage(command, found);
+    // A wrong SWITCHYARD_ISA fails here, before any work has begun.
+    isa();
+    return command.run(arguments);
 }
 
 }  // namespace sy::runtime

@@ -4,7 +4,6 @@
 #include "comm/mpi/mpi_inspection.hpp"
 #include "comm/mpi/mpi_session.hpp"
 #include "comm/topology/topology.hpp"
-#include "kernels/ops/gemm/gemm.hpp"
 #include "runtime/checkpoint/hdf5_library.hpp"
 #include "runtime/cli/command_line.hpp"
 #include "runtime/cli/doctor_text.hpp"
@@ -36,17 +35,28 @@ std::string ucx() {
 }
 
 /// What every rank sees of its own machine; rank 0 speaks of the one it is on.
-std::vector<Finding> binary_and_machine() {
+std::vector<Finding> binary_and_machine(const std::string& instructions) {
     return {{"switchyard", SY_VERSION},
             {"compiler", __VERSION__},
             {"processor", processor_counts() + "\n" + processor_features()},
+            {"instruction set", instructions},
             {"memory", memory_text()},
             {"huge pages", huge_pages_text()},
-            {"matrix products", concat("own kernels, ", isa_name(isa()))},
             {"HDF5", hdf5_library()},
             {"UCX", ucx()},
             {"CUDA, NCCL", "not in this version"},
             {"MPI", comm::MpiSession::library_version()}};
+}
+
+/// Ranks on other machines may have other libraries and processors: rank 0's text, and of others what differs from it.
+/// @par Collective
+std::string of_all_ranks(comm::Communicator& world, const std::string& text) {
+    const std::vector<std::string> texts = comm::all_gather(world, text);
+    std::string result = texts[0];
+    for (std::size_t rank = 1; rank < texts.size(); ++rank) {
+        if (texts[rank] != texts[0]) result += concat("\nrank ", rank, ": ", texts[rank]);
+    }
+    return result;
 }
 
 /// @par Collective  every rank says where it is
@@ -64,7 +74,7 @@ std::vector<RankPlace> gather_places(comm::Communicator& world) {
 
 std::string doctor_report() {
     if (!comm::launched_by_mpi()) {
-        std::vector<Finding> findings = binary_and_machine();
+        std::vector<Finding> findings = binary_and_machine(instruction_set());
         findings.push_back(
             {"MPI messages", comm::messaging_text(comm::inspect_messaging(), comm::MpiState::not_started)});
         findings.push_back({"launcher", "none: a run here has one rank, without MPI"});
@@ -77,20 +87,15 @@ std::string doctor_report() {
         mpi.world({.deadline = std::chrono::seconds(60), .name = "world"});
     const std::vector<RankPlace> places = gather_places(*world);
     const std::string messages = comm::messaging_text(comm::inspect_messaging(), comm::MpiState::started);
-    // Ranks on other machines may have other libraries: those that differ from rank 0 are named.
-    const std::vector<std::string> all_messages = comm::all_gather(*world, messages);
-    std::string differing;
-    for (std::size_t rank = 0; rank < all_messages.size(); ++rank) {
-        if (all_messages[rank] != all_messages[0])
-            differing += concat("\nrank ", rank, ": ", all_messages[rank]);
-    }
+    const std::string all_messages = of_all_ranks(*world, messages);
+    const std::string all_instructions = of_all_ranks(*world, instruction_set());
     const bool speaks = world->rank() == 0;
     const int num_ranks = world->size();
     world->close();
     if (!speaks) return {};
-    std::vector<Finding> findings = binary_and_machine();
+    std::vector<Finding> findings = binary_and_machine(all_instructions);
     findings.push_back({"MPI threads", concat("funneled requested, ", mpi.thread_level(), " provided")});
-    findings.push_back({"MPI messages", messages + differing});
+    findings.push_back({"MPI messages", all_messages});
     findings.push_back({"launcher", launcher()});
     findings.push_back({"ranks", concat(num_ranks, "\n", ranks_text(places))});
     return findings_text(findings);

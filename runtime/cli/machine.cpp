@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "kernels/core/error.hpp"
+#include "kernels/core/isa.hpp"
 #include "kernels/core/types.hpp"
 #include "runtime/cli/doctor_text.hpp"
 
@@ -76,6 +77,12 @@ std::string processor_features() {
 #else
     return "not x86";
 #endif
+}
+
+std::string instruction_set() {
+    const Isa best = best_isa();
+    if (isa() == best) return concat(isa_name(best), ", the processor's best");
+    return concat(isa_name(isa()), " by ", kIsaVariable, "; the processor's best is ", isa_name(best));
 }
 
 std::string memory_text() {

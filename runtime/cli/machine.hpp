@@ -11,6 +11,9 @@ std::string processor_counts();
 /// "AVX2, AVX-512, bf16".
 std::string processor_features();
 
+/// What operations use: "avx512_bf16, the processor's best"; "avx2 by SWITCHYARD_ISA; the processor's best is avx512".
+std::string instruction_set();
+
 /// "23.4 GiB, 18.0 GiB available".
 std::string memory_text();
 

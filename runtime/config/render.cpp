@@ -74,7 +74,9 @@ std::string config_help(const std::string& section) {
     std::ostringstream text;
     text << "Options are set in a file (--config FILE), in the environment (SWITCHYARD_SECTION_KEY=value) or "
             "on the\n"
-            "command line (--set section.key=value); later ones win in this order. The file has the form\n"
+            "command line (--set section.key=value); later ones win in this order. SWITCHYARD_ISA is no "
+            "option: it\n"
+            "lowers the instructions in use (see switchyard --help). The file has the form\n"
             "  [section]\n"
             "  key = value    # comment; write \"text\" in quotes to keep blanks at its ends\n";
     const auto key_width =

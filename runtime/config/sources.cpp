@@ -1,11 +1,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <set>
 
+#include "kernels/core/isa.hpp"
 #include "model/families/preset.hpp"
 #include "model/moe/router/problems.hpp"
 #include "runtime/config/config_file.hpp"
@@ -15,6 +17,8 @@ namespace sy::runtime {
 namespace {
 
 constexpr const char* kEnvironmentPrefix = "SWITCHYARD_";
+/// Variables with the prefix that are read elsewhere, being no settings of a run.
+constexpr std::array kOtherVariables{kIsaVariable};
 
 std::string environment_name(const std::string& option) {
     std::string name = kEnvironmentPrefix + option;
@@ -78,7 +82,7 @@ class Loader {
 
     void read_environment() {
         std::map<std::string, std::string> option_of;
-        std::vector<std::string> names;
+        std::vector<std::string> names(kOtherVariables.begin(), kOtherVariables.end());
         for (const Option& option : options_) {
             names.push_back(environment_name(option.name));
             option_of[names.back()] = option.name;
@@ -87,6 +91,8 @@ class Loader {
             const std::string text = *entry;
             if (!text.starts_with(kEnvironmentPrefix)) continue;
             const std::string name = text.substr(0, text.find('='));
+            if (std::find(kOtherVariables.begin(), kOtherVariables.end(), name) != kOtherVariables.end())
+                continue;
             const auto option = option_of.find(name);
             if (option == option_of.end()) {
                 problems_.push_back(concat("environment: unknown option ", name,

@@ -51,6 +51,7 @@ json::object to_json(const RunRecord& record) {
             {"host", record.host},
             {"ranks", record.ranks},
             {"threads", record.threads},
+            {"isa", record.isa},
             {"first_step", record.first_step},
             {"notes", json::value_from(record.notes)}};
 }

@@ -21,8 +21,9 @@ struct RunRecord {
     std::string host;
     int ranks = 1;
     int threads = 1;  ///< of a rank
+    std::string isa;  ///< instruction set that operations use
     index_t first_step = 1;
-    std::vector<std::string> notes;  ///< model_notes
+    std::vector<std::string> notes;  ///< model_notes, and what resuming had to say
 };
 
 /// Routing of one mixture layer in one step, over all ranks.

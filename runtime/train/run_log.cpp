@@ -6,6 +6,7 @@
 #include <numbers>
 
 #include "comm/mpi/mpi_session.hpp"
+#include "kernels/core/isa.hpp"
 
 namespace sy::runtime {
 namespace {
@@ -39,7 +40,8 @@ StepRecord make_record(const Session& session, index_t step, const StepOutcome& 
 
 }  // namespace
 
-RunLog::RunLog(const Session& session, index_t first_step) : session_(session), first_step_(first_step) {
+RunLog::RunLog(const Session& session, index_t first_step, const std::vector<std::string>& notes)
+    : session_(session), first_step_(first_step) {
     if (session.world().rank() != 0) return;
     const Config& config = session.config();
     file_ = std::make_unique<JsonLines>(std::filesystem::path(config.run.directory) / "metrics.jsonl");
@@ -47,13 +49,15 @@ RunLog::RunLog(const Session& session, index_t first_step) : session_(session), 
     progress_ = std::make_unique<Progress>(
         std::cout, Progress::Options{progress_style_of_stdout(launcher), first_step, config.train.steps,
                                      config.run.log_every, steady_seconds});
+    std::vector<std::string> all_notes = model::model_notes(config.moe);
+    all_notes.insert(all_notes.end(), notes.begin(), notes.end());
     file_->write(to_json(RunRecord{SY_VERSION, dump_json(config), session.layout(), host_name(),
-                                   session.world().size(), session.context().team.size(), first_step,
-                                   model::model_notes(config.moe)}));
+                                   session.world().size(), session.context().team.size(),
+                                   std::string(isa_name(isa())), first_step, all_notes}));
     progress_->note(
         concat(first_step > 1 ? concat("resumed at step ", first_step - 1, " on ") : "training on ",
-               session.layout(), ", ", session.context().team.size(), " threads a rank"));
-    for (const std::string& note : model::model_notes(config.moe)) progress_->note("note: " + note);
+               session.layout(), ", ", session.context().team.size(), " threads a rank, ", isa_name(isa())));
+    for (const std::string& note : all_notes) progress_->note("note: " + note);
 }
 
 void RunLog::step(index_t step, const StepOutcome& outcome, const PhaseSeconds& phases, double seconds) {

@@ -15,7 +15,8 @@ namespace sy::runtime {
 class RunLog {
   public:
     /// @param first_step  1, or the step after the checkpoint that was resumed
-    RunLog(const Session& session, index_t first_step);
+    /// @param notes  sentences for people and the record, besides those of the model
+    RunLog(const Session& session, index_t first_step, const std::vector<std::string>& notes);
 
     void step(index_t step, const StepOutcome& outcome, const PhaseSeconds& phases, double seconds);
     /// @param loss  nats a token

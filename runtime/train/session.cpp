@@ -8,6 +8,7 @@
 #include "comm/collectives.hpp"
 
 #include "runtime/train/freeze.hpp"
+#include "runtime/train/isa_bits.hpp"
 
 namespace sy::runtime {
 namespace {
@@ -35,6 +36,7 @@ Session::Session(const Config& config, comm::Communicator& world)
                   groups_.expert_group->rank(), config.model.dtype, context_),
       transformer_(std::make_unique<model::Transformer>(config.model, config.moe, parameters_, model_world_,
                                                         config.train.seed)) {
+    check_isa_of_ranks(config, isa(), world);
     parameters_.allocate(config.train.seed);
     freeze_parameters(config.train.freeze, parameters_);
     optimizer_ = std::make_unique<ShardedOptimizer>(config.optimizer, parameters_, world, groups_, context_);

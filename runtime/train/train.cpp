@@ -1,8 +1,10 @@
 #include "runtime/train/train.hpp"
 
 #include "comm/collectives.hpp"
+#include "kernels/core/isa.hpp"
 #include "runtime/checkpoint/writer.hpp"
 #include "runtime/train/drop_log.hpp"
+#include "runtime/train/isa_bits.hpp"
 #include "runtime/train/rebalance.hpp"
 #include "runtime/train/resume.hpp"
 #include "runtime/train/run_log.hpp"
@@ -29,7 +31,7 @@ class TrainingRun {
                   config_.train.seed),
           done_(restore(resume)),
           saved_(done_),
-          log_(session, done_ + 1),
+          log_(session, done_ + 1, notes_),
           drop_log_(session),
           rebalancer_(session),
           timer_(steady_seconds, [&session] { return session.waited_seconds(); }),
@@ -84,6 +86,7 @@ class TrainingRun {
         }
         const CheckpointReader reader(find_checkpoint(config_.run.directory, resume));
         state_ = resumed_state(reader.manifest(), config_);
+        notes_ = isa_notes(config_, reader.manifest().isa, isa());
         session_.restore(reader);
         return reader.manifest().step;
     }
@@ -142,6 +145,7 @@ class TrainingRun {
         manifest.step = done_;
         manifest.config = dump(config_);
         manifest.written_on = session_.layout();
+        manifest.isa = isa_name(isa());
         manifest.state = state_;
         manifest.state.router = session_.transformer().router_state();
         writer_.start(session_.pieces(), std::move(manifest));
@@ -162,6 +166,7 @@ class TrainingRun {
     bool asked_to_stop_ = false;
     Corpus corpus_;
     TrainingState state_;
+    std::vector<std::string> notes_;
     index_t done_;
     index_t saved_;
     bool due_ = false;

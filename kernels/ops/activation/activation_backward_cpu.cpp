@@ -15,41 +15,34 @@ SY_INLINE void formula_rows(const ActivateBackward<In>& block) {
         In* const dup = detail::row_or_null(block.dup, r);
         const float weight = detail::weight_of(block.weight, r);
         simd::f32x16 dot{};
-        simd::for_lanes(
-            block.up.cols, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
-                const simd::f32x16 u = load(up + i);
-                const simd::f32x16 unweighted = load(dh + i);
-                const simd::f32x16 d = unweighted * weight;
-                if constexpr (F::kGated) {
-                    const detail::Both f = Function::both(load(gate + i));
-                    const simd::f32x16 activated = f.value * u;
-                    dot += activated * unweighted;
-                    store(h + i, activated * weight);
-                    store(dgate + i, d * u * f.slope);
-                    store(dup + i, d * f.value);
-                } else {
-                    const detail::Both f = Function::both(u);
-                    dot += f.value * unweighted;
-                    store(h + i, f.value * weight);
-                    store(dup + i, d * f.slope);
-                }
-            });
+        simd::for_lanes(block.up.cols, [&](index_t i, auto load, auto store) SY_BODY {
+            const simd::f32x16 u = load(up + i);
+            const simd::f32x16 unweighted = load(dh + i);
+            const simd::f32x16 d = unweighted * weight;
+            if constexpr (F::kGated) {
+                const detail::Both f = Function::both(load(gate + i));
+                const simd::f32x16 activated = f.value * u;
+                dot += activated * unweighted;
+                store(h + i, activated * weight);
+                store(dgate + i, d * u * f.slope);
+                store(dup + i, d * f.value);
+            } else {
+                const detail::Both f = Function::both(u);
+                dot += f.value * unweighted;
+                store(h + i, f.value * weight);
+                store(dup + i, d * f.slope);
+            }
+        });
         if (!block.dot.empty()) block.dot[static_cast<std::size_t>(r)] = simd::sum(dot);
     }
 }
 
 template <class In>
-SY_INLINE void backward_rows(const ActivateBackward<In>& block) {
-    detail::with_formula(
-        block.kind, [&](auto formula)
-                        __attribute__((always_inline)) { formula_rows<decltype(formula)>(block); });
-}
-
-SY_MULTIVERSION void backward_rows_f32(const ActivateBackward<float>& block) {
-    backward_rows(block);
-}
-SY_MULTIVERSION void backward_rows_bf16(const ActivateBackward<bf16>& block) {
-    backward_rows(block);
+void backward_rows(const ActivateBackward<In>& block) {
+    simd::for_isa([&block]() SY_BODY {
+        detail::with_formula(block.kind,
+                             [&](auto formula) SY_BODY { formula_rows<decltype(formula)>(block); });
+    });
 }
 
 template <class In>
@@ -69,15 +62,13 @@ void check(const ActivateBackward<In>& block) {
 
 }  // namespace
 
-template <>
-void activate_backward<float>(const ActivateBackward<float>& block) {
+template <class In>
+void activate_backward(const ActivateBackward<In>& block) {
     check(block);
-    backward_rows_f32(block);
+    backward_rows(block);
 }
-template <>
-void activate_backward<bf16>(const ActivateBackward<bf16>& block) {
-    check(block);
-    backward_rows_bf16(block);
-}
+
+template void activate_backward<float>(const ActivateBackward<float>&);
+template void activate_backward<bf16>(const ActivateBackward<bf16>&);
 
 }  // namespace sy::ops

@@ -1,86 +1,66 @@
+#include <algorithm>
+
 #include "kernels/ops/activation/rows.hpp"
 
 namespace sy::ops {
 namespace {
 
-template <bool gated, class In>
-SY_INLINE void keep_row(const Activate<In>& block, index_t r) {
-    const float* const gate = detail::row_or_null(block.gate, r);
-    const float* const up = detail::row_or_null(block.up, r);
-    In* const kept_gate = detail::row_or_null(block.kept_gate, r);
-    In* const kept_up = detail::row_or_null(block.kept_up, r);
-    simd::for_lanes(
-        block.up.cols, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
-            if constexpr (gated) store(kept_gate + i, load(gate + i));
-            store(kept_up + i, load(up + i));
-        });
+/// Columns of a row whose sums with a bias stay in the first-level cache.
+constexpr index_t kBiasedCols = 512;
+
+/// @return sum = x + bias
+SY_INLINE const float* add_bias(const float* x, const float* bias, index_t count, float* sum) {
+    simd::for_lanes(count, [&](index_t i, auto load, auto store)
+                               SY_BODY { store(sum + i, load(x + i) + load(bias + i)); });
+    return sum;
 }
 
-template <class F, class In>
-SY_INLINE void plain_rows(const Activate<In>& block) {
-    using Function = typename F::Function;
-    for (index_t r = 0; r < block.up.rows; ++r) {
-        const float* const gate = detail::row_or_null(block.gate, r);
-        const float* const up = detail::row_or_null(block.up, r);
-        In* const h = detail::row_or_null(block.h, r);
-        const float weight = detail::weight_of(block.weight, r);
-        if (block.kept_up.data != nullptr) keep_row<F::kGated>(block, r);
-        simd::for_lanes(
-            block.up.cols, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
-                if constexpr (F::kGated) {
-                    store(h + i, Function::value(load(gate + i)) * load(up + i) * weight);
-                } else {
-                    store(h + i, Function::value(load(up + i)) * weight);
-                }
-            });
-    }
+template <class In>
+SY_INLINE void keep(const float* x, index_t count, In* kept) {
+    simd::for_lanes(count, [&](index_t i, auto load, auto store) SY_BODY { store(kept + i, load(x + i)); });
 }
 
-/// With biases what is kept may be what is read: one loop, so that no bias is added twice.
+/// Rows with biases go piece by piece: their sums are formed aside, so that f is compiled once for both.
 template <class F, class In>
-SY_INLINE void biased_rows(const Activate<In>& block) {
-    using Function = typename F::Function;
-    const float* const gate_bias = block.gate_bias.data();
-    const float* const up_bias = block.up_bias.data();
+SY_INLINE void formula_rows(const Activate<In>& block) {
+    alignas(64) float gate_sum[kBiasedCols];
+    alignas(64) float up_sum[kBiasedCols];
+    const bool biased = !block.up_bias.empty();
+    const index_t step = biased ? kBiasedCols : std::max(block.up.cols, index_t{1});
     for (index_t r = 0; r < block.up.rows; ++r) {
-        const float* const gate = detail::row_or_null(block.gate, r);
-        const float* const up = detail::row_or_null(block.up, r);
-        In* const h = detail::row_or_null(block.h, r);
-        In* const kept_gate = detail::row_or_null(block.kept_gate, r);
-        In* const kept_up = detail::row_or_null(block.kept_up, r);
         const float weight = detail::weight_of(block.weight, r);
-        simd::for_lanes(
-            block.up.cols, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
-                const simd::f32x16 u = load(up + i) + load(up_bias + i);
-                if (kept_up != nullptr) store(kept_up + i, u);
+        for (index_t first = 0; first < block.up.cols; first += step) {
+            const index_t count = std::min(step, block.up.cols - first);
+            const float* gate = F::kGated ? block.gate.data + r * block.gate.stride + first : nullptr;
+            const float* up = block.up.data + r * block.up.stride + first;
+            if (biased) {
+                if constexpr (F::kGated)
+                    gate = add_bias(gate, block.gate_bias.data() + first, count, gate_sum);
+                up = add_bias(up, block.up_bias.data() + first, count, up_sum);
+            }
+            if (block.kept_up.data != nullptr) {
+                if constexpr (F::kGated)
+                    keep(gate, count, block.kept_gate.data + r * block.kept_gate.stride + first);
+                keep(up, count, block.kept_up.data + r * block.kept_up.stride + first);
+            }
+            In* const h = block.h.data + r * block.h.stride + first;
+            simd::for_lanes(count, [&](index_t i, auto load, auto store) SY_BODY {
                 if constexpr (F::kGated) {
-                    const simd::f32x16 g = load(gate + i) + load(gate_bias + i);
-                    if (kept_gate != nullptr) store(kept_gate + i, g);
-                    store(h + i, Function::value(g) * u * weight);
+                    store(h + i, F::Function::value(load(gate + i)) * load(up + i) * weight);
                 } else {
-                    store(h + i, Function::value(u) * weight);
+                    store(h + i, F::Function::value(load(up + i)) * weight);
                 }
             });
+        }
     }
 }
 
 template <class In>
-SY_INLINE void forward_rows(const Activate<In>& block) {
-    detail::with_formula(
-        block.kind, [&](auto formula) __attribute__((always_inline)) {
-            if (block.up_bias.empty()) {
-                plain_rows<decltype(formula)>(block);
-            } else {
-                biased_rows<decltype(formula)>(block);
-            }
-        });
-}
-
-SY_MULTIVERSION void forward_rows_f32(const Activate<float>& block) {
-    forward_rows(block);
-}
-SY_MULTIVERSION void forward_rows_bf16(const Activate<bf16>& block) {
-    forward_rows(block);
+void forward_rows(const Activate<In>& block) {
+    simd::for_isa([&block]() SY_BODY {
+        detail::with_formula(block.kind,
+                             [&](auto formula) SY_BODY { formula_rows<decltype(formula)>(block); });
+    });
 }
 
 template <class In>
@@ -105,15 +85,13 @@ void check(const Activate<In>& block) {
 
 }  // namespace
 
-template <>
-void activate<float>(const Activate<float>& block) {
+template <class In>
+void activate(const Activate<In>& block) {
     check(block);
-    forward_rows_f32(block);
+    forward_rows(block);
 }
-template <>
-void activate<bf16>(const Activate<bf16>& block) {
-    check(block);
-    forward_rows_bf16(block);
-}
+
+template void activate<float>(const Activate<float>&);
+template void activate<bf16>(const Activate<bf16>&);
 
 }  // namespace sy::ops

@@ -64,71 +64,71 @@ struct Row {
 
 /// scores -> probabilities p; dp -> p (dp - dout . out) scale.
 SY_INLINE void differentiate_plain(const Row& row, float scale) {
-    simd::for_lanes(
-        row.count, [&](index_t j, auto load, auto store) __attribute__((always_inline)) {
-            const simd::f32x16 p =
-                simd::exp(simd::fma(load(row.scores + j), simd::splat(scale), simd::splat(-row.lse)));
-            store(row.dscores + j, p * ((load(row.dscores + j) - row.mean) * scale));
-            store(row.scores + j, p);
-        });
+    simd::for_lanes(row.count, [&](index_t j, auto load, auto store) SY_BODY {
+        const simd::f32x16 p =
+            simd::exp(simd::fma(load(row.scores + j), simd::splat(scale), simd::splat(-row.lse)));
+        store(row.dscores + j, p * ((load(row.dscores + j) - row.mean) * scale));
+        store(row.scores + j, p);
+    });
 }
 
 /// The same with cap, bias and dropout: probabilities are those after dropout, dp counts where they are kept, and the
 /// gradient reaches the product through the cap.
 SY_INLINE void differentiate_general(const Row& row, float scale, float soft_cap) {
     const float inward = soft_cap == 0.0F ? scale : scale / soft_cap;
-    simd::for_lanes(
-        row.count, [&](index_t j, auto load, auto store) __attribute__((always_inline)) {
-            simd::f32x16 score = load(row.scores + j) * inward;
-            simd::f32x16 slope = simd::splat(scale);
-            if (soft_cap != 0.0F) {
-                const simd::f32x16 capped = simd::tanh(score);
-                score = capped * soft_cap;
-                slope = simd::fma(-capped, capped, simd::splat(1.0F)) * scale;
-            }
-            if (row.bias != nullptr) score += load(row.bias + j);
-            const simd::f32x16 factor = row.factors == nullptr ? simd::splat(1.0F) : load(row.factors + j);
-            const simd::f32x16 p = simd::exp(score - row.lse);
-            const simd::f32x16 dscore = p * (load(row.dscores + j) * factor - row.mean);
-            if (row.dbias != nullptr) store(row.dbias + j, load(row.dbias + j) + dscore);
-            store(row.dscores + j, dscore * slope);
-            store(row.scores + j, p * factor);
-        });
+    simd::for_lanes(row.count, [&](index_t j, auto load, auto store) SY_BODY {
+        simd::f32x16 score = load(row.scores + j) * inward;
+        simd::f32x16 slope = simd::splat(scale);
+        if (soft_cap != 0.0F) {
+            const simd::f32x16 capped = simd::tanh(score);
+            score = capped * soft_cap;
+            slope = simd::fma(-capped, capped, simd::splat(1.0F)) * scale;
+        }
+        if (row.bias != nullptr) score += load(row.bias + j);
+        const simd::f32x16 factor = row.factors == nullptr ? simd::splat(1.0F) : load(row.factors + j);
+        const simd::f32x16 p = simd::exp(score - row.lse);
+        const simd::f32x16 dscore = p * (load(row.dscores + j) * factor - row.mean);
+        if (row.dbias != nullptr) store(row.dbias + j, load(row.dbias + j) + dscore);
+        store(row.dscores + j, dscore * slope);
+        store(row.scores + j, p * factor);
+    });
 }
 
 /// Both 0 for keys that a row does not see.
-SY_MULTIVERSION void differentiate_softmax(const Backward& call, const Block& block) {
-    const AttentionShape& shape = call.shape;
-    const float* const bias = call.bias.of_head(block.head);
-    const bool plain = shape.soft_cap == 0.0F && bias == nullptr && call.mask.is_empty();
-    for (index_t i = 0; i < block.scores.rows; ++i) {
-        float* const scores = block.scores.data + i * block.scores.stride;
-        float* const dscores = block.dscores.data + i * block.dscores.stride;
-        const index_t query = block.rows.begin + i;
-        const Range seen = detail::keys_of_row(shape, query);
-        const index_t first = seen.begin - block.keys.begin;
-        const index_t distance = seen.begin - query;
-        Row row{scores + first,
-                dscores + first,
-                seen.size(),
-                block.lse.data[i * block.lse.stride],
-                detail::dot(block.dout.data + i * block.dout.stride, block.out.data + i * block.out.stride,
-                            block.out.cols),
-                nullptr,
-                nullptr,
-                nullptr};
-        for (index_t j = 0; j < first; ++j) scores[j] = dscores[j] = 0.0F;
-        for (index_t j = first + seen.size(); j < block.scores.cols; ++j) scores[j] = dscores[j] = 0.0F;
-        if (plain) {
-            differentiate_plain(row, shape.scale);
-            continue;
+void differentiate_softmax(const Backward& call, const Block& block) {
+    simd::for_isa([=, &call, &block]() SY_BODY {
+        const AttentionShape& shape = call.shape;
+        const float* const bias = call.bias.of_head(block.head);
+        const bool plain = shape.soft_cap == 0.0F && bias == nullptr && call.mask.is_empty();
+        for (index_t i = 0; i < block.scores.rows; ++i) {
+            float* const scores = block.scores.data + i * block.scores.stride;
+            float* const dscores = block.dscores.data + i * block.dscores.stride;
+            const index_t query = block.rows.begin + i;
+            const Range seen = detail::keys_of_row(shape, query);
+            const index_t first = seen.begin - block.keys.begin;
+            const index_t distance = seen.begin - query;
+            Row row{scores + first,
+                    dscores + first,
+                    seen.size(),
+                    block.lse.data[i * block.lse.stride],
+                    detail::dot(block.dout.data + i * block.dout.stride,
+                                block.out.data + i * block.out.stride, block.out.cols),
+                    nullptr,
+                    nullptr,
+                    nullptr};
+            for (index_t j = 0; j < first; ++j) scores[j] = dscores[j] = 0.0F;
+            for (index_t j = first + seen.size(); j < block.scores.cols; ++j) scores[j] = dscores[j] = 0.0F;
+            if (plain) {
+                differentiate_plain(row, shape.scale);
+                continue;
+            }
+            if (bias != nullptr) row.bias = bias + distance;
+            if (block.distance_sums != nullptr) row.dbias = block.distance_sums + distance;
+            if (!call.mask.is_empty())
+                row.factors = call.mask.factors_of(block.first_row + i, block.head, seen, block.factors);
+            differentiate_general(row, shape.scale, shape.soft_cap);
         }
-        if (bias != nullptr) row.bias = bias + distance;
-        if (block.distance_sums != nullptr) row.dbias = block.distance_sums + distance;
-        if (!call.mask.is_empty())
-            row.factors = call.mask.factors_of(block.first_row + i, block.head, seen, block.factors);
-        differentiate_general(row, shape.scale, shape.soft_cap);
-    }
+    });
 }
 
 /// One query head of a key/value head of a sequence.

@@ -36,32 +36,35 @@ struct Block {
 };
 
 /// Products become unnormalised probabilities, 0 for what a row does not see.
-SY_MULTIVERSION void exponentiate_block(const Forward& call, const Block& block,
-                                        detail::RowSoftmax* softmax) {
-    const detail::ScoreRule rule{call.shape.scale, call.shape.soft_cap, call.bias.of_head(block.head)};
-    for (index_t i = 0; i < block.scores.rows; ++i) {
-        float* const row = block.scores.data + i * block.scores.stride;
-        const index_t query = block.rows.begin + i;
-        const Range seen = detail::keys_of_row(call.shape, query);
-        const index_t first = seen.begin - block.keys.begin;
-        for (index_t j = 0; j < first; ++j) row[j] = 0.0F;
-        const float scale = detail::finish_scores(row + first, seen.size(), rule, seen.begin - query);
-        softmax[i] = detail::exponentiate_row(row + first, seen.size(), scale);
-        for (index_t j = first + seen.size(); j < block.scores.cols; ++j) row[j] = 0.0F;
-        if (call.mask.is_empty()) continue;
-        const float* const factors = call.mask.factors_of(block.sequence * call.shape.seq_len + query,
-                                                          block.head, seen, block.factors);
-        for (index_t j = 0; j < seen.size(); ++j) row[first + j] *= factors[j];
-    }
+void exponentiate_block(const Forward& call, const Block& block, detail::RowSoftmax* softmax) {
+    simd::for_isa([=, &call, &block]() SY_BODY {
+        const detail::ScoreRule rule{call.shape.scale, call.shape.soft_cap, call.bias.of_head(block.head)};
+        for (index_t i = 0; i < block.scores.rows; ++i) {
+            float* const row = block.scores.data + i * block.scores.stride;
+            const index_t query = block.rows.begin + i;
+            const Range seen = detail::keys_of_row(call.shape, query);
+            const index_t first = seen.begin - block.keys.begin;
+            for (index_t j = 0; j < first; ++j) row[j] = 0.0F;
+            const float scale = detail::finish_scores(row + first, seen.size(), rule, seen.begin - query);
+            softmax[i] = detail::exponentiate_row(row + first, seen.size(), scale);
+            for (index_t j = first + seen.size(); j < block.scores.cols; ++j) row[j] = 0.0F;
+            if (call.mask.is_empty()) continue;
+            const float* const factors = call.mask.factors_of(block.sequence * call.shape.seq_len + query,
+                                                              block.head, seen, block.factors);
+            for (index_t j = 0; j < seen.size(); ++j) row[first + j] *= factors[j];
+        }
+    });
 }
 
 /// out rows divided by their sums of probabilities: Dv elements a row instead of up to Sk.
-SY_MULTIVERSION void normalise(MatrixView<float> out, const detail::RowSoftmax* softmax) {
-    for (index_t i = 0; i < out.rows; ++i) {
-        float* const row = out.data + i * out.stride;
-        const float inverse = 1.0F / softmax[i].sum;
-        for (index_t d = 0; d < out.cols; ++d) row[d] *= inverse;
-    }
+void normalise(MatrixView<float> out, const detail::RowSoftmax* softmax) {
+    simd::for_isa([=]() SY_BODY {
+        for (index_t i = 0; i < out.rows; ++i) {
+            float* const row = out.data + i * out.stride;
+            const float inverse = 1.0F / softmax[i].sum;
+            for (index_t d = 0; d < out.cols; ++d) row[d] *= inverse;
+        }
+    });
 }
 
 /// In double: float logarithms of different C libraries differ in the last bit.

@@ -20,28 +20,27 @@ struct DecodeTask {
     index_t first_head;
 };
 
-SY_MULTIVERSION void decode(const DecodeTask& task, const AttentionShape& shape) {
-    const index_t count = task.keys.rows;
-    const auto row = [](const auto& x, index_t i) __attribute__((always_inline)) {
-        return x.data + i * x.stride;
-    };
-    for (index_t j = 0; j < count; ++j) {
-        for (index_t g = 0; g < task.queries.rows; ++g)
-            row(task.scores, g)[j] = detail::dot(row(task.queries, g), row(task.keys, j), task.keys.cols);
-    }
-    for (index_t g = 0; g < task.queries.rows; ++g) {
-        const detail::ScoreRule rule{shape.scale, shape.soft_cap, task.bias.of_head(task.first_head + g)};
-        const float scale = detail::finish_scores(row(task.scores, g), count, rule, 1 - count);
-        const float inverse = 1.0F / detail::exponentiate_row(row(task.scores, g), count, scale).sum;
-        const float* const weights = row(task.scores, g);
-        simd::for_lanes(
-            task.values.cols, [&](index_t d, auto load, auto store) __attribute__((always_inline)) {
+void decode(const DecodeTask& task, const AttentionShape& shape) {
+    simd::for_isa([=, &task, &shape]() SY_BODY {
+        const index_t count = task.keys.rows;
+        const auto row = [](const auto& x, index_t i) SY_BODY { return x.data + i * x.stride; };
+        for (index_t j = 0; j < count; ++j) {
+            for (index_t g = 0; g < task.queries.rows; ++g)
+                row(task.scores, g)[j] = detail::dot(row(task.queries, g), row(task.keys, j), task.keys.cols);
+        }
+        for (index_t g = 0; g < task.queries.rows; ++g) {
+            const detail::ScoreRule rule{shape.scale, shape.soft_cap, task.bias.of_head(task.first_head + g)};
+            const float scale = detail::finish_scores(row(task.scores, g), count, rule, 1 - count);
+            const float inverse = 1.0F / detail::exponentiate_row(row(task.scores, g), count, scale).sum;
+            const float* const weights = row(task.scores, g);
+            simd::for_lanes(task.values.cols, [&](index_t d, auto load, auto store) SY_BODY {
                 simd::f32x16 sums{};
                 for (index_t j = 0; j < count; ++j)
                     sums = simd::fma(simd::splat(weights[j]), load(row(task.values, j) + d), sums);
                 store(row(task.out, g) + d, sums * inverse);
             });
-    }
+        }
+    });
 }
 
 void check(const AttentionShape& shape, MatrixView<const float> q, TensorView3<const float> k_cache,

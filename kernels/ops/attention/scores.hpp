@@ -10,8 +10,7 @@ namespace sy::ops::detail {
 SY_INLINE float dot(const float* a, const float* b, index_t count) {
     simd::f32x16 sums{};
     simd::for_lanes(
-        count, [&](index_t i, auto load, auto)
-                   __attribute__((always_inline)) { sums = simd::fma(load(a + i), load(b + i), sums); });
+        count, [&](index_t i, auto load, auto) SY_BODY { sums = simd::fma(load(a + i), load(b + i), sums); });
     return simd::sum(sums);
 }
 
@@ -31,18 +30,16 @@ SY_INLINE float finish_scores(float* row, index_t count, const ScoreRule& rule, 
     if (rule.is_plain()) return rule.scale;
     const float* const bias = rule.bias == nullptr ? nullptr : rule.bias + distance;
     if (rule.soft_cap == 0.0F) {
-        simd::for_lanes(
-            count, [&](index_t j, auto load, auto store) __attribute__((always_inline)) {
-                store(row + j, simd::fma(load(row + j), simd::splat(rule.scale), load(bias + j)));
-            });
+        simd::for_lanes(count, [&](index_t j, auto load, auto store) SY_BODY {
+            store(row + j, simd::fma(load(row + j), simd::splat(rule.scale), load(bias + j)));
+        });
         return 1.0F;
     }
     const float inward = rule.scale / rule.soft_cap;
-    simd::for_lanes(
-        count, [&](index_t j, auto load, auto store) __attribute__((always_inline)) {
-            const simd::f32x16 shift = bias == nullptr ? simd::f32x16{} : load(bias + j);
-            store(row + j, simd::fma(simd::tanh(load(row + j) * inward), simd::splat(rule.soft_cap), shift));
-        });
+    simd::for_lanes(count, [&](index_t j, auto load, auto store) SY_BODY {
+        const simd::f32x16 shift = bias == nullptr ? simd::f32x16{} : load(bias + j);
+        store(row + j, simd::fma(simd::tanh(load(row + j) * inward), simd::splat(rule.soft_cap), shift));
+    });
     return 1.0F;
 }
 

@@ -9,13 +9,14 @@
 namespace sy::ops {
 namespace {
 
-SY_MULTIVERSION void add_to_rows(const float* bias, MatrixView<float> y) {
-    for (index_t t = 0; t < y.rows; ++t) {
-        float* const row = y.data + t * y.stride;
-        simd::for_lanes(
-            y.cols, [&](index_t i, auto load, auto store)
-                        __attribute__((always_inline)) { store(row + i, load(row + i) + load(bias + i)); });
-    }
+void add_to_rows(const float* bias, MatrixView<float> y) {
+    simd::for_isa([=]() SY_BODY {
+        for (index_t t = 0; t < y.rows; ++t) {
+            float* const row = y.data + t * y.stride;
+            simd::for_lanes(y.cols, [&](index_t i, auto load, auto store)
+                                        SY_BODY { store(row + i, load(row + i) + load(bias + i)); });
+        }
+    });
 }
 
 void check(std::size_t bias, index_t cols) {
@@ -27,29 +28,25 @@ constexpr index_t kTaskCols = 4 * simd::kLanes;
 
 /// sums[n] = sum over the rows of dy, at most kTaskCols columns.
 template <class In>
-SY_INLINE void sum_rows_of(MatrixView<const In> dy, float* sums) {
-    if (dy.cols == kTaskCols) {
-        simd::f32x16 totals[4]{};
+void sum_rows(MatrixView<const In> dy, float* sums) {
+    simd::for_isa([=]() SY_BODY {
+        if (dy.cols == kTaskCols) {
+            simd::f32x16 totals[4]{};
+            for (index_t t = 0; t < dy.rows; ++t) {
+                const In* const row = dy.data + t * dy.stride;
+                for (index_t part = 0; part < 4; ++part)
+                    totals[part] += simd::load(row + part * simd::kLanes);
+            }
+            for (index_t part = 0; part < 4; ++part) simd::store(sums + part * simd::kLanes, totals[part]);
+            return;
+        }
+        std::fill_n(sums, dy.cols, 0.0F);
         for (index_t t = 0; t < dy.rows; ++t) {
             const In* const row = dy.data + t * dy.stride;
-            for (index_t part = 0; part < 4; ++part) totals[part] += simd::load(row + part * simd::kLanes);
+            simd::for_lanes(dy.cols, [&](index_t i, auto load, auto store)
+                                         SY_BODY { store(sums + i, load(sums + i) + load(row + i)); });
         }
-        for (index_t part = 0; part < 4; ++part) simd::store(sums + part * simd::kLanes, totals[part]);
-        return;
-    }
-    std::fill_n(sums, dy.cols, 0.0F);
-    for (index_t t = 0; t < dy.rows; ++t) {
-        const In* const row = dy.data + t * dy.stride;
-        simd::for_lanes(
-            dy.cols, [&](index_t i, auto load, auto store)
-                         __attribute__((always_inline)) { store(sums + i, load(sums + i) + load(row + i)); });
-    }
-}
-SY_MULTIVERSION void sum_rows(MatrixView<const float> dy, float* sums) {
-    sum_rows_of(dy, sums);
-}
-SY_MULTIVERSION void sum_rows(MatrixView<const bf16> dy, float* sums) {
-    sum_rows_of(dy, sums);
+    });
 }
 
 }  // namespace

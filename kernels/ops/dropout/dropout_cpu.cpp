@@ -20,11 +20,10 @@ SY_INLINE void drop_row(const Stream& stream, index_t first, const In* source, I
         detail::keep_factors(stream.rule, stream.key, static_cast<std::uint64_t>(start / 4), factors);
         const index_t begin = std::max(start, first);
         const index_t end = std::min(start + simd::kPhiloxWords, first + cols);
-        simd::for_lanes(
-            end - begin, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
-                const index_t col = begin - first + i;
-                store(target + col, load(source + col) * load(factors + (begin - start) + i));
-            });
+        simd::for_lanes(end - begin, [&](index_t i, auto load, auto store) SY_BODY {
+            const index_t col = begin - first + i;
+            store(target + col, load(source + col) * load(factors + (begin - start) + i));
+        });
     }
 }
 
@@ -35,9 +34,11 @@ struct ConsecutiveRows {
     MatrixView<float> y;
 };
 
-SY_MULTIVERSION void drop_consecutive(const ConsecutiveRows& op, Range rows) {
-    for (index_t t = rows.begin; t < rows.end; ++t)
-        drop_row(op.stream, (op.first_row + t) * op.x.cols, op.x.row(t), op.y.row(t), op.x.cols);
+void drop_consecutive(const ConsecutiveRows& op, Range rows) {
+    simd::for_isa([=, &op]() SY_BODY {
+        for (index_t t = rows.begin; t < rows.end; ++t)
+            drop_row(op.stream, (op.first_row + t) * op.x.cols, op.x.row(t), op.y.row(t), op.x.cols);
+    });
 }
 
 template <class In>
@@ -53,18 +54,13 @@ struct ScatteredRows {
 };
 
 template <class In>
-SY_INLINE void drop_scattered(const ScatteredRows<In>& op, Range range) {
-    for (index_t i = range.begin; i < range.end; ++i) {
-        const index_t first = op.rows.stream_row[static_cast<std::size_t>(i)] * op.y.cols;
-        drop_row(op.stream, first, op.source(i), op.y.row(i), op.y.cols);
-    }
-}
-
-SY_MULTIVERSION void drop_range(const ScatteredRows<float>& op, Range range) {
-    drop_scattered(op, range);
-}
-SY_MULTIVERSION void drop_range(const ScatteredRows<bf16>& op, Range range) {
-    drop_scattered(op, range);
+void drop_scattered(const ScatteredRows<In>& op, Range range) {
+    simd::for_isa([=, &op]() SY_BODY {
+        for (index_t i = range.begin; i < range.end; ++i) {
+            const index_t first = op.rows.stream_row[static_cast<std::size_t>(i)] * op.y.cols;
+            drop_row(op.stream, first, op.source(i), op.y.row(i), op.y.cols);
+        }
+    });
 }
 
 }  // namespace
@@ -103,7 +99,7 @@ void dropout_rows(MatrixView<const In> x, const DropoutRows& rows, MatrixView<In
         SY_REQUIRE(source >= 0 && source < x.rows, "dropout: row ", source, " of ", x.rows);
     const Timed timed(context, OpKind::elementwise, 2.0 * static_cast<double>(y.rows * y.cols));
     const ScatteredRows<In> op{x, rows, {rows.key, detail::keep_rule(rows.probability)}, y};
-    context.team.for_ranges(y.rows, 8, [&](index_t begin, index_t end) { drop_range(op, {begin, end}); });
+    context.team.for_ranges(y.rows, 8, [&](index_t begin, index_t end) { drop_scattered(op, {begin, end}); });
 }
 
 template void dropout_rows<float>(MatrixView<const float>, const DropoutRows&, MatrixView<float>,

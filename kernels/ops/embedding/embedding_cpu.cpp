@@ -8,35 +8,19 @@ namespace sy::ops {
 namespace {
 
 template <class In>
-SY_INLINE void copy_row(const In* from, float* to, index_t count) {
-    simd::for_lanes(
-        count, [&](index_t i, auto load, auto store)
-                   __attribute__((always_inline)) { store(to + i, load(from + i)); });
-}
-SY_MULTIVERSION void copy_row_f32(const float* from, float* to, index_t count) {
-    copy_row(from, to, count);
-}
-SY_MULTIVERSION void copy_row_bf16(const bf16* from, float* to, index_t count) {
-    copy_row(from, to, count);
-}
-void widen_row(const float* from, float* to, index_t count) {
-    copy_row_f32(from, to, count);
-}
-void widen_row(const bf16* from, float* to, index_t count) {
-    copy_row_bf16(from, to, count);
+void widen_row(const In* from, float* to, index_t count) {
+    simd::for_isa([=]() SY_BODY {
+        simd::for_lanes(count,
+                        [&](index_t i, auto load, auto store) SY_BODY { store(to + i, load(from + i)); });
+    });
 }
 
 template <class In>
-SY_INLINE void add_row(const In* from, float* to, index_t count) {
-    simd::for_lanes(
-        count, [&](index_t i, auto load, auto store)
-                   __attribute__((always_inline)) { store(to + i, load(to + i) + load(from + i)); });
-}
-SY_MULTIVERSION void add_widened(const float* from, float* to, index_t count) {
-    add_row(from, to, count);
-}
-SY_MULTIVERSION void add_widened(const bf16* from, float* to, index_t count) {
-    add_row(from, to, count);
+void add_widened(const In* from, float* to, index_t count) {
+    simd::for_isa([=]() SY_BODY {
+        simd::for_lanes(count, [&](index_t i, auto load, auto store)
+                                   SY_BODY { store(to + i, load(to + i) + load(from + i)); });
+    });
 }
 
 void check_ids(std::span<const std::int32_t> ids, index_t num_rows) {

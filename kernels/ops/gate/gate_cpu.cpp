@@ -42,29 +42,30 @@ SY_INLINE RowSum powers_of_row(const float* logits, index_t count, float* powers
     return {largest, simd::sum(sums)};
 }
 
-SY_MULTIVERSION void softmax_rows(MatrixView<const float> logits, Range rows, MatrixView<float> scores,
-                                  float* lse) {
-    for (index_t t = rows.begin; t < rows.end; ++t) {
-        float* const row = scores.data + t * scores.stride;
-        const RowSum total = powers_of_row(logits.data + t * logits.stride, logits.cols, row);
-        const float inverse = 1.0F / total.sum;
-        for (index_t e = 0; e < logits.cols; ++e) row[e] *= inverse;
-        lse[t] = total.lse();
-    }
+void softmax_rows(MatrixView<const float> logits, Range rows, MatrixView<float> scores, float* lse) {
+    simd::for_isa([=]() SY_BODY {
+        for (index_t t = rows.begin; t < rows.end; ++t) {
+            float* const row = scores.data + t * scores.stride;
+            const RowSum total = powers_of_row(logits.data + t * logits.stride, logits.cols, row);
+            const float inverse = 1.0F / total.sum;
+            for (index_t e = 0; e < logits.cols; ++e) row[e] *= inverse;
+            lse[t] = total.lse();
+        }
+    });
 }
 
 /// @param powers  [E] scratch, so that scores may be the logits
-SY_MULTIVERSION void sigmoid_rows(MatrixView<const float> logits, Range rows, MatrixView<float> scores,
-                                  float* powers, float* lse) {
-    for (index_t t = rows.begin; t < rows.end; ++t) {
-        const float* const from = logits.data + t * logits.stride;
-        float* const to = scores.data + t * scores.stride;
-        lse[t] = powers_of_row(from, logits.cols, powers).lse();
-        simd::for_lanes(
-            logits.cols, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
-                store(to + i, simd::sigmoid(load(from + i)));
-            });
-    }
+void sigmoid_rows(MatrixView<const float> logits, Range rows, MatrixView<float> scores, float* powers,
+                  float* lse) {
+    simd::for_isa([=]() SY_BODY {
+        for (index_t t = rows.begin; t < rows.end; ++t) {
+            const float* const from = logits.data + t * logits.stride;
+            float* const to = scores.data + t * scores.stride;
+            lse[t] = powers_of_row(from, logits.cols, powers).lse();
+            simd::for_lanes(logits.cols, [&](index_t i, auto load, auto store)
+                                             SY_BODY { store(to + i, simd::sigmoid(load(from + i))); });
+        }
+    });
 }
 
 /// Keys are taken in descending order; no score has this one.
@@ -116,18 +117,20 @@ SY_INLINE std::int64_t largest_key(const std::int64_t* keys, index_t count) {
 }
 
 /// The largest key, taken K times: no branch depends on the data, which a sorted list's insertions cannot offer.
-SY_MULTIVERSION void top_k_rows(MatrixView<const float> scores, Range rows, std::int64_t* keys,
-                                MatrixView<std::int32_t> expert) {
-    for (index_t t = rows.begin; t < rows.end; ++t) {
-        std::int32_t* const chosen = expert.data + t * expert.stride;
-        make_keys(scores.data + t * scores.stride, scores.cols, keys);
-        for (index_t j = 0; j < expert.cols; ++j) {
-            const std::int64_t best = largest_key(keys, scores.cols);
-            const auto e = static_cast<std::int32_t>(~static_cast<std::uint32_t>(best));
-            keys[e] = kTaken;
-            chosen[j] = e;
+void top_k_rows(MatrixView<const float> scores, Range rows, std::int64_t* keys,
+                MatrixView<std::int32_t> expert) {
+    simd::for_isa([=]() SY_BODY {
+        for (index_t t = rows.begin; t < rows.end; ++t) {
+            std::int32_t* const chosen = expert.data + t * expert.stride;
+            make_keys(scores.data + t * scores.stride, scores.cols, keys);
+            for (index_t j = 0; j < expert.cols; ++j) {
+                const std::int64_t best = largest_key(keys, scores.cols);
+                const auto e = static_cast<std::int32_t>(~static_cast<std::uint32_t>(best));
+                keys[e] = kTaken;
+                chosen[j] = e;
+            }
         }
-    }
+    });
 }
 
 void weight_rows(const GateWeights& in, Range rows, MatrixView<float> weight) {
@@ -176,73 +179,75 @@ SY_INLINE simd::f32x16 direct_gradient(const float* dscore, const float* own, in
 
 /// dlogits = score * (dscore + dlse - sum of score * dscore), where dscore is the direct part plus, at the chosen
 /// experts, the gradient through renormalisation (whose products with the scores add up to 0).
-SY_MULTIVERSION void softmax_backward_rows(const GateBackward& in, Range rows, MatrixView<float> dlogits) {
-    const index_t num_experts = in.forward.scores.cols;
-    const bool renormalised = in.forward.renormalise == Renormalise::yes;
-    for (index_t t = rows.begin; t < rows.end; ++t) {
-        const float* const scores = in.forward.scores.data + t * in.forward.scores.stride;
-        const float* const own =
-            in.token_dscore.data == nullptr ? nullptr : in.token_dscore.data + t * in.token_dscore.stride;
-        const float* const dscore = in.dscore.data();
-        float* const row = dlogits.data + t * dlogits.stride;
-        const ThroughWeights weights(in, t);
-        float inner = renormalised ? 0.0F : in.forward.scale * weights.dot;
-        if (dscore != nullptr || own != nullptr) {
-            simd::f32x16 products{};
-            simd::for_lanes(
-                num_experts, [&](index_t i, auto load, auto) __attribute__((always_inline)) {
+void softmax_backward_rows(const GateBackward& in, Range rows, MatrixView<float> dlogits) {
+    simd::for_isa([=, &in]() SY_BODY {
+        const index_t num_experts = in.forward.scores.cols;
+        const bool renormalised = in.forward.renormalise == Renormalise::yes;
+        for (index_t t = rows.begin; t < rows.end; ++t) {
+            const float* const scores = in.forward.scores.data + t * in.forward.scores.stride;
+            const float* const own =
+                in.token_dscore.data == nullptr ? nullptr : in.token_dscore.data + t * in.token_dscore.stride;
+            const float* const dscore = in.dscore.data();
+            float* const row = dlogits.data + t * dlogits.stride;
+            const ThroughWeights weights(in, t);
+            float inner = renormalised ? 0.0F : in.forward.scale * weights.dot;
+            if (dscore != nullptr || own != nullptr) {
+                simd::f32x16 products{};
+                simd::for_lanes(num_experts, [&](index_t i, auto load, auto) SY_BODY {
                     products += load(scores + i) * direct_gradient(dscore, own, i, load);
                 });
-            inner += simd::sum(products);
-        }
-        const float shift = (in.dlse.empty() ? 0.0F : in.dlse[static_cast<std::size_t>(t)]) - inner;
-        simd::for_lanes(
-            num_experts, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
+                inner += simd::sum(products);
+            }
+            const float shift = (in.dlse.empty() ? 0.0F : in.dlse[static_cast<std::size_t>(t)]) - inner;
+            simd::for_lanes(num_experts, [&](index_t i, auto load, auto store) SY_BODY {
                 store(row + i, load(scores + i) * (direct_gradient(dscore, own, i, load) + shift));
             });
-        if (in.dweight.data == nullptr) continue;
-        for (index_t j = 0; j < in.forward.expert.cols; ++j) {
-            const std::int32_t e = in.forward.expert(t, j);
-            if (e < 0) continue;
-            const float dweight = in.forward.scale * in.dweight(t, j);
-            row[e] += scores[e] *
-                      (renormalised ? (dweight - in.forward.scale * weights.dot / weights.sum) / weights.sum
-                                    : dweight);
+            if (in.dweight.data == nullptr) continue;
+            for (index_t j = 0; j < in.forward.expert.cols; ++j) {
+                const std::int32_t e = in.forward.expert(t, j);
+                if (e < 0) continue;
+                const float dweight = in.forward.scale * in.dweight(t, j);
+                row[e] +=
+                    scores[e] * (renormalised
+                                     ? (dweight - in.forward.scale * weights.dot / weights.sum) / weights.sum
+                                     : dweight);
+            }
         }
-    }
+    });
 }
 
 /// dlogits = score * (1 - score) * dscore, plus dlse times the softmax of the logits.
-SY_MULTIVERSION void sigmoid_backward_rows(const GateBackward& in, Range rows, MatrixView<float> dlogits) {
-    const bool renormalised = in.forward.renormalise == Renormalise::yes;
-    for (index_t t = rows.begin; t < rows.end; ++t) {
-        const float* const scores = in.forward.scores.data + t * in.forward.scores.stride;
-        const float* const own =
-            in.token_dscore.data == nullptr ? nullptr : in.token_dscore.data + t * in.token_dscore.stride;
-        const float* const dscore = in.dscore.data();
-        const float* const logits = in.dlse.empty() ? nullptr : in.logits.data + t * in.logits.stride;
-        const float lse = in.dlse.empty() ? 0.0F : in.lse[static_cast<std::size_t>(t)];
-        const float dlse = in.dlse.empty() ? 0.0F : in.dlse[static_cast<std::size_t>(t)];
-        float* const row = dlogits.data + t * dlogits.stride;
-        simd::for_lanes(
-            in.forward.scores.cols, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
+void sigmoid_backward_rows(const GateBackward& in, Range rows, MatrixView<float> dlogits) {
+    simd::for_isa([=, &in]() SY_BODY {
+        const bool renormalised = in.forward.renormalise == Renormalise::yes;
+        for (index_t t = rows.begin; t < rows.end; ++t) {
+            const float* const scores = in.forward.scores.data + t * in.forward.scores.stride;
+            const float* const own =
+                in.token_dscore.data == nullptr ? nullptr : in.token_dscore.data + t * in.token_dscore.stride;
+            const float* const dscore = in.dscore.data();
+            const float* const logits = in.dlse.empty() ? nullptr : in.logits.data + t * in.logits.stride;
+            const float lse = in.dlse.empty() ? 0.0F : in.lse[static_cast<std::size_t>(t)];
+            const float dlse = in.dlse.empty() ? 0.0F : in.dlse[static_cast<std::size_t>(t)];
+            float* const row = dlogits.data + t * dlogits.stride;
+            simd::for_lanes(in.forward.scores.cols, [&](index_t i, auto load, auto store) SY_BODY {
                 const simd::f32x16 score = load(scores + i);
                 simd::f32x16 result = score * (1.0F - score) * direct_gradient(dscore, own, i, load);
                 if (logits != nullptr) result += dlse * simd::exp(load(logits + i) - lse);
                 store(row + i, result);
             });
-        if (in.dweight.data == nullptr) continue;
-        const ThroughWeights weights(in, t);
-        for (index_t j = 0; j < in.forward.expert.cols; ++j) {
-            const std::int32_t e = in.forward.expert(t, j);
-            if (e < 0) continue;
-            const float dweight = in.forward.scale * in.dweight(t, j);
-            const float direct = renormalised
-                                     ? (dweight - in.forward.scale * weights.dot / weights.sum) / weights.sum
-                                     : dweight;
-            row[e] += scores[e] * (1.0F - scores[e]) * direct;
+            if (in.dweight.data == nullptr) continue;
+            const ThroughWeights weights(in, t);
+            for (index_t j = 0; j < in.forward.expert.cols; ++j) {
+                const std::int32_t e = in.forward.expert(t, j);
+                if (e < 0) continue;
+                const float dweight = in.forward.scale * in.dweight(t, j);
+                const float direct =
+                    renormalised ? (dweight - in.forward.scale * weights.dot / weights.sum) / weights.sum
+                                 : dweight;
+                row[e] += scores[e] * (1.0F - scores[e]) * direct;
+            }
         }
-    }
+    });
 }
 
 bool is(MatrixView<const float> view, index_t rows, index_t cols) {

@@ -32,24 +32,27 @@ SY_INLINE float group_score(const float* scores, index_t size, index_t counted, 
 }
 
 /// @param scratch  [groups + counted]
-SY_MULTIVERSION void limit_rows(MatrixView<const float> scores, const GroupLimit& rule, Range rows,
-                                float* scratch, MatrixView<float> open) {
-    const index_t size = scores.cols / rule.groups;
-    for (index_t t = rows.begin; t < rows.end; ++t) {
-        const float* const from = scores.data + t * scores.stride;
-        float* const to = open.data + t * open.stride;
-        for (index_t g = 0; g < rule.groups; ++g)
-            scratch[g] = group_score(from + g * size, size, rule.counted, scratch + rule.groups);
-        // A group stays open when fewer than `limit` groups stand before it; a NaN stands before none.
-        for (index_t g = 0; g < rule.groups; ++g) {
-            index_t before = 0;
-            for (index_t other = 0; other < rule.groups; ++other) {
-                before += scratch[other] > scratch[g] || (scratch[other] == scratch[g] && other < g) ? 1 : 0;
+void limit_rows(MatrixView<const float> scores, const GroupLimit& rule, Range rows, float* scratch,
+                MatrixView<float> open) {
+    simd::for_isa([=, &rule]() SY_BODY {
+        const index_t size = scores.cols / rule.groups;
+        for (index_t t = rows.begin; t < rows.end; ++t) {
+            const float* const from = scores.data + t * scores.stride;
+            float* const to = open.data + t * open.stride;
+            for (index_t g = 0; g < rule.groups; ++g)
+                scratch[g] = group_score(from + g * size, size, rule.counted, scratch + rule.groups);
+            // A group stays open when fewer than `limit` groups stand before it; a NaN stands before none.
+            for (index_t g = 0; g < rule.groups; ++g) {
+                index_t before = 0;
+                for (index_t other = 0; other < rule.groups; ++other) {
+                    before +=
+                        scratch[other] > scratch[g] || (scratch[other] == scratch[g] && other < g) ? 1 : 0;
+                }
+                const bool is_open = before < rule.limit;
+                for (index_t e = g * size; e < (g + 1) * size; ++e) to[e] = is_open ? from[e] : kClosed;
             }
-            const bool is_open = before < rule.limit;
-            for (index_t e = g * size; e < (g + 1) * size; ++e) to[e] = is_open ? from[e] : kClosed;
         }
-    }
+    });
 }
 
 }  // namespace

@@ -40,7 +40,7 @@ SY_INLINE float centred_squares(const float* x, index_t count, float mean) {
 template <NormKind kind>
 SY_INLINE const float* first_pass(const NormRows& op, index_t t, simd::f32x16& totals) {
     const float* const x = op.x.data + t * op.x.stride;
-    const auto count_in = [&](simd::f32x16 value) __attribute__((always_inline)) {
+    const auto count_in = [&](simd::f32x16 value) SY_BODY {
         if constexpr (kind == NormKind::rms) {
             totals += value * value;
         } else {
@@ -48,19 +48,16 @@ SY_INLINE const float* first_pass(const NormRows& op, index_t t, simd::f32x16& t
         }
     };
     if (op.residual.data == nullptr) {
-        simd::for_lanes(
-            op.x.cols, [&](index_t i, auto load, auto)
-                           __attribute__((always_inline)) { count_in(load(x + i)); });
+        simd::for_lanes(op.x.cols, [&](index_t i, auto load, auto) SY_BODY { count_in(load(x + i)); });
         return x;
     }
     const float* const other = op.residual.data + t * op.residual.stride;
     float* const sum = op.sum.data + t * op.sum.stride;
-    simd::for_lanes(
-        op.x.cols, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
-            const simd::f32x16 value = load(x + i) + load(other + i);
-            store(sum + i, value);
-            count_in(value);
-        });
+    simd::for_lanes(op.x.cols, [&](index_t i, auto load, auto store) SY_BODY {
+        const simd::f32x16 value = load(x + i) + load(other + i);
+        store(sum + i, value);
+        count_in(value);
+    });
     return sum;
 }
 
@@ -79,30 +76,24 @@ SY_INLINE void norm_row(const NormRows& op, index_t t) {
     const float rstd = 1.0F / std::sqrt(squares / width + op.eps);
     op.rstd[t] = rstd;
     float* const y = op.y.data + t * op.y.stride;
-    simd::for_lanes(
-        op.x.cols, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
-            simd::f32x16 value = load(x + i);
-            if constexpr (kind == NormKind::layer) value = value - mean;
-            value = value * rstd * load(op.gain + i);
-            if constexpr (has_bias) value = value + load(op.bias + i);
-            store(y + i, value);
-        });
+    simd::for_lanes(op.x.cols, [&](index_t i, auto load, auto store) SY_BODY {
+        simd::f32x16 value = load(x + i);
+        if constexpr (kind == NormKind::layer) value = value - mean;
+        value = value * rstd * load(op.gain + i);
+        if constexpr (has_bias) value = value + load(op.bias + i);
+        store(y + i, value);
+    });
 }
 
 template <NormKind kind>
-SY_INLINE void norm_range(const NormRows& op, Range range) {
-    if (op.bias == nullptr) {
-        for (index_t t = range.begin; t < range.end; ++t) norm_row<kind, false>(op, t);
-    } else {
-        for (index_t t = range.begin; t < range.end; ++t) norm_row<kind, true>(op, t);
-    }
-}
-
-SY_MULTIVERSION void rms_rows(const NormRows& op, Range range) {
-    norm_range<NormKind::rms>(op, range);
-}
-SY_MULTIVERSION void layer_rows(const NormRows& op, Range range) {
-    norm_range<NormKind::layer>(op, range);
+void norm_rows(const NormRows& op, Range range) {
+    simd::for_isa([=, &op]() SY_BODY {
+        if (op.bias == nullptr) {
+            for (index_t t = range.begin; t < range.end; ++t) norm_row<kind, false>(op, t);
+        } else {
+            for (index_t t = range.begin; t < range.end; ++t) norm_row<kind, true>(op, t);
+        }
+    });
 }
 
 struct BackwardRows {
@@ -120,21 +111,20 @@ SY_INLINE void write_row(const BackwardRows& op, index_t t, float direct_mean, f
     const float rstd = op.in.statistics.rstd[static_cast<std::size_t>(t)];
     float mean = 0.0F;
     if constexpr (kind == NormKind::layer) mean = op.in.statistics.mean[static_cast<std::size_t>(t)];
-    simd::for_lanes(
-        op.in.x.cols, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
-            simd::f32x16 value = load(x + i);
-            simd::f32x16 direct = load(dy + i) * load(op.gain + i);
-            if constexpr (kind == NormKind::layer) {
-                value = value - mean;
-                direct = direct - direct_mean;
-            }
-            const simd::f32x16 change = direct * rstd - value * shift;
-            if constexpr (write == Write::add) {
-                store(target + i, load(target + i) + change);
-            } else {
-                store(target + i, change);
-            }
-        });
+    simd::for_lanes(op.in.x.cols, [&](index_t i, auto load, auto store) SY_BODY {
+        simd::f32x16 value = load(x + i);
+        simd::f32x16 direct = load(dy + i) * load(op.gain + i);
+        if constexpr (kind == NormKind::layer) {
+            value = value - mean;
+            direct = direct - direct_mean;
+        }
+        const simd::f32x16 change = direct * rstd - value * shift;
+        if constexpr (write == Write::add) {
+            store(target + i, load(target + i) + change);
+        } else {
+            store(target + i, change);
+        }
+    });
 }
 
 /// Rows [range] of one block: dx, and the block's addends of gain and bias [H] each, rows in order. dbias may be null.
@@ -150,17 +140,16 @@ SY_INLINE void backward_rows(const BackwardRows& op, Range range, float* dgain, 
         if constexpr (kind == NormKind::layer) mean = in.statistics.mean[static_cast<std::size_t>(t)];
         simd::f32x16 slopes{};
         simd::f32x16 products{};
-        simd::for_lanes(
-            in.x.cols, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
-                const simd::f32x16 d = load(dy + i);
-                simd::f32x16 value = load(x + i);
-                if constexpr (kind == NormKind::layer) value = value - mean;
-                const simd::f32x16 slope = d * load(op.gain + i);
-                if constexpr (kind == NormKind::layer) slopes += slope;
-                products += slope * value;
-                store(dgain + i, load(dgain + i) + d * value * rstd);
-                if constexpr (has_bias) store(dbias + i, load(dbias + i) + d);
-            });
+        simd::for_lanes(in.x.cols, [&](index_t i, auto load, auto store) SY_BODY {
+            const simd::f32x16 d = load(dy + i);
+            simd::f32x16 value = load(x + i);
+            if constexpr (kind == NormKind::layer) value = value - mean;
+            const simd::f32x16 slope = d * load(op.gain + i);
+            if constexpr (kind == NormKind::layer) slopes += slope;
+            products += slope * value;
+            store(dgain + i, load(dgain + i) + d * value * rstd);
+            if constexpr (has_bias) store(dbias + i, load(dbias + i) + d);
+        });
         const float shift = simd::sum(products) / width * rstd * rstd * rstd;
         const float direct_mean = kind == NormKind::layer ? simd::sum(slopes) / width : 0.0F;
         if (in.write == Write::add) {
@@ -172,27 +161,22 @@ SY_INLINE void backward_rows(const BackwardRows& op, Range range, float* dgain, 
 }
 
 template <NormKind kind>
-SY_INLINE void backward_range(const BackwardRows& op, Range range, float* dgain, float* dbias) {
-    if (dbias == nullptr) {
-        backward_rows<kind, false>(op, range, dgain, dbias);
-    } else {
-        backward_rows<kind, true>(op, range, dgain, dbias);
-    }
-}
-
-SY_MULTIVERSION void rms_backward(const BackwardRows& op, Range range, float* dgain, float* dbias) {
-    backward_range<NormKind::rms>(op, range, dgain, dbias);
-}
-SY_MULTIVERSION void layer_backward(const BackwardRows& op, Range range, float* dgain, float* dbias) {
-    backward_range<NormKind::layer>(op, range, dgain, dbias);
+void backward_block(const BackwardRows& op, Range range, float* dgain, float* dbias) {
+    simd::for_isa([=, &op]() SY_BODY {
+        if (dbias == nullptr) {
+            backward_rows<kind, false>(op, range, dgain, dbias);
+        } else {
+            backward_rows<kind, true>(op, range, dgain, dbias);
+        }
+    });
 }
 
 void run(const Norm& rule, const NormRows& op, const Context& context) {
     context.team.for_ranges(op.x.rows, 8, [&](index_t begin, index_t end) {
         if (rule.kind == NormKind::rms) {
-            rms_rows(op, {begin, end});
+            norm_rows<NormKind::rms>(op, {begin, end});
         } else {
-            layer_rows(op, {begin, end});
+            norm_rows<NormKind::layer>(op, {begin, end});
         }
     });
 }
@@ -280,9 +264,9 @@ void norm_backward(const Norm& rule, const NormBackward& in, MatrixView<float> d
         float* const dgain = partials.row(num_sums * block);
         float* const dbias = has_bias ? partials.row(num_sums * block + 1) : nullptr;
         if (rule.kind == NormKind::rms) {
-            rms_backward(op, range, dgain, dbias);
+            backward_block<NormKind::rms>(op, range, dgain, dbias);
         } else {
-            layer_backward(op, range, dgain, dbias);
+            backward_block<NormKind::layer>(op, range, dgain, dbias);
         }
     });
     for (index_t block = 0; block < num_blocks; ++block) {

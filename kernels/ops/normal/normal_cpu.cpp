@@ -7,29 +7,31 @@
 namespace sy::ops {
 namespace {
 
-SY_MULTIVERSION void cdf_rows(MatrixView<const float> x, MatrixView<float> y, Range rows) {
-    constexpr float kInverseRoot = 1.0F / std::numbers::sqrt2_v<float>;
-    for (index_t t = rows.begin; t < rows.end; ++t) {
-        const float* const source = x.data + t * x.stride;
-        float* const target = y.data + t * y.stride;
-        simd::for_lanes(
-            x.cols, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
+void cdf_rows(MatrixView<const float> x, MatrixView<float> y, Range rows) {
+    simd::for_isa([=]() SY_BODY {
+        constexpr float kInverseRoot = 1.0F / std::numbers::sqrt2_v<float>;
+        for (index_t t = rows.begin; t < rows.end; ++t) {
+            const float* const source = x.data + t * x.stride;
+            float* const target = y.data + t * y.stride;
+            simd::for_lanes(x.cols, [&](index_t i, auto load, auto store) SY_BODY {
                 store(target + i, 0.5F + 0.5F * simd::erf(load(source + i) * kInverseRoot));
             });
-    }
+        }
+    });
 }
 
-SY_MULTIVERSION void density_rows(MatrixView<const float> x, MatrixView<float> y, Range rows) {
-    constexpr float kHeight = std::numbers::inv_sqrtpi_v<float> / std::numbers::sqrt2_v<float>;
-    for (index_t t = rows.begin; t < rows.end; ++t) {
-        const float* const source = x.data + t * x.stride;
-        float* const target = y.data + t * y.stride;
-        simd::for_lanes(
-            x.cols, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
+void density_rows(MatrixView<const float> x, MatrixView<float> y, Range rows) {
+    simd::for_isa([=]() SY_BODY {
+        constexpr float kHeight = std::numbers::inv_sqrtpi_v<float> / std::numbers::sqrt2_v<float>;
+        for (index_t t = rows.begin; t < rows.end; ++t) {
+            const float* const source = x.data + t * x.stride;
+            float* const target = y.data + t * y.stride;
+            simd::for_lanes(x.cols, [&](index_t i, auto load, auto store) SY_BODY {
                 const simd::f32x16 value = load(source + i);
                 store(target + i, kHeight * simd::exp(value * value * -0.5F));
             });
-    }
+        }
+    });
 }
 
 void check(const char* name, MatrixView<const float> x, MatrixView<const float> y) {

@@ -32,28 +32,28 @@ SY_INLINE void update_range(const AdamwOperands& operands, const AdamwStep& step
     bf16* const working = kHasWorking ? operands.working.data() + range.begin : nullptr;
     const float rest1 = 1.0F - step.beta1;
     const float rest2 = 1.0F - step.beta2;
-    simd::for_lanes(
-        range.size(), [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
-            const simd::f32x16 g = load(gradient + i) * step.gradient_scale;
-            const simd::f32x16 new_m = step.beta1 * load(m + i) + rest1 * g;
-            const simd::f32x16 new_v = step.beta2 * load(v + i) + rest2 * g * g;
-            const simd::f32x16 size = square_root(new_v * factors.root_scale) + step.eps;
-            const simd::f32x16 new_weight = load(weight + i) * factors.keep - factors.rate * new_m / size;
-            store(m + i, new_m);
-            store(v + i, new_v);
-            store(weight + i, new_weight);
-            store(gradient + i, simd::f32x16{});
-            if constexpr (kHasWorking) store(working + i, new_weight);
-        });
+    simd::for_lanes(range.size(), [&](index_t i, auto load, auto store) SY_BODY {
+        const simd::f32x16 g = load(gradient + i) * step.gradient_scale;
+        const simd::f32x16 new_m = step.beta1 * load(m + i) + rest1 * g;
+        const simd::f32x16 new_v = step.beta2 * load(v + i) + rest2 * g * g;
+        const simd::f32x16 size = square_root(new_v * factors.root_scale) + step.eps;
+        const simd::f32x16 new_weight = load(weight + i) * factors.keep - factors.rate * new_m / size;
+        store(m + i, new_m);
+        store(v + i, new_v);
+        store(weight + i, new_weight);
+        store(gradient + i, simd::f32x16{});
+        if constexpr (kHasWorking) store(working + i, new_weight);
+    });
 }
 
-SY_MULTIVERSION void adamw_range(const AdamwOperands& operands, const AdamwStep& step, Factors factors,
-                                 Range range) {
-    if (operands.working.empty()) {
-        update_range<false>(operands, step, factors, range);
-    } else {
-        update_range<true>(operands, step, factors, range);
-    }
+void adamw_range(const AdamwOperands& operands, const AdamwStep& step, Factors factors, Range range) {
+    simd::for_isa([=, &operands, &step]() SY_BODY {
+        if (operands.working.empty()) {
+            update_range<false>(operands, step, factors, range);
+        } else {
+            update_range<true>(operands, step, factors, range);
+        }
+    });
 }
 
 }  // namespace

@@ -9,15 +9,15 @@ namespace sy::ops {
 namespace {
 
 /// out = ((first + s0) + s1) + ... in one pass over the columns.
-SY_MULTIVERSION void sum_row(MatrixView<const float> x, const std::int32_t* sources, index_t count, Into into,
-                             float* out) {
-    simd::for_lanes(
-        x.cols, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
+void sum_row(MatrixView<const float> x, const std::int32_t* sources, index_t count, Into into, float* out) {
+    simd::for_isa([=]() SY_BODY {
+        simd::for_lanes(x.cols, [&](index_t i, auto load, auto store) SY_BODY {
             simd::f32x16 sum{};
             if (into == Into::add) sum = load(out + i);
             for (index_t s = 0; s < count; ++s) sum += load(x.data + sources[s] * x.stride + i);
             store(out + i, sum);
         });
+    });
 }
 
 void check_rows(std::span<const std::int32_t> rows, index_t num_rows) {

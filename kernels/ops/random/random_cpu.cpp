@@ -9,35 +9,38 @@ namespace sy::ops {
 namespace {
 
 /// values[i] for global elements first + i; two words an element.
-SY_MULTIVERSION void normal_range(const RandomKey& key, index_t first, float deviation, float* values,
-                                  index_t count) {
-    constexpr index_t kStep = simd::kPhiloxWords / 2;
-    simd::PhiloxWords words;
-    for (index_t start = first - first % 2; start < first + count; start += kStep) {
-        simd::philox_words(key, static_cast<std::uint64_t>(start / 2), words);
-        for (index_t i = std::max(start, first); i < std::min(start + kStep, first + count); ++i) {
-            const auto pair = static_cast<std::size_t>(2 * (i - start));
-            values[i - first] = deviation * normal_from(words[pair], words[pair + 1]);
-        }
-    }
-}
-
-SY_MULTIVERSION void jitter_rows(MatrixView<const float> x, const RandomKey& key, index_t first_token,
-                                 float eps, Range rows, MatrixView<float> y) {
-    simd::PhiloxWords words;
-    for (index_t t = rows.begin; t < rows.end; ++t) {
-        const index_t first = (first_token + t) * x.cols;
-        const float* const source = x.data + t * x.stride;
-        float* const target = y.data + t * y.stride;
-        for (index_t start = first - first % 4; start < first + x.cols; start += simd::kPhiloxWords) {
-            simd::philox_words(key, static_cast<std::uint64_t>(start / 4), words);
-            const index_t end = std::min(start + simd::kPhiloxWords, first + x.cols);
-            for (index_t i = std::max(start, first); i < end; ++i) {
-                const float u = uniform_from(words[static_cast<std::size_t>(i - start)]);
-                target[i - first] = source[i - first] * (1.0F + eps * (2.0F * u - 1.0F));
+void normal_range(const RandomKey& key, index_t first, float deviation, float* values, index_t count) {
+    simd::for_isa([=, &key]() SY_BODY {
+        constexpr index_t kStep = simd::kPhiloxWords / 2;
+        simd::PhiloxWords words;
+        for (index_t start = first - first % 2; start < first + count; start += kStep) {
+            simd::philox_words(key, static_cast<std::uint64_t>(start / 2), words);
+            for (index_t i = std::max(start, first); i < std::min(start + kStep, first + count); ++i) {
+                const auto pair = static_cast<std::size_t>(2 * (i - start));
+                values[i - first] = deviation * normal_from(words[pair], words[pair + 1]);
             }
         }
-    }
+    });
+}
+
+void jitter_rows(MatrixView<const float> x, const RandomKey& key, index_t first_token, float eps, Range rows,
+                 MatrixView<float> y) {
+    simd::for_isa([=, &key]() SY_BODY {
+        simd::PhiloxWords words;
+        for (index_t t = rows.begin; t < rows.end; ++t) {
+            const index_t first = (first_token + t) * x.cols;
+            const float* const source = x.data + t * x.stride;
+            float* const target = y.data + t * y.stride;
+            for (index_t start = first - first % 4; start < first + x.cols; start += simd::kPhiloxWords) {
+                simd::philox_words(key, static_cast<std::uint64_t>(start / 4), words);
+                const index_t end = std::min(start + simd::kPhiloxWords, first + x.cols);
+                for (index_t i = std::max(start, first); i < end; ++i) {
+                    const float u = uniform_from(words[static_cast<std::size_t>(i - start)]);
+                    target[i - first] = source[i - first] * (1.0F + eps * (2.0F * u - 1.0F));
+                }
+            }
+        }
+    });
 }
 
 }  // namespace

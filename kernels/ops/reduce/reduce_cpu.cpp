@@ -11,40 +11,48 @@ namespace sy::ops {
 namespace {
 
 /// Element i goes to partial sum i mod 32 (enough to hide the latency of an addition), then a fixed tree.
-SY_MULTIVERSION double squares_of_row(const float* row, index_t count) {
-    constexpr index_t kSums = 32;
-    double sums[kSums] = {};
-    index_t i = 0;
-    for (; i + kSums <= count; i += kSums) {
+double squares_of_row(const float* row, index_t count) {
+    return simd::for_isa([=]() SY_BODY {
+        constexpr index_t kSums = 32;
+        double sums[kSums] = {};
+        index_t i = 0;
+        for (; i + kSums <= count; i += kSums) {
 #pragma omp simd
-        for (index_t lane = 0; lane < kSums; ++lane) {
-            const auto value = static_cast<double>(row[i + lane]);
+            for (index_t lane = 0; lane < kSums; ++lane) {
+                const auto value = static_cast<double>(row[i + lane]);
+                sums[lane] += value * value;
+            }
+        }
+        for (index_t lane = 0; i < count; ++i, ++lane) {
+            const auto value = static_cast<double>(row[i]);
             sums[lane] += value * value;
         }
-    }
-    for (index_t lane = 0; i < count; ++i, ++lane) {
-        const auto value = static_cast<double>(row[i]);
-        sums[lane] += value * value;
-    }
-    for (index_t width = kSums / 2; width >= 1; width /= 2) {
-        for (index_t lane = 0; lane < width; ++lane) sums[lane] += sums[lane + width];
-    }
-    return sums[0];
+        for (index_t width = kSums / 2; width >= 1; width /= 2) {
+            for (index_t lane = 0; lane < width; ++lane) sums[lane] += sums[lane + width];
+        }
+        return sums[0];
+    });
 }
 
-SY_MULTIVERSION void add_range(const float* x, const float* z, float* y, index_t count) {
-    for (index_t i = 0; i < count; ++i) y[i] = x[i] + z[i];
+void add_range(const float* x, const float* z, float* y, index_t count) {
+    simd::for_isa([=]() SY_BODY {
+        for (index_t i = 0; i < count; ++i) y[i] = x[i] + z[i];
+    });
 }
 
-SY_MULTIVERSION void scale_range(float factor, const float* x, float* y, index_t count) {
-    for (index_t i = 0; i < count; ++i) y[i] = factor * x[i];
+void scale_range(float factor, const float* x, float* y, index_t count) {
+    simd::for_isa([=]() SY_BODY {
+        for (index_t i = 0; i < count; ++i) y[i] = factor * x[i];
+    });
 }
 
-SY_MULTIVERSION bool finite_range(const float* values, index_t count) {
-    int bad = 0;
-    for (index_t i = 0; i < count; ++i)
-        bad |= static_cast<int>(!(std::fabs(values[i]) <= std::numeric_limits<float>::max()));
-    return bad == 0;
+bool finite_range(const float* values, index_t count) {
+    return simd::for_isa([=]() SY_BODY {
+        int bad = 0;
+        for (index_t i = 0; i < count; ++i)
+            bad |= static_cast<int>(!(std::fabs(values[i]) <= std::numeric_limits<float>::max()));
+        return bad == 0;
+    });
 }
 
 }  // namespace

@@ -15,15 +15,14 @@ struct Turn {
 
 SY_INLINE void rotate_half_split(float* head, const Turn& turn) {
     const index_t half = turn.half;
-    simd::for_lanes(
-        half, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
-            const simd::f32x16 a = load(head + i);
-            const simd::f32x16 b = load(head + half + i);
-            const simd::f32x16 c = load(turn.cosines + i);
-            const simd::f32x16 s = load(turn.sines + i) * turn.sign;
-            store(head + i, a * c - b * s);
-            store(head + half + i, b * c + a * s);
-        });
+    simd::for_lanes(half, [&](index_t i, auto load, auto store) SY_BODY {
+        const simd::f32x16 a = load(head + i);
+        const simd::f32x16 b = load(head + half + i);
+        const simd::f32x16 c = load(turn.cosines + i);
+        const simd::f32x16 s = load(turn.sines + i) * turn.sign;
+        store(head + i, a * c - b * s);
+        store(head + half + i, b * c + a * s);
+    });
 }
 
 SY_INLINE void rotate_interleaved(float* head, const Turn& turn) {
@@ -62,22 +61,24 @@ struct RotaryRows {
     float sign;
 };
 
-SY_MULTIVERSION void rotate_rows(const RotaryRows& op, Range rows) {
-    const MatrixView<const float> cosines = op.table.cosines();
-    const MatrixView<const float> sines = op.table.sines();
-    const bool interleaved = op.table.pairs() == RotaryPairs::interleaved;
-    for (index_t t = rows.begin; t < rows.end; ++t) {
-        const index_t offset = op.position[static_cast<std::size_t>(t)] * cosines.stride;
-        const Turn turn{cosines.data + offset, sines.data + offset, cosines.cols, op.sign};
-        float* const row = op.x.data + t * op.x.stride + op.heads.first_dim;
-        for (index_t col = 0; col < op.x.cols; col += op.heads.head_dim) {
-            if (interleaved) {
-                rotate_interleaved(row + col, turn);
-            } else {
-                rotate_half_split(row + col, turn);
+void rotate_rows(const RotaryRows& op, Range rows) {
+    simd::for_isa([=, &op]() SY_BODY {
+        const MatrixView<const float> cosines = op.table.cosines();
+        const MatrixView<const float> sines = op.table.sines();
+        const bool interleaved = op.table.pairs() == RotaryPairs::interleaved;
+        for (index_t t = rows.begin; t < rows.end; ++t) {
+            const index_t offset = op.position[static_cast<std::size_t>(t)] * cosines.stride;
+            const Turn turn{cosines.data + offset, sines.data + offset, cosines.cols, op.sign};
+            float* const row = op.x.data + t * op.x.stride + op.heads.first_dim;
+            for (index_t col = 0; col < op.x.cols; col += op.heads.head_dim) {
+                if (interleaved) {
+                    rotate_interleaved(row + col, turn);
+                } else {
+                    rotate_half_split(row + col, turn);
+                }
             }
         }
-    }
+    });
 }
 
 }  // namespace

@@ -43,20 +43,22 @@ struct RowLoss {
 };
 
 /// A row that counts: its loss; the row becomes its gradient when scale is not 0.
-SY_MULTIVERSION RowLoss xent_row(float* row, index_t count, std::int32_t target, float scale, float z_scale) {
-    const float largest = largest_of_row(row, count);
-    // Differences first: logits far from 0 would swallow the logarithm.
-    const float distance = largest - row[target];
-    const float denominator = exponentials_of_row(row, count, largest, scale == 0.0F ? nullptr : row);
-    const double log_denominator = std::log(static_cast<double>(denominator));
-    const auto lse = static_cast<float>(static_cast<double>(largest) + log_denominator);
-    if (scale != 0.0F) {
-        const float weight = z_scale == 0.0F ? scale : scale + 2.0F * z_scale * lse;
-        const float factor = weight / denominator;
-        for (index_t i = 0; i < count; ++i) row[i] *= factor;
-        row[target] -= scale;
-    }
-    return {distance + static_cast<float>(log_denominator), lse};
+RowLoss xent_row(float* row, index_t count, std::int32_t target, float scale, float z_scale) {
+    return simd::for_isa([=]() SY_BODY {
+        const float largest = largest_of_row(row, count);
+        // Differences first: logits far from 0 would swallow the logarithm.
+        const float distance = largest - row[target];
+        const float denominator = exponentials_of_row(row, count, largest, scale == 0.0F ? nullptr : row);
+        const double log_denominator = std::log(static_cast<double>(denominator));
+        const auto lse = static_cast<float>(static_cast<double>(largest) + log_denominator);
+        if (scale != 0.0F) {
+            const float weight = z_scale == 0.0F ? scale : scale + 2.0F * z_scale * lse;
+            const float factor = weight / denominator;
+            for (index_t i = 0; i < count; ++i) row[i] *= factor;
+            row[target] -= scale;
+        }
+        return RowLoss{distance + static_cast<float>(log_denominator), lse};
+    });
 }
 
 }  // namespace

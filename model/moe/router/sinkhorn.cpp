@@ -21,34 +21,35 @@ std::size_t at(index_t i) {
 }
 
 /// e^(x - highest of the row).
-SY_MULTIVERSION void powers_of_rows(MatrixView<const float> logits, Range rows, MatrixView<float> powers) {
-    for (index_t t = rows.begin; t < rows.end; ++t) {
-        const float* const from = logits.data + t * logits.stride;
-        float* const to = powers.data + t * powers.stride;
-        float highest = from[0];
-        for (index_t e = 1; e < logits.cols; ++e) highest = std::max(highest, from[e]);
-        simd::for_lanes(
-            logits.cols, [&](index_t i, auto load, auto store) __attribute__((always_inline)) {
-                store(to + i, simd::exp(load(from + i) - highest));
-            });
-    }
+void powers_of_rows(MatrixView<const float> logits, Range rows, MatrixView<float> powers) {
+    simd::for_isa([=]() SY_BODY {
+        for (index_t t = rows.begin; t < rows.end; ++t) {
+            const float* const from = logits.data + t * logits.stride;
+            float* const to = powers.data + t * powers.stride;
+            float highest = from[0];
+            for (index_t e = 1; e < logits.cols; ++e) highest = std::max(highest, from[e]);
+            simd::for_lanes(logits.cols, [&](index_t i, auto load, auto store)
+                                             SY_BODY { store(to + i, simd::exp(load(from + i) - highest)); });
+        }
+    });
 }
 
 /// Adds the rows of the plan, scaled to 1 each, to the sums of the columns.
-SY_MULTIVERSION void add_rows(MatrixView<const float> powers, Range rows, const double* factor,
-                              std::int64_t* sums) {
-    for (index_t t = rows.begin; t < rows.end; ++t) {
-        const float* const power = powers.data + t * powers.stride;
-        double total = 0.0;
-        for (index_t e = 0; e < powers.cols; ++e) total += factor[e] * static_cast<double>(power[e]);
-        // A row with a number that is not finite has no place in the plan.
-        if (!(total > 0.0)) continue;
-        const double scale = 1.0 / (total * kSumUnit);
-        for (index_t e = 0; e < powers.cols; ++e) {
-            // Not llrint: this form becomes one vector instruction.
-            sums[e] += static_cast<std::int64_t>(factor[e] * static_cast<double>(power[e]) * scale + 0.5);
+void add_rows(MatrixView<const float> powers, Range rows, const double* factor, std::int64_t* sums) {
+    simd::for_isa([=]() SY_BODY {
+        for (index_t t = rows.begin; t < rows.end; ++t) {
+            const float* const power = powers.data + t * powers.stride;
+            double total = 0.0;
+            for (index_t e = 0; e < powers.cols; ++e) total += factor[e] * static_cast<double>(power[e]);
+            // A row with a number that is not finite has no place in the plan.
+            if (!(total > 0.0)) continue;
+            const double scale = 1.0 / (total * kSumUnit);
+            for (index_t e = 0; e < powers.cols; ++e) {
+                // Not llrint: this form becomes one vector instruction.
+                sums[e] += static_cast<std::int64_t>(factor[e] * static_cast<double>(power[e]) * scale + 0.5);
+            }
         }
-    }
+    });
 }
 
 class Sinkhorn : public RoutingStrategy {

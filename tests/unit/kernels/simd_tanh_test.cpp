@@ -14,12 +14,11 @@ namespace {
 
 SY_INLINE void tanh_loop(const std::vector<float>& x, std::vector<float>& y) {
     const auto count = static_cast<index_t>(x.size());
-    simd::for_lanes(
-        count, [&](index_t i, auto load, auto store)
-                   __attribute__((always_inline)) { store(y.data() + i, simd::tanh(load(x.data() + i))); });
+    simd::for_lanes(count, [&](index_t i, auto load, auto store)
+                               SY_BODY { store(y.data() + i, simd::tanh(load(x.data() + i))); });
 }
-SY_MULTIVERSION void tanh_chosen(const std::vector<float>& x, std::vector<float>& y) {
-    tanh_loop(x, y);
+void tanh_chosen(const std::vector<float>& x, std::vector<float>& y) {
+    simd::for_isa([=, &x, &y]() SY_BODY { tanh_loop(x, y); });
 }
 void tanh_baseline(const std::vector<float>& x, std::vector<float>& y) {
     tanh_loop(x, y);

@@ -18,12 +18,11 @@ const float kNan = std::numeric_limits<float>::quiet_NaN();
 
 SY_INLINE void exp_loop(const std::vector<float>& x, std::vector<float>& y) {
     const auto count = static_cast<index_t>(x.size());
-    simd::for_lanes(
-        count, [&](index_t i, auto load, auto store)
-                   __attribute__((always_inline)) { store(y.data() + i, simd::exp(load(x.data() + i))); });
+    simd::for_lanes(count, [&](index_t i, auto load, auto store)
+                               SY_BODY { store(y.data() + i, simd::exp(load(x.data() + i))); });
 }
-SY_MULTIVERSION void exp_chosen(const std::vector<float>& x, std::vector<float>& y) {
-    exp_loop(x, y);
+void exp_chosen(const std::vector<float>& x, std::vector<float>& y) {
+    simd::for_isa([=, &x, &y]() SY_BODY { exp_loop(x, y); });
 }
 void exp_baseline(const std::vector<float>& x, std::vector<float>& y) {
     exp_loop(x, y);

@@ -190,6 +190,14 @@ TEST_CASE("config: an unknown variable of the environment is an error with a sug
                                        "SWITCHYARD_TRAIN_STEPS?"});
 }
 
+TEST_CASE("config: SWITCHYARD_ISA is no option, and is suggested like one", "[unit]") {
+    const Environment isa("SWITCHYARD_ISA", "avx2");
+    CHECK(set_problems({}).empty());
+    const Environment misspelt("SWITCHYARD_ISAS", "avx2");
+    CHECK(set_problems({}) ==
+          Problems{"environment: unknown option SWITCHYARD_ISAS; did you mean SWITCHYARD_ISA?"});
+}
+
 TEST_CASE("config: --set wins over the environment, the environment over the file, the file over defaults",
           "[unit]") {
     const TestFolder folder;
