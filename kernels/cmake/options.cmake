@@ -3,10 +3,13 @@ set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 
 add_library(sy_options INTERFACE)
 target_compile_features(sy_options INTERFACE cxx_std_20)
-set_target_properties(sy_options PROPERTIES INTERFACE_POSITION_INDEPENDENT_CODE ON)
 target_include_directories(sy_options INTERFACE "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>")
 # Contraction off: a product and a sum round the same way in a vector loop and in its tail, and on every layout.
 target_compile_options(sy_options INTERFACE -ffp-contract=off -fno-math-errno -fopenmp-simd -Wno-psabi)
+# Places in messages are named from the root of the tree, whether the compiler is given whole paths or ccache's short ones.
+file(RELATIVE_PATH SY_SOURCE_FROM_BUILD "${PROJECT_BINARY_DIR}" "${PROJECT_SOURCE_DIR}")
+target_compile_options(sy_options INTERFACE
+  "-fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=" "-fmacro-prefix-map=${SY_SOURCE_FROM_BUILD}=")
 
 add_library(sy_warnings INTERFACE)
 target_compile_options(sy_warnings INTERFACE
@@ -25,6 +28,10 @@ if(SY_SANITIZE)
   # and are the same source.
   target_compile_definitions(sy_sanitizers INTERFACE SY_ONE_ISA)
 endif()
+
+# Code that runs once or waits: tests, the command line.
+add_library(sy_cold INTERFACE)
+target_compile_options(sy_cold INTERFACE $<$<CONFIG:Release>:-O1>)
 
 # The flags of every target of the project.
 add_library(sy_common INTERFACE)

@@ -1,6 +1,5 @@
 #include "runtime/bench/report.hpp"
 
-#include <boost/json.hpp>
 #include <iomanip>
 #include <sstream>
 
@@ -9,8 +8,6 @@
 
 namespace sy::runtime {
 namespace {
-
-namespace json = boost::json;
 
 /// A number in a column of its own width, blank when there is none.
 std::string cell(double value, int width, int precision) {
@@ -36,20 +33,21 @@ Report::Report(std::ostream& out, ReportStyle style, Columns columns)
 void Report::row(const BenchRow& row) {
     all_right_ = all_right_ && is_right(row);
     if (style_ == ReportStyle::json) {
-        out_ << json::serialize(json::object{{"what", row.what},
-                                             {"shape", row.shape},
-                                             {"dtype", row.dtype},
-                                             {"mode", row.mode},
-                                             {"pass", row.pass},
-                                             {"ranks", row.ranks},
-                                             {"threads", row.threads},
-                                             {"isa", std::string(isa_name(isa()))},
-                                             {"best_ms", row.times.best_ms},
-                                             {"median_ms", row.times.median_ms},
-                                             {columns_.rate, row.rate},
-                                             {columns_.share, row.share},
-                                             {"error", row.error},
-                                             {"right", is_right(row)}})
+        out_ << Json(Json::Object{{"what", row.what},
+                                  {"shape", row.shape},
+                                  {"dtype", row.dtype},
+                                  {"mode", row.mode},
+                                  {"pass", row.pass},
+                                  {"ranks", row.ranks},
+                                  {"threads", row.threads},
+                                  {"isa", std::string(isa_name(isa()))},
+                                  {"best_ms", row.times.best_ms},
+                                  {"median_ms", row.times.median_ms},
+                                  {columns_.rate, row.rate},
+                                  {columns_.share, row.share},
+                                  {"error", row.error},
+                                  {"right", is_right(row)}})
+                    .text()
              << std::endl;
         return;
     }
@@ -72,9 +70,9 @@ void Report::note(const std::string& text) {
     if (style_ == ReportStyle::table) out_ << text << std::endl;
 }
 
-void Report::extra(const json::object& object, const std::string& text) {
+void Report::extra(const Json& object, const std::string& text) {
     if (style_ == ReportStyle::json) {
-        out_ << json::serialize(object) << std::endl;
+        out_ << object.text() << std::endl;
     } else {
         out_ << text << std::endl;
     }

@@ -1,10 +1,11 @@
 #pragma once
 
-#include <boost/json/fwd.hpp>
 #include <ostream>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "runtime/json/json.hpp"
 
 namespace sy::runtime {
 
@@ -48,7 +49,7 @@ class Report {
     /// A line for people; nothing in JSON.
     void note(const std::string& text);
     /// A row of another kind, in both styles. @param text  the row for people
-    void extra(const boost::json::object& object, const std::string& text);
+    void extra(const Json& object, const std::string& text);
 
     bool all_right() const { return all_right_; }
 

@@ -1,6 +1,5 @@
 // A whole training step: tokens a second, share of the register peak, and where the time goes beside where the
 // arithmetic is.
-#include <boost/json.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -121,8 +120,8 @@ void report_kinds(const Named& named, const Profile& profile, const Measured& me
         flops += profile.entry(kind).flops;
         known += profile.entry(kind).seconds;
     }
-    boost::json::object time_share;
-    boost::json::object flop_share;
+    Json time_share;
+    Json flop_share;
     std::ostringstream text;
     text << "    " << std::left << std::setw(22) << "where the step goes" << std::right << std::setw(10)
          << "% of time" << std::setw(13) << "% of FLOPs" << std::fixed;
@@ -139,11 +138,11 @@ void report_kinds(const Named& named, const Profile& profile, const Measured& me
     line("rest", all - known, 0.0);
     const double other = 1.0 - profile.entry(OpKind::product).seconds / all;
     text << "\n    all that is not a matrix product: " << std::setprecision(1) << 100.0 * other << " %";
-    report.extra({{"what", "step_kinds"},
-                  {"shape", named.name},
-                  {"share_of_time", std::move(time_share)},
-                  {"share_of_flops", std::move(flop_share)},
-                  {"not_products", other}},
+    report.extra(Json::Object{{"what", "step_kinds"},
+                              {"shape", named.name},
+                              {"share_of_time", std::move(time_share)},
+                              {"share_of_flops", std::move(flop_share)},
+                              {"not_products", other}},
                  text.str());
 }
 

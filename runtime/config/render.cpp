@@ -1,29 +1,27 @@
 #include <algorithm>
-#include <boost/json.hpp>
 #include <iomanip>
 
 #include "runtime/config/config_file.hpp"
 #include "runtime/config/option.hpp"
+#include "runtime/json/json.hpp"
 
 namespace sy::runtime {
 namespace {
 
-namespace json = boost::json;
-
 /// Numbers and flags as JSON's own, words and text as strings.
-json::value json_value(const Option& option) {
+Json json_value(const Option& option) {
     const std::string text = option.get();
     switch (option.type) {
         case OptionType::whole_number:
         case OptionType::number:
-            return json::parse(text);
+            return Json::parse(text);
         case OptionType::flag:
             return text == "yes";
         case OptionType::choice:
         case OptionType::text:
             break;
     }
-    return json::value(json::string(text));
+    return text;
 }
 
 std::size_t widest(const std::vector<Option>& options,
@@ -51,13 +49,11 @@ std::string dump(const Config& config) {
 
 std::string dump_json(const Config& config) {
     Config copy = config;
-    json::object root;
+    Json root;
     for (const Option& option : options_of(copy)) {
-        json::value& section = root[option.section()];
-        if (section.is_null()) section.emplace_object();
-        section.get_object()[option.key()] = json_value(option);
+        root[option.section()][option.key()] = json_value(option);
     }
-    return json::serialize(root);
+    return root.text();
 }
 
 std::string config_help(const std::string& section) {

@@ -33,7 +33,7 @@ class Loader {
     void read_preset(const ConfigSources& sources) {
         if (sources.preset.empty()) {
             if (sources.scaled_down)
-                problems_.push_back(
+                problems_.emplace_back(
                     "--scaled-down without --preset: name the model; see switchyard help presets");
             return;
         }

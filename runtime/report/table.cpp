@@ -2,15 +2,14 @@
 
 #include <algorithm>
 #include <array>
-#include <boost/json.hpp>
 #include <cmath>
 #include <iomanip>
 #include <sstream>
 
+#include "runtime/json/json.hpp"
+
 namespace sy::runtime {
 namespace {
-
-namespace json = boost::json;
 
 struct Column {
     const char* head;
@@ -162,20 +161,18 @@ void print_table(std::ostream& out, std::span<const RunRow> rows) {
 }
 
 void print_json(std::ostream& out, std::span<const RunRow> rows) {
-    const auto value = [](double number) {
-        return std::isfinite(number) ? json::value(number) : json::value(nullptr);
-    };
+    const auto value = [](double number) { return std::isfinite(number) ? Json(number) : Json(nullptr); };
     for (const RunRow& row : rows) {
-        json::object object{{"name", row.name},
-                            {"seeds", row.runs.size()},
-                            {"steps", row.steps()},
-                            {"finished", row.finished()}};
+        Json object = Json::Object{{"name", row.name},
+                                   {"seeds", row.runs.size()},
+                                   {"steps", row.steps()},
+                                   {"finished", row.finished()}};
         for (const Column& column : kColumns) {
             const Statistic statistic = row.over_seeds(column.number);
             object[column.name] = value(statistic.mean);
             object[concat(column.name, "_deviation")] = value(statistic.deviation);
         }
-        out << json::serialize(object) << "\n";
+        out << object.text() << "\n";
     }
 }
 

@@ -1,6 +1,5 @@
 #include "runtime/telemetry/json_lines.hpp"
 
-#include <boost/json.hpp>
 #include <cmath>
 
 #include "kernels/core/error.hpp"
@@ -8,15 +7,13 @@
 namespace sy::runtime {
 namespace {
 
-namespace json = boost::json;
-
-void replace_non_finite(json::value& value) {
-    if (double* number = value.if_double()) {
-        if (!std::isfinite(*number)) value = nullptr;
-    } else if (json::object* object = value.if_object()) {
-        for (json::key_value_pair& pair : *object) replace_non_finite(pair.value());
-    } else if (json::array* array = value.if_array()) {
-        for (json::value& element : *array) replace_non_finite(element);
+void replace_non_finite(Json& value) {
+    if (value.is_object()) {
+        for (Json::Member& member : value.as_object()) replace_non_finite(member.value);
+    } else if (value.is_array()) {
+        for (Json& element : value.as_array()) replace_non_finite(element);
+    } else if (value.is_number() && !std::isfinite(value.as_number())) {
+        value = nullptr;
     }
 }
 
@@ -40,10 +37,10 @@ JsonLines::JsonLines(std::filesystem::path path) : path_(std::move(path)) {
     if (unfinished) file_ << '\n' << std::flush;
 }
 
-void JsonLines::write(const json::object& record) {
-    json::value clean(record);
+void JsonLines::write(const Json& record) {
+    Json clean = record;
     replace_non_finite(clean);
-    file_ << json::serialize(clean) << '\n' << std::flush;
+    file_ << clean.text() << '\n' << std::flush;
     if (!file_) throw IoError(concat("metrics: writing ", path_.string(), " failed; is the disk full?"));
 }
 

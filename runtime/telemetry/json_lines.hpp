@@ -1,9 +1,10 @@
 #pragma once
 
-#include <boost/json/fwd.hpp>
 #include <filesystem>
 #include <fstream>
 #include <string>
+
+#include "runtime/json/json.hpp"
 
 namespace sy::runtime {
 
@@ -16,7 +17,7 @@ class JsonLines {
 
     /// Appends and flushes one record. Numbers that are not finite, which JSON has no word for, become null.
     /// @throws IoError when writing fails
-    void write(const boost::json::object& record);
+    void write(const Json& record);
 
   private:
     std::filesystem::path path_;

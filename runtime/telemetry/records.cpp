@@ -4,14 +4,11 @@
 
 #include <algorithm>
 #include <array>
-#include <boost/json.hpp>
 #include <iomanip>
 #include <sstream>
 
 namespace sy::runtime {
 namespace {
-
-namespace json = boost::json;
 
 /// 64-bit hashes as text: many readers of JSON keep numbers as doubles.
 std::string hex(std::uint64_t value) {
@@ -20,11 +17,11 @@ std::string hex(std::uint64_t value) {
     return text.str();
 }
 
-json::object to_json(const LayerRecord& layer) {
-    return {{"layer", layer.layer},
-            {"load", json::value_from(layer.load)},
-            {"dropped", layer.dropped},
-            {"routing_hash", hex(layer.routing_hash)}};
+Json to_json(const LayerRecord& layer) {
+    return Json::Object{{"layer", layer.layer},
+                        {"load", json_array(layer.load)},
+                        {"dropped", layer.dropped},
+                        {"routing_hash", hex(layer.routing_hash)}};
 }
 
 }  // namespace
@@ -43,64 +40,64 @@ std::string host_name() {
     return name.data();
 }
 
-json::object to_json(const RunRecord& record) {
-    return {{"type", "run"},
-            {"version", record.version},
-            {"config", json::parse(record.config_json)},
-            {"layout", record.layout},
-            {"host", record.host},
-            {"ranks", record.ranks},
-            {"threads", record.threads},
-            {"isa", record.isa},
-            {"first_step", record.first_step},
-            {"notes", json::value_from(record.notes)}};
+Json to_json(const RunRecord& record) {
+    return Json::Object{{"type", "run"},
+                        {"version", record.version},
+                        {"config", Json::parse(record.config_json)},
+                        {"layout", record.layout},
+                        {"host", record.host},
+                        {"ranks", record.ranks},
+                        {"threads", record.threads},
+                        {"isa", record.isa},
+                        {"first_step", record.first_step},
+                        {"notes", json_array(record.notes)}};
 }
 
-json::object to_json(const StepRecord& record) {
-    json::object phases;
+Json to_json(const StepRecord& record) {
+    Json phases = Json::Object{};
     for (const Phase phase : kPhases) phases[phase_name(phase)] = record.phases[phase];
-    json::object extra_losses;
+    Json extra_losses = Json::Object{};
     for (const auto& [name, value] : record.extra_losses) extra_losses[name] = value;
-    json::array layers;
+    Json::Array layers;
     for (const LayerRecord& layer : record.layers) layers.push_back(to_json(layer));
-    return {{"type", "step"},
-            {"step", record.step},
-            {"loss", record.loss},
-            {"token_loss", record.token_loss},
-            {"extra_losses", std::move(extra_losses)},
-            {"learning_rate", record.learning_rate},
-            {"gradient_norm", record.gradient_norm},
-            {"applied", record.applied},
-            {"skipped", record.skipped},
-            {"tokens", record.tokens},
-            {"tokens_per_s", record.tokens_per_s()},
-            {"flops_per_s", record.flops_per_s()},
-            {"seconds", record.seconds},
-            {"phases", std::move(phases)},
-            {"routing_hash", hex(record.routing_hash)},
-            {"dropped", record.dropped},
-            {"imbalance", record.imbalance},
-            {"layers", std::move(layers)},
-            {"row_bytes_sent", record.row_bytes_sent},
-            {"row_bytes_bound", record.row_bytes_bound},
-            {"gradient_bytes_sent", record.gradient_bytes_sent},
-            {"memory_bytes", record.memory_bytes}};
+    return Json::Object{{"type", "step"},
+                        {"step", record.step},
+                        {"loss", record.loss},
+                        {"token_loss", record.token_loss},
+                        {"extra_losses", std::move(extra_losses)},
+                        {"learning_rate", record.learning_rate},
+                        {"gradient_norm", record.gradient_norm},
+                        {"applied", record.applied},
+                        {"skipped", record.skipped},
+                        {"tokens", record.tokens},
+                        {"tokens_per_s", record.tokens_per_s()},
+                        {"flops_per_s", record.flops_per_s()},
+                        {"seconds", record.seconds},
+                        {"phases", std::move(phases)},
+                        {"routing_hash", hex(record.routing_hash)},
+                        {"dropped", record.dropped},
+                        {"imbalance", record.imbalance},
+                        {"layers", std::move(layers)},
+                        {"row_bytes_sent", record.row_bytes_sent},
+                        {"row_bytes_bound", record.row_bytes_bound},
+                        {"gradient_bytes_sent", record.gradient_bytes_sent},
+                        {"memory_bytes", record.memory_bytes}};
 }
 
-json::object to_json(const EvalRecord& record) {
-    return {{"type", "eval"},
-            {"step", record.step},
-            {"loss", record.loss},
-            {"bits_per_byte", record.bits_per_byte},
-            {"seconds", record.seconds}};
+Json to_json(const EvalRecord& record) {
+    return Json::Object{{"type", "eval"},
+                        {"step", record.step},
+                        {"loss", record.loss},
+                        {"bits_per_byte", record.bits_per_byte},
+                        {"seconds", record.seconds}};
 }
 
-json::object to_json(const CheckpointRecord& record) {
-    return {{"type", "checkpoint"},
-            {"step", record.step},
-            {"folder", record.folder},
-            {"seconds", record.seconds},
-            {"total_seconds", record.total_seconds}};
+Json to_json(const CheckpointRecord& record) {
+    return Json::Object{{"type", "checkpoint"},
+                        {"step", record.step},
+                        {"folder", record.folder},
+                        {"seconds", record.seconds},
+                        {"total_seconds", record.total_seconds}};
 }
 
 void PlacementRecord::add(const LayerPlacementRecord& layer) {
@@ -111,30 +108,30 @@ void PlacementRecord::add(const LayerPlacementRecord& layer) {
     imbalance_after = std::max(imbalance_after, layer.imbalance_after);
 }
 
-json::object to_json(const PlacementRecord& record) {
-    json::array layers;
+Json to_json(const PlacementRecord& record) {
+    Json::Array layers;
     for (const LayerPlacementRecord& layer : record.layers) {
-        layers.push_back({{"layer", layer.layer},
-                          {"moved", layer.moved},
-                          {"shadows", layer.shadows},
-                          {"imbalance_before", layer.imbalance_before},
-                          {"imbalance_after", layer.imbalance_after}});
+        layers.push_back(Json::Object{{"layer", layer.layer},
+                                      {"moved", layer.moved},
+                                      {"shadows", layer.shadows},
+                                      {"imbalance_before", layer.imbalance_before},
+                                      {"imbalance_after", layer.imbalance_after}});
     }
-    return {{"type", "placement"},
-            {"step", record.step},
-            {"moved", record.moved},
-            {"shadows", record.shadows},
-            {"imbalance_before", record.imbalance_before},
-            {"imbalance_after", record.imbalance_after},
-            {"seconds", record.seconds},
-            {"layers", std::move(layers)}};
+    return Json::Object{{"type", "placement"},
+                        {"step", record.step},
+                        {"moved", record.moved},
+                        {"shadows", record.shadows},
+                        {"imbalance_before", record.imbalance_before},
+                        {"imbalance_after", record.imbalance_after},
+                        {"seconds", record.seconds},
+                        {"layers", std::move(layers)}};
 }
 
-json::object to_json(const EndRecord& record) {
-    return {{"type", "end"},
-            {"step", record.step},
-            {"stopped_early", record.stopped_early},
-            {"skipped", record.skipped}};
+Json to_json(const EndRecord& record) {
+    return Json::Object{{"type", "end"},
+                        {"step", record.step},
+                        {"stopped_early", record.stopped_early},
+                        {"skipped", record.skipped}};
 }
 
 }  // namespace sy::runtime

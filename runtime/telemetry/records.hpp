@@ -1,12 +1,12 @@
 #pragma once
 
-#include <boost/json/fwd.hpp>
 #include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "kernels/core/types.hpp"
+#include "runtime/json/json.hpp"
 #include "runtime/telemetry/phase_timer.hpp"
 
 /// What a run writes down. The names of the JSON fields are documented in runtime/telemetry/README.md; a test holds the
@@ -109,11 +109,11 @@ struct EndRecord {
 /// Name of this machine.
 std::string host_name();
 
-boost::json::object to_json(const RunRecord& record);
-boost::json::object to_json(const StepRecord& record);
-boost::json::object to_json(const EvalRecord& record);
-boost::json::object to_json(const CheckpointRecord& record);
-boost::json::object to_json(const PlacementRecord& record);
-boost::json::object to_json(const EndRecord& record);
+Json to_json(const RunRecord& record);
+Json to_json(const StepRecord& record);
+Json to_json(const EvalRecord& record);
+Json to_json(const CheckpointRecord& record);
+Json to_json(const PlacementRecord& record);
+Json to_json(const EndRecord& record);
 
 }  // namespace sy::runtime

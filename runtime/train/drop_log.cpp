@@ -1,7 +1,6 @@
 #include "runtime/train/drop_log.hpp"
 
 #include <algorithm>
-#include <boost/json.hpp>
 
 #include "comm/collectives.hpp"
 
@@ -10,14 +9,14 @@ namespace {
 
 constexpr int kTag = 2900;
 
-boost::json::object to_json(const model::DroppedChoice& drop) {
-    return {{"step", drop.step},
-            {"micro_step", drop.micro_step},
-            {"layer", drop.layer},
-            {"token", drop.token},
-            {"choice", drop.choice},
-            {"expert", drop.expert},
-            {"reason", drop.reason == model::DropReason::device ? "device" : "capacity"}};
+Json to_json(const model::DroppedChoice& drop) {
+    return Json::Object{{"step", drop.step},
+                        {"micro_step", drop.micro_step},
+                        {"layer", drop.layer},
+                        {"token", drop.token},
+                        {"choice", drop.choice},
+                        {"expert", drop.expert},
+                        {"reason", drop.reason == model::DropReason::device ? "device" : "capacity"}};
 }
 
 }  // namespace

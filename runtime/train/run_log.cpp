@@ -1,6 +1,5 @@
 #include "runtime/train/run_log.hpp"
 
-#include <boost/json.hpp>
 #include <iomanip>
 #include <iostream>
 #include <numbers>

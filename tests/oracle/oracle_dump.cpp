@@ -1,8 +1,6 @@
 // Trains tiny models for a few steps and writes what an independent program needs to repeat them: configs, tokens,
 // initial weights, and for each step the losses, logits, gradients and new weights.
 //   oracle_dump FOLDER      writes FOLDER/<variant>/index.json and FOLDER/<variant>/values.f32
-#include <boost/json.hpp>
-
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -21,7 +19,7 @@
 namespace sy::test {
 namespace {
 
-namespace json = boost::json;
+using runtime::Json;
 
 /// Tensors by name, put together from what the ranks of a variant hold. Ranks are threads: every call locks.
 class Record {
@@ -51,8 +49,8 @@ class Record {
     }
 
     /// Writes all values as little-endian float32. @return what is where, offsets counted in elements
-    json::array write(const std::filesystem::path& file) const {
-        json::array index;
+    Json::Array write(const std::filesystem::path& file) const {
+        Json::Array index;
         std::ofstream out(file, std::ios::binary);
         index_t offset = 0;
         for (const auto& [name, entry] : entries_) {
@@ -61,9 +59,9 @@ class Record {
                 SY_REQUIRE(entry.written[i], "no rank wrote element ", i, " of ", name);
                 rounded.push_back(static_cast<float>(entry.values[i]));
             }
-            json::array shape;
+            Json::Array shape;
             for (int dim = 0; dim < entry.shape.num_dims(); ++dim) shape.push_back(entry.shape[dim]);
-            index.push_back({{"name", name}, {"shape", shape}, {"offset", offset}});
+            index.push_back(Json::Object{{"name", name}, {"shape", shape}, {"offset", offset}});
             out.write(reinterpret_cast<const char*>(rounded.data()),
                       static_cast<std::streamsize>(rounded.size() * sizeof(float)));
             offset += static_cast<index_t>(rounded.size());
@@ -114,9 +112,9 @@ class OracleRank {
     void close() { groups_.close(); }
 
     /// @return the step's scalars
-    json::object run_step(index_t step) {
+    Json run_step(index_t step) {
         if (step == 1) put_weights(0);
-        json::array micro_steps;
+        Json::Array micro_steps;
         model::PassResult last_pass;
         for (index_t micro = 0; micro < variant_.accumulation; ++micro) {
             const bool last = micro + 1 == variant_.accumulation;
@@ -130,13 +128,13 @@ class OracleRank {
             const std::vector<std::int32_t> ids = variant_.tokens(step, micro, mine);
             const double evaluated = transformer_.evaluate(ids, batch, session_.context).total;
             const model::PassResult pass = transformer_.train(ids, batch, session_.context);
-            micro_steps.push_back({{"total", pass.total},
-                                   {"token_loss", pass.token_loss},
-                                   {"balance_loss", pass.extra_losses[0].value},
-                                   {"z_loss", pass.extra_losses[1].value},
-                                   {"dropped", pass.num_dropped},
-                                   {"imbalance", pass.imbalance},
-                                   {"evaluated_total", evaluated}});
+            micro_steps.push_back(Json::Object{{"total", pass.total},
+                                               {"token_loss", pass.token_loss},
+                                               {"balance_loss", pass.extra_losses[0].value},
+                                               {"z_loss", pass.extra_losses[1].value},
+                                               {"dropped", pass.num_dropped},
+                                               {"imbalance", pass.imbalance},
+                                               {"evaluated_total", evaluated}});
             last_pass = pass;
         }
         add_gradients(step);
@@ -146,7 +144,7 @@ class OracleRank {
                    ": a bias learns from the loads of one pass here");
         transformer_.finish_step(last_pass);
         put_weights(step);
-        return {{"micro_steps", micro_steps}, {"gradient_norm", result.gradient_norm}};
+        return Json::Object{{"micro_steps", micro_steps}, {"gradient_norm", result.gradient_norm}};
     }
 
     /// Logits of the first micro-batch: an encoder's at once, a decoder's one token at a time through the cache.
@@ -253,23 +251,23 @@ class OracleRank {
 
 void write_variant(const Variant& variant, const std::filesystem::path& folder) {
     Record record;
-    json::array steps;
+    Json::Array steps;
     comm::LocalFabric(variant.ranks).run([&](comm::Communicator& world) {
         OracleRank rank(world, variant, record);
         rank.put_logits(0);
         for (index_t step = 1; step <= kSteps; ++step) {
-            json::object scalars = rank.run_step(step);
+            Json scalars = rank.run_step(step);
             rank.put_logits(step);
             if (world.rank() == 0) steps.push_back(std::move(scalars));
         }
         rank.close();
     });
     std::filesystem::create_directories(folder);
-    json::object index = variant.describe();
+    Json index = variant.describe();
     index["steps"] = steps;
     index["tensors"] = record.write(folder / "values.f32");
     std::ofstream out(folder / "index.json");
-    out << json::serialize(index) << "\n";
+    out << index.text() << "\n";
     out.close();
     SY_REQUIRE(out.good(), "cannot write ", (folder / "index.json").string());
 }

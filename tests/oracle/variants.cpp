@@ -8,7 +8,7 @@
 namespace sy::test {
 namespace {
 
-namespace json = boost::json;
+using runtime::Json;
 
 /// One dense layer and two mixtures; capacity that drops; every loss and rule of the optimizer at work.
 Variant with_capacity() {
@@ -216,9 +216,9 @@ const char* position_name(model::PositionKind kind) {
     }
 }
 
-json::array windowed_layers(const model::ModelConfig& model) {
+Json::Array windowed_layers(const model::ModelConfig& model) {
     const std::string pattern = model.attention.window > 0 ? model.attention.window_layers : "none";
-    json::array windowed;
+    Json::Array windowed;
     for (const bool is : model::layer_pattern("attention.window_layers", pattern, model.layers))
         windowed.push_back(is);
     return windowed;
@@ -274,104 +274,102 @@ index_t Variant::num_rows() const {
                                                                       : model.seq_len;
 }
 
-json::object Variant::describe() const {
-    json::array batches;
-    json::array corrupted_batches;
+runtime::Json Variant::describe() const {
+    Json::Array batches;
+    Json::Array corrupted_batches;
     for (index_t step = 1; step <= kSteps; ++step) {
-        json::array micro_batches;
-        json::array corrupted_micro_batches;
+        Json::Array micro_batches;
+        Json::Array corrupted_micro_batches;
         for (index_t micro = 0; micro < accumulation; ++micro) {
-            micro_batches.push_back(json::value_from(tokens(step, micro, {0, kSequences})));
+            micro_batches.push_back(runtime::json_array(tokens(step, micro, {0, kSequences})));
             if (model.architecture == model::Architecture::decoder) continue;
             const Corrupted rows = corrupted(step, micro, {0, kSequences});
-            corrupted_micro_batches.push_back({{"ids", json::value_from(rows.ids)},
-                                               {"targets", json::value_from(rows.targets)},
-                                               {"source", json::value_from(rows.source)}});
+            corrupted_micro_batches.push_back(Json::Object{{"ids", runtime::json_array(rows.ids)},
+                                                           {"targets", runtime::json_array(rows.targets)},
+                                                           {"source", runtime::json_array(rows.source)}});
         }
         batches.push_back(micro_batches);
         corrupted_batches.push_back(corrupted_micro_batches);
     }
-    return {{"name", name},
-            {"numerics", numerics == NumericsMode::fast ? "fast" : "reproducible"},
-            {"ranks", ranks},
-            {"expert_parallel", expert_parallel},
-            {"accumulation", accumulation},
-            {"planned_steps", kPlannedSteps},
-            {"sequences", kSequences},
-            {"model",
-             {{"architecture", architecture_name(model.architecture)},
-              {"encoder_layers", model.num_encoder_layers()},
-              {"vocab_size", model.vocab_size},
-              {"hidden", model.hidden},
-              {"layers", model.layers},
-              {"heads", model.heads},
-              {"kv_heads", model.kv_heads},
-              {"head_dim", model.head_width()},
-              {"ffn_width", model.ffn_width},
-              {"seq_len", model.seq_len},
-              {"position", position_name(model.position.kind)},
-              {"rope_theta", model.position.rope_theta},
-              {"rope_fraction", model.position.rope_fraction},
-              {"rope_half_split", model.position.rope_pairs == model::RopePairs::half_split},
-              {"t5_buckets", model.position.t5_buckets},
-              {"t5_max_distance", model.position.t5_max_distance},
-              {"latent", model.attention.kind == model::AttentionKind::latent},
-              {"query_rank", model.attention.query_rank},
-              {"kv_rank", model.attention.kv_rank},
-              {"rope_dim", model.attention.rope_dim},
-              {"value_dim", model.attention.value_dim},
-              {"window", model.attention.window},
-              {"windowed", windowed_layers(model)},
-              {"attention_softcap", model.attention.softcap},
-              {"attention_scale", model.attention.scale},
-              {"qk_norm", model.attention.qk_norm},
-              {"norm_eps", model.norm_eps},
-              {"tied_head", model.tied_head},
-              {"layer_norm", model.norm == model::NormKind::layer},
-              {"norm_bias", model.norm_bias},
-              {"norm_placement", placement_name(model.norm_placement)},
-              {"parallel", model.wiring == model::Wiring::parallel},
-              {"activation", ops::activation_name(model.activation)},
-              {"ffn_bias", model.ffn_bias},
-              {"embedding_scale", model.embedding_scale},
-              {"embedding_norm", model.embedding_norm},
-              {"logit_softcap", model.logit_softcap},
-              {"output_z_loss", model.output_z_loss},
-              {"mtp_depth", model.mtp_depth},
-              {"mtp_loss", model.mtp_loss}}},
-            {"moe",
-             {{"layers", moe.layers},
-              {"experts", moe.experts},
-              {"top_k", moe.top_k},
-              {"expert_width", moe.expert_width},
-              {"shared_experts", moe.shared_experts},
-              {"renormalise", moe.renormalise},
-              {"capacity_factor", moe.capacity_factor},
-              {"min_capacity", moe.min_capacity},
-              {"group_limited", moe.router == "group_limited"},
-              {"groups", moe.groups},
-              {"group_limit", moe.group_limit},
-              {"group_sum", moe.group_score == model::GroupScore::top_sum},
-              {"sigmoid", moe.score == model::Score::sigmoid},
-              {"routed_scale", moe.routed_scale},
-              {"bias_rate", moe.balance.bias_rate},
-              {"sequence_loss", moe.balance.sequence_loss},
-              {"device_loss", moe.balance.device_loss},
-              {"communication_loss", moe.balance.communication_loss},
-              {"importance_loss", moe.balance.importance_loss},
-              {"balance_loss", moe.balance.switch_loss},
-              {"z_loss", moe.balance.z_loss}}},
-            {"optimizer",
-             {{"lr", optimizer.lr},
-              {"min_lr_ratio", optimizer.min_lr_ratio},
-              {"warmup_steps", optimizer.warmup_steps},
-              {"beta1", optimizer.beta1},
-              {"beta2", optimizer.beta2},
-              {"eps", optimizer.eps},
-              {"weight_decay", optimizer.weight_decay},
-              {"clip_norm", optimizer.clip_norm}}},
-            {"tokens", batches},
-            {"corrupted", corrupted_batches}};
+    return Json::Object{
+        {"name", name},
+        {"numerics", numerics == NumericsMode::fast ? "fast" : "reproducible"},
+        {"ranks", ranks},
+        {"expert_parallel", expert_parallel},
+        {"accumulation", accumulation},
+        {"planned_steps", kPlannedSteps},
+        {"sequences", kSequences},
+        {"model", Json::Object{{"architecture", architecture_name(model.architecture)},
+                               {"encoder_layers", model.num_encoder_layers()},
+                               {"vocab_size", model.vocab_size},
+                               {"hidden", model.hidden},
+                               {"layers", model.layers},
+                               {"heads", model.heads},
+                               {"kv_heads", model.kv_heads},
+                               {"head_dim", model.head_width()},
+                               {"ffn_width", model.ffn_width},
+                               {"seq_len", model.seq_len},
+                               {"position", position_name(model.position.kind)},
+                               {"rope_theta", model.position.rope_theta},
+                               {"rope_fraction", model.position.rope_fraction},
+                               {"rope_half_split", model.position.rope_pairs == model::RopePairs::half_split},
+                               {"t5_buckets", model.position.t5_buckets},
+                               {"t5_max_distance", model.position.t5_max_distance},
+                               {"latent", model.attention.kind == model::AttentionKind::latent},
+                               {"query_rank", model.attention.query_rank},
+                               {"kv_rank", model.attention.kv_rank},
+                               {"rope_dim", model.attention.rope_dim},
+                               {"value_dim", model.attention.value_dim},
+                               {"window", model.attention.window},
+                               {"windowed", windowed_layers(model)},
+                               {"attention_softcap", model.attention.softcap},
+                               {"attention_scale", model.attention.scale},
+                               {"qk_norm", model.attention.qk_norm},
+                               {"norm_eps", model.norm_eps},
+                               {"tied_head", model.tied_head},
+                               {"layer_norm", model.norm == model::NormKind::layer},
+                               {"norm_bias", model.norm_bias},
+                               {"norm_placement", placement_name(model.norm_placement)},
+                               {"parallel", model.wiring == model::Wiring::parallel},
+                               {"activation", ops::activation_name(model.activation)},
+                               {"ffn_bias", model.ffn_bias},
+                               {"embedding_scale", model.embedding_scale},
+                               {"embedding_norm", model.embedding_norm},
+                               {"logit_softcap", model.logit_softcap},
+                               {"output_z_loss", model.output_z_loss},
+                               {"mtp_depth", model.mtp_depth},
+                               {"mtp_loss", model.mtp_loss}}},
+        {"moe", Json::Object{{"layers", moe.layers},
+                             {"experts", moe.experts},
+                             {"top_k", moe.top_k},
+                             {"expert_width", moe.expert_width},
+                             {"shared_experts", moe.shared_experts},
+                             {"renormalise", moe.renormalise},
+                             {"capacity_factor", moe.capacity_factor},
+                             {"min_capacity", moe.min_capacity},
+                             {"group_limited", moe.router == "group_limited"},
+                             {"groups", moe.groups},
+                             {"group_limit", moe.group_limit},
+                             {"group_sum", moe.group_score == model::GroupScore::top_sum},
+                             {"sigmoid", moe.score == model::Score::sigmoid},
+                             {"routed_scale", moe.routed_scale},
+                             {"bias_rate", moe.balance.bias_rate},
+                             {"sequence_loss", moe.balance.sequence_loss},
+                             {"device_loss", moe.balance.device_loss},
+                             {"communication_loss", moe.balance.communication_loss},
+                             {"importance_loss", moe.balance.importance_loss},
+                             {"balance_loss", moe.balance.switch_loss},
+                             {"z_loss", moe.balance.z_loss}}},
+        {"optimizer", Json::Object{{"lr", optimizer.lr},
+                                   {"min_lr_ratio", optimizer.min_lr_ratio},
+                                   {"warmup_steps", optimizer.warmup_steps},
+                                   {"beta1", optimizer.beta1},
+                                   {"beta2", optimizer.beta2},
+                                   {"eps", optimizer.eps},
+                                   {"weight_decay", optimizer.weight_decay},
+                                   {"clip_norm", optimizer.clip_norm}}},
+        {"tokens", batches},
+        {"corrupted", corrupted_batches}};
 }
 
 std::vector<Variant> oracle_variants() {

@@ -1,12 +1,11 @@
 #pragma once
 
-#include <boost/json.hpp>
-
 #include <string>
 #include <vector>
 
 #include "kernels/core/context.hpp"
 #include "model/config.hpp"
+#include "runtime/json/json.hpp"
 #include "runtime/train/optimizer.hpp"
 
 /// The tiny models that are trained here and repeated in PyTorch.
@@ -39,7 +38,7 @@ struct Variant {
     /// Rows of a sequence under the head.
     index_t num_rows() const;
     /// Everything above, and all tokens, as the reference reads it.
-    boost::json::object describe() const;
+    runtime::Json describe() const;
 };
 
 std::vector<Variant> oracle_variants();

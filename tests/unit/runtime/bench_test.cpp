@@ -1,18 +1,16 @@
 // The benchmark's own rules: what it prints, and that a wrong result shows.
 #include <catch2/catch.hpp>
 
-#include <boost/json.hpp>
 #include <cmath>
 #include <sstream>
 
 #include "comm/local/local_fabric.hpp"
 #include "model/moe/router/strategy.hpp"
 #include "runtime/bench/bench.hpp"
+#include "runtime/json/json.hpp"
 
 using namespace sy;
 using namespace sy::runtime;
-namespace json = boost::json;
-
 namespace {
 
 const Report::Columns kColumns{"GFLOP/s", "of peak", "error"};
@@ -54,11 +52,11 @@ TEST_CASE("report: in JSON every line is an object with the row's numbers, and n
     Report report(text, ReportStyle::json, kColumns);
     report.note("for people");
     report.row(good_row());
-    const json::object row = json::parse(text.str()).as_object();
+    const Json row = Json::parse(text.str());
     CHECK(row.at("shape").as_string() == "2 x 3 x 4");
-    CHECK(row.at("best_ms").as_double() == 1.5);
-    CHECK(row.at("median_ms").as_double() == 2.5);
-    CHECK(row.at("of peak").as_double() == 0.25);
+    CHECK(row.at("best_ms").as_number() == 1.5);
+    CHECK(row.at("median_ms").as_number() == 2.5);
+    CHECK(row.at("of peak").as_number() == 0.25);
     CHECK(row.at("right").as_bool());
 }
 
@@ -83,10 +81,10 @@ TEST_CASE("bench: routing has a right row for every router, loss, noise and limi
     std::istringstream lines(out.str());
     std::vector<std::string> shapes;
     for (std::string line; std::getline(lines, line);) {
-        const json::object row = json::parse(line).as_object();
+        const Json row = Json::parse(line);
         INFO(line);
         CHECK(row.at("right").as_bool());
-        CHECK(row.at("% of layer").as_double() > 0.0);
+        CHECK(row.at("% of layer").as_number() > 0.0);
         shapes.emplace_back(row.at("shape").as_string());
     }
     std::vector<std::string> expected = model::router_names();
@@ -117,8 +115,8 @@ TEST_CASE("bench: the exchange brings every row back on any number of ranks, and
     std::istringstream lines(out.str());
     int num_rows = 0;
     for (std::string line; std::getline(lines, line); ++num_rows) {
-        const json::object row = json::parse(line).as_object();
-        CHECK(row.at("ranks").as_int64() == ranks);
+        const Json row = Json::parse(line);
+        CHECK(row.at("ranks").as_whole() == ranks);
         CHECK(row.at("right").as_bool());
     }
     CHECK(num_rows == 9);

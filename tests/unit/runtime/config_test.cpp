@@ -1,9 +1,9 @@
 #include <catch2/catch.hpp>
 
-#include <boost/json.hpp>
 #include <cstdlib>
 
 #include "runtime/config/option.hpp"
+#include "runtime/json/json.hpp"
 #include "tests/unit/runtime/test_folder.hpp"
 
 using namespace sy;
@@ -277,16 +277,16 @@ TEST_CASE("config: the JSON dump holds the same values with JSON's own types", "
     config.train.seed = 18446744073709551615ULL;
     config.optimizer.lr = 0.1 + 0.2;
     config.generate.prompt = "say \"so\"\n";
-    boost::json::value root = boost::json::parse(dump_json(config));
-    CHECK(root.at("train").at("seed").to_number<std::uint64_t>() == 18446744073709551615ULL);
-    CHECK(root.at("train").at("steps").as_int64() == 200);
-    CHECK(root.at("optimizer").at("lr").as_double() == 0.1 + 0.2);
+    Json root = Json::parse(dump_json(config));
+    CHECK(root.at("train").at("seed").as_natural() == 18446744073709551615ULL);
+    CHECK(root.at("train").at("steps").as_whole() == 200);
+    CHECK(root.at("optimizer").at("lr").as_number() == 0.1 + 0.2);
     CHECK(root.at("model").at("tied_head").as_bool() == false);
     CHECK(root.at("moe").at("renormalise").as_bool() == true);
     CHECK(root.at("model").at("dtype").as_string() == "f32");
     CHECK(root.at("generate").at("prompt").as_string() == "say \"so\"\n");
     std::size_t count = 0;
-    for (const auto& section : root.as_object()) count += section.value().as_object().size();
+    for (const Json::Member& section : root.as_object()) count += section.value.as_object().size();
     CHECK(count == options_of(config).size());
 }
 

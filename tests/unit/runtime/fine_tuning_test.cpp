@@ -1,7 +1,6 @@
 // Fine-tuning: freezing, expert dropout, upcycling; and the list of dropped choices.
 #include <catch2/catch.hpp>
 
-#include <boost/json.hpp>
 #include <map>
 
 #include "runtime/checkpoint/compare.hpp"
@@ -10,13 +9,12 @@
 #include "runtime/train/freeze.hpp"
 #include "runtime/train/step.hpp"
 #include "tests/unit/model/layouts.hpp"
+#include "runtime/json/json.hpp"
 #include "tests/unit/runtime/run_fixture.hpp"
 
 using namespace sy;
 using namespace sy::runtime;
 using namespace sy::test;
-namespace json = boost::json;
-
 namespace {
 
 /// Values of a tensor in the latest checkpoint of a run.
@@ -53,10 +51,10 @@ double loss_of_first_batch(int ranks, const Config& config, const std::string& f
     return loss;
 }
 
-std::vector<json::object> lines_of(const std::filesystem::path& path) {
+std::vector<Json> lines_of(const std::filesystem::path& path) {
     std::ifstream file(path);
-    std::vector<json::object> lines;
-    for (std::string line; std::getline(file, line);) lines.push_back(json::parse(line).as_object());
+    std::vector<Json> lines;
+    for (std::string line; std::getline(file, line);) lines.push_back(Json::parse(line));
     return lines;
 }
 
@@ -286,9 +284,8 @@ TEST_CASE("upcycle: the first step reproduces the dense loss, and training goes 
     CHECK(std::fabs(loss_of_first_batch(2, setting.mixture, folder) - dense) < 1e-5);
     train_on(3, setting.mixture, folder);
     std::vector<double> losses;
-    for (const json::object& line : lines_of(setting.mixture.run.directory + "/metrics.jsonl")) {
-        if (line.at("type").as_string() == "step")
-            losses.push_back(line.at("token_loss").to_number<double>());
+    for (const Json& line : lines_of(setting.mixture.run.directory + "/metrics.jsonl")) {
+        if (line.at("type").as_string() == "step") losses.push_back(line.at("token_loss").as_number());
     }
     REQUIRE(losses.size() == 8);
     CHECK(std::fabs(losses[0] - dense) < 1e-5);
@@ -338,21 +335,21 @@ TEST_CASE("drop ledger: the file lists what the steps count, in order, alike on 
     const std::string text = read_text(folder / "run/drops.jsonl");
     std::map<std::pair<std::int64_t, std::int64_t>, std::int64_t> listed;
     std::map<std::string, int> reasons;
-    for (const json::object& line : lines_of(folder / "run/drops.jsonl")) {
-        ++listed[{line.at("step").as_int64(), line.at("layer").as_int64()}];
+    for (const Json& line : lines_of(folder / "run/drops.jsonl")) {
+        ++listed[{line.at("step").as_whole(), line.at("layer").as_whole()}];
         ++reasons[line.at("reason").as_string().c_str()];
-        CHECK(line.at("token").as_int64() < 3 * 16);
-        CHECK(line.at("choice").as_int64() < 2);
-        CHECK(line.at("expert").as_int64() < 6);
-        CHECK(line.at("micro_step").as_int64() < 2);
+        CHECK(line.at("token").as_whole() < 3 * 16);
+        CHECK(line.at("choice").as_whole() < 2);
+        CHECK(line.at("expert").as_whole() < 6);
+        CHECK(line.at("micro_step").as_whole() < 2);
     }
     CHECK(reasons["capacity"] > 0);
     CHECK(reasons["device"] > 0);
-    for (const json::object& line : lines_of(folder / "run/metrics.jsonl")) {
+    for (const Json& line : lines_of(folder / "run/metrics.jsonl")) {
         if (line.at("type").as_string() != "step") continue;
-        for (const json::value& layer : line.at("layers").as_array()) {
-            CHECK(layer.at("dropped").as_int64() ==
-                  listed[{line.at("step").as_int64(), layer.at("layer").as_int64()}]);
+        for (const Json& layer : line.at("layers").as_array()) {
+            CHECK(layer.at("dropped").as_whole() ==
+                  listed[{line.at("step").as_whole(), layer.at("layer").as_whole()}]);
         }
     }
     for (const int ranks : {2, 3, 4}) {
@@ -377,7 +374,7 @@ TEST_CASE("capacity by rank: refused where every layout must give the same bits,
     config.numerics = NumericsMode::fast;
     CHECK(dump(parse_config(dump(config), "test")) == dump(config));
     train_on(2, config, "");
-    const json::object run = lines_of(folder / "run/metrics.jsonl").at(0);
+    const Json run = lines_of(folder / "run/metrics.jsonl").at(0);
     REQUIRE(run.at("notes").as_array().size() == 1);
     CHECK(run.at("notes").as_array()[0].as_string().starts_with("moe.capacity_scope = local"));
 }

@@ -1,14 +1,11 @@
 // Training whose experts follow their measured load: the same run, on other ranks.
 #include <catch2/catch.hpp>
 
-#include <boost/json.hpp>
-
+#include "runtime/json/json.hpp"
 #include "tests/unit/runtime/run_fixture.hpp"
 
 using namespace sy;
 using namespace sy::runtime;
-namespace json = boost::json;
-
 namespace {
 
 /// What must not depend on places: the numbers of every step, as they were written down.
@@ -17,7 +14,7 @@ struct Run {
     std::vector<double> norm;
     std::vector<std::string> hash;
     double validation = 0.0;
-    std::vector<json::object> placements;
+    std::vector<Json> placements;
 
     bool same_as(const Run& other) const {
         return loss == other.loss && norm == other.norm && hash == other.hash &&
@@ -25,7 +22,7 @@ struct Run {
     }
     index_t sum(const char* field) const {
         index_t total = 0;
-        for (const json::object& record : placements) total += record.at(field).as_int64();
+        for (const Json& record : placements) total += record.at(field).as_whole();
         return total;
     }
 };
@@ -53,11 +50,11 @@ Run run(int ranks, Config config, const std::string& directory, const std::strin
     });
     std::ifstream file(directory + "/metrics.jsonl");
     for (std::string line; std::getline(file, line);) {
-        const json::object record = json::parse(line).as_object();
+        const Json record = Json::parse(line);
         if (record.at("type").as_string() == "placement") result.placements.push_back(record);
         if (record.at("type").as_string() != "step") continue;
-        result.loss.push_back(record.at("loss").as_double());
-        result.norm.push_back(record.at("gradient_norm").as_double());
+        result.loss.push_back(record.at("loss").as_number());
+        result.norm.push_back(record.at("gradient_norm").as_number());
         result.hash.emplace_back(record.at("routing_hash").as_string());
     }
     return result;
@@ -105,9 +102,9 @@ TEST_CASE("rebalance: in reproducible mode 20 steps are the same bits wherever e
         CHECK(other.placements.size() == 6);
         moved += other.sum("moved");
         shadows += other.sum("shadows");
-        for (const json::object& record : other.placements)
-            CHECK(record.at("imbalance_after").as_double() <=
-                  1.021 * record.at("imbalance_before").as_double());
+        for (const Json& record : other.placements)
+            CHECK(record.at("imbalance_after").as_number() <=
+                  1.021 * record.at("imbalance_before").as_number());
         if (expert_parallel == 1) CHECK(other.sum("moved") + other.sum("shadows") == 0);
     }
     CHECK(moved > 50);

@@ -1,10 +1,10 @@
 #include <catch2/catch.hpp>
 
-#include <boost/json.hpp>
 #include <cmath>
 #include <limits>
 #include <sstream>
 
+#include "runtime/json/json.hpp"
 #include "runtime/report/table.hpp"
 #include "runtime/telemetry/json_lines.hpp"
 #include "runtime/telemetry/records.hpp"
@@ -12,7 +12,6 @@
 
 using namespace sy;
 using namespace sy::runtime;
-namespace json = boost::json;
 using sy::test::read_text;
 using sy::test::TestFolder;
 
@@ -234,14 +233,14 @@ TEST_CASE("report: the table aligns, marks unfinished runs, and json has the sam
     std::istringstream objects(text.str());
     std::string line;
     std::getline(objects, line);
-    const json::object object = json::parse(line).as_object();
+    const Json object = Json::parse(line);
     CHECK(object.at("name") == "a");
     CHECK(object.at("steps") == 2);
     CHECK(object.at("finished") == true);
-    CHECK(object.at("bits_per_byte").as_double() == 4.0);
+    CHECK(object.at("bits_per_byte").as_number() == 4.0);
     CHECK(object.at("bits_per_byte_deviation").is_null());
-    CHECK(object.at("dropped").as_double() == Approx(0.1));
-    CHECK(object.at("tokens_per_s").as_double() == 40.0);
+    CHECK(object.at("dropped").as_number() == Approx(0.1));
+    CHECK(object.at("tokens_per_s").as_number() == 40.0);
 }
 
 TEST_CASE("report: the remark orders rows, and says what seeds alone could do", "[unit]") {

@@ -1,6 +1,5 @@
 #include <catch2/catch.hpp>
 
-#include <boost/json.hpp>
 #include <limits>
 #include <map>
 #include <set>
@@ -12,16 +11,15 @@
 
 using namespace sy;
 using namespace sy::runtime;
-namespace json = boost::json;
 using sy::test::read_text;
 using sy::test::TestFolder;
 
 namespace {
 
-std::vector<json::object> parse_lines(const std::filesystem::path& path) {
-    std::vector<json::object> records;
+std::vector<Json> parse_lines(const std::filesystem::path& path) {
+    std::vector<Json> records;
     std::istringstream lines(read_text(path));
-    for (std::string line; std::getline(lines, line);) records.push_back(json::parse(line).as_object());
+    for (std::string line; std::getline(lines, line);) records.push_back(Json::parse(line));
     return records;
 }
 
@@ -72,21 +70,21 @@ TEST_CASE("json lines: records read back, and a file is continued, never overwri
     const auto path = folder.path() / "new" / "metrics.jsonl";
     {
         JsonLines lines(path);
-        lines.write({{"step", 1}, {"text", "a \"quote\"\nand a line"}});
+        lines.write(Json::Object{{"step", 1}, {"text", "a \"quote\"\nand a line"}});
         // Readable at once: the record is there before the writer is closed.
         CHECK(parse_lines(path).size() == 1);
     }
-    JsonLines(path).write({{"step", 2}, {"loss", 0.1 + 0.2}});
-    const std::vector<json::object> records = parse_lines(path);
+    JsonLines(path).write(Json::Object{{"step", 2}, {"loss", 0.1 + 0.2}});
+    const std::vector<Json> records = parse_lines(path);
     REQUIRE(records.size() == 2);
     CHECK(records[0].at("text").as_string() == "a \"quote\"\nand a line");
-    CHECK(records[1].at("loss").as_double() == 0.1 + 0.2);
+    CHECK(records[1].at("loss").as_number() == 0.1 + 0.2);
 }
 
 TEST_CASE("json lines: a line cut short by a crash does not swallow the next record", "[unit]") {
     const TestFolder folder;
     const std::string path = folder.file("metrics.jsonl", "{\"step\":1}\n{\"step\":2,\"lo");
-    JsonLines(path).write({{"step", 3}});
+    JsonLines(path).write(Json::Object{{"step", 3}});
     CHECK(read_text(path) == "{\"step\":1}\n{\"step\":2,\"lo\n{\"step\":3}\n");
 }
 
@@ -96,7 +94,7 @@ TEST_CASE("json lines: numbers that JSON cannot write become null, wherever they
     const double nan = std::numeric_limits<double>::quiet_NaN();
     const double infinity = std::numeric_limits<double>::infinity();
     JsonLines(path).write(
-        {{"a", nan}, {"b", json::object{{"c", -infinity}}}, {"d", json::array{1.5, infinity}}});
+        Json::Object{{"a", nan}, {"b", Json::Object{{"c", -infinity}}}, {"d", Json::Array{1.5, infinity}}});
     CHECK(read_text(path) == "{\"a\":null,\"b\":{\"c\":null},\"d\":[1.5E0,null]}\n");
 }
 
@@ -115,18 +113,19 @@ TEST_CASE("json lines: a full disk is an error, not a gap", "[unit]") {
         return;
     }
     JsonLines lines("/dev/full");
-    CHECK_THROWS_WITH(lines.write({{"step", 1}}), "metrics: writing /dev/full failed; is the disk full?");
+    CHECK_THROWS_WITH(lines.write(Json::Object{{"step", 1}}),
+                      "metrics: writing /dev/full failed; is the disk full?");
 }
 
 TEST_CASE("records: the fields are exactly those that the README documents", "[unit]") {
     RunRecord run;
     run.config_json = "{}";
-    const std::map<std::string, json::object> records{{"run", to_json(run)},
-                                                      {"step", to_json(StepRecord{})},
-                                                      {"eval", to_json(EvalRecord{})},
-                                                      {"checkpoint", to_json(CheckpointRecord{})},
-                                                      {"placement", to_json(PlacementRecord{})},
-                                                      {"end", to_json(EndRecord{})}};
+    const std::map<std::string, Json> records{{"run", to_json(run)},
+                                              {"step", to_json(StepRecord{})},
+                                              {"eval", to_json(EvalRecord{})},
+                                              {"checkpoint", to_json(CheckpointRecord{})},
+                                              {"placement", to_json(PlacementRecord{})},
+                                              {"end", to_json(EndRecord{})}};
     const auto documented = documented_fields();
     REQUIRE(documented.size() == records.size() + 1);
     CHECK(documented.at("all") == std::set<std::string>{"type"});
@@ -134,8 +133,8 @@ TEST_CASE("records: the fields are exactly those that the README documents", "[u
         INFO(type);
         CHECK(record.at("type").as_string() == type);
         std::set<std::string> fields;
-        for (const auto& pair : record) {
-            if (pair.key() != "type") fields.insert(std::string(pair.key()));
+        for (const Json::Member& member : record.as_object()) {
+            if (member.name != "type") fields.insert(member.name);
         }
         CHECK(fields == documented.at(type));
     }
@@ -146,15 +145,15 @@ TEST_CASE("records: a step holds its phases by name, layers, rates and whole has
     record.routing_hash = 0xffff'0000'0000'0001ULL;
     record.extra_losses = {{"z_loss", 1.5}};
     record.layers = {{3, {40, 11}, 2, 0xabcULL}};
-    const json::object object = to_json(record);
+    const Json object = to_json(record);
     CHECK(object.at("routing_hash").as_string() == "ffff000000000001");
-    CHECK(object.at("tokens_per_s").as_double() == 4096.0 / 0.25);
+    CHECK(object.at("tokens_per_s").as_number() == 4096.0 / 0.25);
     CHECK(object.at("phases").as_object().size() == 4);
-    CHECK(object.at("phases").at("communication").as_double() == 0.05);
-    CHECK(object.at("extra_losses").at("z_loss").as_double() == 1.5);
-    const json::value& layer = object.at("layers").as_array().at(0);
-    CHECK(layer.at("layer").as_int64() == 3);
-    CHECK(layer.at("load").as_array() == json::array{40, 11});
+    CHECK(object.at("phases").at("communication").as_number() == 0.05);
+    CHECK(object.at("extra_losses").at("z_loss").as_number() == 1.5);
+    const Json& layer = object.at("layers").as_array().at(0);
+    CHECK(layer.at("layer").as_whole() == 3);
+    CHECK(layer.at("load").as_array() == Json::Array{40, 11});
     CHECK(layer.at("routing_hash").as_string() == "0000000000000abc");
     CHECK(record.communication_share() == Approx(0.2));
     CHECK(StepRecord{}.tokens_per_s() == 0.0);
@@ -165,15 +164,15 @@ TEST_CASE("records: a placement adds up its layers and shows the worst", "[unit]
     record.step = 50;
     record.add({1, 3, 2, 1.75, 1.02});
     record.add({2, 1, 0, 1.5, 1.125});
-    const json::object object = to_json(record);
-    CHECK(object.at("moved").as_int64() == 4);
-    CHECK(object.at("shadows").as_int64() == 2);
-    CHECK(object.at("imbalance_before").as_double() == 1.75);
-    CHECK(object.at("imbalance_after").as_double() == 1.125);
+    const Json object = to_json(record);
+    CHECK(object.at("moved").as_whole() == 4);
+    CHECK(object.at("shadows").as_whole() == 2);
+    CHECK(object.at("imbalance_before").as_number() == 1.75);
+    CHECK(object.at("imbalance_after").as_number() == 1.125);
     REQUIRE(object.at("layers").as_array().size() == 2);
-    const json::value& layer = object.at("layers").as_array().at(1);
-    CHECK(layer.at("layer").as_int64() == 2);
-    CHECK(layer.at("imbalance_before").as_double() == 1.5);
+    const Json& layer = object.at("layers").as_array().at(1);
+    CHECK(layer.at("layer").as_whole() == 2);
+    CHECK(layer.at("imbalance_before").as_number() == 1.5);
 }
 
 TEST_CASE("phase timer: time goes to its phase, waiting inside any phase to communication", "[unit]") {

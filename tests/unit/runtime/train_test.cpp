@@ -2,20 +2,18 @@
 #include <catch2/catch.hpp>
 
 #include <algorithm>
-#include <boost/json.hpp>
 #include <filesystem>
 #include <limits>
 #include <map>
 #include <numeric>
 
+#include "runtime/json/json.hpp"
 #include "runtime/train/resume.hpp"
 #include "tests/unit/model/tiny_model.hpp"
 #include "tests/unit/runtime/run_fixture.hpp"
 
 using namespace sy;
 using namespace sy::runtime;
-namespace json = boost::json;
-
 namespace {
 
 Config tiny_run(const test::TestFolder& folder) {
@@ -38,18 +36,18 @@ TrainingEnd train_on(int ranks, const Config& config, const std::function<bool(i
 }
 
 /// The records of one type.
-std::vector<json::object> records(const Config& config, const std::string& type) {
+std::vector<Json> records(const Config& config, const std::string& type) {
     std::ifstream file(config.run.directory + "/metrics.jsonl");
-    std::vector<json::object> found;
+    std::vector<Json> found;
     for (std::string line; std::getline(file, line);) {
-        const json::object record = json::parse(line).as_object();
+        const Json record = Json::parse(line);
         if (record.at("type").as_string() == type) found.push_back(record);
     }
     return found;
 }
 
-double number(const json::object& record, const char* key) {
-    return record.at(key).to_number<double>();
+double number(const Json& record, const char* key) {
+    return record.at(key).as_number();
 }
 
 }  // namespace
@@ -60,11 +58,11 @@ TEST_CASE("train: every step is written down with where its time went and how it
     const TrainingEnd end = train_on(2, config, [](int) { return false; });
     CHECK(end.last_step == 6);
     CHECK(!end.interrupted);
-    const std::vector<json::object> steps = records(config, "step");
+    const std::vector<Json> steps = records(config, "step");
     REQUIRE(steps.size() == 6);
-    for (const json::object& step : steps) {
+    for (const Json& step : steps) {
         double phases = 0.0;
-        for (const auto& [name, seconds] : step.at("phases").as_object()) phases += seconds.as_double();
+        for (const auto& [name, seconds] : step.at("phases").as_object()) phases += seconds.as_number();
         CHECK(phases > 0.0);
         CHECK(phases <= number(step, "seconds"));
         CHECK(number(step.at("phases").as_object(), "communication") > 0.0);
@@ -74,10 +72,10 @@ TEST_CASE("train: every step is written down with where its time went and how it
         CHECK(number(step, "row_bytes_sent") >= number(step, "row_bytes_bound"));
         CHECK(number(step, "gradient_bytes_sent") > 0.0);
         REQUIRE(step.at("layers").as_array().size() == 2);
-        for (const json::value& layer : step.at("layers").as_array()) {
+        for (const Json& layer : step.at("layers").as_array()) {
             // Six sequences of 16 tokens, two choices a token, five experts.
             index_t load = 0;
-            for (const json::value& choices : layer.at("load").as_array()) load += choices.as_int64();
+            for (const Json& choices : layer.at("load").as_array()) load += choices.as_whole();
             CHECK(layer.at("load").as_array().size() == 5);
             CHECK(load == 6 * 16 * 2);
         }
@@ -162,7 +160,7 @@ TEST_CASE("train: steps without a finite gradient are skipped and counted, and t
     CHECK_THROWS_WITH(train_on(2, config, [](int) { return false; }),
                       Catch::Contains("3 steps in a row had a gradient that is not finite, the last was 4") &&
                           Catch::Contains("last good checkpoint is of step 1"));
-    const std::vector<json::object> steps = records(config, "step");
+    const std::vector<Json> steps = records(config, "step");
     REQUIRE(steps.size() == 4);
     CHECK(steps[0].at("applied").as_bool());
     CHECK(!steps[3].at("applied").as_bool());
