@@ -45,7 +45,8 @@ void data_task(const Call<In>& call, const Intermediate<In>& between, const deta
     const MatrixView<float> dh(dh_memory, count, call.weights.up.cols);
     const auto multiply = [&](MatrixView<const In> a, const TensorView3<const In>& weight,
                               MatrixView<float> c, float beta) {
-        multiply_on_this_thread<In>({a, Transpose::no, weight[task.expert], Transpose::yes, c, beta}, call.context);
+        multiply_on_this_thread<In>({a, Transpose::no, weight[task.expert], Transpose::yes, c, beta},
+                                    call.context);
     };
     multiply(between.dy.rows_of(task.slots), call.weights.down, dh, 0.0F);
     const auto first = static_cast<std::size_t>(task.slots.begin);
@@ -79,16 +80,14 @@ struct TileTask {
     Range cols;
 };
 
-/// Largest side of a tile, and in fixed point, where the tile waits in the second-level cache to be added.
+/// Largest side of a tile.
 constexpr index_t kTileSide = 384;
-constexpr index_t kFixedTileSide = 192;
 
 template <class In>
 void append_tiles(const TileTask<In>& whole, std::vector<TileTask<In>>& tasks) {
     const GradientView& gradient = whole.gradient;
-    const index_t side = gradient.fixed == nullptr ? kTileSide : kFixedTileSide;
-    const index_t row_parts = ceil_div(gradient.rows, side);
-    const index_t col_parts = ceil_div(gradient.cols, side);
+    const index_t row_parts = ceil_div(gradient.rows, kTileSide);
+    const index_t col_parts = ceil_div(gradient.cols, kTileSide);
     for (index_t r = 0; r < row_parts; ++r) {
         for (index_t c = 0; c < col_parts; ++c) {
             tasks.push_back(whole);
@@ -113,30 +112,29 @@ std::vector<TileTask<In>> tile_tasks(const ExpertSlots& slots, const Intermediat
     return tasks;
 }
 
-/// @param tile  kFixedTileSide squared floats
+/// @param tile  kTileSide squared floats
 template <class In>
 void gradient_task(const TileTask<In>& task, std::span<const index_t> blocks, float* tile,
                    const Context& context) {
     const GradientView& gradient = task.gradient;
-    const auto product = [&](Range slots, MatrixView<float> c, float beta) {
-        return Product<In>{task.left.rows_of(slots).cols_of(task.rows),
-                           Transpose::yes,
-                           task.right.rows_of(slots).cols_of(task.cols),
-                           Transpose::no,
-                           c,
-                           beta};
-    };
     if (gradient.fixed == nullptr) {
         const MatrixView<float> all(gradient.f32, gradient.rows, gradient.cols);
-        multiply_on_this_thread(product(task.slots, all.rows_of(task.rows).cols_of(task.cols), 1.0F), context);
+        multiply_on_this_thread<In>({task.left.rows_of(task.slots).cols_of(task.rows), Transpose::yes,
+                                     task.right.rows_of(task.slots).cols_of(task.cols), Transpose::no,
+                                     all.rows_of(task.rows).cols_of(task.cols), 1.0F},
+                                    context);
         return;
     }
-    const MatrixView<float> sums(tile, task.rows.size(), task.cols.size());
-    auto block = std::lower_bound(blocks.begin(), blocks.end(), task.slots.begin);
-    for (; block[0] < task.slots.end; ++block) {
-        add_to_gradient_on_this_thread(product({block[0], block[1]}, sums, 0.0F),
-                                       {gradient, task.rows.begin, task.cols.begin}, context);
-    }
+    const auto first = std::lower_bound(blocks.begin(), blocks.end(), task.slots.begin);
+    const auto last = std::lower_bound(first, blocks.end(), task.slots.end);
+    add_to_gradient_on_this_thread<In>({task.left.cols_of(task.rows),
+                                        task.right.cols_of(task.cols),
+                                        {first, last + 1},
+                                        gradient,
+                                        task.rows.begin,
+                                        task.cols.begin,
+                                        {tile, task.rows.size(), task.cols.size()}},
+                                       context);
 }
 
 template <class In>
@@ -213,7 +211,7 @@ void expert_ffn_backward(MatrixView<const In> x, const ExpertWeights<In>& weight
         between.dy = between.gathered_dy;
     }
     const std::vector<detail::SlotTask> tasks = detail::slot_tasks(slots);
-    const index_t scratch_floats = std::max(detail::kTaskSlots * width, kFixedTileSide * kFixedTileSide);
+    const index_t scratch_floats = std::max(detail::kTaskSlots * width, kTileSide * kTileSide);
     detail::ThreadScratch scratch(context, scratch_floats * index_t{sizeof(float)});
     context.team.for_tasks(static_cast<index_t>(tasks.size()), [&](index_t task_idx, int thread_idx) {
         data_task(call, between, tasks[static_cast<std::size_t>(task_idx)],

@@ -23,6 +23,10 @@ struct Scratch {
     alignas(64) float c[kTileRows * kMostPanelCols];
 };
 
+Words words_of(const Kernels& kernels) {
+    return kernels.pairs ? Words::pairs : Words::floats;
+}
+
 /// A product and what it is computed with.
 template <class In>
 struct Call {
@@ -31,7 +35,7 @@ struct Call {
     Scratch& scratch;
     index_t num_k;
 
-    Words words() const { return kernels.pairs ? Words::pairs : Words::floats; }
+    Words words() const { return words_of(kernels); }
     index_t num_words() const { return ceil_div(num_k, elements_per_word(words())); }
     Lines lines_of_a() const {
         return product.transpose_a == Transpose::no ? Lines::are_rows : Lines::are_columns;
@@ -99,50 +103,25 @@ struct Body {
     index_t cols;
 };
 
-/// Computes tiles in a buffer and adds them to a gradient.
-struct AddToGradient {
-    const GradientTile& target;
-    Scratch& scratch;
-
-    void operator()(Tile tile, Body body, Range rows, Range cols) const {
-        const index_t row = target.row + rows.begin;
-        const index_t col = target.col + cols.begin;
-        // On the way from the second-level cache while the tile is computed.
-        for (index_t r = 0; r < rows.size(); ++r) {
-            const std::int64_t* const line = target.gradient.fixed + (row + r) * target.gradient.cols + col;
-            for (index_t i = 0; i < cols.size(); i += 8) __builtin_prefetch(line + i, 1);
-        }
-        tile.c = scratch.c;
-        tile.c_stride = body.cols;
-        body.run(tile);
-        accumulate(MatrixView<const float>(scratch.c, rows.size(), cols.size(), body.cols), row, col,
-                   target.gradient);
-    }
-};
-
-/// Updates tiles of C where they are; at the right edge through a dense buffer of full width.
-struct StoreInC {
-    MatrixView<float> c;
-    Scratch& scratch;
-
-    void operator()(Tile tile, Body body, Range rows, Range cols) const {
-        const MatrixView<float> part = c.rows_of(rows).cols_of(cols);
-        tile.c = part.data;
-        tile.c_stride = part.stride;
-        if (cols.size() == body.cols) return body.run(tile);
-        const auto bytes = static_cast<std::size_t>(cols.size()) * sizeof(float);
-        tile.c = scratch.c;
-        tile.c_stride = body.cols;
-        if (tile.start == Tile::Start::from_c) {
-            std::memset(scratch.c, 0, sizeof(scratch.c));
-            for (index_t row = 0; row < part.rows; ++row)
-                std::memcpy(scratch.c + row * body.cols, part.row(row), bytes);
-        }
-        body.run(tile);
+/// Updates a tile of C where it is; at the right edge through a dense buffer of full width.
+template <class In>
+void update_tile(const Call<In>& call, Tile tile, Body body, Range rows, Range cols) {
+    const MatrixView<float> part = call.product.c.rows_of(rows).cols_of(cols);
+    tile.c = part.data;
+    tile.c_stride = part.stride;
+    if (cols.size() == body.cols) return body.run(tile);
+    const auto bytes = static_cast<std::size_t>(cols.size()) * sizeof(float);
+    float* const buffer = call.scratch.c;
+    tile.c = buffer;
+    tile.c_stride = body.cols;
+    if (tile.start == Tile::Start::from_c) {
+        std::memset(buffer, 0, sizeof(call.scratch.c));
         for (index_t row = 0; row < part.rows; ++row)
-            std::memcpy(part.row(row), scratch.c + row * body.cols, bytes);
+            std::memcpy(buffer + row * body.cols, part.row(row), bytes);
     }
-};
+    body.run(tile);
+    for (index_t row = 0; row < part.rows; ++row) std::memcpy(part.row(row), buffer + row * body.cols, bytes);
+}
 
 /// Whether few rows are to share a panel that the kernels could as well read where it is.
 template <class In>
@@ -152,9 +131,8 @@ bool reads_b_in_place(const Call<In>& call, const Block& block) {
 }
 
 /// Columns `cols` of a block: all its tiles against one packed panel of B, while what becomes the next panel is fetched.
-template <class In, class Finish>
-void update_columns(const Call<In>& call, const Block& block, const BlockOfA& a, Range cols,
-                    const Finish& finish) {
+template <class In>
+void update_columns(const Call<In>& call, const Block& block, const BlockOfA& a, Range cols) {
     const Kernels& kernels = call.kernels;
     const PanelKernels& panel = cols.size() > kernels.narrow.cols ? kernels.wide : kernels.narrow;
     const PanelSource<In> source = call.source(call.product.b, call.lines_of_b(), block.ks, cols);
@@ -173,17 +151,17 @@ void update_columns(const Call<In>& call, const Block& block, const BlockOfA& a,
         const index_t row = block.rows.begin + tile_idx * kTileRows;
         const Range rows{row, std::min(row + kTileRows, block.rows.end)};
         const TileFunction run = (panel.*a.functions)[static_cast<std::size_t>(rows.size() - 1)];
-        finish(tile, {run, panel.cols}, rows, cols);
+        update_tile(call, tile, {run, panel.cols}, rows, cols);
         prefetch_lines(next, num_tiles, tile_idx);
     }
 }
 
-template <class In, class Finish>
-void update_block(const Call<In>& call, const Block& block, const Finish& finish) {
+template <class In>
+void update_block(const Call<In>& call, const Block& block) {
     const BlockOfA a = block_of_a(call, block);
     const index_t width = call.kernels.wide.cols;
     for (index_t col = 0; col < call.product.c.cols; col += width)
-        update_columns(call, block, a, {col, std::min(col + width, call.product.c.cols)}, finish);
+        update_columns(call, block, a, {col, std::min(col + width, call.product.c.cols)});
 }
 
 /// Calls body(block) for all blocks of A, those of the same rows in ascending order of k.
@@ -246,6 +224,120 @@ bool finish_empty(const Product<In>& product, index_t num_k) {
     return true;
 }
 
+template <class In>
+void check_gradient_sides(const GradientProduct<In>& product) {
+    const std::span<const index_t> blocks = product.blocks;
+    const GradientView& gradient = product.gradient;
+    const bool blocks_fit = std::ranges::is_sorted(blocks) &&
+                            (blocks.empty() || (blocks.front() >= 0 && blocks.back() <= product.x.rows));
+    const bool scratch_fits =
+        product.scratch.rows == product.x.cols && product.scratch.cols == product.dy.cols;
+    if (product.x.rows == product.dy.rows && blocks_fit && scratch_fits && gradient.fixed != nullptr) return;
+    throw ShapeError(concat(
+        "gemm: x [", product.x.rows, ", ", product.x.cols, "], dy [", product.dy.rows, ", ", product.dy.cols,
+        "], ", blocks.size(), " ascending boundaries of blocks and scratch [", product.scratch.rows, ", ",
+        product.scratch.cols, "] do not fit each other, or the gradient is not in fixed point"));
+}
+
+/// Words of block `block_idx`; the last has one element where they are odd.
+index_t words_of_block(Words words, std::span<const index_t> blocks, std::size_t block_idx) {
+    return ceil_div(blocks[block_idx + 1] - blocks[block_idx], elements_per_word(words));
+}
+
+/// A block with more words than one block of k: its sums pass through memory.
+template <class In>
+void add_long_block(const GradientProduct<In>& product, Range rows, const Kernels& kernels, void* scratch) {
+    multiply_blocked<In>({product.x.rows_of(rows), Transpose::yes, product.dy.rows_of(rows), Transpose::no,
+                          product.scratch, 0.0F},
+                         kernels, scratch);
+    accumulate(MatrixView<const float>(product.scratch), product.row, product.col, product.gradient);
+}
+
+/// Blocks of rows that are taken together.
+template <class In>
+struct Group {
+    const GradientProduct<In>& product;
+    std::span<const index_t> blocks;
+    const Kernels& kernels;
+    Scratch& scratch;
+
+    Words words() const { return words_of(kernels); }
+    index_t num_words() const {
+        index_t sum = 0;
+        for (std::size_t b = 0; b + 1 < blocks.size(); ++b) sum += words_of_block(words(), blocks, b);
+        return sum;
+    }
+    PanelSource<In> source(const MatrixView<const In>& x, Range rows, Range picked) const {
+        return {x, Lines::are_columns, words(), rows, picked};
+    }
+    /// Packs the columns `picked` of x, each block of rows from a word of its own.
+    void pack(const MatrixView<const In>& x, Range picked, Panels panels) const {
+        for (std::size_t b = 0; b + 1 < blocks.size(); ++b) {
+            pack_panels(source(x, {blocks[b], blocks[b + 1]}, picked), panels);
+            panels.data += words_of_block(words(), blocks, b) * panels.width * kWordBytes;
+        }
+    }
+};
+
+/// Adds the sums of all blocks of a group to one tile of the gradient.
+template <class In>
+void add_tile(const Group<In>& group, Tile tile, TileFunction run, Range rows, Range cols) {
+    const GradientProduct<In>& product = group.product;
+    const index_t row = product.row + rows.begin;
+    const index_t col = product.col + cols.begin;
+    // On the way from memory while the first sum is computed.
+    for (index_t r = 0; r < rows.size(); ++r) {
+        const std::int64_t* const line = product.gradient.fixed + (row + r) * product.gradient.cols + col;
+        for (index_t i = 0; i < cols.size(); i += 8) __builtin_prefetch(line + i, 1);
+    }
+    for (std::size_t b = 0; b + 1 < group.blocks.size(); ++b) {
+        tile.num_k = words_of_block(group.words(), group.blocks, b);
+        run(tile);
+        accumulate(MatrixView<const float>(tile.c, rows.size(), cols.size(), tile.c_stride), row, col,
+                   product.gradient);
+        tile.a += tile.num_k * tile.a_stride;
+        tile.b += tile.num_k * tile.b_stride;
+    }
+}
+
+template <class In>
+void add_group(const GradientProduct<In>& product, std::span<const index_t> blocks, const Kernels& kernels,
+               Scratch& scratch) {
+    const Group<In> group{product, blocks, kernels, scratch};
+    const index_t num_rows = product.x.cols;
+    const index_t num_cols = product.dy.cols;
+    const index_t step = group.num_words() * kTileRows * kWordBytes;
+    const index_t row_parts = ceil_div(num_rows, kernels.block_rows);
+    for (index_t part = 0; part < row_parts; ++part) {
+        const Range block_rows = row_part_of(num_rows, row_parts, part);
+        const index_t num_tiles = ceil_div(block_rows.size(), kTileRows);
+        group.pack(product.x, block_rows, {scratch.a, kTileRows, step});
+        for (index_t col = 0; col < num_cols; col += kernels.wide.cols) {
+            const Range cols{col, std::min(col + kernels.wide.cols, num_cols)};
+            const PanelKernels& panel = cols.size() > kernels.narrow.cols ? kernels.wide : kernels.narrow;
+            group.pack(product.dy, cols, {scratch.b, panel.cols, 0});
+            const PanelSource<In> next =
+                group.source(product.dy, {blocks.front(), blocks.back()},
+                             {cols.end, std::min(cols.end + kernels.wide.cols, num_cols)});
+            for (index_t tile_idx = 0; tile_idx < num_tiles; ++tile_idx) {
+                const index_t row = block_rows.begin + tile_idx * kTileRows;
+                const Range rows{row, std::min(row + kTileRows, block_rows.end)};
+                const Tile tile{scratch.a + tile_idx * step,
+                                kTileRows * kWordBytes,
+                                scratch.b,
+                                panel.cols * kWordBytes,
+                                0,
+                                scratch.c,
+                                panel.cols,
+                                Tile::Start::from_zero};
+                add_tile(group, tile, panel.a_in_panels[static_cast<std::size_t>(rows.size() - 1)], rows,
+                         cols);
+                prefetch_lines(next, num_tiles, tile_idx);
+            }
+        }
+    }
+}
+
 }  // namespace
 
 index_t blocked_scratch_bytes() {
@@ -265,28 +357,34 @@ void multiply_blocked(const Product<In>& product, const Kernels& kernels, void* 
         rest.b = product.b.cols_of(cols);
         rest.c = product.c.cols_of(cols);
     }
-    const StoreInC store{rest.c, call.scratch};
-    for_blocks_of_a(call, kernels.block_k, [&](const Block& block) { update_block(call, block, store); });
+    for_blocks_of_a(call, kernels.block_k, [&](const Block& block) { update_block(call, block); });
 }
 
 template <class In>
-void add_blocked(const Product<In>& product, const GradientTile& target, const Kernels& kernels,
-                 void* scratch) {
-    const index_t num_k = check_sides(product);
-    if (product.c.rows == 0 || product.c.cols == 0) return;
-    const Call<In> call{product, kernels, *static_cast<Scratch*>(scratch), num_k};
-    if (call.num_words() > kernels.block_k) {
-        multiply_blocked(product, kernels, scratch);
-        accumulate(MatrixView<const float>(product.c), target.row, target.col, target.gradient);
-        return;
+void add_blocked(const GradientProduct<In>& product, const Kernels& kernels, void* scratch) {
+    check_gradient_sides(product);
+    const std::span<const index_t> blocks = product.blocks;
+    const Words words = words_of(kernels);
+    for (std::size_t first = 0; first + 1 < blocks.size();) {
+        std::size_t last = first + 1;
+        index_t num_words = words_of_block(words, blocks, first);
+        if (num_words > kernels.block_k) {
+            add_long_block(product, {blocks[first], blocks[last]}, kernels, scratch);
+        } else {
+            for (; last + 1 < blocks.size(); ++last) {
+                num_words += words_of_block(words, blocks, last);
+                if (num_words > kernels.block_k) break;
+            }
+            add_group(product, blocks.subspan(first, last + 1 - first), kernels,
+                      *static_cast<Scratch*>(scratch));
+        }
+        first = last;
     }
-    const AddToGradient add{target, call.scratch};
-    for_blocks_of_a(call, kernels.block_k, [&](const Block& block) { update_block(call, block, add); });
 }
 
 template void multiply_blocked<float>(const Product<float>&, const Kernels&, void*);
 template void multiply_blocked<bf16>(const Product<bf16>&, const Kernels&, void*);
-template void add_blocked<float>(const Product<float>&, const GradientTile&, const Kernels&, void*);
-template void add_blocked<bf16>(const Product<bf16>&, const GradientTile&, const Kernels&, void*);
+template void add_blocked<float>(const GradientProduct<float>&, const Kernels&, void*);
+template void add_blocked<bf16>(const GradientProduct<bf16>&, const Kernels&, void*);
 
 }  // namespace sy::ops::detail

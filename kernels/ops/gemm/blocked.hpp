@@ -13,10 +13,9 @@ index_t blocked_scratch_bytes();
 template <class In>
 void multiply_blocked(const Product<In>& product, const Kernels& kernels, void* scratch);
 
-/// The same, added to a fixed-point gradient. Sums of up to one block of k are added tile by tile while they are in the
-/// first-level cache; longer ones pass through C.
+/// Gemm::add_to_gradient. Blocks of rows are taken together, as many as fit one block of k: their operands are packed
+/// once, and a tile of the gradient receives all their sums while it is in the first-level cache.
 template <class In>
-void add_blocked(const Product<In>& product, const GradientTile& target, const Kernels& kernels,
-                 void* scratch);
+void add_blocked(const GradientProduct<In>& product, const Kernels& kernels, void* scratch);
 
 }  // namespace sy::ops::detail

@@ -34,14 +34,14 @@ void Gemm::multiply(const Product<In>& product) const {
 }
 
 template <class In>
-void Gemm::add_to_gradient(const Product<In>& product, const GradientTile& target) const {
+void Gemm::add_to_gradient(const GradientProduct<In>& product) const {
     const detail::ScratchPool::Lease scratch(state_->scratch);
-    detail::add_blocked(product, target, state_->kernels<In>(), scratch.get());
+    detail::add_blocked(product, state_->kernels<In>(), scratch.get());
 }
 
 template void Gemm::multiply<float>(const Product<float>&) const;
 template void Gemm::multiply<bf16>(const Product<bf16>&) const;
-template void Gemm::add_to_gradient<float>(const Product<float>&, const GradientTile&) const;
-template void Gemm::add_to_gradient<bf16>(const Product<bf16>&, const GradientTile&) const;
+template void Gemm::add_to_gradient<float>(const GradientProduct<float>&) const;
+template void Gemm::add_to_gradient<bf16>(const GradientProduct<bf16>&) const;
 
 }  // namespace sy::ops

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 
 #include "kernels/core/context.hpp"
 #include "kernels/core/gradient.hpp"
@@ -35,11 +36,17 @@ struct Product {
     float beta = 0.0F;
 };
 
-/// Where in a gradient a product is added: its element (0, 0) at (row, col).
-struct GradientTile {
-    GradientView gradient;
+/// Adds X^T dY to a fixed-point gradient: one product for each block of rows, each rounded to fixed point by itself, so
+/// that the sum does not depend on who has which blocks.
+template <class In>
+struct GradientProduct {
+    MatrixView<const In> x;           ///< [K, M]
+    MatrixView<const In> dy;          ///< [K, N]
+    std::span<const index_t> blocks;  ///< block b is rows [blocks[b], blocks[b + 1])
+    GradientView gradient;            ///< its element (row + m, col + n) receives element (m, n)
     index_t row = 0;
     index_t col = 0;
+    MatrixView<float> scratch;  ///< [M, N], working memory
 };
 
 /// Products on the calling thread, and their working memory. One for a rank; callable from all threads of its team at
@@ -62,10 +69,9 @@ class Gemm {
     template <class In>
     void multiply(const Product<In>& product) const;
 
-    /// Adds op(A) op(B) to a fixed-point gradient.
-    /// @param product  C is working memory [M, N], its values before and after are undefined
+    /// @throws ShapeError when the sides do not fit
     template <class In>
-    void add_to_gradient(const Product<In>& product, const GradientTile& target) const;
+    void add_to_gradient(const GradientProduct<In>& product) const;
 
   private:
     struct State;
@@ -78,8 +84,7 @@ void multiply_on_this_thread(const Product<In>& product, const Context& context)
 
 /// Gemm::add_to_gradient, likewise.
 template <class In>
-void add_to_gradient_on_this_thread(const Product<In>& product, const GradientTile& target,
-                                    const Context& context);
+void add_to_gradient_on_this_thread(const GradientProduct<In>& product, const Context& context);
 
 /// One product spread over the team by blocks of C.
 template <class In>

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <chrono>
+#include <vector>
 
 #include "kernels/core/profile.hpp"
 #include "kernels/ops/gemm/check.hpp"
@@ -55,30 +56,31 @@ void for_blocks(index_t rows, index_t cols, const Context& context, const Body& 
 namespace {
 
 /// Runs a product and reports it to the context's profile, if there is one.
-template <class In, class Body>
-void report_product(const Product<In>& product, const Context& context, const Body& body) {
+/// @param flops  multiply-adds count two
+template <class Body>
+void report_product(index_t flops, const Context& context, const Body& body) {
     if (context.profile == nullptr) {
         body();
         return;
     }
     const auto start = std::chrono::steady_clock::now();
     body();
-    const index_t num_k = product.transpose_a == Transpose::yes ? product.a.rows : product.a.cols;
-    context.profile->add_product(std::chrono::steady_clock::now() - start,
-                                 2 * product.c.rows * product.c.cols * num_k);
+    context.profile->add_product(std::chrono::steady_clock::now() - start, flops);
 }
 
 }  // namespace
 
 template <class In>
 void multiply_on_this_thread(const Product<In>& product, const Context& context) {
-    report_product(product, context, [&] { context.gemm.multiply(product); });
+    const index_t num_k = product.transpose_a == Transpose::yes ? product.a.rows : product.a.cols;
+    report_product(2 * product.c.rows * product.c.cols * num_k, context,
+                   [&] { context.gemm.multiply(product); });
 }
 
 template <class In>
-void add_to_gradient_on_this_thread(const Product<In>& product, const GradientTile& target,
-                                    const Context& context) {
-    report_product(product, context, [&] { context.gemm.add_to_gradient(product, target); });
+void add_to_gradient_on_this_thread(const GradientProduct<In>& product, const Context& context) {
+    report_product(2 * product.x.rows * product.x.cols * product.dy.cols, context,
+                   [&] { context.gemm.add_to_gradient(product); });
 }
 
 template <class In>
@@ -98,44 +100,33 @@ void add_weight_gradient(MatrixView<const In> x, MatrixView<const In> dy, index_
                "], gradient [", gradient.rows, ", ", gradient.cols, "]");
     if (x.rows == 0) return;
     const Timed timed(context, OpKind::product, 0.0);
-    const Product<In> whole{x, Transpose::yes, dy, Transpose::no, {}, 1.0F};
     if (gradient.f32 != nullptr) {
-        Product<In> product = whole;
-        product.c = {gradient.f32, gradient.rows, gradient.cols};
-        multiply(product, context);
+        const MatrixView<float> sums(gradient.f32, gradient.rows, gradient.cols);
+        multiply<In>({x, Transpose::yes, dy, Transpose::no, sums, 1.0F}, context);
         return;
     }
     SY_REQUIRE(block_rows > 0, "add_weight_gradient: blocks of ", block_rows, " rows");
-    // A tile of the result goes over all blocks of rows while it is in cache.
-    constexpr index_t kSide = 192;
-    const index_t num_threads = context.team.size();
-    Tensor scratch(context.arena, DType::f32, {num_threads, kSide, kSide});
+    constexpr index_t kSide = 384;
+    Tensor scratch(context.arena, DType::f32, {context.team.size(), kSide, kSide});
     const std::span<float> tiles = scratch.values<float>();
+    std::vector<index_t> blocks;
+    for (index_t row = 0; row < x.rows; row += block_rows) blocks.push_back(row);
+    blocks.push_back(x.rows);
+    const index_t row_tiles = ceil_div(gradient.rows, kSide);
     const index_t col_tiles = ceil_div(gradient.cols, kSide);
-    context.team.for_tasks(ceil_div(gradient.rows, kSide) * col_tiles, [&](index_t task_idx, int thread_idx) {
-        const index_t row = task_idx / col_tiles * kSide;
-        const index_t col = task_idx % col_tiles * kSide;
-        const Range rows{row, std::min(row + kSide, gradient.rows)};
-        const Range cols{col, std::min(col + kSide, gradient.cols)};
+    context.team.for_tasks(row_tiles * col_tiles, [&](index_t task_idx, int thread_idx) {
+        const Range rows = part_of(gradient.rows, row_tiles, task_idx / col_tiles);
+        const Range cols = part_of(gradient.cols, col_tiles, task_idx % col_tiles);
         const MatrixView<float> tile(tiles.data() + thread_idx * kSide * kSide, rows.size(), cols.size());
-        for (index_t first = 0; first < x.rows; first += block_rows) {
-            const Range block{first, std::min(first + block_rows, x.rows)};
-            const Product<In> product{x.rows_of(block).cols_of(rows),
-                                      Transpose::yes,
-                                      dy.rows_of(block).cols_of(cols),
-                                      Transpose::no,
-                                      tile,
-                                      0.0F};
-            add_to_gradient_on_this_thread(product, {gradient, rows.begin, cols.begin}, context);
-        }
+        add_to_gradient_on_this_thread<In>(
+            {x.cols_of(rows), dy.cols_of(cols), blocks, gradient, rows.begin, cols.begin, tile}, context);
     });
 }
 
 template void multiply_on_this_thread<float>(const Product<float>&, const Context&);
 template void multiply_on_this_thread<bf16>(const Product<bf16>&, const Context&);
-template void add_to_gradient_on_this_thread<float>(const Product<float>&, const GradientTile&,
-                                                    const Context&);
-template void add_to_gradient_on_this_thread<bf16>(const Product<bf16>&, const GradientTile&, const Context&);
+template void add_to_gradient_on_this_thread<float>(const GradientProduct<float>&, const Context&);
+template void add_to_gradient_on_this_thread<bf16>(const GradientProduct<bf16>&, const Context&);
 template void multiply<float>(const Product<float>&, const Context&);
 template void multiply<bf16>(const Product<bf16>&, const Context&);
 template void add_weight_gradient<float>(MatrixView<const float>, MatrixView<const float>, index_t,

@@ -197,24 +197,33 @@ TEMPLATE_TEST_CASE("gemm: infinities and NaN stay in their rows and columns", "[
     }
 }
 
-TEMPLATE_TEST_CASE("gemm: a fixed-point gradient receives the bits of the product", "[unit]", float, bf16) {
+TEMPLATE_TEST_CASE("gemm: a fixed-point gradient receives the bits of the product of each block of rows",
+                   "[unit]", float, bf16) {
     for (const Isa isa : isas_of_this_machine()) {
         const ops::Gemm gemm(isa);
-        for (const Sides& sides :
-             {Sides{70, 45, 33}, Sides{13, 100, 256}, Sides{40, 20, 700}, Sides{5, 9, 0}}) {
-            CAPTURE(isa_name(isa), sides.m, sides.n, sides.k);
-            Case<TestType> tried(sides, Transpose::yes, Transpose::no, 0.0F);
-            Case<TestType> product(sides, Transpose::yes, Transpose::no, 0.0F);
-            gemm.multiply(product.product);
-            const index_t rows = sides.m + 3;
-            const index_t cols = sides.n + 2;
-            std::vector<std::int64_t> sums(static_cast<std::size_t>(rows * cols), 5);
-            std::vector<std::int64_t> expected = sums;
-            bool overflow = false;
-            accumulate(product.c.view, 2, 1, {nullptr, expected.data(), rows, cols, &overflow});
-            gemm.add_to_gradient(tried.product, {{nullptr, sums.data(), rows, cols, &overflow}, 2, 1});
-            CHECK(sums == expected);
-            CHECK_FALSE(overflow);
+        for (const std::vector<index_t>& blocks :
+             {std::vector<index_t>{0, 33}, {0, 0, 7, 8, 8, 100, 356}, {3, 40, 740, 741, 1400}, {5, 5}, {}}) {
+            for (const auto& [m, n] : {std::pair<index_t, index_t>{70, 45}, {13, 100}, {400, 8}, {1, 1}}) {
+                CAPTURE(isa_name(isa), m, n, blocks);
+                const Sides sides{m, n, blocks.empty() ? 4 : blocks.back() + 2, 1};
+                Case<TestType> tried(sides, Transpose::yes, Transpose::no, 0.0F);
+                const index_t rows = m + 3;
+                const index_t cols = n + 2;
+                std::vector<std::int64_t> sums(static_cast<std::size_t>(rows * cols), 5);
+                std::vector<std::int64_t> expected = sums;
+                bool overflow = false;
+                for (std::size_t b = 0; b + 1 < blocks.size(); ++b) {
+                    const Range block{blocks[b], blocks[b + 1]};
+                    gemm.multiply<TestType>({tried.a.view.rows_of(block), Transpose::yes,
+                                             tried.b.view.rows_of(block), Transpose::no, tried.c.view, 0.0F});
+                    accumulate(tried.c.view, 2, 1, {nullptr, expected.data(), rows, cols, &overflow});
+                }
+                const GradientView gradient{nullptr, sums.data(), rows, cols, &overflow};
+                gemm.add_to_gradient<TestType>(
+                    {tried.a.view, tried.b.view, blocks, gradient, 2, 1, tried.c.view});
+                CHECK(sums == expected);
+                CHECK_FALSE(overflow);
+            }
         }
     }
 }
