@@ -10,7 +10,7 @@
 namespace sy::ops::detail {
 
 /// Slots in one task: as many rows as share a packed panel of a weight.
-inline constexpr index_t kTaskSlots = 384;
+inline constexpr index_t kTaskSlots = 480;
 
 /// Consecutive slots of one expert.
 struct SlotTask {

@@ -9,7 +9,7 @@
 namespace sy::ops::detail {
 namespace {
 
-constexpr index_t kMostBlockRows = 32 * kTileRows;
+constexpr index_t kMostBlockRows = 40 * kTileRows;
 constexpr index_t kMostBlockK = 256;
 constexpr index_t kMostPanelCols = 32;
 /// From one row of a copied block of A to the next: a few cache lines more than the row, so that rows of a tile do not

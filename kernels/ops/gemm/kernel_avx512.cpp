@@ -50,7 +50,7 @@ const Kernels* avx512_kernels() {
     static constexpr Kernels kTable{.pairs = false,
                                     .wide = panel_kernels<2>(AllRows{}),
                                     .narrow = panel_kernels<1>(AllRows{}),
-                                    .block_rows = 32 * kTileRows,
+                                    .block_rows = 40 * kTileRows,
                                     .block_k = 256,
                                     .in_place = in_place<In>(AllRows{}),
                                     .in_place_rows = 8 * kTileRows};
