@@ -6,6 +6,7 @@
 #include <ostream>
 #include <sstream>
 #include <thread>
+#include <utility>
 
 #include "comm/topology/topology.hpp"
 #include "kernels/core/isa.hpp"

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include "kernels/ops/activation/activation.hpp"
 #include "kernels/ops/attention/attention.hpp"
