@@ -59,7 +59,8 @@ class ProductsAlone {
 
     void forward() {
         const auto product = [&](MatrixView<const In> a, MatrixView<const In> b, MatrixView<float> c) {
-            ops::multiply_on_this_thread<In>({a, ops::Transpose::no, b, ops::Transpose::no, c, 0.0F}, machine_.context);
+            ops::multiply_on_this_thread<In>({a, ops::Transpose::no, b, ops::Transpose::no, c, 0.0F},
+                                             machine_.context);
         };
         for_blocks([&](Expert& expert, Range rows) {
             product(expert.x.template matrix<In>().rows_of(rows), expert.up.template matrix<In>(),
@@ -73,7 +74,8 @@ class ProductsAlone {
 
     void backward() {
         const auto product = [&](MatrixView<const In> a, MatrixView<const In> b, MatrixView<float> c) {
-            ops::multiply_on_this_thread<In>({a, ops::Transpose::no, b, ops::Transpose::yes, c, 0.0F}, machine_.context);
+            ops::multiply_on_this_thread<In>({a, ops::Transpose::no, b, ops::Transpose::yes, c, 0.0F},
+                                             machine_.context);
         };
         for_blocks([&](Expert& expert, Range rows) {
             product(expert.x.template matrix<In>().rows_of(rows), expert.down.template matrix<In>(),

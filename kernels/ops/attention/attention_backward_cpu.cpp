@@ -165,8 +165,7 @@ void backward_block(const Backward& call, const Task& task, Range rows, float be
         sums.empty() ? nullptr : sums.data() - call.bias.distances().begin};
     const auto multiply = [&](MatrixView<const float> a, Transpose transpose_a, MatrixView<const float> b,
                               MatrixView<float> c, float onto) {
-        multiply_on_this_thread<float>({a, transpose_a, b, Transpose::no, c, onto},
-                                       context);
+        multiply_on_this_thread<float>({a, transpose_a, b, Transpose::no, c, onto}, context);
     };
     const MatrixView<const float> q = of_rows(op.q, q_layout);
     multiply(q, Transpose::no, call.keys.keys_of(task.sequence, task.kv_head, keys), block.scores, 0.0F);
