@@ -6,6 +6,7 @@
 #include "kernels/core/error.hpp"
 
 namespace sy {
+
 std::string_view isa_name(Isa isa) {
     constexpr std::array<std::string_view, kIsas.size()> kNames{"generic", "avx2", "avx512", "avx512_bf16"};
     return kNames[static_cast<std::size_t>(isa)];
