@@ -106,20 +106,15 @@ void add_weight_gradient(MatrixView<const In> x, MatrixView<const In> dy, index_
         return;
     }
     SY_REQUIRE(block_rows > 0, "add_weight_gradient: blocks of ", block_rows, " rows");
-    constexpr index_t kSide = 384;
-    Tensor scratch(context.arena, DType::f32, {context.team.size(), kSide, kSide});
-    const std::span<float> tiles = scratch.values<float>();
     std::vector<index_t> blocks;
     for (index_t row = 0; row < x.rows; row += block_rows) blocks.push_back(row);
     blocks.push_back(x.rows);
-    const index_t row_tiles = ceil_div(gradient.rows, kSide);
-    const index_t col_tiles = ceil_div(gradient.cols, kSide);
-    context.team.for_tasks(row_tiles * col_tiles, [&](index_t task_idx, int thread_idx) {
-        const Range rows = part_of(gradient.rows, row_tiles, task_idx / col_tiles);
-        const Range cols = part_of(gradient.cols, col_tiles, task_idx % col_tiles);
-        const MatrixView<float> tile(tiles.data() + thread_idx * kSide * kSide, rows.size(), cols.size());
+    const Blocking sides = block_sides(gradient.rows, gradient.cols);
+    Tensor scratch(context.arena, DType::f32, {context.team.size(), sides.rows * sides.cols});
+    for_blocks(gradient.rows, gradient.cols, context, [&](Range rows, Range cols, int thread_idx) {
+        const MatrixView<float> sums(scratch.matrix<float>().row(thread_idx), rows.size(), cols.size());
         add_to_gradient_on_this_thread<In>(
-            {x.cols_of(rows), dy.cols_of(cols), blocks, gradient, rows.begin, cols.begin, tile}, context);
+            {x.cols_of(rows), dy.cols_of(cols), blocks, gradient, rows.begin, cols.begin, sums}, context);
     });
 }
 
