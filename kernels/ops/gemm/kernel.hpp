@@ -13,7 +13,7 @@
 namespace sy::ops::detail {
 
 inline constexpr index_t kTileRows = kRowsTogether;
-inline constexpr index_t kWordBytes = 4;
+inline constexpr index_t kWordBytes = sizeof(float);
 
 /// One tile of C = A B or C += A B. Each element is one chain over ascending k that starts from zero or from C: its bits
 /// do not depend on the tile's sides. Strides of A and B are in bytes, so that rows of bf16 may begin anywhere.

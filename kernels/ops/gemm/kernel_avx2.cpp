@@ -23,8 +23,8 @@ SY_TARGET_INLINE vector_t load(const float* source) {
 SY_TARGET_INLINE void store(float* target, vector_t value) {
     _mm256_storeu_ps(target, value);
 }
-SY_TARGET_INLINE vector_t broadcast(const float* source) {
-    return _mm256_broadcast_ss(source);
+SY_TARGET_INLINE vector_t broadcast(float word) {
+    return _mm256_set1_ps(word);
 }
 SY_TARGET_INLINE vector_t multiply_add(vector_t a, vector_t b, vector_t sum) {
     return _mm256_fmadd_ps(a, b, sum);

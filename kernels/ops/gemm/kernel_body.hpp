@@ -2,9 +2,10 @@
 //   SY_TARGET    the attribute that names the instructions
 // and in sy::ops::detail, in an anonymous namespace and inline,
 //   vector_t     a register of 32-bit words; kLanes of them
-//   zero(), load(address), store(address, vector), broadcast(address)
+//   zero(), load(address), store(address, vector), broadcast(word)
 //   multiply_add(a, b, sum)      sum + a b, word by word
 #include <cstddef>
+#include <cstring>
 #include <utility>
 
 #include "kernels/ops/gemm/kernel.hpp"
@@ -22,8 +23,8 @@ struct InRows {
 #pragma GCC unroll 4
         for (std::size_t i = 0; i < kGroups; ++i) group[i] = a + 3 * i * stride;
     }
-    SY_TARGET_INLINE const float* word(std::size_t row) const {
-        return reinterpret_cast<const float*>(group[row / 3] + (row % 3) * stride);
+    SY_TARGET_INLINE const std::byte* word(std::size_t row) const {
+        return group[row / 3] + (row % 3) * stride;
     }
     SY_TARGET_INLINE void next() {
 #pragma GCC unroll 4
@@ -34,9 +35,7 @@ struct InPanel {
     const std::byte* k_row;
     std::size_t stride;
     SY_TARGET_INLINE InPanel(const std::byte* a, std::size_t stride_) : k_row(a), stride(stride_) {}
-    SY_TARGET_INLINE const float* word(std::size_t row) const {
-        return reinterpret_cast<const float*>(k_row) + row;
-    }
+    SY_TARGET_INLINE const std::byte* word(std::size_t row) const { return k_row + row * kWordBytes; }
     SY_TARGET_INLINE void next() { k_row += stride; }
 };
 
@@ -65,10 +64,13 @@ struct Sums {
     SY_TARGET_INLINE void add(const A& a, const vector_t (&b)[kVectors]) {
 #pragma GCC unroll 12
         for (std::size_t row = 0; row < kRows; ++row) {
-            const vector_t word = broadcast(a.word(row));
+            // A pair of bf16 may begin at any even address.
+            float word;
+            std::memcpy(&word, a.word(row), sizeof(word));
+            const vector_t words = broadcast(word);
 #pragma GCC unroll 8
             for (std::size_t i = 0; i < kVectors; ++i)
-                value[row][i] = multiply_add(word, b[i], value[row][i]);
+                value[row][i] = multiply_add(words, b[i], value[row][i]);
         }
     }
 };

@@ -21,8 +21,8 @@ SY_TARGET_INLINE vector_t load(const float* source) {
 SY_TARGET_INLINE void store(float* target, vector_t value) {
     _mm512_storeu_ps(target, value);
 }
-SY_TARGET_INLINE vector_t broadcast(const float* source) {
-    return _mm512_set1_ps(*source);
+SY_TARGET_INLINE vector_t broadcast(float word) {
+    return _mm512_set1_ps(word);
 }
 
 /// Registers of a row of C where B is read in place: all that there are for so few rows, even, and not more than eight.
