@@ -9,18 +9,37 @@
 namespace sy::ops {
 namespace {
 
-/// Blocks of C handed to threads: large enough to pay for packing, small enough to balance a few threads.
-struct Blocking {
+/// Columns that are cut together: a multiple of the panels of every instruction set.
+constexpr index_t kColsTogether = 32;
+
+/// Into how many ranges of rows and of columns C is cut for the threads.
+struct Parts {
     index_t rows;
     index_t cols;
 };
 
-Blocking block_sides(index_t rows, index_t cols) {
-    const index_t block_rows = std::clamp<index_t>(round_up(ceil_div(rows, 8), 12), 48, 384);
-    const index_t wanted_col_blocks =
-        std::max<index_t>(1, 16 / std::max<index_t>(1, ceil_div(rows, block_rows)));
-    const index_t block_cols = std::max<index_t>(128, round_up(ceil_div(cols, wanted_col_blocks), 32));
-    return {block_rows, block_cols};
+/// Several blocks a thread, and the same number for each; blocks that share packed operands among as many rows and columns
+/// as that allows.
+Parts parts_of_result(index_t rows, index_t cols, index_t num_threads) {
+    constexpr index_t kMostRows = 384;
+    constexpr index_t kLeastRows = 48;
+    constexpr index_t kLeastCols = 128;
+    Parts parts{std::max<index_t>(1, ceil_div(rows, kMostRows)), 1};
+    while (parts.rows * parts.cols < 4 * num_threads) {
+        const index_t block_rows = rows / parts.rows;
+        const index_t block_cols = cols / parts.cols;
+        const bool can_cut_rows = block_rows >= 2 * kLeastRows;
+        const bool can_cut_cols = block_cols >= 2 * kLeastCols;
+        if (can_cut_cols && (block_cols >= block_rows || !can_cut_rows)) {
+            ++parts.cols;
+        } else if (can_cut_rows) {
+            ++parts.rows;
+        } else {
+            break;
+        }
+    }
+    while (parts.rows * parts.cols % num_threads != 0 && rows / (parts.rows + 1) >= kLeastRows) ++parts.rows;
+    return parts;
 }
 
 template <class In>
@@ -41,13 +60,12 @@ Product<In> part_of_product(const Product<In>& product, Range rows, Range cols) 
 /// Calls body(rows, cols, thread_idx) for all blocks of a [rows, cols] result.
 template <class Body>
 void for_blocks(index_t rows, index_t cols, const Context& context, const Body& body) {
-    const Blocking blocking = block_sides(rows, cols);
-    const index_t col_blocks = ceil_div(cols, blocking.cols);
-    context.team.for_tasks(ceil_div(rows, blocking.rows) * col_blocks, [&](index_t task_idx, int thread_idx) {
-        const index_t row = task_idx / col_blocks * blocking.rows;
-        const index_t col = task_idx % col_blocks * blocking.cols;
-        body(Range{row, std::min(row + blocking.rows, rows)}, Range{col, std::min(col + blocking.cols, cols)},
-             thread_idx);
+    if (rows == 0 || cols == 0) return;
+    const Parts parts = parts_of_result(rows, cols, context.team.size());
+    context.team.for_tasks(parts.rows * parts.cols, [&](index_t task_idx, int thread_idx) {
+        const Range panels = part_of(ceil_div(cols, kColsTogether), parts.cols, task_idx % parts.cols);
+        body(row_part_of(rows, parts.rows, task_idx / parts.cols),
+             Range{panels.begin * kColsTogether, std::min(panels.end * kColsTogether, cols)}, thread_idx);
     });
 }
 
@@ -109,8 +127,10 @@ void add_weight_gradient(MatrixView<const In> x, MatrixView<const In> dy, index_
     std::vector<index_t> blocks;
     for (index_t row = 0; row < x.rows; row += block_rows) blocks.push_back(row);
     blocks.push_back(x.rows);
-    const Blocking sides = block_sides(gradient.rows, gradient.cols);
-    Tensor scratch(context.arena, DType::f32, {context.team.size(), sides.rows * sides.cols});
+    const Parts parts = parts_of_result(gradient.rows, gradient.cols, context.team.size());
+    const index_t most_rows = ceil_div(gradient.rows, parts.rows) + kRowsTogether;
+    const index_t most_cols = ceil_div(gradient.cols, parts.cols) + kColsTogether;
+    Tensor scratch(context.arena, DType::f32, {context.team.size(), most_rows * most_cols});
     for_blocks(gradient.rows, gradient.cols, context, [&](Range rows, Range cols, int thread_idx) {
         const MatrixView<float> sums(scratch.matrix<float>().row(thread_idx), rows.size(), cols.size());
         add_to_gradient_on_this_thread<In>(
