@@ -60,7 +60,7 @@ enum class RopeScaling { none, linear, ntk, llama3, yarn };
 struct PositionConfig {
     PositionKind kind = PositionKind::rope;
     double rope_theta = 10000.0;
-    double rope_fraction = 1.0;  ///< of a head that turns
+    double rope_fraction = 1.0;  ///< share of a head that is rotated
     RopePairs rope_pairs = RopePairs::half_split;
     RopeScaling rope_scaling = RopeScaling::none;
     double rope_factor = 1.0;       ///< by how much the context is stretched

@@ -10,7 +10,7 @@
 
 namespace sy::model {
 
-/// An activation [T, H] and, on the way back, its gradient. A layer is done with its output's gradient before it adds to
+/// An activation [T, H] and, in the backward pass, its gradient. A layer is done with its output's gradient before it adds to
 /// its input's: on a residual stream that is not normed first, both are one tensor.
 struct Value {
     Tensor data;
@@ -32,7 +32,7 @@ struct Value {
     }
 };
 
-/// What an operation does on the way back, with the tensors it kept. Move-only, so that it can own tensors.
+/// What an operation does in the backward pass, with the tensors it kept. Move-only, so that it can own tensors.
 class BackwardStep {
   public:
     virtual ~BackwardStep() = default;

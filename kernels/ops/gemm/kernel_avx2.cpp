@@ -30,6 +30,11 @@ SY_TARGET_INLINE vector_t multiply_add(vector_t a, vector_t b, vector_t sum) {
     return _mm256_fmadd_ps(a, b, sum);
 }
 
+/// Registers of a row of C where B is read in place: as many as there are for so few rows, but not more than eight.
+constexpr std::size_t in_place_vectors(std::size_t num_rows) {
+    return num_rows == 1 ? 8 : num_rows == 2 ? 6 : num_rows == 3 ? 4 : num_rows == 4 ? 3 : 2;
+}
+
 }  // namespace
 }  // namespace sy::ops::detail
 
@@ -50,22 +55,6 @@ struct LoadBf16 {
     }
 };
 
-/// Registers of a row of C where B is read in place: as many as there are for so few rows, but not more than eight.
-constexpr std::size_t in_place_vectors(std::size_t num_rows) {
-    return num_rows == 1 ? 8 : num_rows == 2 ? 6 : num_rows == 3 ? 4 : num_rows == 4 ? 3 : 2;
-}
-
-template <class In, std::size_t kRows>
-constexpr InPlaceFunction in_place_function() {
-    constexpr std::size_t kVectors = in_place_vectors(kRows);
-    using LoadB = std::conditional_t<std::is_same_v<In, float>, LoadWords<kVectors>, LoadBf16<kVectors>>;
-    return {tile_in_rows<kRows, kVectors, LoadB>, index_t{kVectors * kLanes}};
-}
-template <class In, std::size_t... kIdx>
-constexpr std::array<InPlaceFunction, kTileRows> in_place(std::index_sequence<kIdx...>) {
-    return {in_place_function<In, kIdx + 1>()...};
-}
-
 }  // namespace
 
 template <class In>
@@ -75,7 +64,7 @@ const Kernels* avx2_kernels() {
                                     .narrow = panel_kernels<1>(AllRows{}),
                                     .block_rows = 22 * kTileRows,
                                     .block_k = 256,
-                                    .in_place = in_place<In>(AllRows{}),
+                                    .in_place = in_place_functions<In, LoadBf16>(AllRows{}),
                                     .in_place_rows = 8 * kTileRows};
     return &kTable;
 }

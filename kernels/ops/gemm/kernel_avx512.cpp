@@ -32,17 +32,6 @@ struct LoadBf16 {
     }
 };
 
-template <class In, std::size_t kRows>
-constexpr InPlaceFunction in_place_function() {
-    constexpr std::size_t kVectors = in_place_vectors(kRows);
-    using LoadB = std::conditional_t<std::is_same_v<In, float>, LoadWords<kVectors>, LoadBf16<kVectors>>;
-    return {tile_in_rows<kRows, kVectors, LoadB>, index_t{kVectors * kLanes}};
-}
-template <class In, std::size_t... kIdx>
-constexpr std::array<InPlaceFunction, kTileRows> in_place(std::index_sequence<kIdx...>) {
-    return {in_place_function<In, kIdx + 1>()...};
-}
-
 }  // namespace
 
 template <class In>
@@ -52,7 +41,7 @@ const Kernels* avx512_kernels() {
                                     .narrow = panel_kernels<1>(AllRows{}),
                                     .block_rows = 40 * kTileRows,
                                     .block_k = 256,
-                                    .in_place = in_place<In>(AllRows{}),
+                                    .in_place = in_place_functions<In, LoadBf16>(AllRows{}),
                                     .in_place_rows = 8 * kTileRows};
     return &kTable;
 }

@@ -4,8 +4,10 @@
 //   vector_t     a register of 32-bit words; kLanes of them
 //   zero(), load(address), store(address, vector), broadcast(word)
 //   multiply_add(a, b, sum)      sum + a b, word by word
+//   kMostSums, in_place_vectors(num_rows)      registers for C: of a tile, and of a row where B is read in place
 #include <cstddef>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 
 #include "kernels/ops/gemm/kernel.hpp"
@@ -146,6 +148,18 @@ constexpr PanelKernels panel_kernels(std::index_sequence<kIdx...>) {
     return {index_t{kVectors * kLanes},
             {tile_in_rows<kIdx + 1, kVectors>...},
             {tile_in_panel<kIdx + 1, kVectors>...}};
+}
+
+/// Bodies that read B in place and widen it where it is bf16, with LoadBf16<kVectors>.
+template <class In, template <std::size_t> class LoadBf16, std::size_t kRows>
+constexpr InPlaceFunction in_place_function() {
+    constexpr std::size_t kVectors = in_place_vectors(kRows);
+    using LoadB = std::conditional_t<std::is_same_v<In, float>, LoadWords<kVectors>, LoadBf16<kVectors>>;
+    return {tile_in_rows<kRows, kVectors, LoadB>, index_t{kVectors * kLanes}};
+}
+template <class In, template <std::size_t> class LoadBf16, std::size_t... kIdx>
+constexpr std::array<InPlaceFunction, kTileRows> in_place_functions(std::index_sequence<kIdx...>) {
+    return {in_place_function<In, LoadBf16, kIdx + 1>()...};
 }
 
 }  // namespace
