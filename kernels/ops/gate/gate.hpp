@@ -35,7 +35,13 @@ void gate_limit_groups(MatrixView<const float> scores, const GroupLimit& rule, M
 
 enum class Renormalise { no, yes };
 
-/// Which scores weigh what: weight = scale * score of the choice, over the sum of the chosen scores when renormalising.
+/// Added to the sum that renormalising divides by, so that scores which are all almost 0 have finite weights and
+/// gradients; float32 sums above 1e-12 do not change.
+/// @par Source  DeepSeek-V3's and Megatron Core's routers
+inline constexpr float kLeastScoreSum = 1e-20F;
+
+/// Which scores weigh what: weight = scale * score of the choice, over the sum of the chosen scores plus
+/// kLeastScoreSum when renormalising.
 /// A negative expert is no choice: it weighs 0 and takes no part in the sum.
 struct GateWeights {
     MatrixView<const float> scores;         ///< [T, E]

@@ -143,10 +143,8 @@ void weight_rows(const GateWeights& in, Range rows, MatrixView<float> weight) {
             target[j] = chosen[j] < 0 ? 0.0F : scores[chosen[j]];
             sum += target[j];
         }
-        // Scores that are all 0 would divide by 0; then there is nothing to share out.
-        const bool divide = in.renormalise == Renormalise::yes && sum != 0.0F;
         for (index_t j = 0; j < weight.cols; ++j) {
-            if (divide) target[j] /= sum;
+            if (in.renormalise == Renormalise::yes) target[j] /= sum + kLeastScoreSum;
             target[j] *= in.scale;
         }
     }
@@ -156,6 +154,7 @@ void weight_rows(const GateWeights& in, Range rows, MatrixView<float> weight) {
 struct ThroughWeights {
     float sum = 0.0F;
     float dot = 0.0F;
+    float divisor() const { return sum + kLeastScoreSum; }
     ThroughWeights(const GateBackward& in, index_t t) {
         if (in.dweight.data == nullptr) return;
         for (index_t j = 0; j < in.forward.expert.cols; ++j) {
@@ -178,7 +177,7 @@ SY_INLINE simd::f32x16 direct_gradient(const float* dscore, const float* own, in
 }
 
 /// dlogits = score * (dscore + dlse - sum of score * dscore), where dscore is the direct part plus, at the chosen
-/// experts, the gradient through renormalisation (whose products with the scores add up to 0).
+/// experts, the gradient through renormalisation (whose products with the scores add up to 0 but for kLeastScoreSum).
 void softmax_backward_rows(const GateBackward& in, Range rows, MatrixView<float> dlogits) {
     simd::for_isa([=, &in]() SY_BODY {
         const index_t num_experts = in.forward.scores.cols;
@@ -190,7 +189,8 @@ void softmax_backward_rows(const GateBackward& in, Range rows, MatrixView<float>
             const float* const dscore = in.dscore.data();
             float* const row = dlogits.data + t * dlogits.stride;
             const ThroughWeights weights(in, t);
-            float inner = renormalised ? 0.0F : in.forward.scale * weights.dot;
+            float inner = in.forward.scale * weights.dot;
+            if (renormalised) inner = inner / weights.divisor() * (1.0F - weights.sum / weights.divisor());
             if (dscore != nullptr || own != nullptr) {
                 simd::f32x16 products{};
                 simd::for_lanes(num_experts, [&](index_t i, auto load, auto) SY_BODY {
@@ -207,10 +207,10 @@ void softmax_backward_rows(const GateBackward& in, Range rows, MatrixView<float>
                 const std::int32_t e = in.forward.expert(t, j);
                 if (e < 0) continue;
                 const float dweight = in.forward.scale * in.dweight(t, j);
-                row[e] +=
-                    scores[e] * (renormalised
-                                     ? (dweight - in.forward.scale * weights.dot / weights.sum) / weights.sum
-                                     : dweight);
+                row[e] += scores[e] * (renormalised
+                                           ? (dweight - in.forward.scale * weights.dot / weights.divisor()) /
+                                                 weights.divisor()
+                                           : dweight);
             }
         }
     });
@@ -242,8 +242,9 @@ void sigmoid_backward_rows(const GateBackward& in, Range rows, MatrixView<float>
                 if (e < 0) continue;
                 const float dweight = in.forward.scale * in.dweight(t, j);
                 const float direct =
-                    renormalised ? (dweight - in.forward.scale * weights.dot / weights.sum) / weights.sum
-                                 : dweight;
+                    renormalised
+                        ? (dweight - in.forward.scale * weights.dot / weights.divisor()) / weights.divisor()
+                        : dweight;
                 row[e] += scores[e] * (1.0F - scores[e]) * direct;
             }
         }

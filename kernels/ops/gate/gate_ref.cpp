@@ -73,9 +73,10 @@ void gate_weights(const GateWeights& in, MatrixView<float> weight) {
         }
         for (index_t j = 0; j < in.expert.cols; ++j) {
             const double score = in.expert(t, j) < 0 ? 0.0 : at(in.scores, t, in.expert(t, j));
-            const bool divided = in.renormalise == Renormalise::yes && score != 0.0;
+            const bool divided = in.renormalise == Renormalise::yes;
             weight(t, j) =
-                static_cast<float>(static_cast<double>(in.scale) * (divided ? score / sum : score));
+                static_cast<float>(static_cast<double>(in.scale) *
+                                   (divided ? score / (sum + static_cast<double>(kLeastScoreSum)) : score));
         }
     }
 }
@@ -88,7 +89,7 @@ void gate_backward(const GateBackward& in, MatrixView<float> dlogits) {
         std::vector<double> dscore(static_cast<std::size_t>(scores.cols));
         for (index_t e = 0; e < scores.cols; ++e)
             dscore[static_cast<std::size_t>(e)] = at(in.dscore, e) + at(in.token_dscore, t, e);
-        double sum = 0.0;
+        double sum = static_cast<double>(kLeastScoreSum);
         double dot = 0.0;
         for (index_t j = 0; j < expert.cols; ++j) {
             if (expert(t, j) < 0) continue;

@@ -426,3 +426,35 @@ TEST_CASE("gate: groups that do not fit are refused", "[unit]") {
         CHECK_THROWS_AS(ops::gate_limit_groups(scores.view(), rule, scores.view(), session.context),
                         LogicError);
 }
+
+TEST_CASE("gate: chosen scores that sum to almost nothing have finite weights and gradients", "[unit]") {
+    // The sum is 0, its inverse overflows, and the guard against both is as large as the sum.
+    const float score = GENERATE(0.0F, 8.2e-40F, 5e-21F);
+    const auto kind = GENERATE(ops::Score::softmax, ops::Score::sigmoid);
+    TestSession session;
+    TestMatrix scores(1, 4);
+    std::fill(scores.values.begin(), scores.values.end(), score);
+    Choice choice = choose(scores, 2, Renormalise::yes);
+    TestMatrix dweight(1, 2);
+    dweight.values = {2.0F, 3.0F};
+    TestMatrix got(1, 4);
+    TestMatrix wanted(1, 4);
+    TestMatrix weight(1, 2);
+    const ops::GateBackward in{.kind = kind,
+                               .forward = {scores.view(), choice.experts(), Renormalise::yes, 1.0F},
+                               .dweight = dweight.view()};
+    ops::gate_backward(in, got.view(), session.context);
+    ops::ref::gate_backward(in, wanted.view());
+    ops::ref::gate_weights(in.forward, weight.view());
+    // In closed form: weight_j = s_j / d with d = sum + 1e-20; its gradient is s_j (dweight_j - dot / d) / d.
+    const double s = static_cast<double>(score);
+    const double d = 2.0 * s + 1e-20;
+    for (index_t j = 0; j < 2; ++j) {
+        const double own = static_cast<double>(dweight.view()(0, j));
+        CHECK(static_cast<double>(choice.weight.view()(0, j)) == Approx(s / d).epsilon(1e-5).margin(1e-18));
+        CHECK(static_cast<double>(weight.view()(0, j)) == Approx(s / d).epsilon(1e-5).margin(1e-18));
+        const double slope = s * (own - 5.0 * s / d) / d;
+        CHECK(static_cast<double>(got.view()(0, j)) == Approx(slope).epsilon(1e-5).margin(1e-18));
+        CHECK(static_cast<double>(wanted.view()(0, j)) == Approx(slope).epsilon(1e-5).margin(1e-18));
+    }
+}
