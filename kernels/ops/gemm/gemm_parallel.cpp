@@ -18,14 +18,14 @@ struct Parts {
     index_t cols;
 };
 
-/// Several blocks a thread, and the same number for each; blocks that share packed operands among as many rows and columns
+/// Two blocks a thread or more, and the same number for each; blocks that share packed operands among as many rows and columns
 /// as that allows.
 Parts parts_of_result(index_t rows, index_t cols, index_t num_threads) {
     constexpr index_t kMostRows = 384;
     constexpr index_t kLeastRows = 48;
     constexpr index_t kLeastCols = 128;
     Parts parts{std::max<index_t>(1, ceil_div(rows, kMostRows)), 1};
-    while (parts.rows * parts.cols < 4 * num_threads) {
+    while (parts.rows * parts.cols < 2 * num_threads) {
         const index_t block_rows = rows / parts.rows;
         const index_t block_cols = cols / parts.cols;
         const bool can_cut_rows = block_rows >= 2 * kLeastRows;
