@@ -39,7 +39,10 @@ struct ReadPart {
 /// none where the rows asked for are a whole piece.
 class CheckpointReader {
   public:
+    /// @throws IoError when the manifest or a file that it lists is not what it should be
     explicit CheckpointReader(const std::filesystem::path& folder);
+    /// Checks a file when it is opened, and not before. @param manifest  has no manifest_problems()
+    CheckpointReader(const std::filesystem::path& folder, Manifest manifest);
     ~CheckpointReader();
     const Manifest& manifest() const { return manifest_; }
 
@@ -53,6 +56,7 @@ class CheckpointReader {
 
     /// One whole piece. @throws IoError when its file is missing or unreadable, or a value was altered
     void read_piece(const PieceRecord& piece, std::span<float> values) const;
+    std::vector<float> read_piece(const PieceRecord& piece) const;
 
   private:
     const Hdf5File& open(const std::string& file) const;
@@ -65,7 +69,7 @@ class CheckpointReader {
     mutable std::unique_ptr<Hdf5File> open_file_;
 };
 
-/// Checks every file, piece and matrix. @return all problems, empty when the checkpoint is whole
+/// Checks every file, piece and matrix, and that every value is finite. @return all problems, empty when the checkpoint is whole
 std::vector<std::string> verify_checkpoint(const std::filesystem::path& folder);
 
 }  // namespace sy::runtime

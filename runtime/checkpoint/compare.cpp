@@ -105,6 +105,9 @@ Lines compare_checkpoints(const std::filesystem::path& first, const std::filesys
     compare_values(config_of(a.manifest()), config_of(b.manifest()), lines);
     compare_values(shapes_of(a.manifest()), shapes_of(b.manifest()), lines);
     compare_matrices(a, b, lines);
+    for (const CheckpointReader* const reader : {&a, &b}) {
+        for (const PieceRecord& piece : reader->manifest().pieces) reader->read_piece(piece);
+    }
     return lines;
 }
 

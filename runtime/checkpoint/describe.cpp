@@ -67,7 +67,8 @@ std::string describe_checkpoint(const std::filesystem::path& folder) {
     for (const auto& [name, shape] : manifest.shapes) parameters += shape.num_elements();
     for (const FileRecord& file : manifest.files) bytes += file.bytes;
     std::ostringstream text;
-    text << "step              " << manifest.step << "\n"
+    text << "what manifest.json says; switchyard checkpoint verify compares the files with it\n\n"
+         << "step              " << manifest.step << "\n"
          << "layout            " << layout_name(manifest.layout) << ", " << manifest.files.size()
          << " files, " << manifest.pieces.size() << " pieces\n"
          << "trained on        " << manifest.written_on << "\n"

@@ -55,6 +55,9 @@ class Hdf5File {
     /// @throws IoError also when the dataset does not have the shape `dims`
     void read(const std::string& name, std::span<const index_t> dims, const Region& region,
               std::span<float> values) const;
+    /// Refuses a dataset that is not contiguous little-endian float32 in this very file, or lies behind links.
+    /// @throws IoError saying what it is instead
+    void check_plain(const std::string& name) const;
     /// Writes out and closes; must be called after writing, since the destructor only logs.
     void close();
 

@@ -32,12 +32,14 @@ class Hdf5Handle {
     herr_t (*close_)(hid_t);
 };
 
-/// @throws IoError with the call, the file and the dataset when `status` is negative
+/// What the innermost function of the last failed call says; of a file lock, what to try.
+std::string hdf5_reason();
+
+/// @throws IoError with the call, the file, the dataset and HDF5's reason when `status` is negative
 template <class T>
 T check_hdf5(T status, const char* call, const std::string& path, const std::string& name) {
     if (status >= 0) return status;
-    throw IoError(concat(call, " failed for ", path, name.empty() ? "" : ":", name,
-                         "; the file may be damaged, or the disk full"));
+    throw IoError(concat(call, " failed for ", path, name.empty() ? "" : ":", name, ": ", hdf5_reason()));
 }
 
 }  // namespace sy::runtime::detail

@@ -109,7 +109,13 @@ std::string hex(std::uint64_t value);
 std::string write_manifest(const Manifest& manifest);
 /// @param name  what the text is called in messages @throws IoError naming what is wrong
 Manifest parse_manifest(const std::string& text, const std::string& name);
+/// The manifest of a checkpoint, which may come from someone else: only one without manifest_problems() is returned.
+/// @throws IoError naming all that is wrong
 Manifest read_manifest(const std::filesystem::path& folder);
+
+/// What a manifest may not say: names that are not plain, tensors, pieces and sizes that do not fit each other, negative
+/// counts. Once there is none, loops and allocations by it are bounded by the bytes of the files that it lists.
+std::vector<std::string> manifest_problems(const Manifest& manifest);
 
 /// Rows that are missing from or doubled among the pieces, by matrix; empty when each row is there once.
 std::vector<std::string> coverage_problems(const Manifest& manifest);

@@ -2,16 +2,16 @@
 #include <xxhash.h>
 
 #include <bit>
-#include <fstream>
-#include <iterator>
 
 #include "runtime/checkpoint/manifest.hpp"
+#include "runtime/checkpoint/regular_file.hpp"
 #include "runtime/json/json.hpp"
 
 namespace sy::runtime {
 namespace {
 
 constexpr int kFormat = 2;
+constexpr index_t kMaxManifestBytes = index_t{1} << 30;
 
 std::uint64_t from_hex(const Json& text) {
     return std::stoull(text.as_string(), nullptr, 16);
@@ -81,6 +81,21 @@ PieceRecord piece_from_json(const Json::Array& piece) {
             from_hex(piece.at(8))};
 }
 
+void check_matrix_checksums(const Json& body, const Manifest& manifest) {
+    std::map<std::string, std::uint64_t> written;
+    for (const auto& [name, sum] : body.at("matrix_checksums").as_object()) written[name] = from_hex(sum);
+    const std::map<MatrixId, std::uint64_t> sums = manifest.matrix_checksums();
+    for (const auto& [id, sum] : sums) {
+        const auto found = written.find(id.to_string());
+        if (found == written.end() || found->second != sum)
+            throw IoError(
+                concat("matrix_checksums: that of ", id.to_string(), " is not the sum of its pieces'"));
+    }
+    if (written.size() != sums.size())
+        throw IoError(
+            concat("matrix_checksums: ", written.size(), " are listed for ", sums.size(), " matrices"));
+}
+
 Manifest from_json(const Json& body) {
     Manifest manifest;
     manifest.step = body.at("step").as_whole();
@@ -101,6 +116,7 @@ Manifest from_json(const Json& body) {
     }
     for (const Json& item : body.at("pieces").as_array())
         manifest.pieces.push_back(piece_from_json(item.as_array()));
+    check_matrix_checksums(body, manifest);
     return manifest;
 }
 
@@ -153,12 +169,19 @@ Manifest parse_manifest(const std::string& text, const std::string& name) {
 
 Manifest read_manifest(const std::filesystem::path& folder) {
     const std::filesystem::path path = folder / "manifest.json";
-    std::ifstream file(path);
-    if (!file)
-        throw IoError(concat("checkpoint ", folder.string(),
-                             " has no manifest.json that can be read: it is no whole checkpoint"));
-    const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-    return parse_manifest(text, path.string());
+    std::string text;
+    try {
+        text = detail::read_regular_text(path, kMaxManifestBytes);
+    } catch (const IoError& error) {
+        throw IoError(
+            concat("checkpoint ", folder.string(),
+                   " has no manifest.json that can be read: it is no whole checkpoint: ", error.what()));
+    }
+    Manifest manifest = parse_manifest(text, path.string());
+    std::string all;
+    for (const std::string& problem : manifest_problems(manifest)) all += "\n  " + problem;
+    if (!all.empty()) throw IoError(concat(path.string(), " is damaged, or made to mislead:", all));
+    return manifest;
 }
 
 }  // namespace sy::runtime

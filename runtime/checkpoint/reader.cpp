@@ -1,13 +1,43 @@
 #include <algorithm>
+#include <cmath>
 
 #include "runtime/checkpoint/checkpoint.hpp"
 #include "runtime/checkpoint/files.hpp"
+#include "runtime/checkpoint/regular_file.hpp"
 #include "runtime/checkpoint/regions.hpp"
 
 namespace sy::runtime {
 
+namespace {
+
+/// @throws IoError when the file is not a regular one of the size that the manifest gives
+void check_size(const std::filesystem::path& path, const Manifest& manifest) {
+    const std::string name = path.filename().string();
+    const index_t bytes = detail::regular_file_bytes(path);
+    for (const FileRecord& file : manifest.files) {
+        if (file.name == name && file.bytes != bytes)
+            throw IoError(concat(name, " has ", bytes, " bytes, ", file.bytes, " were written"));
+    }
+}
+
+std::string where(const PieceRecord& piece) {
+    return concat(piece.id.to_string(), " rows ", piece.rows.begin, " to ", piece.rows.end, " in ",
+                  piece.file);
+}
+
+bool all_finite(std::span<const float> values) {
+    return std::all_of(values.begin(), values.end(), [](float value) { return std::isfinite(value); });
+}
+
+}  // namespace
+
 CheckpointReader::CheckpointReader(const std::filesystem::path& folder)
-    : folder_(folder), manifest_(read_manifest(folder)) {
+    : CheckpointReader(folder, read_manifest(folder)) {
+    for (const FileRecord& file : manifest_.files) check_size(folder_ / file.name, manifest_);
+}
+
+CheckpointReader::CheckpointReader(const std::filesystem::path& folder, Manifest manifest)
+    : folder_(folder), manifest_(std::move(manifest)) {
     for (std::size_t i = 0; i < manifest_.pieces.size(); ++i) pieces_of_[manifest_.pieces[i].id].push_back(i);
     for (auto& [id, pieces] : pieces_of_) {
         std::stable_sort(pieces.begin(), pieces.end(), [&](std::size_t a, std::size_t b) {
@@ -44,8 +74,7 @@ const Hdf5File& CheckpointReader::open(const std::string& file) const {
     if (!open_file_ || open_name_ != file) {
         open_file_.reset();
         const std::filesystem::path path = folder_ / file;
-        if (!std::filesystem::exists(path))
-            throw IoError(concat("cannot open ", path.string(), ": it is missing or unreadable"));
+        check_size(path, manifest_);
         open_file_ = std::make_unique<Hdf5File>(path.string(), Hdf5File::Mode::read);
         open_name_ = file;
     }
@@ -54,19 +83,17 @@ const Hdf5File& CheckpointReader::open(const std::string& file) const {
 
 void CheckpointReader::read_piece(const PieceRecord& piece, std::span<float> values) const {
     const detail::Place place = detail::place_of(piece, manifest_);
-    const auto where = [&] {
-        return concat(piece.id.to_string(), " rows ", piece.rows.begin, " to ", piece.rows.end, " in ",
-                      piece.file);
-    };
     try {
-        open(piece.file).read(piece.dataset, place.dims, place.region, values);
+        const Hdf5File& file = open(piece.file);
+        file.check_plain(piece.dataset);
+        file.read(piece.dataset, place.dims, place.region, values);
     } catch (const IoError& error) {
-        throw IoError(concat(where(), " cannot be read: ", error.what()));
+        throw IoError(concat(where(piece), " cannot be read: ", error.what()));
     }
     const std::uint64_t found = row_checksum(values, piece.cols, piece.rows.begin);
     if (found != piece.checksum) {
-        throw IoError(
-            concat(where(), " were altered: checksum ", hex(found), " instead of ", hex(piece.checksum)));
+        throw IoError(concat(where(piece), " were altered: checksum ", hex(found), " instead of ",
+                             hex(piece.checksum)));
     }
 }
 
@@ -93,6 +120,19 @@ void CheckpointReader::read(Kind kind, const std::string& tensor, index_t matrix
     }
 }
 
+std::vector<float> CheckpointReader::read_piece(const PieceRecord& piece) const {
+    // Opening fails when the file does not have the bytes that the manifest says, so that none are allocated.
+    std::vector<float> values;
+    try {
+        open(piece.file);
+        values.resize(static_cast<std::size_t>(piece.rows.size() * piece.cols));
+    } catch (const IoError& error) {
+        throw IoError(concat(where(piece), " cannot be read: ", error.what()));
+    }
+    read_piece(piece, values);
+    return values;
+}
+
 std::vector<std::string> verify_checkpoint(const std::filesystem::path& folder) {
     std::vector<std::string> problems;
     const auto attempt = [&](const auto& body) {
@@ -103,24 +143,22 @@ std::vector<std::string> verify_checkpoint(const std::filesystem::path& folder) 
         }
     };
     std::unique_ptr<CheckpointReader> reader;
-    attempt([&] { reader = std::make_unique<CheckpointReader>(folder); });
+    // Without the check of all files: each is checked by itself below.
+    attempt([&] { reader = std::make_unique<CheckpointReader>(folder, read_manifest(folder)); });
     if (!reader) return problems;
     const Manifest& manifest = reader->manifest();
     for (const FileRecord& file : manifest.files) {
         attempt([&] {
-            const FileRecord found = detail::describe_file(folder / file.name);
-            if (found.bytes != file.bytes)
-                throw IoError(
-                    concat(file.name, " has ", found.bytes, " bytes, ", file.bytes, " were written"));
-            if (found.checksum != file.checksum)
+            check_size(folder / file.name, manifest);
+            if (detail::file_checksum(folder / file.name) != file.checksum)
                 throw IoError(concat(file.name, " was altered: its checksum differs"));
         });
     }
     for (const std::string& problem : coverage_problems(manifest)) problems.push_back(problem);
     for (const PieceRecord& piece : manifest.pieces) {
         attempt([&] {
-            std::vector<float> values(static_cast<std::size_t>(piece.rows.size() * piece.cols));
-            reader->read_piece(piece, values);
+            if (!all_finite(reader->read_piece(piece)))
+                throw IoError(concat(where(piece), " hold NaN or infinity: the run had diverged"));
         });
     }
     return problems;

@@ -35,7 +35,9 @@ int run_diff(const Arguments& arguments) {
 }
 
 int run_reshard(const Arguments& arguments) {
-    const ReshardPlan plan = plan_reshard(read_manifest(arguments.words[1]).shapes, arguments.ranks.value());
+    // Opened as a checkpoint, so that its tensors are no larger than its files.
+    const CheckpointReader reader(arguments.words[1]);
+    const ReshardPlan plan = plan_reshard(reader.manifest().shapes, arguments.ranks.value());
     std::cout << plan.to_string();
     reshard_checkpoint(arguments.words[1], arguments.words[2], plan);
     std::cout << "written to " << arguments.words[2] << "\n";

@@ -1,0 +1,261 @@
+// A checkpoint that someone else made: nothing outside its folder is read, and work is bounded by its files.
+#include <catch2/catch.hpp>
+
+#include <hdf5.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <functional>
+#include <limits>
+
+#include "runtime/checkpoint/compare.hpp"
+#include "runtime/checkpoint/reshard.hpp"
+#include "runtime/json/json.hpp"
+#include "tests/unit/runtime/run_fixture.hpp"
+
+using namespace sy;
+using namespace sy::runtime;
+using namespace sy::test;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// A whole checkpoint of one tensor, made without a run.
+struct Example {
+    TestFolder folder;
+    fs::path path = folder / "checkpoint";
+
+    explicit Example(float value = 1.0F) {
+        NewCheckpoint made;
+        const auto fill = [&](const ReshardPart&, std::span<float> values) {
+            std::fill(values.begin(), values.end(), value);
+            return Shape{2, 3, 4};
+        };
+        write_checkpoint(path, {made.manifest, fill, [](const Manifest&) {}},
+                         plan_reshard({{"gate", {2, 3, 4}}}, 1));
+    }
+    fs::path shard() const { return path / "shard-00000.h5"; }
+    void rewrite(const std::function<void(Manifest&)>& change) const {
+        Manifest manifest = read_manifest(path);
+        change(manifest);
+        std::ofstream(path / "manifest.json") << write_manifest(manifest);
+    }
+    /// After a change of a file: its size and checksum are listed anew.
+    void list_again() const {
+        const std::string name = shard().filename().string();
+        rewrite([&](Manifest& manifest) {
+            for (FileRecord& file : manifest.files) {
+                if (file.name == name) file.bytes = static_cast<index_t>(fs::file_size(shard()));
+            }
+        });
+    }
+    std::string problems() const {
+        std::string text;
+        for (const std::string& problem : verify_checkpoint(path)) text += problem + "\n";
+        return text;
+    }
+};
+
+struct Mutation {
+    const char* expected;
+    std::function<void(Manifest&)> change;
+};
+
+const std::vector<Mutation>& mutations() {
+    static const std::vector<Mutation> table{
+        {"no files are listed", [](Manifest& m) { m.files.clear(); }},
+        {"no tensors are listed",
+         [](Manifest& m) {
+             m.shapes.clear();
+             m.pieces.clear();
+         }},
+        {"'../../etc/passwd' is not the plain name",
+         [](Manifest& m) { m.files[0].name = "../../etc/passwd"; }},
+        {"'/dev/zero' is not the plain name", [](Manifest& m) { m.files[0].name = "/dev/zero"; }},
+        {"'..' is not the plain name", [](Manifest& m) { m.files[0].name = ".."; }},
+        {"'' is not the plain name", [](Manifest& m) { m.files[0].name = ""; }},
+        {"is not the plain name", [](Manifest& m) { m.files[0].name = std::string("a\0b", 3); }},
+        {"is listed twice", [](Manifest& m) { m.files.push_back(m.files[0]); }},
+        {"bytes", [](Manifest& m) { m.files[0].bytes = -1; }},
+        {"the shape []", [](Manifest& m) { m.shapes["gate"] = Shape{}; }},
+        {"the shape [0]", [](Manifest& m) { m.shapes["gate"] = Shape{0}; }},
+        {"the shape [1, 1, 1, 1]",
+         [](Manifest& m) {
+             m.shapes["gate"] = Shape{1, 1, 1, 1};
+         }},
+        {"the tensors need",
+         [](Manifest& m) {
+             m.shapes["more"] = Shape{index_t{1} << 40, 1, 1};
+         }},
+        {"no such tensor is listed", [](Manifest& m) { m.pieces[0].id.tensor = "up"; }},
+        {"no tensor has such a matrix", [](Manifest& m) { m.pieces[0].id.matrix = -1; }},
+        {"do not lie within its 3 rows",
+         [](Manifest& m) {
+             m.pieces[0].rows = {0, 4};
+         }},
+        {"do not lie within its 3 rows",
+         [](Manifest& m) {
+             m.pieces[0].rows = {2, 1};
+         }},
+        {"do not lie within its 3 rows",
+         [](Manifest& m) {
+             m.pieces[0].rows = {std::numeric_limits<index_t>::min(), 3};
+         }},
+        {"has 5 columns, 4 were expected", [](Manifest& m) { m.pieces[0].cols = 5; }},
+        {"is not listed", [](Manifest& m) { m.pieces[0].file = "../shard-00000.h5"; }},
+        {"does not put it in", [](Manifest& m) { m.pieces[0].file = "model.h5"; }},
+        {"lies in the dataset '/other'", [](Manifest& m) { m.pieces[0].dataset = "/other"; }},
+        {"step is -3, which is negative", [](Manifest& m) { m.step = -3; }},
+        {"skipped_steps is -1, which is negative", [](Manifest& m) { m.state.skipped_steps = -1; }},
+    };
+    return table;
+}
+
+}  // namespace
+
+TEST_CASE("untrusted checkpoint: a manifest that misleads is refused by every reader", "[unit]") {
+    const Example example;
+    REQUIRE(example.problems().empty());
+    const Manifest good = read_manifest(example.path);
+    for (const Mutation& mutation : mutations()) {
+        Manifest bad = good;
+        mutation.change(bad);
+        std::ofstream(example.path / "manifest.json") << write_manifest(bad);
+        INFO(mutation.expected);
+        CHECK_THAT(example.problems(), Catch::Contains(mutation.expected));
+        CHECK_THROWS_AS(CheckpointReader(example.path), IoError);
+        CHECK_THROWS_AS(describe_checkpoint(example.path), IoError);
+    }
+}
+
+TEST_CASE("untrusted checkpoint: coverage of a claimed 2^40 matrices is found without counting them",
+          "[unit]") {
+    Manifest manifest;
+    manifest.shapes["gate"] = Shape{index_t{1} << 40, 1, 1};
+    CHECK_THAT(coverage_problems(manifest).at(0), Catch::Contains("gate[0] and the 1099511627775 matrices"));
+}
+
+TEST_CASE("untrusted checkpoint: links, pipes and devices are not opened", "[unit]") {
+    const Example example;
+    const std::string name = GENERATE("shard-00000.h5", "model.h5", "manifest.json");
+    const fs::path file = example.path / name;
+    const fs::path outside = example.folder / "outside";
+    SECTION("a link") {
+        fs::rename(file, outside);
+        fs::create_symlink(outside, file);
+        CHECK_THAT(example.problems(), Catch::Contains(name + " is a link"));
+    }
+    SECTION("a pipe") {
+        fs::remove(file);
+        REQUIRE(::mkfifo(file.c_str(), 0600) == 0);
+        CHECK_THAT(example.problems(), Catch::Contains(name + " is no regular file"));
+    }
+    SECTION("a folder") {
+        fs::remove(file);
+        fs::create_directory(file);
+        CHECK_THAT(example.problems(), Catch::Contains(name + " is no regular file"));
+    }
+    CHECK_THROWS_AS(CheckpointReader(example.path), IoError);
+}
+
+TEST_CASE("untrusted checkpoint: datasets that are not plain values in their file are refused", "[unit]") {
+    const Example example;
+    const std::string dataset = "/weight/gate/0:0";
+    const hid_t file = H5Fopen(example.shard().c_str(), H5F_ACC_RDWR, H5P_DEFAULT);
+    REQUIRE(file >= 0);
+    const hsize_t dims[] = {3, 4};
+    const hid_t space = H5Screate_simple(2, dims, nullptr);
+    const hid_t creation = H5Pcreate(H5P_DATASET_CREATE);
+    std::string expected;
+    hid_t type = H5T_IEEE_F32LE;
+    bool linked = false;
+    REQUIRE(H5Ldelete(file, dataset.c_str(), H5P_DEFAULT) >= 0);
+    SECTION("chunked and compressed") {
+        H5Pset_chunk(creation, 2, dims);
+        H5Pset_deflate(creation, 1);
+        expected = "is chunked, compact or virtual";
+    }
+    SECTION("virtual, of itself") {
+        H5Pset_virtual(creation, space, ".", dataset.c_str(), space);
+        expected = "is chunked, compact or virtual";
+    }
+    SECTION("stored in another file") {
+        H5Pset_external(creation, "/etc/passwd", 0, 48);
+        expected = "keeps its values in another file";
+    }
+    SECTION("big-endian") {
+        type = H5T_IEEE_F32BE;
+        expected = "has another type";
+    }
+    SECTION("a soft link to itself") {
+        REQUIRE(H5Lcreate_soft(dataset.c_str(), file, dataset.c_str(), H5P_DEFAULT, H5P_DEFAULT) >= 0);
+        linked = true;
+        expected = "is a soft or external link";
+    }
+    SECTION("an external link") {
+        REQUIRE(H5Lcreate_external("/etc/passwd", "/", file, dataset.c_str(), H5P_DEFAULT, H5P_DEFAULT) >= 0);
+        linked = true;
+        expected = "is a soft or external link";
+    }
+    if (!linked) {
+        const hid_t made = H5Dcreate2(file, dataset.c_str(), type, space, H5P_DEFAULT, creation, H5P_DEFAULT);
+        REQUIRE(made >= 0);
+        H5Dclose(made);
+    }
+    H5Pclose(creation);
+    H5Sclose(space);
+    REQUIRE(H5Fclose(file) >= 0);
+    example.list_again();
+    CHECK_THAT(example.problems(), Catch::Contains(dataset) && Catch::Contains(expected));
+}
+
+TEST_CASE("untrusted checkpoint: values that are not finite are named", "[unit]") {
+    const float value =
+        GENERATE(std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity());
+    const Example example(value);
+    CHECK_THAT(example.problems(),
+               Catch::Contains("weight gate[0] rows 0 to 3 in shard-00000.h5 hold NaN or infinity"));
+}
+
+TEST_CASE("untrusted checkpoint: diff reads the values that it calls the same", "[unit]") {
+    const Example example;
+    fs::copy(example.path, example.folder / "copy");
+    CHECK(compare_checkpoints(example.path, example.folder / "copy").empty());
+    std::string bytes = read_text(example.shard());
+    const float ones[] = {1.0F, 1.0F, 1.0F};
+    const auto place = bytes.find(std::string(reinterpret_cast<const char*>(ones), sizeof ones));
+    REQUIRE(place != std::string::npos);
+    bytes[place] ^= 1;
+    std::ofstream(example.folder / "copy/shard-00000.h5", std::ios::binary) << bytes;
+    CHECK_THROWS_WITH(compare_checkpoints(example.path, example.folder / "copy"),
+                      Catch::Contains("were altered"));
+}
+
+TEST_CASE("checkpoint: a file that another program has locked is named as that", "[unit]") {
+    const Example example;
+    const int descriptor = ::open(example.shard().c_str(), O_RDONLY | O_CLOEXEC);
+    REQUIRE(::flock(descriptor, LOCK_EX) == 0);
+    CHECK_THAT(example.problems(),
+               Catch::Contains("unable to lock file") && Catch::Contains("HDF5_USE_FILE_LOCKING"));
+    ::close(descriptor);
+    CHECK(example.problems().empty());
+}
+
+TEST_CASE("untrusted checkpoint: checksums of matrices that are not the sums of their pieces'", "[unit]") {
+    const Example example;
+    Json whole = Json::parse(read_text(example.path / "manifest.json"));
+    whole["checkpoint"]["matrix_checksums"]["weight gate[1]"] = "0000000000000001";
+    const auto refusal = [&] {
+        std::ofstream(example.path / "manifest.json") << whole.text();
+        return example.problems();
+    };
+    // The message gives the checksum that the changed text should carry.
+    const std::string message = refusal();
+    const std::string before = "its checksum is ";
+    REQUIRE(message.find(before) != std::string::npos);
+    whole["xxh3"] = message.substr(message.find(before) + before.size(), 16);
+    CHECK_THAT(refusal(), Catch::Contains("that of weight gate[1] is not the sum of its pieces'"));
+}
