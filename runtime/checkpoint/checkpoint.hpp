@@ -15,6 +15,7 @@
 namespace sy::runtime {
 
 class Hdf5File;
+struct VirtualPart;
 
 /// Rows of one matrix that a rank contributes. Over all ranks every row is contributed exactly once.
 struct Piece {
@@ -57,6 +58,9 @@ class CheckpointReader {
     /// One whole piece. @throws IoError when its file is missing or unreadable, or a value was altered
     void read_piece(const PieceRecord& piece, std::span<float> values) const;
     std::vector<float> read_piece(const PieceRecord& piece) const;
+
+    /// That model.h5 over shards shows `parts` as this tensor, and nothing else. @throws IoError saying what differs
+    void check_model_file(Kind kind, const std::string& tensor, std::span<const VirtualPart> parts) const;
 
   private:
     const Hdf5File& open(const std::string& file) const;

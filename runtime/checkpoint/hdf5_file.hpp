@@ -58,6 +58,10 @@ class Hdf5File {
     /// Refuses a dataset that is not contiguous little-endian float32 in this very file, or lies behind links.
     /// @throws IoError saying what it is instead
     void check_plain(const std::string& name) const;
+    /// Refuses a dataset that is not virtual, of shape `dims`, showing just `parts`: compared as written in the file,
+    /// without opening what it shows. @throws IoError saying what differs
+    void check_virtual(const std::string& name, std::span<const index_t> dims,
+                       std::span<const VirtualPart> parts) const;
     /// Writes out and closes; must be called after writing, since the destructor only logs.
     void close();
 

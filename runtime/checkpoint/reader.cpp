@@ -4,6 +4,7 @@
 #include "runtime/checkpoint/checkpoint.hpp"
 #include "runtime/checkpoint/files.hpp"
 #include "runtime/checkpoint/regular_file.hpp"
+#include "runtime/checkpoint/shard_file.hpp"
 #include "runtime/checkpoint/regions.hpp"
 
 namespace sy::runtime {
@@ -133,6 +134,11 @@ std::vector<float> CheckpointReader::read_piece(const PieceRecord& piece) const 
     return values;
 }
 
+void CheckpointReader::check_model_file(Kind kind, const std::string& tensor,
+                                        std::span<const VirtualPart> parts) const {
+    open(kModelFile).check_virtual(logical_name(kind, tensor), manifest_.shapes.at(tensor).dims(), parts);
+}
+
 std::vector<std::string> verify_checkpoint(const std::filesystem::path& folder) {
     std::vector<std::string> problems;
     const auto attempt = [&](const auto& body) {
@@ -160,6 +166,11 @@ std::vector<std::string> verify_checkpoint(const std::filesystem::path& folder) 
             if (!all_finite(reader->read_piece(piece)))
                 throw IoError(concat(where(piece), " hold NaN or infinity: the run had diverged"));
         });
+    }
+    if (manifest.layout == CheckpointLayout::sharded) {
+        for (const auto& [name, shown] : detail::virtual_parts(manifest)) {
+            attempt([&] { reader->check_model_file(name.first, name.second, shown); });
+        }
     }
     return problems;
 }

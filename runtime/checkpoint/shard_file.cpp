@@ -32,7 +32,7 @@ Manifest ShardFile::finish() {
     return std::move(contents_);
 }
 
-void write_virtual_model(const std::filesystem::path& folder, Manifest& manifest) {
+std::map<std::pair<Kind, std::string>, std::vector<VirtualPart>> virtual_parts(const Manifest& manifest) {
     std::map<std::pair<Kind, std::string>, std::vector<VirtualPart>> parts;
     for (const PieceRecord& piece : manifest.pieces) {
         const Shape& shape = manifest.shapes.at(piece.id.tensor);
@@ -40,10 +40,14 @@ void write_virtual_model(const std::filesystem::path& folder, Manifest& manifest
             {region_in_tensor(shape, piece.id.matrix, piece.rows), piece.file, piece.dataset,
              piece.rows.size(), piece.cols});
     }
+    return parts;
+}
+
+void write_virtual_model(const std::filesystem::path& folder, Manifest& manifest) {
     const std::filesystem::path path = folder / kModelFile;
     Hdf5File file(path.string(), Hdf5File::Mode::create);
     file.write_attribute("/", "step", std::span(&manifest.step, 1));
-    for (const auto& [name, shown] : parts) {
+    for (const auto& [name, shown] : virtual_parts(manifest)) {
         file.create_virtual(logical_name(name.first, name.second), manifest.shapes.at(name.second).dims(),
                             shown);
     }

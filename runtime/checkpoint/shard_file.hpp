@@ -1,7 +1,10 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "runtime/checkpoint/checkpoint.hpp"
 #include "runtime/checkpoint/hdf5_file.hpp"
@@ -24,6 +27,9 @@ class ShardFile {
 
 /// What the manifest says of a piece in `file`, in a dataset.
 PieceRecord record_of(const Piece& piece, const std::string& file, const std::string& dataset);
+
+/// What the datasets of model.h5 show, by kind and tensor.
+std::map<std::pair<Kind, std::string>, std::vector<VirtualPart>> virtual_parts(const Manifest& manifest);
 
 /// Writes model.h5 over the shards of `manifest`: each tensor a virtual dataset of its whole shape; and lists it there.
 void write_virtual_model(const std::filesystem::path& folder, Manifest& manifest);

@@ -259,3 +259,40 @@ TEST_CASE("untrusted checkpoint: checksums of matrices that are not the sums of 
     whole["xxh3"] = message.substr(message.find(before) + before.size(), 16);
     CHECK_THAT(refusal(), Catch::Contains("that of weight gate[1] is not the sum of its pieces'"));
 }
+
+TEST_CASE("untrusted checkpoint: a model.h5 that shows other values than the shards is found", "[unit]") {
+    const Example example;
+    const fs::path model = example.path / "model.h5";
+    const std::string name = "/weight/gate";
+    const std::string other = GENERATE("/m/gate/0:0", "/weight/gate/1:0");
+    const hid_t file = H5Fopen(model.c_str(), H5F_ACC_RDWR, H5P_DEFAULT);
+    REQUIRE(file >= 0);
+    REQUIRE(H5Ldelete(file, name.c_str(), H5P_DEFAULT) >= 0);
+    const hsize_t dims[] = {2, 3, 4};
+    const hsize_t piece[] = {3, 4};
+    const hsize_t count[] = {1, 3, 4};
+    const hid_t space = H5Screate_simple(3, dims, nullptr);
+    const hid_t source = H5Screate_simple(2, piece, nullptr);
+    const hid_t creation = H5Pcreate(H5P_DATASET_CREATE);
+    for (const hsize_t matrix : {0U, 1U}) {
+        const hsize_t start[] = {matrix, 0, 0};
+        H5Sselect_hyperslab(space, H5S_SELECT_SET, start, nullptr, count, nullptr);
+        const std::string shown = matrix == 0 ? other : "/weight/gate/1:0";
+        REQUIRE(H5Pset_virtual(creation, space, "shard-00000.h5", shown.c_str(), source) >= 0);
+    }
+    H5Sselect_all(space);
+    const hid_t made =
+        H5Dcreate2(file, name.c_str(), H5T_IEEE_F32LE, space, H5P_DEFAULT, creation, H5P_DEFAULT);
+    REQUIRE(made >= 0);
+    H5Dclose(made);
+    H5Pclose(creation);
+    H5Sclose(source);
+    H5Sclose(space);
+    REQUIRE(H5Fclose(file) >= 0);
+    example.rewrite([&](Manifest& manifest) {
+        for (FileRecord& record : manifest.files) {
+            if (record.name == "model.h5") record.bytes = static_cast<index_t>(fs::file_size(model));
+        }
+    });
+    CHECK_THAT(example.problems(), Catch::Contains("/weight/gate shows other values"));
+}
