@@ -6,6 +6,7 @@
 #include <iostream>
 
 #include "kernels/core/isa.hpp"
+#include "runtime/cli/guarded_main.hpp"
 #include "runtime/config/option.hpp"
 
 namespace sy::runtime {
@@ -191,6 +192,8 @@ int run_command_line(std::span<const char* const> words) {
     const Arguments arguments = check_usage(command, found);
     // A wrong SWITCHYARD_ISA fails here, before any work has begun.
     isa();
+    const std::string note = takes(command, "config") ? environment_note() : std::string{};
+    if (!note.empty() && launcher_rank() <= 0) std::cerr << "note: " << note << "\n";
     return command.run(arguments);
 }
 

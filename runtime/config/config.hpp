@@ -85,6 +85,10 @@ struct ConfigSources {
 ///         to try
 Config load_config(const ConfigSources& sources);
 
+/// Names the variables SWITCHYARD_... that are no settings, as modules export them, and what may have been meant; empty
+/// when there are none.
+std::string environment_note();
+
 /// Reads settings from text in the form of a config file, as `dump` writes it. The environment is left out.
 /// @param name  what the text is called in messages
 Config parse_config(const std::string& text, const std::string& name);

@@ -107,7 +107,8 @@ std::string trim(const std::string& text) {
 
 ConfigText read_config_text(const std::string& text, const std::string& name) {
     ConfigText result;
-    std::istringstream lines(text);
+    // Some editors begin UTF-8 with a byte order mark, which means nothing.
+    std::istringstream lines(text.starts_with("\xef\xbb\xbf") ? text.substr(3) : text);
     std::string section;
     int number = 0;
     for (std::string line; std::getline(lines, line);) {

@@ -42,11 +42,25 @@ std::string short_range(T low, T high) {
                                                : concat(print(low), " to ", print(high));
 }
 
+/// A number as people also write it: 10k, 2 M, 5 steps, 0,1. Empty for all else.
+std::optional<double> read_loosely(std::string text, const Option& option) {
+    if (option.type == OptionType::number) std::replace(text.begin(), text.end(), ',', '.');
+    double value = 0.0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc{} || std::isnan(value)) return std::nullopt;
+    const std::string behind = trim(text.substr(static_cast<std::size_t>(end - text.data())));
+    if (behind.empty() || behind == option.unit) return value;
+    if (behind == "k" || behind == "K") return value * 1e3;
+    if (behind == "M") return value * 1e6;
+    if (behind == "G") return value * 1e9;
+    return std::nullopt;
+}
+
 /// The value in [low, high] that was most likely meant by `text`; empty when it says nothing.
 template <class T>
-std::string try_instead(const std::string& text, T low, T high) {
-    const std::optional<double> value = read<double>(text);
-    if (!value || std::isnan(*value)) return {};
+std::string try_instead(const std::string& text, const Option& option, T low, T high) {
+    const std::optional<double> value = read_loosely(text, option);
+    if (!value) return {};
     const double nearest = std::clamp(*value, static_cast<double>(low), static_cast<double>(high));
     if (nearest == static_cast<double>(low)) return print(low);
     if (nearest == static_cast<double>(high)) return print(high);
@@ -54,25 +68,27 @@ std::string try_instead(const std::string& text, T low, T high) {
     return print(nearest);
 }
 
-/// "yes" for the many ways to say it, else the nearest word.
-std::string meant_choice(const std::string& text, const std::vector<std::string>& words, OptionType type) {
-    std::string lower = text;
-    std::transform(lower.begin(), lower.end(), lower.begin(),
+std::string lower_case(std::string text) {
+    std::transform(text.begin(), text.end(), text.begin(),
                    [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    if (type == OptionType::flag) {
-        for (const char* yes : {"yes", "true", "on", "1"}) {
-            if (lower == yes) return "yes";
-        }
-        for (const char* no : {"no", "false", "off", "0"}) {
-            if (lower == no) return "no";
-        }
+    return text;
+}
+
+/// "yes" and "no" for the other ways to say them; all else as it is.
+std::string flag_word(const std::string& text) {
+    const std::string word = lower_case(text);
+    for (const char* yes : {"yes", "true", "on", "1"}) {
+        if (word == yes) return "yes";
     }
-    return nearest_name(lower, words);
+    for (const char* no : {"no", "false", "off", "0"}) {
+        if (word == no) return "no";
+    }
+    return text;
 }
 
 std::string wrong(const std::string& text, const Option& option, const std::string& instead) {
-    return concat("'", text, "' is not ", option.expected, "; try ",
-                  instead.empty() ? option.initial : instead);
+    return concat("'", text, "' is not ", option.expected, "; ",
+                  instead.empty() ? "the default is " + option.initial : "try " + instead);
 }
 
 }  // namespace
@@ -97,7 +113,8 @@ void OptionTable::whole(const Words& words, T& field, T low, T high) {
     option.set = [&field, low, high, copy = option](const std::string& written) {
         const std::string text = trim(written);
         const std::optional<T> value = read<T>(text);
-        if (!value || *value < low || *value > high) return wrong(text, copy, try_instead(text, low, high));
+        if (!value || *value < low || *value > high)
+            return wrong(text, copy, try_instead(text, copy, low, high));
         field = *value;
         return std::string{};
     };
@@ -115,7 +132,7 @@ void OptionTable::number(const Words& words, double& field, double low, double h
         const std::string text = trim(written);
         const std::optional<double> value = read<double>(text);
         if (!value || !(*value >= low && *value <= high))
-            return wrong(text, copy, try_instead(text, low, high));
+            return wrong(text, copy, try_instead(text, copy, low, high));
         field = *value;
         return std::string{};
     };
@@ -149,8 +166,9 @@ void OptionTable::one_of(const Words& words, OptionType type, const std::vector<
     option.initial = option.get();
     option.set = [known, set = std::move(set), copy = option](const std::string& written) {
         const std::string text = trim(written);
-        const auto found = std::find(known.begin(), known.end(), text);
-        if (found == known.end()) return wrong(text, copy, meant_choice(text, known, copy.type));
+        const std::string word = copy.type == OptionType::flag ? flag_word(text) : text;
+        const auto found = std::find(known.begin(), known.end(), word);
+        if (found == known.end()) return wrong(text, copy, nearest_name(lower_case(text), known));
         set(static_cast<std::size_t>(found - known.begin()));
         return std::string{};
     };

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -81,25 +82,9 @@ class Loader {
     }
 
     void read_environment() {
-        std::map<std::string, std::string> option_of;
-        std::vector<std::string> names(kOtherVariables.begin(), kOtherVariables.end());
         for (const Option& option : options_) {
-            names.push_back(environment_name(option.name));
-            option_of[names.back()] = option.name;
-        }
-        for (char** entry = environ; *entry != nullptr; ++entry) {
-            const std::string text = *entry;
-            if (!text.starts_with(kEnvironmentPrefix)) continue;
-            const std::string name = text.substr(0, text.find('='));
-            if (std::find(kOtherVariables.begin(), kOtherVariables.end(), name) != kOtherVariables.end())
-                continue;
-            const auto option = option_of.find(name);
-            if (option == option_of.end()) {
-                problems_.push_back(concat("environment: unknown option ", name,
-                                           suggestion(name, names, "; see switchyard help config")));
-            } else {
-                assign(option->second, text.substr(name.size() + 1), name);
-            }
+            const std::string name = environment_name(option.name);
+            if (const char* const value = std::getenv(name.c_str())) assign(option.name, value, name);
         }
     }
 
@@ -202,6 +187,31 @@ class Loader {
 };
 
 }  // namespace
+
+std::string environment_note() {
+    // What all of them begin with says nothing about what was meant.
+    const auto behind_prefix = [](const std::string& name) {
+        return name.substr(std::string_view(kEnvironmentPrefix).size());
+    };
+    Config config;
+    std::vector<std::string> known;
+    for (const char* const name : kOtherVariables) known.push_back(behind_prefix(name));
+    for (const Option& option : options_of(config))
+        known.push_back(behind_prefix(environment_name(option.name)));
+    std::string unknown;
+    for (char** entry = environ; *entry != nullptr; ++entry) {
+        const std::string text = *entry;
+        const std::string name = text.substr(0, text.find('='));
+        if (!name.starts_with(kEnvironmentPrefix)) continue;
+        const std::string word = behind_prefix(name);
+        if (std::ranges::find(known, word) != known.end()) continue;
+        const std::string meant = nearest_name(word, known);
+        unknown += concat(unknown.empty() ? "" : ", ", name);
+        if (!meant.empty()) unknown += concat(" (did you mean ", kEnvironmentPrefix, meant, "?)");
+    }
+    return unknown.empty() ? unknown
+                           : concat("environment variables that are no settings are ignored: ", unknown);
+}
 
 Config load_config(const ConfigSources& sources) {
     Loader loader;

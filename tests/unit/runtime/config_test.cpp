@@ -48,7 +48,7 @@ TEST_CASE("config: each wrong line of a file is named with its place, what is ex
           "[unit]") {
     const auto [text, problem] = GENERATE(table<std::string, std::string>({
         {"[train]\nsteps = many",
-         "run.conf:2: train.steps: 'many' is not a whole number from 1 to 1000000000000; try 200"},
+         "run.conf:2: train.steps: 'many' is not a whole number from 1 to 1000000000000; the default is 200"},
         {"[train]\nsteps = 0",
          "run.conf:2: train.steps: '0' is not a whole number from 1 to 1000000000000; try 1"},
         {"[train]\nsteps = 1e3",
@@ -56,23 +56,32 @@ TEST_CASE("config: each wrong line of a file is named with its place, what is ex
         {"[train]\nsteps = 2.7",
          "run.conf:2: train.steps: '2.7' is not a whole number from 1 to 1000000000000; try 3"},
         {"[train]\nsteps = 5 steps",
-         "run.conf:2: train.steps: '5 steps' is not a whole number from 1 to 1000000000000; try 200"},
+         "run.conf:2: train.steps: '5 steps' is not a whole number from 1 to 1000000000000; try 5"},
+        {"[train]\nsteps = 10k",
+         "run.conf:2: train.steps: '10k' is not a whole number from 1 to 1000000000000; try 10000"},
+        {"[train]\nsteps = 1.5M",
+         "run.conf:2: train.steps: '1.5M' is not a whole number from 1 to 1000000000000; try 1500000"},
+        {"[train]\nsteps = 10 apples",
+         "run.conf:2: train.steps: '10 apples' is not a whole number from 1 to 1000000000000; the default is "
+         "200"},
         {"[train]\nsteps =",
-         "run.conf:2: train.steps: '' is not a whole number from 1 to 1000000000000; try 200"},
+         "run.conf:2: train.steps: '' is not a whole number from 1 to 1000000000000; the default is 200"},
         {"[train]\nseed = -1", "run.conf:2: train.seed: '-1' is not a whole number of at least 0; try 0"},
         {"[train]\nseed = 18446744073709551616",
          "run.conf:2: train.seed: '18446744073709551616' is not a whole number of at least 0; try "
          "18446744073709551615"},
         {"[optimizer]\nbeta1 = 1",
          "run.conf:2: optimizer.beta1: '1' is not a number from 0 to 0.999999; try 0.999999"},
-        {"[optimizer]\nlr = nan", "run.conf:2: optimizer.lr: 'nan' is not a number from 0 to 100; try 0.001"},
-        {"[optimizer]\nlr = 0,1", "run.conf:2: optimizer.lr: '0,1' is not a number from 0 to 100; try 0.001"},
-        {"[model]\ntied_head = True", "run.conf:2: model.tied_head: 'True' is not one of no|yes; try yes"},
-        {"[model]\ntied_head = 0", "run.conf:2: model.tied_head: '0' is not one of no|yes; try no"},
+        {"[optimizer]\nlr = nan",
+         "run.conf:2: optimizer.lr: 'nan' is not a number from 0 to 100; the default is 0.001"},
+        {"[optimizer]\nlr = 0,1", "run.conf:2: optimizer.lr: '0,1' is not a number from 0 to 100; try 0.1"},
+        {"[model]\ntied_head = Yess", "run.conf:2: model.tied_head: 'Yess' is not one of no|yes; try yes"},
+        {"[model]\ntied_head = 2",
+         "run.conf:2: model.tied_head: '2' is not one of no|yes; the default is no"},
         {"[model]\ndtype = bf61", "run.conf:2: model.dtype: 'bf61' is not one of f32|bf16; try bf16"},
         {"[numerics]\nmode = exact",
-         "run.conf:2: numerics.mode: 'exact' is not one of fast|reproducible; try fast"},
-        {"[data]\ntokenizer = bpe", "run.conf:2: data.tokenizer: 'bpe' is not bytes; try bytes"},
+         "run.conf:2: numerics.mode: 'exact' is not one of fast|reproducible; the default is fast"},
+        {"[data]\ntokenizer = bpe", "run.conf:2: data.tokenizer: 'bpe' is not bytes; the default is bytes"},
         {"[model]\nhiden = 3", "run.conf:2: unknown option model.hiden; did you mean model.hidden?"},
         {"[train]\nhidden = 3", "run.conf:2: unknown option train.hidden; did you mean model.hidden?"},
         {"[train]\ncompletely_else = 3",
@@ -162,9 +171,9 @@ TEST_CASE("config: all problems of all sources come at once", "[unit]") {
         problems ==
         Problems{
             file + ":2: unknown option model.hiden; did you mean model.hidden?",
-            file + ":4: moe.top_k: 'x' is not a whole number from 1 to 1000; try 2",
+            file + ":4: moe.top_k: 'x' is not a whole number from 1 to 1000; the default is 2",
             "SWITCHYARD_TRAIN_STEPS: train.steps: '-3' is not a whole number from 1 to 1000000000000; try 1",
-            "--set: optimizer.lr: 'fast' is not a number from 0 to 100; try 0.001",
+            "--set: optimizer.lr: 'fast' is not a number from 0 to 100; the default is 0.001",
             "--set nonsense: write section.key=value",
         });
 }
@@ -172,7 +181,7 @@ TEST_CASE("config: all problems of all sources come at once", "[unit]") {
 TEST_CASE("config: a contradiction with a value that could not be read is not reported besides", "[unit]") {
     // With heads left at its default of 4, kv_heads = 8 would not divide it; but heads was meant to be something else.
     CHECK(set_problems({"model.heads=eight", "model.kv_heads=8"}) ==
-          Problems{"--set: model.heads: 'eight' is not a whole number from 1 to 100000; try 4"});
+          Problems{"--set: model.heads: 'eight' is not a whole number from 1 to 100000; the default is 4"});
 }
 
 TEST_CASE("config: a file that cannot be opened is wrong usage", "[unit]") {
@@ -184,18 +193,34 @@ TEST_CASE("config: a file that cannot be opened is wrong usage", "[unit]") {
     }
 }
 
-TEST_CASE("config: an unknown variable of the environment is an error with a suggestion", "[unit]") {
-    const Environment environment("SWITCHYARD_TRAIN_STEP", "3");
-    CHECK(set_problems({}) == Problems{"environment: unknown option SWITCHYARD_TRAIN_STEP; did you mean "
-                                       "SWITCHYARD_TRAIN_STEPS?"});
+TEST_CASE("config: variables of the environment that are no settings are a note, with what may be meant",
+          "[unit]") {
+    const Environment isa("SWITCHYARD_ISA", "avx2");
+    const Environment known("SWITCHYARD_TRAIN_STEPS", "3");
+    CHECK(environment_note().empty());
+    const Environment root("SWITCHYARD_ROOT", "/opt/switchyard");
+    CHECK(environment_note() == "environment variables that are no settings are ignored: SWITCHYARD_ROOT");
+    CHECK(load_config({}).train.steps == 3);
+    ::unsetenv("SWITCHYARD_ROOT");
+    for (const auto& [misspelt, meant] : {std::pair{"SWITCHYARD_TRAIN_STEP", "SWITCHYARD_TRAIN_STEPS"},
+                                          std::pair{"SWITCHYARD_ISAS", "SWITCHYARD_ISA"}}) {
+        const Environment environment(misspelt, "3");
+        CHECK(environment_note() == concat("environment variables that are no settings are ignored: ",
+                                           misspelt, " (did you mean ", meant, "?)"));
+    }
 }
 
-TEST_CASE("config: SWITCHYARD_ISA is no option, and is suggested like one", "[unit]") {
-    const Environment isa("SWITCHYARD_ISA", "avx2");
-    CHECK(set_problems({}).empty());
-    const Environment misspelt("SWITCHYARD_ISAS", "avx2");
-    CHECK(set_problems({}) ==
-          Problems{"environment: unknown option SWITCHYARD_ISAS; did you mean SWITCHYARD_ISA?"});
+TEST_CASE("config: a flag is yes, true, on or 1, or no, false, off or 0, in any case", "[unit]") {
+    for (const char* const word : {"yes", "true", "on", "1", "True", "ON"})
+        CHECK(load_config({"", {concat("model.tied_head=", word)}}).model.tied_head);
+    for (const char* const word : {"no", "false", "off", "0", "False", "OFF"})
+        CHECK_FALSE(load_config({"", {concat("moe.renormalise=", word)}}).moe.renormalise);
+}
+
+TEST_CASE("config: a byte order mark before the first line is skipped", "[unit]") {
+    CHECK(parse_config("\xef\xbb\xbf[train]\r\nsteps = 7\r\n", "run.conf").train.steps == 7);
+    CHECK(file_problems("[train]\n\xef\xbb\xbfsteps = 7") ==
+          Problems{"run.conf:2: unknown option train.\xef\xbb\xbfsteps; did you mean train.steps?"});
 }
 
 TEST_CASE("config: --set wins over the environment, the environment over the file, the file over defaults",
