@@ -58,9 +58,10 @@ def row(key, ours, peer):
 
 
 def main():
-    if len(sys.argv) != 2:
-        print(__doc__)
-        return 2
+    helps = sys.argv[1:] in (["-h"], ["--help"])
+    if helps or len(sys.argv) != 2:
+        print(__doc__.strip())
+        return 0 if helps else 2
     folder = pathlib.Path(sys.argv[1])
     ours, peer = read(folder, "ours"), read(folder, "peer")
     if not peer:

@@ -2,6 +2,7 @@
 """The mixture layer and the training step in PyTorch on the CPU, as the peer of `switchyard bench layer|step`.
 
 torch_peer.py [layer|step|all] [--threads 2] [--dtype f32|bf16|both] [--shape coarse|fine|both] [--seconds 4]
+              [--style loop|sorted|permuted|grouped|best]
 
 Start it by tests/bench/torch_peer, which sets the environment that makes PyTorch fastest. Each measurement begins in every
 style; those that are far behind after two times leave the rest of the time to the others, and the fastest is reported:
@@ -21,6 +22,10 @@ import re
 import statistics
 import sys
 import time
+
+if sys.argv[1:2] in (["-h"], ["--help"]):  # help needs no PyTorch
+    print(__doc__.strip())
+    sys.exit()
 
 import torch
 import torch.nn.functional as F
@@ -454,13 +459,13 @@ def print_table(records):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser()
     parser.add_argument("what", nargs="?", choices=["layer", "step", "all"], default="all")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--dtype", choices=["f32", "bf16", "both"], default="both")
     parser.add_argument("--shape", choices=["coarse", "fine", "both"], default="both")
     parser.add_argument("--style", choices=[*STYLES, "best"], default="best")
-    parser.add_argument("--seconds", type=float, default=4.0, help="for each measurement")
+    parser.add_argument("--seconds", type=float, default=4.0)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.set_num_interop_threads(1)

@@ -1,5 +1,6 @@
 # Sourced: a scratch folder with a text and a small config, and `launch N ...` for mpirun.
 set -euo pipefail
+case ${1:-} in -h | --help) sed -n '2,${/^#/!q;s/^# \{0,1\}//;p}' "$0"; exit 0 ;; esac
 program=$1
 mpirun=${2:-mpirun}
 scratch=$(mktemp -d)

@@ -2,6 +2,7 @@
 """Compares what oracle_dump wrote with the same training in PyTorch, float64.
 
 compare.py FOLDER [--tolerance 1e-4] [--verbose]
+--verbose  all errors, not only those beyond the tolerance
 
 A tensor's error is max |ours - reference| / max |reference|; experts are compared one by one. Then every rule of the
 reference is changed in turn, and each change must show: a comparison that notices nothing proves nothing.
@@ -12,6 +13,10 @@ import json
 import math
 import pathlib
 import sys
+
+if sys.argv[1:2] in (["-h"], ["--help"]):  # help needs no PyTorch
+    print(__doc__.strip())
+    sys.exit()
 
 import torch
 
@@ -226,10 +231,10 @@ def report(name, result, tolerance, verbose):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--tolerance", type=float, default=1e-4)
-    parser.add_argument("--verbose", action="store_true", help="all errors, not only those beyond the tolerance")
+    parser.add_argument("--verbose", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(1)
     print(f"PyTorch {torch.__version__}, float64, tolerance {args.tolerance:.0e}")
