@@ -13,7 +13,8 @@ using Ids = std::vector<std::int32_t>;
 
 /// @throws ConfigError unless an encoder can read `length` tokens of the prompt
 void check_length(std::size_t length, index_t most) {
-    if (length >= 1 && static_cast<index_t>(length) <= most) return;
+    if (length == 0) throw ConfigError("generate.prompt is empty; give an encoder a text with gaps");
+    if (static_cast<index_t>(length) <= most) return;
     throw ConfigError(concat("generate.prompt is ", length, " tokens to the encoder, which was trained on ",
                              most, "; give it 1 to ", most));
 }

@@ -1,6 +1,7 @@
 #include "runtime/generate/generate.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "kernels/core/philox.hpp"
@@ -10,6 +11,11 @@
 namespace sy::runtime {
 
 index_t sample_token(std::span<const float> logits, const GenerateConfig& config, float draw) {
+    const auto bad = std::ranges::find_if(logits, [](float logit) { return !std::isfinite(logit); });
+    if (bad != logits.end()) {
+        throw Error(concat("generate: the logit of token ", bad - logits.begin(), " is not finite (", *bad,
+                           "): training has diverged; use an earlier checkpoint"));
+    }
     std::vector<index_t> order(logits.size());
     std::iota(order.begin(), order.end(), index_t{0});
     const auto at = [](index_t i) { return static_cast<std::size_t>(i); };
@@ -17,7 +23,7 @@ index_t sample_token(std::span<const float> logits, const GenerateConfig& config
                      [&](index_t a, index_t b) { return logits[at(a)] > logits[at(b)]; });
     if (config.temperature <= 0.0) return order.front();
     std::vector<float> probability(logits.size());
-    ops::softmax_row(logits, static_cast<float>(config.temperature), probability);
+    ops::softmax_row(logits, config.temperature, probability);
     if (config.top_k > 0) order.resize(std::min(order.size(), at(config.top_k)));
     double held = 0.0;
     std::size_t count = 0;
@@ -40,17 +46,25 @@ index_t sample_token_at(std::span<const float> logits, const GenerateConfig& con
 
 namespace {
 
+/// @throws ConfigError unless a decoder of `seq_len` tokens can go on from a prompt
+void check_length(index_t prompt_length, index_t more, index_t seq_len) {
+    if (prompt_length == 0)
+        throw ConfigError("generate.prompt is empty; give a decoder at least one token to go on from");
+    if (prompt_length + more <= seq_len) return;
+    throw ConfigError(concat("generate.prompt: its ", prompt_length, " tokens and generate.tokens = ", more,
+                             " are more than the ", seq_len, " of model.seq_len; ",
+                             prompt_length < seq_len
+                                 ? concat("generate.tokens = ", seq_len - prompt_length, " is the most")
+                                 : std::string("shorten the prompt")));
+}
+
 std::string continue_prompt(Session& session) {
     const GenerateConfig& rule = session.config().generate;
     const std::unique_ptr<Tokenizer> tokenizer = make_tokenizer(session.config().data.tokenizer);
     std::vector<std::int32_t> ids = tokenizer->encode(rule.prompt);
     const auto prompt_length = static_cast<index_t>(ids.size());
     const index_t length = prompt_length + rule.tokens;
-    if (ids.empty() || length > session.config().model.seq_len) {
-        throw ConfigError(concat("generate: a prompt of ", prompt_length, " tokens and ", rule.tokens,
-                                 " more must be 1 to ", session.config().model.seq_len,
-                                 " together (model.seq_len); change generate.prompt or generate.tokens"));
-    }
+    check_length(prompt_length, rule.tokens, session.config().model.seq_len);
     model::Transformer::Generation state =
         session.transformer().start_generation(1, length, session.context());
     for (index_t t = 0; t + 1 < length; ++t) {

@@ -185,6 +185,10 @@ double validation_loss(Session& session, const Corpus& corpus) {
 
 std::optional<double> validation_loss(Session& session, const Corpus& corpus,
                                       const std::function<bool()>& stop_wanted) {
+    if (corpus.num_windows(Split::validation) == 0) {
+        throw ConfigError(
+            "validation: data.validation_fraction = 0 keeps no text for it; give the share that the run had");
+    }
     double sum = 0.0;
     const TrainConfig& train = session.config().train;
     for (index_t i = 0; i < train.eval_batches; ++i) {

@@ -9,7 +9,9 @@
 
 namespace sy::runtime {
 
-/// Validation loss over eval_batches global batches, in nats a token, the same on every layout. @par Collective
+/// Validation loss over eval_batches global batches, in nats a token, the same on every layout.
+/// @throws ConfigError when no text is kept for it
+/// @par Collective
 double validation_loss(Session& session, const Corpus& corpus);
 
 /// The same, unless it is abandoned.

@@ -29,8 +29,8 @@ void softmax_xent(MatrixView<float> logits, std::span<const std::int32_t> target
 void softmax_xent(MatrixView<float> logits, std::span<const std::int32_t> target, float scale,
                   std::span<float> loss, const Context& context);
 
-/// probabilities = softmax(logits / temperature) of one row, for sampling.
-void softmax_row(std::span<const float> logits, float temperature, std::span<float> probabilities);
+/// probabilities = softmax(logits / temperature) of one row, for sampling. @param temperature  > 0, however small
+void softmax_row(std::span<const float> logits, double temperature, std::span<float> probabilities);
 
 namespace ref {
 void softmax_xent(MatrixView<float> logits, std::span<const std::int32_t> target, float scale,

@@ -97,16 +97,14 @@ void softmax_xent(MatrixView<float> logits, std::span<const std::int32_t> target
     softmax_xent(logits, target, scale, loss, {}, context);
 }
 
-void softmax_row(std::span<const float> logits, float temperature, std::span<float> probabilities) {
-    SY_REQUIRE(temperature > 0.0F && !logits.empty() && logits.size() == probabilities.size(),
+void softmax_row(std::span<const float> logits, double temperature, std::span<float> probabilities) {
+    SY_REQUIRE(temperature > 0.0 && !logits.empty() && logits.size() == probabilities.size(),
                "softmax_row: ", logits.size(), " logits at temperature ", temperature);
     const double largest = static_cast<double>(*std::max_element(logits.begin(), logits.end()));
     double sum = 0.0;
-    for (const float logit : logits)
-        sum += std::exp((static_cast<double>(logit) - largest) / static_cast<double>(temperature));
+    for (const float logit : logits) sum += std::exp((static_cast<double>(logit) - largest) / temperature);
     for (std::size_t i = 0; i < logits.size(); ++i) {
-        const double power =
-            std::exp((static_cast<double>(logits[i]) - largest) / static_cast<double>(temperature));
+        const double power = std::exp((static_cast<double>(logits[i]) - largest) / temperature);
         probabilities[i] = static_cast<float>(power / sum);
     }
 }

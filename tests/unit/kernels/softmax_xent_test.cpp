@@ -222,15 +222,15 @@ TEST_CASE("softmax_xent: targets and lengths that do not fit are refused before 
 TEST_CASE("softmax_row: probabilities sum to 1 and sharpen as the temperature falls", "[unit]") {
     const std::vector<float> logits{1.0F, 3.0F, 2.0F, -kInfinity};
     std::vector<float> probabilities(4);
-    ops::softmax_row(logits, 2.0F, probabilities);
+    ops::softmax_row(logits, 2.0, probabilities);
     const double sum = std::exp(0.5) + std::exp(1.5) + std::exp(1.0);
     CHECK(static_cast<double>(probabilities[0]) == Approx(std::exp(0.5) / sum));
     CHECK(static_cast<double>(probabilities[1]) == Approx(std::exp(1.5) / sum));
     CHECK(static_cast<double>(probabilities[2]) == Approx(std::exp(1.0) / sum));
     CHECK(probabilities[3] == 0.0F);
-    ops::softmax_row(logits, 1e-3F, probabilities);
+    ops::softmax_row(logits, 1e-3, probabilities);
     CHECK(probabilities == std::vector<float>{0.0F, 1.0F, 0.0F, 0.0F});
-    CHECK_THROWS_AS(ops::softmax_row(logits, 0.0F, probabilities), LogicError);
+    CHECK_THROWS_AS(ops::softmax_row(logits, 0.0, probabilities), LogicError);
     CHECK_THROWS_AS(ops::softmax_row(logits, -1.0F, probabilities), LogicError);
     CHECK_THROWS_AS(ops::softmax_row(logits, 1.0F, std::span(probabilities).first(3)), LogicError);
     CHECK_THROWS_AS(ops::softmax_row({}, 1.0F, {}), LogicError);

@@ -87,6 +87,29 @@ TEST_CASE("generate: sampling respects temperature, top-k and top-p", "[unit]") 
     CHECK(sample_token(logits, config, 0.999F) == 1);
 }
 
+TEST_CASE("generate: the smallest temperatures choose the likeliest token, and one of those that are tied",
+          "[unit]") {
+    GenerateConfig config;
+    config.top_p = 1.0;
+    for (const double temperature : {1e-3, 1e-40, 1e-300, 5e-324}) {
+        config.temperature = temperature;
+        CHECK(sample_token(std::vector<float>{0.0F, 3.0F, 2.0F}, config, 0.999F) == 1);
+        CHECK(sample_token(std::vector<float>{3.0F, 0.0F, 3.0F}, config, 0.4F) == 0);
+        CHECK(sample_token(std::vector<float>{3.0F, 0.0F, 3.0F}, config, 0.6F) == 2);
+    }
+}
+
+TEST_CASE("generate: a model whose logits are not finite writes nothing", "[unit]") {
+    GenerateConfig config;
+    for (const double temperature : {0.0, 0.8}) {
+        config.temperature = temperature;
+        for (const float bad : {NAN, INFINITY, -INFINITY}) {
+            CHECK_THROWS_WITH(sample_token(std::vector<float>{0.0F, bad, 1.0F}, config, 0.5F),
+                              Catch::Contains("token 1 is not finite"));
+        }
+    }
+}
+
 TEST_CASE("generate: every number of ranks writes the same text in reproducible mode", "[unit]") {
     const TestFolder folder;
     Config config = small_config(folder);
@@ -134,9 +157,22 @@ TEST_CASE("generate: a prompt that cannot be filled is refused with the remedy",
     Config config = digits_run(folder, model::Architecture::encoder);
     config.generate.prompt = "abc";
     CHECK_THAT(refusal(config), Catch::Contains("put \"_\" (generate.gap) into generate.prompt"));
+    config.generate.prompt = "";
+    CHECK_THAT(refusal(config), Catch::Contains("generate.prompt is empty"));
     config.generate.prompt = std::string(25, '_');
     CHECK_THAT(refusal(config), Catch::Contains("25 tokens to the encoder, which was trained on 24"));
     CHECK_THROWS_WITH(load_config({"", {"generate.gap=??"}}), Catch::Contains("is not one byte"));
+    config = digits_run(folder, model::Architecture::decoder);
+    config.generate.prompt = "";
+    CHECK_THAT(refusal(config),
+               Catch::Contains("generate.prompt is empty; give a decoder at least one token"));
+    config.generate.prompt = "0123";
+    config.generate.tokens = 21;
+    CHECK_THAT(refusal(config),
+               Catch::Contains("its 4 tokens and generate.tokens = 21 are more than the 24") &&
+                   Catch::Contains("generate.tokens = 20 is the most"));
+    config.generate.prompt = std::string(24, '0');
+    CHECK_THAT(refusal(config), Catch::Contains("shorten the prompt"));
     config = digits_run(folder, model::Architecture::encoder_decoder);
     config.generate.prompt = "ab_de_gh_jk";
     CHECK_THAT(refusal(config), Catch::Contains("has 3 gaps, and the model was trained to fill 2"));
