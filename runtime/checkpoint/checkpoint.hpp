@@ -62,6 +62,9 @@ class CheckpointReader {
     /// That model.h5 over shards shows `parts` as this tensor, and nothing else. @throws IoError saying what differs
     void check_model_file(Kind kind, const std::string& tensor, std::span<const VirtualPart> parts) const;
 
+    /// That a listed file holds the datasets of the manifest, and nothing else. @throws IoError with the other names
+    void check_names(const std::string& file) const;
+
   private:
     const Hdf5File& open(const std::string& file) const;
 

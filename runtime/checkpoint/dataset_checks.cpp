@@ -57,7 +57,32 @@ std::string name_from(Call call, const std::string& path, const std::string& nam
     return text;
 }
 
+/// What a walk over a file's links collects.
+struct Walk {
+    const std::set<std::string>& expected;
+    std::vector<std::string> others;
+};
+
+herr_t visit_link(hid_t, const char* name, const H5L_info_t* link, void* data) noexcept {
+    auto& walk = *static_cast<Walk*>(data);
+    const std::string path = concat("/", name);
+    if (link->type == H5L_TYPE_HARD) {
+        const auto inside = walk.expected.lower_bound(path + "/");
+        const bool on_the_way = inside != walk.expected.end() && inside->starts_with(path + "/");
+        if (on_the_way || walk.expected.contains(path)) return 0;
+    }
+    walk.others.push_back(path);
+    return 0;
+}
+
 }  // namespace
+
+std::vector<std::string> Hdf5File::other_names(const std::set<std::string>& expected) const {
+    const std::lock_guard lock(detail::hdf5_mutex());
+    Walk walk{expected, {}};
+    check_hdf5(H5Lvisit(handle_, H5_INDEX_NAME, H5_ITER_INC, visit_link, &walk), "H5Lvisit", path_, "");
+    return std::move(walk.others);
+}
 
 void Hdf5File::check_virtual(const std::string& name, std::span<const index_t> dims,
                              std::span<const VirtualPart> parts) const {

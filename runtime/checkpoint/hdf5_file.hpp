@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -62,6 +63,9 @@ class Hdf5File {
     /// without opening what it shows. @throws IoError saying what differs
     void check_virtual(const std::string& name, std::span<const index_t> dims,
                        std::span<const VirtualPart> parts) const;
+    /// Names of the file that are neither in `expected` nor groups on the way there; links are not followed.
+    /// @param expected  datasets, with whole paths
+    std::vector<std::string> other_names(const std::set<std::string>& expected) const;
     /// Writes out and closes; must be called after writing, since the destructor only logs.
     void close();
 

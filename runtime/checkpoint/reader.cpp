@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "runtime/checkpoint/checkpoint.hpp"
 #include "runtime/checkpoint/files.hpp"
@@ -139,6 +140,18 @@ void CheckpointReader::check_model_file(Kind kind, const std::string& tensor,
     open(kModelFile).check_virtual(logical_name(kind, tensor), manifest_.shapes.at(tensor).dims(), parts);
 }
 
+void CheckpointReader::check_names(const std::string& file) const {
+    std::set<std::string> expected;
+    for (const PieceRecord& piece : manifest_.pieces) {
+        if (piece.file == file) expected.insert(piece.dataset);
+        if (file == kModelFile) expected.insert(logical_name(piece.id.kind, piece.id.tensor));
+    }
+    const std::vector<std::string> others = open(file).other_names(expected);
+    if (others.empty()) return;
+    throw IoError(concat(file, " holds ", others.front(), ", which the manifest does not list (",
+                         others.size(), " such names)"));
+}
+
 std::vector<std::string> verify_checkpoint(const std::filesystem::path& folder) {
     std::vector<std::string> problems;
     const auto attempt = [&](const auto& body) {
@@ -167,6 +180,7 @@ std::vector<std::string> verify_checkpoint(const std::filesystem::path& folder) 
                 throw IoError(concat(where(piece), " hold NaN or infinity: the run had diverged"));
         });
     }
+    for (const FileRecord& file : manifest.files) attempt([&] { reader->check_names(file.name); });
     if (manifest.layout == CheckpointLayout::sharded) {
         for (const auto& [name, shown] : detail::virtual_parts(manifest)) {
             attempt([&] { reader->check_model_file(name.first, name.second, shown); });

@@ -4,10 +4,12 @@
 #include <hdf5.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <functional>
 #include <limits>
 
@@ -20,6 +22,20 @@ using namespace sy;
 using namespace sy::runtime;
 using namespace sy::test;
 namespace fs = std::filesystem;
+
+namespace {
+
+/// The error that every file lock fails with; 0: none.
+int locks_fail_with = 0;
+
+}  // namespace
+
+/// In place of the C library's, for HDF5 too.
+extern "C" int flock(int descriptor, int operation) noexcept {
+    if (locks_fail_with == 0) return static_cast<int>(::syscall(SYS_flock, descriptor, operation));
+    errno = locks_fail_with;
+    return -1;
+}
 
 namespace {
 
@@ -43,13 +59,11 @@ struct Example {
         change(manifest);
         std::ofstream(path / "manifest.json") << write_manifest(manifest);
     }
-    /// After a change of a file: its size and checksum are listed anew.
+    /// After a change of files: their sizes are listed anew.
     void list_again() const {
-        const std::string name = shard().filename().string();
         rewrite([&](Manifest& manifest) {
-            for (FileRecord& file : manifest.files) {
-                if (file.name == name) file.bytes = static_cast<index_t>(fs::file_size(shard()));
-            }
+            for (FileRecord& file : manifest.files)
+                file.bytes = static_cast<index_t>(fs::file_size(path / file.name));
         });
     }
     std::string problems() const {
@@ -242,6 +256,42 @@ TEST_CASE("checkpoint: a file that another program has locked is named as that",
                Catch::Contains("unable to lock file") && Catch::Contains("HDF5_USE_FILE_LOCKING"));
     ::close(descriptor);
     CHECK(example.problems().empty());
+}
+
+TEST_CASE("checkpoint: a file system without locks is named as that", "[unit]") {
+    const Example example;
+    locks_fail_with = ENOLCK;
+    const std::string problems = example.problems();
+    locks_fail_with = 0;
+    CHECK_THAT(problems, Catch::Contains("No locks available") && Catch::Contains("HDF5_USE_FILE_LOCKING"));
+    CHECK(example.problems().empty());
+}
+
+TEST_CASE("checkpoint: damage in a tensor whose name has a lock in it is not called a lock", "[unit]") {
+    const Example example;
+    CHECK_THROWS_WITH(Hdf5File(example.shard().string(), Hdf5File::Mode::read).check_plain("/weight/block"),
+                      !Catch::Contains("HDF5_USE_FILE_LOCKING"));
+}
+
+TEST_CASE("untrusted checkpoint: names that the manifest does not list are found", "[unit]") {
+    const Example example;
+    const std::string listed = GENERATE("shard-00000.h5", "model.h5");
+    const fs::path path = example.path / listed;
+    const hid_t file = H5Fopen(path.c_str(), H5F_ACC_RDWR, H5P_DEFAULT);
+    REQUIRE(file >= 0);
+    const auto add = GENERATE(
+        +[](hid_t to) { return H5Gcreate2(to, "/weight-2", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT) >= 0; },
+        +[](hid_t to) { return H5Lcreate_soft("/nowhere", to, "/weight/up", H5P_DEFAULT, H5P_DEFAULT) >= 0; },
+        +[](hid_t to) {
+            return H5Lcreate_external("/etc/passwd", "/", to, "/m/up", H5P_DEFAULT, H5P_DEFAULT) >= 0;
+        },
+        // A circle of groups.
+        +[](hid_t to) { return H5Lcreate_hard(to, "/", to, "/weight/up", H5P_DEFAULT, H5P_DEFAULT) >= 0; });
+    REQUIRE(add(file));
+    H5Fclose(file);
+    example.list_again();
+    CHECK_THAT(example.problems(),
+               Catch::Contains(listed + " holds /") && Catch::Contains("which the manifest does not list"));
 }
 
 TEST_CASE("untrusted checkpoint: checksums of matrices that are not the sums of their pieces'", "[unit]") {
