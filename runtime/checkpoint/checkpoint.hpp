@@ -26,7 +26,11 @@ struct Piece {
     std::span<const float> values;
 };
 
-/// The folder that "latest" (the newest whole checkpoint of the run) or a path means. @throws IoError saying where it looked
+/// A path as it is; or, when it is the link `latest` of a run's checkpoints, or ought to be, the checkpoint that it means.
+/// @throws IoError when the link is missing or wrong, naming the newest whole checkpoint
+std::filesystem::path follow_latest(const std::filesystem::path& path);
+
+/// The folder that "latest" (of the run) or a path means. @throws IoError saying where it looked
 std::filesystem::path find_checkpoint(const std::filesystem::path& run, const std::string& which);
 
 /// Rows of a matrix that one piece holds. @see CheckpointReader::plan

@@ -1,7 +1,7 @@
 #include "runtime/checkpoint/folders.hpp"
 
 #include <algorithm>
-#include <vector>
+#include <charconv>
 
 #include "runtime/checkpoint/checkpoint.hpp"
 #include "runtime/checkpoint/files.hpp"
@@ -12,17 +12,43 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// Published checkpoints, oldest first.
-std::vector<fs::path> step_folders(const fs::path& checkpoints) {
-    std::vector<fs::path> folders;
-    for (const fs::directory_entry& entry : fs::directory_iterator(checkpoints)) {
-        if (entry.is_directory() && !entry.is_symlink() &&
-            entry.path().filename().string().starts_with("step-")) {
-            folders.push_back(entry.path());
-        }
+constexpr const char* kLatest = "latest";
+/// Names the checkpoint that is being published, and then becomes `latest`.
+constexpr const char* kNextLatest = "latest.new";
+constexpr std::string_view kStepPrefix = "step-";
+
+/// The published step that a link in `checkpoints` names; nothing when there is no such link or no such step.
+std::optional<index_t> step_named_by(const fs::path& checkpoints, const char* link) {
+    if (!fs::is_symlink(checkpoints / link)) return std::nullopt;
+    const std::optional<index_t> step = detail::step_of(fs::read_symlink(checkpoints / link).string());
+    if (!step || !fs::is_directory(checkpoints / detail::step_name(*step))) return std::nullopt;
+    return step;
+}
+
+/// What latest means: a publication under way that has its folder lacks only the move of the link.
+std::optional<index_t> latest_step(const fs::path& checkpoints) {
+    const std::optional<index_t> next = step_named_by(checkpoints, kNextLatest);
+    return next ? next : step_named_by(checkpoints, kLatest);
+}
+
+/// What is wrong with `latest`, which names no published step.
+std::string trouble_with_link(const fs::path& checkpoints) {
+    const fs::path link = checkpoints / kLatest;
+    if (!fs::is_symlink(link)) return link.string() + " is missing";
+    const std::string target = fs::read_symlink(link).string();
+    return concat(link.string(), " names ", target,
+                  detail::step_of(target) ? ", which is not there" : ", which is no checkpoint of a run");
+}
+
+std::string advice_on_newest_whole(const fs::path& checkpoints) {
+    const std::vector<index_t> steps = detail::published_steps(checkpoints);
+    for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
+        const fs::path folder = checkpoints / detail::step_name(*step);
+        if (verify_checkpoint(folder).empty())
+            return concat("the newest whole checkpoint is ", folder.string(),
+                          "; go on from it with --resume ", folder.string());
     }
-    std::sort(folders.begin(), folders.end());
-    return folders;
+    return "none of its checkpoints is whole";
 }
 
 }  // namespace
@@ -30,7 +56,36 @@ std::vector<fs::path> step_folders(const fs::path& checkpoints) {
 namespace detail {
 
 std::string step_name(index_t step) {
-    return numbered("step-", step, 8, "");
+    return numbered(kStepPrefix.data(), step, 8, "");
+}
+
+std::optional<index_t> step_of(const std::string& name) {
+    if (!name.starts_with(kStepPrefix)) return std::nullopt;
+    index_t step = 0;
+    const char* const end = name.data() + name.size();
+    const auto parsed = std::from_chars(name.data() + kStepPrefix.size(), end, step);
+    if (parsed.ec != std::errc{} || parsed.ptr != end || step < 0 || step_name(step) != name)
+        return std::nullopt;
+    return step;
+}
+
+std::vector<index_t> published_steps(const fs::path& checkpoints) {
+    std::vector<index_t> steps;
+    if (!fs::is_directory(checkpoints)) return steps;
+    for (const fs::directory_entry& entry : fs::directory_iterator(checkpoints)) {
+        const std::optional<index_t> step = step_of(entry.path().filename().string());
+        if (step && entry.is_directory() && !entry.is_symlink()) steps.push_back(*step);
+    }
+    std::sort(steps.begin(), steps.end());
+    return steps;
+}
+
+fs::path latest_checkpoint(const fs::path& checkpoints) {
+    if (const std::optional<index_t> step = latest_step(checkpoints)) return checkpoints / step_name(*step);
+    if (published_steps(checkpoints).empty() && !fs::is_symlink(checkpoints / kLatest))
+        throw IoError(concat("no checkpoint at ", (checkpoints / kLatest).string(),
+                             "; start a run without --resume, or give a folder that holds a manifest.json"));
+    throw IoError(concat(trouble_with_link(checkpoints), "; ", advice_on_newest_whole(checkpoints)));
 }
 
 fs::path make_unfinished(const fs::path& checkpoints, index_t step) {
@@ -54,40 +109,42 @@ void rename_finished(const fs::path& unfinished, const fs::path& folder) {
     flush_to_disk(folder.parent_path());
 }
 
-void move_latest(const fs::path& checkpoints, const std::string& name) {
-    // A new link renamed over the old one, so that there is always one.
-    const fs::path fresh = checkpoints / "latest.new";
-    fs::remove(fresh);
-    fs::create_symlink(name, fresh);
-    fs::rename(fresh, checkpoints / "latest");
+void publish_finished(const fs::path& unfinished, const fs::path& checkpoints, index_t step) {
+    const std::string name = step_name(step);
+    // Whoever finds this link beside the folder that it names knows that the publication was under way. Renamed over
+    // the old link, so that there is always one.
+    fs::remove(checkpoints / kNextLatest);
+    fs::create_symlink(name, checkpoints / kNextLatest);
+    flush_to_disk(checkpoints);
+    rename_finished(unfinished, checkpoints / name);
+    fs::rename(checkpoints / kNextLatest, checkpoints / kLatest);
     flush_to_disk(checkpoints);
 }
 
 void remove_old(const fs::path& checkpoints, index_t keep_last) {
-    const std::vector<fs::path> whole = step_folders(checkpoints);
-    const fs::path latest = fs::canonical(checkpoints / "latest");
-    for (index_t i = 0; i + keep_last < static_cast<index_t>(whole.size()); ++i) {
-        if (fs::canonical(whole[static_cast<std::size_t>(i)]) != latest)
-            fs::remove_all(whole[static_cast<std::size_t>(i)]);
+    const std::vector<index_t> steps = published_steps(checkpoints);
+    const std::optional<index_t> latest = latest_step(checkpoints);
+    for (std::size_t i = 0; i + static_cast<std::size_t>(keep_last) < steps.size(); ++i) {
+        if (steps[i] != latest) fs::remove_all(checkpoints / step_name(steps[i]));
     }
 }
 
 }  // namespace detail
 
+fs::path follow_latest(const fs::path& path) {
+    const fs::path named = path.has_filename() ? path : path.parent_path();
+    // A folder of that name, as copying without links makes it, is an ordinary one.
+    const bool is_folder = fs::is_directory(named) && !fs::is_symlink(named);
+    return named.filename() == kLatest && !is_folder ? detail::latest_checkpoint(named.parent_path()) : path;
+}
+
 fs::path find_checkpoint(const fs::path& run, const std::string& which) {
-    fs::path path = which == "latest" ? run / "checkpoints" / "latest" : fs::path(which);
+    const fs::path path = follow_latest(which == kLatest ? run / "checkpoints" / kLatest : fs::path(which));
     if (!fs::exists(path / "manifest.json")) {
         throw IoError(concat("no checkpoint at ", path.string(),
-                             "; give latest, or a folder that holds a manifest.json"));
+                             "; start a run without --resume, or give a folder that holds a manifest.json"));
     }
-    path = fs::canonical(path);
-    if (which != "latest") return path;
-    // A run killed between publishing a folder and moving `latest` leaves a newer folder, which is whole.
-    for (const fs::path& folder : step_folders(run / "checkpoints")) {
-        if (folder.filename() > path.filename() && fs::exists(folder / "manifest.json"))
-            path = fs::canonical(folder);
-    }
-    return path;
+    return fs::canonical(path);
 }
 
 }  // namespace sy::runtime

@@ -1,15 +1,28 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "kernels/core/types.hpp"
 
-/// The folder run/checkpoints: step-00000200 ..., latest, and .unfinished-step-... while one is written.
+/// The folder run/checkpoints: step-00000200 ..., latest, and .unfinished-step-... while one is written. Only names that
+/// this program writes count; nothing else in it is ever loaded, sorted or removed.
 namespace sy::runtime::detail {
 
 /// "step-00000200"
 std::string step_name(index_t step);
+
+/// The step whose folder has this name; nothing when step_name gives no such name.
+std::optional<index_t> step_of(const std::string& name);
+
+/// Steps of the published checkpoints in a folder, ascending; none when there is no such folder.
+std::vector<index_t> published_steps(const std::filesystem::path& checkpoints);
+
+/// The checkpoint that latest means: what the link names, or the one whose publication lacks the link's move alone.
+/// @throws IoError when the link is missing or wrong, naming the newest whole checkpoint
+std::filesystem::path latest_checkpoint(const std::filesystem::path& checkpoints);
 
 /// An empty folder to write step `step` in; removes what killed runs left.
 /// @throws IoError when the step is there already
@@ -18,8 +31,10 @@ std::filesystem::path make_unfinished(const std::filesystem::path& checkpoints, 
 /// Gives a finished folder its name, which must be free, and flushes both folders to disk.
 void rename_finished(const std::filesystem::path& unfinished, const std::filesystem::path& folder);
 
-/// Points checkpoints/latest to `name`.
-void move_latest(const std::filesystem::path& checkpoints, const std::string& name);
+/// Publishes a finished folder as step `step` and points latest to it. A kill leaves the earlier latest or this one.
+/// @throws IoError when the step is there already
+void publish_finished(const std::filesystem::path& unfinished, const std::filesystem::path& checkpoints,
+                      index_t step);
 
 /// Removes all but the last steps; never the one that `latest` names.
 void remove_old(const std::filesystem::path& checkpoints, index_t keep_last);

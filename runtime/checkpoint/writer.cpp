@@ -119,9 +119,7 @@ void CheckpointWriter::publish(const std::vector<std::string>& records) {
     if (manifest_.layout == CheckpointLayout::sharded) detail::write_virtual_model(unfinished_, manifest_);
     detail::write_text(unfinished_ / "manifest.json", write_manifest(manifest_));
     const fs::path checkpoints = settings_.run / "checkpoints";
-    const std::string name = detail::step_name(manifest_.step);
-    detail::rename_finished(unfinished_, checkpoints / name);
-    detail::move_latest(checkpoints, name);
+    detail::publish_finished(unfinished_, checkpoints, manifest_.step);
     detail::remove_old(checkpoints, settings_.keep_last);
 }
 

@@ -11,12 +11,12 @@ namespace sy::runtime {
 namespace {
 
 int run_inspect(const Arguments& arguments) {
-    std::cout << describe_checkpoint(arguments.words[1]);
+    std::cout << describe_checkpoint(follow_latest(arguments.words[1]));
     return 0;
 }
 
 int run_verify(const Arguments& arguments) {
-    const std::vector<std::string> problems = verify_checkpoint(arguments.words[1]);
+    const std::vector<std::string> problems = verify_checkpoint(follow_latest(arguments.words[1]));
     for (const std::string& problem : problems) std::cout << problem << "\n";
     std::cout << (problems.empty() ? "whole: every file, tensor and expert is there and unaltered\n"
                                    : "damaged\n");
@@ -24,7 +24,8 @@ int run_verify(const Arguments& arguments) {
 }
 
 int run_diff(const Arguments& arguments) {
-    const std::vector<std::string> lines = compare_checkpoints(arguments.words[1], arguments.words[2]);
+    const std::vector<std::string> lines =
+        compare_checkpoints(follow_latest(arguments.words[1]), follow_latest(arguments.words[2]));
     for (const std::string& line : lines) std::cout << line << "\n";
     if (lines.empty()) {
         std::cout << "the same settings, state and tensors\n";
@@ -36,17 +37,18 @@ int run_diff(const Arguments& arguments) {
 
 int run_reshard(const Arguments& arguments) {
     // Opened as a checkpoint, so that its tensors are no larger than its files.
-    const CheckpointReader reader(arguments.words[1]);
+    const std::filesystem::path from = follow_latest(arguments.words[1]);
+    const CheckpointReader reader(from);
     const ReshardPlan plan = plan_reshard(reader.manifest().shapes, arguments.ranks.value());
     std::cout << plan.to_string();
-    reshard_checkpoint(arguments.words[1], arguments.words[2], plan);
+    reshard_checkpoint(from, arguments.words[2], plan);
     std::cout << "written to " << arguments.words[2] << "\n";
     return 0;
 }
 
 int run_upcycle(const Arguments& arguments) {
     const Config config = load_config(arguments.sources);
-    upcycle_checkpoint(arguments.words[1], arguments.words[2], config);
+    upcycle_checkpoint(follow_latest(arguments.words[1]), arguments.words[2], config);
     for (const std::string& note : upcycle_notes(config.moe)) std::cout << "note: " << note << "\n";
     std::cout << "written to " << arguments.words[2] << "; go on with switchyard train --config ... --resume "
               << arguments.words[2] << "\n";
