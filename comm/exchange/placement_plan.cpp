@@ -135,10 +135,11 @@ class Planner {
         std::ranges::stable_sort(items, std::greater<>(), &Item::weight);
     }
 
+    /// As many as the node has places for, those that an uneven share of experts leaves among them.
     index_t most_shadows(std::span<const index_t> experts, std::size_t node) const {
         const auto ranks = static_cast<index_t>(ranks_[node].size());
         const auto count = static_cast<index_t>(experts.size());
-        return std::min(ranks * rules_.spare_experts, (ranks - 1) * count);
+        return std::min(ranks * (even_places_ + rules_.spare_experts), ranks * count) - count;
     }
 
     /// Copies of each expert: shadows one by one to the highest load per copy.

@@ -6,11 +6,12 @@
 #include "comm/exchange/placement.hpp"
 
 /// Placements from measured load: pure functions, the same on every rank. E experts, P ranks of the expert-parallel
-/// group, S = ceil(E / P) + spare_experts copies that a rank may hold.
+/// group, S = ceil(E / P) + spare_experts copies that a rank may hold. Where P does not divide E, some places are left
+/// without spare ones too; copies fill them, for the rank that holds most holds no more by that.
 namespace sy::comm {
 
 struct PlacementRules {
-    index_t spare_experts = 0;
+    index_t spare_experts = 0;  ///< places of a rank beyond its even share
     /// Equal runs of experts that stay on one node, where they fit (group-limited routing); 0: each by itself.
     index_t groups = 0;
     /// Loads this close to the lowest highest load found, relative to it, are as good.
@@ -28,7 +29,7 @@ double rank_imbalance(std::span<const index_t> load, const Placement& placement)
 index_t num_moved(const Placement& before, const Placement& after);
 
 /// The placement with the lowest highest rank load that a hierarchical greedy search finds: groups of experts go to
-/// nodes, spare places of a node to experts with the highest load per copy, copies to ranks of the node. Each time the
+/// nodes, free places of a node to experts with the highest load per copy, copies to ranks of the node. Each time the
 /// heaviest goes first, to where it loads least, and then moves and exchanges take load off the heaviest (packing.hpp).
 /// Shadows are as few as that takes. Among placements within the tolerance, the one that moves the fewest experts:
 ///   1. `previous`, when it is one of them, or better than all of them;

@@ -301,9 +301,9 @@ void parallel_options(OptionTable& table, ParallelConfig& parallel) {
         parallel.placement, {{"block", PlacementRule::block}, {"balanced", PlacementRule::balanced}});
     table.whole<index_t>({"parallel.rebalance_every", "steps", "between balanced placements; 0: never"},
                          parallel.rebalance_every, 0, kMostSteps);
-    table.whole<index_t>(
-        {"parallel.spare_experts", "", "more copies of experts that a rank may hold of each layer"},
-        parallel.spare_experts, 0, 1'000'000);
+    table.whole<index_t>({"parallel.spare_experts", "",
+                          "places of a rank for each layer's experts beyond its even share, rounded up"},
+                         parallel.spare_experts, 0, 1'000'000);
 }
 
 void run_options(OptionTable& table, RunConfig& run) {

@@ -134,6 +134,9 @@ TEST_CASE("placement plan: small plans are those found by hand", "[unit]") {
     // No shadow where none is needed, and none left when the load is even again.
     CHECK(plan_placement(Load{50, 40, 30, 40}, one_node(2), block_placement(4, 2), {1}).num_shadows() == 0);
     CHECK(plan_placement(Load{40, 40, 40, 40}, one_node(2), halved, {1}).num_shadows() == 0);
+    // Twelve experts leave 4 of 16 places on eight ranks: the four hot ones are halved, and every rank has 100 + 50.
+    const Load uneven{200, 50, 50, 200, 50, 50, 200, 50, 50, 200, 50, 50};
+    CHECK(highest(uneven, plan_placement(uneven, one_node(8), block_placement(12, 8), {})) == 150.0);
     // One expert has everything: a copy on every rank.
     CHECK(plan_placement(Load{0, 0, 90}, one_node(3), block_placement(3, 3), {1}).copies_of(2).size() == 3);
 }
@@ -157,7 +160,10 @@ TEST_CASE("placement plan: the highest load is near the optimum", "[unit]") {
         INFO("seed " << seed);
         const index_t places = ceil_div(experts, ranks);
         const Placement plain = plan_placement(load, one_node(ranks), block_placement(experts, ranks), {});
-        const double without = highest(load, plain) / optimum(load, ranks, places, 1);
+        // Copies have places to go where the ranks do not divide the experts; then trying everything takes long.
+        if (experts % ranks != 0 && experts > 7) continue;
+        const double without =
+            highest(load, plain) / optimum(load, ranks, places, experts % ranks == 0 ? 1 : ranks);
         CHECK(without >= 1.0 - 1e-12);
         CHECK(without <= 4.0 / 3.0 * 1.02);
         worst_without = std::max(worst_without, without);
