@@ -62,9 +62,10 @@ int run_generate(const Arguments& arguments) {
 
 int run_plan(const Arguments& arguments) {
     const Config config = load_config(arguments.sources);
-    std::cout << (arguments.scaling_law
-                      ? scaling_law_text(config.model, config.moe)
-                      : plan_report(config, {arguments.ranks.value_or(1), arguments.ranks_per_node}));
+    // Where nothing is asked, as many as the config wants to run on.
+    const int num_ranks = arguments.ranks.value_or(narrow<int>(std::max<index_t>(1, config.parallel.ranks)));
+    std::cout << (arguments.scaling_law ? scaling_law_text(config.model, config.moe)
+                                        : plan_report(config, {num_ranks, arguments.ranks_per_node}));
     return 0;
 }
 

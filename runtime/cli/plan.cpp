@@ -25,10 +25,12 @@ std::string with_published(index_t count, const model::PublishedSize& published)
 }  // namespace
 
 std::string plan_report(const Config& config, const PlanRequest& request) {
-    std::string text = to_text(make_plan(config, request));
+    const Plan plan = make_plan(config, request);
+    std::string text = to_text(plan);
     const std::vector<std::string> advice = lints(config);
     if (!advice.empty()) text += "Unusual in this config (advice, no error)\n";
     for (const std::string& sentence : advice) text += concat("- ", sentence, "\n");
+    for (const std::string& note : plan_notes(config, plan)) text += concat("note: ", note, "\n");
     for (const std::string& note : model::model_notes(config.moe)) text += concat("note: ", note, "\n");
     return text;
 }

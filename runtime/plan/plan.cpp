@@ -77,10 +77,11 @@ double activation_bytes(const Config& config, double micro_tokens) {
 PlannedMemory plan_memory(const Config& config, const Plan& plan) {
     const auto total = number(plan.size.total_parameters);
     const auto experts = number(plan.size.expert_parameters);
-    // Shadows are at most one of every expert on a rank.
+    // Of the rank that holds most; shadows are at most one of every expert on a rank.
     const auto num_experts = static_cast<double>(config.moe.experts);
-    const double copies = std::min(num_experts, num_experts / plan.grid.expert_parallel +
-                                                    static_cast<double>(config.parallel.spare_experts));
+    const double even_share = number(ceil_div(config.moe.experts, plan.grid.expert_parallel));
+    const double copies =
+        std::min(num_experts, even_share + static_cast<double>(config.parallel.spare_experts));
     const double held = total - experts + experts * copies / num_experts;
     const double owned = total / plan.request.num_ranks;
     const bool fast = config.numerics == NumericsMode::fast;
@@ -95,8 +96,9 @@ PlannedMemory plan_memory(const Config& config, const Plan& plan) {
     memory.optimizer = owned * (8.0 + (fast ? 0.0 : 4.0));
     if (config.checkpoint.background && config.checkpoint.layout == CheckpointLayout::sharded)
         memory.snapshot = owned * 12.0;
-    memory.activations = activation_bytes(
-        config, plan.step_tokens / number(config.train.accumulation) / plan.request.num_ranks);
+    const index_t sequences = config.train.global_batch / config.train.accumulation;
+    memory.activations =
+        activation_bytes(config, number(ceil_div(sequences, plan.request.num_ranks) * config.model.seq_len));
     return memory;
 }
 
@@ -168,6 +170,33 @@ Plan make_plan(const Config& config, const PlanRequest& request) {
     plan.gradients = plan_gradients(config, plan);
     plan_cache(config.model, plan);
     return plan;
+}
+
+std::vector<std::string> plan_notes(const Config& config, const Plan& plan) {
+    std::vector<std::string> notes;
+    const index_t ranks = plan.request.num_ranks;
+    if (config.parallel.ranks != 0 && config.parallel.ranks != ranks) {
+        notes.push_back(concat("parallel.ranks = ", config.parallel.ranks,
+                               " lets this config run on no other number, "
+                               "and this plan is for ",
+                               ranks, "; change one of them"));
+    }
+    const index_t sequences = config.train.global_batch / config.train.accumulation;
+    if (ranks > sequences) {
+        notes.push_back(concat(
+            ranks - sequences, " of ", ranks, " ranks have no tokens: a micro-step has ", sequences,
+            " sequences (train.global_batch = ", config.train.global_batch,
+            " over train.accumulation = ", config.train.accumulation,
+            "), and none is split; what the plan says of a rank's products and traffic is a mean. Raise "
+            "train.global_batch, or take fewer ranks"));
+    }
+    const index_t experts = config.moe.experts;
+    if (plan.size.expert_parameters > 0 && plan.grid.expert_parallel > experts) {
+        notes.push_back(concat(plan.grid.expert_parallel - experts, " of ", plan.grid.expert_parallel,
+                               " expert-parallel ranks hold none of moe.experts = ", experts,
+                               "; set parallel.expert_parallel to ", experts, " or less"));
+    }
+    return notes;
 }
 
 std::string to_text(const Plan& plan) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "comm/topology/topology.hpp"
 #include "runtime/config/config.hpp"
@@ -14,7 +15,7 @@ struct PlanRequest {
     int ranks_per_node = 8;  ///< consecutive ranks share a node
 };
 
-/// Bytes that a rank holds.
+/// Bytes that the rank with the most sequences and experts holds.
 struct PlannedMemory {
     double weights = 0.0;    ///< float32, and a bf16 copy in a bf16 model
     double gradients = 0.0;  ///< float32, or 64-bit fixed point
@@ -47,6 +48,10 @@ struct Plan {
 
 /// @throws ConfigError when the ranks cannot be arranged as the config says
 Plan make_plan(const Config& config, const PlanRequest& request);
+
+/// What the numbers of a plan leave out, a sentence each: ranks without tokens or experts, and ranks that the config
+/// does not let run.
+std::vector<std::string> plan_notes(const Config& config, const Plan& plan);
 
 /// The plan as a table for people.
 std::string to_text(const Plan& plan);

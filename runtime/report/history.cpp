@@ -76,7 +76,10 @@ RunHistory read_history(const std::filesystem::path& folder) {
     bool any = false;
     for (std::string line; std::getline(file, line);) {
         const std::optional<Json> record = record_in(line);
-        if (!record) continue;
+        if (!record) {
+            history.unread_lines += line.empty() ? 0 : 1;
+            continue;
+        }
         any = true;
         const Json& type = record->at("type");
         if (type == "step") {

@@ -30,11 +30,12 @@ struct ValidationPoint {
 struct RunHistory {
     std::vector<StepPoint> steps;
     std::vector<ValidationPoint> validations;
-    bool finished = false;  ///< it reached train.steps
+    bool finished = false;     ///< it reached train.steps
+    index_t unread_lines = 0;  ///< of metrics.jsonl that are no records
 };
 
-/// Reads folder/metrics.jsonl. Of a step that is there twice, the later line counts; a line that a killed run left
-/// unfinished is passed over.
+/// Reads folder/metrics.jsonl. Of a step that is there twice, the later line counts; lines that are no records,
+/// as a killed run leaves one, are counted and passed over.
 /// @throws IoError when there is no such file, or no line of it is a record
 RunHistory read_history(const std::filesystem::path& folder);
 

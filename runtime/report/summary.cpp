@@ -72,6 +72,7 @@ index_t count_spikes(std::span<const double> losses) {
 RunSummary summarise(const RunHistory& history) {
     RunSummary summary;
     summary.finished = history.finished;
+    summary.unread_lines = history.unread_lines;
     summary.final_bits = summary.best_bits = kNothing;
     if (!history.validations.empty()) summary.final_bits = history.validations.back().bits_per_byte;
     for (const ValidationPoint& point : history.validations)
@@ -88,6 +89,8 @@ RunSummary summarise(const RunHistory& history) {
         summary.largest_logsumexp = std::fmax(summary.largest_logsumexp, point.logsumexp);
     }
     if (!steps.empty()) summary.steps = steps.back().step;
+    summary.diverged = (!steps.empty() && !std::isfinite(steps.back().token_loss)) ||
+                       (!history.validations.empty() && !std::isfinite(summary.final_bits));
     summary.tokens_per_s = seconds > 0.0 ? tokens / seconds : kNothing;
     summary.load = mean_of(steps.last(std::min(steps.size(), kLastSteps)), &StepPoint::load);
     // Every step has as many choices.
@@ -122,6 +125,16 @@ index_t RunRow::steps() const {
 
 bool RunRow::finished() const {
     return std::all_of(runs.begin(), runs.end(), [](const RunSummary& run) { return run.finished; });
+}
+
+bool RunRow::diverged() const {
+    return std::any_of(runs.begin(), runs.end(), [](const RunSummary& run) { return run.diverged; });
+}
+
+index_t RunRow::unread_lines() const {
+    index_t all = 0;
+    for (const RunSummary& run : runs) all += run.unread_lines;
+    return all;
 }
 
 RunRow read_row(const std::filesystem::path& folder) {

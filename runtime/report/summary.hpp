@@ -15,6 +15,8 @@ inline constexpr std::size_t kLastSteps = 100;
 struct RunSummary {
     index_t steps = 0;  ///< the last one done
     bool finished = false;
+    bool diverged = false;  ///< its last training loss or its last validation is not finite
+    index_t unread_lines = 0;
     double final_bits = 0.0;  ///< bits per byte of the last validation
     double best_bits = 0.0;
     double tokens_per_s = 0.0;  ///< over the whole run, without validations
@@ -49,6 +51,8 @@ struct RunRow {
     Statistic over_seeds(double RunSummary::*number) const;
     index_t steps() const;  ///< fewest of its runs
     bool finished() const;  ///< all of its runs
+    bool diverged() const;  ///< any of its runs
+    index_t unread_lines() const;
 };
 
 /// Reads a row: the run in `folder`, or one run from each of its folders that holds metrics.jsonl, by name.

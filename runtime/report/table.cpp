@@ -87,14 +87,14 @@ std::string certainty(const RunRow& first, const RunRow& second) {
 std::string order_of(std::span<const RunRow> rows) {
     std::vector<const RunRow*> ranked;
     for (const RunRow& row : rows) {
-        if (std::isfinite(row.over_seeds(&RunSummary::final_bits).mean) && row.finished())
+        if (std::isfinite(row.over_seeds(&RunSummary::final_bits).mean) && row.finished() && !row.diverged())
             ranked.push_back(&row);
     }
     const auto last_bits = [](const RunRow* row) { return row->over_seeds(&RunSummary::final_bits).mean; };
     std::stable_sort(ranked.begin(), ranked.end(), [&](const RunRow* left, const RunRow* right) {
         return last_bits(left) < last_bits(right);
     });
-    if (ranked.empty()) return "No run finished with a validation.";
+    if (ranked.empty()) return "No run finished with a validation that is a number.";
     const double lowest = last_bits(ranked.front());
     std::string text =
         concat("Lowest last validation: ", ranked.front()->name, ", ", bits(lowest), " bits per byte");
@@ -163,10 +163,9 @@ void print_table(std::ostream& out, std::span<const RunRow> rows) {
 void print_json(std::ostream& out, std::span<const RunRow> rows) {
     const auto value = [](double number) { return std::isfinite(number) ? Json(number) : Json(nullptr); };
     for (const RunRow& row : rows) {
-        Json object = Json::Object{{"name", row.name},
-                                   {"seeds", row.runs.size()},
-                                   {"steps", row.steps()},
-                                   {"finished", row.finished()}};
+        Json object = Json::Object{{"name", row.name},           {"seeds", row.runs.size()},
+                                   {"steps", row.steps()},       {"finished", row.finished()},
+                                   {"diverged", row.diverged()}, {"unread_lines", row.unread_lines()}};
         for (const Column& column : kColumns) {
             const Statistic statistic = row.over_seeds(column.number);
             object[column.name] = value(statistic.mean);
@@ -188,6 +187,13 @@ std::string remark(std::span<const RunRow> rows) {
         return row.finished() ? std::string{} : concat(row.name, " (step ", row.steps(), ")");
     });
     if (!unfinished.empty()) text += concat(" Not finished: ", unfinished, ".");
+    const std::string diverged =
+        list_of(rows, [](const RunRow& row) { return row.diverged() ? row.name : std::string{}; });
+    if (!diverged.empty()) text += concat(" Diverged, and not ranked: ", diverged, ".");
+    const std::string unread = list_of(rows, [](const RunRow& row) {
+        return row.unread_lines() > 0 ? concat(row.name, " ", row.unread_lines()) : std::string{};
+    });
+    if (!unread.empty()) text += concat(" Lines of metrics.jsonl that could not be read: ", unread, ".");
     return text + twins(rows);
 }
 

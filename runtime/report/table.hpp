@@ -16,8 +16,8 @@ void print_table(std::ostream& out, std::span<const RunRow> rows);
 /// One JSON object a line and row; numbers that are not finite are null.
 void print_json(std::ostream& out, std::span<const RunRow> rows);
 
-/// Two or more plain sentences of what the last validations say and do not say, of spikes, of unfinished runs, and of
-/// rows whose losses are the same bit for bit, so that what should tell them apart did nothing.
+/// Two or more plain sentences of what the last validations say and do not say, of spikes, of unfinished and diverged
+/// runs, which are not ranked, of lines that could not be read, and of rows whose losses are the same bit for bit, so that what should tell them apart did nothing.
 std::string remark(std::span<const RunRow> rows);
 
 /// Files for gnuplot, columns with a head, means over seeds, steps counted from a run's own first: NAME.steps.dat and NAME.validation.dat for each row.

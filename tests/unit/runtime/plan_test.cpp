@@ -1,6 +1,7 @@
 // What plan says, against counts by hand, and the scaling law against its closed forms.
 #include <catch2/catch.hpp>
 
+#include <algorithm>
 #include <cmath>
 
 #include "model/families/preset.hpp"
@@ -75,6 +76,47 @@ TEST_CASE("plan: memory and traffic of a small mixture, counted by hand", "[unit
     config.numerics = NumericsMode::reproducible;
     CHECK(make_plan(config, {.num_ranks = 8}).memory.gradients == 8.0 * (dense + experts / 4));
     CHECK_THROWS_AS(make_plan(config, {.num_ranks = 6}), ConfigError);
+}
+
+TEST_CASE("plan: ranks without tokens or experts, and numbers that the config refuses, are noted", "[unit]") {
+    Config config;
+    config.moe.experts = 8;
+    config.train.global_batch = 16;
+    config.train.accumulation = 2;
+    const auto notes = [&](int ranks) { return plan_notes(config, make_plan(config, {.num_ranks = ranks})); };
+    const auto has = [](const std::vector<std::string>& said, const std::string& text) {
+        return std::any_of(said.begin(), said.end(),
+                           [&](const std::string& note) { return note.find(text) != std::string::npos; });
+    };
+    CHECK(notes(8).empty());
+    CHECK(has(notes(9), "1 of 9 ranks have no tokens: a micro-step has 8 sequences"));
+    CHECK(has(notes(9), "1 of 9 expert-parallel ranks hold none of moe.experts = 8"));
+    CHECK(has(notes(1'000'000'000), "999999992 of 1000000000 ranks have no tokens"));
+    config.parallel.ranks = 4;
+    CHECK(notes(4).empty());
+    CHECK(
+        has(notes(8), "parallel.ranks = 4 lets this config run on no other number, and this plan is for 8"));
+    // Dense layers have no experts to go round.
+    config.parallel.ranks = 0;
+    config.train.global_batch = 64;
+    config.moe.layers = "none";
+    CHECK(notes(16).empty());
+}
+
+TEST_CASE("plan: memory is that of the rank that holds most", "[unit]") {
+    Config config;
+    config.moe.experts = 5;
+    config.train.global_batch = 3;
+    const auto memory = [&](int ranks) { return make_plan(config, {.num_ranks = ranks}).memory; };
+    // Three of five experts, as of six; two of three sequences, as of four.
+    const double uneven = memory(2).weights;
+    const double sequences = memory(2).activations;
+    CHECK(memory(8).activations == memory(3).activations);
+    config.train.global_batch = 4;
+    CHECK(sequences == memory(2).activations);
+    const auto of_expert = static_cast<double>(make_plan(config, {}).size.expert_parameters) / 5.0;
+    const auto dense = static_cast<double>(make_plan(config, {}).size.total_parameters) - 5.0 * of_expert;
+    CHECK(uneven == Approx(4.0 * (dense + 3.0 * of_expert)));
 }
 
 TEST_CASE("plan: a row goes once to a rank that has several of a token's experts", "[unit]") {

@@ -265,6 +265,44 @@ TEST_CASE("report: the remark orders rows, and says what seeds alone could do", 
     CHECK(has(text, "Not finished: b (step 1)."));
 }
 
+TEST_CASE("report: a run that diverged is named and never ranked, whatever its last validation", "[unit]") {
+    const double nothing = std::numeric_limits<double>::quiet_NaN();
+    for (const bool by_validation : {true, false}) {
+        std::vector<RunRow> rows{row_with("a", {2.0}), row_with("b", {0.0})};
+        RunHistory& history = rows[1].histories[0];
+        (by_validation ? history.validations.back().bits_per_byte : history.steps.back().token_loss) =
+            nothing;
+        rows[1].runs[0] = summarise(history);
+        const std::string text = remark(rows);
+        CHECK(has(text, "Lowest last validation: a, 2.0000"));
+        CHECK_FALSE(has(text, "behind it"));
+        CHECK(has(text, "Diverged, and not ranked: b."));
+        std::ostringstream json;
+        print_json(json, rows);
+        CHECK(has(json.str(), "\"diverged\":true"));
+    }
+    // One seed of two is enough.
+    std::vector<RunRow> rows{row_with("a", {2.0}), row_with("b", {1.0, 1.0})};
+    rows[1].histories[1].steps.back().token_loss = nothing;
+    rows[1].runs[1] = summarise(rows[1].histories[1]);
+    CHECK(has(remark(rows), "Lowest last validation: a"));
+}
+
+TEST_CASE("report: lines that could not be read are counted", "[unit]") {
+    const TestFolder folder;
+    write_run(folder / "a", {2.0});
+    {
+        std::ofstream file(folder / "a" / "metrics.jsonl", std::ios::app);
+        file << "{\"type\":\"step\",\"step\":2,\"tok\nnothing\n\n{\"no\":\"record\"}\n";
+    }
+    const std::vector<RunRow> rows{read_row(folder / "a")};
+    CHECK(rows[0].unread_lines() == 3);
+    CHECK(has(remark(rows), "Lines of metrics.jsonl that could not be read: a 3."));
+    std::ostringstream json;
+    print_json(json, rows);
+    CHECK(has(json.str(), "\"unread_lines\":3"));
+}
+
 TEST_CASE("report: rows that are the same bit for bit are named", "[unit]") {
     const std::vector<RunRow> rows{row_with("a", {2.0}), row_with("b", {3.0}), row_with("c", {2.0}),
                                    row_with("d", {2.0})};
