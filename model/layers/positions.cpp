@@ -1,14 +1,16 @@
 #include "model/layers/positions.hpp"
 
+#include "kernels/core/decimal.hpp"
+
 namespace sy::model {
 namespace {
 
 ops::RotaryRule rotary_rule(const ModelConfig& config) {
     const PositionConfig& position = config.position;
     const bool latent = config.attention.kind == AttentionKind::latent;
-    const double turned = position.rope_fraction * static_cast<double>(config.head_width()) / 2.0;
     ops::RotaryRule rule;
-    rule.rotary_dim = latent ? config.attention.rope_dim : 2 * static_cast<index_t>(turned);
+    rule.rotary_dim = latent ? config.attention.rope_dim
+                             : 2 * decimal_floor(position.rope_fraction, config.head_width(), 2);
     rule.theta = position.rope_theta;
     rule.pairs = position.rope_pairs == RopePairs::interleaved ? ops::RotaryPairs::interleaved
                                                                : ops::RotaryPairs::half_split;

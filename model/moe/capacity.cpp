@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "comm/collectives.hpp"
+#include "kernels/core/decimal.hpp"
 #include "model/moe/router/strategy.hpp"
 #include "model/moe/selection.hpp"
 
@@ -26,9 +27,7 @@ bool limits_devices(const MoeConfig& config, Use use) {
 index_t slots_of_expert(const MoeConfig& config, Use use, index_t tokens) {
     const bool own_factor = use == Use::evaluate && config.eval_capacity_factor > 0.0;
     const double factor = own_factor ? config.eval_capacity_factor : config.capacity_factor;
-    const double share = factor * static_cast<double>(config.top_k) * static_cast<double>(tokens) /
-                         static_cast<double>(config.experts);
-    return std::max(config.min_capacity, static_cast<index_t>(std::ceil(share)));
+    return std::max(config.min_capacity, decimal_ceil(factor, config.top_k * tokens, config.experts));
 }
 
 /// The slots of every expert and who gets them, among the tokens of all ranks or of this one.

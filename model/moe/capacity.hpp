@@ -33,7 +33,7 @@ struct CapacityResult {
 bool needs_scores(const MoeConfig& config, Use use);
 
 /// An expert has C = max(min_capacity, ceil(capacity_factor * moe.top_k * T_global / E)) slots, or any number when the
-/// factor is 0 or in generation; evaluation may have a factor of its own. `moe.drop_by` says who gets them:
+/// factor is 0 or in generation; evaluation may have a factor of its own. Factors are decimals (kernels/core/decimal.hpp). `moe.drop_by` says who gets them:
 ///   position        all first choices in global token order, then all second choices, ... (GShard); those beyond
 ///                   moe.top_k, which expert choice may have, together with the last
 ///   score           the C highest scores; equal ones: the lower global token, then the lower choice

@@ -1,8 +1,8 @@
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 
 #include "comm/collectives.hpp"
+#include "kernels/core/decimal.hpp"
 #include "kernels/core/philox.hpp"
 #include "model/moe/capacity.hpp"
 #include "model/moe/router/strategy.hpp"
@@ -46,10 +46,8 @@ void detail::apply_device_budget(const CapacityInput& in, const MoeConfig& confi
         }
     }
     comm::all_reduce(world, std::span<index_t>(counts));
-    const auto choices =
-        static_cast<double>(std::accumulate(result.load.begin(), result.load.end(), index_t{0}));
-    const auto budget = static_cast<index_t>(
-        std::ceil(config.device_capacity * choices / static_cast<double>(config.groups)));
+    const index_t choices = std::accumulate(result.load.begin(), result.load.end(), index_t{0});
+    const index_t budget = decimal_ceil(config.device_capacity, choices, config.groups);
     std::vector<index_t> places(num_groups);
     index_t num_dropped = 0;
     for (std::size_t group = 0; group < num_groups; ++group) {

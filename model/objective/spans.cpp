@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/core/decimal.hpp"
+
 namespace sy::model {
 namespace {
 
@@ -28,8 +30,8 @@ std::vector<index_t> cut(index_t count, index_t parts, const RandomKey& key, ind
 
 SpanLengths span_lengths(const ModelConfig& model) {
     SpanLengths lengths;
-    const auto length = static_cast<double>(model.seq_len);
-    lengths.num_noise = std::clamp<index_t>(std::llround(length * model.mask_fraction), 1, model.seq_len - 1);
+    lengths.num_noise =
+        std::clamp<index_t>(decimal_round(model.mask_fraction, model.seq_len), 1, model.seq_len - 1);
     lengths.num_spans = std::max<index_t>(
         1, std::llround(static_cast<double>(lengths.num_noise) / static_cast<double>(model.span_length)));
     lengths.encoder = model.seq_len - lengths.num_noise + lengths.num_spans;

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <functional>
 
+#include "kernels/core/decimal.hpp"
 #include "model/moe/capacity.hpp"
 #include "runtime/bench/routing_bench.hpp"
 
@@ -77,9 +78,8 @@ double limit_error(const model::Routing& routing, const model::CapacityResult& r
                    const model::MoeConfig& moe) {
     const MatrixView<const std::int32_t> expert = routing.expert.matrix<std::int32_t>();
     const index_t queues = moe.device_capacity > 0.0 ? moe.groups : moe.experts;
-    const auto choices = static_cast<double>(expert.rows * expert.cols);
     const double factor = moe.device_capacity > 0.0 ? moe.device_capacity : moe.capacity_factor;
-    const auto places = static_cast<index_t>(std::ceil(factor * choices / static_cast<double>(queues)));
+    const index_t places = decimal_ceil(factor, expert.rows * expert.cols, queues);
     std::vector<index_t> wanting(at(queues), 0);
     std::vector<index_t> kept(at(queues), 0);
     for (index_t i = 0; i < expert.rows * expert.cols; ++i) {

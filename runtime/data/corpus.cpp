@@ -4,6 +4,7 @@
 #include <cmath>
 #include <sstream>
 
+#include "kernels/core/decimal.hpp"
 #include "kernels/core/philox.hpp"
 
 namespace sy::runtime {
@@ -43,7 +44,7 @@ Corpus::Corpus(const std::string& paths, index_t seq_len, double validation_frac
     }
     if (!problems.empty()) throw IoError(problems);
     const index_t size = num_bytes();
-    validation_start_ = size - static_cast<index_t>(static_cast<double>(size) * validation_fraction);
+    validation_start_ = size - decimal_floor(validation_fraction, size);
     train_windows_ = (validation_start_ - 1) / seq_len;
     validation_windows_ = (size - validation_start_ - 1) / seq_len;
     check_length(paths, validation_fraction);

@@ -85,6 +85,10 @@ struct Reference {
     Reference(const Batch& batch_, const MoeConfig& config_) : batch(batch_), config(config_) {
         for (const std::int32_t expert : batch.expert) kept.push_back(expert >= 0 ? 1 : 0);
     }
+    /// ceil(factor * choices / parts) of a factor of whole tenths.
+    static index_t share(double factor, index_t choices, index_t parts) {
+        return ceil_div(std::llround(10.0 * factor) * choices, 10 * parts);
+    }
     index_t token(std::size_t i) const { return static_cast<index_t>(i) / batch.top_k; }
     index_t choice(std::size_t i) const { return static_cast<index_t>(i) % batch.top_k; }
     double priority(std::size_t i) const {
@@ -115,9 +119,8 @@ struct Reference {
         }
     }
     void limit_experts() {
-        const double share = config.capacity_factor * static_cast<double>(config.top_k * batch.tokens) /
-                             static_cast<double>(config.experts);
-        const index_t capacity = std::max(config.min_capacity, static_cast<index_t>(std::ceil(share)));
+        const index_t capacity = std::max(
+            config.min_capacity, share(config.capacity_factor, config.top_k * batch.tokens, config.experts));
         for (std::int32_t expert = 0; expert < config.experts; ++expert) {
             std::vector<std::size_t> wanting;
             for (std::size_t i = 0; i < batch.size(); ++i) {
@@ -130,8 +133,7 @@ struct Reference {
         const index_t size = config.experts / config.groups;
         const auto choices = std::count_if(batch.expert.begin(), batch.expert.end(),
                                            [](std::int32_t expert) { return expert >= 0; });
-        const auto budget = static_cast<index_t>(std::ceil(
-            config.device_capacity * static_cast<double>(choices) / static_cast<double>(config.groups)));
+        const index_t budget = share(config.device_capacity, choices, config.groups);
         for (index_t group = 0; group < config.groups; ++group) {
             std::vector<std::size_t> wanting;
             index_t guarded = 0;
@@ -238,6 +240,23 @@ TEST_CASE("capacity: four tokens by hand, in each order of service", "[unit]") {
     CHECK(kept(DropBy::score) == std::vector<int>{1, 1, 0, 0, 1, 0, 1, 0});
     // Tokens in the order 3, 2, 0, 1: expert 0 takes 3 and 0; expert 1 takes 2, then the second choice of 3.
     CHECK(kept(DropBy::batch_priority) == std::vector<int>{1, 0, 0, 0, 1, 0, 1, 1});
+}
+
+TEST_CASE("capacity: slots and budgets of a decimal factor are exact", "[unit]") {
+    // 1.6 * 3 * 15 / 4 = 18; in floating point the product is a little more.
+    Batch batch{15, 3, 1, {}, {}};
+    for (index_t t = 0; t < batch.tokens; ++t) {
+        for (const std::int32_t expert : {0, 1, 2}) {
+            batch.expert.push_back(expert);
+            batch.score.push_back(0.5F);
+        }
+    }
+    CHECK(decide(2, batch, rule(4, 3, DropBy::position, 1.6)).capacity == 18);
+    MoeConfig devices = rule(16, 3, DropBy::position, 0.0);
+    devices.groups = 4;
+    devices.device_capacity = 1.6;
+    devices.protected_fraction = 0.0;
+    CHECK(decide(2, batch, devices).num_dropped == 45 - 18);
 }
 
 TEST_CASE("capacity: evaluation has a factor of its own, generation none", "[unit]") {

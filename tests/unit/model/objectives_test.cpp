@@ -208,6 +208,10 @@ TEST_CASE("spans: lengths are T5's, and both sides together are the text", "[uni
     CHECK(lengths.num_spans == 26);
     CHECK(lengths.encoder == 461);
     CHECK(lengths.decoder == 104);
+    // 14.5 of 50 tokens go up; in floating point 0.29 * 50 is a little less.
+    config.seq_len = 50;
+    config.mask_fraction = 0.29;
+    CHECK(span_lengths(config).num_noise == 15);
     config.seq_len = 40;
     config.mask_fraction = 0.3;
     lengths = span_lengths(config);

@@ -193,6 +193,8 @@ TEST_CASE(
               "model.seq_len");
     CHECK(Corpus(folder.file("enough", counting_text(330)), 32, 0.1, 1).num_windows(Split::validation) == 1);
     CHECK(Corpus(folder.file("just", counting_text(101)), 100, 0.0, 1).num_windows(Split::train) == 1);
+    // 29 of 100 bytes; in floating point 0.29 * 100 is a little less.
+    CHECK(Corpus(file, 28, 0.29, 1).num_windows(Split::validation) == 1);
     const Corpus without(file, 32, 0.0, 1);
     std::vector<std::int32_t> ids;
     CHECK_THROWS_AS(without.append(Split::validation, 0, ids), LogicError);
