@@ -27,7 +27,7 @@ VARIANTS = {
     "tied-accumulated-fast", "tied-accumulated-reproducible", "tied-accumulated-fast-2-ranks",
     "dropless-fast", "dropless-reproducible", "dropless-reproducible-3-ranks",
     "post-norm", "both-norms", "outside-norms", "parallel", "gpt2", "objectives",
-    "deepseek-v3", "deepseek-v3-4-ranks", "deepseek-v2",
+    "deepseek-v3", "deepseek-v3-4-ranks", "deepseek-v2", "sigmoid-losses",
     "latent-attention", "scores", "alibi", "t5-buckets",
     "bert", "bert-2-ranks", "t5", "t5-3-ranks", "transformer-2017",
 }  # fmt: skip
@@ -64,6 +64,8 @@ BROKEN_RULES = [
     ("deepseek-v3", dict(bias_learns=False)),
     ("deepseek-v3", dict(sequence_counts="biased")),
     ("deepseek-v3", dict(routed_scale=False)),
+    ("deepseek-v3", dict(balance_shares=False)),
+    ("sigmoid-losses", dict(balance_shares=False)),
     ("deepseek-v2", dict(groups_by="sum")),
     ("deepseek-v2", dict(device_counts="once_a_token")),
     ("deepseek-v2", dict(importance_mean=False)),

@@ -7,6 +7,7 @@ Sources: Transformer (Vaswani et al. 2017), RMSNorm (Zhang and Sennrich 2019), S
 """
 import dataclasses
 import math
+from fractions import Fraction
 
 import torch
 import torch.nn.functional as F
@@ -57,6 +58,7 @@ class Rules:
     latent_key: str = "turned"  # or "still": the shared part of the keys is not rotated
     latent_scale: str = "whole"  # or "plain": the root of the part of a head that does not turn
     importance_mean: bool = True  # False: the variance is not taken relative to the mean
+    balance_shares: bool = True  # False: balance losses take the mean of scores that do not sum to 1
     sees_all: bool = True  # False: an encoder sees what came before only
     t5_sides: bool = True  # False: an encoder's buckets do not tell left from right
     asked: str = "targets"  # or "rows": the mean is over all rows, also those that are asked nothing
@@ -212,7 +214,7 @@ class Reference:
         moe = self.config["moe"]
         if moe["capacity_factor"] <= 0:
             return torch.ones_like(chosen, dtype=torch.bool)
-        exact = moe["capacity_factor"] * moe["top_k"] * tokens / moe["experts"]
+        exact = Fraction(str(moe["capacity_factor"])) * moe["top_k"] * tokens / moe["experts"]
         capacity = max(moe["min_capacity"], math.ceil(exact))
         in_order = chosen.t() if self.rules.slot_order == "choice_first" else chosen
         queue = F.one_hot(in_order.reshape(-1), moe["experts"])
@@ -248,10 +250,11 @@ class Reference:
 
         counted = chosen if rules.balance_counts == "before_drops" else chosen[kept]
         counts = torch.bincount(counted.reshape(-1), minlength=experts).double()
-        balance = experts / top_k * (counts / tokens * scores.mean(0)).sum() * rules.balance_scale
+        shares = scores / scores.sum(-1, keepdim=True) if rules.balance_shares else scores
+        balance = experts / top_k * (counts / tokens * shares.mean(0)).sum() * rules.balance_scale
         losses.balance_loss = losses.balance_loss + balance
         losses.z_loss = losses.z_loss + logits.logsumexp(-1).pow(rules.z_power).mean()
-        losses.more_routed = losses.more_routed + self.more_losses(scores, chosen, gates)
+        losses.more_routed = losses.more_routed + self.more_losses(scores, shares, chosen, gates)
         losses.dropped += int((~kept).sum())
         load = torch.bincount(chosen.reshape(-1), minlength=experts).double()
         losses.imbalance = max(losses.imbalance, (load.max() / load.mean()).item())
@@ -277,7 +280,7 @@ class Reference:
             scores = groups.masked_fill(closed[..., None], -math.inf).view(scores.shape)
         return self.best(scores, moe["top_k"])
 
-    def more_losses(self, scores, chosen, gates):
+    def more_losses(self, scores, shares, chosen, gates):
         """Sequence-wise (V3), device, communication (V2) and importance (Shazeer) losses, with their coefficients."""
         moe, rules = self.config["moe"], self.rules
         tokens, experts = scores.shape
@@ -287,11 +290,11 @@ class Reference:
             hits = F.one_hot(counted, experts).sum(1).double()
             length = self.config["model"]["seq_len"]
             f = hits.view(-1, length, experts).mean(1) * experts / moe["top_k"]
-            p = (scores / scores.sum(-1, keepdim=True)).view(-1, length, experts).mean(1)
+            p = shares.view(-1, length, experts).mean(1)
             total = total + moe["sequence_loss"] * (f * p).sum(-1).mean()
         if moe["device_loss"] > 0 or moe["communication_loss"] > 0:
             devices = moe["groups"]
-            p = scores.view(tokens, devices, -1).sum(-1).mean(0)
+            p = shares.view(tokens, devices, -1).sum(-1).mean(0)
             on_device = F.one_hot(chosen // (experts // devices), devices).sum(1).double()
             f = on_device.mean(0) * devices / moe["top_k"]
             reached = (on_device > 0).double().mean(0) * devices / moe["group_limit"]

@@ -120,6 +120,16 @@ Variant deepseek_v2() {
     return variant;
 }
 
+/// V3's scores with V2's losses, and no Switch loss beside them.
+Variant sigmoid_losses() {
+    Variant variant = deepseek_v3();
+    variant.moe.balance.switch_loss = 0.0;
+    variant.moe.balance.sequence_loss = 0.0;
+    variant.moe.balance.device_loss = 0.4;
+    variant.moe.balance.communication_loss = 0.3;
+    return variant;
+}
+
 /// Multi-head latent attention as DeepSeek-V2 has it, queries compressed too.
 Variant latent() {
     Variant variant = dropless();
@@ -408,6 +418,7 @@ std::vector<Variant> oracle_variants() {
     add("deepseek-v3", deepseek_v3(), fast, 1, 1);
     add("deepseek-v3-4-ranks", deepseek_v3(), reproducible, 4, 2);
     add("deepseek-v2", deepseek_v2(), fast, 2, 2);
+    add("sigmoid-losses", sigmoid_losses(), fast, 2, 2);
     add("latent-attention", latent(), fast, 1, 1);
     add("scores", scores(), reproducible, 2, 2);
     add("alibi", positioned(model::PositionKind::alibi), fast, 1, 1);

@@ -35,8 +35,8 @@ void gate_limit_groups(MatrixView<const float> scores, const GroupLimit& rule, M
 
 enum class Renormalise { no, yes };
 
-/// Added to the sum that renormalising divides by, so that scores which are all almost 0 have finite weights and
-/// gradients; float32 sums above 1e-12 do not change.
+/// Added to every sum of scores that is divided by, so that scores which are all almost 0 have finite weights, shares
+/// and gradients; float32 sums above 1e-12 do not change.
 /// @par Source  DeepSeek-V3's and Megatron Core's routers
 inline constexpr float kLeastScoreSum = 1e-20F;
 
@@ -52,16 +52,17 @@ struct GateWeights {
 /// @param weight  [T, K]
 void gate_weights(const GateWeights& in, MatrixView<float> weight, const Context& context);
 
-/// Gradient of the logits: from the weights (through renormalisation and scores), from scores directly (balance
-/// losses), from the logsumexp (z-loss) and from the logits themselves. Whatever is empty is zero.
+/// Gradient of the logits: from the weights (through renormalisation and scores), from shares (balance losses), from
+/// the logsumexp (z-loss) and from the logits themselves. Whatever is empty is zero. A score's share is what it has of
+/// its row: softmax scores are shares, sigmoid scores are divided by the row's sum plus kLeastScoreSum.
 struct GateBackward {
     Score kind = Score::softmax;
     GateWeights forward{};
     MatrixView<const float> logits{};   ///< [T, E]; read only for dlse with sigmoid scores
     std::span<const float> lse{};       ///< [T]; likewise
     MatrixView<const float> dweight{};  ///< [T, K]
-    std::span<const float> dscore{};    ///< [E] the same for every token (Switch loss: coefficient * f_i)
-    MatrixView<const float> token_dscore{};  ///< [T, E]
+    std::span<const float> dshare{};    ///< [E] the same for every token (Switch loss: coefficient * f_i)
+    MatrixView<const float> token_dshare{};  ///< [T, E]
     std::span<const float> dlse{};           ///< [T]
     MatrixView<const float> dlogit{};        ///< [T, E]
 };

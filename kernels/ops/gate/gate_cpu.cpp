@@ -167,11 +167,11 @@ struct ThroughWeights {
     }
 };
 
-/// Gradient of the scores of one token that does not come through the weights. Broadcast and own parts, either empty.
+/// Gradient of the shares of one token, which does not come through the weights. Broadcast and own parts, either empty.
 template <class Load>
-SY_INLINE simd::f32x16 direct_gradient(const float* dscore, const float* own, index_t i, Load load) {
+SY_INLINE simd::f32x16 direct_gradient(const float* dshare, const float* own, index_t i, Load load) {
     simd::f32x16 direct{};
-    if (dscore != nullptr) direct += load(dscore + i);
+    if (dshare != nullptr) direct += load(dshare + i);
     if (own != nullptr) direct += load(own + i);
     return direct;
 }
@@ -185,22 +185,22 @@ void softmax_backward_rows(const GateBackward& in, Range rows, MatrixView<float>
         for (index_t t = rows.begin; t < rows.end; ++t) {
             const float* const scores = in.forward.scores.data + t * in.forward.scores.stride;
             const float* const own =
-                in.token_dscore.data == nullptr ? nullptr : in.token_dscore.data + t * in.token_dscore.stride;
-            const float* const dscore = in.dscore.data();
+                in.token_dshare.data == nullptr ? nullptr : in.token_dshare.data + t * in.token_dshare.stride;
+            const float* const dshare = in.dshare.data();
             float* const row = dlogits.data + t * dlogits.stride;
             const ThroughWeights weights(in, t);
             float inner = in.forward.scale * weights.dot;
             if (renormalised) inner = inner / weights.divisor() * (1.0F - weights.sum / weights.divisor());
-            if (dscore != nullptr || own != nullptr) {
+            if (dshare != nullptr || own != nullptr) {
                 simd::f32x16 products{};
                 simd::for_lanes(num_experts, [&](index_t i, auto load, auto) SY_BODY {
-                    products += load(scores + i) * direct_gradient(dscore, own, i, load);
+                    products += load(scores + i) * direct_gradient(dshare, own, i, load);
                 });
                 inner += simd::sum(products);
             }
             const float shift = (in.dlse.empty() ? 0.0F : in.dlse[static_cast<std::size_t>(t)]) - inner;
             simd::for_lanes(num_experts, [&](index_t i, auto load, auto store) SY_BODY {
-                store(row + i, load(scores + i) * (direct_gradient(dscore, own, i, load) + shift));
+                store(row + i, load(scores + i) * (direct_gradient(dshare, own, i, load) + shift));
             });
             if (in.dweight.data == nullptr) continue;
             for (index_t j = 0; j < in.forward.expert.cols; ++j) {
@@ -216,6 +216,25 @@ void softmax_backward_rows(const GateBackward& in, Range rows, MatrixView<float>
     });
 }
 
+/// From gradients of shares to those of scores: (direct - mean) * inverse, inverse = 1 / (sum of the row's scores),
+/// mean = sum of share * direct. Both are 0 where no share has a gradient.
+struct ThroughShares {
+    float inverse = 0.0F;
+    float mean = 0.0F;
+};
+SY_INLINE ThroughShares through_shares(const float* scores, index_t count, const float* dshare,
+                                       const float* own) {
+    if (dshare == nullptr && own == nullptr) return {};
+    simd::f32x16 sums{};
+    simd::f32x16 products{};
+    simd::for_lanes(count, [&](index_t i, auto load, auto) SY_BODY {
+        sums += load(scores + i);
+        products += load(scores + i) * direct_gradient(dshare, own, i, load);
+    });
+    const float inverse = 1.0F / (simd::sum(sums) + kLeastScoreSum);
+    return {inverse, simd::sum(products) * inverse};
+}
+
 /// dlogits = score * (1 - score) * dscore, plus dlse times the softmax of the logits.
 void sigmoid_backward_rows(const GateBackward& in, Range rows, MatrixView<float> dlogits) {
     simd::for_isa([=, &in]() SY_BODY {
@@ -223,15 +242,18 @@ void sigmoid_backward_rows(const GateBackward& in, Range rows, MatrixView<float>
         for (index_t t = rows.begin; t < rows.end; ++t) {
             const float* const scores = in.forward.scores.data + t * in.forward.scores.stride;
             const float* const own =
-                in.token_dscore.data == nullptr ? nullptr : in.token_dscore.data + t * in.token_dscore.stride;
-            const float* const dscore = in.dscore.data();
+                in.token_dshare.data == nullptr ? nullptr : in.token_dshare.data + t * in.token_dshare.stride;
+            const float* const dshare = in.dshare.data();
             const float* const logits = in.dlse.empty() ? nullptr : in.logits.data + t * in.logits.stride;
             const float lse = in.dlse.empty() ? 0.0F : in.lse[static_cast<std::size_t>(t)];
             const float dlse = in.dlse.empty() ? 0.0F : in.dlse[static_cast<std::size_t>(t)];
             float* const row = dlogits.data + t * dlogits.stride;
+            const ThroughShares shares = through_shares(scores, in.forward.scores.cols, dshare, own);
             simd::for_lanes(in.forward.scores.cols, [&](index_t i, auto load, auto store) SY_BODY {
                 const simd::f32x16 score = load(scores + i);
-                simd::f32x16 result = score * (1.0F - score) * direct_gradient(dscore, own, i, load);
+                const simd::f32x16 dscore =
+                    (direct_gradient(dshare, own, i, load) - shares.mean) * shares.inverse;
+                simd::f32x16 result = score * (1.0F - score) * dscore;
                 if (logits != nullptr) result += dlse * simd::exp(load(logits + i) - lse);
                 store(row + i, result);
             });
@@ -319,10 +341,10 @@ void gate_backward(const GateBackward& in, MatrixView<float> dlogits, const Cont
                "gate_backward: scores [", tokens, ", ", experts, "], dlogits [", dlogits.rows, ", ",
                dlogits.cols, "], choices [", in.forward.expert.rows, ", ", in.forward.expert.cols,
                "], weights [", in.dweight.rows, ", ", in.dweight.cols, "]");
-    SY_REQUIRE(is_or_empty(in.dscore, experts) && is_or_empty(in.dlse, tokens) &&
-                   is_or_empty(in.token_dscore, tokens, experts) && is_or_empty(in.dlogit, tokens, experts),
-               "gate_backward: [", tokens, ", ", experts, "] scores with ", in.dscore.size(), " and [",
-               in.token_dscore.rows, ", ", in.token_dscore.cols, "] gradients of scores, ", in.dlse.size(),
+    SY_REQUIRE(is_or_empty(in.dshare, experts) && is_or_empty(in.dlse, tokens) &&
+                   is_or_empty(in.token_dshare, tokens, experts) && is_or_empty(in.dlogit, tokens, experts),
+               "gate_backward: [", tokens, ", ", experts, "] scores with ", in.dshare.size(), " and [",
+               in.token_dshare.rows, ", ", in.token_dshare.cols, "] gradients of scores, ", in.dlse.size(),
                " of logsumexps, [", in.dlogit.rows, ", ", in.dlogit.cols, "] of logits");
     SY_REQUIRE(in.kind == Score::softmax || in.dlse.empty() ||
                    (is(in.logits, tokens, experts) && static_cast<index_t>(in.lse.size()) == tokens),

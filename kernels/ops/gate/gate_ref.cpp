@@ -87,8 +87,18 @@ void gate_backward(const GateBackward& in, MatrixView<float> dlogits) {
     const bool renormalised = in.forward.renormalise == Renormalise::yes;
     for (index_t t = 0; t < scores.rows; ++t) {
         std::vector<double> dscore(static_cast<std::size_t>(scores.cols));
-        for (index_t e = 0; e < scores.cols; ++e)
-            dscore[static_cast<std::size_t>(e)] = at(in.dscore, e) + at(in.token_dscore, t, e);
+        double row_sum = static_cast<double>(kLeastScoreSum);
+        double mean = 0.0;
+        for (index_t e = 0; e < scores.cols; ++e) {
+            row_sum += at(scores, t, e);
+            mean += at(scores, t, e) * (at(in.dshare, e) + at(in.token_dshare, t, e));
+        }
+        mean /= row_sum;
+        for (index_t e = 0; e < scores.cols; ++e) {
+            const double dshare = at(in.dshare, e) + at(in.token_dshare, t, e);
+            dscore[static_cast<std::size_t>(e)] =
+                in.kind == Score::softmax ? dshare : (dshare - mean) / row_sum;
+        }
         double sum = static_cast<double>(kLeastScoreSum);
         double dot = 0.0;
         for (index_t j = 0; j < expert.cols; ++j) {

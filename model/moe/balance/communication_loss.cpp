@@ -14,13 +14,13 @@ class CommunicationLoss : public RouterLoss {
 
     std::string name() const override { return "communication_loss"; }
     double coefficient() const override { return coefficient_; }
-    /// Scores of each group in fixed point, then tokens sent to each group as whole numbers.
+    /// Shares of each group in fixed point, then tokens sent to each group as whole numbers.
     index_t num_sums() const override { return 2 * groups_; }
     bool gradient_needs_sums() const override { return true; }
 
     void add_sums(const RoutedBatch& routed, std::span<std::int64_t> sums) const override {
         const std::span<std::int64_t> sent = sums.subspan(static_cast<std::size_t>(groups_));
-        add_group_scores(routed.scores(), sums.first(static_cast<std::size_t>(groups_)));
+        add_group_shares(routed, sums.first(static_cast<std::size_t>(groups_)));
         const MatrixView<const std::int32_t> expert = routed.routing.sent().matrix<std::int32_t>();
         std::vector<index_t> last_token(sent.size(), -1);
         for (index_t t = 0; t < expert.rows; ++t) {
@@ -44,9 +44,9 @@ class CommunicationLoss : public RouterLoss {
     void add_gradient(const RoutedBatch& routed, const LossTotals& totals, double scale,
                       RouterGradients& gradients) const override {
         const std::size_t experts = totals.load.size();
-        gradients.score.resize(experts, 0.0F);
+        gradients.share.resize(experts, 0.0F);
         for (std::size_t e = 0; e < experts; ++e) {
-            gradients.score[e] += static_cast<float>(scale / routed.global_tokens() *
+            gradients.share[e] += static_cast<float>(scale / routed.global_tokens() *
                                                      share(totals, e / static_cast<std::size_t>(size_)));
         }
     }

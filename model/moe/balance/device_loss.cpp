@@ -17,7 +17,7 @@ class DeviceLoss : public RouterLoss {
     index_t num_sums() const override { return groups_; }
 
     void add_sums(const RoutedBatch& routed, std::span<std::int64_t> sums) const override {
-        add_group_scores(routed.scores(), sums);
+        add_group_shares(routed, sums);
     }
 
     double value(const LossTotals& totals) const override {
@@ -31,9 +31,9 @@ class DeviceLoss : public RouterLoss {
     void add_gradient(const RoutedBatch& routed, const LossTotals& totals, double scale,
                       RouterGradients& gradients) const override {
         const std::vector<double> share = shares(totals);
-        gradients.score.resize(totals.load.size(), 0.0F);
+        gradients.share.resize(totals.load.size(), 0.0F);
         for (std::size_t e = 0; e < totals.load.size(); ++e) {
-            gradients.score[e] += static_cast<float>(scale / routed.global_tokens() *
+            gradients.share[e] += static_cast<float>(scale / routed.global_tokens() *
                                                      share[e / static_cast<std::size_t>(size_)]);
         }
     }

@@ -19,6 +19,9 @@ struct RoutedBatch {
     const Context& context;
 
     MatrixView<const float> scores() const { return routing.scores.matrix<float>(); }
+    /// The share of its row (ops::GateBackward) that a score of 1 would have. Losses take P_i from shares, so that each
+    /// is 1 at even load whatever the scores, and none can be lowered by scaling all scores down.
+    double share_of_score(index_t token) const;
     double global_tokens() const { return static_cast<double>(pass.batch.global_tokens); }
 };
 
@@ -53,8 +56,8 @@ class RouterLoss {
                               RouterGradients& gradients) const = 0;
 };
 
-/// coefficient * E / K * sum_i f_i P_i, f_i = load_i / T, P_i = mean score: 1 when uniform. DeepSeekMoE's expert-level
-/// loss is the same function.
+/// coefficient * E / K * sum_i f_i P_i, f_i = load_i / T, P_i = mean share of a token's scores: 1 when uniform.
+/// DeepSeekMoE's expert-level loss is the same function.
 /// @par Source  Fedus et al., arXiv:2101.03961, eq. 4; Lepikhin et al., arXiv:2006.16668; Dai et al., arXiv:2401.06066
 std::unique_ptr<RouterLoss> make_switch_loss(const MoeConfig& config);
 
@@ -73,7 +76,7 @@ std::unique_ptr<RouterLoss> make_importance_loss(const MoeConfig& config);
 std::unique_ptr<RouterLoss> make_load_loss(const MoeConfig& config);
 
 /// coefficient * sum_d f_d P_d over the D groups of experts, f_d = D / (K T) * choices in d, P_d = sum over d of the mean
-/// scores: 1 when uniform.
+/// shares: 1 when uniform.
 /// @par Source  Dai et al., DeepSeekMoE, arXiv:2401.06066, eq. 15 to 17
 std::unique_ptr<RouterLoss> make_device_loss(const MoeConfig& config);
 
@@ -83,13 +86,13 @@ std::unique_ptr<RouterLoss> make_device_loss(const MoeConfig& config);
 std::unique_ptr<RouterLoss> make_communication_loss(const MoeConfig& config);
 
 /// coefficient * the mean over sequences of sum_i f_i P_i: f_i = E / (K T_s) * how often i is among the K highest scores
-/// (without bias or groups), P_i = mean of a token's score over the sum of its scores. A sequence lies on one rank.
+/// (without bias or groups), P_i = mean share of a token's scores. A sequence lies on one rank.
 /// @par Source  DeepSeek-V3, arXiv:2412.19437, eq. 17 to 20
 std::unique_ptr<RouterLoss> make_sequence_loss(const MoeConfig& config);
 
-/// sums[g] += the scores of the experts of group g over all tokens, rounded once a token and group.
+/// sums[g] += the shares of the experts of group g over all tokens, rounded once a token and group.
 /// @param sums  [G] fixed point, G divides E
-void add_group_scores(MatrixView<const float> scores, std::span<std::int64_t> sums);
+void add_group_shares(const RoutedBatch& routed, std::span<std::int64_t> sums);
 
 /// The [T, E] part of a gradient, zero where no loss has added to it yet.
 MatrixView<float> dense_part(Tensor& part, const RoutedBatch& routed);

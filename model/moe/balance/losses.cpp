@@ -1,5 +1,6 @@
 #include <array>
 
+#include "kernels/ops/gate/gate.hpp"
 #include "model/moe/balance/loss.hpp"
 #include "model/moe/balance/sums.hpp"
 
@@ -21,14 +22,23 @@ constexpr std::array kLosses{Entry{&BalanceConfig::switch_loss, make_switch_loss
 
 }  // namespace
 
-void add_group_scores(MatrixView<const float> scores, std::span<std::int64_t> sums) {
+double RoutedBatch::share_of_score(index_t token) const {
+    if (routing.score == Score::softmax) return 1.0;
+    auto sum = static_cast<double>(ops::kLeastScoreSum);
+    for (const float score : scores().row_span(token)) sum += static_cast<double>(score);
+    return 1.0 / sum;
+}
+
+void add_group_shares(const RoutedBatch& routed, std::span<std::int64_t> sums) {
+    const MatrixView<const float> scores = routed.scores();
     const index_t size = scores.cols / static_cast<index_t>(sums.size());
     for (index_t t = 0; t < scores.rows; ++t) {
         const float* score = scores.row(t);
+        const double unit = routed.share_of_score(t);
         for (std::int64_t& sum : sums) {
             double total = 0.0;
             for (index_t e = 0; e < size; ++e) total += static_cast<double>(*score++);
-            sum += to_sum(total);
+            sum += to_sum(unit * total);
         }
     }
 }

@@ -6,13 +6,6 @@
 namespace sy::model {
 namespace {
 
-/// Sum of one token's scores.
-double score_sum(const float* scores, index_t count) {
-    double sum = 0.0;
-    for (index_t e = 0; e < count; ++e) sum += static_cast<double>(scores[e]);
-    return sum;
-}
-
 class SequenceLoss : public RouterLoss {
   public:
     explicit SequenceLoss(const MoeConfig& config)
@@ -31,7 +24,7 @@ class SequenceLoss : public RouterLoss {
             const double* const f = share.data() + sequence * experts_;
             double& sum = value[static_cast<std::size_t>(sequence)];
             for (index_t t = tokens.begin; t < tokens.end; ++t)
-                sum += weighted(scores.row(t), f) / score_sum(scores.row(t), experts_);
+                sum += weighted(scores.row(t), f) * routed.share_of_score(t);
             sum /= static_cast<double>(tokens.size());
         });
         for (const double of_sequence : value) sums[0] += to_sum(of_sequence);
@@ -44,18 +37,14 @@ class SequenceLoss : public RouterLoss {
 
     void add_gradient(const RoutedBatch& routed, const LossTotals&, double scale,
                       RouterGradients& gradients) const override {
-        const MatrixView<const float> scores = routed.scores();
-        const MatrixView<float> dscore = dense_part(gradients.token_score, routed);
+        const MatrixView<float> dshare = dense_part(gradients.token_share, routed);
         const std::vector<double> share = shares(routed);
         // 1 / (sequences * length): all sequences of a batch are equally long.
         const double unit = scale / routed.global_tokens();
         for_sequences(routed, [&](index_t sequence, Range tokens) {
             const double* const f = share.data() + sequence * experts_;
             for (index_t t = tokens.begin; t < tokens.end; ++t) {
-                const double sum = score_sum(scores.row(t), experts_);
-                const double mean = weighted(scores.row(t), f) / sum;
-                for (index_t e = 0; e < experts_; ++e)
-                    dscore(t, e) += static_cast<float>(unit * (f[e] - mean) / sum);
+                for (index_t e = 0; e < experts_; ++e) dshare(t, e) += static_cast<float>(unit * f[e]);
             }
         });
     }

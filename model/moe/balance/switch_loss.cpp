@@ -16,8 +16,9 @@ class SwitchLoss : public RouterLoss {
     void add_sums(const RoutedBatch& routed, std::span<std::int64_t> sums) const override {
         const MatrixView<const float> scores = routed.scores();
         for (index_t t = 0; t < scores.rows; ++t) {
+            const double unit = routed.share_of_score(t);
             for (index_t e = 0; e < scores.cols; ++e)
-                sums[static_cast<std::size_t>(e)] += to_sum(static_cast<double>(scores(t, e)));
+                sums[static_cast<std::size_t>(e)] += to_sum(unit * static_cast<double>(scores(t, e)));
         }
     }
 
@@ -32,9 +33,9 @@ class SwitchLoss : public RouterLoss {
     void add_gradient(const RoutedBatch& routed, const LossTotals& totals, double scale,
                       RouterGradients& gradients) const override {
         const double tokens = routed.global_tokens();
-        gradients.score.resize(totals.load.size(), 0.0F);
+        gradients.share.resize(totals.load.size(), 0.0F);
         for (std::size_t e = 0; e < totals.load.size(); ++e) {
-            gradients.score[e] +=
+            gradients.share[e] +=
                 static_cast<float>(scale * factor() / tokens * static_cast<double>(totals.load[e]) / tokens);
         }
     }

@@ -89,8 +89,9 @@ void Router::score(MatrixView<const float> x, const PassInfo& pass, Routing& rou
     } else if (pass.training() && config_.noise != LogitNoise::none) {
         add_noise(config_.noise, static_cast<float>(config_.noise_std), key, first, logits, context);
     }
-    ops::gate_scores(strategy_->weights().score, logits, routing.scores.matrix<float>(),
-                     routing.lse.values<float>(), context);
+    routing.score = strategy_->weights().score;
+    ops::gate_scores(routing.score, logits, routing.scores.matrix<float>(), routing.lse.values<float>(),
+                     context);
     if (config_.router_dtype == DType::bf16) round_to_bf16(routing.scores.matrix<float>(), context);
 }
 
@@ -130,7 +131,7 @@ void Router::backward(MatrixView<const float> x, const Routing& routing, const R
     ops::gate_backward(
         {rule.score, weights_of(routing, rule), routing.logits.matrix<float>(), routing.lse.values<float>(),
          rule.scaled_by_score ? matrix_or_nothing(gradients.weight) : MatrixView<const float>(),
-         gradients.score, matrix_or_nothing(gradients.token_score), gradients.lse,
+         gradients.share, matrix_or_nothing(gradients.token_share), gradients.lse,
          matrix_or_nothing(gradients.logit)},
         dlogits.matrix<float>(), context);
     const bool jittered = !routing.input.empty();

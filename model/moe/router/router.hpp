@@ -13,8 +13,8 @@ namespace sy::model {
 /// Gradients that reach a router. Empty parts are zero.
 struct RouterGradients {
     Tensor weight;             ///< [T, K] of the combine weights
-    std::vector<float> score;  ///< [E] of every token's scores alike
-    Tensor token_score;        ///< [T, E] of the scores
+    std::vector<float> share;  ///< [E] of every token's shares alike (ops::GateBackward)
+    Tensor token_share;        ///< [T, E] of the shares
     std::vector<float> lse;    ///< [T] of the logsumexp of the logits
     Tensor logit;              ///< [T, E] of the logits themselves
     Tensor clean_logit;        ///< [T, E] of the logits before learned noise

@@ -26,7 +26,8 @@ struct Routing {
     Tensor input;   ///< [T, H] f32 what the logits were computed from, when that is not the layer's input
     Tensor logits;  ///< [T, E] f32, noise included; empty if the strategy does not use logits
     Tensor scores;  ///< [T, E] f32; empty as the logits
-    Tensor lse;     ///< [T] f32 logsumexp of the logits; empty as the logits
+    Score score = Score::softmax;  ///< the kind of the scores
+    Tensor lse;                    ///< [T] f32 logsumexp of the logits; empty as the logits
     /// Of learned noise: logits = clean + noise * noise_scale. [T, E] each, or empty.
     Tensor clean, noise, noise_scale;
     Tensor expert;  ///< [T, K] i32, best first; kNoExpert where a token has fewer

@@ -148,17 +148,17 @@ TEST_CASE("gate: renormalised weights sum to 1 and keep their ratios", "[unit]")
 TEST_CASE("gate: backward agrees with the reference, with and without each part", "[unit]") {
     const index_t experts = GENERATE(2, 8, 21, 64, 512);
     const auto renormalise = GENERATE(Renormalise::no, Renormalise::yes);
-    const bool has_dscore = GENERATE(false, true);
+    const bool has_dshare = GENERATE(false, true);
     const bool has_dlse = GENERATE(false, true);
     TestSession session(2);
     const Scores scored = softmax(TestMatrix(33, experts, 1));
     Choice choice = choose(scored.scores, 2, renormalise);
     const TestMatrix dweight(33, 2, 2);
-    const TestMatrix dscore(1, experts, 3);
+    const TestMatrix dshare(1, experts, 3);
     const TestMatrix dlse(1, 33, 4);
     ops::GateBackward in{.forward = {scored.scores.view(), choice.experts(), renormalise, 1.0F},
                          .dweight = dweight.view()};
-    if (has_dscore) in.dscore = dscore.values;
+    if (has_dshare) in.dshare = dshare.values;
     if (has_dlse) in.dlse = dlse.values;
     TestMatrix got(33, experts, 5);
     TestMatrix wanted(33, experts);
@@ -166,7 +166,7 @@ TEST_CASE("gate: backward agrees with the reference, with and without each part"
     ops::ref::gate_backward(in, wanted.view());
     // Two chosen of two, renormalised: the weights' part cancels but for rounding.
     CHECK(relative_error(got.values, wanted.values) <
-          (experts == 2 && !has_dscore && !has_dlse ? 1e-4 : 3e-6));
+          (experts == 2 && !has_dshare && !has_dlse ? 1e-4 : 3e-6));
 }
 
 TEST_CASE("gate: backward agrees with finite differences of softmax, choice, weights and both losses",
@@ -180,7 +180,7 @@ TEST_CASE("gate: backward agrees with finite differences of softmax, choice, wei
     const Scores scored = softmax(logits);
     Choice choice = choose(scored.scores, kTopK, renormalise);
     const TestMatrix dweight(kTokens, kTopK, 2);
-    const TestMatrix dscore(1, kExperts, 3);
+    const TestMatrix dshare(1, kExperts, 3);
     const TestMatrix dlse(1, kTokens, 4);
     const auto loss = [&](const std::vector<double>& at) {
         double total = 0.0;
@@ -190,7 +190,7 @@ TEST_CASE("gate: backward agrees with finite differences of softmax, choice, wei
             const auto score = [&](std::size_t e) { return std::exp(at[t * kExperts + e]) / sum; };
             total += static_cast<double>(dlse.values[t]) * std::log(sum);
             for (std::size_t e = 0; e < kExperts; ++e)
-                total += static_cast<double>(dscore.values[e]) * score(e);
+                total += static_cast<double>(dshare.values[e]) * score(e);
             double chosen = 0.0;
             double weighted = 0.0;
             for (std::size_t j = 0; j < kTopK; ++j) {
@@ -205,7 +205,7 @@ TEST_CASE("gate: backward agrees with finite differences of softmax, choice, wei
     TestMatrix got(kTokens, kExperts);
     ops::gate_backward({.forward = {scored.scores.view(), choice.experts(), renormalise, 1.0F},
                         .dweight = dweight.view(),
-                        .dscore = dscore.values,
+                        .dshare = dshare.values,
                         .dlse = dlse.values},
                        got.view(), session.context);
     CHECK(relative_error(got.values, test::numeric_gradient(test::widened(logits.values), loss)) < 2e-6);
@@ -274,7 +274,7 @@ TEST_CASE("gate: more choices than experts and shapes that do not fit are refuse
     };
     refused([&](ops::GateBackward& in) { in.dweight = other.weight.view(); });
     refused([&](ops::GateBackward& in) { in.forward.scores = narrow.view(); });
-    refused([&](ops::GateBackward& in) { in.dscore = lse; });
+    refused([&](ops::GateBackward& in) { in.dshare = lse; });
     refused([&](ops::GateBackward& in) { in.dlse = std::span<const float>(lse).first(3); });
     CHECK_THROWS_AS(ops::gate_backward(good, narrow.view(), session.context), LogicError);
 }
@@ -335,9 +335,9 @@ TEST_CASE(
                          .logits = logits.view(),
                          .lse = lse};
     if (part != 1) in.dweight = dweight.view();
-    if (part == 2 || part == 4) in.token_dscore = dense.view();
+    if (part == 2 || part == 4) in.token_dshare = dense.view();
     if (part == 3 || part == 4) in.dlogit = dlogit.view();
-    if (part == 4) in.dscore = std::span(row.values).first(static_cast<std::size_t>(experts));
+    if (part == 4) in.dshare = std::span(row.values).first(static_cast<std::size_t>(experts));
     if (part == 4 || part == 1) in.dlse = std::span(row.values).first(33);
     TestMatrix got(33, experts, 6);
     TestMatrix wanted(33, experts);
@@ -362,15 +362,18 @@ TEST_CASE("gate: backward of sigmoid scores agrees with finite differences of al
     const TestMatrix dense(kTokens, kExperts, 3);
     const TestMatrix dlogit(kTokens, kExperts, 4);
     const TestMatrix dlse(1, kTokens, 5);
+    const TestMatrix dshare(1, kExperts, 6);
     const auto loss = [&](const std::vector<double>& at) {
         double total = 0.0;
         for (std::size_t t = 0; t < kTokens; ++t) {
             double sum = 0.0;
             const auto score = [&](std::size_t e) { return 1.0 / (1.0 + std::exp(-at[t * kExperts + e])); };
+            double scores_sum = 0.0;
+            for (std::size_t e = 0; e < kExperts; ++e) scores_sum += score(e);
             for (std::size_t e = 0; e < kExperts; ++e) {
                 const std::size_t i = t * kExperts + e;
                 sum += std::exp(at[i]);
-                total += static_cast<double>(dense.values[i]) * score(e);
+                total += static_cast<double>(dense.values[i] + dshare.values[e]) * score(e) / scores_sum;
                 total += static_cast<double>(dlogit.values[i]) * at[i];
             }
             total += static_cast<double>(dlse.values[t]) * std::log(sum);
@@ -393,7 +396,8 @@ TEST_CASE("gate: backward of sigmoid scores agrees with finite differences of al
                         .logits = logits.view(),
                         .lse = lse,
                         .dweight = dweight.view(),
-                        .token_dscore = dense.view(),
+                        .dshare = dshare.values,
+                        .token_dshare = dense.view(),
                         .dlse = dlse.values,
                         .dlogit = dlogit.view()},
                        got.view(), session.context);
@@ -456,5 +460,57 @@ TEST_CASE("gate: chosen scores that sum to almost nothing have finite weights an
         const double slope = s * (own - 5.0 * s / d) / d;
         CHECK(static_cast<double>(got.view()(0, j)) == Approx(slope).epsilon(1e-5).margin(1e-18));
         CHECK(static_cast<double>(wanted.view()(0, j)) == Approx(slope).epsilon(1e-5).margin(1e-18));
+    }
+}
+
+TEST_CASE("gate: no gradient of shares scales all sigmoid scores up or down", "[unit]") {
+    // Along d logit = d ln(score) / (1 - score) every score grows by the same factor, and no share changes.
+    TestSession session;
+    const TestMatrix logits(5, 64, 1);
+    TestMatrix scores(5, 64);
+    std::vector<float> lse(5);
+    ops::gate_scores(ops::Score::sigmoid, logits.view(), scores.view(), lse, session.context);
+    Choice choice = choose(scores, 2, Renormalise::no);
+    std::vector<float> dshare(64, 0.5F);
+    dshare[7] = 2.0F;
+    TestMatrix got(5, 64);
+    ops::gate_backward({.kind = ops::Score::sigmoid,
+                        .forward = {scores.view(), choice.experts(), Renormalise::no, 1.0F},
+                        .dshare = dshare},
+                       got.view(), session.context);
+    for (index_t t = 0; t < 5; ++t) {
+        double along = 0.0;
+        double size = 0.0;
+        for (index_t e = 0; e < 64; ++e) {
+            const double part =
+                static_cast<double>(got.view()(t, e)) / (1.0 - static_cast<double>(scores.view()(t, e)));
+            along += part;
+            size += std::fabs(part);
+        }
+        CHECK(size > 1e-3);
+        CHECK(std::fabs(along) < 1e-5 * size);
+    }
+}
+
+TEST_CASE("gate: shares of sigmoid scores that are almost nothing have finite gradients", "[unit]") {
+    const float score = GENERATE(0.0F, 8.2e-40F, 5e-21F);
+    TestSession session;
+    TestMatrix scores(1, 4);
+    std::fill(scores.values.begin(), scores.values.end(), score);
+    Choice choice = choose(scores, 2, Renormalise::no);
+    const std::vector<float> dshare{2.0F, -3.0F, 0.0F, 1.0F};
+    TestMatrix got(1, 4);
+    TestMatrix wanted(1, 4);
+    const ops::GateBackward in{.kind = ops::Score::sigmoid,
+                               .forward = {scores.view(), choice.experts(), Renormalise::no, 1.0F},
+                               .dshare = dshare};
+    ops::gate_backward(in, got.view(), session.context);
+    ops::ref::gate_backward(in, wanted.view());
+    // In closed form share = s / (sum + 1e-20), and these gradients of shares sum to 0: slope = s dshare / (4 s + 1e-20).
+    const double s = static_cast<double>(score);
+    for (index_t e = 0; e < 4; ++e) {
+        const double slope = s * static_cast<double>(dshare[static_cast<std::size_t>(e)]) / (4.0 * s + 1e-20);
+        CHECK(static_cast<double>(got.view()(0, e)) == Approx(slope).epsilon(1e-5).margin(1e-18));
+        CHECK(static_cast<double>(wanted.view()(0, e)) == Approx(slope).epsilon(1e-5).margin(1e-18));
     }
 }

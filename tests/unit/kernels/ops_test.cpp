@@ -94,11 +94,11 @@ TEST_CASE("gate: scores, choice and gradient agree with the reference; ties go t
     CHECK(chosen == expected_chosen);
     CHECK(relative_error(weight.values, expected_weight.values) < 1e-6);
     const TestMatrix dweight(31, 4, 2);
-    const TestMatrix dscore(1, 21, 3);
+    const TestMatrix dshare(1, 21, 3);
     const TestMatrix dlse(1, 31, 4);
     TestMatrix dlogits(31, 21);
     const ops::GateBackward in{
-        .forward = weights, .dweight = dweight.view(), .dscore = dscore.values, .dlse = dlse.values};
+        .forward = weights, .dweight = dweight.view(), .dshare = dshare.values, .dlse = dlse.values};
     ops::gate_backward(in, dlogits.view(), session.context);
     ops::ref::gate_backward(in, expected.view());
     CHECK(relative_error(dlogits.values, expected.values) < 1e-5);

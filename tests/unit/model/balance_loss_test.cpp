@@ -27,6 +27,26 @@ double number(std::size_t value) {
     return static_cast<double>(value);
 }
 
+/// What a token's scores are of their sum.
+std::vector<double> shares(const test::ReferenceToken& token) {
+    std::vector<double> share = token.score;
+    const double sum = std::accumulate(share.begin(), share.end(), 0.0);
+    for (double& one : share) one /= sum;
+    return share;
+}
+
+double switch_loss(const MoeConfig& moe, const ReferenceRouting& routing) {
+    std::vector<double> load(static_cast<std::size_t>(moe.experts), 0.0);
+    std::vector<double> mean = load;
+    for (const auto& token : routing) {
+        for (const std::size_t e : token.expert) load[e] += 1.0 / number(routing.size());
+        const std::vector<double> share = shares(token);
+        for (std::size_t e = 0; e < mean.size(); ++e) mean[e] += share[e] / number(routing.size());
+    }
+    return number(mean.size()) / static_cast<double>(moe.top_k) *
+           std::inner_product(load.begin(), load.end(), mean.begin(), 0.0);
+}
+
 double importance(const MoeConfig& moe, const ReferenceRouting& routing) {
     std::vector<double> sums(static_cast<std::size_t>(moe.experts), 0.0);
     for (const auto& token : routing) {
@@ -41,16 +61,16 @@ double importance(const MoeConfig& moe, const ReferenceRouting& routing) {
     return (square - mean * mean) / (mean * mean + 1e-10);
 }
 
-/// Mean score of each group of experts, and how many choices and tokens went there.
+/// Mean share of each group of experts, and how many choices and tokens went there.
 struct Groups {
-    std::vector<double> score, choices, tokens;
+    std::vector<double> share, choices, tokens;
     Groups(const MoeConfig& moe, const ReferenceRouting& routing) {
         const auto groups = static_cast<std::size_t>(moe.groups);
         const std::size_t size = static_cast<std::size_t>(moe.experts) / groups;
-        score = choices = tokens = std::vector<double>(groups, 0.0);
+        share = choices = tokens = std::vector<double>(groups, 0.0);
         for (const auto& token : routing) {
             for (std::size_t e = 0; e < token.score.size(); ++e)
-                score[e / size] += token.score[e] / number(routing.size());
+                share[e / size] += shares(token)[e] / number(routing.size());
             std::set<std::size_t> reached;
             for (const std::size_t e : token.expert) {
                 choices[e / size] += 1.0;
@@ -64,12 +84,12 @@ struct Groups {
 double device(const MoeConfig& moe, const ReferenceRouting& routing) {
     const Groups groups(moe, routing);
     double loss = 0.0;
-    for (std::size_t d = 0; d < groups.score.size(); ++d) {
+    for (std::size_t d = 0; d < groups.share.size(); ++d) {
         // The mean over the group's experts of E / (K T) * choices.
         const double experts = static_cast<double>(moe.experts / moe.groups);
         const double f = groups.choices[d] / experts * static_cast<double>(moe.experts) /
                          (static_cast<double>(moe.top_k) * number(routing.size()));
-        loss += f * groups.score[d];
+        loss += f * groups.share[d];
     }
     return loss;
 }
@@ -77,10 +97,10 @@ double device(const MoeConfig& moe, const ReferenceRouting& routing) {
 double communication(const MoeConfig& moe, const ReferenceRouting& routing) {
     const Groups groups(moe, routing);
     double loss = 0.0;
-    for (std::size_t d = 0; d < groups.score.size(); ++d) {
+    for (std::size_t d = 0; d < groups.share.size(); ++d) {
         const double f = static_cast<double>(moe.groups) /
                          (static_cast<double>(moe.group_limit) * number(routing.size())) * groups.tokens[d];
-        loss += f * groups.score[d];
+        loss += f * groups.share[d];
     }
     return loss;
 }
@@ -97,7 +117,7 @@ double sequence(const MoeConfig& moe, const ReferenceRouting& routing) {
                 const std::vector<double>& score = routing[t].score;
                 const auto best = test::highest(score, moe.top_k);
                 count += static_cast<double>(std::count(best.begin(), best.end(), e));
-                mean += score[e] / std::accumulate(score.begin(), score.end(), 0.0) / number(length);
+                mean += shares(routing[t])[e] / number(length);
             }
             loss += number(experts) / (static_cast<double>(moe.top_k) * number(length)) * count * mean;
         }
@@ -112,7 +132,8 @@ struct Case {
     double uniform;  ///< value at equal scores, where all tokens choose experts 0 and 1 of group 0
 };
 
-const Case kCases[] = {{"importance_loss", &BalanceConfig::importance_loss, importance, 3.0},
+const Case kCases[] = {{"switch_loss", &BalanceConfig::switch_loss, switch_loss, 1.0},
+                       {"importance_loss", &BalanceConfig::importance_loss, importance, 3.0},
                        {"device_loss", &BalanceConfig::device_loss, device, 1.0},
                        {"communication_loss", &BalanceConfig::communication_loss, communication, 0.5},
                        {"sequence_loss", &BalanceConfig::sequence_loss, sequence, 1.0}};
@@ -150,9 +171,23 @@ TEST_CASE("balance: at equal scores each loss has its known value", "[unit]") {
     }
 }
 
+TEST_CASE("balance: at even load every loss of shares is 1 with 64 experts, whatever the scores", "[unit]") {
+    // Equal scores of a half each; every token takes all experts of the groups it may reach, so that the load is even.
+    MoeConfig moe = no_losses();
+    moe.experts = 64;
+    moe.top_k = 64;
+    moe.groups = moe.group_limit = 8;
+    moe.score = GENERATE(Score::softmax, Score::sigmoid);
+    moe.balance.switch_loss = moe.balance.device_loss = 1.0;
+    moe.balance.communication_loss = moe.balance.sequence_loss = 1.0;
+    const test::RouterRun run = test::run_router(moe, {}, 0.0F);
+    REQUIRE(run.losses.size() == 4);
+    for (const double loss : run.losses) CHECK(loss == Approx(1.0).epsilon(1e-7));
+}
+
 TEST_CASE("balance: values and gradients through the whole router are those of the formulas in double",
           "[unit]") {
-    const Case& loss = kCases[static_cast<std::size_t>(GENERATE(0, 1, 2, 3))];
+    const Case& loss = kCases[static_cast<std::size_t>(GENERATE(0, 1, 2, 3, 4))];
     MoeConfig moe = no_losses();
     moe.router = GENERATE("top_k", "group_limited");
     moe.score = GENERATE(Score::softmax, Score::sigmoid);
