@@ -4,6 +4,7 @@
 #include <cmath>
 #include <sstream>
 
+#include "kernels/core/decimal.hpp"
 #include "model/moe/router/assignment_problems.hpp"
 #include "model/moe/router/problems.hpp"
 #include "model/moe/router/strategy.hpp"
@@ -46,14 +47,26 @@ void capacity_problems(const MoeConfig& moe, std::vector<std::string>& problems)
 void position_problems(const ModelConfig& model, std::vector<std::string>& problems) {
     const PositionConfig& position = model.position;
     if (position.kind == PositionKind::rope && model.attention.kind == AttentionKind::grouped) {
-        const double turned = position.rope_fraction * static_cast<double>(model.head_width()) / 2.0;
-        require(problems, turned >= 1.0 && turned == std::floor(turned),
+        require(problems,
+                decimal_floor(position.rope_fraction, model.head_width(), 2) >= 1 &&
+                    decimal_is_whole(position.rope_fraction, model.head_width(), 2),
                 concat("position.rope_fraction = ", position.rope_fraction, " of the head width ",
                        model.head_width(), " is no even number of columns; change it or model.head_dim"));
     }
     const bool stretched = position.rope_scaling != RopeScaling::none;
     require(problems, !stretched || position.kind == PositionKind::rope,
             "position.rope_scaling needs position.kind = rope; set it, or position.rope_scaling = none");
+    const index_t rotated = model.attention.kind == AttentionKind::latent
+                                ? model.attention.rope_dim
+                                : 2 * decimal_floor(position.rope_fraction, model.head_width(), 2);
+    require(
+        problems, position.rope_scaling != RopeScaling::ntk || rotated > 2,
+        concat("position.rope_scaling = ntk stretches the wavelengths between the first and the last pair of "
+               "columns, and ",
+               rotated, " are rotated; rotate more, or use another scaling"));
+    require(problems, position.rope_scaling != RopeScaling::yarn || position.rope_theta > 1.0,
+            concat("position.rope_scaling = yarn divides by the logarithm of position.rope_theta = ",
+                   position.rope_theta, "; set it above 1"));
     const bool needs_length =
         position.rope_scaling == RopeScaling::llama3 || position.rope_scaling == RopeScaling::yarn;
     require(
@@ -87,9 +100,29 @@ void latent_problems(const ModelConfig& model, std::vector<std::string>& problem
             "attention.kind = latent normalises its compressed rows; set attention.qk_norm = no");
 }
 
+/// Below, 1 / cap overflows, or all logits are capped to almost the same number.
+constexpr double kLeastDivisor = 1e-3;
+
+/// What scores and logits are divided by: 0 where nothing is to be done, or a number that can be divided by.
+void divisor_problems(const ModelConfig& model, std::vector<std::string>& problems) {
+    const std::pair<const char*, double> settings[] = {{"model.logit_softcap", model.logit_softcap},
+                                                       {"attention.softcap", model.attention.softcap}};
+    for (const auto& [name, value] : settings) {
+        require(problems, value == 0.0 || (value >= kLeastDivisor && std::isfinite(value)),
+                concat(name, " = ", value, " cannot be divided by; set 0 for no cap, or at least ",
+                       kLeastDivisor, " (Gemma 2: 30 and 50)"));
+    }
+    require(problems,
+            model.attention.scale == 0.0 ||
+                (model.attention.scale >= 1e-6 && std::isfinite(model.attention.scale)),
+            concat("attention.scale = ", model.attention.scale,
+                   " leaves nothing of the scores; set 0 for 1 / sqrt(head width), or at least 1e-6"));
+}
+
 void attention_problems(const ModelConfig& model, std::vector<std::string>& problems) {
     const AttentionConfig& attention = model.attention;
     position_problems(model, problems);
+    divisor_problems(model, problems);
     latent_problems(model, problems);
     require(problems, attention.window == 0 || model.architecture == Architecture::decoder,
             "attention.window is for causal attention; set it to 0 where there is an encoder");

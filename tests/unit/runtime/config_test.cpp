@@ -120,6 +120,25 @@ TEST_CASE("config: contradictions name the values, the remedy and where both wer
         {"[model]\nhead_dim = 33",
          "position.rope_fraction = 1 of the head width 33 is no even number of columns; change it or "
          "model.head_dim (model.head_dim from run.conf:2)"},
+        {"[model]\nlogit_softcap = 1e-320",
+         "model.logit_softcap = 9.99989e-321 cannot be divided by; set 0 for no cap, or at least 0.001 "
+         "(Gemma 2: 30 "
+         "and 50) (model.logit_softcap from run.conf:2)"},
+        {"[attention]\nsoftcap = 1e-5",
+         "attention.softcap = 1e-05 cannot be divided by; set 0 for no cap, or at least 0.001 (Gemma 2: 30 "
+         "and 50) "
+         "(attention.softcap from run.conf:2)"},
+        {"[attention]\nscale = 1e-40",
+         "attention.scale = 1e-40 leaves nothing of the scores; set 0 for 1 / sqrt(head width), or at least "
+         "1e-6 "
+         "(attention.scale from run.conf:2)"},
+        {"[position]\nrope_scaling = yarn\nrope_original_len = 64\nrope_theta = 1",
+         "position.rope_scaling = yarn divides by the logarithm of position.rope_theta = 1; set it above 1 "
+         "(position.rope_theta from run.conf:4, position.rope_scaling from run.conf:2)"},
+        {"[model]\nhead_dim = 2\n[position]\nrope_scaling = ntk",
+         "position.rope_scaling = ntk stretches the wavelengths between the first and the last pair of "
+         "columns, and "
+         "2 are rotated; rotate more, or use another scaling (position.rope_scaling from run.conf:4)"},
         {"[train]\naccumulation = 3",
          "train.accumulation = 3 does not divide train.global_batch = 16; use a divisor (train.accumulation "
          "from "
