@@ -37,7 +37,7 @@ Corpus::Corpus(const std::string& paths, index_t seq_len, double validation_frac
     for (std::string path; std::getline(list, path, ',');) {
         try {
             files_.emplace_back(path);
-            file_starts_.push_back(num_bytes() + static_cast<index_t>(files_.back().bytes().size()));
+            file_starts_.push_back(num_bytes() + files_.back().num_bytes());
         } catch (const IoError& error) {
             problems += concat(problems.empty() ? "" : "\n", "data.path: ", error.what());
         }
@@ -64,20 +64,27 @@ void Corpus::check_length(const std::string& paths, double validation_fraction) 
 }
 
 std::vector<index_t> Corpus::count_bytes(const std::function<bool()>& stop_wanted) const {
-    constexpr std::size_t kPieceBytes = std::size_t{16} << 20;
+    constexpr index_t kPieceBytes = index_t{4} << 20;
     std::vector<index_t> counts(256, 0);
-    for (std::size_t file = 0; file < files_.size() && file_starts_[file] < validation_start_; ++file) {
-        const index_t stop = std::min(file_starts_[file + 1], validation_start_);
-        std::span<const std::byte> left =
-            files_[file].bytes().first(static_cast<std::size_t>(stop - file_starts_[file]));
-        while (!left.empty()) {
-            if (stop_wanted()) return counts;
-            const std::span<const std::byte> piece = left.first(std::min(left.size(), kPieceBytes));
-            for (const std::byte byte : piece) ++counts[std::to_integer<std::size_t>(byte)];
-            left = left.subspan(piece.size());
-        }
+    std::vector<std::byte> piece;
+    for (index_t position = 0; position < validation_start_ && !stop_wanted(); position += kPieceBytes) {
+        piece.resize(static_cast<std::size_t>(std::min(kPieceBytes, validation_start_ - position)));
+        read(position, piece);
+        for (const std::byte byte : piece) ++counts[std::to_integer<std::size_t>(byte)];
     }
     return counts;
+}
+
+void Corpus::read(index_t position, std::span<std::byte> bytes) const {
+    const auto after = std::upper_bound(file_starts_.begin(), file_starts_.end(), position);
+    for (auto file = static_cast<std::size_t>(after - file_starts_.begin()) - 1; !bytes.empty(); ++file) {
+        const index_t left = file_starts_[file + 1] - position;
+        const std::span<std::byte> piece =
+            bytes.first(std::min(bytes.size(), static_cast<std::size_t>(left)));
+        files_[file].read(position - file_starts_[file], piece);
+        bytes = bytes.subspan(piece.size());
+        position = file_starts_[file + 1];
+    }
 }
 
 void Corpus::append(Split split, index_t sample_idx, std::vector<std::int32_t>& ids) const {
@@ -87,16 +94,9 @@ void Corpus::append(Split split, index_t sample_idx, std::vector<std::int32_t>& 
     index_t window = sample_idx % windows;
     if (split == Split::train)
         window = permute_index(window, windows, seed_, static_cast<std::uint64_t>(sample_idx / windows));
-    index_t position = (split == Split::train ? 0 : validation_start_) + window * seq_len_;
-    const index_t end = position + seq_len_ + 1;
-    const auto after = std::upper_bound(file_starts_.begin(), file_starts_.end(), position);
-    for (auto file = static_cast<std::size_t>(after - file_starts_.begin()) - 1; position < end; ++file) {
-        const std::span<const std::byte> bytes = files_[file].bytes();
-        const index_t stop = std::min(end, file_starts_[file + 1]);
-        for (; position < stop; ++position)
-            ids.push_back(std::to_integer<std::int32_t>(
-                bytes[static_cast<std::size_t>(position - file_starts_[file])]));
-    }
+    std::vector<std::byte> bytes(static_cast<std::size_t>(seq_len_ + 1));
+    read((split == Split::train ? 0 : validation_start_) + window * seq_len_, bytes);
+    for (const std::byte byte : bytes) ids.push_back(std::to_integer<std::int32_t>(byte));
 }
 
 }  // namespace sy::runtime

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/data/mapped_file.hpp"
+#include "runtime/data/text_file.hpp"
 #include "runtime/data/tokenizer.hpp"
 
 namespace sy::runtime {
@@ -23,6 +23,7 @@ class Corpus {
     Corpus(const std::string& paths, index_t seq_len, double validation_fraction, std::uint64_t seed);
 
     /// Appends the seq_len + 1 ids of sample `sample_idx` (>= 0, without limit) to `ids`.
+    /// @throws IoError when a file has shrunk or cannot be read
     void append(Split split, index_t sample_idx, std::vector<std::int32_t>& ids) const;
     /// Windows of a split: how many samples an epoch has.
     index_t num_windows(Split split) const {
@@ -35,9 +36,11 @@ class Corpus {
     index_t num_bytes() const { return file_starts_.back(); }
 
   private:
+    /// Fills `bytes` from byte `position` of the text on, across files.
+    void read(index_t position, std::span<std::byte> bytes) const;
     void check_length(const std::string& paths, double validation_fraction) const;
 
-    std::vector<MappedFile> files_;
+    std::vector<TextFile> files_;
     std::vector<index_t> file_starts_{0};  ///< position of each file in the text, then the end of the text
     index_t seq_len_;
     index_t train_windows_ = 0;

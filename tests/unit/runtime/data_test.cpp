@@ -166,10 +166,12 @@ TEST_CASE("data: what cannot be read is refused with its name and reason, all fi
               Corpus(missing + "," + good + "," + empty + "," + folder.path().string(), 8, 0.1, 1);
           }) == "data.path: " + missing + " is not a file that can be read: No such file or directory\n" +
                     "data.path: " + empty + " is empty\n" + "data.path: " + folder.path().string() +
-                    " is a folder, and is not a file that can be mapped; name a file");
+                    " is a folder, and no file with a text of some size; name a file");
     // Nobody writes to the pipe; it is refused, not waited for.
     CHECK(io_error_of([&] { Corpus(pipe, 8, 0.1, 1); }) ==
-          "data.path: " + pipe + " is a device or pipe, and is not a file that can be mapped; name a file");
+          "data.path: " + pipe + " is a device or pipe, and no file with a text of some size; name a file");
+    CHECK(io_error_of([] { Corpus("/dev/zero", 8, 0.1, 1); }) ==
+          "data.path: /dev/zero is a device or pipe, and no file with a text of some size; name a file");
     CHECK_THROWS_WITH(Corpus("", 8, 0.1, 1),
                       Catch::Contains("data.path is not set") && Catch::Contains("--set data.path="));
     CHECK_THROWS_AS(Corpus("", 8, 0.1, 1), ConfigError);
@@ -199,6 +201,25 @@ TEST_CASE(
     std::vector<std::int32_t> ids;
     CHECK_THROWS_AS(without.append(Split::validation, 0, ids), LogicError);
     CHECK_THROWS_AS(without.append(Split::train, -1, ids), LogicError);
+}
+
+TEST_CASE("data: a text that shrinks while it is read ends in a message, whoever reads it", "[unit]") {
+    const TestFolder folder;
+    const std::string first = folder.file("first", counting_text(100));
+    const std::string second = folder.file("second", counting_text(20000));
+    const Corpus corpus(first + "," + second, 32, 0.5, 1);
+    std::filesystem::resize_file(second, 15000);
+    CHECK(sample(corpus, Split::train, 0).size() == 33);
+    const std::string message =
+        second +
+        " had 20000 bytes when it was opened and ends at byte 15000 now: it was changed "
+        "while it is read; restore it, and go on from a checkpoint";
+    CHECK(io_error_of([&] {
+              for (index_t i = 0; i < corpus.num_windows(Split::validation); ++i)
+                  sample(corpus, Split::validation, i);
+          }) == message);
+    std::filesystem::resize_file(second, 0);
+    CHECK_THROWS_AS(corpus.count_bytes([] { return false; }), IoError);
 }
 
 TEST_CASE("data: the byte tokenizer gives back every text", "[unit]") {
