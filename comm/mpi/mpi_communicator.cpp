@@ -2,7 +2,6 @@
 
 #include "comm/collectives.hpp"
 #include "comm/mpi/check.hpp"
-#include "comm/mpi/handle.hpp"
 #include "comm/mpi/mpi_session.hpp"
 #include "comm/mpi/pieces.hpp"
 
@@ -174,11 +173,6 @@ std::unique_ptr<Communicator> MpiSession::world(Communicator::Settings settings,
     SY_REQUIRE(piece_bytes >= 1 && piece_bytes <= std::numeric_limits<int>::max(), "MPI: pieces of ",
                piece_bytes, " bytes; MPI counts them in an int");
     return std::make_unique<MpiCommunicator>(MPI_COMM_WORLD, false, std::move(settings), piece_bytes);
-}
-
-MPI_Comm mpi_handle(Communicator& comm) {
-    const auto* const mpi = dynamic_cast<const MpiCommunicator*>(&comm);
-    return mpi == nullptr ? MPI_COMM_NULL : mpi->handle();
 }
 
 void mpi_alltoallv(Communicator& comm, std::span<const std::byte> send, std::span<const index_t> send_offsets,

@@ -8,52 +8,47 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <vector>
+
+#include "runtime/checkpoint/output_file.hpp"
 
 namespace sy::runtime::detail {
 
 namespace fs = std::filesystem;
 
-std::uint64_t file_checksum(const fs::path& path, index_t first_block, index_t stride) {
-    constexpr index_t kBlockBytes = index_t{4} << 20;
-    std::ifstream file(path, std::ios::binary);
-    if (!file) throw IoError(concat("cannot open ", path.string(), ": it is missing or unreadable"));
-    std::vector<char> block(static_cast<std::size_t>(kBlockBytes));
+std::uint64_t block_checksum(std::span<const std::byte> block, index_t number) {
+    return XXH3_64bits_withSeed(block.data(), block.size(), static_cast<std::uint64_t>(number));
+}
+
+std::uint64_t file_checksum(const RegularFile& file, index_t first_block, index_t stride) {
+    std::vector<std::byte> memory(static_cast<std::size_t>(std::min(kBlockBytes, file.bytes())));
     std::uint64_t sum = 0;
-    for (index_t number = first_block;; number += stride) {
-        file.seekg(number * kBlockBytes);
-        file.read(block.data(), kBlockBytes);
-        const std::streamsize count = file.gcount();
-        if (count <= 0) break;
-        sum += XXH3_64bits_withSeed(block.data(), static_cast<std::size_t>(count),
-                                    static_cast<std::uint64_t>(number));
-        if (count < kBlockBytes) break;
+    for (index_t number = first_block; number * kBlockBytes < file.bytes(); number += stride) {
+        const index_t bytes = std::min(kBlockBytes, file.bytes() - number * kBlockBytes);
+        const std::span<std::byte> block = std::span(memory).first(static_cast<std::size_t>(bytes));
+        file.read(number * kBlockBytes, block);
+        sum += block_checksum(block, number);
     }
-    if (file.bad()) throw IoError(concat("reading ", path.string(), " failed: ", std::strerror(errno)));
     return sum;
 }
 
-FileRecord describe_file(const fs::path& path) {
-    const std::uint64_t checksum = file_checksum(path);
-    return {path.filename().string(), static_cast<index_t>(fs::file_size(path)), checksum};
-}
-
-void flush_to_disk(const fs::path& path) {
-    const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    if (descriptor < 0) throw IoError(concat("open of ", path.string(), " failed: ", std::strerror(errno)));
-    const int status = ::fsync(descriptor);
-    const int reason = errno;
-    ::close(descriptor);
-    if (status != 0) throw IoError(concat("fsync of ", path.string(), " failed: ", std::strerror(reason)));
+void flush_to_disk(const fs::path& folder) {
+    const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (descriptor < 0) throw IoError(concat("open of ", folder.string(), " failed: ", std::strerror(errno)));
+    const char* failed = ::fsync(descriptor) == 0 ? "" : "fsync";
+    int reason = errno;
+    if (::close(descriptor) != 0 && *failed == '\0') {
+        failed = "close";
+        reason = errno;
+    }
+    if (*failed != '\0')
+        throw IoError(concat(failed, " of ", folder.string(), " failed: ", std::strerror(reason)));
 }
 
 void write_text(const fs::path& path, const std::string& text) {
-    std::ofstream file(path, std::ios::binary);
-    file << text;
-    file.close();
-    if (!file) throw IoError(concat("writing ", path.string(), " failed: ", std::strerror(errno)));
-    flush_to_disk(path);
+    NewFile file(path);
+    file.append(std::as_bytes(std::span(text)));
+    file.finish();
 }
 
 std::string numbered(const char* prefix, index_t number, int digits, const char* suffix) {

@@ -1,23 +1,29 @@
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
+#include <span>
 #include <string>
 
 #include "runtime/checkpoint/manifest.hpp"
+#include "runtime/checkpoint/regular_file.hpp"
 
 namespace sy::runtime::detail {
 
-/// Sum mod 2^64 over blocks of 4 MiB of XXH3-64(block, seed = block number), of every `stride`-th block from
-/// `first_block` on: several readers of a file can share the work and add.
-std::uint64_t file_checksum(const std::filesystem::path& path, index_t first_block = 0, index_t stride = 1);
+/// Bytes that a file's checksum takes at once.
+inline constexpr index_t kBlockBytes = index_t{4} << 20;
 
-/// Name, size and checksum of a file.
-FileRecord describe_file(const std::filesystem::path& path);
+/// XXH3-64 of a block, with its number as seed.
+std::uint64_t block_checksum(std::span<const std::byte> block, index_t number);
 
-/// Makes sure that a file or folder is on the disk.
-void flush_to_disk(const std::filesystem::path& path);
+/// Sum mod 2^64 of the block_checksum of every `stride`-th block of a file from `first_block` on: several readers of a
+/// file can share the work and add.
+std::uint64_t file_checksum(const RegularFile& file, index_t first_block = 0, index_t stride = 1);
 
-/// Writes a text file and flushes it to disk.
+/// Makes sure that a folder is on the disk.
+void flush_to_disk(const std::filesystem::path& folder);
+
+/// Writes a new text file, flushes it to disk and reads it back.
 void write_text(const std::filesystem::path& path, const std::string& text);
 
 /// prefix + number with at least `digits` digits + suffix.

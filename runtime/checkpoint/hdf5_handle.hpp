@@ -3,10 +3,12 @@
 #include <hdf5.h>
 
 #include <mutex>
+#include <span>
 #include <string>
 #include <utility>
 
 #include "kernels/core/error.hpp"
+#include "runtime/checkpoint/hdf5_file.hpp"
 
 /// For the files of this folder that call HDF5 themselves.
 namespace sy::runtime::detail {
@@ -41,5 +43,10 @@ T check_hdf5(T status, const char* call, const std::string& path, const std::str
     if (status >= 0) return status;
     throw IoError(concat(call, " failed for ", path, name.empty() ? "" : ":", name, ": ", hdf5_reason()));
 }
+
+/// A space of these dimensions.
+Hdf5Handle make_space(std::span<const index_t> dims, const std::string& path, const std::string& name);
+/// Chooses a block of a space.
+void select(const Hdf5Handle& space, const Region& region, const std::string& path, const std::string& name);
 
 }  // namespace sy::runtime::detail

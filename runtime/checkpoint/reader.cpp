@@ -77,7 +77,7 @@ const Hdf5File& CheckpointReader::open(const std::string& file) const {
         open_file_.reset();
         const std::filesystem::path path = folder_ / file;
         check_size(path, manifest_);
-        open_file_ = std::make_unique<Hdf5File>(path.string(), Hdf5File::Mode::read);
+        open_file_ = std::make_unique<Hdf5File>(path.string());
         open_name_ = file;
     }
     return *open_file_;
@@ -169,7 +169,7 @@ std::vector<std::string> verify_checkpoint(const std::filesystem::path& folder) 
     for (const FileRecord& file : manifest.files) {
         attempt([&] {
             check_size(folder / file.name, manifest);
-            if (detail::file_checksum(folder / file.name) != file.checksum)
+            if (detail::file_checksum(detail::RegularFile(folder / file.name)) != file.checksum)
                 throw IoError(concat(file.name, " was altered: its checksum differs"));
         });
     }

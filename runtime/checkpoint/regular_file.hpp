@@ -1,14 +1,36 @@
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
+#include <span>
 #include <string>
 
 #include "kernels/core/types.hpp"
 
 namespace sy::runtime::detail {
 
-/// Size of a regular file, found without waiting for a pipe or device and without following a link.
+/// A regular file open for reading, found without waiting for a pipe or device and without following a link.
 /// @throws IoError when it is missing, unreadable or anything but a regular file
+class RegularFile {
+  public:
+    explicit RegularFile(std::filesystem::path path);
+    ~RegularFile();
+    RegularFile(const RegularFile&) = delete;
+    RegularFile& operator=(const RegularFile&) = delete;
+
+    index_t bytes() const { return bytes_; }
+    /// Fills `bytes` from `offset` on. @throws IoError also when the file ends before
+    void read(index_t offset, std::span<std::byte> bytes) const;
+    /// Lets the following reads come from the disk, where the file system can forget what it holds in memory.
+    void forget_cached() const;
+
+  private:
+    std::filesystem::path path_;
+    int descriptor_;
+    index_t bytes_ = 0;
+};
+
+/// Size of a regular file. @throws IoError as above
 index_t regular_file_bytes(const std::filesystem::path& path);
 
 /// The text of a regular file of at most `max_bytes` bytes. @throws IoError as above, or when it is larger

@@ -20,14 +20,17 @@ Range rows_in(Range part, index_t offset, const MatrixShape& size) {
 }
 
 Manifest write_file(const NewCheckpoint& checkpoint, const fs::path& folder, const ReshardPlan::File& file) {
-    detail::ShardFile shard(folder, file.name);
+    std::vector<Piece> pieces;
+    for (const ReshardPart& part : file.parts)
+        pieces.push_back({part.id, checkpoint.manifest.shapes.at(part.id.tensor), part.rows, part.cols, {}});
     std::vector<float> values;
-    for (const ReshardPart& part : file.parts) {
+    const auto values_of = [&](std::size_t idx) {
+        const ReshardPart& part = file.parts[idx];
         values.resize(static_cast<std::size_t>(part.rows.size() * part.cols));
-        const Shape shape = checkpoint.fill(part, values);
-        shard.add({part.id, shape, part.rows, part.cols, values});
-    }
-    return shard.finish();
+        checkpoint.fill(part, values);
+        return std::span<const float>(values);
+    };
+    return detail::write_shard_file(folder, file.name, pieces, values_of);
 }
 
 }  // namespace
@@ -102,7 +105,6 @@ void reshard_checkpoint(const fs::path& from, const fs::path& new_folder, const 
     const CheckpointReader reader(from);
     const auto fill = [&](const ReshardPart& part, std::span<float> values) {
         reader.read(part.id.kind, part.id.tensor, part.id.matrix, part.rows, part.cols, values);
-        return reader.manifest().shapes.at(part.id.tensor);
     };
     const auto check = [&](const Manifest& written) {
         if (written.matrix_checksums() != reader.manifest().matrix_checksums() ||

@@ -38,9 +38,9 @@ ReshardPlan plan_reshard(const std::map<std::string, Shape>& shapes, index_t num
 
 /// Writes a new checkpoint into a new folder, one part in memory at a time.
 struct NewCheckpoint {
-    Manifest manifest;  ///< step, config and state; files, pieces and shapes are added
-    /// Gives the values of a part, and the shape of its tensor.
-    std::function<Shape(const ReshardPart&, std::span<float>)> fill;
+    Manifest manifest;  ///< step, config, state and shapes; files and pieces are added
+    /// Gives the values of a part.
+    std::function<void(const ReshardPart&, std::span<float>)> fill;
     /// Throws when what was written, listed in the manifest, is not what was wanted.
     std::function<void(const Manifest&)> check;
 };

@@ -1,6 +1,7 @@
 #include "runtime/checkpoint/shard_file.hpp"
 
-#include "runtime/checkpoint/files.hpp"
+#include "runtime/checkpoint/file_layout.hpp"
+#include "runtime/checkpoint/output_file.hpp"
 #include "runtime/checkpoint/regions.hpp"
 
 namespace sy::runtime::detail {
@@ -10,26 +11,41 @@ PieceRecord record_of(const Piece& piece, const std::string& file, const std::st
             file,     dataset,    row_checksum(piece.values, piece.cols, piece.rows.begin)};
 }
 
-ShardFile::ShardFile(const std::filesystem::path& folder, const std::string& name)
-    : path_(folder / name), file_(path_.string(), Hdf5File::Mode::create) {}
-
-void ShardFile::add(const Piece& piece) {
-    const std::string dataset = shard_dataset(piece.id, piece.rows.begin);
-    contents_.pieces.push_back(record_of(piece, path_.filename().string(), dataset));
-    contents_.shapes[piece.id.tensor] = piece.shape;
-    const Place place = place_of(contents_.pieces.back(), contents_);
-    file_.create_dataset(dataset, place.dims);
-    file_.write(dataset, place.region, piece.values);
-    file_.write_attribute(dataset, "global_shape", piece.shape.dims());
-    file_.write_attribute(dataset, "offset",
-                          region_in_tensor(piece.shape, piece.id.matrix, piece.rows).start);
-}
-
-Manifest ShardFile::finish() {
-    file_.close();
-    flush_to_disk(path_);
-    contents_.files.push_back(describe_file(path_));
-    return std::move(contents_);
+Manifest write_shard_file(const std::filesystem::path& folder, const std::string& name,
+                          std::span<const Piece> pieces,
+                          const std::function<std::span<const float>(std::size_t)>& values_of) {
+    const std::filesystem::path path = folder / name;
+    FileLayout layout(path.string());
+    std::map<std::string, std::size_t> piece_of;
+    for (std::size_t i = 0; i < pieces.size(); ++i) {
+        const Piece& piece = pieces[i];
+        const std::string dataset = shard_dataset(piece.id, piece.rows.begin);
+        const index_t dims[] = {piece.rows.size(), piece.cols};
+        layout.add_dataset(dataset, dims);
+        layout.add_attribute(dataset, "global_shape", piece.shape.dims());
+        layout.add_attribute(dataset, "offset",
+                             region_in_tensor(piece.shape, piece.id.matrix, piece.rows).start);
+        piece_of[dataset] = i;
+    }
+    Manifest contents;
+    NewFile file(path);
+    for (const FileSection& section : layout.finish()) {
+        if (section.dataset.empty()) {
+            file.append(section.description);
+            continue;
+        }
+        const std::size_t idx = piece_of.at(section.dataset);
+        Piece piece = pieces[idx];
+        piece.values = values_of(idx);
+        contents.pieces.push_back(record_of(piece, name, section.dataset));
+        contents.shapes[piece.id.tensor] = piece.shape;
+        SY_REQUIRE(static_cast<index_t>(piece.values.size_bytes()) == section.bytes,
+                   "checkpoint: ", piece.values.size_bytes(), " bytes of values for ", section.bytes, " of ",
+                   section.dataset);
+        file.append(std::as_bytes(piece.values));
+    }
+    contents.files.push_back(file.finish());
+    return contents;
 }
 
 std::map<std::pair<Kind, std::string>, std::vector<VirtualPart>> virtual_parts(const Manifest& manifest) {
@@ -45,15 +61,15 @@ std::map<std::pair<Kind, std::string>, std::vector<VirtualPart>> virtual_parts(c
 
 void write_virtual_model(const std::filesystem::path& folder, Manifest& manifest) {
     const std::filesystem::path path = folder / kModelFile;
-    Hdf5File file(path.string(), Hdf5File::Mode::create);
-    file.write_attribute("/", "step", std::span(&manifest.step, 1));
+    FileLayout layout(path.string());
+    layout.add_attribute("/", "step", std::span(&manifest.step, 1));
     for (const auto& [name, shown] : virtual_parts(manifest)) {
-        file.create_virtual(logical_name(name.first, name.second), manifest.shapes.at(name.second).dims(),
-                            shown);
+        layout.add_virtual(logical_name(name.first, name.second), manifest.shapes.at(name.second).dims(),
+                           shown);
     }
-    file.close();
-    flush_to_disk(path);
-    manifest.files.push_back(describe_file(path));
+    NewFile file(path);
+    for (const FileSection& section : layout.finish()) file.append(section.description);
+    manifest.files.push_back(file.finish());
 }
 
 }  // namespace sy::runtime::detail

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <map>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,19 +13,13 @@
 
 namespace sy::runtime::detail {
 
-/// A shard being written: one dataset a piece, with the tensor's shape and the piece's place in it as attributes.
-class ShardFile {
-  public:
-    ShardFile(const std::filesystem::path& folder, const std::string& name);
-    void add(const Piece& piece);
-    /// Closes and flushes to disk. @return the file, pieces and shapes
-    Manifest finish();
-
-  private:
-    std::filesystem::path path_;
-    Hdf5File file_;
-    Manifest contents_;
-};
+/// Writes a shard: one dataset a piece, with the tensor's shape and the piece's place in it as attributes; flushes it to
+/// disk and reads it back. @return the file, pieces and shapes
+/// @param pieces     without their values
+/// @param values_of  gives the values of a piece, by its index, valid until the next call; called once for each
+Manifest write_shard_file(const std::filesystem::path& folder, const std::string& name,
+                          std::span<const Piece> pieces,
+                          const std::function<std::span<const float>(std::size_t)>& values_of);
 
 /// What the manifest says of a piece in `file`, in a dataset.
 PieceRecord record_of(const Piece& piece, const std::string& file, const std::string& dataset);

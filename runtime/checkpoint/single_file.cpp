@@ -3,137 +3,133 @@
 #include <algorithm>
 #include <map>
 
+#include "runtime/checkpoint/file_layout.hpp"
 #include "runtime/checkpoint/files.hpp"
-#include "runtime/checkpoint/regions.hpp"
+#include "runtime/checkpoint/output_file.hpp"
 #include "runtime/checkpoint/shard_file.hpp"
 #include "runtime/checkpoint/together.hpp"
 
 namespace sy::runtime::detail {
 namespace {
 
-/// Rows of a piece that are written at once.
-struct Slice {
-    std::size_t piece_idx;
-    Range rows;
-};
+namespace fs = std::filesystem;
 
-/// One dataset of the file.
-struct Dataset {
-    std::string name;
-    Shape shape;
-    std::vector<Slice> slices;   ///< that this rank writes, in order
-    std::size_t num_rounds = 0;  ///< collective writes: of the rank that has the most; the same on every rank
-};
-
-/// A rank's slices by dataset.
-std::map<std::string, std::vector<Slice>> slices_of(const Manifest& part, index_t slice_bytes) {
-    std::map<std::string, std::vector<Slice>> slices;
-    for (std::size_t i = 0; i < part.pieces.size(); ++i) {
-        const PieceRecord& piece = part.pieces[i];
-        const index_t step =
-            std::max<index_t>(1, slice_bytes / (piece.cols * static_cast<index_t>(sizeof(float))));
-        for (index_t row = piece.rows.begin; row < piece.rows.end; row += step)
-            slices[piece.dataset].push_back({i, {row, std::min(row + step, piece.rows.end)}});
-    }
-    return slices;
-}
-
-/// @param parts  of all ranks
-std::vector<Dataset> plan_datasets(const std::vector<Manifest>& parts, int rank, index_t slice_bytes) {
-    Manifest whole;
-    std::map<std::string, std::size_t> rounds;
-    for (const Manifest& part : parts) {
-        whole.add(part);
-        for (const auto& [name, slices] : slices_of(part, slice_bytes))
-            rounds[name] = std::max(rounds[name], slices.size());
-    }
-    std::map<std::string, std::vector<Slice>> mine =
-        slices_of(parts[static_cast<std::size_t>(rank)], slice_bytes);
-    std::vector<Dataset> datasets;
+std::vector<FileSection> lay_out(const fs::path& path, const std::map<std::string, Shape>& shapes,
+                                 index_t step) {
+    FileLayout layout(path.string());
+    layout.add_attribute("/", "step", std::span(&step, 1));
     for (const Kind kind : kKinds) {
-        for (const auto& [tensor, shape] : whole.shapes) {
-            const std::string name = logical_name(kind, tensor);
-            datasets.push_back({name, shape, std::move(mine[name]), rounds[name]});
-        }
+        for (const auto& [tensor, shape] : shapes)
+            layout.add_dataset(logical_name(kind, tensor), shape.dims());
     }
-    return datasets;
+    return layout.finish();
 }
 
-void create_datasets(Hdf5File& file, const std::vector<Dataset>& datasets, index_t step) {
-    file.write_attribute("/", "step", std::span(&step, 1));
-    for (const Dataset& dataset : datasets) file.create_dataset(dataset.name, dataset.shape.dims());
+/// Makes the file in its whole size, with HDF5's own bytes.
+void create_file(const fs::path& path, const std::vector<FileSection>& sections) {
+    OutputFile file(path, OutputFile::Mode::create);
+    file.resize(sections.back().offset + sections.back().bytes);
+    for (const FileSection& section : sections) file.write(section.offset, section.description);
+    file.close();
 }
 
-/// @param num_rounds  at least the number of this rank's slices; the further ones are empty
-void write_dataset(Hdf5File& file, const Dataset& dataset, std::size_t num_rounds,
-                   const std::vector<Piece>& pieces) {
-    for (std::size_t round = 0; round < num_rounds; ++round) {
-        if (round >= dataset.slices.size()) {
-            file.write(dataset.name, {}, {});
-            continue;
-        }
-        const Piece& piece = pieces[dataset.slices[round].piece_idx];
-        const Range rows = dataset.slices[round].rows;
-        file.write(
-            dataset.name, region_in_tensor(dataset.shape, piece.id.matrix, rows),
-            piece.values.subspan(static_cast<std::size_t>((rows.begin - piece.rows.begin) * piece.cols),
-                                 static_cast<std::size_t>(rows.size() * piece.cols)));
+/// Where the datasets begin, in order of kinds and tensors: rank 0 knows.
+/// @par Collective
+std::map<std::string, index_t> share_offsets(const std::vector<FileSection>& sections,
+                                             const std::map<std::string, Shape>& shapes,
+                                             comm::Communicator& world) {
+    std::map<std::string, index_t> offset_of;
+    for (const Kind kind : kKinds) {
+        for (const auto& [tensor, shape] : shapes) offset_of[logical_name(kind, tensor)] = 0;
     }
+    for (const FileSection& section : sections) {
+        if (!section.dataset.empty()) offset_of.at(section.dataset) = section.offset;
+    }
+    std::vector<index_t> offsets;
+    for (const auto& [name, offset] : offset_of) offsets.push_back(offset);
+    comm::broadcast(world, std::span(offsets), 0);
+    std::size_t idx = 0;
+    for (auto& [name, offset] : offset_of) offset = offsets[idx++];
+    return offset_of;
 }
 
-/// One rank after the other, with the serial driver.
-void write_in_turns(const std::filesystem::path& path, const std::vector<Dataset>& datasets,
-                    const std::vector<Piece>& pieces, index_t step, comm::Communicator& world) {
-    together(world, "creating a checkpoint file", [&] {
-        if (world.rank() != 0) return;
-        Hdf5File file(path.string(), Hdf5File::Mode::create);
-        create_datasets(file, datasets, step);
-        file.close();
-    });
-    for (int turn = 0; turn < world.size(); ++turn) {
-        together(world, "writing a checkpoint", [&] {
-            if (turn != world.rank()) return;
-            Hdf5File file(path.string(), Hdf5File::Mode::modify);
-            for (const Dataset& dataset : datasets)
-                write_dataset(file, dataset, dataset.slices.size(), pieces);
-            file.close();
-        });
+/// Where the rows of a piece begin in the file.
+index_t place_in_file(const Piece& piece, const std::map<std::string, index_t>& offset_of) {
+    const index_t first_row = piece.id.matrix * matrix_shape(piece.shape).rows + piece.rows.begin;
+    return offset_of.at(logical_name(piece.id.kind, piece.id.tensor)) +
+           first_row * piece.cols * static_cast<index_t>(sizeof(float));
+}
+
+/// row_checksum of rows that begin at `offset`.
+std::uint64_t checksum_in_file(const RegularFile& file, index_t offset, Range rows, index_t cols) {
+    const index_t row_bytes = cols * static_cast<index_t>(sizeof(float));
+    const index_t rows_at_once = std::max<index_t>(1, kBlockBytes / row_bytes);
+    std::vector<float> memory;
+    std::uint64_t sum = 0;
+    for (index_t row = rows.begin; row < rows.end; row += rows_at_once) {
+        memory.resize(static_cast<std::size_t>(std::min(rows_at_once, rows.end - row) * cols));
+        file.read(offset + (row - rows.begin) * row_bytes, std::as_writable_bytes(std::span(memory)));
+        sum += row_checksum(memory, cols, row);
     }
+    return sum;
+}
+
+void check_written(const RegularFile& file, const fs::path& path, const FileSection& section) {
+    std::vector<std::byte> found(section.description.size());
+    file.read(section.offset, found);
+    if (found != section.description)
+        throw IoError(concat(path.string(), ": bytes ", section.offset, " to ",
+                             section.offset + section.bytes,
+                             " read back from the disk other than they were written"));
 }
 
 }  // namespace
 
-Manifest write_single_file(const std::filesystem::path& folder, const std::vector<Piece>& pieces,
-                           index_t step, comm::Communicator& world, index_t slice_bytes) {
+Manifest write_single_file(const fs::path& folder, const std::vector<Piece>& pieces, index_t step,
+                           comm::Communicator& world) {
     Manifest part;
     for (const Piece& piece : pieces) {
         part.pieces.push_back(record_of(piece, kModelFile, logical_name(piece.id.kind, piece.id.tensor)));
         part.shapes[piece.id.tensor] = piece.shape;
     }
-    std::vector<Manifest> parts;
+    Manifest whole;
     for (const std::string& text : comm::all_gather(world, write_manifest(part)))
-        parts.push_back(parse_manifest(text, "a rank's part of the manifest"));
-    const std::vector<Dataset> datasets = plan_datasets(parts, world.rank(), slice_bytes);
-    const std::filesystem::path path = folder / kModelFile;
-    std::unique_ptr<Hdf5File> file;
-    together(world, "creating a checkpoint file",
-             [&] { file = Hdf5File::create_together(path.string(), world); });
-    if (file) {
-        together(world, "writing a checkpoint", [&] {
-            create_datasets(*file, datasets, step);
-            for (const Dataset& dataset : datasets) write_dataset(*file, dataset, dataset.num_rounds, pieces);
-            file->close();
-        });
-    } else {
-        write_in_turns(path, datasets, pieces, step, world);
-    }
+        whole.add(parse_manifest(text, "a rank's part of the manifest"));
+    const fs::path path = folder / kModelFile;
+    std::vector<FileSection> sections;
+    together(world, "creating a checkpoint file", [&] {
+        if (world.rank() != 0) return;
+        sections = lay_out(path, whole.shapes, step);
+        create_file(path, sections);
+    });
+    const std::map<std::string, index_t> offset_of = share_offsets(sections, whole.shapes, world);
+    together(world, "writing a checkpoint", [&] {
+        OutputFile file(path, OutputFile::Mode::shared);
+        for (const Piece& piece : pieces)
+            file.write(place_in_file(piece, offset_of), std::as_bytes(piece.values));
+        file.close();
+    });
     std::uint64_t checksum = 0;
-    together(world, "flushing a checkpoint", [&] { flush_to_disk(path); });
-    together(world, "reading a checkpoint back",
-             [&] { checksum = file_checksum(path, world.rank(), world.size()); });
+    index_t bytes = 0;
+    together(world, "reading a checkpoint back", [&] {
+        const RegularFile file(path);
+        file.forget_cached();
+        bytes = file.bytes();
+        for (const FileSection& section : sections) check_written(file, path, section);
+        for (std::size_t i = 0; i < pieces.size(); ++i) {
+            const PieceRecord& piece = part.pieces[i];
+            const index_t offset = place_in_file(pieces[i], offset_of);
+            if (checksum_in_file(file, offset, piece.rows, piece.cols) != piece.checksum)
+                throw IoError(
+                    concat(path.string(), ": ", piece.id.to_string(), " rows ", piece.rows.begin, " to ",
+                           piece.rows.end, " read back from the disk other than they were ",
+                           "written; a file system on which several nodes cannot write one file, as "
+                           "NFS, needs checkpoint.layout = sharded"));
+        }
+        checksum = file_checksum(file, world.rank(), world.size());
+    });
     comm::all_reduce(world, std::span(&checksum, 1));
-    if (world.rank() == 0)
-        part.files.push_back({kModelFile, static_cast<index_t>(std::filesystem::file_size(path)), checksum});
+    if (world.rank() == 0) part.files.push_back({kModelFile, bytes, checksum});
     return part;
 }
 

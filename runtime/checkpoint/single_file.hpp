@@ -7,15 +7,11 @@
 
 namespace sy::runtime::detail {
 
-/// Most bytes of a rank in one collective write: MPI counts in 31 bits.
-inline constexpr index_t kSliceBytes = index_t{1} << 29;
-
-/// Writes model.h5 with a dataset a tensor, all ranks into one file: together with MPI-IO where the world is MPI's, else
-/// in turns. @return this rank's pieces; on rank 0 also the file
-/// @param slice_bytes  larger pieces are written in several rounds
+/// Writes model.h5 with a dataset a tensor: rank 0 makes the file, all ranks write their rows to their places in it and
+/// read them back. @return this rank's pieces; on rank 0 also the file
 /// @throws IoError on every rank when any rank fails
 /// @par Collective over `world`
 Manifest write_single_file(const std::filesystem::path& folder, const std::vector<Piece>& pieces,
-                           index_t step, comm::Communicator& world, index_t slice_bytes = kSliceBytes);
+                           index_t step, comm::Communicator& world);
 
 }  // namespace sy::runtime::detail

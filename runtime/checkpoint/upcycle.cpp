@@ -134,7 +134,6 @@ void write_mixture(const CheckpointReader& reader, const std::filesystem::path& 
             reader.read(Kind::weight, source.tensor, spread ? 0 : part.id.matrix, part.rows, part.cols,
                         values);
         }
-        return shape;
     };
     const auto check = [](const Manifest& written) {
         const std::vector<std::string> problems = coverage_problems(written);
@@ -142,6 +141,7 @@ void write_mixture(const CheckpointReader& reader, const std::filesystem::path& 
     };
     Manifest manifest;
     manifest.config = dump(config);
+    manifest.shapes = shapes;
     manifest.written_on = concat("upcycled from step ", reader.manifest().step);
     manifest.state = first_state(config);
     manifest.state.router = model.transformer.router_state();

@@ -22,12 +22,11 @@ double seconds_since(Clock::time_point start) {
 /// Writes a rank's shard, in whatever thread. @return its part of the manifest as text
 std::string write_shard(const fs::path& folder, int rank, const std::vector<Piece>& pieces,
                         const std::stop_token& stop) {
-    detail::ShardFile file(folder, detail::shard_name(rank));
-    for (const Piece& piece : pieces) {
+    const auto values_of = [&](std::size_t idx) {
         if (stop.stop_requested()) throw IoError("the writing was called off");
-        file.add(piece);
-    }
-    return write_manifest(file.finish());
+        return pieces[idx].values;
+    };
+    return write_manifest(detail::write_shard_file(folder, detail::shard_name(rank), pieces, values_of));
 }
 
 }  // namespace

@@ -8,8 +8,10 @@
 
 #include "comm/collectives.hpp"
 #include "comm/local/local_fabric.hpp"
+#include "runtime/checkpoint/file_layout.hpp"
+#include "runtime/checkpoint/files.hpp"
 #include "runtime/checkpoint/hdf5_file.hpp"
-#include "runtime/checkpoint/single_file.hpp"
+#include "runtime/checkpoint/output_file.hpp"
 #include "runtime/checkpoint/writer.hpp"
 #include "tests/support/session.hpp"
 #include "tests/unit/runtime/test_folder.hpp"
@@ -172,17 +174,82 @@ TEST_CASE("writer: the snapshot is counted in the arena, and kept for the next c
     });
 }
 
-TEST_CASE("single file: pieces that are too large for one write go in slices", "[unit]") {
+TEST_CASE("writer: files of several blocks of checksums hold each value at its place", "[unit]") {
     const TestFolder folder;
-    comm::LocalFabric(2).run([&](comm::Communicator& world) {
-        const Part part(world.rank());
-        runtime::detail::write_single_file(folder.path(), part.pieces, 1, world, 20);  // one row of 16 bytes
+    const CheckpointConfig form{GENERATE(CheckpointLayout::sharded, CheckpointLayout::single), false};
+    constexpr index_t kRows = 700;  // of 8 KiB: 5.5 MiB a rank and kind
+    constexpr index_t kCols = 2048;
+    with_writers(folder.path(), form, [&](CheckpointWriter& writer, Part& part, comm::Communicator& world) {
+        std::vector<float> values(static_cast<std::size_t>(kRows * kCols));
+        std::iota(values.begin(), values.end(), static_cast<float>(world.rank() * kRows * kCols));
+        for (const Kind kind : kKinds) {
+            const Range rows{world.rank() * kRows, (world.rank() + 1) * kRows};
+            part.pieces.push_back({{kind, "large", 0}, Shape{2 * kRows, kCols}, rows, kCols, values});
+        }
+        writer.start(part.pieces, manifest_of_step(1));
+        writer.finish();
     });
-    std::vector<float> values(24);
-    const std::vector<index_t> dims{2, 3, 4};
-    Hdf5File((folder / "model.h5").string(), Hdf5File::Mode::read)
-        .read("/weight/experts", dims, {{0, 0, 0}, dims}, values);
-    for (std::size_t i = 0; i < values.size(); ++i) CHECK(values[i] == static_cast<float>(i));
+    CHECK(verify_checkpoint(folder / "checkpoints/latest").empty());
+    const CheckpointReader reader(folder / "checkpoints/latest");
+    std::vector<float> row(static_cast<std::size_t>(kCols));
+    for (const index_t row_idx : {index_t{0}, kRows - 1, kRows, 2 * kRows - 1}) {
+        reader.read(Kind::v, "large", 0, {row_idx, row_idx + 1}, kCols, row);
+        CHECK(row[5] == static_cast<float>(row_idx * kCols + 5));
+    }
+}
+
+TEST_CASE("file layout: sections cover the file, and values put at their places are those that HDF5 reads",
+          "[unit]") {
+    const TestFolder folder;
+    const fs::path path = folder / "values.h5";
+    FileLayout layout(path.string());
+    const std::map<std::string, index_t> rows_of{{"/a", 3}, {"/b/c", 1}, {"/b/d", 3000}, {"/empty", 0}};
+    for (const auto& [name, rows] : rows_of) {
+        const index_t dims[] = {rows, 5};
+        layout.add_dataset(name, dims);
+        layout.add_attribute(name, "rows", std::span(&rows, 1));
+    }
+    const auto value = [](const std::string& name, index_t i) {
+        return static_cast<float>(name.size() * 100000) + static_cast<float>(i);
+    };
+    std::size_t datasets = 0;
+    index_t end = 0;
+    runtime::detail::NewFile file(path);
+    for (const FileSection& section : layout.finish()) {
+        CHECK(section.offset == end);
+        end += section.bytes;
+        if (section.dataset.empty()) {
+            CHECK(static_cast<index_t>(section.description.size()) == section.bytes);
+            file.append(section.description);
+            continue;
+        }
+        ++datasets;
+        CHECK(section.bytes == rows_of.at(section.dataset) * 20);
+        std::vector<float> values;
+        for (index_t i = 0; i < section.bytes / 4; ++i) values.push_back(value(section.dataset, i));
+        file.append(std::as_bytes(std::span(values)));
+    }
+    CHECK(datasets == 3);
+    CHECK(file.finish().bytes == end);
+    const Hdf5File written(path.string());
+    for (const auto& [name, rows] : rows_of) {
+        const std::vector<index_t> dims{rows, 5};
+        std::vector<float> values(static_cast<std::size_t>(rows * 5));
+        if (rows > 0) written.read(name, dims, {{0, 0}, dims}, values);
+        for (std::size_t i = 0; i < values.size(); ++i)
+            CHECK(values[i] == value(name, static_cast<index_t>(i)));
+        written.check_plain(name);
+    }
+}
+
+TEST_CASE("output file: what is there is not overwritten, and messages name call and path", "[unit]") {
+    const TestFolder folder;
+    runtime::detail::write_text(folder / "there", "first");
+    CHECK_THROWS_WITH(runtime::detail::write_text(folder / "there", "second"),
+                      Catch::Contains("open of") && Catch::Contains("there failed: File exists"));
+    CHECK_THROWS_WITH(runtime::detail::write_text(folder / "none/file", "text"),
+                      Catch::Contains("none/file failed: No such file"));
+    CHECK(runtime::detail::read_regular_text(folder / "there", 100) == "first");
 }
 
 TEST_CASE("model.h5: the whole model under logical names, wherever the folder is", "[unit]") {
@@ -196,13 +263,13 @@ TEST_CASE("model.h5: the whole model under logical names, wherever the folder is
     std::vector<float> values(24);
     const std::vector<index_t> dims{2, 3, 4};
     const auto read = [&] {
-        const Hdf5File file((folder / "moved/model.h5").string(), Hdf5File::Mode::read);
+        const Hdf5File file((folder / "moved/model.h5").string());
         file.read("/v/experts", dims, {{0, 0, 0}, dims}, values);
     };
     read();
     for (std::size_t i = 0; i < values.size(); ++i) CHECK(values[i] == static_cast<float>(i));
     std::vector<float> bias(5);
-    Hdf5File((folder / "moved/model.h5").string(), Hdf5File::Mode::read)
+    Hdf5File((folder / "moved/model.h5").string())
         .read("/weight/bias", std::vector<index_t>{5}, {{0}, {5}}, bias);
     CHECK(bias == std::vector<float>{100, 101, 102, 103, 104});
     if (form.layout == CheckpointLayout::single) return;

@@ -1,0 +1,88 @@
+#include "runtime/checkpoint/output_file.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "runtime/checkpoint/files.hpp"
+
+namespace sy::runtime::detail {
+namespace {
+
+[[noreturn]] void fail(const char* call, const std::filesystem::path& path, int reason) {
+    throw IoError(concat(call, " of ", path.string(), " failed: ", std::strerror(reason)));
+}
+
+}  // namespace
+
+OutputFile::OutputFile(std::filesystem::path path, Mode mode)
+    : path_(std::move(path)),
+      descriptor_(
+          ::open(path_.c_str(), O_WRONLY | O_CLOEXEC | (mode == Mode::create ? O_CREAT | O_EXCL : 0), 0666)) {
+    if (descriptor_ < 0) fail("open", path_, errno);
+}
+
+OutputFile::~OutputFile() {
+    if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+void OutputFile::resize(index_t bytes) {
+    if (::ftruncate(descriptor_, bytes) != 0) fail("ftruncate", path_, errno);
+}
+
+void OutputFile::write(index_t offset, std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+        const ssize_t count = ::pwrite(descriptor_, bytes.data(), bytes.size(), offset);
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0) fail("pwrite", path_, errno);
+        if (count == 0) fail("pwrite", path_, ENOSPC);
+        bytes = bytes.subspan(static_cast<std::size_t>(count));
+        offset += count;
+    }
+}
+
+void OutputFile::close() {
+    if (::fsync(descriptor_) != 0) fail("fsync", path_, errno);
+    if (::close(std::exchange(descriptor_, -1)) != 0) fail("close", path_, errno);
+}
+
+NewFile::NewFile(const std::filesystem::path& path) : path_(path), file_(path, OutputFile::Mode::create) {
+    block_.reserve(static_cast<std::size_t>(kBlockBytes));
+}
+
+void NewFile::append(std::span<const std::byte> bytes) {
+    while (!bytes.empty()) {
+        const std::size_t count =
+            std::min(bytes.size(), static_cast<std::size_t>(kBlockBytes) - block_.size());
+        block_.insert(block_.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(count));
+        bytes = bytes.subspan(count);
+        if (static_cast<index_t>(block_.size()) == kBlockBytes) write_block();
+    }
+}
+
+void NewFile::write_block() {
+    file_.write(bytes_, block_);
+    checksum_ += block_checksum(block_, num_blocks_);
+    bytes_ += static_cast<index_t>(block_.size());
+    ++num_blocks_;
+    block_.clear();
+}
+
+FileRecord NewFile::finish() {
+    if (!block_.empty()) write_block();
+    file_.close();
+    const RegularFile file(path_);
+    file.forget_cached();
+    if (file.bytes() != bytes_)
+        throw IoError(
+            concat(path_.string(), ": ", bytes_, " bytes were written, the disk holds ", file.bytes()));
+    if (file_checksum(file) != checksum_)
+        throw IoError(concat(path_.string(), " reads back from the disk with other bytes than were written; ",
+                             "look for errors of the disk in the system's log"));
+    return {path_.filename().string(), bytes_, checksum_};
+}
+
+}  // namespace sy::runtime::detail

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <span>
+#include <vector>
+
+#include "runtime/checkpoint/manifest.hpp"
+
+namespace sy::runtime::detail {
+
+/// A file open for writing. Every call is checked; one that an interrupt cut short is continued.
+/// @throws IoError with the call, the path and the system's reason
+class OutputFile {
+  public:
+    /// create: a file that is not there yet. shared: one that another rank has made.
+    enum class Mode { create, shared };
+    OutputFile(std::filesystem::path path, Mode mode);
+    /// Closes what an exception left open.
+    ~OutputFile();
+    OutputFile(const OutputFile&) = delete;
+    OutputFile& operator=(const OutputFile&) = delete;
+
+    void resize(index_t bytes);
+    void write(index_t offset, std::span<const std::byte> bytes);
+    /// Flushes to disk and closes.
+    void close();
+
+  private:
+    std::filesystem::path path_;
+    int descriptor_;
+};
+
+/// A file written from its first byte to its last by one process, and then read back from the disk.
+class NewFile {
+  public:
+    explicit NewFile(const std::filesystem::path& path);
+    void append(std::span<const std::byte> bytes);
+    /// Flushes to disk, closes, and compares what the disk holds with what was appended.
+    /// @throws IoError when any of it fails or differs
+    FileRecord finish();
+
+  private:
+    void write_block();
+
+    std::filesystem::path path_;
+    OutputFile file_;
+    std::vector<std::byte> block_;  ///< of kBlockBytes, except the last
+    index_t num_blocks_ = 0;
+    index_t bytes_ = 0;
+    std::uint64_t checksum_ = 0;  ///< of the blocks written
+};
+
+}  // namespace sy::runtime::detail
