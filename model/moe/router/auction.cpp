@@ -46,6 +46,10 @@ class Auction {
             const index_t count = scores.rows / scores.cols + (e < scores.rows % scores.cols ? 1 : 0);
             slots_[at(e)].resize(at(count));
             if (count > 0) price_[at(e)] = 0.0;
+            for (index_t t = 0; t < scores.rows; ++t) {
+                random_sum_ += static_cast<double>(count) / static_cast<double>(scores.rows) *
+                               value_[at(t * scores.cols + e)];
+            }
         }
     }
 
@@ -115,11 +119,12 @@ class Auction {
             bound += best;
             sum += value[expert_[at(t)]];
         }
-        return bound - sum <= kAuctionGap * std::fabs(sum);
+        return bound - sum <= kAuctionGap * (sum - random_sum_);
     }
 
     MatrixView<const float> scores_;
     std::vector<double> value_;             ///< [T, E]
+    double random_sum_ = 0.0;               ///< expected of a balanced assignment drawn at random
     std::vector<std::vector<Slot>> slots_;  ///< [E] heaps, the cheapest slot first
     std::vector<double> price_;             ///< [E] of the cheapest slot; infinite without slots
     std::vector<std::int32_t> expert_;      ///< [T]

@@ -139,6 +139,28 @@ TEST_CASE("auction: every expert is full and the sum within 0.1 % of the optimum
     }
 }
 
+TEST_CASE("auction: offsets of tokens and of experts do not loosen it", "[unit]") {
+    // Multiples of 2^-13 beside whole numbers to 2^10, so that every float is exact.
+    constexpr index_t kTokens = 256;
+    constexpr index_t kExperts = 8;
+    TestMatrix scores(kTokens, kExperts, 17, 1.0F);
+    for (float& score : scores.values) score = std::floor(score * 512.0F) / 8192.0F;
+    const double best = best_sum(scores);
+    REQUIRE(best > 1.0);
+    for (const bool of_tokens : {true, false}) {
+        TestMatrix moved = scores;
+        for (index_t t = 0; t < kTokens; ++t) {
+            for (index_t e = 0; e < kExperts; ++e)
+                moved.values[at(t * kExperts + e)] += of_tokens ? 1024.0F : static_cast<float>(128 * e);
+        }
+        const std::vector<std::int32_t> expert = balanced_assignment(moved.view());
+        check_balanced(expert, kExperts);
+        const double gap = best - sum_of(scores, expert);
+        INFO((of_tokens ? "tokens" : "experts") << ": gap " << gap << " of " << best);
+        CHECK(gap <= 1e-4 * best + 0x1p-22 * 1024.0 * kTokens);
+    }
+}
+
 TEST_CASE("auction: nothing to assign, and scores that are no numbers", "[unit]") {
     CHECK(balanced_assignment(TestMatrix(0, 4).view()).empty());
     TestMatrix scores(8, 2, 3, 1.0F);
