@@ -298,6 +298,12 @@ PendingExchange start_all_to_all_v(Communicator& comm, std::span<const std::byte
     return exchange;
 }
 
+void all_reduce(Communicator& comm, std::span<ExactSum> sums) {
+    std::vector<std::int64_t> words = ExactSum::to_words(sums);
+    all_reduce(comm, std::span<std::int64_t>(words));
+    ExactSum::from_words(words, sums);
+}
+
 template <class T>
 std::vector<T> all_to_all(Communicator& comm, std::span<const T> values) {
     SY_REQUIRE(static_cast<int>(values.size()) % comm.size() == 0, "all_to_all: ", values.size(),

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "comm/communicator.hpp"
+#include "kernels/core/exact_sum.hpp"
 
 /// Collectives over point-to-point messages, with deadlines. Every function here is
 /// @par Collective over `comm`, called by all its ranks in the same order.
@@ -21,6 +22,9 @@ enum class ReduceOp { sum, max, min };
 /// @par Cost  short messages: log2(P) rounds; long ones: reduce-scatter then all-gather, 2 (P-1)/P bytes a rank
 template <class T>
 void all_reduce(Communicator& comm, std::span<T> values, ReduceOp op = ReduceOp::sum);
+
+/// In place on every rank: sums[i] = the sum of the sums[i] of all ranks (at most 2^20), to the bit.
+void all_reduce(Communicator& comm, std::span<ExactSum> sums);
 
 /// Rank r receives the sum over ranks of values[offsets[r] .. offsets[r+1]).
 /// @param values   this rank's addends, all parts

@@ -4,7 +4,6 @@
 #include <numeric>
 
 #include "comm/collectives.hpp"
-#include "model/moe/balance/sums.hpp"
 #include "model/objective/masking.hpp"
 #include "model/objective/spans.hpp"
 
@@ -203,39 +202,41 @@ void Transformer::predict_further(Tape& tape, Value& hidden, const PassInfo& pas
 
 PassResult Transformer::reduce(const RowLosses& losses, const Rows& rows, std::span<MoeStatistics> statistics,
                                const BatchInfo& batch) const {
-    // All sums are 64-bit integers: one message, and nothing depends on the layout.
-    std::vector<std::int64_t> sums{0, 0};
-    for (const float value : losses.token) sums[0] += to_sum(static_cast<double>(value));
-    for (const float lse : losses.lse) sums[1] += to_sum(static_cast<double>(lse) * static_cast<double>(lse));
+    // Nothing depends on the layout.
+    std::vector<ExactSum> sums(2);
+    for (const float value : losses.token) sums[0].add(static_cast<double>(value));
+    for (const float lse : losses.lse) sums[1].add(static_cast<double>(lse) * static_cast<double>(lse));
     for (const Depth& depth : losses.depths) {
-        sums.push_back(0);
-        for (const float value : depth.loss) sums.back() += to_sum(static_cast<double>(value));
+        ExactSum& sum = sums.emplace_back();
+        for (const float value : depth.loss) sum.add(static_cast<double>(value));
     }
+    std::vector<std::uint64_t> hashes;
     for (const MoeStatistics& layer : statistics) {
-        if (layer.load.empty()) continue;
-        sums.push_back(static_cast<std::int64_t>(layer.routing_hash));
+        hashes.push_back(layer.routing_hash);
         sums.insert(sums.end(), layer.loss_sums.begin(), layer.loss_sums.end());
     }
-    comm::all_reduce(world_.world, std::span<std::int64_t>(sums));
+    comm::all_reduce(world_.world, sums);
+    comm::all_reduce(world_.world, std::span<std::uint64_t>(hashes));
     PassResult result;
-    result.token_loss = from_sum(sums[0]) / static_cast<double>(rows.num_targets);
+    result.token_loss = sums[0].value() / static_cast<double>(rows.num_targets);
     std::size_t next = 2 + losses.depths.size();
     for (std::size_t i = 0; i < statistics.size(); ++i) {
         if (statistics[i].load.empty()) continue;
         const bool below = lower_ && i >= blocks_.size() - lower_->blocks().size();
         const index_t tokens = scaled(batch, below ? rows.lower_seq_len : rows.seq_len).global_tokens;
-        const std::size_t count = 1 + statistics[i].loss_sums.size();
-        add_layer(result, i, statistics[i], std::span<const std::int64_t>(sums).subspan(next, count), tokens);
+        const std::size_t count = statistics[i].loss_sums.size();
+        statistics[i].routing_hash = hashes[i];
+        add_layer(result, i, statistics[i], std::span<const ExactSum>(sums).subspan(next, count), tokens);
         next += count;
     }
     if (!losses.lse.empty() || config_.output_z_loss > 0.0) {
         result.extra_losses.push_back({"output_z_loss", config_.output_z_loss,
-                                       from_sum(sums[1]) / static_cast<double>(rows.num_targets)});
+                                       sums[1].value() / static_cast<double>(rows.num_targets)});
     }
     if (!losses.depths.empty()) {
         double mean = 0.0;
         for (std::size_t k = 0; k < losses.depths.size(); ++k)
-            mean += from_sum(sums[2 + k]) / static_cast<double>(losses.depths[k].num_targets);
+            mean += sums[2 + k].value() / static_cast<double>(losses.depths[k].num_targets);
         result.extra_losses.push_back(
             {"mtp_loss", config_.mtp_loss, mean / static_cast<double>(losses.depths.size())});
     }
@@ -245,12 +246,11 @@ PassResult Transformer::reduce(const RowLosses& losses, const Rows& rows, std::s
 }
 
 void Transformer::add_layer(PassResult& result, std::size_t block_idx, MoeStatistics& layer,
-                            std::span<const std::int64_t> sums, index_t global_tokens) const {
-    const auto hash = static_cast<std::uint64_t>(sums[0]);
-    result.routing_hash += hash;
+                            std::span<const ExactSum> sums, index_t global_tokens) const {
+    result.routing_hash += layer.routing_hash;
     const auto losses = blocks_[block_idx]->moe()->losses();
     result.extra_losses.resize(losses.size());
-    std::size_t next = 1;
+    std::size_t next = 0;
     for (std::size_t j = 0; j < losses.size(); ++j) {
         const auto count = static_cast<std::size_t>(losses[j]->num_sums());
         NamedLoss& total = result.extra_losses[j];
@@ -261,7 +261,7 @@ void Transformer::add_layer(PassResult& result, std::size_t block_idx, MoeStatis
     }
     result.num_dropped += layer.num_dropped;
     result.layers.push_back(
-        {static_cast<index_t>(block_idx), std::move(layer.load), layer.num_dropped, hash});
+        {static_cast<index_t>(block_idx), std::move(layer.load), layer.num_dropped, layer.routing_hash});
     const LayerResult& report = result.layers.back();
     result.imbalance = std::max(
         result.imbalance, static_cast<double>(report.highest_load()) / std::max(report.mean_load(), 1e-30));

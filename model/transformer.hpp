@@ -131,7 +131,7 @@ class Transformer {
     PassResult reduce(const RowLosses& losses, const Rows& rows, std::span<MoeStatistics> statistics,
                       const BatchInfo& batch) const;
     void add_layer(PassResult& result, std::size_t block_idx, MoeStatistics& statistics,
-                   std::span<const std::int64_t> sums, index_t global_tokens) const;
+                   std::span<const ExactSum> sums, index_t global_tokens) const;
     /// A pass over new rows outside of training, the same on every rank but for the rows.
     PassInfo generating(std::span<const std::int32_t> ids, index_t seq_len) const;
     /// The last norm of a whole stack, with no token dropped.

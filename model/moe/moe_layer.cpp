@@ -16,7 +16,7 @@ struct MoeLayer::Kept {
     PassInfo pass;
     Routing routing;
     CapacityResult capacity;
-    std::vector<std::int64_t> global_sums;  ///< of the losses, if a gradient needs them
+    std::vector<ExactSum> global_sums;  ///< of the losses, if a gradient needs them
     comm::DispatchPlan plan;
     Tensor rows;      ///< [R, H] received
     Tensor gate, up;  ///< [S, F]
@@ -95,12 +95,12 @@ ops::ExpertWeights<In> MoeLayer::expert_weights() const {
             shared_.config.activation};
 }
 
-std::vector<std::int64_t> MoeLayer::loss_sums(const Kept& kept, const Context& context) const {
+std::vector<ExactSum> MoeLayer::loss_sums(const Kept& kept, const Context& context) const {
     const RoutedBatch routed{kept.routing, kept.capacity.load, kept.pass, context};
-    std::vector<std::int64_t> sums;
+    std::vector<ExactSum> sums;
     for (const auto& loss : losses_) {
         const std::size_t first = sums.size();
-        sums.resize(first + at(loss->num_sums()), 0);
+        sums.resize(first + at(loss->num_sums()));
         loss->add_sums(routed, std::span(sums).subspan(first));
     }
     return sums;
@@ -137,14 +137,14 @@ void MoeLayer::account(Kept& kept, const Tape& tape, MoeStatistics* statistics) 
                                 return loss->gradient_needs_sums();
                             });
     if (statistics == nullptr && !reduce_now) return;
-    std::vector<std::int64_t> sums = loss_sums(kept, tape.context());
+    std::vector<ExactSum> sums = loss_sums(kept, tape.context());
     if (statistics != nullptr) {
         statistics->loss_sums = sums;
         report(kept, *statistics);
         if (world_.drops != nullptr && kept.pass.training()) list_drops(kept);
     }
     if (!reduce_now) return;
-    comm::all_reduce(world_.world, std::span<std::int64_t>(sums));
+    comm::all_reduce(world_.world, sums);
     kept.global_sums = std::move(sums);
 }
 
@@ -320,8 +320,8 @@ void MoeLayer::route_backward(Value& x, Kept& kept, Tensor dweight, MatrixView<f
     for (const auto& loss : losses_) {
         const std::size_t count = at(loss->num_sums());
         const auto sums = kept.global_sums.empty()
-                              ? std::span<const std::int64_t>()
-                              : std::span<const std::int64_t>(kept.global_sums).subspan(first, count);
+                              ? std::span<const ExactSum>()
+                              : std::span<const ExactSum>(kept.global_sums).subspan(first, count);
         loss->add_gradient(routed, {kept.capacity.load, sums, kept.pass.batch.global_tokens},
                            loss->coefficient() * share, gradients);
         first += count;

@@ -23,10 +23,10 @@ struct ModelWorld {
 
 /// What a MoE layer reports of a pass. `loss_sums` are this rank's share until they are reduced.
 struct MoeStatistics {
-    std::vector<index_t> load;            ///< [E] global choices before drops
-    std::vector<std::int64_t> loss_sums;  ///< of the layer's losses, one after another
-    std::uint64_t routing_hash = 0;       ///< sum mod 2^64 over (token, choice rank, expert, kept)
-    index_t num_dropped = 0;              ///< global
+    std::vector<index_t> load;        ///< [E] global choices before drops
+    std::vector<ExactSum> loss_sums;  ///< of the layer's losses, one after another
+    std::uint64_t routing_hash = 0;   ///< sum mod 2^64 over (token, choice rank, expert, kept)
+    index_t num_dropped = 0;          ///< global
 };
 
 /// A mixture of experts in place of a feed-forward: router, capacity, exchange, experts, combine, shared experts.
@@ -51,7 +51,7 @@ class MoeLayer {
     template <class In>
     void run_backward(Value& x, Value& y, Kept& kept, const Context& context) const;
     /// The sums of the losses over this rank's tokens.
-    std::vector<std::int64_t> loss_sums(const Kept& kept, const Context& context) const;
+    std::vector<ExactSum> loss_sums(const Kept& kept, const Context& context) const;
     void report(const Kept& kept, MoeStatistics& statistics) const;
     void list_drops(const Kept& kept) const;
     /// Fills the statistics, lists drops, and reduces the sums that gradients of losses need.

@@ -71,7 +71,7 @@ void Routed::run() {
     }
     const model::RoutedBatch routed{routing, load, bench.pass, context};
     for (const auto& loss : losses) {
-        std::vector<std::int64_t> sums(at(loss->num_sums()), 0);
+        std::vector<ExactSum> sums(at(loss->num_sums()));
         loss->add_sums(routed, sums);
         value = loss->value({load, sums, kRoutingTokens});
         loss->add_gradient(routed, {load, sums, kRoutingTokens}, loss->coefficient(), gradients);

@@ -1,5 +1,4 @@
 #include "model/moe/balance/loss.hpp"
-#include "model/moe/balance/sums.hpp"
 
 namespace sy::model {
 namespace {
@@ -14,12 +13,12 @@ class CommunicationLoss : public RouterLoss {
 
     std::string name() const override { return "communication_loss"; }
     double coefficient() const override { return coefficient_; }
-    /// Shares of each group in fixed point, then tokens sent to each group as whole numbers.
+    /// Shares of each group, then how many tokens are sent to each group.
     index_t num_sums() const override { return 2 * groups_; }
     bool gradient_needs_sums() const override { return true; }
 
-    void add_sums(const RoutedBatch& routed, std::span<std::int64_t> sums) const override {
-        const std::span<std::int64_t> sent = sums.subspan(static_cast<std::size_t>(groups_));
+    void add_sums(const RoutedBatch& routed, std::span<ExactSum> sums) const override {
+        const std::span<ExactSum> sent = sums.subspan(static_cast<std::size_t>(groups_));
         add_group_shares(routed, sums.first(static_cast<std::size_t>(groups_)));
         const MatrixView<const std::int32_t> expert = routed.routing.sent().matrix<std::int32_t>();
         std::vector<index_t> last_token(sent.size(), -1);
@@ -29,7 +28,7 @@ class CommunicationLoss : public RouterLoss {
                 const auto group = static_cast<std::size_t>(expert(t, j) / size_);
                 if (last_token[group] == t) continue;
                 last_token[group] = t;
-                ++sent[group];
+                sent[group].add(1.0);
             }
         }
     }
@@ -37,7 +36,7 @@ class CommunicationLoss : public RouterLoss {
     double value(const LossTotals& totals) const override {
         double sum = 0.0;
         for (std::size_t g = 0; g < static_cast<std::size_t>(groups_); ++g)
-            sum += share(totals, g) * from_sum(totals.sums[g]) / static_cast<double>(totals.global_tokens);
+            sum += share(totals, g) * totals.sums[g].value() / static_cast<double>(totals.global_tokens);
         return sum;
     }
 
@@ -54,8 +53,7 @@ class CommunicationLoss : public RouterLoss {
   private:
     /// f of one group.
     double share(const LossTotals& totals, std::size_t group) const {
-        return static_cast<double>(groups_) *
-               static_cast<double>(totals.sums[static_cast<std::size_t>(groups_) + group]) /
+        return static_cast<double>(groups_) * totals.sums[static_cast<std::size_t>(groups_) + group].value() /
                static_cast<double>(limit_ * totals.global_tokens);
     }
 

@@ -1,5 +1,4 @@
 #include "model/moe/balance/loss.hpp"
-#include "model/moe/balance/sums.hpp"
 
 namespace sy::model {
 namespace {
@@ -16,7 +15,7 @@ class DeviceLoss : public RouterLoss {
     double coefficient() const override { return coefficient_; }
     index_t num_sums() const override { return groups_; }
 
-    void add_sums(const RoutedBatch& routed, std::span<std::int64_t> sums) const override {
+    void add_sums(const RoutedBatch& routed, std::span<ExactSum> sums) const override {
         add_group_shares(routed, sums);
     }
 
@@ -24,7 +23,7 @@ class DeviceLoss : public RouterLoss {
         const std::vector<double> share = shares(totals);
         double sum = 0.0;
         for (std::size_t g = 0; g < share.size(); ++g)
-            sum += share[g] * from_sum(totals.sums[g]) / static_cast<double>(totals.global_tokens);
+            sum += share[g] * totals.sums[g].value() / static_cast<double>(totals.global_tokens);
         return sum;
     }
 

@@ -1,5 +1,5 @@
 #include "model/moe/balance/loss.hpp"
-#include "model/moe/balance/sums.hpp"
+#include "model/moe/balance/squared_variation.hpp"
 
 namespace sy::model {
 namespace {
@@ -14,12 +14,12 @@ class ImportanceLoss : public RouterLoss {
     index_t num_sums() const override { return experts_; }
     bool gradient_needs_sums() const override { return true; }
 
-    void add_sums(const RoutedBatch& routed, std::span<std::int64_t> sums) const override {
+    void add_sums(const RoutedBatch& routed, std::span<ExactSum> sums) const override {
         const std::span<const std::int32_t> expert = routed.routing.expert.values<std::int32_t>();
         const std::span<const float> weight = routed.routing.weight.values<float>();
         for (std::size_t i = 0; i < expert.size(); ++i) {
             if (expert[i] != kNoExpert)
-                sums[static_cast<std::size_t>(expert[i])] += to_sum(static_cast<double>(weight[i]));
+                sums[static_cast<std::size_t>(expert[i])].add(static_cast<double>(weight[i]));
         }
     }
 

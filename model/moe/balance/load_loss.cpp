@@ -1,12 +1,10 @@
-#include <algorithm>
-#include <functional>
 #include <mutex>
 #include <utility>
 
 #include "kernels/ops/gate/gate.hpp"
 #include "kernels/ops/normal/normal.hpp"
 #include "model/moe/balance/loss.hpp"
-#include "model/moe/balance/sums.hpp"
+#include "model/moe/balance/squared_variation.hpp"
 
 namespace sy::model {
 namespace {
@@ -63,22 +61,22 @@ class LoadLoss : public RouterLoss {
     index_t num_sums() const override { return experts_; }
     bool gradient_needs_sums() const override { return true; }
 
-    void add_sums(const RoutedBatch& routed, std::span<std::int64_t> sums) const override {
+    void add_sums(const RoutedBatch& routed, std::span<ExactSum> sums) const override {
         // Without noise (evaluation) nothing is left to chance, and there is no loss.
         if (routed.routing.noise_scale.empty()) return;
         const Chances chances(routed, top_k_);
         Tensor chance(routed.context.arena, DType::f32, routed.routing.logits.shape());
         ops::normal_cdf(chances.distance(), chance.matrix<float>(), routed.context);
-        // Integers: the order in which tasks add does not show.
+        // The order in which tasks add does not show.
         std::mutex adding;
         Chances::for_blocks(routed, [&](index_t begin, index_t end) {
-            std::vector<std::int64_t> own(sums.size(), 0);
+            std::vector<ExactSum> own(sums.size());
             for (index_t t = begin; t < end; ++t) {
                 const std::span<const float> row = std::as_const(chance).matrix<float>().row_span(t);
-                for (std::size_t e = 0; e < own.size(); ++e) own[e] += to_sum(static_cast<double>(row[e]));
+                for (std::size_t e = 0; e < own.size(); ++e) own[e].add(static_cast<double>(row[e]));
             }
             const std::lock_guard lock(adding);
-            std::ranges::transform(sums, own, sums.begin(), std::plus<std::int64_t>());
+            for (std::size_t e = 0; e < own.size(); ++e) sums[e] += own[e];
         });
     }
 

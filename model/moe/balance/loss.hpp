@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/core/exact_sum.hpp"
 #include "model/config.hpp"
 #include "model/moe/router/router.hpp"
 
@@ -28,13 +29,13 @@ struct RoutedBatch {
 /// What the whole global batch adds up to.
 struct LossTotals {
     std::span<const index_t> load;  ///< [E]
-    /// [num_sums] fixed point (sums.hpp) over all ranks; in add_gradient only if the gradient needs them.
-    std::span<const std::int64_t> sums;
+    /// [num_sums] over all ranks; in add_gradient only if the gradient needs them.
+    std::span<const ExactSum> sums;
     index_t global_tokens = 0;
 };
 
 /// A function of a layer's global routing. Its value is a sum over the tokens of all ranks, so each rank adds up its
-/// own as integers; its gradient flows to scores and logits, never to the choice.
+/// own exactly; its gradient flows to scores and logits, never to the choice.
 class RouterLoss {
   public:
     virtual ~RouterLoss() = default;
@@ -45,7 +46,7 @@ class RouterLoss {
 
     virtual index_t num_sums() const = 0;
     /// Adds this rank's tokens. @param sums  [num_sums]
-    virtual void add_sums(const RoutedBatch& routed, std::span<std::int64_t> sums) const = 0;
+    virtual void add_sums(const RoutedBatch& routed, std::span<ExactSum> sums) const = 0;
     /// Whether add_gradient needs the sums of all ranks: they are then reduced in the forward pass.
     virtual bool gradient_needs_sums() const { return false; }
 
@@ -91,8 +92,8 @@ std::unique_ptr<RouterLoss> make_communication_loss(const MoeConfig& config);
 std::unique_ptr<RouterLoss> make_sequence_loss(const MoeConfig& config);
 
 /// sums[g] += the shares of the experts of group g over all tokens, rounded once a token and group.
-/// @param sums  [G] fixed point, G divides E
-void add_group_shares(const RoutedBatch& routed, std::span<std::int64_t> sums);
+/// @param sums  [G], G divides E
+void add_group_shares(const RoutedBatch& routed, std::span<ExactSum> sums);
 
 /// The [T, E] part of a gradient, zero where no loss has added to it yet.
 MatrixView<float> dense_part(Tensor& part, const RoutedBatch& routed);

@@ -2,7 +2,6 @@
 
 #include "kernels/ops/gate/gate.hpp"
 #include "model/moe/balance/loss.hpp"
-#include "model/moe/balance/sums.hpp"
 
 namespace sy::model {
 namespace {
@@ -29,16 +28,16 @@ double RoutedBatch::share_of_score(index_t token) const {
     return 1.0 / sum;
 }
 
-void add_group_shares(const RoutedBatch& routed, std::span<std::int64_t> sums) {
+void add_group_shares(const RoutedBatch& routed, std::span<ExactSum> sums) {
     const MatrixView<const float> scores = routed.scores();
     const index_t size = scores.cols / static_cast<index_t>(sums.size());
     for (index_t t = 0; t < scores.rows; ++t) {
         const float* score = scores.row(t);
         const double unit = routed.share_of_score(t);
-        for (std::int64_t& sum : sums) {
+        for (ExactSum& sum : sums) {
             double total = 0.0;
             for (index_t e = 0; e < size; ++e) total += static_cast<double>(*score++);
-            sum += to_sum(unit * total);
+            sum.add(unit * total);
         }
     }
 }

@@ -1,7 +1,6 @@
 #include <utility>
 
 #include "model/moe/balance/loss.hpp"
-#include "model/moe/balance/sums.hpp"
 
 namespace sy::model {
 namespace {
@@ -13,10 +12,10 @@ class SequenceLoss : public RouterLoss {
 
     std::string name() const override { return "sequence_loss"; }
     double coefficient() const override { return coefficient_; }
-    /// The terms of all sequences in fixed point, and how many sequences there are.
+    /// The terms of all sequences, and how many sequences there are.
     index_t num_sums() const override { return 2; }
 
-    void add_sums(const RoutedBatch& routed, std::span<std::int64_t> sums) const override {
+    void add_sums(const RoutedBatch& routed, std::span<ExactSum> sums) const override {
         const MatrixView<const float> scores = routed.scores();
         const std::vector<double> share = shares(routed);
         std::vector<double> value(static_cast<std::size_t>(num_sequences(routed)), 0.0);
@@ -27,12 +26,12 @@ class SequenceLoss : public RouterLoss {
                 sum += weighted(scores.row(t), f) * routed.share_of_score(t);
             sum /= static_cast<double>(tokens.size());
         });
-        for (const double of_sequence : value) sums[0] += to_sum(of_sequence);
-        sums[1] += num_sequences(routed);
+        for (const double of_sequence : value) sums[0].add(of_sequence);
+        sums[1].add(static_cast<double>(num_sequences(routed)));
     }
 
     double value(const LossTotals& totals) const override {
-        return from_sum(totals.sums[0]) / static_cast<double>(totals.sums[1]);
+        return totals.sums[0].value() / totals.sums[1].value();
     }
 
     void add_gradient(const RoutedBatch& routed, const LossTotals&, double scale,

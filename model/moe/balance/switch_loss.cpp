@@ -1,5 +1,4 @@
 #include "model/moe/balance/loss.hpp"
-#include "model/moe/balance/sums.hpp"
 
 namespace sy::model {
 namespace {
@@ -13,12 +12,12 @@ class SwitchLoss : public RouterLoss {
     double coefficient() const override { return coefficient_; }
     index_t num_sums() const override { return experts_; }
 
-    void add_sums(const RoutedBatch& routed, std::span<std::int64_t> sums) const override {
+    void add_sums(const RoutedBatch& routed, std::span<ExactSum> sums) const override {
         const MatrixView<const float> scores = routed.scores();
         for (index_t t = 0; t < scores.rows; ++t) {
             const double unit = routed.share_of_score(t);
             for (index_t e = 0; e < scores.cols; ++e)
-                sums[static_cast<std::size_t>(e)] += to_sum(unit * static_cast<double>(scores(t, e)));
+                sums[static_cast<std::size_t>(e)].add(unit * static_cast<double>(scores(t, e)));
         }
     }
 
@@ -26,7 +25,7 @@ class SwitchLoss : public RouterLoss {
         double sum = 0.0;
         const auto tokens = static_cast<double>(totals.global_tokens);
         for (std::size_t e = 0; e < totals.load.size(); ++e)
-            sum += static_cast<double>(totals.load[e]) / tokens * (from_sum(totals.sums[e]) / tokens);
+            sum += static_cast<double>(totals.load[e]) / tokens * (totals.sums[e].value() / tokens);
         return factor() * sum;
     }
 

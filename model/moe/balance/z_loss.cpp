@@ -1,5 +1,4 @@
 #include "model/moe/balance/loss.hpp"
-#include "model/moe/balance/sums.hpp"
 
 namespace sy::model {
 namespace {
@@ -12,13 +11,13 @@ class ZLoss : public RouterLoss {
     double coefficient() const override { return coefficient_; }
     index_t num_sums() const override { return 1; }
 
-    void add_sums(const RoutedBatch& routed, std::span<std::int64_t> sums) const override {
+    void add_sums(const RoutedBatch& routed, std::span<ExactSum> sums) const override {
         for (const float lse : routed.routing.lse.values<float>())
-            sums[0] += to_sum(static_cast<double>(lse) * static_cast<double>(lse));
+            sums[0].add(static_cast<double>(lse) * static_cast<double>(lse));
     }
 
     double value(const LossTotals& totals) const override {
-        return from_sum(totals.sums[0]) / static_cast<double>(totals.global_tokens);
+        return totals.sums[0].value() / static_cast<double>(totals.global_tokens);
     }
 
     void add_gradient(const RoutedBatch& routed, const LossTotals&, double scale,

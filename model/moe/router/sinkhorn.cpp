@@ -7,7 +7,6 @@
 #include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
 #include "kernels/ops/gate/gate.hpp"
-#include "model/moe/balance/sums.hpp"
 #include "model/moe/router/strategy.hpp"
 
 namespace sy::model {
@@ -34,7 +33,7 @@ void powers_of_rows(MatrixView<const float> logits, Range rows, MatrixView<float
     });
 }
 
-/// Adds the rows of the plan, scaled to 1 each, to the sums of the columns.
+/// Adds up to kRowsOfTask rows of the plan, scaled to 1 each, to the sums of the columns in units of ExactSum.
 void add_rows(MatrixView<const float> powers, Range rows, const double* factor, std::int64_t* sums) {
     simd::for_isa([=]() SY_BODY {
         for (index_t t = rows.begin; t < rows.end; ++t) {
@@ -43,7 +42,7 @@ void add_rows(MatrixView<const float> powers, Range rows, const double* factor, 
             for (index_t e = 0; e < powers.cols; ++e) total += factor[e] * static_cast<double>(power[e]);
             // A row with a number that is not finite has no place in the plan.
             if (!(total > 0.0)) continue;
-            const double scale = 1.0 / (total * kSumUnit);
+            const double scale = 1.0 / (total * ExactSum::kUnit);
             for (index_t e = 0; e < powers.cols; ++e) {
                 // Not llrint: this form becomes one vector instruction.
                 sums[e] += static_cast<std::int64_t>(factor[e] * static_cast<double>(power[e]) * scale + 0.5);
@@ -96,26 +95,29 @@ std::vector<double> sinkhorn_log_factors(MatrixView<const float> logits, index_t
         powers_of_rows(logits, {begin, end}, powers_te);
     });
     const index_t num_threads = context.team.size();
-    std::vector<std::int64_t> sums;
+    std::vector<ExactSum> sums;
     std::vector<double> factor(at(num_experts), 1.0);
     const double share = static_cast<double>(global_tokens) / static_cast<double>(num_experts);
     for (int round = 0; round < kSinkhornRounds; ++round) {
-        sums.assign(at(num_threads * num_experts), 0);
+        sums.assign(at(num_threads * num_experts), {});
         {
             const Timed timed(context, OpKind::routing, 4.0 * static_cast<double>(logits.rows * num_experts));
             context.team.for_tasks(
                 (logits.rows + kRowsOfTask - 1) / kRowsOfTask, [&](index_t task, int thread) {
                     const Range rows{task * kRowsOfTask, std::min(logits.rows, (task + 1) * kRowsOfTask)};
-                    add_rows(powers_te, rows, factor.data(), sums.data() + thread * num_experts);
+                    std::vector<std::int64_t> units(at(num_experts), 0);
+                    add_rows(powers_te, rows, factor.data(), units.data());
+                    for (index_t e = 0; e < num_experts; ++e)
+                        sums[at(thread * num_experts + e)].add_units(units[at(e)]);
                 });
         }
-        std::vector<std::int64_t> columns(sums.begin(), sums.begin() + num_experts);
+        std::vector<ExactSum> columns(sums.begin(), sums.begin() + num_experts);
         for (index_t i = num_experts; i < num_threads * num_experts; ++i)
             columns[at(i % num_experts)] += sums[at(i)];
-        comm::all_reduce(world, std::span<std::int64_t>(columns));
+        comm::all_reduce(world, columns);
         double moved = 0.0;
         for (index_t e = 0; e < num_experts; ++e) {
-            const double column = from_sum(std::max<std::int64_t>(columns[at(e)], 1));
+            const double column = std::max(columns[at(e)].value(), ExactSum::kUnit);
             const double next =
                 std::clamp(factor[at(e)] * share / column, 1.0 / kLargestFactor, kLargestFactor);
             moved = std::max(moved, std::fabs(next - factor[at(e)]) / factor[at(e)]);

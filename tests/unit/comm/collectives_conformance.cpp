@@ -338,6 +338,25 @@ void reproducible_sum_ignores_grouping(Communicator& world) {
                " is not the sum ", static_cast<double>(exact));
 }
 
+void exact_sums_ignore_grouping(Communicator& world) {
+    std::vector<double> addends;
+    for (std::uint64_t i = 0; i < 3000; ++i)
+        addends.push_back(static_cast<double>(normal({4, 0, 0, RandomPurpose::test}, i)) *
+                          (i % 7 == 0 ? 1e-9 : 1e12));
+    std::vector<ExactSum> expected(3);
+    std::vector<ExactSum> sums(3);
+    for (std::size_t i = 0; i < addends.size(); ++i) {
+        expected[i % 2].add(addends[i]);
+        if (at(world.rank()) == i * i % at(world.size())) sums[i % 2].add(addends[i]);
+    }
+    // On every rank, so an even number of them where there are 2 or 4.
+    expected[2].add(std::numeric_limits<double>::quiet_NaN());
+    sums[2].add(std::numeric_limits<double>::quiet_NaN());
+    all_reduce(world, sums);
+    SY_REQUIRE(sums == expected, sums[0].value(), ", ", sums[1].value(), ", ", sums[2].value(),
+               " instead of ", expected[0].value(), ", ", expected[1].value(), ", ", expected[2].value());
+}
+
 void reproducible_sum_is_exact_where_it_can_be(Communicator& world) {
     const auto once = [&](std::vector<double> addends) {
         return dealt_sum(world, addends, [&](std::size_t i) { return static_cast<int>(i) % world.size(); });
@@ -365,6 +384,8 @@ constexpr ConformanceCase kCases[] = {
     {"collectives: several all_to_all_v under way at once, with empty parts", exchanges_under_way_at_once},
     {"collectives: offsets and roots that cannot be are refused before anything is sent",
      wrong_offsets_are_refused},
+    {"collectives: exact sums are the same to the bit however the addends are dealt out",
+     exact_sums_ignore_grouping},
     {"collectives: reproducible_sum does not depend on how the addends are dealt out",
      reproducible_sum_ignores_grouping},
     {"collectives: reproducible_sum is exact where 78 bits suffice, and shows what is not finite",

@@ -222,8 +222,8 @@ TEST_CASE(
     "balance: the squared variation is 0 when even, whatever the scale, and has the slope of its formula",
     "[unit]") {
     const auto sums = [](std::vector<double> values) {
-        std::vector<std::int64_t> result;
-        for (const double value : values) result.push_back(to_sum(value));
+        std::vector<ExactSum> result(values.size());
+        for (std::size_t i = 0; i < values.size(); ++i) result[i].add(values[i]);
         return result;
     };
     CHECK(squared_variation(sums({2.0, 2.0, 2.0})) == 0.0);

@@ -7,7 +7,7 @@
 
 #include "comm/local/local_fabric.hpp"
 #include "model/moe/balance/loss.hpp"
-#include "model/moe/balance/sums.hpp"
+#include "model/moe/balance/squared_variation.hpp"
 #include "tests/support/session.hpp"
 
 /// A router alone on one rank, and the same in double.
@@ -125,7 +125,7 @@ inline RouterRun run_router(const model::MoeConfig& moe, const std::vector<doubl
         gradients.weight = Tensor(session.context.arena, DType::f32, routing.weight.shape());
         std::ranges::copy(dweight.values, gradients.weight.values<float>().begin());
         for (const auto& loss : model::make_router_losses(moe)) {
-            std::vector<std::int64_t> sums(static_cast<std::size_t>(loss->num_sums()), 0);
+            std::vector<ExactSum> sums(static_cast<std::size_t>(loss->num_sums()));
             loss->add_sums(routed, sums);
             const model::LossTotals totals{load, sums, kRouterTokens};
             run.losses.push_back(loss->value(totals));

@@ -212,7 +212,7 @@ TEST_CASE("router noise: gradients of input, weights and noise weights are those
         std::ranges::copy(dweight.values, gradients.weight.values<float>().begin());
         double load_value = 0.0;
         for (const auto& loss : make_router_losses(moe)) {
-            std::vector<std::int64_t> sums(static_cast<std::size_t>(loss->num_sums()), 0);
+            std::vector<ExactSum> sums(static_cast<std::size_t>(loss->num_sums()));
             loss->add_sums(routed, sums);
             const LossTotals totals{load, sums, kTokens};
             if (loss->name() == "load_loss") load_value = loss->value(totals);
