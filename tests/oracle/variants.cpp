@@ -120,10 +120,10 @@ Variant deepseek_v2() {
     return variant;
 }
 
-/// V3's scores with V2's losses, and no Switch loss beside them.
+/// V3's scores with V2's losses.
 Variant sigmoid_losses() {
     Variant variant = deepseek_v3();
-    variant.moe.balance.switch_loss = 0.0;
+    variant.model.init_std = 0.16;
     variant.moe.balance.sequence_loss = 0.0;
     variant.moe.balance.device_loss = 0.4;
     variant.moe.balance.communication_loss = 0.3;
