@@ -19,6 +19,9 @@ constexpr std::size_t kExpert = 1;
 constexpr int kFirstTag = 2000;
 /// On the world and on the expert-parallel group; below the others, above those of the exchange.
 constexpr int kMoveTag = 1500;
+/// Of a gradient as it is used: the squares of a larger one overflow the second moments, which would stay infinite and
+/// never move their weights again.
+constexpr double kLargestNorm = 1e18;
 
 std::span<float> part_of_values(Tensor& values, index_t offset, index_t count) {
     return values.values<float>().subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(count));
@@ -208,9 +211,10 @@ ShardedOptimizer::Result ShardedOptimizer::step(index_t step, index_t num_steps)
     if (parameters_.overflowed()) squares.push_back(std::numeric_limits<double>::infinity());
     Result result;
     result.gradient_norm = std::sqrt(sum_over_world(squares));
-    result.applied = std::isfinite(result.gradient_norm);
+    const bool clip = config_.clip_norm > 0.0 && result.gradient_norm > config_.clip_norm;
+    result.applied = std::isfinite(result.gradient_norm) &&
+                     (clip ? config_.clip_norm : result.gradient_norm) <= kLargestNorm;
     if (result.applied) {
-        const bool clip = config_.clip_norm > 0.0 && result.gradient_norm > config_.clip_norm;
         const ops::AdamwStep constants{
             static_cast<float>(learning_rate(config_, step, num_steps)),
             static_cast<float>(config_.beta1),

@@ -43,7 +43,7 @@ class ShardedOptimizer {
 
     struct Result {
         double gradient_norm = 0.0;  ///< before clipping
-        bool applied = false;        ///< false when a gradient was not finite: nothing was changed
+        bool applied = false;  ///< false when a gradient or its square was not finite: nothing was changed
     };
     /// One step from the gradients in `parameters`, which are zeroed. @par Collective over the world
     Result step(index_t step, index_t num_steps);

@@ -61,6 +61,26 @@ SY_INLINE const float* first_pass(const NormRows& op, index_t t, simd::f32x16& t
     return sum;
 }
 
+struct RowStatistics {
+    float mean;
+    float rstd;
+};
+
+/// Of a row whose sum or squares are more than a float holds: without this it would become 0, and a model that diverges
+/// would go on as if nothing were the matter.
+template <NormKind kind>
+[[gnu::noinline]] RowStatistics statistics_in_double(const float* x, index_t count, float eps) {
+    const auto width = static_cast<double>(count);
+    double mean = 0.0;
+    for (index_t i = 0; kind == NormKind::layer && i < count; ++i) mean += static_cast<double>(x[i]) / width;
+    double square = 0.0;
+    for (index_t i = 0; i < count; ++i) {
+        const double centred = static_cast<double>(x[i]) - mean;
+        square += centred * centred / width;
+    }
+    return {static_cast<float>(mean), static_cast<float>(1.0 / std::sqrt(square + static_cast<double>(eps)))};
+}
+
 template <NormKind kind, bool has_bias>
 SY_INLINE void norm_row(const NormRows& op, index_t t) {
     const auto width = static_cast<float>(op.x.cols);
@@ -71,9 +91,14 @@ SY_INLINE void norm_row(const NormRows& op, index_t t) {
     if constexpr (kind == NormKind::layer) {
         mean = squares / width;
         squares = centred_squares(x, op.x.cols, mean);
-        op.mean[t] = mean;
     }
-    const float rstd = 1.0F / std::sqrt(squares / width + op.eps);
+    float rstd = 1.0F / std::sqrt(squares / width + op.eps);
+    if (!(rstd > 0.0F)) {
+        const RowStatistics exact = statistics_in_double<kind>(x, op.x.cols, op.eps);
+        mean = exact.mean;
+        rstd = exact.rstd;
+    }
+    if constexpr (kind == NormKind::layer) op.mean[t] = mean;
     op.rstd[t] = rstd;
     float* const y = op.y.data + t * op.y.stride;
     simd::for_lanes(op.x.cols, [&](index_t i, auto load, auto store) SY_BODY {

@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+#include <algorithm>
 #include <limits>
 #include <numeric>
 #include <set>
@@ -92,6 +93,51 @@ TEST_CASE("gate: equal logits share equally, extreme ones do not overflow, in pl
     std::vector<float> lse(3);
     ops::gate_scores(ops::Score::softmax, logits.view(), logits.view(), lse, session.context);
     CHECK(test::same_bits(logits.values, got.scores.values));
+}
+
+TEST_CASE("gate: whatever its finite logits, a row has finite scores and gradients", "[unit]") {
+    constexpr index_t kExperts = 20;
+    const auto kind = GENERATE(ops::Score::softmax, ops::Score::sigmoid);
+    const auto renormalise = GENERATE(Renormalise::no, Renormalise::yes);
+    TestSession session;
+    TestMatrix logits(7, kExperts);
+    const float rows[] = {0.0F, -90.0F, 1e38F, -1e38F, -1e-40F, 0.0F, 0.0F};
+    for (index_t t = 0; t < 7; ++t) std::ranges::fill(logits.view().row_span(t), rows[t]);
+    logits.view()(5, 3) = 3e38F;       // one far above the others
+    logits.view()(6, 3) = -kInfinity;  // one that cannot be chosen
+    TestMatrix scores(7, kExperts);
+    std::vector<float> lse(7);
+    ops::gate_scores(kind, logits.view(), scores.view(), lse, session.context);
+    Choice choice = choose(scores, 3, renormalise);
+    // Groups and biases may force choices whose scores are 0.
+    choice.expert[5 * 3 + 1] = 11;
+    choice.expert[6 * 3 + 2] = 3;
+    const TestMatrix dweight(7, 3, 2);
+    const TestMatrix dense(7, kExperts, 3);
+    const TestMatrix dlse(1, 7, 4);
+    TestMatrix got(7, kExperts);
+    TestMatrix wanted(7, kExperts);
+    const ops::GateBackward in{.kind = kind,
+                               .forward = {scores.view(), choice.experts(), renormalise, 1.0F},
+                               .logits = logits.view(),
+                               .lse = lse,
+                               .dweight = dweight.view(),
+                               .token_dshare = dense.view(),
+                               .dlse = dlse.values};
+    ops::gate_backward(in, got.view(), session.context);
+    ops::ref::gate_backward(in, wanted.view());
+    for (const float value : scores.values) CHECK(std::isfinite(value));
+    for (const float value : lse) CHECK(std::isfinite(value));
+    for (const float value : choice.weight.values) CHECK(std::isfinite(value));
+    CHECK(relative_error(got.values, wanted.values) < 1e-5);
+}
+
+TEST_CASE("gate: a row without a finite logit is no distribution, and shows", "[unit]") {
+    TestMatrix logits(1, 20);
+    std::ranges::fill(logits.values, -kInfinity);
+    for (const float score : softmax(logits).scores.values) CHECK(std::isnan(score));
+    logits.values[4] = kInfinity;
+    CHECK(std::isnan(softmax(logits).scores.values[4]));
 }
 
 TEST_CASE("gate: the choice agrees with a full stable sort", "[unit]") {
@@ -421,6 +467,22 @@ TEST_CASE("gate: open groups are those of the reference, ties included", "[unit]
     CHECK(got.values == wanted.values);
     CHECK(std::count(got.values.begin(), got.values.end(), -kInfinity) ==
           130 * 24 / groups * (groups - limit));
+}
+
+TEST_CASE("gate: with fewer finite groups than may be reached, choices are still different experts",
+          "[unit]") {
+    TestMatrix scores(1, 12);
+    std::ranges::fill(scores.values, -kInfinity);
+    scores.values[7] = 0.5F;
+    for (const index_t counted : {1, 2}) {
+        TestSession session;
+        TestMatrix open(1, 12);
+        ops::gate_limit_groups(scores.view(), {4, 2, counted}, open.view(), session.context);
+        const std::vector<std::int32_t> chosen = choose(open, 4, Renormalise::no).expert;
+        CHECK(std::set<std::int32_t>(chosen.begin(), chosen.end()).size() == 4);
+        // A group's sum is -infinity as soon as one of the counted is.
+        if (counted == 1) CHECK(std::ranges::count(chosen, 7) == 1);
+    }
 }
 
 TEST_CASE("gate: groups that do not fit are refused", "[unit]") {

@@ -2,6 +2,9 @@
 
 #include <catch2/catch.hpp>
 
+#include <algorithm>
+#include <limits>
+
 #include "tests/unit/kernels/numeric.hpp"
 
 using namespace sy;
@@ -106,6 +109,23 @@ TEST_CASE("norm: a row of zeros stays zero", "[unit]") {
     const Rule rule(kind, Biased::no, 20);
     const Forward got = forward(rule.norm, TestMatrix(1, 20).view(), 1);
     for (const float value : got.y.values) CHECK(value == 0.0F);
+}
+
+TEST_CASE("norm: rows whose squares a float does not hold agree with the reference, and infinity shows",
+          "[unit]") {
+    const auto kind = GENERATE(ops::NormKind::rms, ops::NormKind::layer);
+    // The squares of one alone overflow; or of all together; or, for LayerNorm, their sum does.
+    const float size = GENERATE(1e18F, 1e19F, 1e30F, 1e38F);
+    const Rule rule(kind, Biased::yes, 100);
+    TestMatrix x(3, 100, 1, 0.5F);
+    for (float& value : x.values) value = size * (value + 0.25F);
+    const Forward got = forward(rule.norm, x.view(), 1);
+    TestMatrix y(3, 100);
+    ops::ref::norm(rule.norm, x.view(), y.view());
+    CHECK(relative_error(got.y.values, y.values) < 1e-5);
+    x.values[150] = std::numeric_limits<float>::infinity();
+    const Forward broken = forward(rule.norm, x.view(), 1);
+    CHECK(std::isnan(broken.y.values[150]));
 }
 
 TEST_CASE("norm: scaling the input by a power of two changes no bit of the output", "[unit]") {
@@ -233,6 +253,27 @@ TEST_CASE("norm: backward agrees with the reference, added or overwritten, over 
           (cols == 1 && write == ops::Write::overwrite ? 5e-2 : 1e-5));
     CHECK(relative_error(got.dgain, wanted_dgain) < 1e-5);
     if (biased == Biased::yes) CHECK(relative_error(got.dbias, wanted_dbias) < 1e-5);
+}
+
+TEST_CASE("norm: rows of zeros and of equal values have finite gradients", "[unit]") {
+    const auto kind = GENERATE(ops::NormKind::rms, ops::NormKind::layer);
+    const float value = GENERATE(0.0F, 1e-30F, 3.0F, 1e19F);
+    // What is left of 1e19 after its mean is rounding alone.
+    if (kind == ops::NormKind::layer && value > 1e18F) return;
+    const Rule rule(kind, Biased::no, 20);
+    TestMatrix x(2, 20);
+    std::ranges::fill(x.values, value);
+    const TestMatrix dy(2, 20, 3);
+    const Forward kept = forward(rule.norm, x.view(), 1);
+    TestMatrix dx(2, 20);
+    TestMatrix wanted(2, 20);
+    const ops::NormBackward in{x.view(), kept.statistics(), dy.view(), ops::Write::overwrite, 10};
+    const Backward got(rule, in, dx.view(), 1);
+    std::vector<double> dgain(20, 0.5);
+    std::vector<double> dbias;
+    ops::ref::norm_backward(rule.norm, in, wanted.view(), dgain, dbias);
+    CHECK(relative_error(dx.values, wanted.values) < 1e-4);
+    for (const float sum : got.dgain) CHECK(std::isfinite(sum));
 }
 
 TEST_CASE("norm: backward agrees with finite differences", "[unit]") {

@@ -185,6 +185,53 @@ TEST_CASE("balance: at even load every loss of shares is 1 with 64 experts, what
     for (const double loss : run.losses) CHECK(loss == Approx(1.0).epsilon(1e-7));
 }
 
+TEST_CASE("balance: scores that are all 0 give every loss a finite value and gradient", "[unit]") {
+    constexpr index_t kTokens = 8;
+    MoeConfig moe = no_losses();
+    moe.score = Score::sigmoid;
+    test::TestSession session;
+    const auto zeros = [&](index_t cols) {
+        Tensor tensor(session.context.arena, DType::f32, {kTokens, cols});
+        tensor.fill_zero();
+        return tensor;
+    };
+    Routing routing;
+    routing.score = Score::sigmoid;
+    routing.logits = zeros(moe.experts);
+    std::ranges::fill(routing.logits.values<float>(), -200.0F);
+    routing.scores = zeros(moe.experts);
+    routing.weight = zeros(moe.top_k);
+    routing.lse = Tensor(session.context.arena, DType::f32, {kTokens});
+    std::ranges::fill(routing.lse.values<float>(), -200.0F + std::log(8.0F));
+    routing.expert = Tensor(session.context.arena, DType::i32, {kTokens, moe.top_k});
+    for (index_t i = 0; i < kTokens * moe.top_k; ++i)
+        routing.expert.values<std::int32_t>()[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(i % 2);
+    const std::vector<index_t> load{kTokens, kTokens, 0, 0, 0, 0, 0, 0};
+    PassInfo pass;
+    pass.batch = {0, kTokens, 1, 0, 1};
+    pass.seq_len = 4;
+    const RoutedBatch routed{routing, load, pass, session.context};
+    for (const Case& one : kCases) {
+        INFO(one.name);
+        MoeConfig asked = moe;
+        asked.balance.*one.coefficient = 1.0;
+        const auto loss = std::move(make_router_losses(asked)[0]);
+        std::vector<ExactSum> sums(static_cast<std::size_t>(loss->num_sums()));
+        loss->add_sums(routed, sums);
+        const LossTotals totals{load, sums, kTokens};
+        CHECK(std::isfinite(loss->value(totals)));
+        RouterGradients gradients;
+        loss->add_gradient(routed, totals, 1.0, gradients);
+        const auto all_finite = [](std::span<const float> values) {
+            return std::ranges::all_of(values, [](float value) { return std::isfinite(value); });
+        };
+        CHECK(all_finite(gradients.share));
+        if (!gradients.token_share.empty())
+            CHECK(all_finite(std::as_const(gradients.token_share).values<float>()));
+        if (!gradients.weight.empty()) CHECK(all_finite(std::as_const(gradients.weight).values<float>()));
+    }
+}
+
 TEST_CASE("balance: values and gradients through the whole router are those of the formulas in double",
           "[unit]") {
     const Case& loss = kCases[static_cast<std::size_t>(GENERATE(0, 1, 2, 3, 4))];

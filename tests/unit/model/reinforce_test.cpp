@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 
 #include "model/moe/router/router.hpp"
@@ -168,6 +169,25 @@ TEST_CASE("reinforce: gradients are those of the surrogate, by finite difference
                                                 : alone.gradient("moe.router.baseline")[at(h)];
             CHECK(gradient == Approx(expected).margin(1e-7).epsilon(1e-4));
         }
+    });
+}
+
+TEST_CASE("reinforce: policies that are certain, and experts that cannot be drawn, have finite gradients",
+          "[unit]") {
+    const float scale = GENERATE(0.0F, 1e7F, 1e30F);
+    MoeConfig config = router_config("reinforce", 5, 3);
+    config.balance.entropy_bonus = 0.3;
+    comm::LocalFabric(1).run([&](comm::Communicator& world) {
+        Alone alone(world, config, 6);
+        const TestMatrix x(8, 6, 3, 1.0F);
+        for (float& weight : alone.weight("moe.router")) weight *= scale;
+        const std::vector<float> loss(8, 0.5F);
+        const PassInfo pass = pass_of(0, 8, 1, loss);
+        const Routing routing = alone.router.route(x.view(), pass, alone.session.context);
+        RouterGradients gradients;
+        alone.router.strategy().add_gradient(x.view(), routing, pass, gradients, alone.session.context);
+        for (const float gradient : gradients.logit.values<float>())
+            SY_REQUIRE(std::isfinite(gradient), "NaN");
     });
 }
 

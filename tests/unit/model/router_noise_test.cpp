@@ -239,6 +239,42 @@ TEST_CASE("router noise: gradients of input, weights and noise weights are those
     });
 }
 
+TEST_CASE("load loss: chances that are certain have a finite value and finite gradients", "[unit]") {
+    constexpr index_t kTokens = 4;
+    MoeConfig moe;
+    moe.experts = 6;
+    moe.top_k = 2;
+    moe.balance.switch_loss = moe.balance.z_loss = 0.0;
+    moe.balance.load_loss = 1.0;
+    test::TestSession session;
+    Routing routing;
+    for (Tensor* const part :
+         {&routing.clean, &routing.noise, &routing.noise_scale, &routing.logits, &routing.scores})
+        *part = Tensor(session.context.arena, DType::f32, {kTokens, moe.experts});
+    routing.noise.fill_zero();
+    routing.scores.fill_zero();
+    const float size = GENERATE(0.0F, 1e6F, 1e30F);
+    for (std::size_t i = 0; i < static_cast<std::size_t>(kTokens * moe.experts); ++i) {
+        routing.clean.values<float>()[i] = i % 2 == 0 ? size : -size;
+        routing.logits.values<float>()[i] = routing.clean.values<float>()[i];
+        routing.noise_scale.values<float>()[i] = i % 3 == 0 ? 1e30F : 0.01F;
+    }
+    const std::vector<index_t> load(static_cast<std::size_t>(moe.experts), 1);
+    PassInfo pass;
+    pass.batch = {0, kTokens, 1, 0, 1};
+    const RoutedBatch routed{routing, load, pass, session.context};
+    const auto losses = make_router_losses(moe);
+    std::vector<ExactSum> sums(static_cast<std::size_t>(losses[0]->num_sums()));
+    losses[0]->add_sums(routed, sums);
+    const LossTotals totals{load, sums, kTokens};
+    CHECK(std::isfinite(losses[0]->value(totals)));
+    RouterGradients gradients;
+    losses[0]->add_gradient(routed, totals, 1.0, gradients);
+    for (const Tensor* const part : {&gradients.clean_logit, &gradients.logit, &gradients.noise_scale}) {
+        for (const float gradient : part->values<float>()) CHECK(std::isfinite(gradient));
+    }
+}
+
 TEST_CASE("random second: it goes out with twice its weight, and the first keeps its own", "[unit]") {
     MoeConfig moe = no_losses();
     moe.random_second = true;

@@ -168,11 +168,15 @@ TEST_CASE("train: steps without a finite gradient are skipped and counted, and t
     CHECK(read_manifest(find_checkpoint(config.run.directory, "latest")).step == 1);
 }
 
-TEST_CASE("optimizer: a gradient that is not finite on one rank changes no weight on any", "[unit]") {
+TEST_CASE(
+    "optimizer: a gradient that is not finite, or whose square is not, on one rank changes no weight on any",
+    "[unit]") {
     const NumericsMode numerics = GENERATE(NumericsMode::fast, NumericsMode::reproducible);
     comm::LocalFabric(2).run([&](comm::Communicator& world) {
         test::Rank rank(world, 1, numerics, test::tiny_model(), test::tiny_moe());
-        ShardedOptimizer optimizer({}, rank.parameters, world, rank.groups, rank.session.context);
+        OptimizerConfig config;
+        config.clip_norm = 0.0;
+        ShardedOptimizer optimizer(config, rank.parameters, world, rank.groups, rank.session.context);
         model::FlatGroup& flat = rank.parameters.group(model::Sharding::replicated);
         const std::span<float> weights = flat.weights.values<float>();
         const std::vector<float> before(weights.begin(), weights.end());
@@ -183,6 +187,12 @@ TEST_CASE("optimizer: a gradient that is not finite on one rank changes no weigh
         if (world.rank() == 1) put(std::numeric_limits<float>::infinity());
         const ShardedOptimizer::Result skipped = optimizer.step(1, 10);
         SY_REQUIRE(!skipped.applied && !std::isfinite(skipped.gradient_norm), "norm ", skipped.gradient_norm);
+        SY_REQUIRE(std::equal(before.begin(), before.end(), weights.begin()), "weights changed");
+        // Its square is no float: a second moment of infinity would never move its weight again.
+        if (world.rank() == 1) put(1e20F);
+        const ShardedOptimizer::Result huge = optimizer.step(1, 10);
+        SY_REQUIRE(!huge.applied && (numerics == NumericsMode::reproducible || huge.gradient_norm > 1e19),
+                   "norm ", huge.gradient_norm);
         SY_REQUIRE(std::equal(before.begin(), before.end(), weights.begin()), "weights changed");
         if (world.rank() == 1) put(0.5F);
         const ShardedOptimizer::Result applied = optimizer.step(1, 10);
