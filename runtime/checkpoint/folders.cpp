@@ -16,6 +16,17 @@ constexpr const char* kLatest = "latest";
 /// Names the checkpoint that is being published, and then becomes `latest`.
 constexpr const char* kNextLatest = "latest.new";
 constexpr std::string_view kStepPrefix = "step-";
+/// Begins the names of folders that are being written or removed, or were when a run was killed.
+constexpr const char* kUnfinished = ".unfinished-";
+
+/// A file that is open elsewhere may stay, as on NFS: that costs space, and is no reason to end a run.
+void remove_or_note(const fs::path& folder, std::vector<std::string>& notes) {
+    std::error_code problem;
+    fs::remove_all(folder, problem);
+    if (problem)
+        notes.push_back(concat("could not remove ", folder.string(), ": ", problem.message(),
+                               "; the next checkpoint tries again"));
+}
 
 /// The published step that a link in `checkpoints` names; nothing when there is no such link or no such step.
 std::optional<index_t> step_named_by(const fs::path& checkpoints, const char* link) {
@@ -88,18 +99,19 @@ fs::path latest_checkpoint(const fs::path& checkpoints) {
     throw IoError(concat(trouble_with_link(checkpoints), "; ", advice_on_newest_whole(checkpoints)));
 }
 
-fs::path make_unfinished(const fs::path& checkpoints, index_t step) {
+std::vector<std::string> make_unfinished(const fs::path& checkpoints, index_t step) {
     const std::string name = step_name(step);
     fs::create_directories(checkpoints);
     if (fs::exists(checkpoints / name))
         throw IoError(concat((checkpoints / name).string(), " exists already and is not overwritten"));
-    // Left by a run that was killed while writing: never named by `latest`.
+    std::vector<std::string> notes;
     for (const fs::directory_entry& entry : fs::directory_iterator(checkpoints)) {
-        if (entry.path().filename().string().starts_with(".unfinished-")) fs::remove_all(entry.path());
+        if (entry.path().filename().string().starts_with(kUnfinished)) remove_or_note(entry.path(), notes);
     }
-    const fs::path unfinished = checkpoints / (".unfinished-" + name);
-    fs::create_directory(unfinished);
-    return unfinished;
+    const fs::path unfinished = checkpoints / (kUnfinished + name);
+    if (!fs::create_directory(unfinished))
+        throw IoError(concat(unfinished.string(), " is there and could not be removed"));
+    return notes;
 }
 
 void rename_finished(const fs::path& unfinished, const fs::path& folder) {
@@ -121,12 +133,24 @@ void publish_finished(const fs::path& unfinished, const fs::path& checkpoints, i
     flush_to_disk(checkpoints);
 }
 
-void remove_old(const fs::path& checkpoints, index_t keep_last) {
+std::vector<std::string> remove_old(const fs::path& checkpoints, index_t keep_last) {
     const std::vector<index_t> steps = published_steps(checkpoints);
     const std::optional<index_t> latest = latest_step(checkpoints);
+    std::vector<std::string> notes;
     for (std::size_t i = 0; i + static_cast<std::size_t>(keep_last) < steps.size(); ++i) {
-        if (steps[i] != latest) fs::remove_all(checkpoints / step_name(steps[i]));
+        if (steps[i] == latest) continue;
+        // Under another name first: what is removed in part must not look like a checkpoint.
+        const fs::path folder = checkpoints / step_name(steps[i]);
+        const fs::path removed = checkpoints / concat(kUnfinished, "removal-of-", step_name(steps[i]));
+        std::error_code problem;
+        fs::rename(folder, removed, problem);
+        if (problem) {
+            notes.push_back(concat("could not remove ", folder.string(), ": ", problem.message()));
+        } else {
+            remove_or_note(removed, notes);
+        }
     }
+    return notes;
 }
 
 }  // namespace detail

@@ -24,9 +24,9 @@ std::vector<index_t> published_steps(const std::filesystem::path& checkpoints);
 /// @throws IoError when the link is missing or wrong, naming the newest whole checkpoint
 std::filesystem::path latest_checkpoint(const std::filesystem::path& checkpoints);
 
-/// An empty folder to write step `step` in; removes what killed runs left.
-/// @throws IoError when the step is there already
-std::filesystem::path make_unfinished(const std::filesystem::path& checkpoints, index_t step);
+/// Makes an empty folder to write step `step` in; removes what killed runs left.
+/// @return what could not be removed @throws IoError when the step is there already
+std::vector<std::string> make_unfinished(const std::filesystem::path& checkpoints, index_t step);
 
 /// Gives a finished folder its name, which must be free, and flushes both folders to disk.
 void rename_finished(const std::filesystem::path& unfinished, const std::filesystem::path& folder);
@@ -36,7 +36,7 @@ void rename_finished(const std::filesystem::path& unfinished, const std::filesys
 void publish_finished(const std::filesystem::path& unfinished, const std::filesystem::path& checkpoints,
                       index_t step);
 
-/// Removes all but the last steps; never the one that `latest` names.
-void remove_old(const std::filesystem::path& checkpoints, index_t keep_last);
+/// Removes all but the last steps; never the one that `latest` names. @return what could not be removed
+std::vector<std::string> remove_old(const std::filesystem::path& checkpoints, index_t keep_last);
 
 }  // namespace sy::runtime::detail

@@ -5,9 +5,9 @@
 
 #include "runtime/checkpoint/file_layout.hpp"
 #include "runtime/checkpoint/files.hpp"
+#include "runtime/checkpoint/on_all_ranks.hpp"
 #include "runtime/checkpoint/output_file.hpp"
 #include "runtime/checkpoint/shard_file.hpp"
-#include "runtime/checkpoint/together.hpp"
 
 namespace sy::runtime::detail {
 namespace {
@@ -97,13 +97,13 @@ Manifest write_single_file(const fs::path& folder, const std::vector<Piece>& pie
         whole.add(parse_manifest(text, "a rank's part of the manifest"));
     const fs::path path = folder / kModelFile;
     std::vector<FileSection> sections;
-    together(world, "creating a checkpoint file", [&] {
+    fail_on_all_ranks(world, kWritingFailed, [&] {
         if (world.rank() != 0) return;
         sections = lay_out(path, whole.shapes, step);
         create_file(path, sections);
     });
     const std::map<std::string, index_t> offset_of = share_offsets(sections, whole.shapes, world);
-    together(world, "writing a checkpoint", [&] {
+    fail_on_all_ranks(world, kWritingFailed, [&] {
         OutputFile file(path, OutputFile::Mode::shared);
         for (const Piece& piece : pieces)
             file.write(place_in_file(piece, offset_of), std::as_bytes(piece.values));
@@ -111,7 +111,7 @@ Manifest write_single_file(const fs::path& folder, const std::vector<Piece>& pie
     });
     std::uint64_t checksum = 0;
     index_t bytes = 0;
-    together(world, "reading a checkpoint back", [&] {
+    fail_on_all_ranks(world, kWritingFailed, [&] {
         const RegularFile file(path);
         file.forget_cached();
         bytes = file.bytes();

@@ -5,9 +5,9 @@
 #include "runtime/checkpoint/files.hpp"
 #include "runtime/checkpoint/folders.hpp"
 #include "runtime/checkpoint/hdf5_file.hpp"
+#include "runtime/checkpoint/on_all_ranks.hpp"
 #include "runtime/checkpoint/shard_file.hpp"
 #include "runtime/checkpoint/single_file.hpp"
-#include "runtime/checkpoint/together.hpp"
 
 namespace sy::runtime {
 namespace {
@@ -72,16 +72,13 @@ void CheckpointWriter::start(const std::vector<Piece>& pieces, Manifest manifest
     manifest_.layout = settings_.form.layout;
     const fs::path checkpoints = settings_.run / "checkpoints";
     unfinished_ = checkpoints / (".unfinished-" + detail::step_name(manifest_.step));
-    detail::together(world_, "preparing a checkpoint", [&] {
-        if (world_.rank() == 0) detail::make_unfinished(checkpoints, manifest_.step);
+    detail::fail_on_all_ranks(world_, detail::kWritingFailed, [&] {
+        if (world_.rank() == 0) notes_ = detail::make_unfinished(checkpoints, manifest_.step);
     });
     Task task = make_task(pieces);
     records_ = task.get_future();
-    if (in_background()) {
-        thread_ = std::jthread(std::move(task));
-    } else {
-        task(std::stop_token{});
-    }
+    thread_ = std::jthread(std::move(task));
+    if (!in_background()) detail::wait_on_all_ranks(world_, records_);
     start_seconds_ = seconds_since(start_);
 }
 
@@ -92,20 +89,20 @@ bool CheckpointWriter::busy() const {
 CheckpointWriter::Published CheckpointWriter::finish() {
     SY_REQUIRE(under_way(), "checkpoint: nothing to finish");
     const Clock::time_point finish = Clock::now();
-    // A slow disk may take longer than a message may, so the ranks keep in touch while one of them writes.
-    std::int32_t writing = 1;
-    while (writing != 0) {
-        writing = records_.wait_for(world_.settings().deadline / 4) == std::future_status::ready ? 0 : 1;
-        comm::all_reduce(world_, std::span(&writing, 1), comm::ReduceOp::max);
-    }
+    detail::wait_on_all_ranks(world_, records_);
     std::string records;
-    detail::together(world_, "writing a checkpoint", [&] { records = records_.get(); });
+    detail::fail_on_all_ranks(world_, detail::kWritingFailed, [&] { records = records_.get(); });
     const std::vector<std::string> all = comm::all_gather(world_, records);
-    detail::together(world_, "publishing a checkpoint", [&] {
+    detail::fail_on_all_ranks(world_, detail::kWritingFailed, [&] {
         if (world_.rank() == 0) publish(all);
     });
+    detail::fail_on_all_ranks(world_, "removing old checkpoints failed", [&] {
+        if (world_.rank() != 0) return;
+        for (const std::string& note : detail::remove_old(settings_.run / "checkpoints", settings_.keep_last))
+            notes_.push_back(note);
+    });
     return {manifest_.step, settings_.run / "checkpoints" / detail::step_name(manifest_.step),
-            start_seconds_ + seconds_since(finish), seconds_since(start_)};
+            start_seconds_ + seconds_since(finish), seconds_since(start_), std::exchange(notes_, {})};
 }
 
 void CheckpointWriter::publish(const std::vector<std::string>& records) {
@@ -119,7 +116,6 @@ void CheckpointWriter::publish(const std::vector<std::string>& records) {
     detail::write_text(unfinished_ / "manifest.json", write_manifest(manifest_));
     const fs::path checkpoints = settings_.run / "checkpoints";
     detail::publish_finished(unfinished_, checkpoints, manifest_.step);
-    detail::remove_old(checkpoints, settings_.keep_last);
 }
 
 }  // namespace sy::runtime

@@ -42,10 +42,12 @@ class CheckpointWriter {
     struct Published {
         index_t step = 0;
         std::filesystem::path folder;
-        double seconds = 0.0;        ///< that training stood still for it: in start() and finish()
-        double total_seconds = 0.0;  ///< from start() to publication
+        double seconds = 0.0;            ///< that training stood still for it: in start() and finish()
+        double total_seconds = 0.0;      ///< from start() to publication
+        std::vector<std::string> notes;  ///< what could not be removed; on rank 0
     };
-    /// Waits until every rank has written, then publishes: manifest, rename, `latest`; removes all but keep_last.
+    /// Waits until every rank has written, then publishes: manifest, rename, `latest`; removes all but keep_last, of which a
+    /// failure is only noted.
     /// @pre under_way()
     /// @throws IoError on every rank when any rank failed; earlier checkpoints stay as they are
     /// @par Collective over the world
@@ -63,6 +65,7 @@ class CheckpointWriter {
     comm::Communicator& world_;
     Manifest manifest_;
     std::filesystem::path unfinished_;
+    std::vector<std::string> notes_;  ///< on rank 0
     std::chrono::steady_clock::time_point start_;
     double start_seconds_ = 0.0;
     Buffer snapshot_;

@@ -89,6 +89,7 @@ void RunLog::checkpoint(const CheckpointWriter::Published& published) {
     file_->write(
         to_json(CheckpointRecord{published.step, folder, published.seconds, published.total_seconds}));
     progress_->note(concat("checkpoint ", folder));
+    for (const std::string& note : published.notes) progress_->note(note);
 }
 
 void RunLog::placement(const PlacementRecord& record) {

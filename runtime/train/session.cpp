@@ -7,6 +7,7 @@
 
 #include "comm/collectives.hpp"
 
+#include "runtime/checkpoint/on_all_ranks.hpp"
 #include "runtime/train/freeze.hpp"
 #include "runtime/train/isa_bits.hpp"
 
@@ -72,6 +73,24 @@ void Session::replace_experts(comm::Placements placements) {
     optimizer_->replace_experts(std::move(placements));
 }
 
+void Session::read_values(const CheckpointReader& reader) {
+    for (const model::Sharding sharding : {model::Sharding::replicated, model::Sharding::expert}) {
+        model::FlatGroup& flat = parameters_.group(sharding);
+        for (const model::LocalMatrix& matrix : flat.matrices) {
+            const model::ParameterSpec& spec =
+                parameters_.specs()[static_cast<std::size_t>(matrix.parameter)];
+            const auto count = static_cast<std::size_t>(matrix.place.rows * matrix.place.cols);
+            reader.read(
+                Kind::weight, spec.name, matrix.global_idx, {0, matrix.place.rows}, matrix.place.cols,
+                flat.weights.values<float>().subspan(static_cast<std::size_t>(matrix.place.offset), count));
+        }
+    }
+    for (const ShardedOptimizer::OwnedRows& owned : optimizer_->owned_rows()) {
+        reader.read(Kind::m, owned.spec.name, owned.global_idx, owned.rows, owned.cols, owned.m);
+        reader.read(Kind::v, owned.spec.name, owned.global_idx, owned.rows, owned.cols, owned.v);
+    }
+}
+
 void Session::restore(const CheckpointReader& reader) {
     std::vector<std::string> problems;
     const std::map<std::string, Shape>& saved = reader.manifest().shapes;
@@ -91,21 +110,7 @@ void Session::restore(const CheckpointReader& reader) {
     }
     if (!problems.empty()) throw ConfigError(problems);
     transformer_->set_router_state(reader.manifest().state.router);
-    for (const model::Sharding sharding : {model::Sharding::replicated, model::Sharding::expert}) {
-        model::FlatGroup& flat = parameters_.group(sharding);
-        for (const model::LocalMatrix& matrix : flat.matrices) {
-            const model::ParameterSpec& spec =
-                parameters_.specs()[static_cast<std::size_t>(matrix.parameter)];
-            const auto count = static_cast<std::size_t>(matrix.place.rows * matrix.place.cols);
-            reader.read(
-                Kind::weight, spec.name, matrix.global_idx, {0, matrix.place.rows}, matrix.place.cols,
-                flat.weights.values<float>().subspan(static_cast<std::size_t>(matrix.place.offset), count));
-        }
-    }
-    for (const ShardedOptimizer::OwnedRows& owned : optimizer_->owned_rows()) {
-        reader.read(Kind::m, owned.spec.name, owned.global_idx, owned.rows, owned.cols, owned.m);
-        reader.read(Kind::v, owned.spec.name, owned.global_idx, owned.rows, owned.cols, owned.v);
-    }
+    detail::fail_on_all_ranks(world_, "reading the checkpoint failed", [&] { read_values(reader); });
     parameters_.refresh_working();
     optimizer_->refresh_shadows();
 }

@@ -38,7 +38,8 @@ class Session {
     /// What this rank contributes to a checkpoint: weights and moments of the rows it owns.
     std::vector<Piece> pieces();
     /// Weights of everything this rank holds, and moments of what it owns, from any layout's checkpoint.
-    /// @throws ConfigError listing every parameter that differs in name or shape
+    /// @throws ConfigError listing every parameter that differs in name or shape; IoError on every rank when any fails
+    /// @par Collective over the world
     void restore(const CheckpointReader& reader);
     std::string layout() const;
     const comm::Placements& placements() const { return parameters_.placements(); }
@@ -50,6 +51,9 @@ class Session {
     void set_profile(Profile* profile) { context_.profile = profile; }
 
   private:
+    /// This rank's part of restore().
+    void read_values(const CheckpointReader& reader);
+
     Config config_;
     comm::Communicator& world_;
     comm::Topology topology_;

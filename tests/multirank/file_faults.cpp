@@ -1,8 +1,8 @@
 // A preloaded library that counts a process's file-system calls under one folder and lets the one of a given number fail,
 // be slow, or be its last. Without settings it changes nothing.
 //   FILE_FAULTS_FOLDER  absolute path; only calls on what is in it count
-//   FILE_FAULTS_AT      number of the call, from 1
-//   FILE_FAULTS_DO      ENOSPC, EIO (that call fails), FULL (so does every later one that would need space), KILL, SLOW
+//   FILE_FAULTS_AT      number of the call, from 1; of SLOW calls several, with commas
+//   FILE_FAULTS_DO      ENOSPC, EIO (that call fails), FULL (so does every later one that would need space), KILL, STOP, SLOW
 //   FILE_FAULTS_SECONDS of a SLOW call
 //   FILE_FAULTS_RANK    the only rank that counts; without mpirun the rank is 0
 //   FILE_FAULTS_LOG     file that receives "number call path" of every call
@@ -82,10 +82,18 @@ bool fails(const char* call, int folder, const char* name, Needs needs) {
         errno = ENOSPC;
         return true;
     }
-    if (number != at) return false;
+    char listed[4096];
+    char wanted[32];
+    std::snprintf(listed, sizeof listed, ",%s,", setting("FILE_FAULTS_AT"));
+    std::snprintf(wanted, sizeof wanted, ",%ld,", number);
+    if (std::strstr(listed, wanted) == nullptr) return false;
     if (std::strcmp(what, "KILL") == 0) kill(getpid(), SIGKILL);
     if (std::strcmp(what, "SLOW") == 0) {
         sleep(static_cast<unsigned>(std::atoi(setting("FILE_FAULTS_SECONDS"))));
+        return false;
+    }
+    if (std::strcmp(what, "STOP") == 0) {
+        kill(getpid(), SIGSTOP);
         return false;
     }
     errno = std::strcmp(what, "EIO") == 0 ? EIO : ENOSPC;
@@ -127,7 +135,9 @@ OPENAT(openat64)
 
 int close(int file) {
     // As in Linux, the descriptor is gone even when closing fails.
-    const bool failing = fails("close", file, "", Needs::nothing);
+    const int flags = fcntl(file, F_GETFL);
+    const bool written = flags >= 0 && (flags & O_ACCMODE) != O_RDONLY;
+    const bool failing = fails(written ? "close_written" : "close", file, "", Needs::nothing);
     const int reason = errno;
     const int status = next<int(int)>("close")(file);
     if (!failing) return status;

@@ -97,6 +97,22 @@ TEST_CASE("folders: a publication that was killed before it moved the link count
     CHECK(verify_checkpoint(run.checkpoints / "latest").empty());
 }
 
+TEST_CASE("folders: an old checkpoint that cannot be removed is noted, and the others are removed",
+          "[unit]") {
+    const TestFolder folder;
+    for (const char* step : {"step-00000001", "step-00000002", "step-00000003"})
+        fs::create_directory(folder / step);
+    fs::create_directory_symlink("step-00000003", folder / "latest");
+    fs::create_directories(folder / ".unfinished-removal-of-step-00000001/in the way");
+    const std::vector<std::string> notes = runtime::detail::remove_old(folder.path(), 1);
+    REQUIRE(notes.size() == 1);
+    CHECK_THAT(notes[0], Catch::Contains("could not remove") && Catch::Contains("step-00000001") &&
+                             Catch::Contains("not empty"));
+    CHECK(fs::exists(folder / "step-00000001"));
+    CHECK_FALSE(fs::exists(folder / "step-00000002"));
+    CHECK(fs::exists(folder / "step-00000003"));
+}
+
 TEST_CASE("folders: a link that is gone or wrong is named with the newest whole checkpoint", "[unit]") {
     const FinishedRun run;
     fs::resize_file(run.checkpoints / "step-00000008/shard-00000.h5", 100);

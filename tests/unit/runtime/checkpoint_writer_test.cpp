@@ -11,6 +11,7 @@
 #include "runtime/checkpoint/file_layout.hpp"
 #include "runtime/checkpoint/files.hpp"
 #include "runtime/checkpoint/hdf5_file.hpp"
+#include "runtime/checkpoint/on_all_ranks.hpp"
 #include "runtime/checkpoint/output_file.hpp"
 #include "runtime/checkpoint/writer.hpp"
 #include "tests/support/session.hpp"
@@ -250,6 +251,23 @@ TEST_CASE("output file: what is there is not overwritten, and messages name call
     CHECK_THROWS_WITH(runtime::detail::write_text(folder / "none/file", "text"),
                       Catch::Contains("none/file failed: No such file"));
     CHECK(runtime::detail::read_regular_text(folder / "there", 100) == "first");
+}
+
+TEST_CASE("fail_on_all_ranks: one rank's failure is everyone's; work is done when it returns", "[unit]") {
+    std::string messages[2];
+    std::atomic<int> done = 0;
+    comm::LocalFabric(2).run([&](comm::Communicator& world) {
+        runtime::detail::fail_on_all_ranks(world, "counting failed", [&] { ++done; });
+        if (done != 2) done = 100;
+        messages[world.rank()] = io_error_of([&] {
+            runtime::detail::fail_on_all_ranks(world, "counting failed", [&] {
+                if (world.rank() == 1) throw IoError("no more fingers");
+            });
+        });
+    });
+    CHECK(done == 2);
+    for (const std::string& message : messages)
+        CHECK(message == "counting failed:\n  rank 1: no more fingers");
 }
 
 TEST_CASE("model.h5: the whole model under logical names, wherever the folder is", "[unit]") {
