@@ -7,13 +7,15 @@ namespace sy::ops::detail {
 
 void check_rules(const AttentionShape& shape) {
     SY_REQUIRE(shape.kv_heads > 0 && shape.heads > 0 && shape.heads % shape.kv_heads == 0 &&
-                   shape.head_dim > 0 && shape.value_width() > 0 && shape.scale > 0.0F,
+                   shape.head_dim > 0 && shape.value_width() > 0 && shape.scale > 0.0F &&
+                   std::isfinite(shape.scale),
                "attention: ", shape.heads, " heads over ", shape.kv_heads, " of ", shape.head_dim,
                ", values of ", shape.value_width(), ", scale ", shape.scale);
     SY_REQUIRE(shape.window >= 0 && (shape.window == 0 || shape.visibility == Visibility::causal),
                "attention: a window of ", shape.window, " (expected 0 or more, 0 unless causal)");
-    SY_REQUIRE(shape.soft_cap >= 0.0F && std::isfinite(shape.soft_cap), "attention: soft cap ",
-               shape.soft_cap);
+    // Scores are divided by a cap: one that is no normal number has no finite inverse.
+    SY_REQUIRE(shape.soft_cap == 0.0F || (shape.soft_cap > 0.0F && std::isnormal(shape.soft_cap)),
+               "attention: soft cap ", shape.soft_cap);
     const PositionBias& bias = shape.bias;
     SY_REQUIRE(bias.slopes.empty() || static_cast<index_t>(bias.slopes.size()) == shape.heads,
                "attention: ", bias.slopes.size(), " ALiBi slopes for ", shape.heads, " heads");

@@ -8,7 +8,7 @@
 namespace sy::ops {
 
 /// y = cap * tanh(x / cap). x, y [T, V]; may be the same.
-/// @throws LogicError when the shapes differ or cap is not positive and finite
+/// @throws LogicError when the shapes differ or cap is not positive, finite and normal
 void soft_cap(MatrixView<const float> x, float cap, MatrixView<float> y, const Context& context);
 
 /// gradient *= 1 - tanh(x / cap)^2, the derivative at x, the logits before the cap. A head that caps a chunk of logits

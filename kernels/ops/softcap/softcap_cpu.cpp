@@ -38,8 +38,9 @@ void differentiate_rows(MatrixView<const float> x, float cap, MatrixView<float> 
     });
 }
 
+/// A cap that is no normal number has no finite inverse.
 void check(MatrixView<const float> x, float cap, MatrixView<const float> y) {
-    SY_REQUIRE(x.rows == y.rows && x.cols == y.cols && cap > 0.0F && std::isfinite(cap), "soft_cap: [",
+    SY_REQUIRE(x.rows == y.rows && x.cols == y.cols && cap > 0.0F && std::isnormal(cap), "soft_cap: [",
                x.rows, ", ", x.cols, "] into [", y.rows, ", ", y.cols, "], cap ", cap);
 }
 

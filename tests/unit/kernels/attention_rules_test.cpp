@@ -311,6 +311,9 @@ TEST_CASE("attention: rules that contradict each other or the operands are refus
     refused([](AttentionCase& bad) { bad.shape.value_dim = -8; });
     refused([](AttentionCase& bad) { bad.shape.soft_cap = -1.0F; });
     refused([](AttentionCase& bad) { bad.shape.soft_cap = HUGE_VALF; });
+    refused([](AttentionCase& bad) { bad.shape.soft_cap = 1e-40F; });
+    refused([](AttentionCase& bad) { bad.shape.scale = 0.0F; });
+    refused([](AttentionCase& bad) { bad.shape.scale = HUGE_VALF; });
     refused([](AttentionCase& bad) { bad.shape.dropout.probability = 1.0F; });
     refused([](AttentionCase& bad) { bad.shape.dropout.probability = -0.1F; });
     refused([](AttentionCase& bad) { bad.shape.dropout.first_token = -1; });
