@@ -37,7 +37,8 @@ constexpr const char* kLegend =
     "clipping.\n"
     "logsumexp: largest of the routers' logits, root mean square of a step (needs balance.z_loss). (x): "
     "standard\n"
-    "deviation over seeds. *: a run did not reach its last step.\n";
+    "deviation over seeds. *: a run did not reach its last step. !: the last loss or validation of one is no "
+    "number.\n";
 
 std::string fixed(double value, int precision) {
     if (std::isnan(value)) return "-";
@@ -144,7 +145,8 @@ void print_table(std::ostream& out, std::span<const RunRow> rows) {
     std::vector<std::vector<std::string>> lines{{"name", "seeds", "steps"}};
     for (const Column& column : kColumns) lines[0].emplace_back(column.head);
     for (const RunRow& row : rows) {
-        lines.push_back({row.name, concat(row.runs.size()), concat(row.steps(), row.finished() ? "" : "*")});
+        lines.push_back({row.name, concat(row.runs.size()),
+                         concat(row.steps(), row.finished() ? "" : "*", row.diverged() ? "!" : "")});
         for (const Column& column : kColumns) lines.back().push_back(cell(row, column));
     }
     std::vector<std::size_t> widths(lines[0].size(), 0);

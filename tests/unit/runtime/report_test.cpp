@@ -280,6 +280,9 @@ TEST_CASE("report: a run that diverged is named and never ranked, whatever its l
         std::ostringstream json;
         print_json(json, rows);
         CHECK(has(json.str(), "\"diverged\":true"));
+        std::ostringstream table;
+        print_table(table, rows);
+        CHECK(has(table.str(), "1!"));
     }
     // One seed of two is enough.
     std::vector<RunRow> rows{row_with("a", {2.0}), row_with("b", {1.0, 1.0})};
