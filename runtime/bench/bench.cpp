@@ -105,10 +105,11 @@ Report::Columns columns_of(const std::string& what) {
     if (what == "ops") return {"GB/s", "of copying", "error"};
     if (what == "layer") return {"GFLOP/s", "of products", "error"};
     if (what == "routing") return {"Mtokens/s", "% of layer", "error"};
+    if (what == "checkpoint") return {"MB/s", "of plain", "error"};
     if (what == "exchange") return {"GB/s", "of alltoallv", "error"};
     if (what == "step") return {"tokens/s", "of peak", "error"};
-    throw ConfigError(
-        concat("bench: unknown benchmark '", what, "'; write gemm, ops, layer, routing, exchange or step"));
+    throw ConfigError(concat("bench: unknown benchmark '", what,
+                             "'; write gemm, ops, layer, routing, checkpoint, exchange or step"));
 }
 
 }  // namespace
@@ -129,6 +130,7 @@ bool run_bench(const BenchOptions& options, comm::Communicator& world, std::ostr
         if (own.what == "ops") bench::operations(own, report);
         if (own.what == "layer") bench::layer(own, report);
         if (own.what == "routing") bench::routing(own, report);
+        if (own.what == "checkpoint") bench::checkpoint(own, report);
     }
     return report.all_right();
 }

@@ -11,12 +11,12 @@
 #include "runtime/config/config.hpp"
 
 /// `switchyard bench`: times of products, operations, the mixture layer, its routers and
-/// balance losses, the exchange and the training step, each beside
+/// balance losses, the writing of checkpoints, the exchange and the training step, each beside
 /// a limit or a peer measured in the same run, each checked.
 namespace sy::runtime {
 
 struct BenchOptions {
-    std::string what;  ///< "gemm", "ops", "layer", "routing", "exchange" or "step"
+    std::string what;  ///< "gemm", "ops", "layer", "routing", "checkpoint", "exchange" or "step"
     int threads = 0;   ///< of a rank; 0: the cores of its node shared among its ranks
     /// Of measuring, at least, and seven rounds; 0: one round, to see that results are right.
     double seconds = 0.5;
@@ -63,6 +63,8 @@ void gemm(const BenchOptions& options, Report& report);
 void operations(const BenchOptions& options, Report& report);
 void layer(const BenchOptions& options, Report& report);
 void routing(const BenchOptions& options, Report& report);
+/// In options.config.run.directory.
+void checkpoint(const BenchOptions& options, Report& report);
 void exchange(const BenchOptions& options, comm::Communicator& world, Report& report);
 void step(const BenchOptions& options, comm::Communicator& world, Report& report);
 

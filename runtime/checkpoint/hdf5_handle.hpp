@@ -13,7 +13,8 @@
 /// For the files of this folder that call HDF5 themselves.
 namespace sy::runtime::detail {
 
-/// The library's own state is global and not thread-safe, so its lock has to be as well. Whoever calls it holds this.
+/// The library's own state is global and not thread-safe, so its lock has to be as well. Whoever calls it holds this, from
+/// the first call on.
 std::mutex& hdf5_mutex();
 
 /// An HDF5 handle and the function that releases it.

@@ -1,12 +1,11 @@
 #include "runtime/checkpoint/hdf5_library.hpp"
 
-#include <hdf5.h>
-
-#include "kernels/core/error.hpp"
+#include "runtime/checkpoint/hdf5_handle.hpp"
 
 namespace sy::runtime {
 
 std::string hdf5_library() {
+    const std::lock_guard lock(detail::hdf5_mutex());
     unsigned major = 0;
     unsigned minor = 0;
     unsigned release = 0;

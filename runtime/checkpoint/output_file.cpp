@@ -44,8 +44,11 @@ void OutputFile::write(index_t offset, std::span<const std::byte> bytes) {
     }
 }
 
-void OutputFile::close() {
+void OutputFile::flush() {
     if (::fsync(descriptor_) != 0) fail("fsync", path_, errno);
+}
+
+void OutputFile::close() {
     if (::close(std::exchange(descriptor_, -1)) != 0) fail("close", path_, errno);
 }
 
@@ -73,6 +76,7 @@ void NewFile::write_block() {
 
 FileRecord NewFile::finish() {
     if (!block_.empty()) write_block();
+    file_.flush();
     file_.close();
     const RegularFile file(path_);
     file.forget_cached();

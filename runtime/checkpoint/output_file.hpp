@@ -23,7 +23,8 @@ class OutputFile {
 
     void resize(index_t bytes);
     void write(index_t offset, std::span<const std::byte> bytes);
-    /// Flushes to disk and closes.
+    /// Flushes to disk what anyone has written to the file.
+    void flush();
     void close();
 
   private:

@@ -25,7 +25,7 @@ std::vector<FileSection> lay_out(const fs::path& path, const std::map<std::strin
     return layout.finish();
 }
 
-/// Makes the file in its whole size, with HDF5's own bytes.
+/// Makes the file in its whole size, with HDF5's own bytes. Flushed to disk by rank 0 with its rows.
 void create_file(const fs::path& path, const std::vector<FileSection>& sections) {
     OutputFile file(path, OutputFile::Mode::create);
     file.resize(sections.back().offset + sections.back().bytes);
@@ -107,6 +107,7 @@ Manifest write_single_file(const fs::path& folder, const std::vector<Piece>& pie
         OutputFile file(path, OutputFile::Mode::shared);
         for (const Piece& piece : pieces)
             file.write(place_in_file(piece, offset_of), std::as_bytes(piece.values));
+        file.flush();
         file.close();
     });
     std::uint64_t checksum = 0;

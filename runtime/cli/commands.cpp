@@ -125,7 +125,7 @@ constexpr std::array kCommands{
             "switchyard plan --preset deepseek-v3 --ranks 256", run_plan},
     Command{"checkpoint", "ACTION FOLDER [FOLDER]", 2, 3, "config set ranks", "look into, check, compare, re-cut and upcycle checkpoints",
             "switchyard checkpoint verify run/checkpoints/latest", run_checkpoint_command, kCheckpointActions},
-    Command{"bench", "gemm|ops|layer|routing|exchange|step", 1, 1, "preset scaled-down config set threads seconds json",
+    Command{"bench", "gemm|ops|layer|routing|checkpoint|exchange|step", 1, 1, "preset scaled-down config set threads seconds json",
             "times beside limits and peers of the same run, each result checked",
             "mpirun -n 2 switchyard bench exchange", run_benchmark},
     Command{"report", "FOLDER...", 1, 1000, "json data", "what metrics of runs say, side by side",

@@ -8,6 +8,7 @@
 #include "model/moe/router/strategy.hpp"
 #include "runtime/bench/bench.hpp"
 #include "runtime/json/json.hpp"
+#include "tests/unit/runtime/test_folder.hpp"
 
 using namespace sy;
 using namespace sy::runtime;
@@ -66,7 +67,7 @@ TEST_CASE("bench: an unknown benchmark is refused with the known ones", "[unit]"
     std::ostringstream out;
     comm::LocalFabric(1).run([&](comm::Communicator& world) {
         CHECK_THROWS_WITH(run_bench(options, world, out),
-                          Catch::Contains("gemm, ops, layer, routing, exchange or step"));
+                          Catch::Contains("gemm, ops, layer, routing, checkpoint, exchange or step"));
     });
 }
 
@@ -96,6 +97,29 @@ TEST_CASE("bench: routing has a right row for every router, loss, noise and limi
           "budgets of devices"})
         expected.emplace_back(rule);
     CHECK(shapes == expected);
+}
+
+TEST_CASE("bench: checkpoints hold what was written, and leave nothing in the run's folder", "[unit]") {
+    const test::TestFolder folder;
+    BenchOptions options;
+    options.what = "checkpoint";
+    options.threads = 1;
+    options.seconds = 0.0;
+    options.style = ReportStyle::json;
+    options.config.run.directory = folder.path().string();
+    std::ostringstream out;
+    comm::LocalFabric(1).run([&](comm::Communicator& world) { CHECK(run_bench(options, world, out)); });
+    std::istringstream lines(out.str());
+    std::vector<std::string> passes;
+    for (std::string line; std::getline(lines, line);) {
+        const Json row = Json::parse(line);
+        CHECK(row.at("right").as_bool());
+        CHECK(row.at("MB/s").as_number() > 0.0);
+        passes.emplace_back(row.at("pass").as_string());
+    }
+    CHECK(passes ==
+          std::vector<std::string>{"plain write and fsync", "sharded", "of it, reading back", "single"});
+    CHECK(std::filesystem::is_empty(folder.path()));
 }
 
 TEST_CASE("bench: the exchange brings every row back on any number of ranks, and only rank 0 prints",
