@@ -101,7 +101,7 @@ fs::path latest_checkpoint(const fs::path& checkpoints) {
 
 std::vector<std::string> make_unfinished(const fs::path& checkpoints, index_t step) {
     const std::string name = step_name(step);
-    fs::create_directories(checkpoints);
+    if (fs::create_directories(checkpoints)) flush_to_disk(fs::absolute(checkpoints).parent_path());
     if (fs::exists(checkpoints / name))
         throw IoError(concat((checkpoints / name).string(), " exists already and is not overwritten"));
     std::vector<std::string> notes;

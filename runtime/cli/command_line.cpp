@@ -178,9 +178,7 @@ int print_help(const std::vector<std::string>& topics) {
     return 0;
 }
 
-}  // namespace
-
-int run_command_line(std::span<const char* const> words) {
+int run_words(std::span<const char* const> words) {
     const Found found = read_words(words);
     if (found.words.empty()) {
         if (found.values.contains("help")) return print_help({});
@@ -195,6 +193,16 @@ int run_command_line(std::span<const char* const> words) {
     const std::string note = takes(command, "config") ? environment_note() : std::string{};
     if (!note.empty() && launcher_rank() <= 0) std::cerr << "note: " << note << "\n";
     return command.run(arguments);
+}
+
+}  // namespace
+
+int run_command_line(std::span<const char* const> words) {
+    const int code = run_words(words);
+    if (!std::cout.flush())
+        throw IoError(
+            "writing to standard output failed; is the disk full, or the pipe closed, that it goes to?");
+    return code;
 }
 
 }  // namespace sy::runtime
