@@ -102,14 +102,14 @@ SY_INLINE void pack_four_rows(const In* source, index_t stride, index_t num_word
         const u32x4 b = four_words<kWords>(source + stride);
         const u32x4 c = four_words<kWords>(source + 2 * stride);
         const u32x4 d = four_words<kWords>(source + 3 * stride);
-        const u32x4 ab_low = __builtin_shuffle(a, b, u32x4{0, 4, 1, 5});
-        const u32x4 ab_high = __builtin_shuffle(a, b, u32x4{2, 6, 3, 7});
-        const u32x4 cd_low = __builtin_shuffle(c, d, u32x4{0, 4, 1, 5});
-        const u32x4 cd_high = __builtin_shuffle(c, d, u32x4{2, 6, 3, 7});
-        const u32x4 turned[4] = {__builtin_shuffle(ab_low, cd_low, u32x4{0, 1, 4, 5}),
-                                 __builtin_shuffle(ab_low, cd_low, u32x4{2, 3, 6, 7}),
-                                 __builtin_shuffle(ab_high, cd_high, u32x4{0, 1, 4, 5}),
-                                 __builtin_shuffle(ab_high, cd_high, u32x4{2, 3, 6, 7})};
+        const u32x4 ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+        const u32x4 ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+        const u32x4 cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+        const u32x4 cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+        const u32x4 turned[4] = {__builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5),
+                                 __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7),
+                                 __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5),
+                                 __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7)};
         for (index_t i = 0; i < 4; ++i) std::memcpy(panel + i * kPitch, &turned[i], sizeof(turned[i]));
     }
 }
