@@ -42,6 +42,12 @@ std::optional<index_t> latest_step(const fs::path& checkpoints) {
     return next ? next : step_named_by(checkpoints, kLatest);
 }
 
+void make_next_latest(const fs::path& checkpoints, index_t step) {
+    fs::remove(checkpoints / kNextLatest);
+    fs::create_symlink(detail::step_name(step), checkpoints / kNextLatest);
+    detail::flush_to_disk(checkpoints);
+}
+
 /// What is wrong with `latest`, which names no published step.
 std::string trouble_with_link(const fs::path& checkpoints) {
     const fs::path link = checkpoints / kLatest;
@@ -49,17 +55,6 @@ std::string trouble_with_link(const fs::path& checkpoints) {
     const std::string target = fs::read_symlink(link).string();
     return concat(link.string(), " names ", target,
                   detail::step_of(target) ? ", which is not there" : ", which is no checkpoint of a run");
-}
-
-std::string advice_on_newest_whole(const fs::path& checkpoints) {
-    const std::vector<index_t> steps = detail::published_steps(checkpoints);
-    for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
-        const fs::path folder = checkpoints / detail::step_name(*step);
-        if (verify_checkpoint(folder).empty())
-            return concat("the newest whole checkpoint is ", folder.string(),
-                          "; go on from it with --resume ", folder.string());
-    }
-    return "none of its checkpoints is whole";
 }
 
 }  // namespace
@@ -91,12 +86,28 @@ std::vector<index_t> published_steps(const fs::path& checkpoints) {
     return steps;
 }
 
+std::string advice_on_newest_whole(const fs::path& checkpoints) {
+    const std::vector<index_t> steps = published_steps(checkpoints);
+    if (steps.empty()) return "";
+    for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
+        const fs::path folder = checkpoints / step_name(*step);
+        if (verify_checkpoint(folder).empty())
+            return concat("; the newest whole checkpoint is ", folder.string(),
+                          "; go on from it with --resume ", folder.string());
+    }
+    return concat("; none of the checkpoints in ", checkpoints.string(), " is whole");
+}
+
+bool holds_checkpoints(const fs::path& checkpoints) {
+    return !published_steps(checkpoints).empty() || fs::is_symlink(checkpoints / kLatest);
+}
+
 fs::path latest_checkpoint(const fs::path& checkpoints) {
     if (const std::optional<index_t> step = latest_step(checkpoints)) return checkpoints / step_name(*step);
-    if (published_steps(checkpoints).empty() && !fs::is_symlink(checkpoints / kLatest))
+    if (!holds_checkpoints(checkpoints))
         throw IoError(concat("no checkpoint at ", (checkpoints / kLatest).string(),
                              "; start a run without --resume, or give a folder that holds a manifest.json"));
-    throw IoError(concat(trouble_with_link(checkpoints), "; ", advice_on_newest_whole(checkpoints)));
+    throw IoError(concat(trouble_with_link(checkpoints), advice_on_newest_whole(checkpoints)));
 }
 
 std::vector<std::string> make_unfinished(const fs::path& checkpoints, index_t step) {
@@ -121,16 +132,18 @@ void rename_finished(const fs::path& unfinished, const fs::path& folder) {
     flush_to_disk(folder.parent_path());
 }
 
-void publish_finished(const fs::path& unfinished, const fs::path& checkpoints, index_t step) {
-    const std::string name = step_name(step);
-    // Whoever finds this link beside the folder that it names knows that the publication was under way. Renamed over
-    // the old link, so that there is always one.
-    fs::remove(checkpoints / kNextLatest);
-    fs::create_symlink(name, checkpoints / kNextLatest);
-    flush_to_disk(checkpoints);
-    rename_finished(unfinished, checkpoints / name);
+void point_latest_to(const fs::path& checkpoints, index_t step) {
+    if (step_named_by(checkpoints, kNextLatest) != step) make_next_latest(checkpoints, step);
+    // Over the old link, so that there is always one.
     fs::rename(checkpoints / kNextLatest, checkpoints / kLatest);
     flush_to_disk(checkpoints);
+}
+
+void publish_finished(const fs::path& unfinished, const fs::path& checkpoints, index_t step) {
+    // Whoever finds this link beside the folder that it names knows that the publication was under way.
+    make_next_latest(checkpoints, step);
+    rename_finished(unfinished, checkpoints / step_name(step));
+    point_latest_to(checkpoints, step);
 }
 
 std::vector<std::string> remove_old(const fs::path& checkpoints, index_t keep_last) {

@@ -24,12 +24,21 @@ std::vector<index_t> published_steps(const std::filesystem::path& checkpoints);
 /// @throws IoError when the link is missing or wrong, naming the newest whole checkpoint
 std::filesystem::path latest_checkpoint(const std::filesystem::path& checkpoints);
 
+/// "; the newest whole checkpoint is ...", after reading every value of those that are not; empty when there is none at all.
+std::string advice_on_newest_whole(const std::filesystem::path& checkpoints);
+
+/// Whether a run has left checkpoints here, or a link to one.
+bool holds_checkpoints(const std::filesystem::path& checkpoints);
+
 /// Makes an empty folder to write step `step` in; removes what killed runs left.
 /// @return what could not be removed @throws IoError when the step is there already
 std::vector<std::string> make_unfinished(const std::filesystem::path& checkpoints, index_t step);
 
 /// Gives a finished folder its name, which must be free, and flushes both folders to disk.
 void rename_finished(const std::filesystem::path& unfinished, const std::filesystem::path& folder);
+
+/// Points latest to a published step. A kill leaves the earlier latest or this one.
+void point_latest_to(const std::filesystem::path& checkpoints, index_t step);
 
 /// Publishes a finished folder as step `step` and points latest to it. A kill leaves the earlier latest or this one.
 /// @throws IoError when the step is there already

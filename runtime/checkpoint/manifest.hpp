@@ -112,6 +112,10 @@ Manifest parse_manifest(const std::string& text, const std::string& name);
 /// The manifest of a checkpoint, which may come from someone else: only one without manifest_problems() is returned.
 /// @throws IoError naming all that is wrong
 Manifest read_manifest(const std::filesystem::path& folder);
+/// Its text. @throws IoError when there is none that can be read
+std::string read_manifest_text(const std::filesystem::path& folder);
+/// As hex. Tells one manifest from another.
+std::string manifest_checksum(const std::string& text);
 
 /// What a manifest may not say: names that are not plain, tensors, pieces and sizes that do not fit each other, negative
 /// counts. Once there is none, loops and allocations by it are bounded by the bytes of the files that it lists.

@@ -32,8 +32,7 @@ CheckpointLayout layout_of(const std::string& name) {
 }
 
 std::string checksum_of(const Json& body) {
-    const std::string text = body.text();
-    return hex(XXH3_64bits(text.data(), text.size()));
+    return manifest_checksum(body.text());
 }
 
 Json state_to_json(const TrainingState& state) {
@@ -167,21 +166,27 @@ Manifest parse_manifest(const std::string& text, const std::string& name) {
     }
 }
 
-Manifest read_manifest(const std::filesystem::path& folder) {
-    const std::filesystem::path path = folder / "manifest.json";
-    std::string text;
+std::string read_manifest_text(const std::filesystem::path& folder) {
     try {
-        text = detail::read_regular_text(path, kMaxManifestBytes);
+        return detail::read_regular_text(folder / "manifest.json", kMaxManifestBytes);
     } catch (const IoError& error) {
         throw IoError(
             concat("checkpoint ", folder.string(),
                    " has no manifest.json that can be read: it is no whole checkpoint: ", error.what()));
     }
-    Manifest manifest = parse_manifest(text, path.string());
+}
+
+Manifest read_manifest(const std::filesystem::path& folder) {
+    const std::string name = (folder / "manifest.json").string();
+    Manifest manifest = parse_manifest(read_manifest_text(folder), name);
     std::string all;
     for (const std::string& problem : manifest_problems(manifest)) all += "\n  " + problem;
-    if (!all.empty()) throw IoError(concat(path.string(), " is damaged, or made to mislead:", all));
+    if (!all.empty()) throw IoError(concat(name, " is damaged, or made to mislead:", all));
     return manifest;
+}
+
+std::string manifest_checksum(const std::string& text) {
+    return hex(XXH3_64bits(text.data(), text.size()));
 }
 
 }  // namespace sy::runtime

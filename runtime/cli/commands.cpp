@@ -5,6 +5,7 @@
 #include <numbers>
 
 #include "runtime/bench/bench.hpp"
+#include "runtime/checkpoint/agree.hpp"
 #include "runtime/cli/command_line.hpp"
 #include "runtime/cli/stop_signal.hpp"
 #include "runtime/cli/world.hpp"
@@ -20,8 +21,10 @@ void with_checkpoint(const Arguments& arguments, const std::function<void(Sessio
     const Config config = load_config(arguments.sources);
     with_world(config.parallel, [&](comm::Communicator& world) {
         Session session(config, world);
-        session.restore(CheckpointReader(
-            find_checkpoint(config.run.directory, arguments.resume.empty() ? "latest" : arguments.resume)));
+        AgreedCheckpoint found = agree_on_checkpoint(world, config.run.directory,
+                                                     arguments.resume.empty() ? "latest" : arguments.resume);
+        const CheckpointReader reader(found.folder, std::move(found.manifest));
+        with_advice_on_damage(world, found.folder, [&] { session.restore(reader); });
         body(session);
         session.close();
     });

@@ -2,7 +2,9 @@
 
 #include "comm/collectives.hpp"
 #include "kernels/core/isa.hpp"
+#include "runtime/checkpoint/agree.hpp"
 #include "runtime/checkpoint/writer.hpp"
+#include "runtime/train/branch.hpp"
 #include "runtime/train/drop_log.hpp"
 #include "runtime/train/isa_bits.hpp"
 #include "runtime/train/rebalance.hpp"
@@ -80,15 +82,34 @@ class TrainingRun {
     /// @return the step of the checkpoint
     index_t restore(const std::string& resume) {
         state_ = first_state(config_);
+        comm::Communicator& world = session_.world();
+        const std::filesystem::path run = config_.run.directory;
         if (resume.empty()) {
+            decided_by_rank_0(world, [&] {
+                check_new_run(run);
+                return std::string();
+            });
             count_tokens();
+            begin_branch_at(0);
             return 0;
         }
-        const CheckpointReader reader(find_checkpoint(config_.run.directory, resume));
+        AgreedCheckpoint found = agree_on_checkpoint(world, run, resume);
+        decided_by_rank_0(world, [&] {
+            check_same_run(run, found.folder, found.manifest);
+            return std::string();
+        });
+        const CheckpointReader reader(found.folder, std::move(found.manifest));
         state_ = resumed_state(reader.manifest(), config_);
         notes_ = isa_notes(config_, reader.manifest().isa, isa());
-        session_.restore(reader);
+        with_advice_on_damage(world, found.folder, [&] { session_.restore(reader); });
+        begin_branch_at(reader.manifest().step);
         return reader.manifest().step;
+    }
+
+    void begin_branch_at(index_t step) {
+        const std::string note =
+            decided_by_rank_0(session_.world(), [&] { return begin_branch(config_.run.directory, step); });
+        if (!note.empty()) notes_.push_back(note);
     }
 
     void step() {

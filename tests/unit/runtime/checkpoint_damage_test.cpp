@@ -116,8 +116,8 @@ TEST_CASE("checkpoint: damage is found and named, and nothing is overwritten", "
             train_on(2, other, "latest"),
             contains("layers.0.moe.experts.gate is [5, 16, 8] there and [6, 16, 8] in this model"));
     }
-    SECTION("a step that exists already") {
-        CHECK_THROWS_WITH(train_on(2, damage.config, ""), contains("exists already and is not overwritten"));
+    SECTION("a run from step 1 in the same folder") {
+        CHECK_THROWS_WITH(train_on(2, damage.config, ""), contains("holds checkpoints of an earlier run"));
         CHECK(damage.problems().empty());
     }
 }
