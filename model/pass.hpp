@@ -15,7 +15,11 @@ struct BatchInfo {
     index_t global_tokens = 0;  ///< of this micro-step, over all ranks
     index_t step = 0;
     index_t micro_step = 0;
-    index_t accumulation = 1;  ///< micro-steps of a step: losses and gradients are divided by it
+    index_t accumulation = 1;  ///< equal micro-steps of a step
+
+    /// Global number of this rank's first token in the step, over its micro-steps.
+    index_t first_token_of_step() const { return micro_step * global_tokens + first_token; }
+    index_t tokens_of_step() const { return accumulation * global_tokens; }
 };
 
 enum class Use { train, evaluate, generate };
@@ -35,6 +39,10 @@ struct PassInfo {
     RandomKey random(index_t layer_idx, RandomPurpose purpose) const {
         return {seed, static_cast<std::uint64_t>(batch.step * batch.accumulation + batch.micro_step),
                 static_cast<std::uint32_t>(layer_idx), purpose};
+    }
+    /// The same for what does not depend on how a step is cut into micro-steps, counted by the token's number in the step.
+    RandomKey random_of_step(RandomPurpose purpose) const {
+        return {seed, static_cast<std::uint64_t>(batch.step), 0, purpose};
     }
     bool training() const { return use == Use::train; }
 };

@@ -8,6 +8,50 @@
 #include "model/objective/spans.hpp"
 
 namespace sy::model {
+namespace {
+
+double total_loss(const PassResult& pass) {
+    double total = pass.token_loss;
+    for (const NamedLoss& loss : pass.extra_losses) total += loss.coefficient * loss.value;
+    return total;
+}
+
+/// The weighted mean of one of the extra losses. A pass without weight may have no value.
+double mean_loss(std::span<const PassResult> passes, std::size_t loss_idx) {
+    double sum = 0.0;
+    double weight = 0.0;
+    for (const PassResult& pass : passes) {
+        const NamedLoss& loss = pass.extra_losses[loss_idx];
+        if (loss.weight > 0.0) sum += loss.weight * loss.value;
+        weight += loss.weight;
+    }
+    return sum / weight;
+}
+
+}  // namespace
+
+PassResult over_passes(std::span<const PassResult> passes) {
+    SY_REQUIRE(!passes.empty(), "over_passes: no pass");
+    PassResult total = passes.front();
+    for (const PassResult& pass : passes.subspan(1)) {
+        total.token_sum += pass.token_sum;
+        total.num_targets += pass.num_targets;
+        total.routing_hash += pass.routing_hash;
+        total.num_dropped += pass.num_dropped;
+        total.imbalance = std::max(total.imbalance, pass.imbalance);
+        for (std::size_t i = 0; i < pass.layers.size(); ++i) {
+            LayerResult& layer = total.layers[i];
+            for (std::size_t e = 0; e < layer.load.size(); ++e) layer.load[e] += pass.layers[i].load[e];
+            layer.num_dropped += pass.layers[i].num_dropped;
+            layer.routing_hash += pass.layers[i].routing_hash;
+        }
+    }
+    total.token_loss = total.token_sum.value() / static_cast<double>(total.num_targets);
+    for (std::size_t i = 0; i < total.extra_losses.size(); ++i)
+        total.extra_losses[i].value = mean_loss(passes, i);
+    total.total = total_loss(total);
+    return total;
+}
 
 Transformer::Transformer(const ModelConfig& config, const MoeConfig& moe, Parameters& parameters,
                          const ModelWorld& world, std::uint64_t seed)
@@ -100,29 +144,37 @@ Transformer::Rows Transformer::prepare(std::span<const std::int32_t> ids, const 
     const index_t stride = config_.seq_len + 1;
     Rows rows;
     rows.seq_len = config_.seq_len;
-    rows.num_targets = pass.batch.global_tokens;
-    const RandomKey key = pass.random(0, RandomPurpose::corruption);
     if (config_.architecture == Architecture::encoder_decoder) {
         const SpanLengths lengths = span_lengths(config_);
-        SpanBatch spans = corrupt_spans(ids, stride, pass.batch.first_token / config_.seq_len, key, config_);
-        rows = {std::move(spans.decoder_ids), std::move(spans.targets), lengths.decoder,
-                std::move(spans.encoder_ids), lengths.encoder,          0};
-        rows.num_targets = scaled(pass.batch, lengths.decoder).global_tokens;
-        return rows;
+        SpanBatch spans = corrupt_spans(ids, stride, pass.batch.first_token_of_step() / config_.seq_len,
+                                        pass.random_of_step(RandomPurpose::corruption), config_);
+        const BatchInfo targets = scaled(pass.batch, lengths.decoder);
+        return {std::move(spans.decoder_ids), std::move(spans.targets), lengths.decoder,
+                std::move(spans.encoder_ids), lengths.encoder,          targets.global_tokens,
+                targets.tokens_of_step()};
     }
+    rows.num_targets = pass.batch.global_tokens;
+    rows.num_targets_of_step = pass.batch.tokens_of_step();
     for (auto first = ids.begin(); first != ids.end(); first += stride) {
         rows.ids.insert(rows.ids.end(), first, first + config_.seq_len);
         rows.targets.insert(rows.targets.end(), first + 1, first + stride);
     }
-    if (config_.architecture == Architecture::encoder) {
-        MaskedTokens masked = mask_tokens(rows.ids, pass.batch.first_token, key, config_);
-        rows.ids = std::move(masked.ids);
-        rows.targets = std::move(masked.targets);
-        rows.num_targets = std::ranges::count_if(rows.targets, [](std::int32_t id) { return id >= 0; });
-        comm::all_reduce(world_.world, std::span<index_t>(&rows.num_targets, 1));
-        rows.num_targets = std::max<index_t>(rows.num_targets, 1);
-    }
+    if (config_.architecture == Architecture::encoder) mask(rows, pass);
     return rows;
+}
+
+void Transformer::mask(Rows& rows, const PassInfo& pass) const {
+    const RandomKey key = pass.random_of_step(RandomPurpose::corruption);
+    MaskedTokens masked = mask_tokens(rows.ids, pass.batch.first_token_of_step(), key, config_);
+    rows.ids = std::move(masked.ids);
+    rows.targets = std::move(masked.targets);
+    // Gradients begin to be summed in the first micro-step, so each counts what the whole step will ask for.
+    const Range mine = part_of(pass.batch.tokens_of_step(), world_.world.size(), world_.world.rank());
+    index_t counts[] = {std::ranges::count_if(rows.targets, [](std::int32_t id) { return id >= 0; }),
+                        count_masked(mine, key, config_)};
+    comm::all_reduce(world_.world, std::span<index_t>(counts));
+    rows.num_targets = counts[0];
+    rows.num_targets_of_step = counts[1];
 }
 
 PassResult Transformer::run(std::span<const std::int32_t> ids, const BatchInfo& batch, Use use,
@@ -149,7 +201,8 @@ PassResult Transformer::run(std::span<const std::int32_t> ids, const BatchInfo& 
     }
     const NormLayer::Result last =
         upper_->forward(tape, pass, std::span(statistics).first(num_upper), lower_ ? &memory : nullptr);
-    const double scale = 1.0 / static_cast<double>(rows.num_targets * batch.accumulation);
+    // Without targets no row has a gradient, whatever the scale.
+    const double scale = 1.0 / static_cast<double>(std::max<index_t>(rows.num_targets_of_step, 1));
     head_->forward(tape, *last.normed,
                    {rows.targets, static_cast<float>(scale), losses.token,
                     static_cast<float>(scale * config_.output_z_loss), losses.lse},
@@ -218,7 +271,10 @@ PassResult Transformer::reduce(const RowLosses& losses, const Rows& rows, std::s
     comm::all_reduce(world_.world, sums);
     comm::all_reduce(world_.world, std::span<std::uint64_t>(hashes));
     PassResult result;
-    result.token_loss = sums[0].value() / static_cast<double>(rows.num_targets);
+    const auto num_targets = static_cast<double>(rows.num_targets);
+    result.token_sum = sums[0];
+    result.num_targets = rows.num_targets;
+    result.token_loss = sums[0].value() / num_targets;
     std::size_t next = 2 + losses.depths.size();
     for (std::size_t i = 0; i < statistics.size(); ++i) {
         if (statistics[i].load.empty()) continue;
@@ -230,8 +286,8 @@ PassResult Transformer::reduce(const RowLosses& losses, const Rows& rows, std::s
         next += count;
     }
     if (!losses.lse.empty() || config_.output_z_loss > 0.0) {
-        result.extra_losses.push_back({"output_z_loss", config_.output_z_loss,
-                                       sums[1].value() / static_cast<double>(rows.num_targets)});
+        result.extra_losses.push_back(
+            {"output_z_loss", config_.output_z_loss, sums[1].value() / num_targets, num_targets});
     }
     if (!losses.depths.empty()) {
         double mean = 0.0;
@@ -240,8 +296,7 @@ PassResult Transformer::reduce(const RowLosses& losses, const Rows& rows, std::s
         result.extra_losses.push_back(
             {"mtp_loss", config_.mtp_loss, mean / static_cast<double>(losses.depths.size())});
     }
-    result.total = result.token_loss;
-    for (const NamedLoss& loss : result.extra_losses) result.total += loss.coefficient * loss.value;
+    result.total = total_loss(result);
     return result;
 }
 

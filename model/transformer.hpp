@@ -27,21 +27,28 @@ struct LayerResult {
 struct NamedLoss {
     std::string name;
     double coefficient = 0.0;
-    double value = 0.0;  ///< sum over layers, before its coefficient
+    double value = 0.0;   ///< sum over layers, before its coefficient; NaN when it is the mean of nothing
+    double weight = 1.0;  ///< of its value in the mean over the passes of a step: the number of targets, or 1
 };
 
-/// Losses of one pass over a global batch, the same on every rank and every layout.
+/// Losses of one pass over a global batch, or of all passes of a step, the same on every rank and every layout.
 struct PassResult {
-    double token_loss = 0.0;  ///< mean cross entropy of the tokens that are asked for, in nats
+    ExactSum token_sum;       ///< of the cross entropies of all targets
+    index_t num_targets = 0;  ///< rows that are asked for a token
+    double token_loss = 0.0;  ///< mean cross entropy of the targets, in nats; NaN when there are none
     /// Those of the routers, then output_z_loss (the mean squared logsumexp of the logits) and mtp_loss (the mean cross
     /// entropy over the depths) where the config has them and the pass computes them.
     std::vector<NamedLoss> extra_losses;
-    double total = 0.0;  ///< what is minimised
+    double total = 0.0;  ///< what is minimised; NaN without targets
     std::uint64_t routing_hash = 0;
     index_t num_dropped = 0;
     double imbalance = 1.0;  ///< highest load of an expert over the mean, worst layer
     std::vector<LayerResult> layers;
 };
+
+/// What the passes of a step, at least one, come to: means over targets are over those of all passes, other losses are
+/// means over the passes, and loads, drops and hashes are sums.
+PassResult over_passes(std::span<const PassResult> passes);
 
 /// A stack of blocks under a head: a decoder (next token), an encoder (masked tokens), or a decoder that reads an
 /// encoder's output (span corruption).
@@ -51,7 +58,8 @@ class Transformer {
     Transformer(const ModelConfig& config, const MoeConfig& moe, Parameters& parameters,
                 const ModelWorld& world, std::uint64_t seed);
 
-    /// Forward and backward of this rank's sequences; adds to the gradients.
+    /// Forward and backward of this rank's sequences; adds to the gradients. Means over targets are over those of the
+    /// whole step, so that its gradient does not depend on how it is cut into micro-steps.
     /// @param ids  [sequences, S + 1] token ids; may be empty on a rank
     /// @par Collective over the world
     PassResult train(std::span<const std::int32_t> ids, const BatchInfo& batch, const Context& context);
@@ -102,7 +110,8 @@ class Transformer {
         index_t seq_len = 0;
         std::vector<std::int32_t> lower_ids;  ///< of the encoder under it
         index_t lower_seq_len = 0;
-        index_t num_targets = 0;  ///< over all ranks
+        index_t num_targets = 0;          ///< over all ranks
+        index_t num_targets_of_step = 0;  ///< and over all micro-steps
     };
     /// One depth of multi-token prediction: the tokens it gets to know, what it is asked for and its losses.
     struct Depth {
@@ -125,6 +134,7 @@ class Transformer {
     PassResult run(std::span<const std::int32_t> ids, const BatchInfo& batch, Use use,
                    const Context& context);
     Rows prepare(std::span<const std::int32_t> ids, const PassInfo& pass) const;
+    void mask(Rows& rows, const PassInfo& pass) const;
     Depth make_depth(std::span<const std::int32_t> ids, index_t depth, const BatchInfo& batch) const;
     void predict_further(Tape& tape, Value& hidden, const PassInfo& pass, std::span<Depth> depths,
                          std::span<MoeStatistics> statistics) const;

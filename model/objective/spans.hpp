@@ -37,7 +37,7 @@ struct SpanBatch {
 
 /// Takes spans out of every sequence of model.seq_len ids. A function of the global number of a sequence and `key`.
 /// @param ids             [sequences * stride], the first seq_len of each stride are corrupted
-/// @param first_sequence  global number of the first
+/// @param first_sequence  global number of the first in the step
 /// @par Source  T5, arXiv:1910.10683, section 3.1.4; lengths and segments as random_spans_noise_mask
 SpanBatch corrupt_spans(std::span<const std::int32_t> ids, index_t stride, index_t first_sequence,
                         const RandomKey& key, const ModelConfig& model);

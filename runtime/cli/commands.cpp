@@ -1,6 +1,7 @@
 #include <sysexits.h>
 
 #include <array>
+#include <cmath>
 #include <iostream>
 #include <numbers>
 
@@ -49,6 +50,15 @@ int run_eval(const Arguments& arguments) {
         const Corpus corpus(config.data.path, config.model.seq_len, config.data.validation_fraction,
                             config.train.seed);
         const double loss = validation_loss(session, corpus);
+        if (!std::isfinite(loss)) {
+            throw Error(concat(
+                "eval: the validation loss is ", loss,
+                ", which is no measure of a model: its weights, or what it computes with them, are not "
+                "finite, or train.eval_batches = ",
+                config.train.eval_batches,
+                " batches have no token that it is asked for; go back to an earlier checkpoint with "
+                "--resume"));
+        }
         if (session.world().rank() == 0)
             std::cout << "validation loss " << loss << ", " << loss / std::numbers::ln2 << " bits per byte\n";
     });

@@ -247,8 +247,9 @@ void train_options(OptionTable& table, TrainConfig& train) {
                                kAnySeed);
     table.whole<index_t>({"train.eval_every", "steps", "between validations; 0: never"}, train.eval_every, 0,
                          kMostSteps);
-    table.whole<index_t>({"train.eval_batches", "", "global batches of a validation"}, train.eval_batches, 1,
-                         kMostSteps);
+    table.whole<index_t>(
+        {"train.eval_batches", "", "global batches of a validation, whatever the accumulation"},
+        train.eval_batches, 1, kMostSteps);
     table.whole<index_t>(
         {"train.max_skipped", "steps", "with a non-finite gradient in a row before the run stops"},
         train.max_skipped, 1, kMostSteps);

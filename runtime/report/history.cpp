@@ -28,6 +28,8 @@ StepPoint step_point(const Json& record) {
     StepPoint point;
     point.step = whole(record, "step");
     point.token_loss = number(record, "token_loss");
+    // Runs of earlier versions do not say; a decoder always has targets.
+    point.has_targets = number(record, "targets") != 0.0;
     point.gradient_norm = number(record, "gradient_norm");
     point.tokens = whole(record, "tokens");
     point.seconds = number(record, "seconds");

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 
 #include "kernels/core/error.hpp"
@@ -83,13 +84,14 @@ RunSummary summarise(const RunHistory& history) {
     double seconds = 0.0;
     summary.largest_logsumexp = kNothing;
     for (const StepPoint& point : steps) {
-        losses.push_back(point.token_loss);
+        if (point.has_targets) losses.push_back(point.token_loss);
         tokens += static_cast<double>(point.tokens);
         seconds += point.seconds;
         summary.largest_logsumexp = std::fmax(summary.largest_logsumexp, point.logsumexp);
     }
     if (!steps.empty()) summary.steps = steps.back().step;
-    summary.diverged = (!steps.empty() && !std::isfinite(steps.back().token_loss)) ||
+    const auto last_loss = std::find_if(steps.rbegin(), steps.rend(), std::mem_fn(&StepPoint::has_targets));
+    summary.diverged = (last_loss != steps.rend() && !std::isfinite(last_loss->token_loss)) ||
                        (!history.validations.empty() && !std::isfinite(summary.final_bits));
     summary.tokens_per_s = seconds > 0.0 ? tokens / seconds : kNothing;
     summary.load = mean_of(steps.last(std::min(steps.size(), kLastSteps)), &StepPoint::load);

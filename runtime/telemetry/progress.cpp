@@ -33,10 +33,16 @@ std::string progress_line(const StepRecord& record, index_t last_step, double se
     const std::string last = concat(last_step);
     std::ostringstream text;
     text << std::fixed << "step " << std::setw(static_cast<int>(last.size())) << record.step << "/" << last
-         << std::setprecision(4) << "  loss " << record.loss << std::setprecision(0) << "  " << std::setw(8)
-         << record.tokens_per_s() << " tokens/s  comm " << std::setw(2)
-         << 100.0 * record.communication_share() << " %" << std::setprecision(2) << "  imbalance "
-         << record.imbalance << "  dropped " << record.dropped << "  left " << duration_text(seconds_left);
+         << std::setprecision(4) << "  loss ";
+    if (record.targets > 0) {
+        text << record.loss;
+    } else {
+        text << "-";
+    }
+    text << std::setprecision(0) << "  " << std::setw(8) << record.tokens_per_s() << " tokens/s  comm "
+         << std::setw(2) << 100.0 * record.communication_share() << " %" << std::setprecision(2)
+         << "  imbalance " << record.imbalance << "  dropped " << record.dropped << "  left "
+         << duration_text(seconds_left);
     if (!record.applied) text << "  SKIPPED: gradient not finite";
     return text.str();
 }

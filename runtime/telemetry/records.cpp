@@ -64,6 +64,7 @@ Json to_json(const StepRecord& record) {
                         {"step", record.step},
                         {"loss", record.loss},
                         {"token_loss", record.token_loss},
+                        {"targets", record.targets},
                         {"extra_losses", std::move(extra_losses)},
                         {"learning_rate", record.learning_rate},
                         {"gradient_norm", record.gradient_norm},

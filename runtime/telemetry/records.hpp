@@ -37,8 +37,9 @@ struct LayerRecord {
 /// One optimizer step. Losses are of the global batch; seconds, bytes and memory of rank 0.
 struct StepRecord {
     index_t step = 0;
-    double loss = 0.0;  ///< what is minimised
+    double loss = 0.0;  ///< what is minimised; NaN without targets
     double token_loss = 0.0;
+    index_t targets = 0;                                       ///< rows that were asked for a token
     std::vector<std::pair<std::string, double>> extra_losses;  ///< by name, before their coefficients
     double learning_rate = 0.0;
     double gradient_norm = 0.0;

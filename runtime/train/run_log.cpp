@@ -17,6 +17,7 @@ StepRecord make_record(const Session& session, index_t step, const StepOutcome& 
     record.step = step;
     record.loss = outcome.pass.total;
     record.token_loss = outcome.pass.token_loss;
+    record.targets = outcome.pass.num_targets;
     for (const model::NamedLoss& loss : outcome.pass.extra_losses)
         record.extra_losses.emplace_back(loss.name, loss.value);
     record.learning_rate = learning_rate(config.optimizer, step, config.train.steps);

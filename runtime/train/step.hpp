@@ -28,7 +28,7 @@ MicroBatch make_batch(const Session& session, const Corpus& corpus, Split split,
 
 /// What one optimizer step has done.
 struct StepOutcome {
-    model::PassResult pass;  ///< means over the micro-steps; loads, drops and hashes are sums
+    model::PassResult pass;  ///< over its micro-steps
     ShardedOptimizer::Result update;
 };
 

@@ -210,16 +210,20 @@ std::optional<double> validation_loss(Session& session, const Corpus& corpus,
         throw ConfigError(
             "validation: data.validation_fraction = 0 keeps no text for it; give the share that the run had");
     }
-    double sum = 0.0;
+    ExactSum sum;
+    index_t num_targets = 0;
     const TrainConfig& train = session.config().train;
-    for (index_t i = 0; i < train.eval_batches; ++i) {
+    for (index_t i = 0; i < train.eval_batches * train.accumulation; ++i) {
         if (wanted_by_any(session.world(), stop_wanted())) return std::nullopt;
         const index_t step = i / train.accumulation + 1;
         const MicroBatch batch = make_batch(session, corpus, Split::validation,
                                             {step, i % train.accumulation, (step - 1) * train.global_batch});
-        sum += session.transformer().evaluate(batch.ids, batch.info, session.context()).token_loss;
+        const model::PassResult pass =
+            session.transformer().evaluate(batch.ids, batch.info, session.context());
+        sum += pass.token_sum;
+        num_targets += pass.num_targets;
     }
-    return sum / static_cast<double>(train.eval_batches);
+    return sum.value() / static_cast<double>(num_targets);
 }
 
 TrainingEnd train(Session& session, const std::string& resume, const std::function<bool()>& stop_wanted) {

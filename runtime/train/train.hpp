@@ -9,7 +9,8 @@
 
 namespace sy::runtime {
 
-/// Validation loss over eval_batches global batches, in nats a token, the same on every layout.
+/// Mean cross entropy of the targets of eval_batches global batches, in nats, the same on every layout, and for every
+/// accumulation where routing knows no capacity: that is of a pass. NaN when there are no targets.
 /// @throws ConfigError when no text is kept for it
 /// @par Collective
 double validation_loss(Session& session, const Corpus& corpus);

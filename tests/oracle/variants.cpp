@@ -263,13 +263,15 @@ std::vector<std::int32_t> Variant::tokens(index_t step, index_t micro_step, Rang
 }
 
 Variant::Corrupted Variant::corrupted(index_t step, index_t micro_step, Range sequences) const {
-    const index_t first_token = sequences.begin * model.seq_len;
-    const model::PassInfo pass{
-        .batch = {first_token, kSequences * model.seq_len, step, micro_step, accumulation}, .seed = kSeed};
-    const RandomKey key = pass.random(0, RandomPurpose::corruption);
+    const model::PassInfo pass{.batch = {sequences.begin * model.seq_len, kSequences * model.seq_len, step,
+                                         micro_step, accumulation},
+                               .seed = kSeed};
+    const index_t first_token = pass.batch.first_token_of_step();
+    const RandomKey key = pass.random_of_step(RandomPurpose::corruption);
     const std::vector<std::int32_t> text = tokens(step, micro_step, sequences);
     if (model.architecture == model::Architecture::encoder_decoder) {
-        model::SpanBatch spans = corrupt_spans(text, model.seq_len + 1, sequences.begin, key, model);
+        model::SpanBatch spans =
+            corrupt_spans(text, model.seq_len + 1, first_token / model.seq_len, key, model);
         return {std::move(spans.decoder_ids), std::move(spans.targets), std::move(spans.encoder_ids)};
     }
     std::vector<std::int32_t> seen;

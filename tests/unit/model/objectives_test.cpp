@@ -121,7 +121,7 @@ void read_or_decode(const Transformer& transformer, std::span<const std::int32_t
                     const Context& context, LossSum& sum) {
     const ModelConfig& config = transformer.config();
     const PassInfo pass{.batch = batch, .use = Use::evaluate, .seed = 5};
-    const RandomKey key = pass.random(0, RandomPurpose::corruption);
+    const RandomKey key = pass.random_of_step(RandomPurpose::corruption);
     if (config.architecture == Architecture::encoder) {
         std::vector<std::int32_t> text(ids.begin(), ids.begin() + config.seq_len);
         text.insert(text.end(), ids.begin() + config.seq_len + 1, ids.end() - 1);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "comm/collectives.hpp"
 #include "comm/local/local_fabric.hpp"
 #include "tests/unit/model/checks.hpp"
 
@@ -32,7 +33,96 @@ MoeConfig moe_with_losses() {
     return moe;
 }
 
+/// A step of test::kSequences sequences, cut into micro-steps and over ranks: its losses, and the gradient that all ranks
+/// together have of what each of them holds.
+struct Step {
+    PassResult losses;
+    std::vector<std::int64_t> gradient;
+};
+
+Step run_step(const ModelConfig& config, int ranks, index_t accumulation) {
+    Step step;
+    MoeConfig moe = test::tiny_moe();
+    // Its product of two means is another loss for other passes.
+    moe.balance.switch_loss = 0.0;
+    comm::LocalFabric(ranks).run([&](comm::Communicator& world) {
+        test::Rank rank(world, ranks, NumericsMode::reproducible, config, moe);
+        const index_t sequences = test::kSequences / accumulation;
+        const Range mine = part_of(sequences, ranks, world.rank());
+        std::vector<PassResult> passes;
+        for (index_t micro_step = 0; micro_step < accumulation; ++micro_step) {
+            const BatchInfo batch{mine.begin * config.seq_len, sequences * config.seq_len, 3, micro_step,
+                                  accumulation};
+            const auto ids = test::tokens(micro_step * sequences + mine.begin, mine.size(), config);
+            passes.push_back(rank.transformer.train(ids, batch, rank.session.context));
+        }
+        const auto own = rank.parameters.group(Sharding::replicated).gradient_fixed.values<std::int64_t>();
+        std::vector<std::int64_t> gradient(own.begin(), own.end());
+        comm::all_reduce(world, std::span<std::int64_t>(gradient));
+        if (world.rank() == 0) step = {over_passes(passes), std::move(gradient)};
+        rank.groups.close();
+    });
+    return step;
+}
+
 }  // namespace
+
+TEST_CASE(
+    "statistics: a step's loss and gradient are means over its targets, however it is cut into micro-steps",
+    "[unit]") {
+    for (const Architecture architecture :
+         {Architecture::decoder, Architecture::encoder, Architecture::encoder_decoder}) {
+        ModelConfig config = test::tiny_model();
+        config.architecture = architecture;
+        config.vocab_size = 300;
+        config.mask_fraction = 0.15;
+        config.output_z_loss = 1e-2;
+        if (architecture == Architecture::decoder) config.mtp_depth = 1;
+        const Step whole = run_step(config, 1, 1);
+        REQUIRE(std::isfinite(whole.losses.token_loss));
+        REQUIRE(std::ranges::any_of(whole.gradient, [](std::int64_t part) { return part != 0; }));
+        for (const auto& [ranks, accumulation] : {std::pair{1, 2}, {1, 8}, {2, 1}, {2, 4}}) {
+            INFO(static_cast<int>(architecture) << ", " << ranks << " ranks, accumulation " << accumulation);
+            const Step step = run_step(config, ranks, accumulation);
+            CHECK(step.losses.num_targets == whole.losses.num_targets);
+            CHECK(step.losses.token_loss == whole.losses.token_loss);
+            CHECK(step.losses.total == Approx(whole.losses.total).epsilon(1e-9));
+            CHECK(loss_named(step.losses, "output_z_loss") ==
+                  Approx(loss_named(whole.losses, "output_z_loss")).epsilon(1e-9));
+            CHECK(step.gradient == whole.gradient);
+        }
+    }
+}
+
+TEST_CASE("statistics: an encoder that knows nothing has the loss ln V, whatever is masked in which pass",
+          "[unit]") {
+    ModelConfig config = test::tiny_model();
+    config.architecture = Architecture::encoder;
+    config.vocab_size = 257;
+    config.seq_len = 4;
+    config.mask_fraction = 0.1;
+    config.init_std = 1e-6;
+    for (const index_t accumulation : {1, 2, 4, 8}) {
+        const Step step = run_step(config, 1, accumulation);
+        REQUIRE(step.losses.num_targets > 0);
+        CHECK(step.losses.token_loss == Approx(std::log(257.0)).epsilon(1e-6));
+    }
+}
+
+TEST_CASE("statistics: a step without a target claims no loss and has a finite gradient", "[unit]") {
+    ModelConfig config = test::tiny_model();
+    config.architecture = Architecture::encoder;
+    config.mask_fraction = 1e-9;
+    config.output_z_loss = 1e-2;
+    for (const index_t accumulation : {1, 2}) {
+        const Step step = run_step(config, 1, accumulation);
+        CHECK(step.losses.num_targets == 0);
+        CHECK(std::isnan(step.losses.token_loss));
+        CHECK(std::isnan(step.losses.total));
+        CHECK(std::isnan(loss_named(step.losses, "output_z_loss")));
+        CHECK(std::isfinite(loss_named(step.losses, "z_loss")));
+    }
+}
 
 TEST_CASE("statistics: losses whose sums pass 2^27 are the means of those of their sequences", "[unit]") {
     ModelConfig config = test::tiny_model();

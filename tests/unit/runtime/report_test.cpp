@@ -24,6 +24,7 @@ StepRecord step_record(index_t step, double loss) {
     StepRecord record;
     record.step = step;
     record.token_loss = loss;
+    record.targets = 20;
     record.extra_losses = {{"switch_loss", 2.5}, {"z_loss", 8.0}};
     record.gradient_norm = 1.5;
     record.tokens = 20;
@@ -126,6 +127,20 @@ TEST_CASE("report: numbers that were not finite, and what dense models lack, are
     CHECK(summary.spikes == 1.0);
     CHECK(std::isnan(summary.load));
     CHECK(std::isnan(summary.final_bits));
+}
+
+TEST_CASE("report: a step that was asked nothing has no loss, but has not diverged", "[unit]") {
+    const TestFolder folder;
+    JsonLines lines(folder / "metrics.jsonl");
+    lines.write(to_json(step_record(1, 2.0)));
+    StepRecord idle = step_record(2, std::numeric_limits<double>::quiet_NaN());
+    idle.targets = 0;
+    lines.write(to_json(idle));
+    const RunSummary summary = summarise(read_history(folder.path()));
+    CHECK_FALSE(summary.diverged);
+    CHECK(summary.spikes == 0.0);
+    lines.write(to_json(step_record(3, std::numeric_limits<double>::quiet_NaN())));
+    CHECK(summarise(read_history(folder.path())).diverged);
 }
 
 TEST_CASE("report: what is no run is refused by name", "[unit]") {

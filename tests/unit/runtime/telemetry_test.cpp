@@ -27,6 +27,7 @@ StepRecord step_record(index_t step) {
     StepRecord record;
     record.step = step;
     record.loss = 2.34567;
+    record.targets = 4096;
     record.tokens = 4096;
     record.seconds = 0.25;
     record.phases[Phase::communication] = 0.05;
@@ -265,6 +266,18 @@ TEST_CASE("progress: a skipped step is always shown", "[unit]") {
     Progress live(screen, {ProgressStyle::live, 1, 100, 10, clock.function()});
     live.step(record);
     CHECK(screen.str().ends_with("SKIPPED: gradient not finite\n"));
+}
+
+TEST_CASE(
+    "progress: a loss that is not finite is shown as it is, and a step that was asked nothing claims none",
+    "[unit]") {
+    StepRecord record = step_record(1);
+    record.loss = std::numeric_limits<double>::quiet_NaN();
+    CHECK_THAT(progress_line(record, 2, 0.0), Catch::Contains("  loss nan  "));
+    record.targets = 0;
+    CHECK_THAT(progress_line(record, 2, 0.0), Catch::Contains("  loss -  "));
+    const Json written = to_json(record);
+    CHECK(written.at("targets").as_whole() == 0);
 }
 
 TEST_CASE("progress: the time left is readable", "[unit]") {

@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <limits>
 #include <map>
@@ -84,6 +85,53 @@ TEST_CASE("train: every step is written down with where its time went and how it
     CHECK(records(config, "eval").size() == 1);
     CHECK(records(config, "checkpoint").size() == 1);
     CHECK(!records(config, "end").at(0).at("stopped_early").as_bool());
+}
+
+TEST_CASE("train: the same weights have the same validation loss for every accumulation and number of ranks",
+          "[unit]") {
+    const test::TestFolder folder;
+    Config config = test::small_config(folder, NumericsMode::reproducible);
+    config.moe.capacity_factor = 0.0;
+    config.train.global_batch = 8;
+    config.train.eval_batches = 3;
+    for (const model::Architecture architecture :
+         {model::Architecture::decoder, model::Architecture::encoder, model::Architecture::encoder_decoder}) {
+        config.model.architecture = architecture;
+        config.model.vocab_size = 300;
+        std::vector<double> losses;
+        for (const index_t accumulation : {1, 2, 4, 8}) {
+            config.train.accumulation = accumulation;
+            for (const int ranks : {1, 2}) {
+                comm::LocalFabric(ranks).run([&](comm::Communicator& world) {
+                    Session session(config, world);
+                    const Corpus corpus(config.data.path, config.model.seq_len,
+                                        config.data.validation_fraction, config.train.seed);
+                    const double loss = validation_loss(session, corpus);
+                    if (world.rank() == 0) losses.push_back(loss);
+                    session.close();
+                });
+            }
+        }
+        INFO(static_cast<int>(architecture));
+        CHECK(losses[0] == Approx(std::log(300.0)).epsilon(0.05));
+        CHECK(losses == std::vector<double>(losses.size(), losses[0]));
+    }
+}
+
+TEST_CASE("train: weights that are not finite have no validation loss, however many batches are even",
+          "[unit]") {
+    const test::TestFolder folder;
+    const Config config = tiny_run(folder);
+    comm::LocalFabric(2).run([&](comm::Communicator& world) {
+        Session session(config, world);
+        for (const ShardedOptimizer::OwnedRows& rows : session.optimizer().owned_rows())
+            std::ranges::fill(rows.weight, std::numeric_limits<float>::quiet_NaN());
+        const Corpus corpus(config.data.path, config.model.seq_len, config.data.validation_fraction,
+                            config.train.seed);
+        const double loss = validation_loss(session, corpus);
+        SY_REQUIRE(std::isnan(loss), "a validation loss of ", loss);
+        session.close();
+    });
 }
 
 TEST_CASE("train: when one rank is asked to stop, all leave after that step with a checkpoint", "[unit]") {
