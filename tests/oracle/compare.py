@@ -29,7 +29,7 @@ VARIANTS = {
     "post-norm", "both-norms", "outside-norms", "parallel", "gpt2", "objectives",
     "deepseek-v3", "deepseek-v3-4-ranks", "deepseek-v2", "sigmoid-losses",
     "latent-attention", "scores", "alibi", "t5-buckets",
-    "bert", "bert-2-ranks", "t5", "t5-3-ranks", "transformer-2017",
+    "bert", "bert-accumulated-2-ranks", "t5", "t5-3-ranks", "transformer-2017",
 }  # fmt: skip
 STEPS = 3
 
@@ -80,6 +80,7 @@ BROKEN_RULES = [
     ("t5-buckets", dict(t5_growth="linear")),
     ("bert", dict(sees_all=False)),
     ("bert", dict(asked="rows")),
+    ("bert-accumulated-2-ranks", dict(step_mean="micro_steps")),
     ("t5", dict(sees_all=False)),
     ("t5", dict(t5_sides=False)),
     ("t5", dict(memory_norm=False)),

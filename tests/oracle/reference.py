@@ -62,6 +62,7 @@ class Rules:
     sees_all: bool = True  # False: an encoder sees what came before only
     t5_sides: bool = True  # False: an encoder's buckets do not tell left from right
     asked: str = "targets"  # or "rows": the mean is over all rows, also those that are asked nothing
+    step_mean: str = "targets"  # of all micro-steps; or "micro_steps": the mean of their means
     memory_norm: bool = True  # False: cross-attention reads the stream without its last norm
     embedding_shared: bool = True  # False: the encoder's share of the embedding's gradient is lost
 
@@ -466,10 +467,15 @@ class Trainer:
         """-> (losses of each micro-step, gradients by name)"""
         weights = self.reference.weights
         total, losses = {name: torch.zeros_like(weight) for name, weight in weights.items()}, []
-        for batch in micro_batches:
+        asked = [(batch.targets >= 0).sum() for batch in micro_batches]
+        even = 1 / len(micro_batches)
+        for batch, num_targets in zip(micro_batches, asked):
             loss = self.reference.run(batch)
             losses.append(loss)
-            parts = torch.autograd.grad(loss.total / len(micro_batches), list(weights.values()), allow_unused=True)
+            minimised = loss.total * even
+            if self.rules.step_mean == "targets":  # of the step: a micro-step with more of them weighs more
+                minimised = minimised + loss.token_loss * (num_targets / sum(asked) - even)
+            parts = torch.autograd.grad(minimised, list(weights.values()), allow_unused=True)
             for name, part in zip(weights, parts):
                 if part is not None:  # what a broken rule leaves out stays zero
                     total[name] += part
