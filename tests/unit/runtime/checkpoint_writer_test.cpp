@@ -243,6 +243,26 @@ TEST_CASE("file layout: sections cover the file, and values put at their places 
     }
 }
 
+TEST_CASE("file layout: values of any size take no memory until they are written", "[unit]") {
+    FileLayout layout("huge.h5");
+    constexpr index_t kRows = index_t{1} << 20;
+    for (const auto& [name, cols] : std::map<std::string, index_t>{
+             {"/a", index_t{1} << 16}, {"/b", 1}, {"/c", 3 * (index_t{1} << 12)}}) {
+        const index_t dims[] = {kRows, cols};
+        layout.add_dataset(name, dims);
+        layout.add_attribute(name, "cols", std::span(&cols, 1));
+    }
+    index_t end = 0;
+    index_t described = 0;
+    for (const FileSection& section : layout.finish()) {
+        CHECK(section.offset == end);
+        end += section.bytes;
+        described += static_cast<index_t>(section.description.size());
+    }
+    CHECK(end - described == (index_t{1} << 38) + (index_t{1} << 22) + 3 * (index_t{1} << 34));
+    CHECK(described < 20000);
+}
+
 TEST_CASE("output file: what is there is not overwritten, and messages name call and path", "[unit]") {
     const TestFolder folder;
     runtime::detail::write_text(folder / "there", "first");
