@@ -48,7 +48,8 @@ class Hdf5File {
     /// Names of the file that are neither in `expected` nor groups on the way there; links are not followed.
     /// @param expected  datasets, with whole paths
     std::vector<std::string> other_names(const std::set<std::string>& expected) const;
-    /// Starts the library, which may call MPI, in the calling thread: before another one uses it.
+    /// Starts the library. Before MPI is: a parallel one that starts later calls MPI from whatever thread uses it first,
+    /// and is shut down inside MPI_Finalize, where a file whose closing had failed ends the program with a signal.
     static void start_library();
 
   private:

@@ -4,7 +4,6 @@
 
 #include "runtime/checkpoint/files.hpp"
 #include "runtime/checkpoint/folders.hpp"
-#include "runtime/checkpoint/hdf5_file.hpp"
 #include "runtime/checkpoint/on_all_ranks.hpp"
 #include "runtime/checkpoint/shard_file.hpp"
 #include "runtime/checkpoint/single_file.hpp"
@@ -32,9 +31,7 @@ std::string write_shard(const fs::path& folder, int rank, const std::vector<Piec
 }  // namespace
 
 CheckpointWriter::CheckpointWriter(Settings settings, const Context& context, comm::Communicator& world)
-    : settings_(std::move(settings)), context_(context), world_(world) {
-    Hdf5File::start_library();
-}
+    : settings_(std::move(settings)), context_(context), world_(world) {}
 
 std::vector<Piece> CheckpointWriter::take_snapshot(const std::vector<Piece>& pieces) {
     std::vector<std::size_t> offsets{0};

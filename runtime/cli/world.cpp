@@ -4,6 +4,7 @@
 
 #include "comm/local/local_fabric.hpp"
 #include "comm/mpi/mpi_session.hpp"
+#include "runtime/checkpoint/hdf5_file.hpp"
 
 namespace sy::runtime {
 namespace {
@@ -36,6 +37,7 @@ void with_world(const ParallelConfig& parallel, const std::function<void(comm::C
         comm::LocalFabric(1, options).run(body);
         return;
     }
+    Hdf5File::start_library();
     const comm::MpiSession mpi;
     const std::unique_ptr<comm::Communicator> world = mpi.world(settings);
     check_ranks(parallel, world->size());
