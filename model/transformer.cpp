@@ -263,13 +263,15 @@ PassResult Transformer::reduce(const RowLosses& losses, const Rows& rows, std::s
         ExactSum& sum = sums.emplace_back();
         for (const float value : depth.loss) sum.add(static_cast<double>(value));
     }
-    std::vector<std::uint64_t> hashes;
-    for (const MoeStatistics& layer : statistics) {
-        hashes.push_back(layer.routing_hash);
+    for (const MoeStatistics& layer : statistics)
         sums.insert(sums.end(), layer.loss_sums.begin(), layer.loss_sums.end());
-    }
-    comm::all_reduce(world_.world, sums);
-    comm::all_reduce(world_.world, std::span<std::uint64_t>(hashes));
+    // Hashes are integers as the words of sums are, so that one message carries both.
+    std::vector<std::int64_t> words = ExactSum::to_words(sums);
+    const std::size_t num_words = words.size();
+    for (const MoeStatistics& layer : statistics)
+        words.push_back(static_cast<std::int64_t>(layer.routing_hash));
+    comm::all_reduce(world_.world, std::span<std::int64_t>(words));
+    ExactSum::from_words(std::span<const std::int64_t>(words).first(num_words), sums);
     PassResult result;
     const auto num_targets = static_cast<double>(rows.num_targets);
     result.token_sum = sums[0];
@@ -281,7 +283,7 @@ PassResult Transformer::reduce(const RowLosses& losses, const Rows& rows, std::s
         const bool below = lower_ && i >= blocks_.size() - lower_->blocks().size();
         const index_t tokens = scaled(batch, below ? rows.lower_seq_len : rows.seq_len).global_tokens;
         const std::size_t count = statistics[i].loss_sums.size();
-        statistics[i].routing_hash = hashes[i];
+        statistics[i].routing_hash = static_cast<std::uint64_t>(words[num_words + i]);
         add_layer(result, i, statistics[i], std::span<const ExactSum>(sums).subspan(next, count), tokens);
         next += count;
     }
