@@ -8,6 +8,7 @@
 #include "kernels/core/isa.hpp"
 #include "runtime/cli/guarded_main.hpp"
 #include "runtime/config/option.hpp"
+#include "runtime/json/utf8.hpp"
 
 namespace sy::runtime {
 namespace {
@@ -165,6 +166,19 @@ Arguments check_usage(const Command& command, const Found& found) {
     return arguments;
 }
 
+/// @throws ConfigError for arguments that no JSON, and so no record of this run, could hold
+void check_encoding(std::span<const char* const> arguments) {
+    std::vector<std::string> problems;
+    for (const char* const argument : arguments) {
+        if (!is_utf8(argument))
+            problems.push_back(
+                concat("'", escaped(argument),
+                       "' on the command line is not UTF-8; write it in UTF-8, or rename the file that it "
+                       "names"));
+    }
+    if (!problems.empty()) throw ConfigError(problems);
+}
+
 int print_help(const std::vector<std::string>& topics) {
     if (topics.empty()) {
         std::cout << general_help();
@@ -179,6 +193,7 @@ int print_help(const std::vector<std::string>& topics) {
 }
 
 int run_words(std::span<const char* const> words) {
+    check_encoding(words.subspan(1));
     const Found found = read_words(words);
     if (found.words.empty()) {
         if (found.values.contains("help")) return print_help({});

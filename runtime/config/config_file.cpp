@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "kernels/core/error.hpp"
+#include "runtime/json/utf8.hpp"
 
 namespace sy::runtime {
 namespace {
@@ -111,10 +112,21 @@ ConfigText read_config_text(const std::string& text, const std::string& name) {
     std::istringstream lines(text.starts_with("\xef\xbb\xbf") ? text.substr(3) : text);
     std::string section;
     int number = 0;
+    if (text.starts_with("\xff\xfe") || text.starts_with("\xfe\xff")) {
+        result.problems.push_back(concat(name, " is UTF-16; save it as UTF-8"));
+        return result;
+    }
     for (std::string line; std::getline(lines, line);) {
         ++number;
         line = trim(line);
-        if (!line.empty() && line.front() != '#') read_line(line, concat(name, ":", number), section, result);
+        if (line.empty() || line.front() == '#') continue;
+        const std::string place = concat(name, ":", number);
+        if (is_utf8(line)) {
+            read_line(line, place, section, result);
+        } else {
+            result.problems.push_back(
+                concat(place, ": '", escaped(line), "' is not UTF-8; save the file as UTF-8"));
+        }
     }
     return result;
 }

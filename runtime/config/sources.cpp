@@ -13,6 +13,7 @@
 #include "model/moe/router/problems.hpp"
 #include "runtime/config/config_file.hpp"
 #include "runtime/config/option.hpp"
+#include "runtime/json/utf8.hpp"
 
 namespace sy::runtime {
 namespace {
@@ -58,9 +59,17 @@ class Loader {
             problems_.push_back(concat("config: cannot open ", name, "; check the name given with --config"));
             return;
         }
-        std::ostringstream text;
-        text << file.rdbuf();
-        read_text(text.str(), name);
+        // A device may go on for ever.
+        constexpr std::size_t kMostBytes = std::size_t{1} << 20;
+        std::string text(kMostBytes + 1, '\0');
+        file.read(text.data(), static_cast<std::streamsize>(text.size()));
+        text.resize(static_cast<std::size_t>(file.gcount()));
+        if (text.size() > kMostBytes) {
+            problems_.push_back(concat("config: ", name, " has more than ", kMostBytes,
+                                       " bytes, as no settings have; check the name given with --config"));
+        } else {
+            read_text(text, name);
+        }
     }
 
     void read_text(const std::string& text, const std::string& name) {
@@ -121,7 +130,13 @@ class Loader {
             problems_.push_back(concat(place, ": unknown option ", name, meant_option(name)));
             return;
         }
-        const std::string problem = option->set(value);
+        const std::string problem =
+            is_utf8(value)
+                ? option->set(value)
+                : concat(
+                      "'", escaped(value),
+                      "' is not UTF-8, as metrics and checkpoints have to be; write it in UTF-8, or rename "
+                      "the file that it names");
         place_[name] = place;
         if (problem.empty()) return;
         wrong_.insert(name);

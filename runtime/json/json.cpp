@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "kernels/core/error.hpp"
+#include "runtime/json/utf8.hpp"
 
 namespace sy::runtime {
 namespace {
@@ -24,8 +25,15 @@ Overloaded(Bodies...) -> Overloaded<Bodies...>;
 }  // namespace
 
 struct Json::Library {
+    /// @throws IoError for a text that is not UTF-8, which readers of JSON would stumble over
+    static const std::string& checked(const std::string& text) {
+        if (!is_utf8(text))
+            throw IoError(concat("JSON: '", escaped(text), "' is not UTF-8, as all of JSON is"));
+        return text;
+    }
     static json::value write(const Json& value) {
         return std::visit(Overloaded{[](const auto& plain) { return json::value(plain); },
+                                     [](const std::string& text) { return json::value(checked(text)); },
                                      [](const Array& array) { return write(array); },
                                      [](const Object& object) { return write(object); }},
                           value.value_);
@@ -39,7 +47,7 @@ struct Json::Library {
     static json::value write(const Object& members) {
         json::object object;
         object.reserve(members.size());
-        for (const Member& member : members) object.emplace(member.name, write(member.value));
+        for (const Member& member : members) object.emplace(checked(member.name), write(member.value));
         return object;
     }
 

@@ -1,6 +1,11 @@
 #include "runtime/telemetry/json_lines.hpp"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <cmath>
+#include <cstring>
 
 #include "kernels/core/error.hpp"
 
@@ -17,11 +22,11 @@ void replace_non_finite(Json& value) {
     }
 }
 
-bool ends_inside_a_line(const std::filesystem::path& path) {
-    std::ifstream file(path, std::ios::binary | std::ios::ate);
-    if (!file || file.tellg() == std::streampos(0)) return false;
-    file.seekg(-1, std::ios::end);
-    return file.get() != '\n';
+/// Whether the last byte of a file is something else than a line's end.
+bool ends_inside_a_line(int descriptor) {
+    char last = '\n';
+    const off_t end = ::lseek(descriptor, 0, SEEK_END);
+    return end > 0 && ::pread(descriptor, &last, 1, end - 1) == 1 && last != '\n';
 }
 
 }  // namespace
@@ -31,17 +36,39 @@ JsonLines::JsonLines(std::filesystem::path path) : path_(std::move(path)) {
     if (path_.has_parent_path()) std::filesystem::create_directories(path_.parent_path(), error);
     if (error)
         throw IoError(concat("metrics: cannot create ", path_.parent_path().string(), ": ", error.message()));
-    const bool unfinished = ends_inside_a_line(path_);
-    file_.open(path_, std::ios::binary | std::ios::app);
-    if (!file_) throw IoError(concat("metrics: cannot append to ", path_.string(), "; is it writable?"));
-    if (unfinished) file_ << '\n' << std::flush;
+    descriptor_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (descriptor_ < 0) {
+        throw IoError(concat("metrics: cannot append to ", path_.string(), ": ", std::strerror(errno),
+                             "; is it writable?"));
+    }
+    if (ends_inside_a_line(descriptor_)) append("\n");
+}
+
+JsonLines::~JsonLines() {
+    if (descriptor_ >= 0) ::close(descriptor_);
 }
 
 void JsonLines::write(const Json& record) {
     Json clean = record;
     replace_non_finite(clean);
-    file_ << clean.text() << '\n' << std::flush;
-    if (!file_) throw IoError(concat("metrics: writing ", path_.string(), " failed; is the disk full?"));
+    append(clean.text() + "\n");
+}
+
+void JsonLines::append(const std::string& line) const {
+    const off_t before = ::lseek(descriptor_, 0, SEEK_END);
+    for (std::size_t written = 0; written < line.size();) {
+        const ssize_t count = ::write(descriptor_, line.data() + written, line.size() - written);
+        if (count >= 0) {
+            written += static_cast<std::size_t>(count);
+            continue;
+        }
+        const int reason = errno;
+        if (reason == EINTR) continue;
+        // What fitted of the line goes again, so that readers find whole lines only.
+        const bool taken_back = written == 0 || ::ftruncate(descriptor_, before) == 0;
+        throw IoError(concat("metrics: writing ", path_.string(), " failed: ", std::strerror(reason),
+                             taken_back ? "" : "; its last line is incomplete"));
+    }
 }
 
 }  // namespace sy::runtime

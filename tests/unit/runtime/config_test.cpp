@@ -236,6 +236,28 @@ TEST_CASE("config: a flag is yes, true, on or 1, or no, false, off or 0, in any 
         CHECK_FALSE(load_config({"", {concat("moe.renormalise=", word)}}).moe.renormalise);
 }
 
+TEST_CASE("config: bytes that are not UTF-8 are refused by name, wherever they come from", "[unit]") {
+    CHECK(file_problems("# caf\xe9\n[data]\npath = caf\xe9.txt\n[run]\ndirectory = \xff\xfe\n") ==
+          Problems{"run.conf:3: 'path = caf\\xe9.txt' is not UTF-8; save the file as UTF-8",
+                   "run.conf:5: 'directory = \\xff\\xfe' is not UTF-8; save the file as UTF-8"});
+    CHECK(file_problems("\xff\xfe[\0d\0") == Problems{"run.conf is UTF-16; save it as UTF-8"});
+    const std::string reason =
+        "' is not UTF-8, as metrics and checkpoints have to be; write it in UTF-8, or rename the file that "
+        "it names";
+    CHECK(file_problems("[generate]\nprompt = \"caf\\xe9\"") ==
+          Problems{"run.conf:2: generate.prompt: 'caf\\xe9" + reason});
+    CHECK(set_problems({"data.path=caf\xe9.txt"}) == Problems{"--set: data.path: 'caf\\xe9.txt" + reason});
+    const Environment environment("SWITCHYARD_RUN_DIRECTORY", "\xc3");
+    CHECK(set_problems({}) == Problems{"SWITCHYARD_RUN_DIRECTORY: run.directory: '\\xc3" + reason});
+}
+
+TEST_CASE("config: a device that goes on for ever is no config file", "[unit]") {
+    CHECK(problems_of([] { load_config({"/dev/zero"}); }) ==
+          Problems{
+              "config: /dev/zero has more than 1048576 bytes, as no settings have; check the name given with "
+              "--config"});
+}
+
 TEST_CASE("config: a byte order mark before the first line is skipped", "[unit]") {
     CHECK(parse_config("\xef\xbb\xbf[train]\r\nsteps = 7\r\n", "run.conf").train.steps == 7);
     CHECK(file_problems("[train]\n\xef\xbb\xbfsteps = 7") ==
@@ -267,7 +289,8 @@ TEST_CASE(
     CHECK(parse_config("[generate]\nprompt = a#b # comment\n", "t").generate.prompt == "a#b");
     CHECK(load_config({"", {"generate.prompt= \"Once\" # "}}).generate.prompt == " \"Once\" # ");
     std::string every_byte;
-    for (int byte = 1; byte < 256; ++byte) every_byte.push_back(static_cast<char>(byte));
+    for (int byte = 1; byte < 128; ++byte) every_byte.push_back(static_cast<char>(byte));
+    every_byte += "\u00e9\u20ac\U0001f600";
     for (const std::string& prompt :
          {every_byte, std::string(" x"), std::string("\""), std::string(), std::string("#")}) {
         Config config;

@@ -1,5 +1,8 @@
 #include <catch2/catch.hpp>
 
+#include <sys/resource.h>
+
+#include <csignal>
 #include <limits>
 #include <map>
 #include <set>
@@ -115,7 +118,32 @@ TEST_CASE("json lines: a full disk is an error, not a gap", "[unit]") {
     }
     JsonLines lines("/dev/full");
     CHECK_THROWS_WITH(lines.write(Json::Object{{"step", 1}}),
-                      "metrics: writing /dev/full failed; is the disk full?");
+                      "metrics: writing /dev/full failed: No space left on device");
+}
+
+TEST_CASE("json lines: a record that fits only in part is not there at all", "[unit]") {
+    const TestFolder folder;
+    const auto path = folder.path() / "metrics.jsonl";
+    JsonLines lines(path);
+    lines.write(Json::Object{{"step", 1}});
+    // A limit on the size of files fails a write in its middle, as a disk does that becomes full.
+    rlimit before{};
+    REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
+    const rlimit narrow{16, before.rlim_max};
+    const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+    REQUIRE(::setrlimit(RLIMIT_FSIZE, &narrow) == 0);
+    std::string message;
+    try {
+        lines.write(Json::Object{{"step", 2}});
+    } catch (const IoError& error) {
+        message = error.what();
+    }
+    ::setrlimit(RLIMIT_FSIZE, &before);
+    std::signal(SIGXFSZ, handler);
+    CHECK(message == "metrics: writing " + path.string() + " failed: File too large");
+    CHECK(read_text(path) == "{\"step\":1}\n");
+    lines.write(Json::Object{{"step", 3}});
+    CHECK(read_text(path) == "{\"step\":1}\n{\"step\":3}\n");
 }
 
 TEST_CASE("records: the fields are exactly those that the README documents", "[unit]") {
