@@ -5,13 +5,13 @@
 #include <cstring>
 #include <ostream>
 #include <sstream>
-#include <thread>
 #include <utility>
 
 #include "comm/topology/topology.hpp"
 #include "kernels/core/isa.hpp"
 #include "kernels/ops/cast/cast.hpp"
 #include "kernels/ops/random/random.hpp"
+#include "runtime/train/processors.hpp"
 
 namespace sy::runtime {
 namespace bench {
@@ -95,9 +95,7 @@ namespace {
 
 /// Threads of a rank when the user has not said: its share of the cores.
 int default_threads(comm::Communicator& world) {
-    const comm::Topology topology = comm::discover_topology(world);
-    const auto cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
-    return std::max(1, cores / topology.ranks_on_node_of(world.rank()));
+    return plan_processors(0, world, comm::discover_topology(world)).threads;
 }
 
 Report::Columns columns_of(const std::string& what) {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <functional>
-#include <thread>
 #include <utility>
 
 #include "comm/collectives.hpp"
@@ -12,23 +11,14 @@
 #include "runtime/train/isa_bits.hpp"
 
 namespace sy::runtime {
-namespace {
-
-int thread_count(const Config& config, const comm::Topology& topology, int rank) {
-    if (config.parallel.threads > 0) return narrow<int>(config.parallel.threads);
-    const auto cores = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
-    return std::max(1, cores / topology.ranks_on_node_of(rank));
-}
-
-}  // namespace
-
 Session::Session(const Config& config, comm::Communicator& world)
     : config_(config),
       world_(world),
       topology_(comm::discover_topology(world)),
       grid_(comm::make_process_grid(world.size(), narrow<int>(config.parallel.expert_parallel))),
       groups_(comm::split_grid(world, grid_)),
-      team_(thread_count(config, topology_, world.rank())),
+      processors_(plan_processors(config.parallel.threads, world, topology_)),
+      team_(processors_.threads),
       context_{team_, arena_, gemm_, config.numerics},
       exchange_(comm::make_flat_exchange(*groups_.expert_group, context_)),
       model_world_{world, *exchange_, groups_.expert_group.get(), config.run.drop_ledger ? &drops_ : nullptr},

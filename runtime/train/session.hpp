@@ -9,6 +9,7 @@
 #include "model/transformer.hpp"
 #include "runtime/checkpoint/checkpoint.hpp"
 #include "runtime/config/config.hpp"
+#include "runtime/train/processors.hpp"
 
 namespace sy::runtime {
 
@@ -33,6 +34,8 @@ class Session {
     double waited_seconds() const { return world_.waited_seconds() + groups_.waited_seconds(); }
     /// What this rank's tokens have lost since the last call; nothing without run.drop_ledger.
     model::DropLedger take_drops() { return std::exchange(drops_, {}); }
+    /// What keeps this rank's threads from processors; empty when nothing does.
+    const std::string& processor_note() const { return processors_.note; }
     index_t arena_peak_bytes() const { return arena_.peak_bytes(); }
 
     /// What this rank contributes to a checkpoint: weights and moments of the rows it owns.
@@ -59,6 +62,7 @@ class Session {
     comm::Topology topology_;
     comm::ProcessGrid grid_;
     comm::GridCommunicators groups_;
+    ProcessorPlan processors_;
     ThreadTeam team_;
     Arena arena_;
     ops::Gemm gemm_;
