@@ -38,6 +38,14 @@ Values state_of(const Manifest& manifest) {
                   {"state.samples_consumed", concat(state.samples_consumed)},
                   {"state.skipped_steps", concat(state.skipped_steps)},
                   {"state.skipped_in_a_row", concat(state.skipped_in_a_row)}};
+    if (state.data) {
+        values["state.data.paths"] = quote_if_needed(state.data->paths);
+        values["state.data.bytes"] = concat(state.data->num_bytes());
+        values["state.data.checksum"] = hex(state.data->checksum);
+        values["state.data.tokenizer"] = quote_if_needed(state.data->tokenizer);
+        values["state.data.window"] = concat(state.data->window);
+        values["state.data.validation_fraction"] = concat(state.data->validation_fraction);
+    }
     for (const auto& [name, array] : state.router) {
         std::ostringstream text;
         text.precision(17);

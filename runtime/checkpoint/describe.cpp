@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "runtime/checkpoint/compare.hpp"
+#include "runtime/config/config_file.hpp"
 
 namespace sy::runtime {
 namespace {
@@ -28,7 +29,16 @@ void describe_state(const TrainingState& state, std::ostringstream& text) {
          << "samples consumed  " << state.samples_consumed << "\n"
          << "skipped steps     " << state.skipped_steps << ", " << state.skipped_in_a_row
          << " of them the last in a row\n"
-         << "router state      " << (state.router.empty() ? "none" : "") << "\n";
+         << "text              ";
+    if (state.data) {
+        text << quote_if_needed(state.data->paths) << ": " << state.data->num_bytes() << " bytes, checksum "
+             << hex(state.data->checksum) << ", tokenizer " << quote_if_needed(state.data->tokenizer)
+             << ", windows of " << state.data->window << " bytes, share of validation "
+             << state.data->validation_fraction << "\n";
+    } else {
+        text << "not known\n";
+    }
+    text << "router state      " << (state.router.empty() ? "none" : "") << "\n";
     for (const auto& [name, values] : state.router)
         text << "  " << name << ": " << values.size() << " numbers\n";
 }

@@ -3,6 +3,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <numeric>
 
 namespace sy::runtime {
 namespace {
@@ -71,6 +72,10 @@ std::string logical_name(Kind kind, const std::string& tensor) {
 
 std::string shard_dataset(const MatrixId& id, index_t first_row) {
     return concat(logical_name(id.kind, id.tensor), "/", id.matrix, ":", first_row);
+}
+
+index_t DataRecord::num_bytes() const {
+    return std::accumulate(file_bytes.begin(), file_bytes.end(), index_t{0});
 }
 
 void TrainingState::count_step(index_t samples, bool applied) {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -65,6 +66,19 @@ struct FileRecord {
     bool operator==(const FileRecord&) const = default;
 };
 
+/// The text that a run learns from, and how it is cut into samples.
+struct DataRecord {
+    std::string paths;                ///< as data.path names them
+    std::vector<index_t> file_bytes;  ///< of each file
+    std::uint64_t checksum = 0;       ///< sum over blocks of 4 MiB of XXH3-64(block, seed = block number)
+    std::string tokenizer;
+    index_t window = 0;  ///< bytes of a sample
+    double validation_fraction = 0.0;
+
+    index_t num_bytes() const;
+    bool operator==(const DataRecord&) const = default;
+};
+
 /// What a run needs besides weights, moments and settings to go on as if it had not stopped. The same on every rank.
 struct TrainingState {
     std::uint64_t seed = 0;
@@ -74,7 +88,8 @@ struct TrainingState {
     index_t skipped_steps = 0;     ///< whose gradient was not finite, since step 1
     index_t skipped_in_a_row = 0;
     std::map<std::string, std::vector<double>>
-        router;  ///< state that routing strategies carry from step to step
+        router;                      ///< state that routing strategies carry from step to step
+    std::optional<DataRecord> data;  ///< nothing in checkpoints that do not say, or of no text yet
 
     static constexpr const char* kRandom = "philox4x32-10, counter based: keyed by seed and step";
     bool operator==(const TrainingState&) const = default;

@@ -38,6 +38,14 @@ void check_state(const Manifest& manifest, Problems& problems) {
     check("samples_consumed", state.samples_consumed);
     check("skipped_steps", state.skipped_steps);
     check("skipped_in_a_row", state.skipped_in_a_row);
+    if (!state.data) return;
+    // So that they can be added up.
+    const auto most = std::numeric_limits<index_t>::max() /
+                      std::max<index_t>(1, static_cast<index_t>(state.data->file_bytes.size()));
+    for (const index_t bytes : state.data->file_bytes) {
+        if (bytes < 0 || bytes > most)
+            problems.push_back(concat("a file of the text has ", bytes, " bytes, which no file has"));
+    }
 }
 
 std::map<std::string, index_t> check_files(const Manifest& manifest, Problems& problems) {

@@ -35,6 +35,23 @@ std::string checksum_of(const Json& body) {
     return manifest_checksum(body.text());
 }
 
+Json data_to_json(const DataRecord& data) {
+    return Json::Object{{"paths", data.paths},        {"file_bytes", json_array(data.file_bytes)},
+                        {"xxh3", hex(data.checksum)}, {"tokenizer", data.tokenizer},
+                        {"window", data.window},      {"validation_fraction", data.validation_fraction}};
+}
+
+DataRecord data_from_json(const Json& body) {
+    DataRecord data;
+    data.paths = body.at("paths").as_string();
+    for (const Json& bytes : body.at("file_bytes").as_array()) data.file_bytes.push_back(bytes.as_whole());
+    data.checksum = from_hex(body.at("xxh3"));
+    data.tokenizer = body.at("tokenizer").as_string();
+    data.window = body.at("window").as_whole();
+    data.validation_fraction = body.at("validation_fraction").as_number();
+    return data;
+}
+
 Json state_to_json(const TrainingState& state) {
     Json::Object router;
     for (const auto& [name, values] : state.router) {
@@ -43,12 +60,14 @@ Json state_to_json(const TrainingState& state) {
         for (const double value : values) bits.push_back(hex(std::bit_cast<std::uint64_t>(value)));
         router.push_back({name, std::move(bits)});
     }
-    return Json::Object{{"seed", state.seed},
-                        {"random", state.random},
-                        {"samples_consumed", state.samples_consumed},
-                        {"skipped_steps", state.skipped_steps},
-                        {"skipped_in_a_row", state.skipped_in_a_row},
-                        {"router", std::move(router)}};
+    Json::Object body{{"seed", state.seed},
+                      {"random", state.random},
+                      {"samples_consumed", state.samples_consumed},
+                      {"skipped_steps", state.skipped_steps},
+                      {"skipped_in_a_row", state.skipped_in_a_row},
+                      {"router", std::move(router)}};
+    if (state.data) body.push_back({"data", data_to_json(*state.data)});
+    return body;
 }
 
 TrainingState state_from_json(const Json& body) {
@@ -62,6 +81,7 @@ TrainingState state_from_json(const Json& body) {
         std::vector<double>& array = state.router[name];
         for (const Json& value : values.as_array()) array.push_back(std::bit_cast<double>(from_hex(value)));
     }
+    if (const Json* const data = body.find("data")) state.data = data_from_json(*data);
     return state;
 }
 

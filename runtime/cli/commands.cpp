@@ -12,6 +12,7 @@
 #include "runtime/cli/world.hpp"
 #include "runtime/generate/generate.hpp"
 #include "runtime/plan/scaling_law.hpp"
+#include "runtime/train/resume.hpp"
 #include "runtime/train/train.hpp"
 
 namespace sy::runtime {
@@ -25,6 +26,10 @@ void with_checkpoint(const Arguments& arguments, const std::function<void(Sessio
         AgreedCheckpoint found = agree_on_checkpoint(world, config.run.directory,
                                                      arguments.resume.empty() ? "latest" : arguments.resume);
         const CheckpointReader reader(found.folder, std::move(found.manifest));
+        std::vector<std::string> notes = check_settings(reader.manifest(), config);
+        if (!session.processor_note().empty()) notes.push_back(session.processor_note());
+        for (const std::string& note : notes)
+            if (world.rank() == 0) std::cerr << "note: " << note << "\n";
         with_advice_on_damage(world, found.folder, [&] { session.restore(reader); });
         body(session);
         session.close();
@@ -128,7 +133,7 @@ constexpr std::string_view kReportFolders =
 // clang-format off
 constexpr std::array kCommands{
     Command{"train", "", 0, 0, "preset scaled-down config set resume", "learn from a text, or go on from a checkpoint on any number of ranks",
-            "mpirun -n 4 switchyard train --config run.conf --set train.steps=1000", run_train, kTrainSignals},
+            "mpirun --bind-to none -n 4 switchyard train --config run.conf --set train.steps=1000", run_train, kTrainSignals},
     Command{"eval", "", 0, 0, "preset scaled-down config set resume", "validation loss of a checkpoint",
             "mpirun -n 2 switchyard eval --config run.conf --resume latest", run_eval},
     Command{"generate", "", 0, 0, "preset scaled-down config set resume", "continue a prompt with a checkpoint",

@@ -22,10 +22,14 @@ struct TrainConfig {
     std::string freeze;  ///< patterns of parameter names, joined by commas
 };
 
+/// Whether a run may go on from a checkpoint in another text than it was trained on.
+enum class ChangedData { refuse, accept };
+
 struct DataConfig {
     std::string path;  ///< one file, or several joined by commas
     std::string tokenizer = "bytes";
     double validation_fraction = 0.05;
+    ChangedData changed = ChangedData::refuse;
 };
 
 /// Where experts are: in equal runs for the whole run, or where measured load puts them.

@@ -285,6 +285,10 @@ void data_options(OptionTable& table, DataConfig& data) {
                               std::move(tokenizers));
     table.number({"data.validation_fraction", "", "share of the text, at its end, kept for validation"},
                  data.validation_fraction, 0.0, 0.9);
+    table.choice<ChangedData>(
+        {"data.changed", "",
+         "resuming on another text; accept: samples consumed count windows of a text that was not read"},
+        data.changed, {{"refuse", ChangedData::refuse}, {"accept", ChangedData::accept}});
 }
 
 void parallel_options(OptionTable& table, ParallelConfig& parallel) {
@@ -293,8 +297,9 @@ void parallel_options(OptionTable& table, ParallelConfig& parallel) {
         parallel.ranks, 0, 1'000'000);
     table.whole<index_t>({"parallel.expert_parallel", "ranks", "that share one copy of the experts; 0: all"},
                          parallel.expert_parallel, 0, 1'000'000);
-    table.whole<index_t>({"parallel.threads", "threads", "of a rank; 0: cores / ranks on the node"},
-                         parallel.threads, 0, 4096);
+    table.whole<index_t>(
+        {"parallel.threads", "threads", "of a rank; 0: its share of the processors it may run on"},
+        parallel.threads, 0, 4096);
     table.whole<index_t>({"parallel.deadline_seconds", "s", "longest wait for another rank"},
                          parallel.deadline_seconds, 1, 1'000'000);
     table.choice<PlacementRule>(

@@ -42,6 +42,10 @@ Corpus::Corpus(const std::string& paths, index_t seq_len, double validation_frac
             problems += concat(problems.empty() ? "" : "\n", "data.path: ", error.what());
         }
     }
+    if (!problems.empty() && paths.find(',') != std::string::npos)
+        problems +=
+            "\ndata.path: commas join files; one whose name has a comma cannot be given, so rename or link "
+            "it";
     if (!problems.empty()) throw IoError(problems);
     const index_t size = num_bytes();
     validation_start_ = size - decimal_floor(validation_fraction, size);
@@ -73,6 +77,12 @@ std::vector<index_t> Corpus::count_bytes(const std::function<bool()>& stop_wante
         for (const std::byte byte : piece) ++counts[std::to_integer<std::size_t>(byte)];
     }
     return counts;
+}
+
+std::vector<index_t> Corpus::file_bytes() const {
+    std::vector<index_t> bytes;
+    for (const TextFile& file : files_) bytes.push_back(file.num_bytes());
+    return bytes;
 }
 
 void Corpus::read(index_t position, std::span<std::byte> bytes) const {

@@ -5,6 +5,7 @@
 #include "runtime/checkpoint/agree.hpp"
 #include "runtime/checkpoint/writer.hpp"
 #include "runtime/train/branch.hpp"
+#include "runtime/train/data_record.hpp"
 #include "runtime/train/drop_log.hpp"
 #include "runtime/train/isa_bits.hpp"
 #include "runtime/train/rebalance.hpp"
@@ -79,9 +80,13 @@ class TrainingRun {
         session_.transformer().set_token_counts(counts);
     }
 
+    std::optional<DataRecord> record_text() {
+        return record_data(config_, corpus_, session_.world(), [this] { return asked_to_stop(); });
+    }
+
     /// @return the step of the checkpoint
     index_t restore(const std::string& resume) {
-        state_ = first_state(config_);
+        if (!session_.processor_note().empty()) notes_.push_back(session_.processor_note());
         comm::Communicator& world = session_.world();
         const std::filesystem::path run = config_.run.directory;
         if (resume.empty()) {
@@ -89,6 +94,7 @@ class TrainingRun {
                 check_new_run(run);
                 return std::string();
             });
+            state_ = first_state(config_, record_text());
             count_tokens();
             begin_branch_at(0);
             return 0;
@@ -99,10 +105,14 @@ class TrainingRun {
             return std::string();
         });
         const CheckpointReader reader(found.folder, std::move(found.manifest));
-        state_ = resumed_state(reader.manifest(), config_);
-        notes_ = isa_notes(config_, reader.manifest().isa, isa());
+        Resumption resumption = resume_training(reader.manifest(), config_, record_text());
+        state_ = std::move(resumption.state);
+        for (const std::vector<std::string>& notes :
+             {isa_notes(config_, reader.manifest().isa, isa()), resumption.notes})
+            notes_.insert(notes_.end(), notes.begin(), notes.end());
         with_advice_on_damage(world, found.folder, [&] { session_.restore(reader); });
-        begin_branch_at(reader.manifest().step);
+        // A run with nothing left to do leaves what came after the step as it is.
+        if (reader.manifest().step < config_.train.steps) begin_branch_at(reader.manifest().step);
         return reader.manifest().step;
     }
 

@@ -114,6 +114,13 @@ TEST_CASE("checkpoint: damage is found and named, and nothing is overwritten", "
         other.moe.experts = 6;
         CHECK_THROWS_WITH(
             train_on(2, other, "latest"),
+            contains("moe.experts = 6, but the checkpoint is of a model with 5; set moe.experts = 5"));
+        // What the settings do not tell, the shapes do.
+        Manifest manifest = read_manifest(damage.latest);
+        manifest.config = dump(other);
+        damage.rewrite(manifest);
+        CHECK_THROWS_WITH(
+            train_on(2, other, "latest"),
             contains("layers.0.moe.experts.gate is [5, 16, 8] there and [6, 16, 8] in this model"));
     }
     SECTION("a run from step 1 in the same folder") {

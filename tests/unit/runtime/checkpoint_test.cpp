@@ -146,8 +146,10 @@ TEST_CASE("checkpoint: skipped steps are counted, and in a row", "[unit]") {
 TEST_CASE("checkpoint: any state reads back to the same bits", "[unit]") {
     Manifest manifest;
     manifest.step = 7;
-    manifest.state = {0xffff'ffff'ffff'fff1U, TrainingState::kRandom, index_t{1} << 50, 3, 2, {}};
+    manifest.state = {0xffff'ffff'ffff'fff1U, TrainingState::kRandom, index_t{1} << 50, 3, 2, {}, {}};
     manifest.state.router["layers.1.moe.router.bias"] = {0.1, -1e-300, 1.0 / 3.0, -0.0};
+    manifest.state.data =
+        DataRecord{"a.txt,b c.txt", {7, index_t{1} << 40}, 0xffff'ffff'ffff'fff1U, "bytes", 33, 0.1 + 0.2};
     const Manifest read = parse_manifest(write_manifest(manifest), "test");
     CHECK(read.state == manifest.state);
     CHECK(std::signbit(read.state.router.at("layers.1.moe.router.bias")[3]));
@@ -170,7 +172,7 @@ TEST_CASE("checkpoint: a run of another seed, or with unknown router state, does
     CHECK_THROWS_WITH(train_on(2, other, "latest"), Catch::Contains("router state layers.1.moe.router.bias"));
     manifest.state.router.clear();
     manifest.state.random = "dice";
-    CHECK_THROWS_WITH(resumed_state(manifest, other), Catch::Contains("random numbers are from dice"));
+    CHECK_THROWS_WITH(resume_training(manifest, other, {}), Catch::Contains("random numbers are from dice"));
 }
 
 TEST_CASE("checkpoint: only the last ones are kept, and leftovers of a killed run are removed", "[unit]") {

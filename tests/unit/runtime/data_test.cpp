@@ -162,11 +162,13 @@ TEST_CASE("data: what cannot be read is refused with its name and reason, all fi
     const std::string good = folder.file("good", counting_text(100));
     const std::string pipe = (folder.path() / "pipe").string();
     REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
-    CHECK(io_error_of([&] {
-              Corpus(missing + "," + good + "," + empty + "," + folder.path().string(), 8, 0.1, 1);
-          }) == "data.path: " + missing + " is not a file that can be read: No such file or directory\n" +
-                    "data.path: " + empty + " is empty\n" + "data.path: " + folder.path().string() +
-                    " is a folder, and no file with a text of some size; name a file");
+    CHECK(
+        io_error_of(
+            [&] { Corpus(missing + "," + good + "," + empty + "," + folder.path().string(), 8, 0.1, 1); }) ==
+        "data.path: " + missing + " is not a file that can be read: No such file or directory\n" +
+            "data.path: " + empty + " is empty\n" + "data.path: " + folder.path().string() +
+            " is a folder, and no file with a text of some size; name a file\n" +
+            "data.path: commas join files; one whose name has a comma cannot be given, so rename or link it");
     // Nobody writes to the pipe; it is refused, not waited for.
     CHECK(io_error_of([&] { Corpus(pipe, 8, 0.1, 1); }) ==
           "data.path: " + pipe + " is a device or pipe, and no file with a text of some size; name a file");
