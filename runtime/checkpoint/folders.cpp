@@ -146,12 +146,25 @@ void publish_finished(const fs::path& unfinished, const fs::path& checkpoints, i
     point_latest_to(checkpoints, step);
 }
 
-std::vector<std::string> remove_old(const fs::path& checkpoints, index_t keep_last) {
+std::optional<index_t> last_good_step(const fs::path& checkpoints) {
+    const std::vector<index_t> steps = published_steps(checkpoints);
+    for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
+        try {
+            if (read_manifest(checkpoints / step_name(*step)).state.skipped_in_a_row == 0) return *step;
+        } catch (const IoError&) {
+            // A damaged one is not good.
+        }
+    }
+    return std::nullopt;
+}
+
+std::vector<std::string> remove_old(const fs::path& checkpoints, index_t keep_last,
+                                    std::optional<index_t> kept) {
     const std::vector<index_t> steps = published_steps(checkpoints);
     const std::optional<index_t> latest = latest_step(checkpoints);
     std::vector<std::string> notes;
     for (std::size_t i = 0; i + static_cast<std::size_t>(keep_last) < steps.size(); ++i) {
-        if (steps[i] == latest) continue;
+        if (steps[i] == latest || steps[i] == kept) continue;
         // Under another name first: what is removed in part must not look like a checkpoint.
         const fs::path folder = checkpoints / step_name(steps[i]);
         const fs::path removed = checkpoints / concat(kUnfinished, "removal-of-", step_name(steps[i]));

@@ -45,7 +45,12 @@ void point_latest_to(const std::filesystem::path& checkpoints, index_t step);
 void publish_finished(const std::filesystem::path& unfinished, const std::filesystem::path& checkpoints,
                       index_t step);
 
-/// Removes all but the last steps; never the one that `latest` names. @return what could not be removed
-std::vector<std::string> remove_old(const std::filesystem::path& checkpoints, index_t keep_last);
+/// The newest published step before which no step was skipped: while steps are being skipped the weights may be lost
+/// already. Nothing when there is none whose manifest can be read.
+std::optional<index_t> last_good_step(const std::filesystem::path& checkpoints);
+
+/// Removes all but the last steps; never the one that `latest` names, nor `kept`. @return what could not be removed
+std::vector<std::string> remove_old(const std::filesystem::path& checkpoints, index_t keep_last,
+                                    std::optional<index_t> kept);
 
 }  // namespace sy::runtime::detail

@@ -95,7 +95,11 @@ CheckpointWriter::Published CheckpointWriter::finish() {
     });
     detail::fail_on_all_ranks(world_, "removing old checkpoints failed", [&] {
         if (world_.rank() != 0) return;
-        for (const std::string& note : detail::remove_old(settings_.run / "checkpoints", settings_.keep_last))
+        const fs::path checkpoints = settings_.run / "checkpoints";
+        // The usual checkpoint is good itself, and no other manifest needs to be read.
+        const std::optional<index_t> good =
+            manifest_.state.skipped_in_a_row == 0 ? manifest_.step : detail::last_good_step(checkpoints);
+        for (const std::string& note : detail::remove_old(checkpoints, settings_.keep_last, good))
             notes_.push_back(note);
     });
     return {manifest_.step, settings_.run / "checkpoints" / detail::step_name(manifest_.step),

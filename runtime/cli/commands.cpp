@@ -121,7 +121,11 @@ constexpr std::string_view kCheckpointActions = R"(Actions
 )";
 
 constexpr std::string_view kTrainSignals =
-    R"(SIGTERM and SIGUSR1, to one rank or more, end the run after its current step with a checkpoint and exit code 75; one
+    R"(--resume latest goes on from what the link run.directory/checkpoints/latest says, --resume FOLDER from that checkpoint;
+what the run's folder holds of later steps, checkpoints and lines of metrics.jsonl and drops.jsonl, is first set aside in
+run.directory/aside-1, aside-2, ... Without --resume a run.directory that holds checkpoints is refused, and so is one that
+another run is using.
+SIGTERM and SIGUSR1, to one rank or more, end the run after its current step with a checkpoint and exit code 75; one
 that comes before the first step ends it at once, and a validation is abandoned. More of them change nothing. SIGINT
 (Ctrl-C) ends it as it is. mpirun passes SIGUSR1 on, but kills its ranks a second after SIGTERM: send it SIGUSR1.
 )";

@@ -52,6 +52,7 @@ struct RunConfig {
     index_t stop_after = 0;  ///< leave cleanly after this step, as a signal would make it; 0: never
     index_t log_every = 10;
     bool drop_ledger = false;
+    bool lock = true;  ///< keep other runs out of the directory
 };
 
 struct GenerateConfig {

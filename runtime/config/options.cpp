@@ -323,6 +323,9 @@ void run_options(OptionTable& table, RunConfig& run) {
     table.whole<index_t>({"run.log_every", "steps", "between progress lines"}, run.log_every, 1, kMostSteps);
     table.flag({"run.drop_ledger", "", "list every dropped choice in run.directory/drops.jsonl"},
                run.drop_ledger);
+    table.flag(
+        {"run.lock", "", "keep other runs out of run.directory; no: where its file system has no locks"},
+        run.lock);
 }
 
 void checkpoint_options(OptionTable& table, CheckpointConfig& checkpoint) {

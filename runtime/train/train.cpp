@@ -3,12 +3,14 @@
 #include "comm/collectives.hpp"
 #include "kernels/core/isa.hpp"
 #include "runtime/checkpoint/agree.hpp"
+#include "runtime/checkpoint/folders.hpp"
 #include "runtime/checkpoint/writer.hpp"
 #include "runtime/train/branch.hpp"
 #include "runtime/train/data_record.hpp"
 #include "runtime/train/drop_log.hpp"
 #include "runtime/train/isa_bits.hpp"
 #include "runtime/train/rebalance.hpp"
+#include "runtime/train/run_lock.hpp"
 #include "runtime/train/resume.hpp"
 #include "runtime/train/run_log.hpp"
 #include "runtime/train/step.hpp"
@@ -23,6 +25,17 @@ bool wanted_by_any(comm::Communicator& world, bool wanted) {
     return flag != 0;
 }
 
+/// Rank 0's lock on the run's folder; nothing on others. @par Collective
+std::unique_ptr<RunLock> lock_run(const Session& session) {
+    std::unique_ptr<RunLock> lock;
+    if (!session.config().run.lock) return lock;
+    decided_by_rank_0(session.world(), [&] {
+        lock = std::make_unique<RunLock>(session.config().run.directory);
+        return std::string();
+    });
+    return lock;
+}
+
 /// A run from its first step, or the one after a checkpoint, to its last.
 class TrainingRun {
   public:
@@ -32,8 +45,8 @@ class TrainingRun {
           stop_wanted_(stop_wanted),
           corpus_(config_.data.path, config_.model.seq_len, config_.data.validation_fraction,
                   config_.train.seed),
+          lock_(lock_run(session)),
           done_(restore(resume)),
-          saved_(done_),
           log_(session, done_ + 1, notes_),
           drop_log_(session),
           rebalancer_(session),
@@ -139,7 +152,16 @@ class TrainingRun {
         publish();
         throw Error(concat("training: ", state_.skipped_in_a_row,
                            " steps in a row had a gradient that is not finite, the last was ", done_,
-                           "; the last good checkpoint is of step ", saved_, "; lower optimizer.lr"));
+                           "; the last good checkpoint is of step ", last_good_checkpoint(),
+                           "; lower optimizer.lr"));
+    }
+
+    /// Written before steps were skipped; "0" when there is none.
+    std::string last_good_checkpoint() {
+        return decided_by_rank_0(session_.world(), [this] {
+            const std::filesystem::path run = config_.run.directory;
+            return std::to_string(detail::last_good_step(run / "checkpoints").value_or(0));
+        });
     }
 
     bool validation_due() const {
@@ -186,9 +208,7 @@ class TrainingRun {
     /// Publishes the checkpoint that is under way, if there is one.
     void publish() {
         if (!writer_.under_way()) return;
-        const CheckpointWriter::Published published = writer_.finish();
-        log_.checkpoint(published);
-        saved_ = published.step;
+        log_.checkpoint(writer_.finish());
     }
 
     Session& session_;
@@ -196,10 +216,10 @@ class TrainingRun {
     const std::function<bool()>& stop_wanted_;
     bool asked_to_stop_ = false;
     Corpus corpus_;
+    std::unique_ptr<RunLock> lock_;
     TrainingState state_;
     std::vector<std::string> notes_;
     index_t done_;
-    index_t saved_;
     bool due_ = false;
     RunLog log_;
     DropLog drop_log_;

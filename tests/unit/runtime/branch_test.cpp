@@ -1,10 +1,15 @@
 // One branch in a run's folder, and one view of a checkpoint on all ranks.
 #include <catch2/catch.hpp>
 
+#include <unistd.h>
+
+#include <cerrno>
+
 #include "comm/collectives.hpp"
 #include "runtime/checkpoint/agree.hpp"
 #include "runtime/checkpoint/folders.hpp"
 #include "runtime/train/branch.hpp"
+#include "runtime/train/run_lock.hpp"
 #include "tests/unit/runtime/run_fixture.hpp"
 
 using namespace sy;
@@ -185,4 +190,36 @@ TEST_CASE("agree: a rank that sees another manifest than rank 0, or none, is nam
         CHECK_THAT(message, Catch::Contains("rank 1: it reads one with checksum ") &&
                                 Catch::Contains("rank 3: checkpoint ") && !Catch::Contains("rank 2:"));
     }
+}
+
+TEST_CASE("lock: a folder has one run at a time, and the next one when it has ended", "[unit]") {
+    const TestFolder folder;
+    const fs::path run = folder / "deep/run";
+    {
+        const RunLock lock(run);
+        CHECK_THROWS_WITH(RunLock(run), Catch::Contains(concat("is in use by another run (host ")) &&
+                                            Catch::Contains(concat(", process ", ::getpid(), ")")));
+        CHECK_NOTHROW(RunLock(folder / "other"));
+    }
+    CHECK_NOTHROW(RunLock(run));
+    // A run that was killed leaves its name, and no lock.
+    folder.file("deep/run/run.lock", "host elsewhere, process 1\n");
+    CHECK_NOTHROW(RunLock(run));
+    CHECK_THAT(runtime::detail::no_lock_because(run / "run.lock", ENOLCK, ""),
+               Catch::Contains("No locks available") && Catch::Contains("run.lock = no") &&
+                   !Catch::Contains("another run ("));
+    fs::remove(run / "run.lock");
+    fs::create_symlink(folder / "text", run / "run.lock");
+    CHECK_THROWS_WITH(RunLock(run), Catch::Contains("open of "));
+}
+
+TEST_CASE("lock: two runs that are threads of one process exclude each other, unless they set run.lock = no",
+          "[unit]") {
+    const TestFolder folder;
+    Config config = small_config(folder);
+    const RunLock other(config.run.directory);
+    CHECK_THROWS_WITH(train_on(2, config, ""), Catch::Contains("is in use by another run"));
+    CHECK_FALSE(fs::exists(folder / "run/metrics.jsonl"));
+    config.run.lock = false;
+    CHECK_NOTHROW(train_on(2, config, ""));
 }

@@ -54,7 +54,7 @@ TEST_CASE("folders: steps are sorted as numbers, and rotation leaves what it doe
     fs::create_directory_symlink("step-best", folder / "step-00000001");
     CHECK(runtime::detail::published_steps(folder.path()) == std::vector<index_t>{7, 99999999, 100000001});
     fs::create_symlink("step-100000001", folder / "latest");
-    runtime::detail::remove_old(folder.path(), 1);
+    runtime::detail::remove_old(folder.path(), 1, std::nullopt);
     CHECK(runtime::detail::published_steps(folder.path()) == std::vector<index_t>{100000001});
     for (const char* name : {"step-best", "step-00-my-notes", "step-0000003", "notes"})
         CHECK(fs::is_directory(folder / name));
@@ -104,7 +104,7 @@ TEST_CASE("folders: an old checkpoint that cannot be removed is noted, and the o
         fs::create_directory(folder / step);
     fs::create_directory_symlink("step-00000003", folder / "latest");
     fs::create_directories(folder / ".unfinished-removal-of-step-00000001/in the way");
-    const std::vector<std::string> notes = runtime::detail::remove_old(folder.path(), 1);
+    const std::vector<std::string> notes = runtime::detail::remove_old(folder.path(), 1, std::nullopt);
     REQUIRE(notes.size() == 1);
     CHECK_THAT(notes[0], Catch::Contains("could not remove") && Catch::Contains("step-00000001") &&
                              Catch::Contains("not empty"));

@@ -8,6 +8,7 @@
 #include <map>
 #include <numeric>
 
+#include "runtime/checkpoint/folders.hpp"
 #include "runtime/json/json.hpp"
 #include "runtime/train/resume.hpp"
 #include "tests/unit/model/tiny_model.hpp"
@@ -249,6 +250,30 @@ TEST_CASE(
         SY_REQUIRE(!std::equal(before.begin(), before.end(), weights.begin()), "nothing was learnt");
         rank.groups.close();
     });
+}
+
+TEST_CASE("train: a stop while steps are being skipped keeps the last good checkpoint", "[unit]") {
+    const test::TestFolder folder;
+    Config config = tiny_run(folder);
+    config.train.eval_every = 0;
+    config.optimizer.lr = 1e30;
+    config.train.steps = 20;
+    config.train.max_skipped = 4;
+    config.run.checkpoint_every = 1;
+    config.run.keep_last = 1;
+    const std::filesystem::path checkpoints = folder / "run/checkpoints";
+    const auto published = [&] { return runtime::detail::published_steps(checkpoints); };
+    config.run.stop_after = 3;
+    train_on(1, config, [](int) { return false; });
+    CHECK(read_manifest(find_checkpoint(config.run.directory, "latest")).state.skipped_in_a_row == 2);
+    CHECK(published() == std::vector<index_t>{1, 3});
+    config.run.stop_after = 4;
+    test::train_on(2, config, "latest");
+    CHECK(published() == std::vector<index_t>{1, 4});
+    config.run.stop_after = 0;
+    CHECK_THROWS_WITH(
+        test::train_on(2, config, "latest"),
+        Catch::Contains("the last was 5") && Catch::Contains("last good checkpoint is of step 1"));
 }
 
 TEST_CASE("train: a balanced hash router counts the text once and goes on from its checkpoint without it",
