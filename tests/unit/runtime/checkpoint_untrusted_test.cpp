@@ -124,6 +124,14 @@ const std::vector<Mutation>& mutations() {
         {"lies in the dataset '/other'", [](Manifest& m) { m.pieces[0].dataset = "/other"; }},
         {"step is -3, which is negative", [](Manifest& m) { m.step = -3; }},
         {"skipped_steps is -1, which is negative", [](Manifest& m) { m.state.skipped_steps = -1; }},
+        {"a file of the text has -5 bytes",
+         [](Manifest& m) {
+             m.state.data.emplace().file_bytes = {7, -5};
+         }},
+        {"a file of the text has 9223372036854775807 bytes",
+         [](Manifest& m) {
+             m.state.data.emplace().file_bytes = {1, std::numeric_limits<index_t>::max()};
+         }},
     };
     return table;
 }
