@@ -20,7 +20,7 @@ namespace {
 
 constexpr const char* kEnvironmentPrefix = "SWITCHYARD_";
 /// Variables with the prefix that are read elsewhere, being no settings of a run.
-constexpr std::array kOtherVariables{kIsaVariable};
+constexpr std::array kOtherVariables{kIsaVariable, "SWITCHYARD_ORACLE_PYTHON"};
 
 std::string environment_name(const std::string& option) {
     std::string name = kEnvironmentPrefix + option;

@@ -142,7 +142,8 @@ std::string begin_branch(const fs::path& run, index_t step) {
     std::string what;
     if (!later.empty()) {
         aside.move_checkpoints(checkpoints, later);
-        what = concat("checkpoints of steps ", later.front(), " to ", later.back(), ", ");
+        what = later.size() == 1 ? concat("the checkpoint of step ", later.front(), ", ")
+                                 : concat("checkpoints of steps ", later.front(), " to ", later.back(), ", ");
     }
     for (const char* name : {"metrics.jsonl", "drops.jsonl"}) {
         if (!has_later_steps(run / name, step)) continue;

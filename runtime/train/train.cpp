@@ -152,8 +152,8 @@ class TrainingRun {
         publish();
         throw Error(concat("training: ", state_.skipped_in_a_row,
                            " steps in a row had a gradient that is not finite, the last was ", done_,
-                           "; the last good checkpoint is of step ", last_good_checkpoint(),
-                           "; lower optimizer.lr"));
+                           "; the last checkpoint before them is of step ", last_good_checkpoint(),
+                           "; go on from it, or from an earlier one, with a lower optimizer.lr"));
     }
 
     /// Written before steps were skipped; "0" when there is none.

@@ -208,7 +208,7 @@ TEST_CASE("train: steps without a finite gradient are skipped and counted, and t
     config.run.checkpoint_every = 1;
     CHECK_THROWS_WITH(train_on(2, config, [](int) { return false; }),
                       Catch::Contains("3 steps in a row had a gradient that is not finite, the last was 4") &&
-                          Catch::Contains("last good checkpoint is of step 1"));
+                          Catch::Contains("last checkpoint before them is of step 1"));
     const std::vector<Json> steps = records(config, "step");
     REQUIRE(steps.size() == 4);
     CHECK(steps[0].at("applied").as_bool());
@@ -273,7 +273,7 @@ TEST_CASE("train: a stop while steps are being skipped keeps the last good check
     config.run.stop_after = 0;
     CHECK_THROWS_WITH(
         test::train_on(2, config, "latest"),
-        Catch::Contains("the last was 5") && Catch::Contains("last good checkpoint is of step 1"));
+        Catch::Contains("the last was 5") && Catch::Contains("last checkpoint before them is of step 1"));
 }
 
 TEST_CASE("train: a balanced hash router counts the text once and goes on from its checkpoint without it",
