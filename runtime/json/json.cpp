@@ -189,7 +189,7 @@ Json::Object& Json::as_object() {
     return std::get<Object>(value_);
 }
 
-const Json* Json::find(std::string_view name) const {
+const Json* Json::find(std::string_view name) const& {
     if (!is_object()) return nullptr;
     for (const Member& member : as_object()) {
         if (member.name == name) return &member.value;

@@ -61,7 +61,9 @@ class Json {
     Object& as_object();
 
     /// A member of an object, or null where it has none or this is no object.
-    const Json* find(std::string_view name) const;
+    const Json* find(std::string_view name) const&;
+    /// The member would be gone before it could be looked at.
+    const Json* find(std::string_view name) && = delete;
     /// A member of an object. @throws IoError where there is none
     const Json& at(std::string_view name) const;
     /// A member of an object, added as null where there is none. Null becomes an object.

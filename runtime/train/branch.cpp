@@ -47,7 +47,8 @@ bool has_later_steps(const fs::path& records, index_t step) {
     std::ifstream file(records);
     for (std::string line; std::getline(file, line);) {
         try {
-            const Json* const number = Json::parse(line).find("step");
+            const Json record = Json::parse(line);
+            const Json* const number = record.find("step");
             if (number != nullptr && number->is_whole() && number->as_whole() > step) return true;
         } catch (const IoError&) {
             continue;
