@@ -69,7 +69,7 @@ class GroupedAttention : public AttentionLayer {
     }
 
   private:
-    /// What a pass keeps for its way back.
+    /// What a pass keeps for backward.
     template <class In>
     struct Kept {
         PassInfo pass;

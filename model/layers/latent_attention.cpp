@@ -74,7 +74,7 @@ class LatentAttention : public AttentionLayer {
     }
 
   private:
-    /// What a pass keeps for its way back.
+    /// What a pass keeps for backward.
     template <class In>
     struct Kept {
         PassInfo pass;
@@ -129,7 +129,7 @@ class LatentAttention : public AttentionLayer {
         });
     }
 
-    /// The way back of spread: rotary gradients of the heads are added in ascending order.
+    /// Backward of spread: rotary gradients of the heads are added in ascending order.
     void gather(MatrixView<const float> dk, MatrixView<const float> dv, MatrixView<float> dexpanded,
                 MatrixView<float> drotary, const Context& context) const {
         context.team.for_ranges(dk.rows, 8, [&](index_t begin, index_t end) {

@@ -11,7 +11,7 @@
 
 namespace sy::model {
 
-/// Everything a pass keeps for its way back.
+/// Everything a pass keeps for backward.
 struct MoeLayer::Kept {
     PassInfo pass;
     Routing routing;

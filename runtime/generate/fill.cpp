@@ -1,4 +1,4 @@
-// What is missing from a text, found by a model that was trained to: masked tokens, or lost spans.
+// What is missing from a text, found by a model that was trained to: masked tokens, or corrupted spans.
 #include <algorithm>
 
 #include "model/objective/masking.hpp"

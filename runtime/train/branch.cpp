@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <fstream>
-#include <optional>
 
 #include "runtime/checkpoint/files.hpp"
 #include "runtime/checkpoint/folders.hpp"

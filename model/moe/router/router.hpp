@@ -22,7 +22,7 @@ struct RouterGradients {
 };
 
 /// From rows to choices and weights: input jitter, logits, noise, scores, a strategy's choice, weights.
-/// The way back starts from the gradients of weights and losses; the choice itself is a constant.
+/// Backward starts from the gradients of weights and losses; the choice itself is a constant.
 class Router {
   public:
     /// Registers its parameters as NAME.router...

@@ -67,7 +67,7 @@ class RoutingStrategy {
   public:
     virtual ~RoutingStrategy() = default;
 
-    /// Experts of each token, [T, K] i32, best first, kNoExpert where a token has fewer: a constant on the way back.
+    /// Experts of each token, [T, K] i32, best first, kNoExpert where a token has fewer: a constant in backward.
     /// A function of the global batch alone. @par Collective over the world where the rule is global
     virtual Tensor choose(const ChoiceInput& in, const Context& context) const = 0;
     virtual WeightRule weights() const = 0;
@@ -79,7 +79,7 @@ class RoutingStrategy {
         static_cast<void>(shared);
         static_cast<void>(name);
     }
-    /// On the way back of a training pass: adds gradients that come through neither weights nor losses, and completes
+    /// In backward of a training pass: adds gradients that come through neither weights nor losses, and completes
     /// those of the strategy's own parameters.
     /// @param x  [T, H] the layer's input
     virtual void add_gradient(MatrixView<const float> x, const Routing& routing, const PassInfo& pass,
