@@ -20,12 +20,13 @@ void model_options(OptionTable& table, model::ModelConfig& model) {
     using model::NormKind;
     using model::NormPlacement;
     using model::Wiring;
-    table.choice<Architecture>({"model.architecture", "",
-                                "decoder: next token; encoder: masked tokens; encoder_decoder: lost spans"},
-                               model.architecture,
-                               {{"decoder", Architecture::decoder},
-                                {"encoder", Architecture::encoder},
-                                {"encoder_decoder", Architecture::encoder_decoder}});
+    table.choice<Architecture>(
+        {"model.architecture", "",
+         "decoder: next token; encoder: masked tokens; encoder_decoder: corrupted spans"},
+        model.architecture,
+        {{"decoder", Architecture::decoder},
+         {"encoder", Architecture::encoder},
+         {"encoder_decoder", Architecture::encoder_decoder}});
     table.whole<index_t>({"model.vocab_size", "tokens", "size of the vocabulary; 256 for bytes"},
                          model.vocab_size, 2, kMostWidth);
     table.whole<index_t>({"model.hidden", "", "width of the residual stream"}, model.hidden, 1, kMostWidth);
