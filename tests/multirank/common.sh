@@ -2,9 +2,17 @@
 set -euo pipefail
 case ${1:-} in -h | --help) sed -n '2,${/^#/!q;s/^# \{0,1\}//;p}' "$0"; exit 0 ;; esac
 program=$1
-mpirun=${2:-mpirun}
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
+# Open MPI keeps the sessions of one user in one folder, which the last one removes while another may be entering it: each
+# start has a folder of its own.
+mpirun=$scratch/mpirun
+cat >"$mpirun" <<MPIRUN
+#!/usr/bin/env bash
+export OMPI_MCA_orte_tmpdir_base=\$(LD_PRELOAD= mktemp -d "$scratch/session-XXXXXX")
+exec "$(command -v "${2:-mpirun}")" "\$@"
+MPIRUN
+chmod +x "$mpirun"
 export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_mpi_yield_when_idle=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 for i in $(seq 400); do echo "the $((i * i % 97)) wagons are sorted onto track $((i % 7))"; done >"$scratch/text.txt"
 cat >"$scratch/run.conf" <<CONFIG
