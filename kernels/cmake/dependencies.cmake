@@ -13,7 +13,7 @@ find_package(Boost 1.75 REQUIRED COMPONENTS program_options json)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(HWLOC REQUIRED IMPORTED_TARGET hwloc)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
-find_path(RANDOM123_INCLUDE_DIR Random123/philox.h REQUIRED)
+find_package(Random123 REQUIRED)
 pkg_check_modules(UCX QUIET IMPORTED_TARGET ucx)
 if(SY_WITH_UCX AND NOT UCX_FOUND)
   message(FATAL_ERROR "SY_WITH_UCX=ON, but pkg-config knows no ucx; install it (libucx-dev) or add its folder to "

@@ -5,11 +5,12 @@ add_library(sy_options INTERFACE)
 target_compile_features(sy_options INTERFACE cxx_std_20)
 target_include_directories(sy_options INTERFACE "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>")
 # Contraction off: a product and a sum round the same way in a vector loop and in its tail, and on every layout.
+# Programs that use the installed libraries get these flags too: functions of headers are compiled in both.
 target_compile_options(sy_options INTERFACE -ffp-contract=off -fno-math-errno -fopenmp-simd -Wno-psabi)
 # Places in messages are named from the root of the tree, whether the compiler is given whole paths or ccache's short ones.
 file(RELATIVE_PATH SY_SOURCE_FROM_BUILD "${PROJECT_BINARY_DIR}" "${PROJECT_SOURCE_DIR}")
 target_compile_options(sy_options INTERFACE
-  "-fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=" "-fmacro-prefix-map=${SY_SOURCE_FROM_BUILD}=")
+  "$<BUILD_INTERFACE:-fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=>" "$<BUILD_INTERFACE:-fmacro-prefix-map=${SY_SOURCE_FROM_BUILD}=>")
 
 add_library(sy_warnings INTERFACE)
 target_compile_options(sy_warnings INTERFACE
@@ -35,4 +36,4 @@ target_compile_options(sy_cold INTERFACE $<$<CONFIG:Release>:-O1>)
 
 # The flags of every target of the project.
 add_library(sy_common INTERFACE)
-target_link_libraries(sy_common INTERFACE sy_options sy_warnings sy_sanitizers)
+target_link_libraries(sy_common INTERFACE sy_options $<BUILD_INTERFACE:sy_warnings> sy_sanitizers)

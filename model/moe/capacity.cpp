@@ -210,4 +210,21 @@ CapacityResult apply_capacity(const CapacityInput& in, const MoeConfig& config, 
     return result;
 }
 
+CapacityResult limit_choices(const Routing& routing, const PassInfo& pass, const MoeConfig& config,
+                             comm::Communicator& world, const Context& context) {
+    const MatrixView<const std::int32_t> expert = routing.sent().matrix<std::int32_t>();
+    if (!needs_scores(config, pass.use)) return apply_capacity({expert, {}, pass}, config, world);
+    // A router without scores has weights alone to rank its choices by.
+    if (routing.scores.empty())
+        return apply_capacity({expert, routing.weight.matrix<float>(), pass}, config, world);
+    const MatrixView<const float> scores = routing.scores.matrix<float>();
+    Tensor chosen(context.arena, DType::f32, routing.expert.shape());
+    const MatrixView<float> chosen_tk = chosen.matrix<float>();
+    for (index_t t = 0; t < expert.rows; ++t) {
+        for (index_t j = 0; j < expert.cols; ++j)
+            chosen_tk(t, j) = expert(t, j) == kNoExpert ? 0.0F : scores(t, expert(t, j));
+    }
+    return apply_capacity({expert, chosen_tk, pass}, config, world);
+}
+
 }  // namespace sy::model

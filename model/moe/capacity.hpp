@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "comm/communicator.hpp"
+#include "kernels/core/context.hpp"
 #include "kernels/core/tensor.hpp"
 #include "model/config.hpp"
 #include "model/moe/drop_ledger.hpp"
@@ -11,6 +12,8 @@
 
 /// Which choices get a slot. T tokens on this rank, K choices a token, E experts, G groups of experts.
 namespace sy::model {
+
+struct Routing;
 
 /// What the rules look at.
 struct CapacityInput {
@@ -46,6 +49,12 @@ bool needs_scores(const MoeConfig& config, Use use);
 ///              Zoph et al., ST-MoE, arXiv:2202.08906 (factors of evaluation); DeepSeek-V2, arXiv:2405.04434,
 ///              sec. 2.1.4
 CapacityResult apply_capacity(const CapacityInput& in, const MoeConfig& config, comm::Communicator& world);
+
+/// The same for a router's decision: apply_capacity with the scores of its choices, or their weights where the router
+/// has no scores.
+/// @par Collective over `world`
+CapacityResult limit_choices(const Routing& routing, const PassInfo& pass, const MoeConfig& config,
+                             comm::Communicator& world, const Context& context);
 
 /// Whether a device budget never drops a choice of this sequence, counted over the global batch of a micro-step. The same in every layer.
 bool is_protected(const PassInfo& pass, index_t sequence, double fraction);

@@ -95,17 +95,6 @@ ops::ExpertWeights<In> MoeLayer::expert_weights() const {
             shared_.config.activation};
 }
 
-std::vector<ExactSum> MoeLayer::loss_sums(const Kept& kept, const Context& context) const {
-    const RoutedBatch routed{kept.routing, kept.capacity.load, kept.pass, context};
-    std::vector<ExactSum> sums;
-    for (const auto& loss : losses_) {
-        const std::size_t first = sums.size();
-        sums.resize(first + at(loss->num_sums()));
-        loss->add_sums(routed, std::span(sums).subspan(first));
-    }
-    return sums;
-}
-
 void MoeLayer::report(const Kept& kept, MoeStatistics& statistics) const {
     const MatrixView<const std::int32_t> expert = kept.routing.sent().matrix<std::int32_t>();
     statistics.load = kept.capacity.load;
@@ -137,7 +126,8 @@ void MoeLayer::account(Kept& kept, const Tape& tape, MoeStatistics* statistics) 
                                 return loss->gradient_needs_sums();
                             });
     if (statistics == nullptr && !reduce_now) return;
-    std::vector<ExactSum> sums = loss_sums(kept, tape.context());
+    std::vector<ExactSum> sums =
+        loss_sums(losses_, {kept.routing, kept.capacity.load, kept.pass, tape.context()});
     if (statistics != nullptr) {
         statistics->loss_sums = sums;
         report(kept, *statistics);
@@ -146,22 +136,6 @@ void MoeLayer::account(Kept& kept, const Tape& tape, MoeStatistics* statistics) 
     if (!reduce_now) return;
     comm::all_reduce(world_.world, sums);
     kept.global_sums = std::move(sums);
-}
-
-CapacityResult MoeLayer::limit(const Routing& routing, const PassInfo& pass, const Context& context) const {
-    const MatrixView<const std::int32_t> expert = routing.sent().matrix<std::int32_t>();
-    if (!needs_scores(config_, pass.use)) return apply_capacity({expert, {}, pass}, config_, world_.world);
-    // A router without scores has weights alone to rank its choices by.
-    if (routing.scores.empty())
-        return apply_capacity({expert, routing.weight.matrix<float>(), pass}, config_, world_.world);
-    const MatrixView<const float> scores = routing.scores.matrix<float>();
-    Tensor chosen(context.arena, DType::f32, routing.expert.shape());
-    const MatrixView<float> chosen_tk = chosen.matrix<float>();
-    for (index_t t = 0; t < expert.rows; ++t) {
-        for (index_t j = 0; j < expert.cols; ++j)
-            chosen_tk(t, j) = expert(t, j) == kNoExpert ? 0.0F : scores(t, expert(t, j));
-    }
-    return apply_capacity({expert, chosen_tk, pass}, config_, world_.world);
 }
 
 ops::DropoutRows MoeLayer::output_dropout(const Kept& kept) const {
@@ -184,7 +158,7 @@ Value& MoeLayer::run(Tape& tape, Value& x, const PassInfo& pass, MoeStatistics* 
     kept.pass = pass;
     kept.routing = router_.route(input, pass, context);
     const MatrixView<const std::int32_t> expert = kept.routing.sent().matrix<std::int32_t>();
-    kept.capacity = limit(kept.routing, pass, context);
+    kept.capacity = limit_choices(kept.routing, pass, config_, world_.world, context);
     account(kept, tape, statistics);
 
     const comm::ReturnRows grouping =

@@ -50,13 +50,10 @@ class MoeLayer {
     Value& run(Tape& tape, Value& x, const PassInfo& pass, MoeStatistics* statistics) const;
     template <class In>
     void run_backward(Value& x, Value& y, Kept& kept, const Context& context) const;
-    /// The sums of the losses over this rank's tokens.
-    std::vector<ExactSum> loss_sums(const Kept& kept, const Context& context) const;
     void report(const Kept& kept, MoeStatistics& statistics) const;
     void list_drops(const Kept& kept) const;
     /// Fills the statistics, lists drops, and reduces the sums that gradients of losses need.
     void account(Kept& kept, const Tape& tape, MoeStatistics* statistics) const;
-    CapacityResult limit(const Routing& routing, const PassInfo& pass, const Context& context) const;
     /// Applies when training with moe.expert_dropout.
     bool drops_outputs(const PassInfo& pass) const { return pass.training() && config_.expert_dropout > 0.0; }
     ops::DropoutRows output_dropout(const Kept& kept) const;

@@ -22,6 +22,11 @@ void add(MatrixView<const float> x, MatrixView<const float> z, MatrixView<float>
 void scale(float factor, MatrixView<const float> x, MatrixView<float> y, const Context& context);
 void scale(float factor, MatrixView<float> x, const Context& context);
 
+/// y[r] = factor[r] * x[r]. x, y [R, H], which may be the same; factor [R]
+/// @throws ShapeError when sizes differ
+void scale_rows(std::span<const float> factor, MatrixView<const float> x, MatrixView<float> y,
+                const Context& context);
+
 /// Sum in double, fixed order.
 double sum(std::span<const float> values);
 

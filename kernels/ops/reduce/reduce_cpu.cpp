@@ -118,6 +118,19 @@ void scale(float factor, MatrixView<float> x, const Context& context) {
     scale(factor, x, x, context);
 }
 
+void scale_rows(std::span<const float> factor, MatrixView<const float> x, MatrixView<float> y,
+                const Context& context) {
+    if (static_cast<index_t>(factor.size()) != x.rows || x.rows != y.rows || x.cols != y.cols) {
+        throw ShapeError(concat("scale_rows: ", factor.size(), " factors for [", x.rows, ", ", x.cols,
+                                "] into [", y.rows, ", ", y.cols, "]"));
+    }
+    const Timed timed(context, OpKind::elementwise, static_cast<double>(x.rows * x.cols));
+    context.team.for_ranges(x.rows, 16, [&](index_t begin, index_t end) {
+        for (index_t r = begin; r < end; ++r)
+            scale_range(factor[static_cast<std::size_t>(r)], x.row(r), y.row(r), x.cols);
+    });
+}
+
 double sum(std::span<const float> values) {
     double total = 0.0;
     for (const float value : values) total += static_cast<double>(value);

@@ -101,4 +101,8 @@ MatrixView<float> dense_part(Tensor& part, const RoutedBatch& routed);
 /// The losses whose coefficients are not zero, in the order of the table in losses.cpp.
 std::vector<std::unique_ptr<RouterLoss>> make_router_losses(const MoeConfig& config);
 
+/// The sums of the losses over this rank's tokens, one loss after another.
+std::vector<ExactSum> loss_sums(std::span<const std::unique_ptr<RouterLoss>> losses,
+                                const RoutedBatch& routed);
+
 }  // namespace sy::model

@@ -58,4 +58,15 @@ std::vector<std::unique_ptr<RouterLoss>> make_router_losses(const MoeConfig& con
     return losses;
 }
 
+std::vector<ExactSum> loss_sums(std::span<const std::unique_ptr<RouterLoss>> losses,
+                                const RoutedBatch& routed) {
+    std::vector<ExactSum> sums;
+    for (const auto& loss : losses) {
+        const std::size_t first = sums.size();
+        sums.resize(first + static_cast<std::size_t>(loss->num_sums()));
+        loss->add_sums(routed, std::span(sums).subspan(first));
+    }
+    return sums;
+}
+
 }  // namespace sy::model

@@ -25,7 +25,47 @@ bool starts_at_zero(const MoeConfig& config) {
     return config.noise == LogitNoise::learned;
 }
 
+void score_logits(const RoutingRule& rule, const PassInfo& pass, Routing& routing, const Context& context) {
+    const MoeConfig& config = rule.config;
+    const MatrixView<float> logits = routing.logits.matrix<float>();
+    if (pass.training() && config.noise != LogitNoise::none && config.noise != LogitNoise::learned) {
+        add_noise(config.noise, static_cast<float>(config.noise_std),
+                  pass.random(rule.layer_idx, RandomPurpose::router_noise), pass.batch.first_token, logits,
+                  context);
+    }
+    routing.score = rule.strategy.weights().score;
+    routing.scores = Tensor(context.arena, DType::f32, routing.logits.shape());
+    routing.lse = Tensor(context.arena, DType::f32, {logits.rows});
+    ops::gate_scores(routing.score, logits, routing.scores.matrix<float>(), routing.lse.values<float>(),
+                     context);
+    if (config.router_dtype == DType::bf16) round_to_bf16(routing.scores.matrix<float>(), context);
+}
+
 }  // namespace
+
+void route_logits(const RoutingRule& rule, const PassInfo& pass, Routing& routing, const Context& context) {
+    if (!routing.logits.empty()) score_logits(rule, pass, routing, context);
+    const WeightRule weights = rule.strategy.weights();
+    routing.expert =
+        rule.strategy.choose({matrix_or_nothing(routing.logits), matrix_or_nothing(routing.scores), pass,
+                              rule.layer_idx, rule.world},
+                             context);
+    routing.weight = Tensor(context.arena, DType::f32, routing.expert.shape());
+    if (weights.scaled_by_score) {
+        ops::gate_weights(weights_of(routing, weights), routing.weight.matrix<float>(), context);
+    } else {
+        const auto constant = [&](std::int32_t e) {
+            return e < 0 ? 0.0F : static_cast<float>(weights.scale);
+        };
+        std::ranges::transform(std::as_const(routing.expert).values<std::int32_t>(),
+                               routing.weight.values<float>().begin(), constant);
+    }
+    if (pass.training() && rule.config.random_second) {
+        routing.dispatched =
+            draw_second(routing, weights.scale, pass.random(rule.layer_idx, RandomPurpose::second_choice),
+                        pass.batch.first_token, context);
+    }
+}
 
 Router::Router(LayerContext& shared, const MoeConfig& config, const std::string& name, index_t layer_idx,
                comm::Communicator& world)
@@ -60,8 +100,8 @@ void Router::multiply(MatrixView<const float> x, MatrixView<float> logits, const
     round_to_bf16(logits, context);
 }
 
-void Router::score(MatrixView<const float> x, const PassInfo& pass, Routing& routing,
-                   const Context& context) const {
+void Router::compute_logits(MatrixView<const float> x, const PassInfo& pass, Routing& routing,
+                            const Context& context) const {
     MatrixView<const float> input = x;
     if (pass.training() && config_.jitter > 0.0) {
         routing.input = Tensor(context.arena, DType::f32, {x.rows, x.cols});
@@ -71,12 +111,8 @@ void Router::score(MatrixView<const float> x, const PassInfo& pass, Routing& rou
     }
     const auto fresh = [&] { return Tensor(context.arena, DType::f32, {x.rows, config_.experts}); };
     routing.logits = fresh();
-    routing.scores = fresh();
-    routing.lse = Tensor(context.arena, DType::f32, {x.rows});
     const MatrixView<float> logits = routing.logits.matrix<float>();
     multiply(input, logits, context);
-    const index_t first = pass.batch.first_token;
-    const RandomKey key = pass.random(layer_idx_, RandomPurpose::router_noise);
     if (pass.training() && config_.noise == LogitNoise::learned) {
         routing.clean = fresh();
         routing.noise = fresh();
@@ -85,38 +121,17 @@ void Router::score(MatrixView<const float> x, const PassInfo& pass, Routing& rou
                           routing.clean.values<float>().begin());
         const MatrixView<float> scale = routing.noise_scale.matrix<float>();
         linear<float>(input, shared_.parameters.weight<float>(noise_weight_), scale, context);
-        add_learned_noise(key, first, scale, routing.noise.matrix<float>(), logits, context);
-    } else if (pass.training() && config_.noise != LogitNoise::none) {
-        add_noise(config_.noise, static_cast<float>(config_.noise_std), key, first, logits, context);
+        add_learned_noise(pass.random(layer_idx_, RandomPurpose::router_noise), pass.batch.first_token, scale,
+                          routing.noise.matrix<float>(), logits, context);
     }
-    routing.score = strategy_->weights().score;
-    ops::gate_scores(routing.score, logits, routing.scores.matrix<float>(), routing.lse.values<float>(),
-                     context);
-    if (config_.router_dtype == DType::bf16) round_to_bf16(routing.scores.matrix<float>(), context);
 }
 
 Routing Router::route(MatrixView<const float> x, const PassInfo& pass, const Context& context) const {
     Routing routing;
-    if (strategy_->uses_logits()) score(x, pass, routing, context);
-    const WeightRule rule = strategy_->weights();
-    routing.expert = strategy_->choose(
-        {matrix_or_nothing(routing.logits), matrix_or_nothing(routing.scores), pass, layer_idx_, world_},
-        context);
+    if (strategy_->uses_logits()) compute_logits(x, pass, routing, context);
+    route_logits({*strategy_, config_, layer_idx_, world_}, pass, routing, context);
     SY_REQUIRE(routing.expert.shape()[0] == x.rows, "router: choices of ", routing.expert.shape()[0],
                " tokens for ", x.rows);
-    routing.weight = Tensor(context.arena, DType::f32, routing.expert.shape());
-    if (rule.scaled_by_score) {
-        ops::gate_weights(weights_of(routing, rule), routing.weight.matrix<float>(), context);
-    } else {
-        const auto constant = [&](std::int32_t e) { return e < 0 ? 0.0F : static_cast<float>(rule.scale); };
-        std::ranges::transform(std::as_const(routing.expert).values<std::int32_t>(),
-                               routing.weight.values<float>().begin(), constant);
-    }
-    if (pass.training() && config_.random_second) {
-        routing.dispatched =
-            draw_second(routing, rule.scale, pass.random(layer_idx_, RandomPurpose::second_choice),
-                        pass.batch.first_token, context);
-    }
     return routing;
 }
 

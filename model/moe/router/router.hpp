@@ -21,6 +21,21 @@ struct RouterGradients {
     Tensor noise_scale;        ///< [T, E] of the standard deviation of learned noise
 };
 
+/// By which rule logits are routed.
+struct RoutingRule {
+    const RoutingStrategy& strategy;
+    const MoeConfig& config;
+    index_t layer_idx;
+    comm::Communicator& world;
+};
+
+/// From logits to choices and weights, whoever computed the logits: gaussian or Gumbel noise, scores, the strategy's
+/// choice, weights, and the drawn second choice.
+/// @param routing  holds the logits [T, E], with learned noise where there is any; they are absent where the strategy
+///                 does not use them
+/// @par Collective over the world
+void route_logits(const RoutingRule& rule, const PassInfo& pass, Routing& routing, const Context& context);
+
 /// From rows to choices and weights: input jitter, logits, noise, scores, a strategy's choice, weights.
 /// Backward starts from the gradients of weights and losses; the choice itself is a constant.
 class Router {
@@ -43,9 +58,9 @@ class Router {
   private:
     /// The product of the router's input and weights, in moe.router_dtype.
     void multiply(MatrixView<const float> x, MatrixView<float> logits, const Context& context) const;
-    /// Fills input, logits with their noise, scores and lse.
-    void score(MatrixView<const float> x, const PassInfo& pass, Routing& routing,
-               const Context& context) const;
+    /// Fills input and logits, with learned noise.
+    void compute_logits(MatrixView<const float> x, const PassInfo& pass, Routing& routing,
+                        const Context& context) const;
 
     LayerContext& shared_;
     const MoeConfig& config_;

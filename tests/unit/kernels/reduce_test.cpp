@@ -108,6 +108,30 @@ TEST_CASE("reduce: one non-finite value is found wherever it is", "[unit]") {
     }
 }
 
+TEST_CASE("reduce: every row has a factor of its own, in place or in a part of a wider matrix", "[unit]") {
+    test::TestSession session(3);
+    for (const index_t width : {1, 7, 64}) {
+        test::TestMatrix x(37, width, 5);
+        std::vector<float> factor;
+        for (int r = 0; r < 37; ++r) factor.push_back(static_cast<float>(r - 18));
+        test::TestMatrix wide(37, width + 2);
+        ops::scale_rows(factor, x.view(), wide.view().cols_of({1, width + 1}), session.context);
+        const test::TestMatrix before = x;
+        ops::scale_rows(factor, before.view(), x.view(), session.context);
+        for (index_t r = 0; r < 37; ++r) {
+            CHECK(wide.view()(r, 0) == 0.0F);
+            CHECK(wide.view()(r, width + 1) == 0.0F);
+            for (index_t c = 0; c < width; ++c) {
+                const float expected = static_cast<float>(r - 18) * before.view()(r, c);
+                REQUIRE(x.view()(r, c) == expected);
+                REQUIRE(wide.view()(r, c + 1) == expected);
+            }
+        }
+        factor.pop_back();
+        CHECK_THROWS_AS(ops::scale_rows(factor, before.view(), x.view(), session.context), ShapeError);
+    }
+}
+
 TEST_CASE("reduce: shapes that do not fit are refused", "[unit]") {
     TestSession session;
     const TestMatrix x(4, 6, 1);

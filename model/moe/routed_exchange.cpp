@@ -1,0 +1,231 @@
+#include "model/moe/routed_exchange.hpp"
+
+#include <cmath>
+#include <utility>
+
+#include "comm/collectives.hpp"
+#include "kernels/ops/permute/permute.hpp"
+#include "kernels/ops/reduce/reduce.hpp"
+#include "model/moe/capacity.hpp"
+#include "model/moe/router/router.hpp"
+
+namespace sy::model {
+namespace {
+
+void require(std::vector<std::string>& problems, bool good, const std::string& text) {
+    if (!good) problems.push_back(text);
+}
+
+/// Numbers that the option table of the program would have refused.
+std::vector<std::string> range_problems(const RoutedExchangeConfig& config) {
+    const MoeConfig& moe = config.moe;
+    std::vector<std::string> problems;
+    const auto at_least = [&](const char* name, index_t value, index_t least) {
+        require(problems, value >= least, concat(name, " = ", value, " is below ", least));
+    };
+    at_least("moe.experts", moe.experts, 1);
+    at_least("moe.top_k", moe.top_k, 1);
+    at_least("moe.min_capacity", moe.min_capacity, 0);
+    at_least("moe.groups", moe.groups, 0);
+    at_least("seq_len", config.seq_len, 1);
+    at_least("layer_idx", config.layer_idx, 0);
+    const auto not_negative = [&](const char* name, double value) {
+        require(problems, std::isfinite(value) && value >= 0.0,
+                concat(name, " = ", value, " is not a number from 0"));
+    };
+    not_negative("moe.routed_scale", moe.routed_scale);
+    not_negative("moe.capacity_factor", moe.capacity_factor);
+    not_negative("moe.eval_capacity_factor", moe.eval_capacity_factor);
+    not_negative("moe.device_capacity", moe.device_capacity);
+    not_negative("moe.protected_fraction", moe.protected_fraction);
+    not_negative("moe.noise_std", moe.noise_std);
+    not_negative("balance.bias_rate", moe.balance.bias_rate);
+    return problems;
+}
+
+/// What a model's layer does, and logits alone cannot.
+void refuse_what_needs_a_layer(const MoeConfig& moe, std::vector<std::string>& problems) {
+    require(problems, moe.router != "hash",
+            "moe.router = hash looks experts up by token ids, not by logits; use another router");
+    require(problems, moe.router != "reinforce",
+            "moe.router = reinforce learns from the loss of every token; use another router, or a MoeLayer");
+    require(problems, moe.jitter == 0.0, "moe.jitter changes what logits are computed from; set it to 0");
+    require(problems, moe.noise != LogitNoise::learned,
+            "moe.noise = learned needs weights of its own; use gaussian or gumbel, or none");
+    require(problems, moe.router_dtype == DType::f32,
+            "moe.router_dtype rounds the product behind the logits; set it to f32");
+    require(problems, moe.shared_experts == 0,
+            "moe.shared_experts are computed where the token is; set it to 0 and add them to y");
+    require(problems, moe.expert_dropout == 0.0,
+            "moe.expert_dropout changes outputs of experts, which the caller computes; set it to 0");
+}
+
+const RoutedExchangeConfig& checked(const RoutedExchangeConfig& config) {
+    std::vector<std::string> problems = range_problems(config);
+    if (config.moe.experts > 0 && config.moe.top_k > 0) {
+        MoeConfig moe = config.moe;
+        moe.layers = "all";
+        for (std::string& problem : model_problems(ModelConfig(), moe))
+            problems.push_back(std::move(problem));
+    }
+    refuse_what_needs_a_layer(config.moe, problems);
+    if (!problems.empty()) throw ConfigError(std::move(problems));
+    return config;
+}
+
+/// What this rank tells the others before a collective step.
+struct Claim {
+    index_t size = 0;  ///< that others need, or must have too
+    std::vector<std::string> problems;
+};
+
+/// The sizes of all ranks, or the problems of all ranks as one failure of each: a rank that failed by itself would leave
+/// the others waiting.
+/// @par Collective over `world`
+std::vector<index_t> agree(comm::Communicator& world, const char* doing, const Claim& mine) {
+    const index_t words[] = {mine.size, static_cast<index_t>(mine.problems.size())};
+    const std::vector<index_t> all = comm::all_gather(world, std::span<const index_t>(words));
+    std::vector<index_t> sizes;
+    bool good = true;
+    for (std::size_t i = 0; i < all.size(); i += 2) {
+        sizes.push_back(all[i]);
+        good = good && all[i + 1] == 0;
+    }
+    if (good) return sizes;
+    std::string lines;
+    for (const std::string& problem : mine.problems)
+        lines += concat("\n  rank ", world.rank(), ": ", problem);
+    std::string text = concat(doing, ": what was given does not fit");
+    for (const std::string& of_rank : comm::all_gather(world, lines)) text += of_rank;
+    throw ShapeError(text);
+}
+
+std::vector<std::string> logit_problems(MatrixView<const float> logits, const RoutedExchangeConfig& config) {
+    std::vector<std::string> problems;
+    require(problems, logits.cols == config.moe.experts,
+            concat("logits [", logits.rows, ", ", logits.cols, "] for moe.experts = ", config.moe.experts));
+    require(problems, logits.rows % config.seq_len == 0,
+            concat("logits of ", logits.rows, " tokens, which are not whole sequences of ", config.seq_len));
+    index_t num_bad = 0;
+    std::string first;
+    for (index_t t = 0; t < logits.rows; ++t) {
+        for (index_t e = 0; e < logits.cols; ++e) {
+            if (std::isfinite(logits(t, e))) continue;
+            if (num_bad++ == 0) first = concat(logits(t, e), " for token ", t, " and expert ", e);
+        }
+    }
+    require(problems, num_bad == 0, concat(num_bad, " logits are not finite, the first is ", first));
+    return problems;
+}
+
+Tensor copy_of(MatrixView<const float> x, const Context& context) {
+    Tensor copy(context.arena, DType::f32, {x.rows, x.cols});
+    const MatrixView<float> to = copy.matrix<float>();
+    for (index_t t = 0; t < x.rows; ++t) std::ranges::copy(x.row_span(t), to.row(t));
+    return copy;
+}
+
+/// Whether rows of one width on all ranks belong to so many tokens or slots.
+void check_rows(comm::Communicator& world, const char* doing, MatrixView<const float> x, index_t rows,
+                std::vector<std::string> problems = {}) {
+    require(problems, x.rows == rows,
+            concat("rows [", x.rows, ", ", x.cols, "] where ", rows, " are expected"));
+    const std::vector<index_t> widths = agree(world, doing, {x.cols, std::move(problems)});
+    for (std::size_t rank = 0; rank < widths.size(); ++rank) {
+        if (widths[rank] != widths[0])
+            throw ShapeError(concat(doing, ": rows of ", widths[rank], " on rank ", rank, ", of ", widths[0],
+                                    " on rank 0"));
+    }
+}
+
+}  // namespace
+
+RoutedExchange::RoutedExchange(RoutedExchangeConfig config, comm::Communicator& world, const Context& context)
+    : config_(checked(config)),
+      world_(world),
+      context_(context),
+      strategy_(make_strategy(config_.moe)),
+      losses_(make_router_losses(config_.moe)),
+      placement_(comm::block_placement(config_.moe.experts, world.size())),
+      exchange_(comm::make_flat_exchange(world, context)) {}
+
+std::vector<BalanceLoss> RoutedExchange::balance_losses(const RoutedBatch& routed) const {
+    if (losses_.empty()) return {};
+    std::vector<ExactSum> sums = loss_sums(losses_, routed);
+    comm::all_reduce(world_, std::span<ExactSum>(sums));
+    std::vector<BalanceLoss> values;
+    std::size_t first = 0;
+    for (const auto& loss : losses_) {
+        const auto count = static_cast<std::size_t>(loss->num_sums());
+        const LossTotals totals{routed.load, std::span<const ExactSum>(sums).subspan(first, count),
+                                routed.pass.batch.global_tokens};
+        values.push_back({loss->name(), loss->coefficient(), loss->value(totals)});
+        first += count;
+    }
+    return values;
+}
+
+RoutedTokens RoutedExchange::route(MatrixView<const float> logits, Use use, index_t step) {
+    const std::vector<index_t> tokens =
+        agree(world_, "route", {logits.rows, logit_problems(logits, config_)});
+    PassInfo pass;
+    pass.use = use;
+    pass.seed = config_.seed;
+    pass.seq_len = config_.seq_len;
+    pass.batch.step = step;
+    for (std::size_t rank = 0; rank < tokens.size(); ++rank) {
+        if (static_cast<int>(rank) < world_.rank()) pass.batch.first_token += tokens[rank];
+        pass.batch.global_tokens += tokens[rank];
+    }
+    if (pass.batch.global_tokens == 0) throw ShapeError("route: no rank has a token");
+
+    Routing routing;
+    routing.logits = copy_of(logits, context_);
+    route_logits({*strategy_, config_.moe, config_.layer_idx, world_}, pass, routing, context_);
+    CapacityResult capacity = limit_choices(routing, pass, config_.moe, world_, context_);
+    RoutedTokens routed;
+    routed.losses = balance_losses({routing, capacity.load, pass, context_});
+    routed.expert = routing.dispatched.empty() ? std::move(routing.expert) : std::move(routing.dispatched);
+    routed.weight = std::move(routing.weight);
+    routed.kept = std::move(capacity.kept);
+    routed.load = std::move(capacity.load);
+    routed.num_dropped = capacity.num_dropped;
+    const MatrixView<const std::int32_t> expert = std::as_const(routed.expert).matrix<std::int32_t>();
+    const comm::ReturnRows grouping =
+        context_.numerics == NumericsMode::fast ? comm::ReturnRows::per_rank : comm::ReturnRows::per_choice;
+    routed.plan = exchange_->plan({expert,
+                                   std::as_const(routed.weight).matrix<float>(),
+                                   {routed.kept.data(), expert.rows, expert.cols},
+                                   pass.batch.first_token,
+                                   pass.seq_len},
+                                  placement_, grouping);
+    return routed;
+}
+
+DispatchedRows RoutedExchange::dispatch(MatrixView<const float> x, const RoutedTokens& routed) {
+    check_rows(world_, "dispatch", x, routed.plan.num_tokens());
+    const Tensor rows = exchange_->start_dispatch(x, routed.plan).wait();
+    const comm::ReceivePlan& receive = routed.plan.receive;
+    DispatchedRows arrived;
+    arrived.rows = Tensor(context_.arena, DType::f32, {receive.num_slots(), x.cols});
+    ops::gather_rows<float>(rows.matrix<float>(), receive.slot_row, arrived.rows.matrix<float>(), context_);
+    arrived.experts = placement_.experts_of(world_.rank());
+    arrived.expert_offsets = receive.expert_offsets;
+    return arrived;
+}
+
+void RoutedExchange::combine(MatrixView<const float> outputs, const RoutedTokens& routed,
+                             MatrixView<float> y) {
+    const comm::DispatchPlan& plan = routed.plan;
+    std::vector<std::string> problems;
+    require(problems, y.rows == plan.num_tokens() && y.cols == outputs.cols,
+            concat("y [", y.rows, ", ", y.cols, "] where [", plan.num_tokens(), ", ", outputs.cols,
+                   "] is expected"));
+    check_rows(world_, "combine", outputs, plan.receive.num_slots(), std::move(problems));
+    Tensor weighted(context_.arena, DType::f32, {outputs.rows, outputs.cols});
+    ops::scale_rows(plan.receive.slot_weight, outputs, weighted.matrix<float>(), context_);
+    const Tensor returned = exchange_->start_return(std::as_const(weighted).matrix<float>(), plan).wait();
+    comm::combine_returned(returned.matrix<float>(), plan, comm::Combine::overwrite, y, context_);
+}
+
+}  // namespace sy::model
