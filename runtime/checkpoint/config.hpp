@@ -1,5 +1,6 @@
 #pragma once
 
+/// The settings that checkpoints own.
 namespace sy::runtime {
 
 /// sharded: one file a rank, and model.h5 shows them as one. single: model.h5 holds everything.
@@ -7,8 +8,8 @@ enum class CheckpointLayout { sharded, single };
 
 struct CheckpointConfig {
     CheckpointLayout layout = CheckpointLayout::sharded;
-    bool background =
-        true;  ///< write while training goes on; the single layout always writes in the foreground
+    /// Write while training goes on; the single layout always writes in the foreground.
+    bool background = true;
 };
 
 }  // namespace sy::runtime

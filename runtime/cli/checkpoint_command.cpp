@@ -4,8 +4,8 @@
 #include "runtime/checkpoint/checkpoint.hpp"
 #include "runtime/checkpoint/compare.hpp"
 #include "runtime/checkpoint/reshard.hpp"
-#include "runtime/checkpoint/upcycle.hpp"
 #include "runtime/cli/command_line.hpp"
+#include "runtime/train/upcycle.hpp"
 
 namespace sy::runtime {
 namespace {

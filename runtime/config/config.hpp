@@ -1,70 +1,18 @@
 #pragma once
 
-#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "kernels/core/context.hpp"
 #include "model/config.hpp"
 #include "runtime/checkpoint/config.hpp"
-#include "runtime/train/optimizer.hpp"
+#include "runtime/data/config.hpp"
+#include "runtime/generate/config.hpp"
+#include "runtime/train/config.hpp"
 
 namespace sy::runtime {
 
-struct TrainConfig {
-    index_t steps = 200;
-    index_t global_batch = 16;  ///< sequences of an optimizer step, whatever the number of ranks
-    index_t accumulation = 1;
-    std::uint64_t seed = 1;
-    index_t eval_every = 50;
-    index_t eval_batches = 4;
-    index_t max_skipped = 10;
-    std::string freeze;  ///< patterns of parameter names, joined by commas
-};
-
-/// Whether a run may go on from a checkpoint in another text than it was trained on.
-enum class ChangedData { refuse, accept };
-
-struct DataConfig {
-    std::string path;  ///< one file, or several joined by commas
-    std::string tokenizer = "bytes";
-    double validation_fraction = 0.05;
-    ChangedData changed = ChangedData::refuse;
-};
-
-/// Where experts are: in equal runs for the whole run, or where measured load puts them.
-enum class PlacementRule { block, balanced };
-
-struct ParallelConfig {
-    index_t ranks = 0;  ///< what the run must be started with; 0: any number
-    index_t expert_parallel = 0;
-    index_t threads = 0;
-    index_t deadline_seconds = 120;
-    PlacementRule placement = PlacementRule::block;
-    index_t rebalance_every = 0;  ///< steps; 0: never
-    index_t spare_experts = 0;    ///< copies a rank may hold beyond its even share
-};
-
-struct RunConfig {
-    std::string directory = "run";
-    index_t checkpoint_every = 100;
-    index_t keep_last = 2;
-    index_t stop_after = 0;  ///< leave cleanly after this step, as a signal would make it; 0: never
-    index_t log_every = 10;
-    bool drop_ledger = false;
-    bool lock = true;  ///< keep other runs out of the directory
-};
-
-struct GenerateConfig {
-    std::string prompt = "In the beginning ";
-    std::string gap = "_";
-    index_t tokens = 200;
-    double temperature = 0.8;
-    index_t top_k = 0;
-    double top_p = 0.95;
-    std::uint64_t seed = 1;
-};
-
+/// Every setting of a run, each section as its owner describes it.
 struct Config {
     model::ModelConfig model;
     model::MoeConfig moe;

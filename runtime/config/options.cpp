@@ -3,7 +3,6 @@
 #include <limits>
 
 #include "model/moe/router/strategy.hpp"
-#include "runtime/data/tokenizer.hpp"
 
 namespace sy::runtime {
 namespace {
@@ -278,7 +277,7 @@ void optimizer_options(OptionTable& table, OptimizerConfig& optimizer) {
 
 void data_options(OptionTable& table, DataConfig& data) {
     std::vector<std::pair<std::string, std::string>> tokenizers;
-    for (const std::string& name : tokenizer_names()) tokenizers.emplace_back(name, name);
+    for (const char* const name : kTokenizerNames) tokenizers.emplace_back(name, name);
     table.text({"data.path", "",
                 "text to learn from: a file, or several joined by commas, read one after the other"},
                data.path);

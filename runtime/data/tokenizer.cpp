@@ -1,5 +1,7 @@
 #include "runtime/data/tokenizer.hpp"
 
+#include "runtime/data/config.hpp"
+
 namespace sy::runtime {
 namespace {
 
@@ -29,14 +31,10 @@ class ByteTokenizer final : public Tokenizer {
 
 }  // namespace
 
-std::vector<std::string> tokenizer_names() {
-    return {"bytes"};
-}
-
 std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name) {
     if (name == "bytes") return std::make_unique<ByteTokenizer>();
     std::string known;
-    for (const std::string& one : tokenizer_names()) known += (known.empty() ? "" : ", ") + one;
+    for (const char* const one : kTokenizerNames) known += concat(known.empty() ? "" : ", ", one);
     throw ConfigError(concat("data.tokenizer = ", name, " is unknown; known: ", known));
 }
 

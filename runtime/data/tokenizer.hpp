@@ -23,9 +23,7 @@ class Tokenizer {
     virtual std::string decode(std::span<const std::int32_t> ids) const = 0;
 };
 
-/// Names that make_tokenizer knows.
-std::vector<std::string> tokenizer_names();
-
+/// @param name  one of kTokenizerNames
 /// @throws ConfigError naming the known ones
 std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name);
 

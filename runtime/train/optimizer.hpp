@@ -11,24 +11,14 @@
 #include "comm/topology/topology.hpp"
 #include "kernels/ops/optimizer/optimizer.hpp"
 #include "model/parameters/parameters.hpp"
+#include "runtime/train/config.hpp"
 
 namespace sy::runtime {
-
-struct OptimizerConfig {
-    double lr = 1e-3;
-    double min_lr_ratio = 0.1;  ///< of the peak, at the last step
-    index_t warmup_steps = 20;
-    double beta1 = 0.9;
-    double beta2 = 0.95;
-    double eps = 1e-8;
-    double weight_decay = 0.1;
-    double clip_norm = 1.0;  ///< 0: no clipping
-};
 
 /// Linear warm-up, then a cosine to min_lr_ratio at the last step. @param step  1-based
 double learning_rate(const OptimizerConfig& config, index_t step, index_t num_steps);
 
-/// AdamW with its moments dealt over the ranks that hold the same weights (ZeRO-1): replicated parameters over the
+/// AdamW with its moments sharded over the ranks that hold the same weights (ZeRO-1): replicated parameters over the
 /// world, expert parameters over their replicas. Reduces gradients (those of shadows first, into their primaries), clips
 /// by the global norm, updates, gathers, and gives shadows their new weights.
 /// Parameters that are frozen have no update, decay or moments, and no share in the norm.

@@ -9,6 +9,7 @@
 #include "model/transformer.hpp"
 #include "runtime/checkpoint/checkpoint.hpp"
 #include "runtime/config/config.hpp"
+#include "runtime/train/optimizer.hpp"
 #include "runtime/train/processors.hpp"
 
 namespace sy::runtime {

@@ -4,7 +4,7 @@
 #include <map>
 
 #include "runtime/checkpoint/compare.hpp"
-#include "runtime/checkpoint/upcycle.hpp"
+#include "runtime/train/upcycle.hpp"
 #include "runtime/train/drop_log.hpp"
 #include "runtime/train/freeze.hpp"
 #include "runtime/train/step.hpp"

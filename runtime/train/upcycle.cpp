@@ -1,4 +1,4 @@
-#include "runtime/checkpoint/upcycle.hpp"
+#include "runtime/train/upcycle.hpp"
 
 #include <algorithm>
 #include <functional>
