@@ -11,7 +11,7 @@
 #include "comm/local/local_fabric.hpp"
 #include "runtime/bench/bench.hpp"
 #include "runtime/checkpoint/files.hpp"
-#include "runtime/checkpoint/hdf5_file.hpp"
+#include "runtime/checkpoint/hdf5/file.hpp"
 #include "runtime/checkpoint/shard_file.hpp"
 #include "runtime/checkpoint/single_file.hpp"
 

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "runtime/checkpoint/checkpoint.hpp"
-#include "runtime/checkpoint/hdf5_file.hpp"
+#include "runtime/checkpoint/hdf5/file.hpp"
 
 /// The one description of where rows of a matrix stand in a dataset, shared by writers and readers.
 namespace sy::runtime::detail {

@@ -1,6 +1,6 @@
 #include "runtime/checkpoint/shard_file.hpp"
 
-#include "runtime/checkpoint/file_layout.hpp"
+#include "runtime/checkpoint/hdf5/file_layout.hpp"
 #include "runtime/checkpoint/output_file.hpp"
 #include "runtime/checkpoint/regions.hpp"
 

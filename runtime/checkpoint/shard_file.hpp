@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "runtime/checkpoint/checkpoint.hpp"
-#include "runtime/checkpoint/hdf5_file.hpp"
+#include "runtime/checkpoint/hdf5/file.hpp"
 
 namespace sy::runtime::detail {
 

@@ -4,7 +4,7 @@
 #include "comm/mpi/mpi_inspection.hpp"
 #include "comm/mpi/mpi_session.hpp"
 #include "comm/topology/topology.hpp"
-#include "runtime/checkpoint/hdf5_library.hpp"
+#include "runtime/checkpoint/hdf5/library.hpp"
 #include "runtime/cli/command_line.hpp"
 #include "runtime/cli/doctor_text.hpp"
 #include "runtime/cli/machine.hpp"

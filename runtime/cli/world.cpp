@@ -4,7 +4,7 @@
 
 #include "comm/local/local_fabric.hpp"
 #include "comm/mpi/mpi_session.hpp"
-#include "runtime/checkpoint/hdf5_file.hpp"
+#include "runtime/checkpoint/hdf5/file.hpp"
 
 namespace sy::runtime {
 namespace {

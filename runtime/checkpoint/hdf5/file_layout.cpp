@@ -1,4 +1,4 @@
-#include "runtime/checkpoint/file_layout.hpp"
+#include "runtime/checkpoint/hdf5/file_layout.hpp"
 
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -8,7 +8,7 @@
 #include <cstring>
 #include <limits>
 
-#include "runtime/checkpoint/hdf5_handle.hpp"
+#include "runtime/checkpoint/hdf5/handle.hpp"
 
 namespace sy::runtime {
 namespace {

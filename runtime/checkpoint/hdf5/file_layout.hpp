@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "runtime/checkpoint/hdf5_file.hpp"
+#include "runtime/checkpoint/hdf5/file.hpp"
 
 namespace sy::runtime {
 

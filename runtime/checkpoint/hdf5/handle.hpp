@@ -8,9 +8,9 @@
 #include <utility>
 
 #include "kernels/core/error.hpp"
-#include "runtime/checkpoint/hdf5_file.hpp"
+#include "runtime/checkpoint/hdf5/file.hpp"
 
-/// For the files of this folder that call HDF5 themselves.
+/// What every caller of HDF5 needs: the lock, handles and checks. For this folder alone.
 namespace sy::runtime::detail {
 
 /// The library's own state is global and not thread-safe, so its lock has to be as well. Whoever calls it holds this, from
@@ -35,7 +35,8 @@ class Hdf5Handle {
     herr_t (*close_)(hid_t);
 };
 
-/// What the innermost function of the last failed call says; of a file lock, what to try.
+/// The library's error stack of the last failed call: what each function says, with its name, from the one that failed
+/// first to the one that was called. When a lock was among them, a guess at the cause and what to try come last.
 std::string hdf5_reason();
 
 /// @throws IoError with the call, the file, the dataset and HDF5's reason when `status` is negative

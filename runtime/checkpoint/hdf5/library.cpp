@@ -1,6 +1,6 @@
-#include "runtime/checkpoint/hdf5_library.hpp"
+#include "runtime/checkpoint/hdf5/library.hpp"
 
-#include "runtime/checkpoint/hdf5_handle.hpp"
+#include "runtime/checkpoint/hdf5/handle.hpp"
 
 namespace sy::runtime {
 

@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <set>
 
-#include "runtime/checkpoint/hdf5_file.hpp"
-#include "runtime/checkpoint/hdf5_handle.hpp"
+#include "runtime/checkpoint/hdf5/file.hpp"
+#include "runtime/checkpoint/hdf5/handle.hpp"
 
 namespace sy::runtime {
 namespace {

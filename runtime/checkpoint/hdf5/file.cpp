@@ -1,9 +1,9 @@
-#include "runtime/checkpoint/hdf5_file.hpp"
+#include "runtime/checkpoint/hdf5/file.hpp"
 
 #include <algorithm>
 #include <cstdio>
 
-#include "runtime/checkpoint/hdf5_handle.hpp"
+#include "runtime/checkpoint/hdf5/handle.hpp"
 
 namespace sy::runtime {
 namespace detail {
