@@ -18,7 +18,7 @@ namespace sy::runtime {
 struct BenchOptions {
     std::string what;  ///< "gemm", "ops", "layer", "routing", "checkpoint", "exchange" or "step"
     int threads = 0;   ///< of a rank; 0: the cores of its node shared among its ranks
-    /// Of measuring, at least, and seven rounds; 0: one round, to see that results are right.
+    /// Least time of measuring, of seven rounds or more; 0: one round, to see that results are right.
     double seconds = 0.5;
     ReportStyle style = ReportStyle::table;
     Config config;
@@ -63,7 +63,7 @@ void gemm(const BenchOptions& options, Report& report);
 void operations(const BenchOptions& options, Report& report);
 void layer(const BenchOptions& options, Report& report);
 void routing(const BenchOptions& options, Report& report);
-/// In options.config.run.directory.
+/// Writes into options.config.run.directory.
 void checkpoint(const BenchOptions& options, Report& report);
 void exchange(const BenchOptions& options, comm::Communicator& world, Report& report);
 void step(const BenchOptions& options, comm::Communicator& world, Report& report);

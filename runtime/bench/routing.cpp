@@ -124,7 +124,7 @@ class Reference {
         return error;
     }
 
-    /// Of some tokens along a random direction, against central differences, over the largest.
+    /// Error of the gradient of some tokens along a random direction, against central differences, over the largest.
     double gradient_error() const {
         if (moe_.router == "hash") {
             const bool none =

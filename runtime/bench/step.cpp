@@ -76,7 +76,7 @@ struct Measured {
     double waited = 0.0;  ///< in all timed steps
 };
 
-/// Of the first step's first batch, always masked alike, without dropout and noise.
+/// The loss of the first step's first batch, always masked alike, without dropout and noise.
 double evaluate(Session& session) {
     const MicroBatch batch = random_batch(session, 1, 0);
     return session.transformer().evaluate(batch.ids, batch.info, session.context()).token_loss;

@@ -41,7 +41,7 @@ struct ReadPart {
 };
 
 /// Reads any rows of any matrix, whatever layout and number of ranks wrote them. Holds one piece in memory at a time, and
-/// none where the rows asked for are a whole piece.
+/// none where the rows to read are a whole piece.
 class CheckpointReader {
   public:
     /// @throws IoError when the manifest or a file that it lists is not what it should be

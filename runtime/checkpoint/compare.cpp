@@ -78,7 +78,7 @@ double largest_difference(const CheckpointReader& first, const CheckpointReader&
     double largest = 0.0;
     for (std::size_t i = 0; i < count; ++i) {
         const double difference = std::fabs(static_cast<double>(a[i]) - static_cast<double>(b[i]));
-        // Not a number where one side is not: worse than any difference.
+        // The difference is NaN where one side is: worse than any other.
         if (std::isnan(difference) && !(std::isnan(a[i]) && std::isnan(b[i]))) return difference;
         if (difference > largest) largest = difference;
     }

@@ -10,7 +10,7 @@
 namespace sy::runtime {
 namespace {
 
-/// Of a tensor, from its matrices' checksums in order: whoever wrote it. "missing" when a matrix is not there.
+/// The checksum of a tensor, from its matrices' in order: the same whoever wrote it. "missing" when a matrix is not there.
 std::string tensor_checksum(const std::map<MatrixId, std::uint64_t>& sums, Kind kind,
                             const std::string& tensor, index_t num_matrices) {
     std::vector<std::uint64_t> parts;

@@ -134,7 +134,7 @@ void rename_finished(const fs::path& unfinished, const fs::path& folder) {
 
 void point_latest_to(const fs::path& checkpoints, index_t step) {
     if (step_named_by(checkpoints, kNextLatest) != step) make_next_latest(checkpoints, step);
-    // Over the old link, so that there is always one.
+    // The new link replaces the old one, so that there is always one.
     fs::rename(checkpoints / kNextLatest, checkpoints / kLatest);
     flush_to_disk(checkpoints);
 }

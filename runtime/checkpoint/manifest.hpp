@@ -129,7 +129,7 @@ Manifest parse_manifest(const std::string& text, const std::string& name);
 Manifest read_manifest(const std::filesystem::path& folder);
 /// Its text. @throws IoError when there is none that can be read
 std::string read_manifest_text(const std::filesystem::path& folder);
-/// As hex. Tells one manifest from another.
+/// The checksum of a manifest as hex, which tells one from another.
 std::string manifest_checksum(const std::string& text);
 
 /// What a manifest may not say: names that are not plain, tensors, pieces and sizes that do not fit each other, negative

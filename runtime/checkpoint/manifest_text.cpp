@@ -55,7 +55,7 @@ DataRecord data_from_json(const Json& body) {
 Json state_to_json(const TrainingState& state) {
     Json::Object router;
     for (const auto& [name, values] : state.router) {
-        // As bits: decimal digits need not read back to the same number.
+        // Numbers are written as bits: decimal digits need not read back to the same number.
         Json::Array bits;
         for (const double value : values) bits.push_back(hex(std::bit_cast<std::uint64_t>(value)));
         router.push_back({name, std::move(bits)});

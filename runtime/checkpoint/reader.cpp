@@ -162,7 +162,7 @@ std::vector<std::string> verify_checkpoint(const std::filesystem::path& folder) 
         }
     };
     std::unique_ptr<CheckpointReader> reader;
-    // Without the check of all files: each is checked by itself below.
+    // Not all files are checked here: each is checked by itself below.
     attempt([&] { reader = std::make_unique<CheckpointReader>(folder, read_manifest(folder)); });
     if (!reader) return problems;
     const Manifest& manifest = reader->manifest();

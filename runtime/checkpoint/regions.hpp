@@ -6,7 +6,7 @@
 /// The one description of where rows of a matrix stand in a dataset, shared by writers and readers.
 namespace sy::runtime::detail {
 
-/// In a tensor of `shape`.
+/// The block of a tensor of `shape` that holds rows of a matrix.
 inline Region region_in_tensor(const Shape& shape, index_t matrix, Range rows) {
     const MatrixShape size = matrix_shape(shape);
     if (shape.num_dims() == 1) return {{0}, {size.cols}};

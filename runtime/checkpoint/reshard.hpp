@@ -32,8 +32,8 @@ struct ReshardPlan {
     std::string to_string() const;
 };
 
-/// Deals the rows of all tensors, by name and in order, to files that hold as many values as rows allow; weights and
-/// moments of a row stand in the same file.
+/// Distributes the rows of all tensors, by name and in order, over files that hold as many values as rows allow;
+/// weights and moments of a row stand in the same file.
 ReshardPlan plan_reshard(const std::map<std::string, Shape>& shapes, index_t num_files);
 
 /// Writes a new checkpoint into a new folder, one part in memory at a time.

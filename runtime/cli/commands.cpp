@@ -18,7 +18,7 @@
 namespace sy::runtime {
 namespace {
 
-/// Runs body with a session restored from the checkpoint that was asked for, by default the latest.
+/// Runs body with a session restored from the checkpoint that --resume names, by default the latest.
 void with_checkpoint(const Arguments& arguments, const std::function<void(Session&)>& body) {
     const Config config = load_config(arguments.sources);
     with_world(config.parallel, [&](comm::Communicator& world) {
@@ -38,7 +38,7 @@ void with_checkpoint(const Arguments& arguments, const std::function<void(Sessio
 
 int run_train(const Arguments& arguments) {
     const Config config = load_config(arguments.sources);
-    // After the config, which may come through a pipe that nobody writes to; before MPI and any other thread.
+    // This comes after the config, which may come through a pipe that nobody writes to; before MPI and any other thread.
     const StopSignal stop;
     bool interrupted = false;
     with_world(config.parallel, [&](comm::Communicator& world) {
@@ -61,7 +61,7 @@ int run_eval(const Arguments& arguments) {
                 ", which is no measure of a model: its weights, or what it computes with them, are not "
                 "finite, or train.eval_batches = ",
                 config.train.eval_batches,
-                " batches have no token that it is asked for; go back to an earlier checkpoint with "
+                " batches have no token with a target; go back to an earlier checkpoint with "
                 "--resume"));
         }
         if (session.world().rank() == 0)

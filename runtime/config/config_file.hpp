@@ -25,7 +25,7 @@ ConfigText read_config_text(const std::string& text, const std::string& name);
 /// A value as it has to be written in a config file to read back unchanged.
 std::string quote_if_needed(const std::string& value);
 
-/// Without blanks at both ends.
+/// `text` without the blanks at its ends.
 std::string trim(const std::string& text);
 
 }  // namespace sy::runtime

@@ -76,7 +76,7 @@ class OptionTable {
 };
 
 /// Checks that need several options: one sentence each with the remedy, naming options as "section.key".
-std::vector<std::string> problems_together(const Config& config);
+std::vector<std::string> joint_problems(const Config& config);
 
 /// The candidate that `word` most likely meant: fewest letters changed, dropped, added or swapped with their
 /// neighbour; empty when every candidate is further than a third of the word.

@@ -126,7 +126,8 @@ void position_options(OptionTable& table, model::PositionConfig& position) {
                                 {"alibi", PositionKind::alibi}});
     table.number({"position.rope_theta", "", "base of the rotary wavelengths"}, position.rope_theta, 1.0,
                  1e12);
-    table.number({"position.rope_fraction", "", "of a head that turns"}, position.rope_fraction, 0.01, 1.0);
+    table.number({"position.rope_fraction", "", "rotary fraction of a head"}, position.rope_fraction, 0.01,
+                 1.0);
     table.choice<RopePairs>({"position.rope_pairs", "", "i with i + D/2 (LLaMA), or neighbours (GPT-J)"},
                             position.rope_pairs,
                             {{"half_split", RopePairs::half_split}, {"interleaved", RopePairs::interleaved}});
@@ -340,8 +341,9 @@ void checkpoint_options(OptionTable& table, CheckpointConfig& checkpoint) {
 void generate_options(OptionTable& table, GenerateConfig& generate) {
     table.text({"generate.prompt", "", "text to continue, or with gaps that an encoder fills"},
                generate.prompt);
-    table.text({"generate.gap", "", "in the prompt: a missing byte (encoder) or run (encoder_decoder)"},
-               generate.gap);
+    table.text(
+        {"generate.gap", "", "in the prompt: a masked token (encoder) or corrupted span (encoder_decoder)"},
+        generate.gap);
     table.whole<index_t>({"generate.tokens", "tokens", "to add; with the prompt at most model.seq_len"},
                          generate.tokens, 1, kMostWidth);
     table.number({"generate.temperature", "", "0: always the likeliest token"}, generate.temperature, 0.0,
@@ -375,7 +377,7 @@ std::vector<Option> options_of(Config& config) {
     return table.take();
 }
 
-std::vector<std::string> problems_together(const Config& config) {
+std::vector<std::string> joint_problems(const Config& config) {
     std::vector<std::string> problems = model::model_problems(config.model, config.moe);
     const auto require = [&](bool good, const std::string& text) {
         if (!good) problems.push_back(text);

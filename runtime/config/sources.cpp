@@ -109,7 +109,7 @@ class Loader {
     /// @throws ConfigError when anything was wrong
     Config finish() {
         fit_losses_to_router();
-        for (const std::string& problem : problems_together(config_)) add_joint_problem(problem);
+        for (const std::string& problem : joint_problems(config_)) add_joint_problem(problem);
         if (!problems_.empty()) throw ConfigError(problems_);
         return config_;
     }

@@ -35,7 +35,7 @@ class Corpus {
     std::vector<index_t> count_bytes(const std::function<bool()>& stop_wanted) const;
     index_t num_bytes() const { return file_starts_.back(); }
 
-    /// Of each file, in order.
+    /// Bytes of each file, in order.
     std::vector<index_t> file_bytes() const;
     /// Fills `bytes` from byte `position` of the text on, across files. @throws IoError when they are not there any more
     void read(index_t position, std::span<std::byte> bytes) const;

@@ -17,12 +17,14 @@ index_t sample_token_at(std::span<const float> logits, const GenerateConfig& con
 /// computes the same text. @par Collective
 std::string generate(Session& session);
 
-/// Of an encoder: each generate.gap in the prompt is one masked token. Found from left to right, each known to the next.
+/// Fills gaps with an encoder: each generate.gap in the prompt is one masked token. They are found from left to right, and
+/// each is known to the next.
 /// @par Source  Wang and Cho, arXiv:1902.04094
 std::string fill_masks(Session& session);
 
-/// Of an encoder and decoder: each run of generate.gap is a lost span of any length. Without one, one is put at the
-/// prompt's end. A gap that is not reached within generate.tokens and what the decoder was trained on is left.
+/// Fills gaps with an encoder and decoder: each run of generate.gap is a corrupted span of any length. Without one, one
+/// is put at the prompt's end. A gap that is not reached within generate.tokens and what the decoder was trained on is
+/// left.
 /// @par Source  T5, arXiv:1910.10683, section 3.1.4
 std::string fill_spans(Session& session);
 

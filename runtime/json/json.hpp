@@ -39,7 +39,8 @@ class Json {
 
     /// @throws IoError where the text is no JSON
     static Json parse(std::string_view text);
-    /// Without blanks and line ends. Numbers read back to the same value. @throws IoError where a text is not UTF-8
+    /// The value as text without blanks and line ends. Numbers read back to the same value. @throws IoError where a
+    /// text is not UTF-8
     std::string text() const;
 
     bool is_null() const;

@@ -77,7 +77,7 @@ double activation_bytes(const Config& config, double micro_tokens) {
 PlannedMemory plan_memory(const Config& config, const Plan& plan) {
     const auto total = number(plan.size.total_parameters);
     const auto experts = number(plan.size.expert_parameters);
-    // Of the rank that holds most; shadows are at most one of every expert on a rank.
+    // The rank that holds most counts; shadows are at most one of every expert on a rank.
     const auto num_experts = static_cast<double>(config.moe.experts);
     const double even_share = number(ceil_div(config.moe.experts, plan.grid.expert_parallel));
     const double copies =
@@ -111,7 +111,7 @@ double chance_of_visit(const MoeConfig& moe, double count) {
 }
 
 /// What goes equally to each of `group` ranks, of which `near` share this rank's node; it keeps its own share.
-PlannedTraffic deal(double bytes_each, int group, int near) {
+PlannedTraffic spread_evenly(double bytes_each, int group, int near) {
     return {bytes_each * (near - 1), bytes_each * (group - near)};
 }
 
@@ -123,8 +123,8 @@ PlannedTraffic plan_rows(const Config& config, const Plan& plan) {
     const double visit = chance_of_visit(config.moe, number(config.moe.experts) / plan.grid.expert_parallel);
     // There and back, forward and backward.
     const double bytes = 4.0 * layers * tokens * visit * number(config.model.hidden) * kFloat;
-    return deal(bytes, plan.grid.expert_parallel,
-                std::min(plan.grid.expert_parallel, plan.request.ranks_per_node));
+    return spread_evenly(bytes, plan.grid.expert_parallel,
+                         std::min(plan.grid.expert_parallel, plan.request.ranks_per_node));
 }
 
 /// Each rank sends every other the part of a gradient that the other owns, and receives its weights.
@@ -133,13 +133,14 @@ PlannedTraffic plan_gradients(const Config& config, const Plan& plan) {
     const auto experts = number(plan.size.expert_parameters);
     const double dense = number(plan.size.total_parameters) - experts;
     const int ranks = plan.request.num_ranks;
-    PlannedTraffic all = deal(bytes * dense / ranks, ranks, std::min(ranks, plan.request.ranks_per_node));
+    PlannedTraffic all =
+        spread_evenly(bytes * dense / ranks, ranks, std::min(ranks, plan.request.ranks_per_node));
     // Replicas of an expert are expert_parallel ranks apart.
     const int replicas = plan.grid.data_parallel;
     const int near =
         std::clamp(plan.request.ranks_per_node / plan.grid.expert_parallel, 1, std::max(1, replicas));
     const PlannedTraffic shared =
-        deal(bytes * experts / plan.grid.expert_parallel / replicas, replicas, near);
+        spread_evenly(bytes * experts / plan.grid.expert_parallel / replicas, replicas, near);
     all.in_node += shared.in_node;
     all.between_nodes += shared.between_nodes;
     return all;

@@ -17,7 +17,8 @@ struct RoutedLaw {
     double experts_max;    ///< to which E' saturates
 };
 
-/// As fitted to models of 15 million to 1.3 billion parameters and up to 512 experts, of which a token visits one.
+/// The law is as fitted to models of 15 million to 1.3 billion parameters and up to 512 experts, of which a token
+/// visits one.
 inline constexpr std::array kRoutedLaws{
     RoutedLaw{"S-BASE", -0.082, -0.108, 0.009, 1.104, 1.847, 314.478},
     RoutedLaw{"RL-R", -0.083, -0.126, 0.012, 1.111, 1.880, 469.982},

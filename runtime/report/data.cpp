@@ -30,7 +30,7 @@ index_t steps_before(const RunHistory& history) {
 
 void write_steps(const std::filesystem::path& path, const RunRow& row) {
     using Values = std::vector<double>;
-    // By step, the columns of each seed.
+    // The columns of each seed, by step.
     std::map<index_t, std::vector<Values>> table;
     for (const RunHistory& history : row.histories) {
         for (std::size_t i = 0; i < history.steps.size(); ++i) {

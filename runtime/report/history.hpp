@@ -19,7 +19,7 @@ struct StepPoint {
     double logsumexp = 0.0;  ///< of the routers' logits, root mean square; NaN unless balance.z_loss is on
     index_t tokens = 0;
     double seconds = 0.0;
-    bool has_targets = true;  ///< false: nothing was asked for, so that there is no loss
+    bool has_targets = true;  ///< false: no row had a target, so that there is no loss
 };
 
 struct ValidationPoint {

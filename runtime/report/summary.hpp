@@ -47,7 +47,7 @@ struct RunRow {
     std::vector<RunHistory> histories;
     std::vector<RunSummary> runs;  ///< of each history
 
-    /// Of one number of the summaries.
+    /// The statistic of one number of the summaries.
     Statistic over_seeds(double RunSummary::*number) const;
     index_t steps() const;  ///< fewest of its runs
     bool finished() const;  ///< all of its runs

@@ -10,7 +10,7 @@
 namespace sy::runtime {
 
 /// An aligned table for people, a line a row; what a column means stands below it. "-": nothing to say.
-/// With several seeds, means with the standard deviation in parentheses.
+/// Rows with several seeds show means, with the standard deviation in parentheses.
 void print_table(std::ostream& out, std::span<const RunRow> rows);
 
 /// One JSON object a line and row; numbers that are not finite are null.

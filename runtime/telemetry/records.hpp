@@ -39,7 +39,7 @@ struct StepRecord {
     index_t step = 0;
     double loss = 0.0;  ///< what is minimised; NaN without targets
     double token_loss = 0.0;
-    index_t targets = 0;                                       ///< rows that were asked for a token
+    index_t targets = 0;                                       ///< rows that have a target
     std::vector<std::pair<std::string, double>> extra_losses;  ///< by name, before their coefficients
     double learning_rate = 0.0;
     double gradient_norm = 0.0;

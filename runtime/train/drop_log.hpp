@@ -7,8 +7,8 @@
 
 namespace sy::runtime {
 
-/// With run.drop_ledger, every dropped choice as a line of run.directory/drops.jsonl, written by rank 0; its fields are
-/// in telemetry/README.md. Without, every call does nothing.
+/// Lists, with run.drop_ledger, every dropped choice as a line of run.directory/drops.jsonl, written by rank 0; its
+/// fields are in telemetry/README.md. Without, every call does nothing.
 class DropLog {
   public:
     explicit DropLog(Session& session);

@@ -28,11 +28,11 @@ Owners owners_of(std::span<const model::ParameterSpec> specs, const comm::Placem
         for (const model::LocalMatrix& matrix : layout.matrices)
             weights.push_back(
                 {number(matrix), {0, matrix.place.rows}, matrix.place.cols, matrix.place.offset});
-        const comm::BucketPlan dealt = deal_rows(layout, grid.data_parallel);
+        const comm::BucketPlan sharded = shard_rows(layout, grid.data_parallel);
         for (int replica = 0; replica < grid.data_parallel; ++replica) {
             const int world_rank = replica * grid.expert_parallel + group_rank;
             index_t offset = 0;
-            for (const comm::RowRange& range : dealt.rows_of(replica)) {
+            for (const comm::RowRange& range : sharded.rows_of(replica)) {
                 const model::LocalMatrix& matrix = layout.matrices[static_cast<std::size_t>(range.matrix)];
                 owners.moments[static_cast<std::size_t>(world_rank)].push_back(
                     {number(matrix), range.rows, matrix.place.cols, offset});
@@ -45,7 +45,7 @@ Owners owners_of(std::span<const model::ParameterSpec> specs, const comm::Placem
 
 }  // namespace
 
-comm::BucketPlan deal_rows(const model::FlatLayout& layout, int num_ranks) {
+comm::BucketPlan shard_rows(const model::FlatLayout& layout, int num_ranks) {
     std::vector<comm::FlatMatrix> places;
     for (const model::LocalMatrix& matrix : layout.matrices) places.push_back(matrix.place);
     return comm::make_bucket_plan(std::move(places), num_ranks, kBucketElements);

@@ -9,8 +9,8 @@
 
 namespace sy::runtime {
 
-/// How the rows of a layout are dealt to the ranks that hold the same matrices: the owners of their optimizer state.
-comm::BucketPlan deal_rows(const model::FlatLayout& layout, int num_ranks);
+/// How the rows of a layout are sharded over the ranks that hold the same matrices: the owners of their optimizer state.
+comm::BucketPlan shard_rows(const model::FlatLayout& layout, int num_ranks);
 
 /// What travels when experts get other places. Pure values, the same on every rank.
 struct ExpertMoves {

@@ -17,10 +17,10 @@ namespace {
 constexpr std::size_t kReplicated = 0;
 constexpr std::size_t kExpert = 1;
 constexpr int kFirstTag = 2000;
-/// On the world and on the expert-parallel group; below the others, above those of the exchange.
+/// Messages on the world and on the expert-parallel group; below the others, above those of the exchange.
 constexpr int kMoveTag = 1500;
-/// Of a gradient as it is used: the squares of a larger one overflow the second moments, which would stay infinite and
-/// never move their weights again.
+/// The largest norm of a gradient that is used: the squares of a larger one overflow the second moments, which would
+/// stay infinite and never move their weights again.
 constexpr double kLargestNorm = 1e18;
 
 std::span<float> part_of_values(Tensor& values, index_t offset, index_t count) {
@@ -50,7 +50,7 @@ ShardedOptimizer::ShardedOptimizer(const OptimizerConfig& config, model::Paramet
 
 std::unique_ptr<ShardedOptimizer::Group> ShardedOptimizer::make_group(model::FlatGroup& flat,
                                                                       comm::Communicator& ranks) const {
-    const comm::BucketPlan plan = deal_rows(flat, ranks.size());
+    const comm::BucketPlan plan = shard_rows(flat, ranks.size());
     const index_t elements = plan.elements_of(ranks.rank());
     const auto fresh = [&](DType dtype) { return Tensor(context_.arena, dtype, {elements}); };
     auto group = std::make_unique<Group>(Group{&flat,

@@ -48,7 +48,7 @@ class ShardedOptimizer {
         std::span<float> m;
         std::span<float> v;
     };
-    /// Over the world every row of every parameter is in exactly one list. In flat order.
+    /// What this rank owns, in flat order. Over the world every row of every parameter is in exactly one list.
     std::vector<OwnedRows> owned_rows();
 
     /// Gives experts other places, between steps: weights and moments go from the ranks that had them straight to
@@ -58,7 +58,7 @@ class ShardedOptimizer {
     /// @par Cost  holds the expert weights and moments of both placements at once
     void replace_experts(comm::Placements placements);
 
-    /// After the primaries' weights have changed by other means than step(): gives them to the shadows.
+    /// Gives the shadows the weights of their primaries, which have changed by other means than step().
     /// @par Collective over the expert-parallel group
     void refresh_shadows();
 

@@ -30,7 +30,7 @@ bool allows(const std::string& mask, std::size_t processor) {
     return processor < mask.size() && mask[processor] == '1';
 }
 
-/// Of the control group that a container sees as its own.
+/// The quota of the control group that a container sees as its own.
 std::optional<double> quota_of_container() {
     std::ifstream file("/sys/fs/cgroup/cpu.max");
     return processor_quota({std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()});

@@ -15,7 +15,8 @@ namespace {
 
 constexpr index_t kMostBytes = 4096;
 
-/// Of the open file, not of the process: two runs in one process exclude each other too. @return 0 or the system's reason
+/// Locks the open file, not for the process: two runs in one process exclude each other too. @return 0 or the system's
+/// reason
 int take_lock(int descriptor) {
     struct flock lock = {};
     lock.l_type = F_WRLCK;

@@ -23,7 +23,7 @@ struct MicroStep {
     index_t first_sample = 0;  ///< of the step, over all ranks
 };
 
-/// This rank's part of a micro-step: sequences are dealt to the ranks as ascending runs.
+/// This rank's part of a micro-step: ranks take ascending runs of sequences.
 MicroBatch make_batch(const Session& session, const Corpus& corpus, Split split, const MicroStep& which);
 
 /// What one optimizer step has done.

@@ -10,8 +10,8 @@ namespace detail {
 
 std::mutex& hdf5_mutex() {
     static std::mutex mutex;
-    // Without an exit handler: files are closed before, and over one whose closing failed the library's handler ends the
-    // program with a signal. It fails where it was called before, which is as good.
+    // The library gets no exit handler: files are closed before, and over one whose closing failed the library's
+    // handler ends the program with a signal. It fails where it was called before, which is as good.
     static const herr_t unused = H5dont_atexit();
     static_cast<void>(unused);
     return mutex;
