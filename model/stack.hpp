@@ -1,11 +1,14 @@
 #pragma once
 
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
-#include "model/layers/block.hpp"
+#include "model/block.hpp"
 #include "model/layers/embedding.hpp"
+#include "model/layers/norm_layer.hpp"
+#include "model/layers/positions.hpp"
 
 namespace sy::model {
 

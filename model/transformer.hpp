@@ -7,6 +7,7 @@
 #include <variant>
 #include <vector>
 
+#include "model/layers/head.hpp"
 #include "model/objective/prediction_module.hpp"
 #include "model/stack.hpp"
 

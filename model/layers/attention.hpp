@@ -4,8 +4,10 @@
 #include <string>
 
 #include "kernels/ops/attention/attention.hpp"
-#include "model/layers/layers.hpp"
+#include "model/autograd/tape.hpp"
+#include "model/layers/layer_context.hpp"
 #include "model/layers/positions.hpp"
+#include "model/pass.hpp"
 
 namespace sy::model {
 

@@ -1,8 +1,12 @@
 #pragma once
 
+#include <cstdint>
+#include <memory>
+#include <span>
 #include <string>
+#include <vector>
 
-#include "model/layers/layers.hpp"
+#include "model/layers/norm_layer.hpp"
 
 namespace sy::model {
 

@@ -1,8 +1,9 @@
+#include "model/layers/feed_forward.hpp"
+
 #include <cmath>
 
 #include "kernels/ops/cast/cast.hpp"
 #include "kernels/ops/expert_ffn/expert_ffn.hpp"
-#include "model/layers/layers.hpp"
 #include "model/layers/linear.hpp"
 
 namespace sy::model {

@@ -1,9 +1,10 @@
+#include "model/layers/head.hpp"
+
 #include <algorithm>
 
 #include "kernels/ops/gemm/gemm.hpp"
 #include "kernels/ops/softcap/softcap.hpp"
 #include "kernels/ops/softmax_xent/softmax_xent.hpp"
-#include "model/layers/layers.hpp"
 #include "model/layers/linear.hpp"
 
 namespace sy::model {

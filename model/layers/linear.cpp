@@ -4,7 +4,6 @@
 
 #include "kernels/ops/cast/cast.hpp"
 #include "kernels/ops/gemm/gemm.hpp"
-#include "model/layers/layers.hpp"
 
 namespace sy::model {
 

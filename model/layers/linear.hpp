@@ -1,10 +1,16 @@
 #pragma once
 
-#include "model/autograd/tape.hpp"
-#include "model/parameters/parameters.hpp"
+#include "kernels/core/context.hpp"
+#include "kernels/core/gradient.hpp"
+#include "kernels/core/tensor.hpp"
+#include "model/config.hpp"
 
 /// Pieces that every layer with products uses. In is the type of product inputs: float, or bf16 in a bf16 model.
 namespace sy::model {
+
+/// Standard deviation of the weights that write to the residual stream: smaller by the root of the number of such
+/// writes (GPT-2's rule).
+float output_deviation(const ModelConfig& config);
 
 /// Rows as inputs of products: a view of float rows, or a bf16 copy of them that this object owns.
 template <class In>

@@ -1,5 +1,6 @@
+#include "model/layers/norm_layer.hpp"
+
 #include "kernels/ops/norm/norm.hpp"
-#include "model/layers/layers.hpp"
 
 namespace sy::model {
 

@@ -5,7 +5,7 @@
 
 #include "kernels/ops/attention/position_bias.hpp"
 #include "kernels/ops/rotary/rotary.hpp"
-#include "model/layers/layers.hpp"
+#include "model/layers/layer_context.hpp"
 
 namespace sy::model {
 

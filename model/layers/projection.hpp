@@ -1,6 +1,6 @@
 #pragma once
 
-#include "model/layers/layers.hpp"
+#include "model/layers/layer_context.hpp"
 #include "model/layers/linear.hpp"
 
 namespace sy::model {

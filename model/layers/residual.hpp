@@ -1,6 +1,7 @@
 #pragma once
 
-#include "model/layers/layers.hpp"
+#include "model/autograd/tape.hpp"
+#include "model/pass.hpp"
 
 /// Steps on the residual stream that have no parameters.
 namespace sy::model {

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "kernels/ops/norm/norm.hpp"
-#include "model/layers/layers.hpp"
+#include "model/layers/layer_context.hpp"
 
 namespace sy::model {
 

@@ -6,7 +6,7 @@
 #include "comm/exchange/exchange.hpp"
 #include "kernels/ops/dropout/dropout.hpp"
 #include "kernels/ops/expert_ffn/expert_ffn.hpp"
-#include "model/layers/layers.hpp"
+#include "model/layers/feed_forward.hpp"
 #include "model/moe/balance/loss.hpp"
 #include "model/moe/capacity.hpp"
 #include "model/moe/router/router.hpp"

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "model/layers/block.hpp"
+#include "model/block.hpp"
 #include "model/layers/projection.hpp"
 
 namespace sy::model {

@@ -5,7 +5,7 @@
 
 #include "comm/communicator.hpp"
 #include "kernels/ops/gate/gate.hpp"
-#include "model/layers/layers.hpp"
+#include "model/layers/layer_context.hpp"
 #include "model/moe/router/strategy.hpp"
 
 namespace sy::model {

@@ -5,6 +5,8 @@
 #include <vector>
 
 #include "model/layers/attention.hpp"
+#include "model/layers/feed_forward.hpp"
+#include "model/layers/norm_layer.hpp"
 #include "model/moe/moe_layer.hpp"
 
 namespace sy::model {

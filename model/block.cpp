@@ -1,4 +1,4 @@
-#include "model/layers/block.hpp"
+#include "model/block.hpp"
 
 #include "model/layers/residual.hpp"
 

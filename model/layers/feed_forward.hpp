@@ -1,0 +1,54 @@
+#pragma once
+
+#include <string>
+
+#include "kernels/ops/expert_ffn/expert_ffn.hpp"
+#include "model/autograd/tape.hpp"
+#include "model/layers/layer_context.hpp"
+#include "model/pass.hpp"
+
+namespace sy::model {
+
+/// Dense feed-forward with model.activation; also the shared experts of a mixture, which are one wide feed-forward.
+/// Its matrices are NAME.gate (if gated), NAME.up and NAME.down, its biases NAME.up_bias and so on.
+class FeedForward {
+  public:
+    struct Spec {
+        index_t width = 0;
+        Bias bias = Bias::none;
+    };
+    FeedForward(LayerContext& shared, const std::string& name, const Spec& spec);
+
+    /// Adds to nothing: out is overwritten. `saved` keeps what backward needs.
+    struct Saved {
+        Tensor input;  ///< bf16 rows, empty in a float32 model
+        Tensor gate;
+        Tensor up;
+    };
+    Saved apply(MatrixView<const float> x, MatrixView<float> out, bool keep, const Context& context) const;
+    /// dx [T, H] is overwritten.
+    void backward(MatrixView<const float> x, const Saved& saved, MatrixView<const float> dy,
+                  MatrixView<float> dx, const PassInfo& pass, const Context& context) const;
+    Value& forward(Tape& tape, Value& x, const PassInfo& pass) const;
+
+  private:
+    template <class In>
+    Saved run(MatrixView<const float> x, MatrixView<float> out, bool keep, const Context& context) const;
+    template <class In>
+    void run_backward(MatrixView<const float> x, const Saved& saved, MatrixView<const float> dy,
+                      MatrixView<float> dx, const PassInfo& pass, const Context& context) const;
+
+    template <class In>
+    ops::ExpertWeights<In> weights() const;
+    ops::ExpertBiasGradients bias_gradients() const;
+
+    LayerContext& shared_;
+    ParameterId gate_ = -1;
+    ParameterId up_;
+    ParameterId down_;
+    ParameterId gate_bias_ = -1;
+    ParameterId up_bias_ = -1;
+    ParameterId down_bias_ = -1;
+};
+
+}  // namespace sy::model

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "model/autograd/tape.hpp"
+#include "model/layers/layer_context.hpp"
+#include "model/pass.hpp"
+
+namespace sy::model {
+
+/// What a head measures of the rows that count: target -1 is one that does not.
+struct HeadLoss {
+    std::span<const std::int32_t> target;  ///< [T]
+    float scale = 0.0F;                    ///< weight of a token in the total loss
+    std::span<float> loss;                 ///< [T] receives the cross entropy of each token
+    float z_scale = 0.0F;                  ///< weight of a token's squared logsumexp in the total loss
+    std::span<float> lse{};  ///< [T] receives the logsumexp of each token's logits; empty: not wanted
+};
+
+/// Projection to the vocabulary and cross entropy, a few rows at a time: logits of all tokens never exist together.
+class Head {
+  public:
+    /// @param tied  the embedding [V, H] to use instead of an own matrix [H, V]; or -1
+    Head(LayerContext& shared, ParameterId tied);
+
+    /// With a recording tape x.grad and the weight's gradient are computed at once.
+    /// @param x  [T, H], after the last norm
+    void forward(Tape& tape, Value& x, const HeadLoss& loss, const PassInfo& pass) const;
+    /// logits [B, V]
+    void logits(MatrixView<const float> x, MatrixView<float> out, const Context& context) const;
+
+  private:
+    template <class In>
+    void run(Tape& tape, Value& x, const HeadLoss& loss, const PassInfo& pass) const;
+
+    LayerContext& shared_;
+    bool tied_;
+    ParameterId weight_;
+};
+
+}  // namespace sy::model

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <string>
+
+#include "kernels/ops/norm/norm.hpp"
+#include "model/autograd/tape.hpp"
+#include "model/layers/layer_context.hpp"
+#include "model/pass.hpp"
+
+namespace sy::model {
+
+/// RMSNorm or LayerNorm of x, or of a running sum: the residual stream x becomes x + delta on the way.
+class NormLayer {
+  public:
+    NormLayer(LayerContext& shared, const std::string& name);
+
+    /// @param delta  output of the previous sub-layer, added to `stream` first; null for none
+    struct Result {
+        Value* stream;  ///< [T, H] the residual stream after the addition
+        Value* normed;  ///< [T, H]
+    };
+    Result forward(Tape& tape, Value& stream, Value* delta, const PassInfo& pass) const;
+
+  private:
+    ops::Norm norm() const;
+    ops::NormGradients gradients() const;
+
+    LayerContext& shared_;
+    ParameterId gain_;
+    ParameterId bias_ = -1;
+};
+
+}  // namespace sy::model
