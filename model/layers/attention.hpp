@@ -28,12 +28,16 @@ struct Memory {
     index_t seq_len = 0;
 };
 
-/// What generation keeps of the tokens so far, one matrix [capacity, width] a sequence. Latent attention keeps its
-/// compressed rows in `keys` and has no values.
+/// What generation keeps of the tokens so far, [B, capacity, width]. Latent attention keeps its compressed rows in
+/// `keys` and has no values.
 struct KeyValueCache {
     Tensor keys;
     Tensor values;
 };
+/// The row at `position` of every sequence, [B, width].
+MatrixView<float> cached_row(Tensor& cache, index_t position);
+/// All rows, [B, capacity, width].
+TensorView3<const float> cached_rows(const Tensor& cache);
 
 /// Attention of one block: projections, positions, attention, output projection.
 class AttentionLayer {

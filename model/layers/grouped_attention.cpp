@@ -1,25 +1,13 @@
 #include <cmath>
-#include <cstring>
 #include <optional>
 
+#include "kernels/ops/copy/copy.hpp"
 #include "model/layers/attention.hpp"
 #include "model/layers/projection.hpp"
 #include "model/layers/row_norm.hpp"
 
 namespace sy::model {
 namespace {
-
-/// Copies row b of `rows` into row `position` of cache b.
-void append_rows(MatrixView<const float> rows, index_t position, TensorView3<float> cache) {
-    for (index_t b = 0; b < rows.rows; ++b) {
-        std::memcpy(cache[b].row(position), rows.row(b), static_cast<std::size_t>(rows.cols) * sizeof(float));
-    }
-}
-
-template <class T>
-TensorView3<T> as_caches(T* data, const Tensor& cache) {
-    return {data, cache.shape()[0], cache.shape()[1], cache.shape()[2]};
-}
 
 class GroupedAttention : public AttentionLayer {
   public:
@@ -159,7 +147,7 @@ class GroupedAttention : public AttentionLayer {
         ops::attention(kept.shape, q, k, v, kept.out.template matrix<float>(),
                        kept.lse.template matrix<float>(), context);
         Value& y = tape.value(rows, shared_.config.hidden);
-        const ProductInput<In> attended(std::as_const(kept.out).template matrix<float>(), context);
+        const ProductInput<In> attended(kept.out.template matrix<float>(), context);
         output_.forward<In>(attended.view(), y.view(), context);
         Value* const source_value = cross() ? memory->value : &x;
         tape.record([this, &x, &y, &context, source_value, kept = std::move(kept)]() mutable {
@@ -173,7 +161,7 @@ class GroupedAttention : public AttentionLayer {
         const index_t block = kept.pass.seq_len;
         const index_t key_block = kept.shape.num_keys();
         Tensor dout(context.arena, DType::f32, kept.out.shape());
-        const ProductInput<In> out(std::as_const(kept.out).template matrix<float>(), context);
+        const ProductInput<In> out(kept.out.template matrix<float>(), context);
         output_.backward<In>({out.view(), y.grad_view(), 0.0F, block}, dout.matrix<float>(), context);
         Tensor dq(context.arena, DType::f32, kept.q.shape());
         Tensor dk(context.arena, DType::f32, kept.k.shape());
@@ -224,9 +212,8 @@ class GroupedAttention : public AttentionLayer {
         }
         positions_.rotate_at(q.matrix<float>(), shared_.config.head_width(), position, context);
         positions_.rotate_at(k.matrix<float>(), shared_.config.head_width(), position, context);
-        append_rows(k.matrix<float>(), position, as_caches(cache.keys.values<float>().data(), cache.keys));
-        append_rows(v.matrix<float>(), position,
-                    as_caches(cache.values.values<float>().data(), cache.values));
+        ops::copy(k.matrix<float>(), cached_row(cache.keys, position), context);
+        ops::copy(v.matrix<float>(), cached_row(cache.values, position), context);
         attend_cache<In>(q, cache, position + 1, out, context);
     }
 
@@ -236,11 +223,9 @@ class GroupedAttention : public AttentionLayer {
                       const Context& context) const {
         Tensor attended(context.arena, DType::f32, q.shape());
         const std::vector<index_t> lengths(static_cast<std::size_t>(q.shape()[0]), length);
-        ops::attention_decode(shape_of(q.shape()[0], 1, 0), q.matrix<float>(),
-                              as_caches(cache.keys.values<float>().data(), cache.keys),
-                              as_caches(cache.values.values<float>().data(), cache.values), lengths,
-                              attended.matrix<float>(), context);
-        const ProductInput<In> rows(std::as_const(attended).template matrix<float>(), context);
+        ops::attention_decode(shape_of(q.shape()[0], 1, 0), q.matrix<float>(), cached_rows(cache.keys),
+                              cached_rows(cache.values), lengths, attended.matrix<float>(), context);
+        const ProductInput<In> rows(attended.matrix<float>(), context);
         output_.forward<In>(rows.view(), out, context);
     }
 
@@ -280,14 +265,6 @@ std::unique_ptr<AttentionLayer> make_grouped_attention(LayerContext& shared, con
                                                        const AttentionSpec& spec,
                                                        const Positions& positions) {
     return std::make_unique<GroupedAttention>(shared, name, spec, positions);
-}
-
-std::unique_ptr<AttentionLayer> make_attention(LayerContext& shared, const std::string& name,
-                                               const AttentionSpec& spec, const Positions& positions) {
-    const bool latent =
-        shared.config.attention.kind == AttentionKind::latent && spec.role == AttentionRole::self;
-    return latent ? make_latent_attention(shared, name, spec, positions)
-                  : make_grouped_attention(shared, name, spec, positions);
 }
 
 }  // namespace sy::model

@@ -1,34 +1,29 @@
 #include <cmath>
-#include <cstring>
 #include <optional>
 
+#include "kernels/ops/copy/copy.hpp"
 #include "kernels/ops/gemm/gemm.hpp"
+#include "kernels/ops/heads/heads.hpp"
 #include "model/layers/attention.hpp"
 #include "model/layers/projection.hpp"
 #include "model/layers/row_norm.hpp"
 
-/// Widths of a head: N not rotated, R rotated, V of values; C the compressed row. A query or key is N then R.
+/// Widths of a head as in ops/heads: N not rotated, R rotated, V of values; C is that of the compressed row.
 namespace sy::model {
 namespace {
 
-struct Widths {
-    index_t heads, plain, rotary, value, compressed;
+struct Widths : ops::HeadWidths {
+    index_t compressed;
 
     explicit Widths(const ModelConfig& config)
-        : heads(config.heads),
-          plain(config.head_width()),
-          rotary(config.attention.rope_dim),
-          value(config.attention.value_dim > 0 ? config.attention.value_dim : config.head_width()),
+        : HeadWidths{config.heads, config.head_width(), config.attention.rope_dim,
+                     config.attention.value_dim > 0 ? config.attention.value_dim : config.head_width()},
           compressed(config.attention.kv_rank) {}
-    index_t key() const { return plain + rotary; }
     index_t cache() const { return compressed + rotary; }
-    /// Of the row that every head's key and value are projected to: [N, V] a head.
-    index_t expanded() const { return heads * (plain + value); }
+    /// Columns of a cached row: compressed, then rotary.
+    Range compressed_cols() const { return {0, compressed}; }
+    Range rotary_cols() const { return {compressed, cache()}; }
 };
-
-void copy(const float* from, index_t count, float* to) {
-    std::memcpy(to, from, static_cast<std::size_t>(count) * sizeof(float));
-}
 
 class LatentAttention : public AttentionLayer {
   public:
@@ -51,7 +46,7 @@ class LatentAttention : public AttentionLayer {
     }
 
     Value& forward(Tape& tape, Value& x, const PassInfo& pass, const Memory* memory) const override {
-        SY_REQUIRE(memory == nullptr, "attention: latent attention reads no memory");
+        SY_REQUIRE(memory == nullptr, "attention: latent attention reads no encoder output");
         return bf16_model() ? run<bf16>(tape, x, pass) : run<float>(tape, x, pass);
     }
 
@@ -66,11 +61,11 @@ class LatentAttention : public AttentionLayer {
     }
 
     KeyValueCache remember(MatrixView<const float>, index_t, const Context&) const override {
-        throw LogicError("attention: latent attention reads no memory");
+        throw LogicError("attention: latent attention reads no encoder output");
     }
     void decode_memory(MatrixView<const float>, const KeyValueCache&, MatrixView<float>,
                        const Context&) const override {
-        throw LogicError("attention: latent attention reads no memory");
+        throw LogicError("attention: latent attention reads no encoder output");
     }
 
   private:
@@ -114,60 +109,18 @@ class LatentAttention : public AttentionLayer {
         return shape;
     }
 
-    /// Keys and values of every head from the expanded rows [T, heads * (N + V)] and the shared rotary part.
-    void spread(MatrixView<const float> expanded, MatrixView<const float> rotary, MatrixView<float> k,
-                MatrixView<float> v, const Context& context) const {
-        context.team.for_ranges(k.rows, 8, [&](index_t begin, index_t end) {
-            for (index_t t = begin; t < end; ++t) {
-                for (index_t h = 0; h < widths_.heads; ++h) {
-                    const float* const from = expanded.row(t) + h * (widths_.plain + widths_.value);
-                    copy(from, widths_.plain, k.row(t) + h * widths_.key());
-                    copy(rotary.row(t), widths_.rotary, k.row(t) + h * widths_.key() + widths_.plain);
-                    copy(from + widths_.plain, widths_.value, v.row(t) + h * widths_.value);
-                }
-            }
-        });
-    }
-
-    /// Backward of spread: rotary gradients of the heads are added in ascending order.
-    void gather(MatrixView<const float> dk, MatrixView<const float> dv, MatrixView<float> dexpanded,
-                MatrixView<float> drotary, const Context& context) const {
-        context.team.for_ranges(dk.rows, 8, [&](index_t begin, index_t end) {
-            for (index_t t = begin; t < end; ++t) {
-                float* const shared = drotary.row(t);
-                std::fill_n(shared, widths_.rotary, 0.0F);
-                for (index_t h = 0; h < widths_.heads; ++h) {
-                    float* const to = dexpanded.row(t) + h * (widths_.plain + widths_.value);
-                    const float* const key = dk.row(t) + h * widths_.key();
-                    copy(key, widths_.plain, to);
-                    copy(dv.row(t) + h * widths_.value, widths_.value, to + widths_.plain);
-                    for (index_t i = 0; i < widths_.rotary; ++i) shared[i] += key[widths_.plain + i];
-                }
-            }
-        });
-    }
-
-    /// Splits [T, C + R] into contiguous compressed and rotary parts.
-    void split(MatrixView<const float> down, MatrixView<float> compressed, MatrixView<float> rotary) const {
-        for (index_t t = 0; t < down.rows; ++t) {
-            copy(down.row(t), widths_.compressed, compressed.row(t));
-            copy(down.row(t) + widths_.compressed, widths_.rotary, rotary.row(t));
-        }
-    }
-
-    /// Compressed rows (before their norm) and the keys' rotary part (before its rotation).
+    /// Compressed rows (before their norm), and beside them the keys' rotary part (before its rotation).
     struct Compressed {
-        Tensor rows;    ///< [T, C]
-        Tensor rotary;  ///< [T, R]
+        Tensor rows;  ///< [T, C]
+        Tensor down;  ///< [T, C + R]
     };
     template <class In>
     Compressed compress(MatrixView<const In> x, const Context& context) const {
-        Tensor down(context.arena, DType::f32, {x.rows, widths_.cache()});
-        key_value_down_.forward<In>(x, down.matrix<float>(), context);
         Compressed result{Tensor(context.arena, DType::f32, {x.rows, widths_.compressed}),
-                          Tensor(context.arena, DType::f32, {x.rows, widths_.rotary})};
-        split(std::as_const(down).template matrix<float>(), result.rows.matrix<float>(),
-              result.rotary.matrix<float>());
+                          Tensor(context.arena, DType::f32, {x.rows, widths_.cache()})};
+        const MatrixView<float> down = result.down.matrix<float>();
+        key_value_down_.forward<In>(x, down, context);
+        ops::copy(down.cols_of(widths_.compressed_cols()), result.rows.matrix<float>(), context);
         return result;
     }
 
@@ -209,17 +162,16 @@ class LatentAttention : public AttentionLayer {
         Compressed compressed = compress<In>(kept.input.view(), context);
         kept.raw_compressed = key_value_norm_.forward(compressed.rows.matrix<float>(), context);
         keep_rows(std::move(compressed.rows), kept.compressed_input, kept.compressed_rows, context);
-        positions_.rotate(compressed.rotary.matrix<float>(), widths_.rotary, pass.seq_len,
-                          ops::Direction::forward, context);
+        const MatrixView<float> rotary = compressed.down.matrix<float>().cols_of(widths_.rotary_cols());
+        positions_.rotate(rotary, widths_.rotary, pass.seq_len, ops::Direction::forward, context);
         Tensor expanded = fresh(widths_.expanded());
         key_value_up_.forward<In>(kept.compressed_input->view(), expanded.matrix<float>(), context);
-        spread(std::as_const(expanded).template matrix<float>(),
-               std::as_const(compressed.rotary).template matrix<float>(), kept.k.template matrix<float>(),
-               kept.v.template matrix<float>(), context);
+        ops::spread_heads(widths_, expanded.matrix<float>(), rotary, kept.k.template matrix<float>(),
+                          kept.v.template matrix<float>(), context);
         ops::attention(kept.shape, q, kept.k.template matrix<float>(), kept.v.template matrix<float>(),
                        kept.out.template matrix<float>(), kept.lse.template matrix<float>(), context);
         Value& y = tape.value(rows, shared_.config.hidden);
-        const ProductInput<In> attended(std::as_const(kept.out).template matrix<float>(), context);
+        const ProductInput<In> attended(kept.out.template matrix<float>(), context);
         output_.forward<In>(attended.view(), y.view(), context);
         tape.record([this, &x, &y, &context, kept = std::move(kept)]() mutable {
             run_backward<In>(x, y, kept, context);
@@ -232,7 +184,7 @@ class LatentAttention : public AttentionLayer {
     static void keep_rows(Tensor rows, std::optional<ProductInput<In>>& input, Tensor& owner,
                           const Context& context) {
         owner = std::move(rows);
-        input.emplace(std::as_const(owner).template matrix<float>(), context);
+        input.emplace(owner.matrix<float>(), context);
     }
 
     template <class In>
@@ -242,7 +194,7 @@ class LatentAttention : public AttentionLayer {
             return Tensor(context.arena, DType::f32, {kept.q.shape()[0], cols});
         };
         Tensor dout = fresh(widths_.heads * widths_.value);
-        const ProductInput<In> out(std::as_const(kept.out).template matrix<float>(), context);
+        const ProductInput<In> out(kept.out.template matrix<float>(), context);
         output_.backward<In>({out.view(), y.grad_view(), 0.0F, block}, dout.matrix<float>(), context);
         Tensor dq = fresh(widths_.heads * widths_.key());
         Tensor dk = fresh(widths_.heads * widths_.key());
@@ -257,25 +209,20 @@ class LatentAttention : public AttentionLayer {
         back_query<In>(x, dq, kept, context);
 
         Tensor dexpanded = fresh(widths_.expanded());
-        Tensor drotary = fresh(widths_.rotary);
-        gather(std::as_const(dk).template matrix<float>(), std::as_const(dv).template matrix<float>(),
-               dexpanded.matrix<float>(), drotary.matrix<float>(), context);
-        positions_.rotate(drotary.matrix<float>(), widths_.rotary, block, ops::Direction::backward, context);
-        Tensor dcompressed = fresh(widths_.compressed);
-        key_value_up_.backward<In>(
-            {kept.compressed_input->view(), std::as_const(dexpanded).template matrix<float>(), 0.0F, block},
-            dcompressed.matrix<float>(), context);
-        key_value_norm_.backward(kept.raw_compressed, dcompressed.matrix<float>(), block, context);
         Tensor ddown = fresh(widths_.cache());
-        for (index_t t = 0; t < ddown.shape()[0]; ++t) {
-            float* const to = ddown.matrix<float>().row(t);
-            copy(dcompressed.matrix<float>().row(t), widths_.compressed, to);
-            copy(drotary.matrix<float>().row(t), widths_.rotary, to + widths_.compressed);
-        }
+        const MatrixView<float> drotary = ddown.matrix<float>().cols_of(widths_.rotary_cols());
+        ops::gather_heads(widths_, dk.matrix<float>(), dv.matrix<float>(), dexpanded.matrix<float>(), drotary,
+                          context);
+        positions_.rotate(drotary, widths_.rotary, block, ops::Direction::backward, context);
+        Tensor dcompressed = fresh(widths_.compressed);
+        key_value_up_.backward<In>({kept.compressed_input->view(), dexpanded.matrix<float>(), 0.0F, block},
+                                   dcompressed.matrix<float>(), context);
+        key_value_norm_.backward(kept.raw_compressed, dcompressed.matrix<float>(), block, context);
+        ops::copy(dcompressed.matrix<float>(), ddown.matrix<float>().cols_of(widths_.compressed_cols()),
+                  context);
         const float beta = x.open_gradient(context);
-        key_value_down_.backward<In>(
-            {kept.input.view(), std::as_const(ddown).template matrix<float>(), beta, block},
-            x.grad.matrix<float>(), context);
+        key_value_down_.backward<In>({kept.input.view(), ddown.matrix<float>(), beta, block},
+                                     x.grad.matrix<float>(), context);
     }
 
     template <class In>
@@ -292,9 +239,8 @@ class LatentAttention : public AttentionLayer {
                             ddown.matrix<float>(), context);
         query_norm_->backward(kept.raw_query, ddown.matrix<float>(), block, context);
         const float beta = x.open_gradient(context);
-        query_down_->backward<In>(
-            {kept.input.view(), std::as_const(ddown).template matrix<float>(), beta, block},
-            x.grad.matrix<float>(), context);
+        query_down_->backward<In>({kept.input.view(), ddown.matrix<float>(), beta, block},
+                                  x.grad.matrix<float>(), context);
     }
 
     /// Generation keeps [C, R] a token. A query is taken through the heads' key projection instead of every key, and
@@ -306,14 +252,11 @@ class LatentAttention : public AttentionLayer {
         const Tensor q = decode_query<In>(input.view(), position, context);
         Compressed fresh = compress<In>(input.view(), context);
         key_value_norm_.apply(fresh.rows.matrix<float>(), context);
-        positions_.rotate_at(fresh.rotary.matrix<float>(), widths_.rotary, position, context);
-        const TensorView3<float> caches(cache.keys.values<float>().data(), x.rows, cache.keys.shape()[1],
-                                        widths_.cache());
-        for (index_t b = 0; b < x.rows; ++b) {
-            float* const row = caches[b].row(position);
-            copy(fresh.rows.matrix<float>().row(b), widths_.compressed, row);
-            copy(fresh.rotary.matrix<float>().row(b), widths_.rotary, row + widths_.compressed);
-        }
+        const MatrixView<float> rotary = fresh.down.matrix<float>().cols_of(widths_.rotary_cols());
+        positions_.rotate_at(rotary, widths_.rotary, position, context);
+        const MatrixView<float> row = cached_row(cache.keys, position);
+        ops::copy(fresh.rows.matrix<float>(), row.cols_of(widths_.compressed_cols()), context);
+        ops::copy(rotary, row.cols_of(widths_.rotary_cols()), context);
         Tensor latent_q(context.arena, DType::f32, {x.rows, widths_.heads * widths_.cache()});
         Tensor latent_out(context.arena, DType::f32, {x.rows, widths_.heads * widths_.compressed});
         for (index_t h = 0; h < widths_.heads; ++h) absorb_query<In>(h, q, latent_q, context);
@@ -322,10 +265,11 @@ class LatentAttention : public AttentionLayer {
         shape.head_dim = widths_.cache();
         shape.value_dim = widths_.compressed;
         const std::vector<index_t> lengths(static_cast<std::size_t>(x.rows), position + 1);
-        ops::attention_decode(shape, std::as_const(latent_q).template matrix<float>(), caches, caches,
-                              lengths, latent_out.matrix<float>(), context);
+        const TensorView3<const float> caches = cached_rows(cache.keys);
+        ops::attention_decode(shape, latent_q.matrix<float>(), caches, caches, lengths,
+                              latent_out.matrix<float>(), context);
         Tensor attended(context.arena, DType::f32, {x.rows, widths_.heads * widths_.value});
-        const ProductInput<In> latent(std::as_const(latent_out).template matrix<float>(), context);
+        const ProductInput<In> latent(latent_out.matrix<float>(), context);
         for (index_t h = 0; h < widths_.heads; ++h) {
             const index_t first = h * (widths_.plain + widths_.value) + widths_.plain;
             ops::multiply<In>(
@@ -335,7 +279,7 @@ class LatentAttention : public AttentionLayer {
                  attended.matrix<float>().cols_of({h * widths_.value, (h + 1) * widths_.value}), 0.0F},
                 context);
         }
-        const ProductInput<In> rows(std::as_const(attended).template matrix<float>(), context);
+        const ProductInput<In> rows(attended.matrix<float>(), context);
         output_.forward<In>(rows.view(), out, context);
     }
 
@@ -346,7 +290,7 @@ class LatentAttention : public AttentionLayer {
             Tensor down(context.arena, DType::f32, {x.rows, query_rank()});
             query_down_->forward<In>(x, down.matrix<float>(), context);
             query_norm_->apply(down.matrix<float>(), context);
-            const ProductInput<In> rows(std::as_const(down).template matrix<float>(), context);
+            const ProductInput<In> rows(down.matrix<float>(), context);
             query_.forward<In>(rows.view(), q.matrix<float>(), context);
         } else {
             query_.forward<In>(x, q.matrix<float>(), context);
@@ -366,10 +310,9 @@ class LatentAttention : public AttentionLayer {
         const index_t first = h * (widths_.plain + widths_.value);
         ops::multiply<In>({plain.view(), ops::Transpose::no,
                            key_value_up_.weight<In>().cols_of({first, first + widths_.plain}),
-                           ops::Transpose::yes, to.cols_of({0, widths_.compressed}), 0.0F},
+                           ops::Transpose::yes, to.cols_of(widths_.compressed_cols()), 0.0F},
                           context);
-        for (index_t b = 0; b < head.rows; ++b)
-            copy(head.row(b) + widths_.plain, widths_.rotary, to.row(b) + widths_.compressed);
+        ops::copy(head.cols_of({widths_.plain, widths_.key()}), to.cols_of(widths_.rotary_cols()), context);
     }
 
     LayerContext& shared_;

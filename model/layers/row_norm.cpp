@@ -1,6 +1,6 @@
 #include "model/layers/row_norm.hpp"
 
-#include <algorithm>
+#include "kernels/ops/copy/copy.hpp"
 
 namespace sy::model {
 
@@ -20,7 +20,7 @@ RowNorm::Saved RowNorm::forward(MatrixView<float> x, const Context& context) con
     const MatrixView<float> rows = as_rows(x);
     Saved saved{Tensor(context.arena, DType::f32, {x.rows, x.cols}),
                 Tensor(context.arena, DType::f32, {rows.rows})};
-    std::copy_n(x.data, x.rows * x.cols, saved.x.values<float>().data());
+    ops::copy(x, saved.x.matrix<float>(), context);
     const MatrixView<const float> before(saved.x.values<float>().data(), rows.rows, width_);
     ops::norm(rule(), before, rows, {saved.rstd.values<float>(), {}}, context);
     return saved;

@@ -1,21 +1,8 @@
 #include "model/objective/prediction_module.hpp"
 
-#include <cstring>
+#include "kernels/ops/copy/copy.hpp"
 
 namespace sy::model {
-namespace {
-
-/// Copies columns [first, first + to.cols) of every row.
-void copy_columns(MatrixView<const float> from, index_t from_col, MatrixView<float> to, index_t to_col,
-                  index_t count) {
-    for (index_t t = 0; t < from.rows; ++t) {
-        std::memcpy(to.row(t) + to_col, from.row(t) + from_col,
-                    static_cast<std::size_t>(count) * sizeof(float));
-    }
-}
-
-}  // namespace
-
 PredictionModule::PredictionModule(const BlockContext& context, const Positions& positions,
                                    const BlockSpec& spec)
     : shared_(context.shared),
@@ -38,9 +25,9 @@ Value& PredictionModule::project(Tape& tape, Value& left, Value& right, const Pa
     const Context& context = tape.context();
     const auto [rows, hidden] = std::pair(left.view().rows, left.view().cols);
     Tensor both(context.arena, DType::f32, {rows, 2 * hidden});
-    copy_columns(left.view(), 0, both.matrix<float>(), 0, hidden);
-    copy_columns(right.view(), 0, both.matrix<float>(), hidden, hidden);
-    ProductInput<In> input(std::as_const(both).matrix<float>(), context);
+    ops::copy(left.view(), both.matrix<float>().cols_of({0, hidden}), context);
+    ops::copy(right.view(), both.matrix<float>().cols_of({hidden, 2 * hidden}), context);
+    ProductInput<In> input(both.matrix<float>(), context);
     Value& y = tape.value(rows, hidden);
     projection_.forward<In>(input.view(), y.view(), context);
     tape.record([this, &left, &right, &y, &context, block = pass.seq_len, both = std::move(both),
@@ -48,12 +35,13 @@ Value& PredictionModule::project(Tape& tape, Value& left, Value& right, const Pa
         const index_t cols = y.view().cols;
         Tensor dboth(context.arena, DType::f32, both.shape());
         projection_.backward<In>({input.view(), y.grad_view(), 0.0F, block}, dboth.matrix<float>(), context);
-        for (Value* const half : {&left, &right}) {
-            Tensor dhalf(context.arena, DType::f32, half->data.shape());
-            copy_columns(std::as_const(dboth).matrix<float>(), half == &left ? 0 : cols,
-                         dhalf.matrix<float>(), 0, cols);
-            half->add_gradient(std::move(dhalf), context);
-        }
+        const auto give = [&](Value& half, Range part) {
+            Tensor dhalf(context.arena, DType::f32, half.data.shape());
+            ops::copy(dboth.matrix<float>().cols_of(part), dhalf.matrix<float>(), context);
+            half.add_gradient(std::move(dhalf), context);
+        };
+        give(left, {0, cols});
+        give(right, {cols, 2 * cols});
     });
     return y;
 }

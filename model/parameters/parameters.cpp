@@ -1,9 +1,9 @@
 #include "model/parameters/parameters.hpp"
 
-#include <algorithm>
 #include <utility>
 
 #include "kernels/ops/cast/cast.hpp"
+#include "kernels/ops/copy/copy.hpp"
 #include "kernels/ops/random/random.hpp"
 
 namespace sy::model {
@@ -51,7 +51,7 @@ void append_experts(FlatLayout& flat, ParameterId id, const ParameterSpec& spec,
 void initial_values(const ParameterSpec& spec, std::uint64_t seed, index_t first, std::span<float> values,
                     const Context& context) {
     if (spec.init != Init::normal) {
-        std::fill(values.begin(), values.end(), spec.init == Init::ones ? 1.0F : 0.0F);
+        ops::fill(spec.init == Init::ones ? 1.0F : 0.0F, values, context);
         return;
     }
     const RandomKey key{seed ^ hash_name(spec.name), 0, 0, RandomPurpose::initialise};
