@@ -15,7 +15,7 @@ Block::Block(const BlockContext& context, const Positions& positions, const Bloc
     add_sublayer(Part::attention, "attention", [&](const std::string& name) {
         attention_ = make_attention(shared_, name, self, positions);
     });
-    if (spec.reads_memory) {
+    if (spec.has_cross_attention) {
         AttentionSpec cross = self;
         cross.role = AttentionRole::cross;
         cross.visibility = ops::Visibility::all;
@@ -56,12 +56,12 @@ Value& Block::apply(const SubLayer& layer, const BlockRun& run, Value& x) const 
     }
     const bool cross = layer.part == Part::cross_attention;
     if (run.cache == nullptr) {
-        return cross ? cross_attention_->forward(run.tape, x, run.pass, run.memory)
+        return cross ? cross_attention_->forward(run.tape, x, run.pass, run.encoder)
                      : attention_->forward(run.tape, x, run.pass, nullptr);
     }
     Value& y = run.tape.value(x.view().rows, x.view().cols);
     if (cross) {
-        cross_attention_->decode_memory(x.view(), run.cache->memory, y.view(), run.tape.context());
+        cross_attention_->decode_cross(x.view(), run.cache->cross, y.view(), run.tape.context());
     } else {
         attention_->decode(x.view(), run.position, run.cache->self, y.view(), run.tape.context());
     }

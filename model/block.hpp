@@ -31,24 +31,24 @@ struct BlockSpec {
     index_t stream_idx = 0;  ///< over all stacks, for random numbers
     bool is_moe = false;
     ops::Visibility visibility = ops::Visibility::causal;
-    index_t window = 0;         ///< as AttentionSpec
-    bool reads_memory = false;  ///< whether there is cross-attention behind the attention
+    index_t window = 0;                ///< as AttentionSpec
+    bool has_cross_attention = false;  ///< whether there is cross-attention behind the attention
 };
 
 /// What generation keeps of a block.
 struct BlockCache {
     KeyValueCache self;
-    KeyValueCache memory;  ///< empty without cross-attention
+    KeyValueCache cross;  ///< empty without cross-attention
 };
 
 /// A pass through a block.
 struct BlockRun {
     Tape& tape;
     const PassInfo& pass;
-    MoeStatistics* statistics = nullptr;  ///< of its mixture; null on a replay
-    const Memory* memory = nullptr;       ///< what cross-attention reads
-    BlockCache* cache = nullptr;          ///< of a generation, which feeds one token a sequence; else null
-    index_t position = 0;                 ///< of that token
+    MoeStatistics* statistics = nullptr;     ///< of its mixture; null on a replay
+    const EncoderOutput* encoder = nullptr;  ///< what cross-attention reads
+    BlockCache* cache = nullptr;             ///< of a generation, which feeds one token a sequence; else null
+    index_t position = 0;                    ///< of that token
 };
 
 /// Attention and a feed-forward or mixture, with norms and residual sums where model.norm_placement and model.wiring

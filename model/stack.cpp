@@ -20,7 +20,7 @@ Stack::Stack(const BlockContext& context, const Spec& spec, ParameterId table)
                                        .is_moe = is_moe[at],
                                        .visibility = spec.visibility,
                                        .window = windowed[at] && causal ? attention.window : 0,
-                                       .reads_memory = spec.reads_memory});
+                                       .has_cross_attention = spec.has_cross_attention});
     }
     if (shared_.config.norm_placement != NormPlacement::post)
         final_norm_ = std::make_unique<NormLayer>(shared_, spec.prefix + "final_norm");
@@ -32,11 +32,11 @@ NormLayer::Result Stack::finish(Tape& tape, Stream stream, const PassInfo& pass)
 }
 
 NormLayer::Result Stack::forward(Tape& tape, const PassInfo& pass, std::span<MoeStatistics> statistics,
-                                 const Memory* memory) const {
+                                 const EncoderOutput* encoder) const {
     Stream stream{&embedding_.forward(tape, pass), nullptr};
     for (std::size_t i = 0; i < blocks_.size(); ++i)
-        stream = run(blocks_[i], {.tape = tape, .pass = pass, .statistics = &statistics[i], .memory = memory},
-                     stream);
+        stream = run(blocks_[i],
+                     {.tape = tape, .pass = pass, .statistics = &statistics[i], .encoder = encoder}, stream);
     return finish(tape, stream, pass);
 }
 
@@ -62,7 +62,7 @@ Stream Stack::run_recomputed(const Block& block, const BlockRun& run, Stream in)
     Stream kept;
     {
         Tape once(Tape::Mode::forward_only, context);
-        BlockRun first{.tape = once, .pass = run.pass, .statistics = run.statistics, .memory = run.memory};
+        BlockRun first{.tape = once, .pass = run.pass, .statistics = run.statistics, .encoder = run.encoder};
         const Stream out = block.forward(first, in);
         const auto keep = [&](Value* value) {
             if (value == nullptr || value == in.sum) return value;
@@ -72,9 +72,9 @@ Stream Stack::run_recomputed(const Block& block, const BlockRun& run, Stream in)
         };
         kept = {keep(out.sum), keep(out.delta)};
     }
-    tape.record([&block, &context, in, kept, pass = run.pass, memory = run.memory] {
+    tape.record([&block, &context, in, kept, pass = run.pass, encoder = run.encoder] {
         Tape again(Tape::Mode::record, context);
-        const Stream out = block.forward({.tape = again, .pass = pass, .memory = memory}, in);
+        const Stream out = block.forward({.tape = again, .pass = pass, .encoder = encoder}, in);
         if (kept.sum != in.sum) out.sum->grad = std::move(kept.sum->grad);
         if (kept.delta != nullptr) {
             // The block's last addend and its sum share one gradient, as they do without recomputation.

@@ -21,16 +21,16 @@ class Stack {
         index_t first_stream = 0;   ///< of its first layer over all stacks
         index_t num_positions = 0;  ///< longest sequence
         ops::Visibility visibility = ops::Visibility::causal;
-        bool reads_memory = false;  ///< whether its blocks have cross-attention
+        bool has_cross_attention = false;  ///< whether its blocks have cross-attention
     };
     /// @param table  the embedding [V, H]
     Stack(const BlockContext& context, const Spec& spec, ParameterId table);
 
     /// @param statistics  one a block
-    /// @param memory      what cross-attention reads; null without
+    /// @param encoder     what cross-attention reads; null without
     /// @return  the residual stream, and its last norm: the same value where norms stand behind sums
     NormLayer::Result forward(Tape& tape, const PassInfo& pass, std::span<MoeStatistics> statistics,
-                              const Memory* memory = nullptr) const;
+                              const EncoderOutput* encoder = nullptr) const;
     /// One token a sequence at `position`. @param caches  one a block
     NormLayer::Result decode(Tape& tape, const PassInfo& pass, std::span<BlockCache> caches,
                              index_t position) const;

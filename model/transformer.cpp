@@ -75,40 +75,40 @@ void Transformer::build_stacks(ParameterId embedding) {
     const bool reads = config_.architecture == Architecture::encoder_decoder;
     const auto visibility =
         config_.architecture == Architecture::encoder ? ops::Visibility::all : ops::Visibility::causal;
-    upper_ = std::make_unique<Stack>(context,
+    stack_ = std::make_unique<Stack>(context,
                                      Stack::Spec{.prefix = "",
                                                  .num_layers = config_.layers,
                                                  .num_positions = config_.seq_len,
                                                  .visibility = visibility,
-                                                 .reads_memory = reads},
+                                                 .has_cross_attention = reads},
                                      embedding);
-    for (const Block& block : upper_->blocks()) blocks_.push_back(&block);
+    for (const Block& block : stack_->blocks()) blocks_.push_back(&block);
     modules_.reserve(static_cast<std::size_t>(config_.mtp_depth));
     for (index_t depth = 0; depth < config_.mtp_depth; ++depth) {
         const index_t layer = config_.layers + depth;
-        modules_.emplace_back(context, upper_->positions(),
+        modules_.emplace_back(context, stack_->positions(),
                               BlockSpec{.name = concat("mtp.", depth),
                                         .layer_idx = layer,
                                         .stream_idx = layer,
-                                        .is_moe = upper_->blocks().back().spec().is_moe});
+                                        .is_moe = stack_->blocks().back().spec().is_moe});
         blocks_.push_back(&modules_.back().block());
     }
     if (!reads) return;
-    lower_ = std::make_unique<Stack>(context,
-                                     Stack::Spec{.prefix = "encoder.",
-                                                 .num_layers = config_.num_encoder_layers(),
-                                                 .first_stream = static_cast<index_t>(blocks_.size()),
-                                                 .num_positions = config_.seq_len,
-                                                 .visibility = ops::Visibility::all},
-                                     embedding);
-    for (const Block& block : lower_->blocks()) blocks_.push_back(&block);
+    encoder_ = std::make_unique<Stack>(context,
+                                       Stack::Spec{.prefix = "encoder.",
+                                                   .num_layers = config_.num_encoder_layers(),
+                                                   .first_stream = static_cast<index_t>(blocks_.size()),
+                                                   .num_positions = config_.seq_len,
+                                                   .visibility = ops::Visibility::all},
+                                       embedding);
+    for (const Block& block : encoder_->blocks()) blocks_.push_back(&block);
 }
 
 void Transformer::count_uses() {
     for (std::size_t id = 0; id < parameters_.specs().size(); ++id) {
         const std::string& name = parameters_.specs()[id].name;
         index_t uses = 1;
-        if (name == "embedding.weight" && lower_ != nullptr) ++uses;
+        if (name == "embedding.weight" && encoder_ != nullptr) ++uses;
         if (name == "embedding.weight" || name == "head.weight" || name.starts_with("final_norm."))
             uses += config_.mtp_depth;
         if (uses > 1) shared_parameters_[static_cast<ParameterId>(id)].wanted = uses;
@@ -191,16 +191,16 @@ PassResult Transformer::run(std::span<const std::int32_t> ids, const BatchInfo& 
     pass = {scaled(batch, rows.seq_len), use, seed_, rows.seq_len, rows.ids, losses.token};
     Tape tape(training ? Tape::Mode::record : Tape::Mode::forward_only, context);
     std::vector<MoeStatistics> statistics(blocks_.size());
-    const std::size_t num_upper = upper_->blocks().size();
-    Memory memory;
-    const PassInfo below{
-        scaled(batch, rows.lower_seq_len), use, seed_, rows.lower_seq_len, rows.lower_ids, {}};
-    if (lower_) {
-        const auto reports = std::span(statistics).last(lower_->blocks().size());
-        memory = {lower_->forward(tape, below, reports).normed, rows.lower_seq_len};
+    const std::size_t num_stack_blocks = stack_->blocks().size();
+    EncoderOutput encoded;
+    const PassInfo source{
+        scaled(batch, rows.encoder_seq_len), use, seed_, rows.encoder_seq_len, rows.encoder_ids, {}};
+    if (encoder_) {
+        const auto reports = std::span(statistics).last(encoder_->blocks().size());
+        encoded = {encoder_->forward(tape, source, reports).normed, rows.encoder_seq_len};
     }
-    const NormLayer::Result last =
-        upper_->forward(tape, pass, std::span(statistics).first(num_upper), lower_ ? &memory : nullptr);
+    const NormLayer::Result last = stack_->forward(tape, pass, std::span(statistics).first(num_stack_blocks),
+                                                   encoder_ ? &encoded : nullptr);
     // Without targets no row has a gradient, whatever the scale.
     const double scale = 1.0 / static_cast<double>(std::max<index_t>(rows.num_targets_of_step, 1));
     head_->forward(tape, *last.normed,
@@ -211,7 +211,7 @@ PassResult Transformer::run(std::span<const std::int32_t> ids, const BatchInfo& 
         for (index_t depth = 1; depth <= config_.mtp_depth; ++depth)
             losses.depths.push_back(make_depth(ids, depth, batch));
         predict_further(tape, *last.stream, pass, losses.depths,
-                        std::span(statistics).subspan(num_upper, modules_.size()));
+                        std::span(statistics).subspan(num_stack_blocks, modules_.size()));
         tape.backward();
     }
     return reduce(losses, rows, statistics, batch);
@@ -223,7 +223,7 @@ Transformer::Depth Transformer::make_depth(std::span<const std::int32_t> ids, in
     Depth result;
     for (auto first = ids.begin(); first != ids.end(); first += length + 1) {
         for (index_t i = 0; i < length; ++i) {
-            // Rows at the end get to know no token; causal attention keeps them from all that have a target.
+            // The last rows read no token of their own and have no target; causal attention hides them from the others.
             result.ids.push_back(first[std::min(i + depth, length)]);
             result.targets.push_back(i + depth < length ? first[i + depth + 1] : -1);
         }
@@ -241,11 +241,11 @@ void Transformer::predict_further(Tape& tape, Value& hidden, const PassInfo& pas
         PassInfo ahead = pass;
         ahead.ids = depth.ids;
         ahead.token_loss = depth.loss;
-        Value& embedded = upper_->embedding().rows(tape, depth.ids);
+        Value& embedded = stack_->embedding().rows(tape, depth.ids);
         Stream stream{&modules_[k].combine(tape, *before, embedded, ahead), nullptr};
-        stream = upper_->run(modules_[k].block(), {.tape = tape, .pass = ahead, .statistics = &statistics[k]},
+        stream = stack_->run(modules_[k].block(), {.tape = tape, .pass = ahead, .statistics = &statistics[k]},
                              stream);
-        const NormLayer::Result last = upper_->finish(tape, stream, ahead);
+        const NormLayer::Result last = stack_->finish(tape, stream, ahead);
         const double share = config_.mtp_loss / static_cast<double>(config_.mtp_depth);
         const double scale = share / static_cast<double>(depth.num_targets * pass.batch.accumulation);
         head_->forward(tape, *last.normed, {depth.targets, static_cast<float>(scale), depth.loss}, ahead);
@@ -280,8 +280,8 @@ PassResult Transformer::reduce(const RowLosses& losses, const Rows& rows, std::s
     std::size_t next = 2 + losses.depths.size();
     for (std::size_t i = 0; i < statistics.size(); ++i) {
         if (statistics[i].load.empty()) continue;
-        const bool below = lower_ && i >= blocks_.size() - lower_->blocks().size();
-        const index_t tokens = scaled(batch, below ? rows.lower_seq_len : rows.seq_len).global_tokens;
+        const bool in_encoder = encoder_ && i >= blocks_.size() - encoder_->blocks().size();
+        const index_t tokens = scaled(batch, in_encoder ? rows.encoder_seq_len : rows.seq_len).global_tokens;
         const std::size_t count = statistics[i].loss_sums.size();
         statistics[i].routing_hash = static_cast<std::uint64_t>(words[num_words + i]);
         add_layer(result, i, statistics[i], std::span<const ExactSum>(sums).subspan(next, count), tokens);
@@ -401,7 +401,7 @@ Transformer::Generation Transformer::start_generation(index_t num_sequences, ind
     SY_REQUIRE(config_.architecture == Architecture::decoder,
                "generation: only a decoder can continue a text");
     Generation state;
-    for (const Block& block : upper_->blocks())
+    for (const Block& block : stack_->blocks())
         state.caches.push_back({block.attention().make_cache(num_sequences, capacity, context), {}});
     return state;
 }
@@ -409,15 +409,16 @@ Transformer::Generation Transformer::start_generation(index_t num_sequences, ind
 Transformer::Generation Transformer::start_generation(std::span<const std::int32_t> source,
                                                       index_t source_len, index_t capacity,
                                                       const Context& context) const {
-    SY_REQUIRE(lower_ != nullptr, "generation: only an encoder and decoder reads a source");
+    SY_REQUIRE(encoder_ != nullptr, "generation: only an encoder and decoder reads a source");
     const index_t num_sequences = static_cast<index_t>(source.size()) / source_len;
     Tape tape(Tape::Mode::forward_only, context);
     const PassInfo pass = generating(source, source_len);
-    Value& memory = read_all(*lower_, tape, pass);
+    Value& encoded = read_all(*encoder_, tape, pass);
     Generation state;
-    for (const Block& block : upper_->blocks()) {
-        state.caches.push_back({block.attention().make_cache(num_sequences, capacity, context),
-                                block.cross_attention()->remember(memory.view(), source_len, context)});
+    for (const Block& block : stack_->blocks()) {
+        state.caches.push_back(
+            {block.attention().make_cache(num_sequences, capacity, context),
+             block.cross_attention()->make_cross_cache(encoded.view(), source_len, context)});
     }
     return state;
 }
@@ -426,7 +427,7 @@ Tensor Transformer::read(std::span<const std::int32_t> ids, index_t seq_len, con
     SY_REQUIRE(config_.architecture == Architecture::encoder, "reading: only an encoder sees a whole text");
     Tape tape(Tape::Mode::forward_only, context);
     const PassInfo pass = generating(ids, seq_len);
-    Value& last = read_all(*upper_, tape, pass);
+    Value& last = read_all(*stack_, tape, pass);
     Tensor logits(context.arena, DType::f32, {last.view().rows, config_.vocab_size});
     head_->logits(last.view(), logits.matrix<float>(), context);
     return logits;
@@ -441,7 +442,7 @@ Tensor Transformer::decode(std::span<const std::int32_t> ids, Generation& state,
     }
     Tape tape(Tape::Mode::forward_only, context);
     const PassInfo pass = generating(ids, 1);
-    const NormLayer::Result last = upper_->decode(tape, pass, state.caches, state.position);
+    const NormLayer::Result last = stack_->decode(tape, pass, state.caches, state.position);
     Tensor logits(context.arena, DType::f32, {static_cast<index_t>(ids.size()), config_.vocab_size});
     head_->logits(last.normed->view(), logits.matrix<float>(), context);
     ++state.position;

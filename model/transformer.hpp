@@ -35,7 +35,7 @@ struct NamedLoss {
 /// Losses of one pass over a global batch, or of all passes of a step, the same on every rank and every layout.
 struct PassResult {
     ExactSum token_sum;       ///< of the cross entropies of all targets
-    index_t num_targets = 0;  ///< rows that are asked for a token
+    index_t num_targets = 0;  ///< rows that have a target
     double token_loss = 0.0;  ///< mean cross entropy of the targets, in nats; NaN when there are none
     /// Those of the routers, then output_z_loss (the mean squared logsumexp of the logits) and mtp_loss (the mean cross
     /// entropy over the depths) where the config has them and the pass computes them.
@@ -87,34 +87,34 @@ class Transformer {
         std::vector<BlockCache> caches;
         index_t position = 0;
     };
-    /// Of a decoder.
+    /// Starts a decoder without a prompt.
     Generation start_generation(index_t num_sequences, index_t capacity, const Context& context) const;
-    /// Of an encoder and decoder, which reads the source first. @par Collective over the world
+    /// Starts the decoder of an encoder_decoder, whose encoder reads the source first. @par Collective over the world
     /// @param source  [B, source_len] token ids; may be empty on a rank
     Generation start_generation(std::span<const std::int32_t> source, index_t source_len, index_t capacity,
                                 const Context& context) const;
-    /// Of what has a decoder. Feeds one token a sequence and returns logits [B, V]. Dropless.
+    /// Feeds one token a sequence to the decoder and returns logits [B, V]. Dropless.
     /// @par Collective over the world
     /// @throws ShapeError beyond the capacity
     Tensor decode(std::span<const std::int32_t> ids, Generation& state, const Context& context) const;
-    /// Of an encoder: logits [B * S, V] of what stands at each place. Dropless. @par Collective over the world
+    /// Logits [B * S, V] of an encoder that stands alone, at every position. Dropless. @par Collective over the world
     /// @param ids  [B, S]; may be empty on a rank
     Tensor read(std::span<const std::int32_t> ids, index_t seq_len, const Context& context) const;
 
     const ModelConfig& config() const { return config_; }
 
   private:
-    /// What a pass reads and is asked for.
+    /// Inputs and targets of a pass.
     struct Rows {
         std::vector<std::int32_t> ids;      ///< of the stack under the head
-        std::vector<std::int32_t> targets;  ///< -1 where nothing is asked
+        std::vector<std::int32_t> targets;  ///< -1: the row has no target
         index_t seq_len = 0;
-        std::vector<std::int32_t> lower_ids;  ///< of the encoder under it
-        index_t lower_seq_len = 0;
+        std::vector<std::int32_t> encoder_ids;  ///< of the encoder that a decoder reads
+        index_t encoder_seq_len = 0;
         index_t num_targets = 0;          ///< over all ranks
         index_t num_targets_of_step = 0;  ///< and over all micro-steps
     };
-    /// One depth of multi-token prediction: the tokens it gets to know, what it is asked for and its losses.
+    /// One depth of multi-token prediction: the tokens it reads, its targets and its losses.
     struct Depth {
         std::vector<std::int32_t> ids;
         std::vector<std::int32_t> targets;
@@ -157,8 +157,8 @@ class Transformer {
     std::uint64_t seed_;
     LayerContext layer_context_;
     std::function<void(ParameterId)> gradient_ready_ = [](ParameterId) {};
-    std::unique_ptr<Stack> upper_;  ///< under the head
-    std::unique_ptr<Stack> lower_;  ///< an encoder that it reads, or none
+    std::unique_ptr<Stack> stack_;    ///< under the head: a decoder, or an encoder that stands alone
+    std::unique_ptr<Stack> encoder_;  ///< whose output the decoder reads, or none
     std::vector<PredictionModule> modules_;
     std::vector<const Block*> blocks_;  ///< of all stacks and modules, by stream_idx
     std::unique_ptr<Head> head_;

@@ -22,8 +22,8 @@ struct AttentionSpec {
     index_t window = 0;  ///< tokens a query sees, itself included; 0: all
 };
 
-/// The output of an encoder that cross-attention reads. Every reader adds to its gradient.
-struct Memory {
+/// What cross-attention reads. Every reader adds to its gradient.
+struct EncoderOutput {
     Value* value = nullptr;  ///< [sequences * seq_len, H]
     index_t seq_len = 0;
 };
@@ -44,20 +44,21 @@ class AttentionLayer {
   public:
     virtual ~AttentionLayer() = default;
 
-    /// @param memory  what keys and values come from; null: x itself
-    virtual Value& forward(Tape& tape, Value& x, const PassInfo& pass, const Memory* memory) const = 0;
+    /// @param encoder  what keys and values come from; null: x itself
+    virtual Value& forward(Tape& tape, Value& x, const PassInfo& pass,
+                           const EncoderOutput* encoder) const = 0;
 
     virtual KeyValueCache make_cache(index_t num_sequences, index_t capacity,
                                      const Context& context) const = 0;
     /// One token a sequence at `position`, [B, H] -> [B, H]; appends to the cache.
     virtual void decode(MatrixView<const float> x, index_t position, KeyValueCache& cache,
                         MatrixView<float> out, const Context& context) const = 0;
-    /// Cross-attention: the cache of a memory, [B * seq_len, H].
-    virtual KeyValueCache remember(MatrixView<const float> memory, index_t seq_len,
-                                   const Context& context) const = 0;
+    /// Cross-attention: the cache of an encoder output [B * seq_len, H].
+    virtual KeyValueCache make_cross_cache(MatrixView<const float> encoder, index_t seq_len,
+                                           const Context& context) const = 0;
     /// Cross-attention of one token a sequence against such a cache.
-    virtual void decode_memory(MatrixView<const float> x, const KeyValueCache& cache, MatrixView<float> out,
-                               const Context& context) const = 0;
+    virtual void decode_cross(MatrixView<const float> x, const KeyValueCache& cache, MatrixView<float> out,
+                              const Context& context) const = 0;
 };
 
 /// MHA, GQA or MQA by the number of key/value heads; biases, QK norm, window, soft cap as the config says.

@@ -27,8 +27,8 @@ class GroupedAttention : public AttentionLayer {
         key_norm_.emplace(shared, name + ".key_norm", shared.config.head_width());
     }
 
-    Value& forward(Tape& tape, Value& x, const PassInfo& pass, const Memory* memory) const override {
-        return bf16_model() ? run<bf16>(tape, x, pass, memory) : run<float>(tape, x, pass, memory);
+    Value& forward(Tape& tape, Value& x, const PassInfo& pass, const EncoderOutput* encoder) const override {
+        return bf16_model() ? run<bf16>(tape, x, pass, encoder) : run<float>(tape, x, pass, encoder);
     }
 
     KeyValueCache make_cache(index_t num_sequences, index_t capacity, const Context& context) const override {
@@ -42,18 +42,18 @@ class GroupedAttention : public AttentionLayer {
                      : run_decode<float>(x, position, cache, out, context);
     }
 
-    KeyValueCache remember(MatrixView<const float> memory, index_t seq_len,
-                           const Context& context) const override {
-        KeyValueCache cache = make_cache(memory.rows / seq_len, seq_len, context);
-        bf16_model() ? project_memory<bf16>(memory, cache, context)
-                     : project_memory<float>(memory, cache, context);
+    KeyValueCache make_cross_cache(MatrixView<const float> encoder, index_t seq_len,
+                                   const Context& context) const override {
+        KeyValueCache cache = make_cache(encoder.rows / seq_len, seq_len, context);
+        bf16_model() ? project_encoder<bf16>(encoder, cache, context)
+                     : project_encoder<float>(encoder, cache, context);
         return cache;
     }
 
-    void decode_memory(MatrixView<const float> x, const KeyValueCache& cache, MatrixView<float> out,
-                       const Context& context) const override {
-        bf16_model() ? run_decode_memory<bf16>(x, cache, out, context)
-                     : run_decode_memory<float>(x, cache, out, context);
+    void decode_cross(MatrixView<const float> x, const KeyValueCache& cache, MatrixView<float> out,
+                      const Context& context) const override {
+        bf16_model() ? run_decode_cross<bf16>(x, cache, out, context)
+                     : run_decode_cross<float>(x, cache, out, context);
     }
 
   private:
@@ -63,7 +63,7 @@ class GroupedAttention : public AttentionLayer {
         PassInfo pass;
         ops::AttentionShape shape;
         ProductInput<In> input;
-        std::optional<ProductInput<In>> memory;
+        std::optional<ProductInput<In>> encoder;
         RowNorm::Saved raw_q, raw_k;
         Tensor q, k, v, out, lse;
     };
@@ -104,13 +104,13 @@ class GroupedAttention : public AttentionLayer {
     }
 
     template <class In>
-    Value& run(Tape& tape, Value& x, const PassInfo& pass, const Memory* memory) const {
+    Value& run(Tape& tape, Value& x, const PassInfo& pass, const EncoderOutput* encoder) const {
         const Context& context = tape.context();
-        SY_REQUIRE((memory != nullptr) == cross(), "attention: a memory for ", cross() ? "cross" : "self",
-                   " attention is ", memory != nullptr ? "there" : "missing");
+        SY_REQUIRE((encoder != nullptr) == cross(), "attention: the encoder output for ",
+                   cross() ? "cross" : "self", "-attention is ", encoder != nullptr ? "there" : "missing");
         const index_t rows = x.view().rows;
-        const index_t key_len = cross() ? memory->seq_len : pass.seq_len;
-        const index_t key_rows = cross() ? memory->value->view().rows : rows;
+        const index_t key_len = cross() ? encoder->seq_len : pass.seq_len;
+        const index_t key_rows = cross() ? encoder->value->view().rows : rows;
         const auto fresh = [&](index_t r, index_t cols) {
             return Tensor(context.arena, DType::f32, {r, cols});
         };
@@ -125,13 +125,13 @@ class GroupedAttention : public AttentionLayer {
                       fresh(key_rows, kv_width()),
                       fresh(rows, q_width()),
                       fresh(rows, shared_.config.heads)};
-        if (cross()) kept.memory.emplace(memory->value->view(), context);
+        if (cross()) kept.encoder.emplace(encoder->value->view(), context);
         if (pass.training() && shared_.config.attention.dropout > 0.0) {
             kept.shape.dropout = {static_cast<float>(shared_.config.attention.dropout),
                                   pass.random(spec_.stream_idx, RandomPurpose::attention_dropout),
                                   pass.batch.first_token};
         }
-        const MatrixView<const In> source = cross() ? kept.memory->view() : kept.input.view();
+        const MatrixView<const In> source = cross() ? kept.encoder->view() : kept.input.view();
         const MatrixView<float> q = kept.q.template matrix<float>();
         const MatrixView<float> k = kept.k.template matrix<float>();
         const MatrixView<float> v = kept.v.template matrix<float>();
@@ -149,7 +149,7 @@ class GroupedAttention : public AttentionLayer {
         Value& y = tape.value(rows, shared_.config.hidden);
         const ProductInput<In> attended(kept.out.template matrix<float>(), context);
         output_.forward<In>(attended.view(), y.view(), context);
-        Value* const source_value = cross() ? memory->value : &x;
+        Value* const source_value = cross() ? encoder->value : &x;
         tape.record([this, &x, &y, &context, source_value, kept = std::move(kept)]() mutable {
             run_backward<In>(x, y, *source_value, kept, context);
         });
@@ -190,7 +190,7 @@ class GroupedAttention : public AttentionLayer {
             projection.backward<In>({input, dy.matrix<float>(), beta, rows}, target.grad.matrix<float>(),
                                     context);
         };
-        const MatrixView<const In> source_rows = cross() ? kept.memory->view() : kept.input.view();
+        const MatrixView<const In> source_rows = cross() ? kept.encoder->view() : kept.input.view();
         back(query_, kept.input.view(), dq, x, block);
         back(key_, source_rows, dk, source, key_block);
         back(value_, source_rows, dv, source, key_block);
@@ -230,8 +230,9 @@ class GroupedAttention : public AttentionLayer {
     }
 
     template <class In>
-    void project_memory(MatrixView<const float> memory, KeyValueCache& cache, const Context& context) const {
-        const ProductInput<In> input(memory, context);
+    void project_encoder(MatrixView<const float> encoder, KeyValueCache& cache,
+                         const Context& context) const {
+        const ProductInput<In> input(encoder, context);
         const MatrixView<float> k = cache.keys.matrix<float>();
         key_.forward<In>(input.view(), k, context);
         value_.forward<In>(input.view(), cache.values.matrix<float>(), context);
@@ -239,8 +240,8 @@ class GroupedAttention : public AttentionLayer {
     }
 
     template <class In>
-    void run_decode_memory(MatrixView<const float> x, const KeyValueCache& cache, MatrixView<float> out,
-                           const Context& context) const {
+    void run_decode_cross(MatrixView<const float> x, const KeyValueCache& cache, MatrixView<float> out,
+                          const Context& context) const {
         Tensor q(context.arena, DType::f32, {x.rows, q_width()});
         const ProductInput<In> input(x, context);
         query_.forward<In>(input.view(), q.matrix<float>(), context);

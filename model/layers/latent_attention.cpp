@@ -45,8 +45,8 @@ class LatentAttention : public AttentionLayer {
         query_norm_.emplace(shared, name + ".query_norm", query_rank());
     }
 
-    Value& forward(Tape& tape, Value& x, const PassInfo& pass, const Memory* memory) const override {
-        SY_REQUIRE(memory == nullptr, "attention: latent attention reads no encoder output");
+    Value& forward(Tape& tape, Value& x, const PassInfo& pass, const EncoderOutput* encoder) const override {
+        SY_REQUIRE(encoder == nullptr, "attention: latent attention reads no encoder output");
         return bf16_model() ? run<bf16>(tape, x, pass) : run<float>(tape, x, pass);
     }
 
@@ -60,11 +60,11 @@ class LatentAttention : public AttentionLayer {
                      : run_decode<float>(x, position, cache, out, context);
     }
 
-    KeyValueCache remember(MatrixView<const float>, index_t, const Context&) const override {
+    KeyValueCache make_cross_cache(MatrixView<const float>, index_t, const Context&) const override {
         throw LogicError("attention: latent attention reads no encoder output");
     }
-    void decode_memory(MatrixView<const float>, const KeyValueCache&, MatrixView<float>,
-                       const Context&) const override {
+    void decode_cross(MatrixView<const float>, const KeyValueCache&, MatrixView<float>,
+                      const Context&) const override {
         throw LogicError("attention: latent attention reads no encoder output");
     }
 

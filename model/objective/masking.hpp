@@ -9,7 +9,7 @@
 
 namespace sy::model {
 
-/// What an encoder reads, and what it has to find: -1 where nothing is asked.
+/// What an encoder reads, and its targets: -1 where a token has none.
 struct MaskedTokens {
     std::vector<std::int32_t> ids;
     std::vector<std::int32_t> targets;

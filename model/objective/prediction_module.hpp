@@ -14,7 +14,7 @@ class PredictionModule {
     PredictionModule(const BlockContext& context, const Positions& positions, const BlockSpec& spec);
 
     /// @param hidden    [T, H] of the depth before
-    /// @param embedded  [T, H] of the tokens that this depth gets to know
+    /// @param embedded  [T, H] of the tokens that this depth reads
     /// @return  what the block reads: the start of its stream
     Value& combine(Tape& tape, Value& hidden, Value& embedded, const PassInfo& pass) const;
 
