@@ -1,5 +1,7 @@
 #include "model/layers/attention.hpp"
 
+#include <cmath>
+
 namespace sy::model {
 
 MatrixView<float> cached_row(Tensor& cache, index_t position) {
@@ -12,6 +14,27 @@ MatrixView<float> cached_row(Tensor& cache, index_t position) {
 TensorView3<const float> cached_rows(const Tensor& cache) {
     const Shape& shape = cache.shape();
     return {cache.values<float>().data(), shape[0], shape[1], shape[2]};
+}
+
+ops::AttentionShape attention_shape(const ModelConfig& config, const AttentionSpec& spec,
+                                    const Positions& positions, index_t key_width) {
+    const double chosen = config.attention.scale;
+    const double scale = chosen > 0.0 ? chosen : 1.0 / std::sqrt(static_cast<double>(key_width));
+    ops::AttentionShape shape;
+    shape.heads = config.heads;
+    shape.head_dim = key_width;
+    shape.scale = static_cast<float>(scale * positions.score_factor());
+    shape.visibility = spec.visibility;
+    shape.window = spec.window;
+    shape.soft_cap = static_cast<float>(config.attention.softcap);
+    return shape;
+}
+
+ops::AttentionDropout attention_dropout(const ModelConfig& config, const AttentionSpec& spec,
+                                        const PassInfo& pass) {
+    if (!pass.training() || config.attention.dropout <= 0.0) return {};
+    return {static_cast<float>(config.attention.dropout),
+            pass.random(spec.stream_idx, RandomPurpose::attention_dropout), pass.batch.first_token};
 }
 
 std::unique_ptr<AttentionLayer> make_attention(LayerContext& shared, const std::string& name,

@@ -61,6 +61,13 @@ class AttentionLayer {
                               const Context& context) const = 0;
 };
 
+/// What both kinds of attention have in common: heads, scale, who sees whom, soft cap; dropout while training.
+/// @param key_width  of a head of queries and keys
+ops::AttentionShape attention_shape(const ModelConfig& config, const AttentionSpec& spec,
+                                    const Positions& positions, index_t key_width);
+ops::AttentionDropout attention_dropout(const ModelConfig& config, const AttentionSpec& spec,
+                                        const PassInfo& pass);
+
 /// MHA, GQA or MQA by the number of key/value heads; biases, QK norm, window, soft cap as the config says.
 std::unique_ptr<AttentionLayer> make_grouped_attention(LayerContext& shared, const std::string& name,
                                                        const AttentionSpec& spec, const Positions& positions);

@@ -2,6 +2,7 @@
 
 #include "kernels/ops/embedding/embedding.hpp"
 #include "kernels/ops/reduce/reduce.hpp"
+#include "model/layers/positions.hpp"
 #include "model/layers/residual.hpp"
 
 namespace sy::model {
@@ -73,10 +74,8 @@ Value& Embedding::finish(Tape& tape, Value& x, std::vector<std::int32_t> positio
 }
 
 Value& Embedding::forward(Tape& tape, const PassInfo& pass) const {
-    std::vector<std::int32_t> positions(pass.ids.size());
-    for (std::size_t t = 0; t < positions.size(); ++t)
-        positions[t] = static_cast<std::int32_t>(static_cast<index_t>(t) % pass.seq_len);
-    return finish(tape, rows(tape, pass.ids), std::move(positions), pass);
+    Value& x = rows(tape, pass.ids);
+    return finish(tape, x, positions_of_rows(x.view().rows, pass.seq_len), pass);
 }
 
 Value& Embedding::forward_at(Tape& tape, const PassInfo& pass, index_t position) const {

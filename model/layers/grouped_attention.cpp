@@ -1,4 +1,3 @@
-#include <cmath>
 #include <optional>
 
 #include "kernels/ops/copy/copy.hpp"
@@ -80,19 +79,11 @@ class GroupedAttention : public AttentionLayer {
 
     ops::AttentionShape shape_of(index_t num_sequences, index_t seq_len, index_t key_len) const {
         const ModelConfig& config = shared_.config;
-        const double width = static_cast<double>(config.head_width());
-        const double scale = config.attention.scale > 0.0 ? config.attention.scale : 1.0 / std::sqrt(width);
-        ops::AttentionShape shape;
+        ops::AttentionShape shape = attention_shape(config, spec_, positions_, config.head_width());
         shape.num_sequences = num_sequences;
         shape.seq_len = seq_len;
-        shape.heads = config.heads;
         shape.kv_heads = config.kv_heads;
-        shape.head_dim = config.head_width();
-        shape.scale = static_cast<float>(scale * positions_.score_factor());
         shape.key_len = key_len;
-        shape.visibility = spec_.visibility;
-        shape.window = spec_.window;
-        shape.soft_cap = static_cast<float>(config.attention.softcap);
         if (!cross()) shape.bias = positions_.bias();
         return shape;
     }
@@ -126,11 +117,7 @@ class GroupedAttention : public AttentionLayer {
                       fresh(rows, q_width()),
                       fresh(rows, shared_.config.heads)};
         if (cross()) kept.encoder.emplace(encoder->value->view(), context);
-        if (pass.training() && shared_.config.attention.dropout > 0.0) {
-            kept.shape.dropout = {static_cast<float>(shared_.config.attention.dropout),
-                                  pass.random(spec_.stream_idx, RandomPurpose::attention_dropout),
-                                  pass.batch.first_token};
-        }
+        kept.shape.dropout = attention_dropout(shared_.config, spec_, pass);
         const MatrixView<const In> source = cross() ? kept.encoder->view() : kept.input.view();
         const MatrixView<float> q = kept.q.template matrix<float>();
         const MatrixView<float> k = kept.k.template matrix<float>();
@@ -184,16 +171,11 @@ class GroupedAttention : public AttentionLayer {
             query_norm_->backward(kept.raw_q, dq.matrix<float>(), block, context);
             key_norm_->backward(kept.raw_k, dk.matrix<float>(), key_block, context);
         }
-        const auto back = [&](const Projection& projection, MatrixView<const In> input, const Tensor& dy,
-                              Value& target, index_t rows) {
-            const float beta = target.open_gradient(context);
-            projection.backward<In>({input, dy.matrix<float>(), beta, rows}, target.grad.matrix<float>(),
-                                    context);
-        };
-        const MatrixView<const In> source_rows = cross() ? kept.encoder->view() : kept.input.view();
-        back(query_, kept.input.view(), dq, x, block);
-        back(key_, source_rows, dk, source, key_block);
-        back(value_, source_rows, dv, source, key_block);
+        const MatrixView<const In> input = kept.input.view();
+        const MatrixView<const In> key_input = cross() ? kept.encoder->view() : input;
+        query_.backward<In>(input, dq.matrix<float>(), block, x, context);
+        key_.backward<In>(key_input, dk.matrix<float>(), key_block, source, context);
+        value_.backward<In>(key_input, dv.matrix<float>(), key_block, source, context);
     }
 
     template <class In>

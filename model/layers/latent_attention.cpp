@@ -1,4 +1,3 @@
-#include <cmath>
 #include <optional>
 
 #include "kernels/ops/copy/copy.hpp"
@@ -89,23 +88,12 @@ class LatentAttention : public AttentionLayer {
     }
     ops::RotaryHeads query_heads() const { return {widths_.key(), widths_.plain}; }
 
-    float scale() const {
-        const double chosen = shared_.config.attention.scale;
-        const double usual = 1.0 / std::sqrt(static_cast<double>(widths_.key()));
-        return static_cast<float>((chosen > 0.0 ? chosen : usual) * positions_.score_factor());
-    }
-
     ops::AttentionShape shape_of(index_t num_sequences, index_t seq_len) const {
-        ops::AttentionShape shape;
+        ops::AttentionShape shape = attention_shape(shared_.config, spec_, positions_, widths_.key());
         shape.num_sequences = num_sequences;
         shape.seq_len = seq_len;
-        shape.heads = shape.kv_heads = widths_.heads;
-        shape.head_dim = widths_.key();
+        shape.kv_heads = widths_.heads;
         shape.value_dim = widths_.value;
-        shape.scale = scale();
-        shape.visibility = spec_.visibility;
-        shape.window = spec_.window;
-        shape.soft_cap = static_cast<float>(shared_.config.attention.softcap);
         return shape;
     }
 
@@ -143,11 +131,7 @@ class LatentAttention : public AttentionLayer {
                       fresh(widths_.heads),
                       {},
                       {}};
-        if (pass.training() && shared_.config.attention.dropout > 0.0) {
-            kept.shape.dropout = {static_cast<float>(shared_.config.attention.dropout),
-                                  pass.random(spec_.stream_idx, RandomPurpose::attention_dropout),
-                                  pass.batch.first_token};
-        }
+        kept.shape.dropout = attention_dropout(shared_.config, spec_, pass);
         const MatrixView<float> q = kept.q.template matrix<float>();
         if (query_down_) {
             Tensor down = fresh(query_rank());
@@ -220,27 +204,21 @@ class LatentAttention : public AttentionLayer {
         key_value_norm_.backward(kept.raw_compressed, dcompressed.matrix<float>(), block, context);
         ops::copy(dcompressed.matrix<float>(), ddown.matrix<float>().cols_of(widths_.compressed_cols()),
                   context);
-        const float beta = x.open_gradient(context);
-        key_value_down_.backward<In>({kept.input.view(), ddown.matrix<float>(), beta, block},
-                                     x.grad.matrix<float>(), context);
+        key_value_down_.backward<In>(kept.input.view(), ddown.matrix<float>(), block, x, context);
     }
 
     template <class In>
     void back_query(Value& x, const Tensor& dq, Kept<In>& kept, const Context& context) const {
         const index_t block = kept.pass.seq_len;
         if (!query_down_) {
-            const float beta = x.open_gradient(context);
-            query_.backward<In>({kept.input.view(), dq.matrix<float>(), beta, block}, x.grad.matrix<float>(),
-                                context);
+            query_.backward<In>(kept.input.view(), dq.matrix<float>(), block, x, context);
             return;
         }
         Tensor ddown(context.arena, DType::f32, {dq.shape()[0], query_rank()});
         query_.backward<In>({kept.query_input->view(), dq.matrix<float>(), 0.0F, block},
                             ddown.matrix<float>(), context);
         query_norm_->backward(kept.raw_query, ddown.matrix<float>(), block, context);
-        const float beta = x.open_gradient(context);
-        query_down_->backward<In>({kept.input.view(), ddown.matrix<float>(), beta, block},
-                                  x.grad.matrix<float>(), context);
+        query_down_->backward<In>(kept.input.view(), ddown.matrix<float>(), block, x, context);
     }
 
     /// Generation keeps [C, R] a token. A query is taken through the heads' key projection instead of every key, and

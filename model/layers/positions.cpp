@@ -40,6 +40,12 @@ ops::RotaryRule rotary_rule(const ModelConfig& config) {
 
 }  // namespace
 
+std::vector<std::int32_t> positions_of_rows(index_t rows, index_t seq_len) {
+    std::vector<std::int32_t> positions;
+    for (index_t row = 0; row < rows; ++row) positions.push_back(narrow<std::int32_t>(row % seq_len));
+    return positions;
+}
+
 Positions::Positions(LayerContext& shared, const std::string& prefix, index_t num_positions)
     : shared_(shared), num_positions_(num_positions) {
     const ModelConfig& config = shared.config;
@@ -57,10 +63,7 @@ Positions::Positions(LayerContext& shared, const std::string& prefix, index_t nu
 void Positions::rotate(MatrixView<float> x, ops::RotaryHeads heads, index_t seq_len, ops::Direction direction,
                        const Context& context) const {
     if (!rotary_) return;
-    std::vector<std::int32_t> position(static_cast<std::size_t>(x.rows));
-    for (index_t t = 0; t < x.rows; ++t)
-        position[static_cast<std::size_t>(t)] = static_cast<std::int32_t>(t % seq_len);
-    ops::rotary(x, heads, position, *rotary_, direction, context);
+    ops::rotary(x, heads, positions_of_rows(x.rows, seq_len), *rotary_, direction, context);
 }
 
 void Positions::rotate_at(MatrixView<float> x, ops::RotaryHeads heads, index_t position,

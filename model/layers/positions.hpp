@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "kernels/ops/attention/position_bias.hpp"
@@ -8,6 +10,9 @@
 #include "model/layers/layer_context.hpp"
 
 namespace sy::model {
+
+/// Position of every row in its sequence: row r is token r mod seq_len.
+std::vector<std::int32_t> positions_of_rows(index_t rows, index_t seq_len);
 
 /// How the attention layers of one stack know where tokens stand: rotation of queries and keys, or a bias of their
 /// scores. Absolute positions are the embedding's.

@@ -5,7 +5,7 @@
 namespace sy::model {
 
 Projection::Projection(LayerContext& shared, const std::string& name, Sides sides, float deviation, Bias bias)
-    : shared_(shared), width_(sides.out) {
+    : shared_(shared) {
     weight_ = shared.parameters.add({.name = name, .shape = {sides.in, sides.out}, .deviation = deviation});
     if (bias == Bias::none) return;
     bias_ = shared.parameters.add(

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "model/autograd/tape.hpp"
 #include "model/layers/layer_context.hpp"
 #include "model/layers/linear.hpp"
 
@@ -31,16 +32,21 @@ class Projection {
     };
     template <class In>
     void backward(const Backward<In>& in, MatrixView<float> dx, const Context& context) const;
+    /// The same for the gradient of a value, which it opens or adds to.
+    template <class In>
+    void backward(MatrixView<const In> x, MatrixView<const float> dy, index_t block_rows, Value& value,
+                  const Context& context) const {
+        const float beta = value.open_gradient(context);
+        backward<In>({x, dy, beta, block_rows}, value.grad.matrix<float>(), context);
+    }
 
     template <class In>
     MatrixView<const In> weight() const {
         return shared_.parameters.weight<In>(weight_);
     }
-    index_t width() const { return width_; }
 
   private:
     LayerContext& shared_;
-    index_t width_;
     ParameterId weight_;
     ParameterId bias_ = -1;
 };

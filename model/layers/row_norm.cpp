@@ -10,7 +10,8 @@ RowNorm::RowNorm(LayerContext& shared, const std::string& name, index_t width)
         {.name = name + ".gain", .shape = {width}, .init = Init::ones, .weight_decay = false});
 }
 
-MatrixView<float> RowNorm::as_rows(MatrixView<float> x) const {
+template <class T>
+MatrixView<T> RowNorm::as_rows(MatrixView<T> x) const {
     SY_REQUIRE(x.is_contiguous() && x.cols % width_ == 0, "row norm: rows of ", x.cols, " columns, ",
                x.stride, " apart, as runs of ", width_);
     return {x.data, x.rows * (x.cols / width_), width_};
@@ -21,8 +22,7 @@ RowNorm::Saved RowNorm::forward(MatrixView<float> x, const Context& context) con
     Saved saved{Tensor(context.arena, DType::f32, {x.rows, x.cols}),
                 Tensor(context.arena, DType::f32, {rows.rows})};
     ops::copy(x, saved.x.matrix<float>(), context);
-    const MatrixView<const float> before(saved.x.values<float>().data(), rows.rows, width_);
-    ops::norm(rule(), before, rows, {saved.rstd.values<float>(), {}}, context);
+    ops::norm(rule(), as_rows(saved.x.matrix<float>()), rows, {saved.rstd.values<float>(), {}}, context);
     return saved;
 }
 
@@ -35,9 +35,8 @@ void RowNorm::apply(MatrixView<float> x, const Context& context) const {
 void RowNorm::backward(const Saved& saved, MatrixView<float> dy, index_t block_rows,
                        const Context& context) const {
     const MatrixView<float> rows = as_rows(dy);
-    const MatrixView<const float> before(saved.x.values<float>().data(), rows.rows, width_);
     ops::norm_backward(rule(),
-                       {before,
+                       {as_rows(saved.x.matrix<float>()),
                         {saved.rstd.values<float>(), {}},
                         rows,
                         ops::Write::overwrite,

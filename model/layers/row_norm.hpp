@@ -27,7 +27,8 @@ class RowNorm {
     void apply(MatrixView<float> x, const Context& context) const;
 
   private:
-    MatrixView<float> as_rows(MatrixView<float> x) const;
+    template <class T>
+    MatrixView<T> as_rows(MatrixView<T> x) const;
     ops::Norm rule() const;
 
     LayerContext& shared_;

@@ -199,15 +199,7 @@ void Parameters::zero_gradients() {
 void Parameters::refresh_working() {
     if (compute_ != DType::bf16) return;
     for (FlatGroup* flat : {&replicated_, &expert_}) {
-        // As rows of 4096, so that the work is shared out.
-        constexpr index_t kRow = 4096;
-        const index_t whole = flat->num_elements / kRow;
-        const float* const from = flat->weights.values<float>().data();
-        bf16* const to = flat->working.values<bf16>().data();
-        const index_t rest = flat->num_elements - whole * kRow;
-        ops::cast(MatrixView<const float>(from, whole, kRow), MatrixView<bf16>(to, whole, kRow), context_);
-        ops::cast(MatrixView<const float>(from + whole * kRow, 1, rest),
-                  MatrixView<bf16>(to + whole * kRow, 1, rest), context_);
+        ops::cast(flat->weights.matrix<float>(), flat->working.matrix<bf16>(), context_);
     }
 }
 
