@@ -7,12 +7,14 @@ namespace sy {
 
 /// Instruction sets that operations have bodies for, in ascending order: each includes those before it.
 /// generic: what the compiler makes of plain C++. avx2: x86-64-v3. avx512: x86-64-v4. avx512_bf16: with dot products
-/// of bf16 pairs. Float32 results have the same bits under all of them, products of bf16 under all but the last.
-enum class Isa { generic, avx2, avx512, avx512_bf16 };
-inline constexpr std::array kIsas{Isa::generic, Isa::avx2, Isa::avx512, Isa::avx512_bf16};
+/// of bf16 pairs. amx_bf16: with a matrix unit for bf16. Float32 results have the same bits under all of them, products
+/// of bf16 under all but the last two.
+enum class Isa { generic, avx2, avx512, avx512_bf16, amx_bf16 };
+inline constexpr std::array kIsas{Isa::generic, Isa::avx2, Isa::avx512, Isa::avx512_bf16, Isa::amx_bf16};
 std::string_view isa_name(Isa isa);
 
-/// The highest this processor and this build have.
+/// The highest this processor, its system and this build have. The first call asks the system for the matrix unit's state,
+/// for the whole process.
 Isa best_isa();
 
 /// What `wanted`, the value of SWITCHYARD_ISA, makes of `best`: a lower one that it names; `best` where it is null or empty.

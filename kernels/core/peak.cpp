@@ -3,8 +3,10 @@
 #include <time.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cmath>
+#include <cstdint>
 #include <numeric>
 #include <vector>
 
@@ -50,6 +52,43 @@ __attribute__((target("avx512f,avx512bf16"))) float chains_avx512_bf16(float see
     return _mm512_cvtss_f32(sums[0]);
 }
 
+/// What the tile registers hold: eight whole tiles.
+struct alignas(64) TileConfig {
+    std::uint8_t palette = 1;
+    std::uint8_t start_row = 0;
+    std::uint8_t reserved[14] = {};
+    std::uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+
+__attribute__((target("amx-tile,amx-bf16"))) float chains_amx_bf16(float seed) {
+    alignas(64) std::array<std::uint16_t, 512> operand;
+    operand.fill(0x3980);
+    alignas(64) std::array<float, 256> sums;
+    sums.fill(seed);
+    // A constant of the program: of a local one GCC 12 stores only the first word.
+    static constexpr TileConfig kConfig;
+    _tile_loadconfig(&kConfig);
+    // Nor does it know that loads and stores of tiles touch memory.
+    asm volatile("" ::: "memory");
+    _tile_loadd(0, sums.data(), 64);
+    _tile_loadd(1, sums.data(), 64);
+    _tile_loadd(2, sums.data(), 64);
+    _tile_loadd(3, sums.data(), 64);
+    _tile_loadd(4, operand.data(), 64);
+    _tile_loadd(5, operand.data(), 64);
+    for (long round = 0; round < kRounds * kChains / 4; ++round) {
+        _tile_dpbf16ps(0, 4, 5);
+        _tile_dpbf16ps(1, 4, 5);
+        _tile_dpbf16ps(2, 4, 5);
+        _tile_dpbf16ps(3, 4, 5);
+    }
+    _tile_stored(0, sums.data(), 64);
+    _tile_release();
+    asm volatile("" ::: "memory");
+    return sums[0];
+}
+
 __attribute__((target("avx2,fma"))) float chains_avx2(float seed) {
     __m256 sums[kChains];
     for (int i = 0; i < kChains; ++i) sums[i] = _mm256_set1_ps(seed + static_cast<float>(i));
@@ -90,6 +129,7 @@ struct Body {
 Body choose(DType inputs) {
     SY_REQUIRE(inputs == DType::f32 || inputs == DType::bf16, "peak: no products of ", dtype_name(inputs));
 #if defined(__x86_64__)
+    if (inputs == DType::bf16 && isa() == Isa::amx_bf16) return {chains_amx_bf16, 16 * 16 * 32};
     if (inputs == DType::bf16 && isa() == Isa::avx512_bf16) return {chains_avx512_bf16, 32};
     if (isa() >= Isa::avx512) return {chains_avx512, 16};
     if (isa() == Isa::avx2) return {chains_avx2, 8};

@@ -71,7 +71,7 @@ std::string general_help() {
     for (const Command& command : commands()) {
         if (!command.example.empty()) text << "  " << command.example << "\n";
     }
-    text << "\nEnvironment\n  " << kIsaVariable << "=generic|avx2|avx512|avx512_bf16  "
+    text << "\nEnvironment\n  " << kIsaVariable << "=generic|avx2|avx512|avx512_bf16|amx_bf16  "
          << "lower instructions than the processor's best; doctor names those in use\n";
     text << "\nExit codes: 0 good, 1 failed, 2 wrong usage or settings, 3 time-out or lost peer,\n"
             "75 training stopped early by a signal.\n";

@@ -73,7 +73,8 @@ std::string processor_features() {
     add(__builtin_cpu_supports("avx2") != 0, "AVX2");
     add(__builtin_cpu_supports("avx512f") != 0, "AVX-512");
     add(__builtin_cpu_supports("avx512bf16") != 0, "bf16");
-    return text.empty() ? "none of AVX2, AVX-512, bf16" : text;
+    add(best_isa() == Isa::amx_bf16, "AMX");
+    return text.empty() ? "none of AVX2, AVX-512, bf16, AMX" : text;
 #else
     return "not x86";
 #endif

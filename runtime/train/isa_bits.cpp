@@ -12,6 +12,11 @@ bool promises_bits_of_bf16(const Config& config) {
     return config.numerics == NumericsMode::reproducible && config.model.dtype == DType::bf16;
 }
 
+/// Instruction sets that round products of bf16 alike have the same value.
+Isa rounding_of_bf16(Isa isa) {
+    return isa <= Isa::avx512 ? Isa::generic : isa;
+}
+
 }  // namespace
 
 void check_isa_of_ranks(const Config& config, Isa mine, comm::Communicator& world) {
@@ -21,7 +26,7 @@ void check_isa_of_ranks(const Config& config, Isa mine, comm::Communicator& worl
     const auto [low, high] = std::minmax_element(all.begin(), all.end());
     const Isa lowest{*low};
     const Isa highest{*high};
-    if (highest != Isa::avx512_bf16 || lowest == highest) return;
+    if (rounding_of_bf16(lowest) == rounding_of_bf16(highest)) return;
     throw ConfigError(concat("numerics.mode = reproducible with model.dtype = bf16: some ranks use ",
                              isa_name(highest), ", others ", isa_name(lowest),
                              ", which round products of bf16 differently; set ", kIsaVariable, "=",
@@ -30,8 +35,8 @@ void check_isa_of_ranks(const Config& config, Isa mine, comm::Communicator& worl
 
 std::vector<std::string> isa_notes(const Config& config, const std::string& checkpoint_isa, Isa mine) {
     if (!promises_bits_of_bf16(config) || checkpoint_isa.empty()) return {};
-    const std::string_view bf16_isa = isa_name(Isa::avx512_bf16);
-    if ((checkpoint_isa == bf16_isa) == (mine == Isa::avx512_bf16)) return {};
+    const auto* const written = std::ranges::find(kIsas, checkpoint_isa, isa_name);
+    if (written != kIsas.end() && rounding_of_bf16(*written) == rounding_of_bf16(mine)) return {};
     return {concat(
         "the checkpoint was written under ", checkpoint_isa, ", this run uses ", isa_name(mine),
         ", which rounds products of bf16 differently: from here on the bits are not those of a run that was "

@@ -7,8 +7,8 @@
 #include "kernels/core/isa.hpp"
 #include "runtime/config/config.hpp"
 
-/// Where the bits of a run depend on the instruction set: products of bf16 under avx512_bf16 are rounded otherwise than
-/// under all lower ones.
+/// Where the bits of a run depend on the instruction set: products of bf16 under avx512_bf16 and under amx_bf16 are
+/// rounded otherwise than under all lower ones, and than one another.
 namespace sy::runtime {
 
 /// Where bits are promised, ranks that would round differently are refused.

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "kernels/ops/gemm/check.hpp"
 #include "kernels/ops/gemm/pack.hpp"
 
 namespace sy::ops::detail {
@@ -213,32 +212,6 @@ index_t multiply_in_place(const Call<In>& call) {
     return done;
 }
 
-/// C when there is nothing to sum: zero or unchanged. @return whether the product is finished by that
-template <class In>
-bool finish_empty(const Product<In>& product, index_t num_k) {
-    if (product.c.rows == 0 || product.c.cols == 0) return true;
-    if (num_k > 0) return false;
-    if (product.beta == 0.0F) {
-        for (index_t m = 0; m < product.c.rows; ++m) std::ranges::fill(product.c.row_span(m), 0.0F);
-    }
-    return true;
-}
-
-template <class In>
-void check_gradient_sides(const GradientProduct<In>& product) {
-    const std::span<const index_t> blocks = product.blocks;
-    const GradientView& gradient = product.gradient;
-    const bool blocks_fit = std::ranges::is_sorted(blocks) &&
-                            (blocks.empty() || (blocks.front() >= 0 && blocks.back() <= product.x.rows));
-    const bool scratch_fits =
-        product.scratch.rows == product.x.cols && product.scratch.cols == product.dy.cols;
-    if (product.x.rows == product.dy.rows && blocks_fit && scratch_fits && gradient.fixed != nullptr) return;
-    throw ShapeError(concat(
-        "gemm: x [", product.x.rows, ", ", product.x.cols, "], dy [", product.dy.rows, ", ", product.dy.cols,
-        "], ", blocks.size(), " ascending boundaries of blocks and scratch [", product.scratch.rows, ", ",
-        product.scratch.cols, "] do not fit each other, or the gradient is not in fixed point"));
-}
-
 /// Words of block `block_idx`; the last has one element where they are odd.
 index_t words_of_block(Words words, std::span<const index_t> blocks, std::size_t block_idx) {
     return ceil_div(blocks[block_idx + 1] - blocks[block_idx], elements_per_word(words));
@@ -346,8 +319,7 @@ index_t blocked_scratch_bytes() {
 
 template <class In>
 void multiply_blocked(const Product<In>& product, const Kernels& kernels, void* scratch) {
-    const index_t num_k = check_sides(product);
-    if (finish_empty(product, num_k)) return;
+    const index_t num_k = product.transpose_a == Transpose::yes ? product.a.rows : product.a.cols;
     Product<In> rest = product;
     const Call<In> call{rest, kernels, *static_cast<Scratch*>(scratch), num_k};
     if (product.c.rows <= kernels.in_place_rows && product.transpose_a == Transpose::no &&
@@ -362,7 +334,6 @@ void multiply_blocked(const Product<In>& product, const Kernels& kernels, void* 
 
 template <class In>
 void add_blocked(const GradientProduct<In>& product, const Kernels& kernels, void* scratch) {
-    check_gradient_sides(product);
     const std::span<const index_t> blocks = product.blocks;
     const Words words = words_of(kernels);
     for (std::size_t first = 0; first + 1 < blocks.size();) {

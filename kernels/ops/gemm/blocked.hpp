@@ -10,6 +10,7 @@ namespace sy::ops::detail {
 /// Bytes of scratch memory (64-byte aligned) that one call uses.
 index_t blocked_scratch_bytes();
 
+/// The sides fit, and none is zero.
 template <class In>
 void multiply_blocked(const Product<In>& product, const Kernels& kernels, void* scratch);
 

@@ -15,6 +15,7 @@ const Kernels* table(Isa isa) {
         case Isa::avx512:
             return avx512_kernels<In>();
         case Isa::avx512_bf16:
+        case Isa::amx_bf16:  // its unit multiplies bf16 otherwise
             if constexpr (std::is_same_v<In, bf16>) return avx512_bf16_kernels();
             return avx512_kernels<In>();
     }

@@ -24,7 +24,7 @@ std::vector<Isa> isas_of_this_machine() {
 /// Whether products are chains of float32 multiply-adds, for bf16 of the widened numbers.
 template <class In>
 bool rounds_every_step(Isa isa) {
-    return std::is_same_v<In, float> || isa != Isa::avx512_bf16;
+    return std::is_same_v<In, float> || isa < Isa::avx512_bf16;
 }
 
 /// Rows that are `stride` elements apart, as they may lie in a larger matrix. What lies between is NaN.
@@ -91,6 +91,21 @@ float chain(const ops::Product<In>& p, index_t num_k, index_t m, index_t n) {
     return sum;
 }
 
+/// One chain of the matrix unit's steps (kernels/ops/gemm/tile_unit.hpp).
+template <class In>
+float chain_of_tiles(const ops::Product<In>& p, index_t num_k, index_t m, index_t n) {
+    float sum = p.beta == 0.0F ? 0.0F : p.c(m, n);
+    for (index_t first = 0; first < num_k; first += 32) {
+        float parts[2] = {0.0F, 0.0F};
+        for (index_t k = first; k < std::min(first + 32, num_k); ++k) {
+            float& part = parts[k % 2];
+            part = std::fma(element_of_a(p, m, k), element_of_b(p, k, n), part);
+        }
+        sum += parts[0] + parts[1];
+    }
+    return sum;
+}
+
 template <class In>
 std::vector<float> elements(const MatrixView<In>& x) {
     std::vector<float> all;
@@ -135,17 +150,48 @@ TEMPLATE_TEST_CASE("gemm: every element is one chain of multiply-adds, to the la
     for (const Sides& sides : kSides) {
         for (const float beta : {0.0F, 1.0F}) {
             Case<TestType> tried(sides, ta, tb, beta);
-            Case<TestType> written(sides, ta, tb, beta);
-            for (index_t m = 0; m < sides.m; ++m)
-                for (index_t n = 0; n < sides.n; ++n)
-                    written.c.view(m, n) = chain(written.product, sides.k, m, n);
+            const auto written = [&](auto&& element) {
+                Case<TestType> by_hand(sides, ta, tb, beta);
+                for (index_t m = 0; m < sides.m; ++m)
+                    for (index_t n = 0; n < sides.n; ++n)
+                        by_hand.c.view(m, n) = element(by_hand.product, sides.k, m, n);
+                return by_hand.c.values;
+            };
+            const std::vector<float> expected = written(chain<TestType>);
             for (const Isa isa : isas_of_this_machine()) {
-                if (!rounds_every_step<TestType>(isa)) continue;
                 CAPTURE(isa_name(isa), sides.m, sides.n, sides.k, beta);
                 // C, and nothing beside it.
-                CHECK(test::same_bits<float>(product_under(isa, tried), written.c.values));
+                if (rounds_every_step<TestType>(isa)) {
+                    CHECK(test::same_bits<float>(product_under(isa, tried), expected));
+                } else if (isa == Isa::amx_bf16) {
+                    CHECK(
+                        test::same_bits<float>(product_under(isa, tried), written(chain_of_tiles<TestType>)));
+                }
             }
         }
+    }
+}
+
+TEST_CASE("gemm: with a matrix unit, numbers near zero count alike for one row and for many", "[unit]") {
+    if (best_isa() < Isa::amx_bf16) return;
+    const Sides sides{40, 50, 70};
+    Case<bf16> many(sides, Transpose::no, Transpose::no, 0.0F);
+    // Subnormal operands, products and sums beside normal ones.
+    for (index_t i = 0; i < sides.k; ++i) {
+        for (index_t m = 0; m < sides.m; ++m)
+            many.a.view(m, i) =
+                bf16(std::ldexp(static_cast<float>(many.a.view(m, i)), -static_cast<int>(i % 3) * 66));
+        for (index_t n = 0; n < sides.n; ++n)
+            many.b.view(i, n) =
+                bf16(std::ldexp(static_cast<float>(many.b.view(i, n)), -static_cast<int>(n % 4) * 33));
+    }
+    const ops::Gemm gemm(Isa::amx_bf16);
+    gemm.multiply(many.product);
+    for (index_t m = 0; m < sides.m; ++m) {
+        Operand<float> c(1, sides.n, sides.n, 9);
+        gemm.multiply<bf16>(
+            {many.product.a.rows_of({m, m + 1}), Transpose::no, many.product.b, Transpose::no, c.view, 0.0F});
+        CHECK(test::same_bits(elements(c.view), elements(many.c.view.rows_of({m, m + 1}))));
     }
 }
 

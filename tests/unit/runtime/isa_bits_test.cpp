@@ -43,9 +43,12 @@ TEST_CASE("isa bits: ranks that round products of bf16 differently are refused w
               "avx2, which "
               "round products of bf16 differently; set SWITCHYARD_ISA=avx2 on all ranks");
     }
+    for (const std::string& message : told(strict, {Isa::avx512_bf16, Isa::amx_bf16}))
+        CHECK_THAT(message, Catch::Contains("some ranks use amx_bf16, others avx512_bf16"));
     const std::vector<std::string> nothing(2);
     CHECK(told(strict, {Isa::generic, Isa::avx512}) == nothing);
     CHECK(told(strict, {Isa::avx512_bf16, Isa::avx512_bf16}) == nothing);
+    CHECK(told(strict, {Isa::amx_bf16, Isa::amx_bf16}) == nothing);
     CHECK(told(config_of(NumericsMode::fast, DType::bf16), {Isa::avx512_bf16, Isa::avx2}) == nothing);
     CHECK(told(config_of(NumericsMode::reproducible, DType::f32), {Isa::avx512_bf16, Isa::avx2}) == nothing);
 }
@@ -56,7 +59,11 @@ TEST_CASE("isa bits: a run that goes on with other bits than its checkpoint says
     REQUIRE(notes.size() == 1);
     CHECK_THAT(notes[0], Catch::Contains("written under avx2, this run uses avx512_bf16"));
     CHECK(isa_notes(strict, "avx512_bf16", Isa::avx512).size() == 1);
+    CHECK(isa_notes(strict, "avx512_bf16", Isa::amx_bf16).size() == 1);
+    CHECK(isa_notes(strict, "amx_bf16", Isa::avx512).size() == 1);
+    CHECK(isa_notes(strict, "one of later versions", Isa::amx_bf16).size() == 1);
     CHECK(isa_notes(strict, "avx512", Isa::generic).empty());
+    CHECK(isa_notes(strict, "amx_bf16", Isa::amx_bf16).empty());
     CHECK(isa_notes(strict, "avx512_bf16", Isa::avx512_bf16).empty());
     CHECK(isa_notes(strict, "", Isa::avx512_bf16).empty());
     CHECK(isa_notes(config_of(NumericsMode::reproducible, DType::f32), "avx2", Isa::avx512_bf16).empty());
