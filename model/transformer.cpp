@@ -112,6 +112,10 @@ void Transformer::count_uses() {
         if (name == "embedding.weight" || name == "head.weight" || name.starts_with("final_norm."))
             uses += config_.mtp_depth;
         if (uses > 1) shared_parameters_[static_cast<ParameterId>(id)].wanted = uses;
+        // A tied head adds to the table as well, and every block to the one bias of positions.
+        if (name == "embedding.weight" && config_.tied_head) uses *= 2;
+        if (name.ends_with("position_bias")) uses = static_cast<index_t>(blocks_.size());
+        parameters_.set_uses(static_cast<ParameterId>(id), uses);
     }
 }
 

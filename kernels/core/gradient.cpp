@@ -1,6 +1,8 @@
 #include "kernels/core/gradient.hpp"
 
+#include <algorithm>
 #include <bit>
+#include <cmath>
 
 #include "kernels/core/simd.hpp"
 
@@ -23,13 +25,13 @@ static_assert((std::bit_cast<std::uint64_t>(kUpperMagic) << 24) + std::bit_cast<
 
 // Bodies of one row: they return whether an addend was out of range. Sums are modulo 2^64, so that partial sums beyond
 // the range do no harm if the whole is within it.
-bool accumulate_fixed_plain(const float* addends, index_t count, std::int64_t* sums) {
-    constexpr auto kLimitBits = std::bit_cast<std::uint32_t>(kGradientLimit);
+bool accumulate_fixed_plain(const float* addends, index_t count, float limit, std::int64_t* sums) {
+    const auto limit_bits = std::bit_cast<std::uint32_t>(limit);
     std::uint32_t out_of_range = 0;
     for (index_t i = 0; i < count; ++i) {
         // All ones when |addend| < limit: bit patterns of floats are in order, with infinity and NaN at the top.
         const std::uint32_t bits = std::bit_cast<std::uint32_t>(addends[i]);
-        const std::uint32_t good = 0U - (((bits & 0x7fffffffU) - kLimitBits) >> 31);
+        const std::uint32_t good = 0U - (((bits & 0x7fffffffU) - limit_bits) >> 31);
         out_of_range |= ~good;
         const double units = static_cast<double>(std::bit_cast<float>(bits & good)) * kScale;
         const double upper = units + kUpperMagic;
@@ -59,26 +61,27 @@ SY_AVX2 inline void add_fixed_avx2(const float* addends, std::int64_t* sums) {
     _mm256_storeu_si256(target, _mm256_add_epi64(_mm256_loadu_si256(target), whole));
 }
 
-SY_AVX2 bool accumulate_fixed_avx2(const float* addends, index_t count, std::int64_t* sums) {
-    const __m256 limit = _mm256_set1_ps(kGradientLimit);
+SY_AVX2 bool accumulate_fixed_avx2(const float* addends, index_t count, float largest, std::int64_t* sums) {
+    const __m256 limit = _mm256_set1_ps(largest);
     const __m256 sign = _mm256_set1_ps(-0.0F);
     bool bad = false;
     index_t i = 0;
     for (; i + 8 <= count; i += 8) {
         const __m256 size = _mm256_andnot_ps(sign, _mm256_loadu_ps(addends + i));
         if (_mm256_movemask_ps(_mm256_cmp_ps(size, limit, _CMP_LT_OQ)) != 0xff) {
-            bad |= accumulate_fixed_plain(addends + i, 8, sums + i);
+            bad |= accumulate_fixed_plain(addends + i, 8, largest, sums + i);
             continue;
         }
         add_fixed_avx2(addends + i, sums + i);
         add_fixed_avx2(addends + i + 4, sums + i + 4);
     }
-    return accumulate_fixed_plain(addends + i, count - i, sums + i) || bad;
+    return accumulate_fixed_plain(addends + i, count - i, largest, sums + i) || bad;
 }
 
 /// With the instruction that rounds a float to a 64-bit integer.
-SY_AVX512 bool accumulate_fixed_avx512(const float* addends, index_t count, std::int64_t* sums) {
-    const __m256 limit = _mm256_set1_ps(kGradientLimit);
+SY_AVX512 bool accumulate_fixed_avx512(const float* addends, index_t count, float largest,
+                                       std::int64_t* sums) {
+    const __m256 limit = _mm256_set1_ps(largest);
     const __m256 sign = _mm256_set1_ps(-0.0F);
     const __m256 scale = _mm256_set1_ps(static_cast<float>(kScale));
     unsigned all_good = 0xff;
@@ -90,7 +93,7 @@ SY_AVX512 bool accumulate_fixed_avx512(const float* addends, index_t count, std:
         const __m512i whole = _mm512_maskz_cvtps_epi64(good, _mm256_mul_ps(addend, scale));
         _mm512_storeu_si512(sums + i, _mm512_add_epi64(_mm512_loadu_si512(sums + i), whole));
     }
-    return accumulate_fixed_plain(addends + i, count - i, sums + i) || all_good != 0xff;
+    return accumulate_fixed_plain(addends + i, count - i, largest, sums + i) || all_good != 0xff;
 }
 #endif
 
@@ -104,11 +107,11 @@ auto accumulate_fixed_body() {
 }
 
 /// @return whether an addend was out of range
-bool accumulate_rows_fixed(MatrixView<const float> addends, std::int64_t* sums, index_t pitch) {
+bool accumulate_rows_fixed(MatrixView<const float> addends, float limit, std::int64_t* sums, index_t pitch) {
     auto* const accumulate_row = accumulate_fixed_body();
     bool bad = false;
     for (index_t row = 0; row < addends.rows; ++row)
-        bad |= accumulate_row(addends.row(row), addends.cols, sums + row * pitch);
+        bad |= accumulate_row(addends.row(row), addends.cols, limit, sums + row * pitch);
     return bad;
 }
 
@@ -150,10 +153,17 @@ void accumulate(MatrixView<const float> addends, index_t row, index_t col, Gradi
     if (gradient.fixed == nullptr) {
         for (index_t r = 0; r < addends.rows; ++r)
             accumulate_f32(addends.row(r), addends.cols, gradient.f32 + first + r * gradient.cols);
-    } else if (accumulate_rows_fixed(addends, gradient.fixed + first, gradient.cols)) {
+    } else if (accumulate_rows_fixed(addends, gradient.limit, gradient.fixed + first, gradient.cols)) {
         // Threads may set it at once: an atomic store of the same value.
         __atomic_store_n(gradient.overflow, true, __ATOMIC_RELAXED);
     }
+}
+
+float gradient_limit(index_t num_addends) {
+    SY_REQUIRE(num_addends > 0, "gradient_limit: of ", num_addends, " addends");
+    // One step below the quotient, because that may have been rounded up.
+    const double share = 0x1p17 / static_cast<double>(num_addends);
+    return std::min(kGradientLimit, std::nextafter(static_cast<float>(share), 0.0F));
 }
 
 void from_fixed_point(std::span<const std::int64_t> sums, std::span<float> values) {

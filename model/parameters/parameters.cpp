@@ -179,7 +179,12 @@ GradientView Parameters::gradient(ParameterId id, index_t local_idx) {
     SY_ASSERT(local_idx >= 0 && local_idx < num_local(id), "parameter ", spec.name, ": gradient ", local_idx,
               " of ", num_local(id));
     const index_t offset = places_[at(id)].offset + local_idx * rows * cols;
-    GradientView view{nullptr, nullptr, rows, cols, spec.frozen ? &frozen_overflow_ : &overflow_};
+    GradientView view{nullptr,
+                      nullptr,
+                      rows,
+                      cols,
+                      spec.frozen ? &frozen_overflow_ : &overflow_,
+                      gradient_limit(step_tokens_ * spec.uses)};
     if (flat.gradient_fixed.empty()) {
         view.f32 = flat.gradient.values<float>().data() + offset;
     } else {

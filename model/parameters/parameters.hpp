@@ -30,6 +30,7 @@ struct ParameterSpec {
     Init init = Init::normal;
     float deviation = 0.02F;
     bool weight_decay = true;
+    index_t uses = 1;     ///< how often, at most, a token of a pass adds to an element of the gradient
     index_t layer = -1;   ///< of an expert parameter: the mixture layer whose placement it follows
     bool frozen = false;  ///< takes no part in optimizer steps
 };
@@ -88,6 +89,12 @@ class Parameters {
     /// @par Cost  holds both weights until the old ones are destroyed
     FlatGroup replace_experts(comm::Placements placements);
 
+    /// How many tokens a step has at most, on all ranks together, and how often each adds to an element of a gradient: the
+    /// gradients of `reproducible` mode refuse addends so large that a sum of that many could leave its range
+    /// (kernels/core/gradient.hpp). Both are 1 until then.
+    void set_uses(ParameterId id, index_t uses) { specs_[static_cast<std::size_t>(id)].uses = uses; }
+    void set_step_tokens(index_t tokens) { step_tokens_ = tokens; }
+
     /// From now on the parameter stays as it is, and its gradient counts nowhere.
     void freeze(ParameterId id) { specs_[static_cast<std::size_t>(id)].frozen = true; }
 
@@ -137,6 +144,7 @@ class Parameters {
     std::vector<Place> places_;
     FlatGroup replicated_;
     FlatGroup expert_;
+    index_t step_tokens_ = 1;
     bool overflow_ = false;
     bool frozen_overflow_ = false;  ///< of gradients that count nowhere
 };

@@ -28,6 +28,7 @@ Session::Session(const Config& config, comm::Communicator& world)
       transformer_(std::make_unique<model::Transformer>(config.model, config.moe, parameters_, model_world_,
                                                         config.train.seed)) {
     check_isa_of_ranks(config, isa(), world);
+    parameters_.set_step_tokens(config.train.global_batch * config.model.seq_len);
     parameters_.allocate(config.train.seed);
     freeze_parameters(config.train.freeze, parameters_);
     optimizer_ = std::make_unique<ShardedOptimizer>(config.optimizer, parameters_, world, groups_, context_);

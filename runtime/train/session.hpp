@@ -27,6 +27,7 @@ class Session {
     const Context& context() const { return context_; }
     const comm::Topology& topology() const { return topology_; }
     const comm::ProcessGrid& grid() const { return grid_; }
+    model::Parameters& parameters() { return parameters_; }
     model::Transformer& transformer() { return *transformer_; }
     ShardedOptimizer& optimizer() { return *optimizer_; }
     const ShardedOptimizer& optimizer() const { return *optimizer_; }

@@ -127,6 +127,32 @@ TEST_CASE("gradient: addends beyond the limit and non-finite ones add nothing an
     CHECK(fixed.sums[0] == rounded_units(within));
 }
 
+TEST_CASE("gradient: no sum of as many addends as were announced wraps unseen", "[unit]") {
+    for (const index_t num_addends : {1, 127, 128, 129, 200, 1000, 4097, 1 << 20}) {
+        CAPTURE(num_addends);
+        const float limit = gradient_limit(num_addends);
+        CHECK(limit <= kGradientLimit);
+        // No smaller than needed.
+        CHECK((limit == kGradientLimit || limit * static_cast<float>(num_addends) > 0.99F * 0x1p17F));
+        const float within = std::nextafter(limit, 0.0F);
+        const std::vector<float> addends(11, within);
+        FixedSums fixed(11);
+        GradientView view = fixed.view();
+        view.limit = limit;
+        for (index_t i = 0; i < num_addends; ++i) accumulate(addends, 0, view);
+        CHECK_FALSE(fixed.overflow);
+        for (const std::int64_t sum : fixed.sums) CHECK(sum == num_addends * rounded_units(within));
+        for (const float beyond : {limit, -limit, 2.0F * limit}) {
+            for (index_t place = 0; place < 11; ++place) {
+                fixed.overflow = false;
+                accumulate({&beyond, 1}, place, view.rows_of({0, 1}));
+                CHECK(fixed.overflow);
+            }
+        }
+    }
+    CHECK_THROWS_AS(gradient_limit(0), LogicError);
+}
+
 TEST_CASE("gradient: a sum becomes a float by one rounding", "[unit]") {
     std::vector<std::int64_t> sums{0, 1, -1, std::numeric_limits<std::int64_t>::max(),
                                    std::numeric_limits<std::int64_t>::min()};

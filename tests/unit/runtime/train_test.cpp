@@ -217,6 +217,28 @@ TEST_CASE("train: steps without a finite gradient are skipped and counted, and t
     CHECK(read_manifest(find_checkpoint(config.run.directory, "latest")).step == 1);
 }
 
+TEST_CASE("train: reproducible gradients know how many addends the whole step has", "[unit]") {
+    const test::TestFolder folder;
+    Config config = tiny_run(folder);
+    config.numerics = NumericsMode::reproducible;
+    config.train.global_batch = 64;
+    config.model.tied_head = GENERATE(false, true);
+    const auto tokens = static_cast<float>(config.train.global_batch * config.model.seq_len);
+    REQUIRE(kGradientLimit * tokens > 0x1p17F);
+    comm::LocalFabric(2).run([&](comm::Communicator& world) {
+        Session session(config, world);
+        for (std::size_t id = 0; id < session.parameters().specs().size(); ++id) {
+            const std::string& name = session.parameters().specs()[id].name;
+            // A token's embedding is read by the head as well where that is tied.
+            const float uses = name == "embedding.weight" && config.model.tied_head ? 2.0F : 1.0F;
+            const float limit = session.parameters().gradient(static_cast<model::ParameterId>(id)).limit;
+            SY_REQUIRE(limit * tokens * uses <= 0x1p17F, name, " takes addends up to ", limit);
+            SY_REQUIRE(limit * tokens * uses > 0.99F * 0x1p17F, name, " takes addends up to ", limit,
+                       " only");
+        }
+    });
+}
+
 TEST_CASE(
     "optimizer: a gradient that is not finite, or whose square is not, on one rank changes no weight on any",
     "[unit]") {
