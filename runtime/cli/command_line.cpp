@@ -32,9 +32,9 @@ constexpr OptionHelp kOptions[] = {
     {"ranks-per-node", "--ranks-per-node N", "consecutive ranks that share a node (8)"},
     {"scaling-law", "--scaling-law", "predicted loss over numbers of experts instead (arXiv:2202.01169)"},
     {"threads", "--threads N", "threads of a rank; by default its share of the cores"},
-    {"seconds", "--seconds S", "of measuring, at least (0.5); 0: once each, to see that results are right"},
+    {"seconds", "--seconds S", "least time to measure each row (0.5); 0: one call each, to check results"},
     {"json", "--json", "one JSON object a line instead of a table"},
-    {"data", "--data FOLDER", "also files to draw from, two for each row"},
+    {"data", "--data FOLDER", "also writes the data of plots, two files for each row"},
 };
 
 bool takes(const Command& command, std::string_view option) {

@@ -115,19 +115,19 @@ constexpr std::string_view kCheckpointActions = R"(Actions
   inspect FOLDER                       step, state, and every tensor with its shape and checksums
   verify FOLDER                        whether every file, tensor and expert is there and unaltered; exit code 1 if not
   diff FOLDER OTHER_FOLDER             settings, state and matrices that differ, and by how much; exit code 1 if any
-  reshard FOLDER NEW_FOLDER --ranks N  the same checkpoint in N shards; any run can go on from either
+  reshard FOLDER NEW_FOLDER --ranks N  the same checkpoint in N shards; a run can resume from either
   upcycle FOLDER NEW_FOLDER --config FILE   a mixture, as FILE describes it, whose experts begin as copies of the dense
-                                       feed-forwards in FOLDER; train --resume NEW_FOLDER begins with it
+                                       feed-forwards in FOLDER; train --resume NEW_FOLDER starts from it
 )";
 
 constexpr std::string_view kTrainSignals =
-    R"(--resume latest goes on from what the link run.directory/checkpoints/latest says, --resume FOLDER from that checkpoint;
-what the run's folder holds of later steps, checkpoints and lines of metrics.jsonl and drops.jsonl, is first set aside in
-run.directory/aside-1, aside-2, ... Without --resume a run.directory that holds checkpoints is refused, and so is one that
+    R"(--resume latest resumes from the checkpoint that the link run.directory/checkpoints/latest names, --resume FOLDER from that
+checkpoint; what the run's folder holds of later steps, checkpoints and lines of metrics.jsonl and drops.jsonl, is first
+moved to run.directory/aside-1, aside-2, ... Without --resume a run.directory that holds checkpoints is refused, and so is one that
 another run is using.
 SIGTERM and SIGUSR1, to one rank or more, end the run after its current step with a checkpoint and exit code 75; one
-that comes before the first step ends it at once, and a validation is abandoned. More of them change nothing. SIGINT
-(Ctrl-C) ends it as it is. mpirun passes SIGUSR1 on, but kills its ranks a second after SIGTERM: send it SIGUSR1.
+that comes before the first step ends it at once, and a validation is abandoned. Further signals change nothing. SIGINT
+(Ctrl-C) ends it without a checkpoint. mpirun passes SIGUSR1 on, but kills its ranks a second after SIGTERM: send it SIGUSR1.
 )";
 
 constexpr std::string_view kReportFolders =
@@ -136,7 +136,7 @@ constexpr std::string_view kReportFolders =
 
 // clang-format off
 constexpr std::array kCommands{
-    Command{"train", "", 0, 0, "preset scaled-down config set resume", "learn from a text, or go on from a checkpoint on any number of ranks",
+    Command{"train", "", 0, 0, "preset scaled-down config set resume", "train on a text, or resume from a checkpoint, on any number of ranks",
             "mpirun --bind-to none -n 4 switchyard train --config run.conf --set train.steps=1000", run_train, kTrainSignals},
     Command{"eval", "", 0, 0, "preset scaled-down config set resume", "validation loss of a checkpoint",
             "mpirun -n 2 switchyard eval --config run.conf --resume latest", run_eval},
@@ -145,14 +145,14 @@ constexpr std::array kCommands{
     Command{"plan", "", 0, 0, "preset scaled-down config set ranks ranks-per-node scaling-law",
             "parameters, memory and traffic of a config, before anything runs",
             "switchyard plan --preset deepseek-v3 --ranks 256", run_plan},
-    Command{"checkpoint", "ACTION FOLDER [FOLDER]", 2, 3, "config set ranks", "look into, check, compare, re-cut and upcycle checkpoints",
+    Command{"checkpoint", "ACTION FOLDER [FOLDER]", 2, 3, "config set ranks", "inspect, verify, compare, reshard and upcycle checkpoints",
             "switchyard checkpoint verify run/checkpoints/latest", run_checkpoint_command, kCheckpointActions},
     Command{"bench", "gemm|ops|layer|routing|checkpoint|exchange|step", 1, 1, "preset scaled-down config set threads seconds json",
-            "times beside limits and peers of the same run, each result checked",
+            "benchmarks beside limits and peers of the same run, each result checked",
             "mpirun -n 2 switchyard bench exchange", run_benchmark},
-    Command{"report", "FOLDER...", 1, 1000, "json data", "what metrics of runs say, side by side",
+    Command{"report", "FOLDER...", 1, 1000, "json data", "metrics of runs, summarised side by side",
             "switchyard report run/quickstart", run_report_command, kReportFolders},
-    Command{"doctor", "", 0, 0, "", "what is in this binary and what it sees", "", run_doctor},
+    Command{"doctor", "", 0, 0, "", "what this build contains and what it finds on the machine", "", run_doctor},
     Command{"version", "", 0, 0, "", "version of the program, its compiler and libraries", "", run_version},
 };
 // clang-format on

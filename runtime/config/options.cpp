@@ -42,7 +42,7 @@ void model_options(OptionTable& table, model::ModelConfig& model) {
     std::vector<std::pair<std::string, model::Activation>> activations;
     for (const model::Activation activation : ops::kActivations)
         activations.emplace_back(ops::activation_name(activation), activation);
-    table.choice<model::Activation>({"model.activation", "", "of feed-forwards and experts"},
+    table.choice<model::Activation>({"model.activation", "", "activation of feed-forwards and experts"},
                                     model.activation, activations);
     table.flag({"model.ffn_bias", "", "biases in dense feed-forwards"}, model.ffn_bias);
     table.whole<index_t>({"model.seq_len", "tokens", "length of a sequence"}, model.seq_len, 1, kMostWidth);
@@ -69,13 +69,15 @@ void model_options(OptionTable& table, model::ModelConfig& model) {
                  model.logit_softcap, 0.0, 1e6);
     table.number({"model.output_z_loss", "", "coefficient of the output softmax's z-loss (PaLM: 1e-4)"},
                  model.output_z_loss, 0.0, 1e3);
-    table.number({"model.dropout", "", "of embeddings and of what sub-layers add, in training"},
-                 model.dropout, 0.0, 0.99);
-    table.whole<index_t>({"model.mtp_depth", "tokens", "predicted beyond the next one (DeepSeek-V3: 1)"},
-                         model.mtp_depth, 0, 16);
-    table.number({"model.mtp_loss", "", "coefficient of their mean loss"}, model.mtp_loss, 0.0, 1e3);
-    table.number({"model.mask_fraction", "", "of tokens masked or corrupted (encoders)"}, model.mask_fraction,
-                 0.01, 0.9);
+    table.number({"model.dropout", "", "dropout rate of embeddings and sub-layer outputs"}, model.dropout,
+                 0.0, 0.99);
+    table.whole<index_t>(
+        {"model.mtp_depth", "tokens", "number of tokens predicted beyond the next one (DeepSeek-V3: 1)"},
+        model.mtp_depth, 0, 16);
+    table.number({"model.mtp_loss", "", "coefficient of the mean loss of multi-token prediction"},
+                 model.mtp_loss, 0.0, 1e3);
+    table.number({"model.mask_fraction", "", "share of tokens masked or corrupted (encoders)"},
+                 model.mask_fraction, 0.01, 0.9);
     table.whole<index_t>({"model.span_length", "tokens", "mean length of a corrupted span"},
                          model.span_length, 1, 1000);
     table.number({"model.init_std", "", "standard deviation of initial weights"}, model.init_std, 0.0, 10.0);
@@ -92,17 +94,20 @@ void attention_options(OptionTable& table, model::AttentionConfig& attention) {
     table.choice<AttentionKind>({"attention.kind", "", "grouped: MHA, GQA, MQA; latent: MLA"}, attention.kind,
                                 {{"grouped", AttentionKind::grouped}, {"latent", AttentionKind::latent}});
     table.choice<Biases>(
-        {"attention.bias", "", "biases of its projections"}, attention.bias,
+        {"attention.bias", "", "biases of the attention projections"}, attention.bias,
         {{"none", Biases::none}, {"query_key_value", Biases::query_key_value}, {"all", Biases::all}});
-    table.whole<index_t>({"attention.window", "tokens", "a query sees, itself included; 0: all before it"},
-                         attention.window, 0, kMostWidth);
+    table.whole<index_t>(
+        {"attention.window", "tokens", "keys that a query sees, itself included; 0: all before it"},
+        attention.window, 0, kMostWidth);
     table.text({"attention.window_layers", "", "layers with the window: all, none, every:N, from:N, a list"},
                attention.window_layers);
     table.number({"attention.softcap", "", "scores become cap * tanh(score / cap); 0: none"},
                  attention.softcap, 0.0, 1e6);
-    table.number({"attention.scale", "", "of scores; 0: 1 / sqrt(head width)"}, attention.scale, 0.0, 1e3);
+    table.number({"attention.scale", "", "scale of the attention scores; 0: 1 / sqrt(head width)"},
+                 attention.scale, 0.0, 1e3);
     table.flag({"attention.qk_norm", "", "RMSNorm of each query and key head"}, attention.qk_norm);
-    table.number({"attention.dropout", "", "of probabilities, in training"}, attention.dropout, 0.0, 0.99);
+    table.number({"attention.dropout", "", "dropout rate of the attention probabilities"}, attention.dropout,
+                 0.0, 0.99);
     table.whole<index_t>({"attention.query_rank", "", "MLA: width of compressed queries; 0: not compressed"},
                          attention.query_rank, 0, kMostWidth);
     table.whole<index_t>({"attention.kv_rank", "", "MLA: width of compressed keys and values"},
@@ -117,7 +122,7 @@ void position_options(OptionTable& table, model::PositionConfig& position) {
     using model::PositionKind;
     using model::RopePairs;
     using model::RopeScaling;
-    table.choice<PositionKind>({"position.kind", "", "how a token knows where it stands"}, position.kind,
+    table.choice<PositionKind>({"position.kind", "", "position encoding"}, position.kind,
                                {{"none", PositionKind::none},
                                 {"rope", PositionKind::rope},
                                 {"learned", PositionKind::learned},
@@ -128,24 +133,26 @@ void position_options(OptionTable& table, model::PositionConfig& position) {
                  1e12);
     table.number({"position.rope_fraction", "", "rotary fraction of a head"}, position.rope_fraction, 0.01,
                  1.0);
-    table.choice<RopePairs>({"position.rope_pairs", "", "i with i + D/2 (LLaMA), or neighbours (GPT-J)"},
+    table.choice<RopePairs>({"position.rope_pairs", "",
+                             "dimensions rotated as pairs: i and i + D/2 (LLaMA), or neighbours (GPT-J)"},
                             position.rope_pairs,
                             {{"half_split", RopePairs::half_split}, {"interleaved", RopePairs::interleaved}});
-    table.choice<RopeScaling>({"position.rope_scaling", "", "for contexts longer than trained"},
+    table.choice<RopeScaling>({"position.rope_scaling", "", "context extension beyond the trained length"},
                               position.rope_scaling,
                               {{"none", RopeScaling::none},
                                {"linear", RopeScaling::linear},
                                {"ntk", RopeScaling::ntk},
                                {"llama3", RopeScaling::llama3},
                                {"yarn", RopeScaling::yarn}});
-    table.number({"position.rope_factor", "", "by which scaling stretches the context"}, position.rope_factor,
-                 1.0, 1e4);
+    table.number({"position.rope_factor", "", "factor by which the context is extended"},
+                 position.rope_factor, 1.0, 1e4);
     table.whole<index_t>({"position.rope_original_len", "tokens", "trained length, for llama3 and yarn"},
                          position.rope_original_len, 0, kMostWidth);
-    table.whole<index_t>({"position.t5_buckets", "", "of relative distances"}, position.t5_buckets, 2,
+    table.whole<index_t>({"position.t5_buckets", "", "buckets of relative distances"}, position.t5_buckets, 2,
                          100000);
-    table.whole<index_t>({"position.t5_max_distance", "tokens", "from which all share the last bucket"},
-                         position.t5_max_distance, 2, kMostWidth);
+    table.whole<index_t>(
+        {"position.t5_max_distance", "tokens", "distance from which all tokens share the last bucket"},
+        position.t5_max_distance, 2, kMostWidth);
 }
 
 void moe_options(OptionTable& table, model::MoeConfig& moe) {
@@ -180,13 +187,14 @@ void moe_options(OptionTable& table, model::MoeConfig& moe) {
     table.choice<GroupScore>(
         {"moe.group_score", "", "a group's best score (V2), or the sum of its best (V3)"}, moe.group_score,
         {{"highest", GroupScore::highest}, {"top_sum", GroupScore::top_sum}});
-    table.choice<LogitNoise>({"moe.noise", "", "on the logits, in training; learned: Shazeer's noisy top-k"},
-                             moe.noise,
-                             {{"none", LogitNoise::none},
-                              {"gaussian", LogitNoise::gaussian},
-                              {"gumbel", LogitNoise::gumbel},
-                              {"learned", LogitNoise::learned}});
-    table.number({"moe.noise_std", "", "of gaussian noise, scale of gumbel noise"}, moe.noise_std, 0.0, 1e3);
+    table.choice<LogitNoise>(
+        {"moe.noise", "", "noise on the logits, in training; learned: Shazeer's noisy top-k"}, moe.noise,
+        {{"none", LogitNoise::none},
+         {"gaussian", LogitNoise::gaussian},
+         {"gumbel", LogitNoise::gumbel},
+         {"learned", LogitNoise::learned}});
+    table.number({"moe.noise_std", "", "standard deviation of gaussian noise, scale of Gumbel noise"},
+                 moe.noise_std, 0.0, 1e3);
     table.number({"moe.jitter", "", "router input times 1 - jitter to 1 + jitter, in training"}, moe.jitter,
                  0.0, 0.99);
     table.flag(
@@ -194,8 +202,8 @@ void moe_options(OptionTable& table, model::MoeConfig& moe) {
         moe.random_second);
     table.choice<HashTable>({"moe.hash", "", "table of router = hash"}, moe.hash,
                             {{"random", HashTable::random}, {"balanced", HashTable::balanced}});
-    table.choice<DType>({"moe.router_dtype", "", "of the router's logits and scores"}, moe.router_dtype,
-                        {{"f32", DType::f32}, {"bf16", DType::bf16}});
+    table.choice<DType>({"moe.router_dtype", "", "precision of the router's logits and scores"},
+                        moe.router_dtype, {{"f32", DType::f32}, {"bf16", DType::bf16}});
     table.number({"moe.capacity_factor", "",
                   "slots of an expert over its even share of the global batch; 0: dropless"},
                  moe.capacity_factor, 0.0, 1e6);
@@ -203,7 +211,8 @@ void moe_options(OptionTable& table, model::MoeConfig& moe) {
                  moe.eval_capacity_factor, 0.0, 1e6);
     table.whole<index_t>({"moe.min_capacity", "tokens", "least slots of an expert"}, moe.min_capacity, 0,
                          kMostSteps);
-    table.choice<CapacityScope>({"moe.capacity_scope", "", "local: by rank, which depends on the layout"},
+    table.choice<CapacityScope>({"moe.capacity_scope", "",
+                                 "queues of the global batch, or of each rank (which depends on the layout)"},
                                 moe.capacity_scope,
                                 {{"global", CapacityScope::global}, {"local", CapacityScope::local}});
     table.choice<DropBy>({"moe.drop_by", "", "who gets a slot first: position, score, or best-scored token"},
@@ -211,11 +220,12 @@ void moe_options(OptionTable& table, model::MoeConfig& moe) {
                          {{"position", DropBy::position},
                           {"score", DropBy::score},
                           {"batch_priority", DropBy::batch_priority}});
-    table.number({"moe.device_capacity", "", "choices of a group over its even share (DeepSeek-V2); 0: any"},
-                 moe.device_capacity, 0.0, 1e6);
-    table.number({"moe.protected_fraction", "", "of sequences that moe.device_capacity never drops"},
+    table.number(
+        {"moe.device_capacity", "", "most choices of a group over its even share (DeepSeek-V2); 0: no limit"},
+        moe.device_capacity, 0.0, 1e6);
+    table.number({"moe.protected_fraction", "", "share of sequences that moe.device_capacity never drops"},
                  moe.protected_fraction, 0.0, 1.0);
-    table.number({"moe.expert_dropout", "", "of expert outputs, in training"}, moe.expert_dropout, 0.0, 0.99);
+    table.number({"moe.expert_dropout", "", "dropout rate of expert outputs"}, moe.expert_dropout, 0.0, 0.99);
 }
 
 void balance_options(OptionTable& table, model::BalanceConfig& balance) {
@@ -226,15 +236,20 @@ void balance_options(OptionTable& table, model::BalanceConfig& balance) {
                 "coefficient of the Switch / GShard balance loss; of routers that need none: 0",
                 balance.switch_loss);
     coefficient("balance.z_loss", "coefficient of the router z-loss; without scores: 0", balance.z_loss);
-    coefficient("balance.importance_loss", "of Shazeer's importance loss", balance.importance_loss);
-    coefficient("balance.load_loss", "of Shazeer's load loss; needs moe.noise = learned", balance.load_loss);
-    coefficient("balance.device_loss", "of DeepSeekMoE's device-level loss", balance.device_loss);
-    coefficient("balance.communication_loss", "of DeepSeek-V2's communication loss",
+    coefficient("balance.importance_loss", "coefficient of Shazeer's importance loss",
+                balance.importance_loss);
+    coefficient("balance.load_loss", "coefficient of Shazeer's load loss; needs moe.noise = learned",
+                balance.load_loss);
+    coefficient("balance.device_loss", "coefficient of DeepSeekMoE's device-level loss", balance.device_loss);
+    coefficient("balance.communication_loss", "coefficient of DeepSeek-V2's communication loss",
                 balance.communication_loss);
-    coefficient("balance.sequence_loss", "of DeepSeek-V3's sequence-wise loss", balance.sequence_loss);
+    coefficient("balance.sequence_loss", "coefficient of DeepSeek-V3's sequence-wise loss",
+                balance.sequence_loss);
     coefficient("balance.bias_rate", "step of DeepSeek-V3's selection bias; 0: no bias", balance.bias_rate);
-    coefficient("balance.entropy_bonus", "of router = reinforce", balance.entropy_bonus);
-    coefficient("balance.baseline_loss", "of router = reinforce", balance.baseline_loss);
+    coefficient("balance.entropy_bonus", "coefficient of the policy's entropy (router = reinforce)",
+                balance.entropy_bonus);
+    coefficient("balance.baseline_loss", "coefficient of the baseline's loss (router = reinforce)",
+                balance.baseline_loss);
 }
 
 void train_options(OptionTable& table, TrainConfig& train) {
@@ -246,13 +261,13 @@ void train_options(OptionTable& table, TrainConfig& train) {
                          kMostWidth);
     table.whole<std::uint64_t>({"train.seed", "", "decides weights, data order and noise"}, train.seed, 0,
                                kAnySeed);
-    table.whole<index_t>({"train.eval_every", "steps", "between validations; 0: never"}, train.eval_every, 0,
-                         kMostSteps);
+    table.whole<index_t>({"train.eval_every", "steps", "steps between validations; 0: never"},
+                         train.eval_every, 0, kMostSteps);
     table.whole<index_t>(
         {"train.eval_batches", "", "global batches of a validation, whatever the accumulation"},
         train.eval_batches, 1, kMostSteps);
     table.whole<index_t>(
-        {"train.max_skipped", "steps", "with a non-finite gradient in a row before the run stops"},
+        {"train.max_skipped", "steps", "steps in a row with a non-finite gradient before the run stops"},
         train.max_skipped, 1, kMostSteps);
     table.text({"train.freeze", "",
                 "parameters that stay as they are, by name: patterns with * and ?, joined by commas"},
@@ -263,8 +278,8 @@ void optimizer_options(OptionTable& table, OptimizerConfig& optimizer) {
     table.number({"optimizer.lr", "", "peak learning rate"}, optimizer.lr, 0.0, 100.0);
     table.number({"optimizer.min_lr_ratio", "", "learning rate of the last step over the peak"},
                  optimizer.min_lr_ratio, 0.0, 1.0);
-    table.whole<index_t>({"optimizer.warmup_steps", "steps", "of linear warm-up"}, optimizer.warmup_steps, 0,
-                         kMostSteps);
+    table.whole<index_t>({"optimizer.warmup_steps", "steps", "steps of linear warm-up"},
+                         optimizer.warmup_steps, 0, kMostSteps);
     table.number({"optimizer.beta1", "", "AdamW's decay of the first moment"}, optimizer.beta1, 0.0,
                  0.999999);
     table.number({"optimizer.beta2", "", "AdamW's decay of the second moment"}, optimizer.beta2, 0.0,
@@ -294,19 +309,21 @@ void data_options(OptionTable& table, DataConfig& data) {
 
 void parallel_options(OptionTable& table, ParallelConfig& parallel) {
     table.whole<index_t>(
-        {"parallel.ranks", "ranks", "that the run must have; 0: whatever the launcher starts"},
+        {"parallel.ranks", "ranks", "ranks that the run must have; 0: whatever the launcher starts"},
         parallel.ranks, 0, 1'000'000);
-    table.whole<index_t>({"parallel.expert_parallel", "ranks", "that share one copy of the experts; 0: all"},
-                         parallel.expert_parallel, 0, 1'000'000);
     table.whole<index_t>(
-        {"parallel.threads", "threads", "of a rank; 0: its share of the processors it may run on"},
+        {"parallel.expert_parallel", "ranks", "ranks that share one copy of the experts; 0: all"},
+        parallel.expert_parallel, 0, 1'000'000);
+    table.whole<index_t>(
+        {"parallel.threads", "threads", "threads of a rank; 0: its share of the processors it may run on"},
         parallel.threads, 0, 4096);
     table.whole<index_t>({"parallel.deadline_seconds", "s", "longest wait for another rank"},
                          parallel.deadline_seconds, 1, 1'000'000);
     table.choice<PlacementRule>(
-        {"parallel.placement", "", "of experts on ranks: in equal runs, or balanced by their measured load"},
+        {"parallel.placement", "",
+         "placement of experts on ranks: in equal runs, or balanced by measured load"},
         parallel.placement, {{"block", PlacementRule::block}, {"balanced", PlacementRule::balanced}});
-    table.whole<index_t>({"parallel.rebalance_every", "steps", "between balanced placements; 0: never"},
+    table.whole<index_t>({"parallel.rebalance_every", "steps", "steps between balanced placements; 0: never"},
                          parallel.rebalance_every, 0, kMostSteps);
     table.whole<index_t>({"parallel.spare_experts", "",
                           "places of a rank for each layer's experts beyond its even share, rounded up"},
@@ -315,13 +332,14 @@ void parallel_options(OptionTable& table, ParallelConfig& parallel) {
 
 void run_options(OptionTable& table, RunConfig& run) {
     table.text({"run.directory", "", "where metrics and checkpoints go"}, run.directory);
-    table.whole<index_t>({"run.checkpoint_every", "steps", "between checkpoints; 0: only the last"},
+    table.whole<index_t>({"run.checkpoint_every", "steps", "steps between checkpoints; 0: only the last"},
                          run.checkpoint_every, 0, kMostSteps);
     table.whole<index_t>({"run.keep_last", "", "checkpoints kept"}, run.keep_last, 1, 100000);
     table.whole<index_t>(
         {"run.stop_after", "", "step after which to checkpoint and leave, as on SIGTERM; 0: none"},
         run.stop_after, 0, kMostSteps);
-    table.whole<index_t>({"run.log_every", "steps", "between progress lines"}, run.log_every, 1, kMostSteps);
+    table.whole<index_t>({"run.log_every", "steps", "steps between progress lines"}, run.log_every, 1,
+                         kMostSteps);
     table.flag({"run.drop_ledger", "", "list every dropped choice in run.directory/drops.jsonl"},
                run.drop_ledger);
     table.flag(
@@ -344,8 +362,9 @@ void generate_options(OptionTable& table, GenerateConfig& generate) {
     table.text(
         {"generate.gap", "", "in the prompt: a masked token (encoder) or corrupted span (encoder_decoder)"},
         generate.gap);
-    table.whole<index_t>({"generate.tokens", "tokens", "to add; with the prompt at most model.seq_len"},
-                         generate.tokens, 1, kMostWidth);
+    table.whole<index_t>(
+        {"generate.tokens", "tokens", "tokens to generate; with the prompt at most model.seq_len"},
+        generate.tokens, 1, kMostWidth);
     table.number({"generate.temperature", "", "0: always the likeliest token"}, generate.temperature, 0.0,
                  100.0);
     table.whole<index_t>({"generate.top_k", "tokens", "sample among the likeliest; 0: all"}, generate.top_k,
