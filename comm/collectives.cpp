@@ -5,6 +5,10 @@
 #include <cstring>
 #include <numeric>
 
+#include "comm/add.hpp"
+#include "comm/axes.hpp"
+#include "comm/ring.hpp"
+
 namespace sy::comm {
 namespace {
 
@@ -23,17 +27,6 @@ std::span<const std::byte> bytes_of(std::span<const T> values) {
     return std::as_bytes(values);
 }
 
-/// Integers add modulo 2^n, as sums of hashes need; floats as they are.
-template <class T>
-T add(T a, T b) {
-    if constexpr (std::is_integral_v<T>) {
-        using Unsigned = std::make_unsigned_t<T>;
-        return static_cast<T>(static_cast<Unsigned>(a) + static_cast<Unsigned>(b));
-    } else {
-        return a + b;
-    }
-}
-
 template <class T>
 void combine(std::span<T> into, std::span<const T> from, ReduceOp op) {
     for (std::size_t i = 0; i < into.size(); ++i) {
@@ -43,25 +36,31 @@ void combine(std::span<T> into, std::span<const T> from, ReduceOp op) {
     }
 }
 
-std::size_t at(int rank) {
-    return static_cast<std::size_t>(rank);
-}
+/// A row of `count` values for each rank.
+template <class T>
+class Rows {
+  public:
+    Rows(std::size_t count, int num_ranks)
+        : values_(count * static_cast<std::size_t>(num_ranks)), count_(count) {}
+    std::span<T> operator[](int rank) {
+        return std::span<T>(values_).subspan(static_cast<std::size_t>(rank) * count_, count_);
+    }
+
+  private:
+    std::vector<T> values_;
+    std::size_t count_;
+};
 
 /// Rank 0 adds in ascending rank order, then all receive its result by a binomial tree. For short messages.
 template <class T>
 void reduce_at_root(Communicator& comm, std::span<T> values, ReduceOp op) {
     if (comm.rank() == 0) {
-        std::vector<T> others(values.size() * at(comm.size() - 1));
+        Rows<T> others(values.size(), comm.size());
         std::vector<std::unique_ptr<Request>> requests;
-        for (int source = 1; source < comm.size(); ++source) {
-            const std::span<T> part(others.data() + values.size() * at(source - 1), values.size());
-            requests.push_back(comm.receive(std::as_writable_bytes(part), source, kTagReduce));
-        }
+        for (int source = 1; source < comm.size(); ++source)
+            requests.push_back(comm.receive(std::as_writable_bytes(others[source]), source, kTagReduce));
         wait_all(comm, requests, "all_reduce");
-        for (int source = 1; source < comm.size(); ++source) {
-            combine<T>(values,
-                       std::span<const T>(others.data() + values.size() * at(source - 1), values.size()), op);
-        }
+        for (int source = 1; source < comm.size(); ++source) combine<T>(values, others[source], op);
     } else {
         std::vector<std::unique_ptr<Request>> requests;
         requests.push_back(comm.send(bytes_of<T>(values), 0, kTagReduce));
@@ -70,10 +69,9 @@ void reduce_at_root(Communicator& comm, std::span<T> values, ReduceOp op) {
     broadcast(comm, values, 0);
 }
 
-std::vector<index_t> even_offsets(index_t count, int num_ranks) {
-    std::vector<index_t> offsets;
-    for (int rank = 0; rank < num_ranks; ++rank) offsets.push_back(part_of(count, num_ranks, rank).begin);
-    offsets.push_back(count);
+RankOffsets even_offsets(index_t count, int num_ranks) {
+    RankOffsets offsets;
+    for (int rank = 0; rank < num_ranks; ++rank) offsets.append(part_of(count, num_ranks, rank).size());
     return offsets;
 }
 
@@ -91,31 +89,24 @@ void check_offsets(const Communicator& comm, std::span<const index_t> offsets, s
 /// Every rank receives its part from all others and adds in ascending rank order.
 template <class T>
 void scatter_reduce(Communicator& comm, std::span<const T> values, std::span<const index_t> offsets,
-                    std::span<T> part, ReduceOp op) {
+                    std::span<T> sum, ReduceOp op) {
     check_offsets(comm, offsets, values.size(), "reduce_scatter");
-    const int me = comm.rank();
-    const auto count = static_cast<std::size_t>(offsets[at(me) + 1] - offsets[at(me)]);
-    SY_REQUIRE(part.size() == count, "reduce_scatter: part of ", part.size(), " for ", count, " of ",
+    const std::span<const T> own = part(values, group_of(offsets, comm.rank()));
+    SY_REQUIRE(sum.size() == own.size(), "reduce_scatter: part of ", sum.size(), " for ", own.size(), " of ",
                values.size());
-    std::vector<T> received(count * at(comm.size()));
+    Rows<T> received(own.size(), comm.size());
     std::vector<std::unique_ptr<Request>> requests;
-    for (int step = 1; step < comm.size(); ++step) {
-        const int source = (me + comm.size() - step) % comm.size();
-        const int destination = (me + step) % comm.size();
-        const std::span<T> slot(received.data() + count * at(source), count);
-        if (count > 0) requests.push_back(comm.receive(std::as_writable_bytes(slot), source, kTagScatter));
-        const auto outgoing =
-            values.subspan(static_cast<std::size_t>(offsets[at(destination)]),
-                           static_cast<std::size_t>(offsets[at(destination) + 1] - offsets[at(destination)]));
+    for_ring(comm, [&](int source, int destination) {
+        const std::span<T> incoming = received[source];
+        if (!incoming.empty())
+            requests.push_back(comm.receive(std::as_writable_bytes(incoming), source, kTagScatter));
+        const std::span<const T> outgoing = part(values, group_of(offsets, destination));
         if (!outgoing.empty()) requests.push_back(comm.send(bytes_of<T>(outgoing), destination, kTagScatter));
-    }
-    const std::span<const T> own = values.subspan(static_cast<std::size_t>(offsets[at(me)]), count);
-    std::copy(own.begin(), own.end(), received.begin() + static_cast<std::ptrdiff_t>(count * at(me)));
+    });
+    std::ranges::copy(own, received[comm.rank()].begin());
     wait_all(comm, requests, "reduce_scatter");
-    std::copy_n(received.begin(), count, part.begin());
-    for (int source = 1; source < comm.size(); ++source) {
-        combine<T>(part, std::span<const T>(received.data() + count * at(source), count), op);
-    }
+    std::ranges::copy(received[0], sum.begin());
+    for (int source = 1; source < comm.size(); ++source) combine<T>(sum, received[source], op);
 }
 
 }  // namespace
@@ -128,12 +119,12 @@ void all_reduce(Communicator& comm, std::span<T> values, ReduceOp op) {
         reduce_at_root(comm, values, op);
         return;
     }
-    const std::vector<index_t> offsets = even_offsets(static_cast<index_t>(values.size()), comm.size());
-    std::vector<T> part(static_cast<std::size_t>(offsets[at(comm.rank()) + 1] - offsets[at(comm.rank())]));
-    scatter_reduce<T>(comm, values, offsets, part, op);
-    std::copy(part.begin(), part.end(),
-              values.begin() + static_cast<std::ptrdiff_t>(offsets[at(comm.rank())]));
-    all_gather(comm, values, std::span<const index_t>(offsets));
+    const RankOffsets offsets = even_offsets(static_cast<index_t>(values.size()), comm.size());
+    const std::span<T> own = part(values, offsets[comm.rank()]);
+    std::vector<T> sum(own.size());
+    scatter_reduce<T>(comm, values, offsets, sum, op);
+    std::ranges::copy(sum, own.begin());
+    all_gather(comm, values, offsets.edges());
 }
 
 template <class T>
@@ -145,31 +136,23 @@ void reduce_scatter(Communicator& comm, std::span<const T> values, std::span<con
 template <class T>
 void all_gather(Communicator& comm, std::span<T> values, std::span<const index_t> offsets) {
     check_offsets(comm, offsets, values.size(), "all_gather");
-    const auto part = [&](int rank) {
-        return values.subspan(static_cast<std::size_t>(offsets[at(rank)]),
-                              static_cast<std::size_t>(offsets[at(rank) + 1] - offsets[at(rank)]));
-    };
+    const std::span<const T> own = part(values, group_of(offsets, comm.rank()));
     std::vector<std::unique_ptr<Request>> requests;
-    for (int step = 1; step < comm.size(); ++step) {
-        const int source = (comm.rank() + comm.size() - step) % comm.size();
-        const int destination = (comm.rank() + step) % comm.size();
-        if (!part(source).empty())
-            requests.push_back(comm.receive(std::as_writable_bytes(part(source)), source, kTagGather));
-        const std::span<const T> own = part(comm.rank());
+    for_ring(comm, [&](int source, int destination) {
+        const std::span<T> incoming = part(values, group_of(offsets, source));
+        if (!incoming.empty())
+            requests.push_back(comm.receive(std::as_writable_bytes(incoming), source, kTagGather));
         if (!own.empty()) requests.push_back(comm.send(bytes_of<T>(own), destination, kTagGather));
-    }
+    });
     wait_all(comm, requests, "all_gather");
 }
 
 template <class T>
 std::vector<T> all_gather(Communicator& comm, std::span<const T> mine) {
-    std::vector<T> all(mine.size() * at(comm.size()));
-    std::copy(mine.begin(), mine.end(),
-              all.begin() + static_cast<std::ptrdiff_t>(mine.size() * at(comm.rank())));
-    std::vector<index_t> offsets;
-    for (int rank = 0; rank <= comm.size(); ++rank)
-        offsets.push_back(static_cast<index_t>(mine.size()) * rank);
-    all_gather(comm, std::span<T>(all), std::span<const index_t>(offsets));
+    std::vector<T> all(mine.size() * static_cast<std::size_t>(comm.size()));
+    const RankOffsets offsets = even_offsets(static_cast<index_t>(all.size()), comm.size());
+    std::ranges::copy(mine, part<T>(all, offsets[comm.rank()]).begin());
+    all_gather(comm, std::span<T>(all), offsets.edges());
     return all;
 }
 
@@ -180,7 +163,8 @@ std::vector<T> exscan(Communicator& comm, std::span<T> values) {
     for (int rank = 0; rank < comm.size(); ++rank) {
         if (rank == comm.rank()) std::copy(totals.begin(), totals.end(), values.begin());
         // The first addend as it is, so that a rank alone keeps even a negative zero.
-        const std::span<const T> next(all.data() + totals.size() * at(rank), totals.size());
+        const auto count = static_cast<index_t>(totals.size());
+        const std::span<const T> next = part<const T>(all, {rank * count, (rank + 1) * count});
         if (rank == 0) std::copy(next.begin(), next.end(), totals.begin());
         if (rank > 0) combine<T>(totals, next, ReduceOp::sum);
     }
@@ -214,14 +198,14 @@ void broadcast(Communicator& comm, std::span<T> values, int root) {
 std::vector<std::string> all_gather(Communicator& comm, const std::string& mine) {
     const auto length = static_cast<index_t>(mine.size());
     const std::vector<index_t> lengths = all_gather(comm, std::span<const index_t>(&length, 1));
-    std::vector<index_t> offsets{0};
-    for (const index_t count : lengths) offsets.push_back(offsets.back() + count);
-    std::vector<char> text(static_cast<std::size_t>(offsets.back()));
-    std::copy(mine.begin(), mine.end(), text.begin() + static_cast<std::ptrdiff_t>(offsets[at(comm.rank())]));
-    all_gather(comm, std::span<char>(text), std::span<const index_t>(offsets));
+    const RankOffsets offsets = RankOffsets::of_counts(lengths);
+    std::vector<char> text(static_cast<std::size_t>(offsets.total()));
+    std::ranges::copy(mine, part<char>(text, offsets[comm.rank()]).begin());
+    all_gather(comm, std::span<char>(text), offsets.edges());
     std::vector<std::string> result;
-    for (std::size_t rank = 0; rank < lengths.size(); ++rank) {
-        result.emplace_back(text.data() + offsets[rank], static_cast<std::size_t>(lengths[rank]));
+    for (int rank = 0; rank < comm.size(); ++rank) {
+        const std::span<char> theirs = part<char>(text, offsets[rank]);
+        result.emplace_back(theirs.begin(), theirs.end());
     }
     return result;
 }
@@ -252,16 +236,6 @@ void PendingExchange::wait() {
     requests_.clear();
 }
 
-namespace {
-
-template <class Bytes>
-Bytes part_of_rank(Bytes bytes, std::span<const index_t> offsets, int rank) {
-    return bytes.subspan(static_cast<std::size_t>(offsets[at(rank)]),
-                         static_cast<std::size_t>(offsets[at(rank) + 1] - offsets[at(rank)]));
-}
-
-}  // namespace
-
 PendingExchange start_exchange_with_others(Communicator& comm, std::span<const std::byte> send,
                                            std::span<const index_t> send_offsets,
                                            std::span<std::byte> receive,
@@ -270,18 +244,15 @@ PendingExchange start_exchange_with_others(Communicator& comm, std::span<const s
     check_offsets(comm, send_offsets, send.size(), doing);
     check_offsets(comm, receive_offsets, receive.size(), doing);
     std::vector<std::unique_ptr<Request>> requests;
-    const int me = comm.rank();
-    // Receives first, and each rank starts with its right neighbour, so that no destination is everyone's first.
-    for (int step = 1; step < comm.size(); ++step) {
-        const int source = (me + comm.size() - step) % comm.size();
-        const std::span<std::byte> bytes = part_of_rank(receive, receive_offsets, source);
+    // Receives first: what arrives has its place.
+    for_ring(comm, [&](int source, int) {
+        const std::span<std::byte> bytes = part(receive, group_of(receive_offsets, source));
         if (!bytes.empty()) requests.push_back(comm.receive(bytes, source, tag));
-    }
-    for (int step = 1; step < comm.size(); ++step) {
-        const int destination = (me + step) % comm.size();
-        const std::span<const std::byte> bytes = part_of_rank(send, send_offsets, destination);
+    });
+    for_ring(comm, [&](int, int destination) {
+        const std::span<const std::byte> bytes = part(send, group_of(send_offsets, destination));
         if (!bytes.empty()) requests.push_back(comm.send(bytes, destination, tag));
-    }
+    });
     return PendingExchange(comm, std::move(requests), std::move(doing));
 }
 
@@ -290,8 +261,8 @@ PendingExchange start_all_to_all_v(Communicator& comm, std::span<const std::byte
                                    std::span<const index_t> receive_offsets, int tag, std::string doing) {
     PendingExchange exchange =
         start_exchange_with_others(comm, send, send_offsets, receive, receive_offsets, tag, doing);
-    const std::span<const std::byte> own = part_of_rank(send, send_offsets, comm.rank());
-    const std::span<std::byte> target = part_of_rank(receive, receive_offsets, comm.rank());
+    const std::span<const std::byte> own = part(send, group_of(send_offsets, comm.rank()));
+    const std::span<std::byte> target = part(receive, group_of(receive_offsets, comm.rank()));
     SY_REQUIRE(own.size() == target.size(), doing, ": own part is ", own.size(), " and ", target.size(),
                " bytes");
     if (!own.empty() && own.data() != target.data()) std::memcpy(target.data(), own.data(), own.size());
@@ -309,9 +280,7 @@ std::vector<T> all_to_all(Communicator& comm, std::span<const T> values) {
     SY_REQUIRE(static_cast<int>(values.size()) % comm.size() == 0, "all_to_all: ", values.size(),
                " values for ", comm.size(), " ranks");
     std::vector<T> result(values.size());
-    std::vector<index_t> offsets;
-    const auto each = static_cast<index_t>(values.size_bytes()) / comm.size();
-    for (int rank = 0; rank <= comm.size(); ++rank) offsets.push_back(each * rank);
+    const RankOffsets offsets = even_offsets(static_cast<index_t>(values.size_bytes()), comm.size());
     start_all_to_all_v(comm, std::as_bytes(values), offsets, std::as_writable_bytes(std::span<T>(result)),
                        offsets, kTagCounts, "all_to_all")
         .wait();

@@ -3,11 +3,10 @@
 #include <cstdint>
 #include <span>
 #include <string>
-#include <vector>
 
+#include "comm/axes.hpp"
 #include "comm/exchange/placement.hpp"
 #include "kernels/core/tensor.hpp"
-#include "kernels/core/types.hpp"
 
 /// Who sends which rows where. T tokens and K choices on this rank, P ranks of the expert-parallel group,
 /// L experts on this rank (shadows too), R rows received, S slots = (received row, local expert) pairs.
@@ -36,44 +35,48 @@ struct SlotRecord {
     bool operator==(const SlotRecord&) const = default;
 };
 
+struct RecordAxis;
+struct ReturnAxis;
+struct ChoiceAxis;
+
 /// Source side, a pure function of choices and placement: one row per (token, destination rank).
 struct SendPlan {
-    std::vector<index_t> row_offsets;     ///< [P + 1] rows to each rank
-    std::vector<std::int32_t> row_token;  ///< token of each row; ascending inside a destination
-    std::vector<index_t> slot_offsets;    ///< [P + 1] slot records to each rank
+    RankOffsets row_offsets;         ///< rows to each rank
+    PerRow<std::int32_t> row_token;  ///< token of each row; ascending inside a destination
+    RankOffsets slot_offsets;        ///< slot records to each rank
     /// Grouped by destination, then by row, then by ascending choice: a destination relies on this order.
-    std::vector<SlotRecord> slots;
+    Indexed<RecordAxis, SlotRecord> slots;
     /// Rows (per_rank) or slots (per_choice) coming back for token t, in the order in which they are added:
-    /// ascending choice (of a row: its first choice). returns[return_offsets[t] .. return_offsets[t + 1])
-    std::vector<index_t> return_offsets;  ///< [T + 1]
-    std::vector<std::int32_t> returns;
+    /// ascending choice (of a row: its first choice). Those of token t are return_offsets[t] of `returns`.
+    Offsets<TokenAxis> return_offsets;
+    Indexed<ReturnAxis, std::int32_t> returns;
     /// [T * K] position of each choice in `slots`, or -1 when dropped.
-    std::vector<std::int32_t> slot_of_choice;
+    Indexed<ChoiceAxis, std::int32_t> slot_of_choice;
 
-    index_t num_rows() const { return row_offsets.back(); }
-    index_t num_slots() const { return slot_offsets.back(); }
+    index_t num_rows() const { return row_offsets.total(); }
+    index_t num_slots() const { return slot_offsets.total(); }
     std::string to_string() const;
     bool operator==(const SendPlan&) const = default;
 };
 
 /// Destination side, a pure function of the records received.
 struct ReceivePlan {
-    std::vector<index_t> row_offsets;   ///< [P + 1] rows from each rank
-    std::vector<index_t> slot_offsets;  ///< [P + 1] records from each rank, in the order received
+    RankOffsets row_offsets;   ///< rows from each rank
+    RankOffsets slot_offsets;  ///< records from each rank, in the order received
     /// Slots sorted by local expert, then source rank, then row: inside an expert global token order, since
     /// ranks hold ascending token ranges.
-    std::vector<index_t> expert_offsets;    ///< [L + 1]
-    std::vector<std::int32_t> slot_row;     ///< [S] received row of each sorted slot
-    std::vector<float> slot_weight;         ///< [S]
-    std::vector<std::int32_t> slot_source;  ///< [S] rank that each sorted slot came from
-    std::vector<std::int32_t> slot_token;   ///< [S] its token there
+    Offsets<LocalExpertAxis> expert_offsets;
+    PerSlot<std::int32_t> slot_row;     ///< [S] received row of each sorted slot
+    PerSlot<float> slot_weight;         ///< [S]
+    PerSlot<std::int32_t> slot_source;  ///< [S] rank that each sorted slot came from
+    PerSlot<std::int32_t> slot_token;   ///< [S] its token there
     /// [S] sorted position of each received record. Records come by row, then by choice, so these are also the
-    /// slots of received row r in ascending choice: slot_of_record[row_slot_offsets[r] .. row_slot_offsets[r + 1])
-    std::vector<std::int32_t> slot_of_record;
-    std::vector<index_t> row_slot_offsets;  ///< [R + 1]
+    /// slots of received row r in ascending choice: row_slot_offsets[r] of slot_of_record.
+    Indexed<RecordAxis, std::int32_t> slot_of_record;
+    Offsets<RowAxis> row_slot_offsets;
 
-    index_t num_rows() const { return row_offsets.back(); }
-    index_t num_slots() const { return expert_offsets.back(); }
+    index_t num_rows() const { return row_offsets.total(); }
+    index_t num_slots() const { return expert_offsets.total(); }
     std::string to_string() const;
     bool operator==(const ReceivePlan&) const = default;
 };
@@ -83,7 +86,7 @@ struct DispatchPlan {
     ReceivePlan receive;
     ReturnRows return_rows = ReturnRows::per_rank;
 
-    index_t num_tokens() const { return static_cast<index_t>(send.return_offsets.size()) - 1; }
+    index_t num_tokens() const { return send.return_offsets.num_groups(); }
     /// Rows that travel back to this rank, one for each entry of send.returns.
     index_t num_returned() const {
         return return_rows == ReturnRows::per_rank ? send.num_rows() : send.num_slots();
@@ -104,7 +107,7 @@ SendPlan make_send_plan(const Choices& choices, const Placement& placement, int 
 ///         leaves a row out, or is not in the order of SendPlan::slots
 /// @par Cost  two passes over S records: a counting sort by expert
 ReceivePlan make_receive_plan(std::span<const index_t> row_offsets, std::span<const index_t> slot_offsets,
-                              std::span<const SlotRecord> records, const Placement& placement,
+                              IndexedSpan<RecordAxis, const SlotRecord> records, const Placement& placement,
                               int group_rank);
 
 }  // namespace sy::comm

@@ -58,7 +58,7 @@ class Exchange {
     virtual PendingRows start_return(MatrixView<const float> slots, const DispatchPlan& plan) = 0;
 
     /// One float a slot back to its choice: out [T, K], 0 where dropped (gradients of the combine weights).
-    virtual void return_scalars(std::span<const float> slot_values, const DispatchPlan& plan,
+    virtual void return_scalars(PerSlotSpan<const float> slot_values, const DispatchPlan& plan,
                                 MatrixView<float> out) = 0;
 
     virtual ExchangeBytes bytes() const = 0;

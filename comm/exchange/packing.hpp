@@ -1,12 +1,16 @@
 #pragma once
 
-#include <span>
-#include <vector>
-
-#include "kernels/core/types.hpp"
+#include "kernels/core/indexed.hpp"
 
 /// Loads into bins, greedily and deterministically: the steps of comm/exchange/placement_plan. Ties go to the lower index.
 namespace sy::comm {
+
+struct ItemAxis;
+struct BinAxis;
+template <class T>
+using PerItem = Indexed<ItemAxis, T>;
+template <class T>
+using PerBin = Indexed<BinAxis, T>;
 
 inline constexpr int kNowhere = -1;
 
@@ -27,14 +31,14 @@ struct Bin {
 /// @param items  heaviest first
 /// @return bin of each item, or kNowhere when none has room
 /// @par Source   longest processing time first, Graham 1969
-std::vector<int> pack(std::span<const Item> items, std::span<const Bin> bins);
+PerItem<int> pack(const PerItem<Item>& items, const PerBin<Bin>& bins);
 
 /// Takes load off the heaviest bin, by the best move of one item or exchange of two, until no bin's load per width is
 /// above `limit` or nothing helps.
-void lighten(std::span<const Item> items, std::span<const Bin> bins, double limit, std::vector<int>& bin_of);
+void lighten(const PerItem<Item>& items, const PerBin<Bin>& bins, double limit, PerItem<int>& bin_of);
 
 /// Gives each bin a name of its own, pairs with the highest overlap first.
-/// @param overlap  [bins][names], -1: never
-std::vector<int> match(const std::vector<std::vector<index_t>>& overlap);
+/// @param overlap  of each bin with each name, of which there are as many; -1: never
+PerBin<int> match(const PerBin<PerBin<index_t>>& overlap);
 
 }  // namespace sy::comm

@@ -20,37 +20,30 @@ std::string runs(const std::vector<index_t>& experts) {
 
 }  // namespace
 
-Placement::Placement(std::vector<int> rank_of_expert, int num_ranks, std::vector<Shadow> shadows)
+Placement::Placement(PerExpert<int> rank_of_expert, int num_ranks, std::vector<Shadow> shadows)
     : rank_of_expert_(std::move(rank_of_expert)), num_ranks_(num_ranks) {
     SY_REQUIRE(num_ranks >= 1, "placement: ", num_ranks, " ranks");
-    std::vector<std::vector<int>> ranks(rank_of_expert_.size());
-    const auto add = [&](std::size_t expert, int rank, const char* what) {
-        SY_REQUIRE(rank >= 0 && rank < num_ranks, "placement: ", what, " ", expert, " of ", ranks.size(),
+    PerExpert<std::vector<int>> ranks(num_experts());
+    const auto add = [&](index_t expert, int rank, const char* what) {
+        SY_REQUIRE(rank >= 0 && rank < num_ranks, "placement: ", what, " ", expert, " of ", num_experts(),
                    " is on rank ", rank, " of ", num_ranks);
         ranks[expert].push_back(rank);
     };
-    for (std::size_t expert = 0; expert < ranks.size(); ++expert)
-        add(expert, rank_of_expert_[expert], "expert");
+    for (index_t expert = 0; expert < num_experts(); ++expert) add(expert, rank_of(expert), "expert");
     for (const Shadow& shadow : shadows) {
         SY_REQUIRE(shadow.expert >= 0 && shadow.expert < num_experts(), "placement: a shadow of expert ",
                    shadow.expert, " of ", num_experts());
-        add(static_cast<std::size_t>(shadow.expert), shadow.rank, "shadow of expert");
+        add(shadow.expert, shadow.rank, "shadow of expert");
     }
-    copy_offsets_.push_back(0);
-    for (std::size_t expert = 0; expert < ranks.size(); ++expert) {
+    for (index_t expert = 0; expert < num_experts(); ++expert) {
         std::vector<int>& copies = ranks[expert];
         std::sort(copies.begin(), copies.end());
         const auto twice = std::adjacent_find(copies.begin(), copies.end());
         SY_REQUIRE(twice == copies.end(), "placement: rank ", *twice, " would hold expert ", expert,
                    " twice");
         copies_.insert(copies_.end(), copies.begin(), copies.end());
-        copy_offsets_.push_back(copies_.size());
+        copy_offsets_.append(static_cast<index_t>(copies.size()));
     }
-}
-
-std::span<const int> Placement::copies_of(index_t expert) const {
-    const auto e = static_cast<std::size_t>(expert);
-    return std::span<const int>(copies_).subspan(copy_offsets_[e], copy_offsets_[e + 1] - copy_offsets_[e]);
 }
 
 int Placement::rank_for(index_t expert, int source, index_t sequence) const {
@@ -80,11 +73,11 @@ std::vector<index_t> Placement::shadows_of(int rank) const {
     return experts;
 }
 
-std::vector<index_t> Placement::experts_of(int rank) const {
+Indexed<LocalExpertAxis, index_t> Placement::experts_of(int rank) const {
     std::vector<index_t> experts = primaries_of(rank);
     const std::vector<index_t> shadows = shadows_of(rank);
     experts.insert(experts.end(), shadows.begin(), shadows.end());
-    return experts;
+    return Indexed<LocalExpertAxis, index_t>(std::move(experts));
 }
 
 std::string Placement::to_string() const {
@@ -103,11 +96,10 @@ std::string Placement::to_string() const {
 Placement block_placement(index_t num_experts, int num_ranks) {
     SY_REQUIRE(num_experts >= 0 && num_ranks >= 1, "placement: ", num_experts, " experts on ", num_ranks,
                " ranks");
-    std::vector<int> rank_of_expert;
-    rank_of_expert.reserve(static_cast<std::size_t>(num_experts));
+    PerExpert<int> rank_of_expert(num_experts);
     for (int rank = 0; rank < num_ranks; ++rank) {
-        rank_of_expert.insert(rank_of_expert.end(),
-                              static_cast<std::size_t>(part_of(num_experts, num_ranks, rank).size()), rank);
+        const Range experts = part_of(num_experts, num_ranks, rank);
+        std::fill(rank_of_expert.begin() + experts.begin, rank_of_expert.begin() + experts.end, rank);
     }
     return Placement(std::move(rank_of_expert), num_ranks);
 }

@@ -5,9 +5,12 @@
 #include <string>
 #include <vector>
 
-#include "kernels/core/types.hpp"
+#include "comm/axes.hpp"
 
 namespace sy::comm {
+
+/// The experts that a rank holds, as it numbers them.
+struct LocalExpertAxis;
 
 /// An extra copy of an expert on a rank that does not hold its primary.
 struct Shadow {
@@ -24,15 +27,17 @@ class Placement {
   public:
     /// @param rank_of_expert  [E] group rank of each primary
     /// @throws LogicError naming the expert whose rank does not exist, or that a rank would hold twice
-    Placement(std::vector<int> rank_of_expert, int num_ranks, std::vector<Shadow> shadows = {});
+    Placement(PerExpert<int> rank_of_expert, int num_ranks, std::vector<Shadow> shadows = {});
 
-    index_t num_experts() const { return static_cast<index_t>(rank_of_expert_.size()); }
-    index_t num_shadows() const { return static_cast<index_t>(copies_.size()) - num_experts(); }
+    index_t num_experts() const { return rank_of_expert_.size(); }
+    index_t num_shadows() const { return copy_offsets_.total() - num_experts(); }
     int num_ranks() const { return num_ranks_; }
     /// Rank of the primary.
-    int rank_of(index_t expert) const { return rank_of_expert_[static_cast<std::size_t>(expert)]; }
+    int rank_of(index_t expert) const { return rank_of_expert_[expert]; }
     /// Ranks that hold the expert, ascending.
-    std::span<const int> copies_of(index_t expert) const;
+    std::span<const int> copies_of(index_t expert) const {
+        return part<const int>(copies_, copy_offsets_[expert]);
+    }
     /// The copy that computes the choices which a sequence on rank `source` makes of `expert`: the source's own if it
     /// has one, else the copies take turns. Sequences are never split, so that the products behind a weight gradient
     /// are the same as without shadows. Copies get even shares when ranks hold equally many sequences.
@@ -42,14 +47,14 @@ class Placement {
     std::vector<index_t> primaries_of(int rank) const;
     std::vector<index_t> shadows_of(int rank) const;
     /// Global numbers of the experts of `rank` in local order.
-    std::vector<index_t> experts_of(int rank) const;
+    Indexed<LocalExpertAxis, index_t> experts_of(int rank) const;
     /// "7 experts on 3 ranks: 0-2 | 3 4 | 5 6"; shadows follow a plus: "0-2 + 5 | 3 4 | 5 6 + 0"
     std::string to_string() const;
     bool operator==(const Placement&) const = default;
 
   private:
-    std::vector<int> rank_of_expert_;
-    std::vector<std::size_t> copy_offsets_;  ///< [E + 1] into copies_
+    PerExpert<int> rank_of_expert_;
+    Offsets<ExpertAxis> copy_offsets_;  ///< into copies_
     std::vector<int> copies_;
     int num_ranks_;
 };

@@ -11,15 +11,17 @@
 namespace sy::comm {
 namespace {
 
-std::size_t at(index_t i) {
-    return static_cast<std::size_t>(i);
-}
-
 /// Whether things stay where they were in the previous placement, as far as loads allow.
 enum class Homes { ignored, kept };
 
-/// Experts of each bin.
-using Bins = std::vector<std::vector<index_t>>;
+struct MemberAxis;
+
+/// Experts that share a bin: a node, or a rank of one.
+using Experts = Indexed<MemberAxis, index_t>;
+using Bins = PerBin<Experts>;
+
+/// Experts of each rank.
+using Held = PerRank<Experts>;
 
 /// What the ranks of one node hold, not yet by name.
 struct NodePlan {
@@ -30,46 +32,46 @@ struct NodePlan {
 
 class Planner {
   public:
-    Planner(std::span<const index_t> load, std::span<const int> node_of_rank, const Placement& previous,
+    Planner(PerExpertSpan<const index_t> load, PerRankSpan<const int> node_of_rank, const Placement& previous,
             const PlacementRules& rules)
         : load_(load), previous_(previous), rules_(rules) {
         const index_t experts = previous.num_experts();
-        SY_REQUIRE(static_cast<index_t>(load.size()) == experts, "placement plan: loads of ", load.size(),
-                   " experts for ", previous.to_string());
-        SY_REQUIRE(static_cast<int>(node_of_rank.size()) == previous.num_ranks(), "placement plan: nodes of ",
+        SY_REQUIRE(load.size() == experts, "placement plan: loads of ", load.size(), " experts for ",
+                   previous.to_string());
+        SY_REQUIRE(node_of_rank.size() == previous.num_ranks(), "placement plan: nodes of ",
                    node_of_rank.size(), " ranks for ", previous.to_string());
         SY_REQUIRE(rules.spare_experts >= 0 && rules.tolerance >= 0.0 && rules.groups >= 0 &&
                        (rules.groups == 0 || experts % rules.groups == 0),
                    "placement plan: ", rules.spare_experts, " spare places, tolerance ", rules.tolerance,
                    ", ", rules.groups, " groups of ", experts, " experts");
         even_places_ = ceil_div(experts, previous.num_ranks());
-        for (std::size_t rank = 0; rank < node_of_rank.size(); ++rank) {
-            const auto known = std::ranges::find(node_of_rank.first(rank), node_of_rank[rank]);
-            if (known == node_of_rank.begin() + static_cast<std::ptrdiff_t>(rank)) {
+        for (int rank = 0; rank < previous.num_ranks(); ++rank) {
+            const index_t known = std::ranges::find(node_of_rank, node_of_rank[rank]) - node_of_rank.begin();
+            if (known == rank) {
                 node_of_.push_back(static_cast<int>(ranks_.size()));
                 ranks_.emplace_back();
             } else {
-                node_of_.push_back(node_of_[at(known - node_of_rank.begin())]);
+                node_of_.push_back(node_of_[known]);
             }
-            ranks_[at(node_of_.back())].push_back(static_cast<int>(rank));
+            ranks_[node_of_.back()].push_back(rank);
         }
     }
 
     Placement plan() const {
         if (std::ranges::all_of(load_, [](index_t count) { return count == 0; })) return previous_;
-        std::vector<index_t> all(load_.size());
+        Experts all(load_.size());
         std::iota(all.begin(), all.end(), 0);
         const Bins nodes = pack_nodes(Homes::ignored, tolerated(mean_load(all, node_of_.size())));
         double highest = 0.0;
-        for (std::size_t node = 0; node < nodes.size(); ++node)
+        for (index_t node = 0; node < nodes.size(); ++node)
             highest = std::max(highest, lowest_load(nodes[node], node));
         // Better than anything found now: the local search has been luckier before.
         const double now = load_of_previous();
         if (now < highest) return previous_;
         const double limit = tolerated(highest);
-        std::vector<NodePlan> found;
+        PerBin<NodePlan> found;
         index_t num_shadows = 0;
-        for (std::size_t node = 0; node < nodes.size(); ++node) {
+        for (index_t node = 0; node < nodes.size(); ++node) {
             const std::optional<NodePlan> plan = fewest_shadows(nodes[node], node, limit, Homes::ignored);
             SY_REQUIRE(plan, "placement plan: a load of ", limit, " a rank was found and lost on node ",
                        node);
@@ -85,8 +87,8 @@ class Planner {
     }
 
   private:
-    double load_of(index_t expert) const { return static_cast<double>(load_[at(expert)]); }
-    double mean_load(std::span<const index_t> experts, std::size_t num_ranks) const {
+    double load_of(index_t expert) const { return static_cast<double>(load_[expert]); }
+    double mean_load(const Experts& experts, index_t num_ranks) const {
         double sum = 0.0;
         for (const index_t expert : experts) sum += load_of(expert);
         return sum / static_cast<double>(num_ranks);
@@ -102,57 +104,55 @@ class Planner {
     }
 
     std::optional<Bins> pack_groups(index_t group_size, Homes homes, double limit) const {
-        std::vector<Item> groups;
+        PerItem<Item> groups;
         for (index_t first = 0; first < previous_.num_experts(); first += group_size) {
             Item& group = groups.emplace_back(Item{0.0, group_size, first, kNowhere});
-            std::vector<index_t> experts_on(ranks_.size(), 0);
+            PerBin<index_t> experts_on(ranks_.size(), 0);
             for (index_t expert = first; expert < first + group_size; ++expert) {
                 group.weight += load_of(expert);
-                ++experts_on[at(node_of_[at(previous_.rank_of(expert))])];
+                ++experts_on[node_of_[previous_.rank_of(expert)]];
             }
             if (homes == Homes::kept)
                 group.home = static_cast<int>(std::ranges::max_element(experts_on) - experts_on.begin());
         }
-        std::vector<Bin> bins;
-        for (const std::vector<int>& ranks : ranks_) {
-            const auto width = static_cast<index_t>(ranks.size());
-            bins.push_back({width * even_places_, static_cast<double>(width)});
-        }
+        PerBin<Bin> bins;
+        for (const PerBin<int>& ranks : ranks_)
+            bins.push_back({ranks.size() * even_places_, static_cast<double>(ranks.size())});
         sort_heaviest_first(groups);
-        std::vector<int> node_of = pack(groups, bins);
+        PerItem<int> node_of = pack(groups, bins);
         lighten(groups, bins, limit, node_of);
         Bins nodes(ranks_.size());
-        for (std::size_t i = 0; i < groups.size(); ++i) {
+        for (index_t i = 0; i < groups.size(); ++i) {
             if (node_of[i] == kNowhere) return {};
             for (index_t expert = groups[i].label; expert < groups[i].label + group_size; ++expert)
-                nodes[at(node_of[i])].push_back(expert);
+                nodes[node_of[i]].push_back(expert);
         }
-        for (std::vector<index_t>& experts : nodes) std::ranges::sort(experts);
+        for (Experts& experts : nodes) std::ranges::sort(experts);
         return nodes;
     }
 
-    static void sort_heaviest_first(std::vector<Item>& items) {
+    static void sort_heaviest_first(PerItem<Item>& items) {
         std::ranges::stable_sort(items, std::greater<>(), &Item::weight);
     }
 
     /// As many as the node has places for, those that an uneven share of experts leaves among them.
-    index_t most_shadows(std::span<const index_t> experts, std::size_t node) const {
-        const auto ranks = static_cast<index_t>(ranks_[node].size());
-        const auto count = static_cast<index_t>(experts.size());
-        return std::min(ranks * (even_places_ + rules_.spare_experts), ranks * count) - count;
+    index_t most_shadows(const Experts& experts, index_t node) const {
+        const index_t ranks = ranks_[node].size();
+        return std::min(ranks * (even_places_ + rules_.spare_experts), ranks * experts.size()) -
+               experts.size();
     }
 
     /// Copies of each expert: shadows one by one to the highest load per copy.
-    std::vector<index_t> count_copies(std::span<const index_t> experts, index_t num_shadows,
-                                      std::size_t node) const {
-        std::vector<index_t> copies(experts.size(), 1);
+    Indexed<MemberAxis, index_t> count_copies(const Experts& experts, index_t num_shadows,
+                                              index_t node) const {
+        Indexed<MemberAxis, index_t> copies(experts.size(), 1);
         for (index_t shadow = 0; shadow < num_shadows; ++shadow) {
-            std::optional<std::size_t> hottest;
-            const auto share = [&](std::size_t i) {
+            std::optional<index_t> hottest;
+            const auto share = [&](index_t i) {
                 return load_of(experts[i]) / static_cast<double>(copies[i]);
             };
-            for (std::size_t i = 0; i < experts.size(); ++i) {
-                const bool can_have_more = at(copies[i]) < ranks_[node].size();
+            for (index_t i = 0; i < experts.size(); ++i) {
+                const bool can_have_more = copies[i] < ranks_[node].size();
                 if (can_have_more && (!hottest || share(i) > share(*hottest))) hottest = i;
             }
             if (hottest) ++copies[*hottest];
@@ -160,61 +160,56 @@ class Planner {
         return copies;
     }
 
-    /// Positions in the node of the ranks that hold an expert now, its primary's first.
-    std::vector<int> homes_of(index_t expert, std::size_t node) const {
-        std::vector<int> homes;
-        for (std::size_t i = 0; i < ranks_[node].size(); ++i) {
-            const int rank = ranks_[node][i];
+    /// Positions in the node for so many copies of an expert: of the ranks that hold it now, its primary's first.
+    PerItem<int> homes_of(index_t expert, index_t node, index_t num_copies, Homes keep) const {
+        PerItem<int> homes;
+        for (int place = 0; place < ranks_[node].size() && keep == Homes::kept; ++place) {
+            const int rank = ranks_[node][place];
             if (std::ranges::count(previous_.copies_of(expert), rank) == 0) continue;
-            homes.insert(rank == previous_.rank_of(expert) ? homes.begin() : homes.end(),
-                         static_cast<int>(i));
+            homes.push_back(place);
+            if (rank == previous_.rank_of(expert)) std::rotate(homes.begin(), homes.end() - 1, homes.end());
         }
+        homes.resize(num_copies, kNowhere);
         return homes;
     }
 
-    NodePlan pack_node(std::span<const index_t> experts, std::size_t node, index_t num_shadows, Homes keep,
+    NodePlan pack_node(const Experts& experts, index_t node, index_t num_shadows, Homes keep,
                        double limit) const {
-        const std::vector<index_t> wanted = count_copies(experts, num_shadows, node);
-        std::vector<Item> items;
-        for (std::size_t i = 0; i < experts.size(); ++i) {
-            const std::vector<int> homes =
-                keep == Homes::kept ? homes_of(experts[i], node) : std::vector<int>();
-            for (std::size_t copy = 0; copy < at(wanted[i]); ++copy) {
-                items.push_back({load_of(experts[i]) / static_cast<double>(wanted[i]), 1, experts[i],
-                                 copy < homes.size() ? homes[copy] : kNowhere});
-            }
+        const Indexed<MemberAxis, index_t> wanted = count_copies(experts, num_shadows, node);
+        PerItem<Item> items;
+        for (index_t i = 0; i < experts.size(); ++i) {
+            const double weight = load_of(experts[i]) / static_cast<double>(wanted[i]);
+            for (const int home : homes_of(experts[i], node, wanted[i], keep))
+                items.push_back({weight, 1, experts[i], home});
         }
-        const std::vector<Bin> bins(ranks_[node].size(), Bin{even_places_ + rules_.spare_experts});
+        const PerBin<Bin> bins(ranks_[node].size(), Bin{even_places_ + rules_.spare_experts});
         sort_heaviest_first(items);
-        std::vector<int> bin_of = pack(items, bins);
+        PerItem<int> bin_of = pack(items, bins);
         // A further copy finds no room when all free places are with ranks that have the expert.
-        std::vector<index_t> copies(load_.size(), 0);
-        for (std::size_t i = 0; i < items.size(); ++i)
-            copies[at(items[i].label)] += bin_of[i] == kNowhere ? 0 : 1;
-        for (Item& item : items)
-            item.weight = load_of(item.label) / static_cast<double>(copies[at(item.label)]);
+        PerExpert<index_t> copies(load_.size(), 0);
+        for (index_t i = 0; i < items.size(); ++i) copies[items[i].label] += bin_of[i] == kNowhere ? 0 : 1;
+        for (Item& item : items) item.weight = load_of(item.label) / static_cast<double>(copies[item.label]);
         lighten(items, bins, limit, bin_of);
         NodePlan plan;
         plan.copies.resize(ranks_[node].size());
-        for (std::size_t i = 0; i < items.size(); ++i) {
-            if (bin_of[i] != kNowhere) plan.copies[at(bin_of[i])].push_back(items[i].label);
+        for (index_t i = 0; i < items.size(); ++i) {
+            if (bin_of[i] != kNowhere) plan.copies[bin_of[i]].push_back(items[i].label);
         }
-        for (std::vector<index_t>& held : plan.copies) {
+        for (Experts& held : plan.copies) {
             std::ranges::sort(held);
             double sum = 0.0;
-            for (const index_t expert : held)
-                sum += load_of(expert) / static_cast<double>(copies[at(expert)]);
+            for (const index_t expert : held) sum += load_of(expert) / static_cast<double>(copies[expert]);
             plan.highest = std::max(plan.highest, sum);
         }
         for (const index_t expert : experts) {
-            SY_REQUIRE(copies[at(expert)] > 0, "placement plan: no room for expert ", expert);
-            plan.num_shadows += copies[at(expert)] - 1;
+            SY_REQUIRE(copies[expert] > 0, "placement plan: no room for expert ", expert);
+            plan.num_shadows += copies[expert] - 1;
         }
         return plan;
     }
 
     /// Lowest highest load of a rank with any number of shadows.
-    double lowest_load(std::span<const index_t> experts, std::size_t node) const {
+    double lowest_load(const Experts& experts, index_t node) const {
         const double limit = tolerated(mean_load(experts, ranks_[node].size()));
         double lowest = std::numeric_limits<double>::infinity();
         for (index_t shadows = 0; shadows <= most_shadows(experts, node) && lowest > limit; ++shadows)
@@ -222,7 +217,7 @@ class Planner {
         return lowest;
     }
 
-    std::optional<NodePlan> fewest_shadows(std::span<const index_t> experts, std::size_t node, double limit,
+    std::optional<NodePlan> fewest_shadows(const Experts& experts, index_t node, double limit,
                                            Homes homes) const {
         for (index_t shadows = 0; shadows <= most_shadows(experts, node); ++shadows) {
             NodePlan plan = pack_node(experts, node, shadows, homes, limit);
@@ -234,7 +229,7 @@ class Planner {
     /// Highest load of a rank in the previous placement; infinite when a rank has more copies than it may hold.
     double load_of_previous() const {
         for (int rank = 0; rank < previous_.num_ranks(); ++rank) {
-            const auto held = static_cast<index_t>(previous_.experts_of(rank).size());
+            const index_t held = previous_.experts_of(rank).size();
             if (held > even_places_ + rules_.spare_experts) return std::numeric_limits<double>::infinity();
         }
         return std::ranges::max(rank_loads(load_, previous_));
@@ -243,105 +238,103 @@ class Planner {
     /// The placement in which as much as possible stays, or nothing when that is above the limit.
     std::optional<Placement> stay(const Bins& found, double limit) const {
         double highest = 0.0;
-        for (std::size_t node = 0; node < found.size(); ++node)
+        for (index_t node = 0; node < found.size(); ++node)
             highest = std::max(highest, mean_load(found[node], ranks_[node].size()));
         const Bins nodes = pack_nodes(Homes::kept, tolerated(highest));
-        std::vector<std::vector<index_t>> held(at(previous_.num_ranks()));
-        for (std::size_t node = 0; node < nodes.size(); ++node) {
+        Held held(previous_.num_ranks());
+        for (index_t node = 0; node < nodes.size(); ++node) {
             std::optional<NodePlan> plan = fewest_shadows(nodes[node], node, limit, Homes::kept);
             if (!plan) return {};
-            for (std::size_t i = 0; i < ranks_[node].size(); ++i)
-                held[at(ranks_[node][i])] = std::move(plan->copies[i]);
+            for (index_t i = 0; i < ranks_[node].size(); ++i)
+                held[ranks_[node][i]] = std::move(plan->copies[i]);
         }
         return choose_primaries(held);
     }
 
     /// Node for each bin of experts.
-    std::vector<int> name_nodes(const Bins& bins) const {
-        std::vector<std::vector<index_t>> overlap(bins.size(), std::vector<index_t>(bins.size(), -1));
-        for (std::size_t bin = 0; bin < bins.size(); ++bin) {
-            for (std::size_t node = 0; node < bins.size(); ++node) {
+    PerBin<int> name_nodes(const Bins& bins) const {
+        PerBin<PerBin<index_t>> overlap(bins.size(), PerBin<index_t>(bins.size(), -1));
+        for (index_t bin = 0; bin < bins.size(); ++bin) {
+            for (index_t node = 0; node < bins.size(); ++node) {
                 if (ranks_[bin].size() != ranks_[node].size()) continue;
-                overlap[bin][node] = std::ranges::count_if(bins[bin], [&](index_t expert) {
-                    return node_of_[at(previous_.rank_of(expert))] == static_cast<int>(node);
-                });
+                overlap[bin][node] = std::ranges::count_if(
+                    bins[bin], [&](index_t expert) { return node_of_[previous_.rank_of(expert)] == node; });
             }
         }
         return match(overlap);
     }
 
-    Placement name_ranks(const std::vector<NodePlan>& plans, const std::vector<int>& node_of_bin) const {
-        std::vector<std::vector<index_t>> held(at(previous_.num_ranks()));
-        for (std::size_t bin = 0; bin < plans.size(); ++bin) {
-            const std::vector<int>& ranks = ranks_[at(node_of_bin[bin])];
-            std::vector<std::vector<index_t>> overlap(ranks.size(), std::vector<index_t>(ranks.size(), 0));
-            for (std::size_t i = 0; i < ranks.size(); ++i) {
-                for (std::size_t j = 0; j < ranks.size(); ++j) {
+    Placement name_ranks(const PerBin<NodePlan>& plans, const PerBin<int>& node_of_bin) const {
+        Held held(previous_.num_ranks());
+        for (index_t bin = 0; bin < plans.size(); ++bin) {
+            const PerBin<int>& ranks = ranks_[node_of_bin[bin]];
+            PerBin<PerBin<index_t>> overlap(ranks.size(), PerBin<index_t>(ranks.size(), 0));
+            for (index_t i = 0; i < ranks.size(); ++i) {
+                for (index_t j = 0; j < ranks.size(); ++j) {
                     for (const index_t expert : plans[bin].copies[i]) {
                         overlap[i][j] += std::ranges::count(previous_.copies_of(expert), ranks[j]) +
                                          (previous_.rank_of(expert) == ranks[j] ? 1 : 0);
                     }
                 }
             }
-            const std::vector<int> place_of = match(overlap);
-            for (std::size_t i = 0; i < ranks.size(); ++i)
-                held[at(ranks[at(place_of[i])])] = plans[bin].copies[i];
+            const PerBin<int> place_of = match(overlap);
+            for (index_t i = 0; i < ranks.size(); ++i) held[ranks[place_of[i]]] = plans[bin].copies[i];
         }
         return choose_primaries(held);
     }
 
     /// The primary stays where it was if a copy is there; else it is on the rank with the fewest.
-    Placement choose_primaries(const std::vector<std::vector<index_t>>& held) const {
-        std::vector<std::vector<int>> copies(load_.size());
-        for (std::size_t rank = 0; rank < held.size(); ++rank) {
-            for (const index_t expert : held[rank]) copies[at(expert)].push_back(static_cast<int>(rank));
+    Placement choose_primaries(const Held& held) const {
+        PerExpert<std::vector<int>> copies(load_.size());
+        for (index_t rank = 0; rank < held.size(); ++rank) {
+            for (const index_t expert : held[rank]) copies[expert].push_back(static_cast<int>(rank));
         }
-        std::vector<int> primary(load_.size(), kNowhere);
-        std::vector<index_t> num_primaries(held.size(), 0);
-        for (std::size_t expert = 0; expert < copies.size(); ++expert) {
-            const int rank = previous_.rank_of(static_cast<index_t>(expert));
+        PerExpert<int> primary(load_.size(), kNowhere);
+        PerRank<index_t> num_primaries(held.size(), 0);
+        for (index_t expert = 0; expert < copies.size(); ++expert) {
+            const int rank = previous_.rank_of(expert);
             if (std::ranges::count(copies[expert], rank) == 0) continue;
             primary[expert] = rank;
-            ++num_primaries[at(rank)];
+            ++num_primaries[rank];
         }
         std::vector<Shadow> shadows;
-        for (std::size_t expert = 0; expert < copies.size(); ++expert) {
+        for (index_t expert = 0; expert < copies.size(); ++expert) {
             if (primary[expert] == kNowhere) {
-                primary[expert] = *std::ranges::min_element(
-                    copies[expert], {}, [&](int rank) { return num_primaries[at(rank)]; });
-                ++num_primaries[at(primary[expert])];
+                primary[expert] = *std::ranges::min_element(copies[expert], {},
+                                                            [&](int rank) { return num_primaries[rank]; });
+                ++num_primaries[primary[expert]];
             }
             for (const int rank : copies[expert]) {
-                if (rank != primary[expert]) shadows.push_back({static_cast<index_t>(expert), rank});
+                if (rank != primary[expert]) shadows.push_back({expert, rank});
             }
         }
         return Placement(std::move(primary), previous_.num_ranks(), std::move(shadows));
     }
 
-    std::span<const index_t> load_;
+    PerExpertSpan<const index_t> load_;
     const Placement& previous_;
     const PlacementRules& rules_;
     index_t even_places_ = 0;  ///< of a rank, without spare ones
-    std::vector<int> node_of_;
-    std::vector<std::vector<int>> ranks_;  ///< of each node, ascending
+    PerRank<int> node_of_;
+    PerBin<PerBin<int>> ranks_;  ///< of each node, ascending
 };
 
 }  // namespace
 
-std::vector<double> rank_loads(std::span<const index_t> load, const Placement& placement) {
-    SY_REQUIRE(static_cast<index_t>(load.size()) == placement.num_experts(), "rank loads: loads of ",
-               load.size(), " experts for ", placement.to_string());
-    std::vector<double> loads(at(placement.num_ranks()), 0.0);
+PerRank<double> rank_loads(PerExpertSpan<const index_t> load, const Placement& placement) {
+    SY_REQUIRE(load.size() == placement.num_experts(), "rank loads: loads of ", load.size(), " experts for ",
+               placement.to_string());
+    PerRank<double> loads(placement.num_ranks(), 0.0);
     for (index_t expert = 0; expert < placement.num_experts(); ++expert) {
         const std::span<const int> copies = placement.copies_of(expert);
         for (const int rank : copies)
-            loads[at(rank)] += static_cast<double>(load[at(expert)]) / static_cast<double>(copies.size());
+            loads[rank] += static_cast<double>(load[expert]) / static_cast<double>(copies.size());
     }
     return loads;
 }
 
-double rank_imbalance(std::span<const index_t> load, const Placement& placement) {
-    const std::vector<double> loads = rank_loads(load, placement);
+double rank_imbalance(PerExpertSpan<const index_t> load, const Placement& placement) {
+    const PerRank<double> loads = rank_loads(load, placement);
     const auto total = static_cast<double>(std::accumulate(load.begin(), load.end(), index_t{0}));
     if (total <= 0.0) return 1.0;
     return *std::ranges::max_element(loads) * static_cast<double>(loads.size()) / total;
@@ -356,7 +349,7 @@ index_t num_moved(const Placement& before, const Placement& after) {
     return moved;
 }
 
-Placement plan_placement(std::span<const index_t> load, std::span<const int> node_of_rank,
+Placement plan_placement(PerExpertSpan<const index_t> load, PerRankSpan<const int> node_of_rank,
                          const Placement& previous, const PlacementRules& rules) {
     return Planner(load, node_of_rank, previous, rules).plan();
 }

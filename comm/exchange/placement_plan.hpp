@@ -1,8 +1,5 @@
 #pragma once
 
-#include <span>
-#include <vector>
-
 #include "comm/exchange/placement.hpp"
 
 /// Placements from measured load: pure functions, the same on every rank. E experts, P ranks of the expert-parallel
@@ -18,12 +15,12 @@ struct PlacementRules {
     double tolerance = 0.02;
 };
 
-/// Load of each rank when the copies of an expert get even shares. [P]
+/// Load of each rank when the copies of an expert get even shares.
 /// @param load  [E] choices of each expert
-std::vector<double> rank_loads(std::span<const index_t> load, const Placement& placement);
+PerRank<double> rank_loads(PerExpertSpan<const index_t> load, const Placement& placement);
 
 /// Highest rank load over the mean; 1 when there is no load.
-double rank_imbalance(std::span<const index_t> load, const Placement& placement);
+double rank_imbalance(PerExpertSpan<const index_t> load, const Placement& placement);
 
 /// Experts whose primary is on another rank: whose weights and moments travel.
 index_t num_moved(const Placement& before, const Placement& after);
@@ -41,7 +38,7 @@ index_t num_moved(const Placement& before, const Placement& after);
 /// @throws LogicError when sizes differ or rules cannot be kept
 /// @par Cost    one packing of each node for every number of shadows it may have, until one is within the tolerance
 /// @par Source  the hierarchical policy of EPLB, github.com/deepseek-ai/EPLB (DeepSeek-V3, arXiv:2412.19437, 3.4)
-Placement plan_placement(std::span<const index_t> load, std::span<const int> node_of_rank,
+Placement plan_placement(PerExpertSpan<const index_t> load, PerRankSpan<const int> node_of_rank,
                          const Placement& previous, const PlacementRules& rules);
 
 }  // namespace sy::comm

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/core/types.hpp"
+#include "comm/axes.hpp"
 
 namespace sy::comm {
 
@@ -28,13 +28,18 @@ struct RowRange {
 struct Bucket {
     Range matrices;
     std::vector<index_t> cuts;
+
+    Range elements_of(int rank) const { return group_of(cuts, rank); }
     bool operator==(const Bucket&) const = default;
 };
 
+struct MatrixAxis;
+struct BucketAxis;
+
 /// A pure value: how a flat array is cut into buckets and the buckets into slices.
 struct BucketPlan {
-    std::vector<FlatMatrix> matrices;
-    std::vector<Bucket> buckets;
+    Indexed<MatrixAxis, FlatMatrix> matrices;
+    Indexed<BucketAxis, Bucket> buckets;
 
     /// Rows that `rank` owns, in flat order.
     std::vector<RowRange> rows_of(int rank) const;

@@ -3,21 +3,9 @@
 #include <algorithm>
 
 #include "comm/gradient_sync/ordered_sum.hpp"
+#include "comm/ring.hpp"
 
 namespace sy::comm {
-namespace {
-
-std::size_t at(index_t i) {
-    return static_cast<std::size_t>(i);
-}
-
-template <class T>
-std::span<T> part(std::span<T> values, Range range) {
-    return values.subspan(at(range.begin), at(range.size()));
-}
-
-}  // namespace
-
 GradientSync::GradientSync(Communicator& group, BucketPlan plan, int tag_base, const Context& context)
     : group_(group), plan_(std::move(plan)), tag_base_(tag_base), context_(context) {
     SY_REQUIRE(
@@ -26,9 +14,9 @@ GradientSync::GradientSync(Communicator& group, BucketPlan plan, int tag_base, c
     SY_REQUIRE(tag_base + 2 * static_cast<int>(plan_.buckets.size()) <= kMaxTag,
                "gradient sync: ", plan_.buckets.size(), " buckets from tag ", tag_base,
                " on; use larger buckets");
-    for (std::size_t b = 0; b < plan_.buckets.size(); ++b) {
+    for (index_t b = 0; b < plan_.buckets.size(); ++b) {
         const Range matrices = plan_.buckets[b].matrices;
-        bucket_of_.insert(bucket_of_.end(), at(matrices.size()), static_cast<index_t>(b));
+        for (index_t m = matrices.begin; m < matrices.end; ++m) bucket_of_.push_back(b);
         num_missing_.push_back(matrices.size());
     }
     pending_.resize(plan_.buckets.size());
@@ -37,20 +25,16 @@ GradientSync::GradientSync(Communicator& group, BucketPlan plan, int tag_base, c
 
 template <class T>
 void GradientSync::ready(index_t matrix, std::span<const T> gradient) {
-    SY_REQUIRE(matrix >= 0 && matrix < static_cast<index_t>(is_ready_.size()), "gradient sync: matrix ",
-               matrix, " of ", is_ready_.size());
+    SY_REQUIRE(matrix >= 0 && matrix < is_ready_.size(), "gradient sync: matrix ", matrix, " of ",
+               is_ready_.size());
     check_flat(gradient.size());
-    SY_REQUIRE(!is_ready_[at(matrix)], "gradient sync: matrix ", matrix, " is ready twice");
-    is_ready_[at(matrix)] = true;
+    SY_REQUIRE(!is_ready_[matrix], "gradient sync: matrix ", matrix, " is ready twice");
+    is_ready_[matrix] = true;
     if (group_.size() == 1) return;
-    --num_missing_[at(bucket_of_[at(matrix)])];
+    --num_missing_[bucket_of_[matrix]];
     // In descending order: backward finishes the last layers first, and all ranks must agree on the order.
-    while (num_started_ < static_cast<index_t>(plan_.buckets.size())) {
-        const index_t next = static_cast<index_t>(plan_.buckets.size()) - 1 - num_started_;
-        if (num_missing_[at(next)] > 0) break;
-        start(next, gradient);
-        ++num_started_;
-    }
+    for (; next_bucket() >= 0 && num_missing_[next_bucket()] == 0; ++num_started_)
+        start(next_bucket(), gradient);
 }
 
 void GradientSync::check_flat(std::size_t num_elements) const {
@@ -61,27 +45,23 @@ void GradientSync::check_flat(std::size_t num_elements) const {
 
 template <class T>
 void GradientSync::start(index_t bucket, std::span<const T> gradient) {
-    const std::vector<index_t>& cuts = plan_.buckets[at(bucket)].cuts;
-    const auto me = at(group_.rank());
-    const index_t count = cuts[me + 1] - cuts[me];
+    const Bucket& cut = plan_.buckets[bucket];
+    const index_t count = cut.elements_of(group_.rank()).size();
     constexpr DType dtype = dtype_of<T>::value;
-    Pending& pending = pending_[at(bucket)];
+    Pending& pending = pending_[bucket];
     pending.received = Tensor(context_.arena, dtype, {group_.size(), count});
     const std::span<T> received = pending.received.values<T>();
     const int tag = tag_base_ + static_cast<int>(bucket);
-    for (int step = 1; step < group_.size(); ++step) {
-        const int source = (group_.rank() + group_.size() - step) % group_.size();
-        const int destination = (group_.rank() + step) % group_.size();
+    for_ring(group_, [&](int source, int destination) {
         if (count > 0) {
             const std::span<T> slot = part(received, {source * count, (source + 1) * count});
             pending.requests.push_back(group_.receive(std::as_writable_bytes(slot), source, tag));
         }
-        const std::span<const T> outgoing =
-            part(gradient, {cuts[at(destination)], cuts[at(destination) + 1]});
-        if (outgoing.empty()) continue;
+        const std::span<const T> outgoing = part(gradient, cut.elements_of(destination));
+        if (outgoing.empty()) return;
         pending.requests.push_back(group_.send(std::as_bytes(outgoing), destination, tag));
         sent_bytes_ += static_cast<index_t>(outgoing.size_bytes());
-    }
+    });
 }
 
 void GradientSync::progress() {
@@ -94,8 +74,9 @@ template <class T>
 void GradientSync::add_received(const Pending& pending, std::span<T> own) {
     const std::span<const T> received = pending.received.template values<T>();
     std::vector<const T*> addends;
-    for (std::size_t rank = 0; rank < at(group_.size()); ++rank)
-        addends.push_back(rank == at(group_.rank()) ? own.data() : received.data() + rank * own.size());
+    const auto count = static_cast<index_t>(own.size());
+    for (int rank = 0; rank < group_.size(); ++rank)
+        addends.push_back(rank == group_.rank() ? own.data() : received.data() + rank * count);
     add_in_order<T>(addends, own, context_);
 }
 
@@ -104,14 +85,12 @@ void GradientSync::finish(std::span<T> gradient) {
     check_flat(gradient.size());
     is_ready_.assign(is_ready_.size(), false);
     if (group_.size() == 1) return;
-    for (; num_started_ < static_cast<index_t>(plan_.buckets.size()); ++num_started_)
-        start(static_cast<index_t>(plan_.buckets.size()) - 1 - num_started_, std::span<const T>(gradient));
-    const auto me = at(group_.rank());
-    for (std::size_t b = 0; b < plan_.buckets.size(); ++b) {
-        const std::vector<index_t>& cuts = plan_.buckets[b].cuts;
+    for (; next_bucket() >= 0; ++num_started_) start(next_bucket(), std::span<const T>(gradient));
+    for (index_t b = 0; b < plan_.buckets.size(); ++b) {
+        const Range mine = plan_.buckets[b].elements_of(group_.rank());
         Pending& pending = pending_[b];
         wait_all(group_, pending.requests, concat("reduction of gradient bucket ", b));
-        if (cuts[me + 1] > cuts[me]) add_received(pending, part(gradient, {cuts[me], cuts[me + 1]}));
+        if (mine.size() > 0) add_received(pending, part(gradient, mine));
         pending = {};
         num_missing_[b] = plan_.buckets[b].matrices.size();
     }
@@ -120,23 +99,20 @@ void GradientSync::finish(std::span<T> gradient) {
 
 template <class T>
 void GradientSync::gather(std::span<T> weights) {
-    const auto me = at(group_.rank());
     check_flat(weights.size());
     std::vector<std::unique_ptr<Request>> requests;
-    for (std::size_t b = 0; b < plan_.buckets.size(); ++b) {
-        const std::vector<index_t>& cuts = plan_.buckets[b].cuts;
-        const std::span<const T> own = part(weights, {cuts[me], cuts[me + 1]});
+    for (index_t b = 0; b < plan_.buckets.size(); ++b) {
+        const Bucket& bucket = plan_.buckets[b];
+        const std::span<const T> own = part(weights, bucket.elements_of(group_.rank()));
         const int tag = tag_base_ + static_cast<int>(plan_.buckets.size() + b);
-        for (int step = 1; step < group_.size(); ++step) {
-            const int source = (group_.rank() + group_.size() - step) % group_.size();
-            const int destination = (group_.rank() + step) % group_.size();
-            const std::span<T> incoming = part(weights, {cuts[at(source)], cuts[at(source) + 1]});
+        for_ring(group_, [&](int source, int destination) {
+            const std::span<T> incoming = part(weights, bucket.elements_of(source));
             if (!incoming.empty())
                 requests.push_back(group_.receive(std::as_writable_bytes(incoming), source, tag));
-            if (own.empty()) continue;
+            if (own.empty()) return;
             requests.push_back(group_.send(std::as_bytes(own), destination, tag));
             sent_bytes_ += static_cast<index_t>(own.size_bytes());
-        }
+        });
     }
     wait_all(group_, requests, "gathering of updated weights");
 }

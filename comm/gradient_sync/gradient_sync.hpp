@@ -52,6 +52,8 @@ class GradientSync {
         std::vector<std::unique_ptr<Request>> requests;
     };
     void check_flat(std::size_t num_elements) const;
+    /// The bucket that backward finishes next.
+    index_t next_bucket() const { return plan_.buckets.size() - 1 - num_started_; }
     template <class T>
     void start(index_t bucket, std::span<const T> gradient);
     template <class T>
@@ -61,10 +63,10 @@ class GradientSync {
     BucketPlan plan_;
     int tag_base_;
     const Context& context_;
-    std::vector<index_t> num_missing_;  ///< matrices of each bucket that are not ready yet
-    std::vector<index_t> bucket_of_;    ///< bucket of each matrix
-    std::vector<bool> is_ready_;        ///< [matrices] since the last finish()
-    std::vector<Pending> pending_;
+    Indexed<BucketAxis, index_t> num_missing_;  ///< matrices that are not ready yet
+    Indexed<MatrixAxis, index_t> bucket_of_;
+    Indexed<MatrixAxis, bool> is_ready_;  ///< since the last finish()
+    Indexed<BucketAxis, Pending> pending_;
     index_t num_started_ = 0;
     index_t sent_bytes_ = 0;
 };

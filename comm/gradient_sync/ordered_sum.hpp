@@ -1,21 +1,13 @@
 #pragma once
 
 #include <algorithm>
-#include <cstdint>
 #include <span>
 
+#include "comm/add.hpp"
 #include "kernels/core/context.hpp"
 #include "kernels/core/types.hpp"
 
 namespace sy::comm {
-
-inline float add(float a, float b) {
-    return a + b;
-}
-/// Fixed point adds modulo 2^64: partial sums may leave its range.
-inline std::int64_t add(std::int64_t a, std::int64_t b) {
-    return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) + static_cast<std::uint64_t>(b));
-}
 
 /// sum[i] = addends[0][i] + addends[1][i] + ..., in this order. One of the addends may be `sum` itself.
 template <class T>

@@ -8,22 +8,18 @@
 namespace sy::comm {
 namespace {
 
-std::size_t at(index_t i) {
-    return static_cast<std::size_t>(i);
-}
-
 template <class T>
 std::span<T> part_of_flat(std::span<T> flat, const CopiedMatrix& matrix) {
-    return flat.subspan(at(matrix.offset), at(matrix.elements));
+    return part(flat, {matrix.offset, matrix.offset + matrix.elements});
 }
 
 }  // namespace
 
-ShadowSync::ShadowSync(Communicator& group, std::vector<std::vector<CopiedMatrix>> sets, int tag_base,
+ShadowSync::ShadowSync(Communicator& group, Indexed<SetAxis, std::vector<CopiedMatrix>> sets, int tag_base,
                        const Context& context)
     : group_(group), sets_(std::move(sets)), tag_base_(tag_base), context_(context), pending_(sets_.size()) {
-    SY_REQUIRE(tag_base + 2 * static_cast<index_t>(sets_.size()) <= kMaxTag, "shadow sync: ", sets_.size(),
-               " sets from tag ", tag_base, " on");
+    SY_REQUIRE(tag_base + 2 * sets_.size() <= kMaxTag, "shadow sync: ", sets_.size(), " sets from tag ",
+               tag_base, " on");
     for (const std::vector<CopiedMatrix>& set : sets_) {
         for (const CopiedMatrix& matrix : set) {
             const auto holds = [&](int rank) {
@@ -39,18 +35,18 @@ ShadowSync::ShadowSync(Communicator& group, std::vector<std::vector<CopiedMatrix
 
 template <class T>
 void ShadowSync::start(index_t set, std::span<const T> gradient) {
-    Pending& pending = pending_[at(set)];
+    Pending& pending = pending_[set];
     SY_REQUIRE(pending.state == State::idle, "shadow sync: set ", set, " is started twice");
     pending.state = State::started;
     index_t num_received = 0;
-    for (const CopiedMatrix& matrix : sets_[at(set)]) {
+    for (const CopiedMatrix& matrix : sets_[set]) {
         if (matrix.primary == group_.rank())
             num_received += matrix.elements * (static_cast<index_t>(matrix.ranks.size()) - 1);
     }
     pending.received = Tensor(context_.arena, dtype_of<T>::value, {num_received});
     std::span<T> free = pending.received.values<T>();
     const int tag = tag_base_ + 2 * static_cast<int>(set);
-    for (const CopiedMatrix& matrix : sets_[at(set)]) {
+    for (const CopiedMatrix& matrix : sets_[set]) {
         if (matrix.primary != group_.rank()) {
             const std::span<const T> mine = part_of_flat(gradient, matrix);
             pending.requests.push_back(group_.send(std::as_bytes(mine), matrix.primary, tag));
@@ -59,7 +55,7 @@ void ShadowSync::start(index_t set, std::span<const T> gradient) {
         }
         for (const int rank : matrix.ranks) {
             if (rank == group_.rank()) continue;
-            const std::span<T> incoming = free.first(at(matrix.elements));
+            const std::span<T> incoming = part(free, {0, matrix.elements});
             free = free.subspan(incoming.size());
             pending.requests.push_back(group_.receive(std::as_writable_bytes(incoming), rank, tag));
         }
@@ -68,9 +64,9 @@ void ShadowSync::start(index_t set, std::span<const T> gradient) {
 
 template <class T>
 void ShadowSync::add_received(index_t set, std::span<T> gradient) {
-    Pending& pending = pending_[at(set)];
+    Pending& pending = pending_[set];
     std::span<const T> received = pending.received.template values<T>();
-    for (const CopiedMatrix& matrix : sets_[at(set)]) {
+    for (const CopiedMatrix& matrix : sets_[set]) {
         if (matrix.primary != group_.rank()) continue;
         const std::span<T> own = part_of_flat(gradient, matrix);
         std::vector<const T*> addends;
@@ -90,7 +86,7 @@ void ShadowSync::add_received(index_t set, std::span<T> gradient) {
 
 template <class T>
 bool ShadowSync::try_finish(index_t set, std::span<T> gradient) {
-    const Pending& pending = pending_[at(set)];
+    const Pending& pending = pending_[set];
     SY_REQUIRE(pending.state != State::idle, "shadow sync: set ", set, " was not started");
     if (pending.state == State::finished) return true;
     bool over = true;
@@ -101,14 +97,13 @@ bool ShadowSync::try_finish(index_t set, std::span<T> gradient) {
 
 template <class T>
 void ShadowSync::finish(std::span<T> gradient) {
-    for (std::size_t i = 0; i < sets_.size(); ++i) {
-        const auto set = static_cast<index_t>(sets_.size() - 1 - i);
-        if (pending_[at(set)].state == State::idle) start(set, std::span<const T>(gradient));
+    for (index_t set = sets_.size() - 1; set >= 0; --set) {
+        if (pending_[set].state == State::idle) start(set, std::span<const T>(gradient));
     }
-    for (std::size_t set = 0; set < sets_.size(); ++set) {
+    for (index_t set = 0; set < sets_.size(); ++set) {
         if (pending_[set].state == State::started) {
             wait_all(group_, pending_[set].requests, concat("gradients of shadows, set ", set));
-            add_received(static_cast<index_t>(set), gradient);
+            add_received(set, gradient);
         }
         pending_[set].state = State::idle;
     }
@@ -117,7 +112,7 @@ void ShadowSync::finish(std::span<T> gradient) {
 template <class T>
 void ShadowSync::spread(std::span<T> weights) {
     std::vector<std::unique_ptr<Request>> requests;
-    for (std::size_t set = 0; set < sets_.size(); ++set) {
+    for (index_t set = 0; set < sets_.size(); ++set) {
         const int tag = tag_base_ + 2 * static_cast<int>(set) + 1;
         for (const CopiedMatrix& matrix : sets_[set]) {
             const std::span<T> values = part_of_flat(weights, matrix);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "comm/collectives.hpp"
+#include "kernels/core/offsets.hpp"
 #include "kernels/core/context.hpp"
 #include "kernels/core/tensor.hpp"
 
@@ -20,6 +21,8 @@ struct CopiedMatrix {
     bool operator==(const CopiedMatrix&) const = default;
 };
 
+struct SetAxis;
+
 /// Keeps shadows of expert matrices in step with their primaries: gradients of the shadows are added at the primary
 /// before it takes part in any other reduction, updated weights go back to the shadows. Nothing is staged but what a
 /// primary receives.
@@ -30,11 +33,11 @@ class ShadowSync {
     /// @param sets      matrices whose gradients are complete at the same time, as a parameter's; those of one primary in
     ///                  the same order on all their ranks
     /// @param tag_base  the tags [tag_base, tag_base + 2 * sets) must be free on `group`
-    ShadowSync(Communicator& group, std::vector<std::vector<CopiedMatrix>> sets, int tag_base,
+    ShadowSync(Communicator& group, Indexed<SetAxis, std::vector<CopiedMatrix>> sets, int tag_base,
                const Context& context);
 
     /// Whether this rank holds a copied matrix of a set.
-    bool involves(index_t set) const { return !sets_[static_cast<std::size_t>(set)].empty(); }
+    bool involves(index_t set) const { return !sets_[set].empty(); }
 
     /// The gradients of a set are complete on this rank: shadows send theirs. Returns before they have arrived.
     /// @param gradient  the whole flat array; copied matrices of the set are not to be written until the set is finished
@@ -67,10 +70,10 @@ class ShadowSync {
     void add_received(index_t set, std::span<T> gradient);
 
     Communicator& group_;
-    std::vector<std::vector<CopiedMatrix>> sets_;
+    Indexed<SetAxis, std::vector<CopiedMatrix>> sets_;
     int tag_base_;
     const Context& context_;
-    std::vector<Pending> pending_;
+    Indexed<SetAxis, Pending> pending_;
     index_t sent_bytes_ = 0;
 };
 

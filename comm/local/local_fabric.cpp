@@ -9,8 +9,10 @@
 #include <thread>
 #include <tuple>
 
+#include "comm/axes.hpp"
 #include "comm/collectives.hpp"
 #include "kernels/core/philox.hpp"
+#include "kernels/core/tensor.hpp"
 
 namespace sy::comm {
 
@@ -50,10 +52,9 @@ struct LocalFabric::State {
     std::map<Address, Box> mail;
     std::atomic<int> failed_rank{-1};
     std::atomic<std::int64_t> num_communicators{0};
-    std::vector<std::atomic<index_t>> operations;
+    PerRank<std::atomic<index_t>> operations;
 
-    explicit State(int num_ranks, LocalOptions wanted)
-        : options(std::move(wanted)), operations(static_cast<std::size_t>(num_ranks)) {}
+    explicit State(int num_ranks, LocalOptions wanted) : options(std::move(wanted)), operations(num_ranks) {}
 
     void check_alive() const {
         const int rank = failed_rank.load();
@@ -71,7 +72,7 @@ struct LocalFabric::State {
 
     /// Counts an operation of a rank and fails it when a test has asked for that. @return its number
     index_t count_operation(int rank) {
-        const index_t number = operations[static_cast<std::size_t>(rank)].fetch_add(1);
+        const index_t number = operations[rank].fetch_add(1);
         if (rank == options.faults.failing_rank && number == options.faults.failing_operation) {
             throw CommError(concat("rank ", rank, " fails at operation ", number, ", as the test asked"));
         }
@@ -187,7 +188,7 @@ class ReceiveRequest : public Request {
 
 class LocalCommunicator : public Communicator {
   public:
-    LocalCommunicator(std::shared_ptr<LocalFabric::State> state, std::int64_t id, std::vector<int> members,
+    LocalCommunicator(std::shared_ptr<LocalFabric::State> state, std::int64_t id, PerRank<int> members,
                       int rank, std::string name)
         : state_(std::move(state)),
           id_(id),
@@ -237,18 +238,18 @@ class LocalCommunicator : public Communicator {
         const std::int64_t mine[3] = {color, key, 1 + state_->num_communicators.fetch_add(1)};
         const std::vector<std::int64_t> all = all_gather(*this, std::span<const std::int64_t>(mine));
         std::vector<std::pair<std::int64_t, int>> members;  // (key, rank)
+        const MatrixView<const std::int64_t> offered(all.data(), size(), 3);
         for (int rank = 0; rank < size(); ++rank) {
-            const auto place = static_cast<std::size_t>(rank) * 3;
-            if (all[place] == color) members.emplace_back(all[place + 1], rank);
+            if (offered(rank, 0) == color) members.emplace_back(offered(rank, 1), rank);
         }
         std::sort(members.begin(), members.end());
-        std::vector<int> world_ranks;
+        PerRank<int> world_ranks;
         int new_rank = 0;
-        for (std::size_t i = 0; i < members.size(); ++i) {
-            if (members[i].second == rank_) new_rank = static_cast<int>(i);
-            world_ranks.push_back(world_rank(members[i].second));
+        for (const auto& [_, member] : members) {
+            if (member == rank_) new_rank = static_cast<int>(world_ranks.size());
+            world_ranks.push_back(world_rank(member));
         }
-        const std::int64_t id = all[static_cast<std::size_t>(members.front().second) * 3 + 2];
+        const std::int64_t id = offered(members.front().second, 2);
         return std::make_unique<LocalCommunicator>(state_, id, std::move(world_ranks), new_rank,
                                                    concat(settings_.name, "/", color));
     }
@@ -259,7 +260,7 @@ class LocalCommunicator : public Communicator {
     }
 
   private:
-    int world_rank(int rank) const { return members_[static_cast<std::size_t>(rank)]; }
+    int world_rank(int rank) const { return members_[rank]; }
 
     void check_open() const { SY_REQUIRE(!closed_, settings_.name, ": used after close"); }
 
@@ -273,7 +274,7 @@ class LocalCommunicator : public Communicator {
 
     std::shared_ptr<LocalFabric::State> state_;  // Second owner: the fabric.
     std::int64_t id_;
-    std::vector<int> members_;
+    PerRank<int> members_;
     int rank_;
     Settings settings_;
     bool closed_ = false;
@@ -292,7 +293,7 @@ void LocalFabric::run(const std::function<void(Communicator&)>& body) {
     std::vector<std::thread> threads;
     std::mutex mutex;
     std::exception_ptr first;
-    std::vector<int> members;
+    PerRank<int> members;
     for (int rank = 0; rank < num_ranks_; ++rank) members.push_back(rank);
     for (int rank = 0; rank < num_ranks_; ++rank) {
         threads.emplace_back([&, rank] {

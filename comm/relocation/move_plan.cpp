@@ -19,9 +19,9 @@ std::string name(const Piece& piece) {
 
 std::vector<Piece> sorted_pieces(const RowOwners& owners) {
     std::vector<Piece> pieces;
-    for (std::size_t rank = 0; rank < owners.size(); ++rank) {
+    for (int rank = 0; rank < owners.size(); ++rank) {
         for (const HeldRows& held : owners[rank]) {
-            if (held.rows.size() > 0) pieces.push_back({held, static_cast<int>(rank)});
+            if (held.rows.size() > 0) pieces.push_back({held, rank});
         }
     }
     std::ranges::sort(pieces, {}, [](const Piece& piece) {

@@ -1,10 +1,9 @@
 #pragma once
 
-#include <span>
 #include <string>
 #include <vector>
 
-#include "kernels/core/types.hpp"
+#include "comm/axes.hpp"
 
 /// Rows that get another owner: who sends which rows where. Pure values.
 namespace sy::comm {
@@ -18,8 +17,8 @@ struct HeldRows {
     bool operator==(const HeldRows&) const = default;
 };
 
-/// What each rank holds, by rank. Every row is with one rank.
-using RowOwners = std::vector<std::vector<HeldRows>>;
+/// What each rank holds. Every row is with one rank.
+using RowOwners = PerRank<std::vector<HeldRows>>;
 
 /// Some rows on their way; source and destination may be the same rank.
 struct Move {

@@ -4,15 +4,17 @@
 #include <memory>
 #include <vector>
 
+#include "kernels/core/offsets.hpp"
+
 namespace sy::comm {
 namespace {
 
 template <class T>
-std::span<T> part(std::span<T> values, index_t first, const Move& move, const char* which) {
+std::span<T> rows_in(std::span<T> values, index_t first, const Move& move, const char* which) {
     SY_REQUIRE(first >= 0 && first + move.elements() <= static_cast<index_t>(values.size()), "moving rows ",
                move.rows.begin, " to ", move.rows.end - 1, " of matrix ", move.matrix, ": elements ", first,
                " to ", first + move.elements(), " of the ", which, " ", values.size());
-    return values.subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(move.elements()));
+    return part(values, {first, first + move.elements()});
 }
 
 }  // namespace
@@ -26,14 +28,14 @@ index_t move_rows(Communicator& comm, const MovePlan& plan, std::span<const floa
         const bool gives = move.source == comm.rank();
         const bool takes = move.destination == comm.rank();
         if (gives && takes) {
-            const std::span<const float> values = part(before, move.from, move, "old");
-            std::ranges::copy(values, part(after, move.to, move, "new").begin());
+            const std::span<const float> values = rows_in(before, move.from, move, "old");
+            std::ranges::copy(values, rows_in(after, move.to, move, "new").begin());
         } else if (gives) {
-            const std::span<const float> values = part(before, move.from, move, "old");
+            const std::span<const float> values = rows_in(before, move.from, move, "old");
             requests.push_back(comm.send(std::as_bytes(values), move.destination, tag));
             sent_bytes += static_cast<index_t>(values.size_bytes());
         } else if (takes) {
-            const std::span<float> values = part(after, move.to, move, "new");
+            const std::span<float> values = rows_in(after, move.to, move, "new");
             requests.push_back(comm.receive(std::as_writable_bytes(values), move.source, tag));
         }
     }

@@ -11,7 +11,7 @@ int Topology::num_nodes() const {
 }
 
 int Topology::ranks_on_node_of(int rank) const {
-    const int node = node_of_rank[static_cast<std::size_t>(rank)];
+    const int node = node_of_rank[rank];
     return static_cast<int>(std::count(node_of_rank.begin(), node_of_rank.end(), node));
 }
 

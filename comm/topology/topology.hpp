@@ -2,15 +2,15 @@
 
 #include <memory>
 #include <string>
-#include <vector>
 
+#include "comm/axes.hpp"
 #include "comm/communicator.hpp"
 
 namespace sy::comm {
 
 /// Which ranks share a node. A pure value, equal on all ranks.
 struct Topology {
-    std::vector<int> node_of_rank;  ///< nodes numbered by their lowest rank
+    PerRank<int> node_of_rank;  ///< nodes numbered by their lowest rank
 
     int num_ranks() const { return static_cast<int>(node_of_rank.size()); }
     int num_nodes() const;

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <span>
 #include <vector>
 
 #include "comm/communicator.hpp"
@@ -15,7 +14,7 @@ namespace sy::model {
 /// @par Collective over `expert_group`, the ranks that `receive` counts its sources in
 /// @par Source  "expert dropout" in fine-tuning: Fedus et al., Switch Transformers, arXiv:2101.03961, sec. 2.4
 std::vector<index_t> expert_dropout_rows(const comm::ReceivePlan& receive, const PassInfo& pass,
-                                         std::span<const index_t> local_experts, index_t num_experts,
-                                         comm::Communicator& expert_group);
+                                         IndexedSpan<comm::LocalExpertAxis, const index_t> local_experts,
+                                         index_t num_experts, comm::Communicator& expert_group);
 
 }  // namespace sy::model

@@ -45,11 +45,11 @@ std::uint64_t hash_choice(index_t layer, index_t token, index_t choice, std::int
 /// Slots of one expert and one source sequence form a block: fixed pieces of the global batch.
 std::vector<index_t> sequence_blocks(const comm::ReceivePlan& plan, index_t seq_len) {
     std::vector<index_t> blocks;
-    for (std::size_t expert = 0; expert + 1 < plan.expert_offsets.size(); ++expert) {
-        for (index_t s = plan.expert_offsets[expert]; s < plan.expert_offsets[expert + 1]; ++s) {
-            const bool starts = s == plan.expert_offsets[expert] ||
-                                plan.slot_source[at(s)] != plan.slot_source[at(s - 1)] ||
-                                plan.slot_token[at(s)] / seq_len != plan.slot_token[at(s - 1)] / seq_len;
+    for (index_t expert = 0; expert < plan.expert_offsets.num_groups(); ++expert) {
+        const Range slots = plan.expert_offsets[expert];
+        for (index_t s = slots.begin; s < slots.end; ++s) {
+            const bool starts = s == slots.begin || plan.slot_source[s] != plan.slot_source[s - 1] ||
+                                plan.slot_token[s] / seq_len != plan.slot_token[s - 1] / seq_len;
             if (starts) blocks.push_back(s);
         }
     }
@@ -195,8 +195,7 @@ Value& MoeLayer::run(Tape& tape, Value& x, const PassInfo& pass, MoeStatistics* 
     if (drops_outputs(pass)) {
         SY_REQUIRE(world_.expert_group != nullptr, "moe: expert dropout needs the ranks of the exchange");
         const Parameters& parameters = shared_.parameters;
-        const std::vector<index_t> local =
-            parameters.placement(layer_idx_).experts_of(parameters.group_rank());
+        const auto local = parameters.placement(layer_idx_).experts_of(parameters.group_rank());
         kept.dropout_rows = expert_dropout_rows(receive, pass, local, config_.experts, *world_.expert_group);
         ops::dropout_rows<float>(outputs.matrix<float>(), output_dropout(kept), outputs.matrix<float>(),
                                  context);

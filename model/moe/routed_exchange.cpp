@@ -209,8 +209,10 @@ DispatchedRows RoutedExchange::dispatch(MatrixView<const float> x, const RoutedT
     DispatchedRows arrived;
     arrived.rows = Tensor(context_.arena, DType::f32, {receive.num_slots(), x.cols});
     ops::gather_rows<float>(rows.matrix<float>(), receive.slot_row, arrived.rows.matrix<float>(), context_);
-    arrived.experts = placement_.experts_of(world_.rank());
-    arrived.expert_offsets = receive.expert_offsets;
+    const auto experts = placement_.experts_of(world_.rank());
+    arrived.experts.assign(experts.begin(), experts.end());
+    const std::span<const index_t> offsets = receive.expert_offsets.edges();
+    arrived.expert_offsets.assign(offsets.begin(), offsets.end());
     return arrived;
 }
 

@@ -53,9 +53,9 @@ struct Routing {
 /// What experts do here: the slot's row times its weight.
 void weigh(const Tensor& rows, const comm::ReceivePlan& plan, Tensor& slots) {
     for (index_t s = 0; s < plan.num_slots(); ++s) {
-        const auto from = rows.matrix<float>().row_span(plan.slot_row[at(s)]);
+        const auto from = rows.matrix<float>().row_span(plan.slot_row[s]);
         const auto to = slots.matrix<float>().row_span(s);
-        for (std::size_t i = 0; i < from.size(); ++i) to[i] = plan.slot_weight[at(s)] * from[i];
+        for (std::size_t i = 0; i < from.size(); ++i) to[i] = plan.slot_weight[s] * from[i];
     }
 }
 
@@ -79,12 +79,6 @@ Times time_together(comm::Communicator& world, int repeats, const std::function<
     }
     std::sort(times.begin(), times.end());
     return slowest(world, {times.front(), times[times.size() / 2]});
-}
-
-std::vector<index_t> in_bytes(std::span<const index_t> offsets, index_t row_bytes) {
-    std::vector<index_t> bytes;
-    for (const index_t offset : offsets) bytes.push_back(offset * row_bytes);
-    return bytes;
 }
 
 class ExchangeBench {
@@ -132,18 +126,17 @@ class ExchangeBench {
 
     /// Bytes that leave all ranks for others.
     double remote_bytes(const comm::DispatchPlan& plan) {
-        const auto me = static_cast<std::size_t>(world_.rank());
-        index_t rows = plan.send.num_rows() - (plan.send.row_offsets[me + 1] - plan.send.row_offsets[me]);
+        index_t rows = plan.send.num_rows() - plan.send.row_offsets[world_.rank()].size();
         comm::all_reduce(world_, std::span<index_t>(&rows, 1));
         return static_cast<double>(rows * shape_.hidden) * sizeof(float);
     }
 
     double raw_ms(const comm::DispatchPlan& plan) {
         const index_t row_bytes = shape_.hidden * index_t{sizeof(float)};
-        const std::vector<index_t> out = in_bytes(plan.send.row_offsets, row_bytes);
-        const std::vector<index_t> in = in_bytes(plan.receive.row_offsets, row_bytes);
-        std::vector<std::byte> source(at(out.back()));
-        std::vector<std::byte> target(at(in.back()));
+        const comm::RankOffsets out = plan.send.row_offsets.scaled(row_bytes);
+        const comm::RankOffsets in = plan.receive.row_offsets.scaled(row_bytes);
+        std::vector<std::byte> source(at(out.total()));
+        std::vector<std::byte> target(at(in.total()));
         return time_together(world_, repeats_, [&] { comm::mpi_alltoallv(world_, source, out, target, in); })
             .best_ms;
     }

@@ -62,10 +62,10 @@ std::string of_all_ranks(comm::Communicator& world, const std::string& text) {
 /// @par Collective  every rank says where it is
 std::vector<RankPlace> gather_places(comm::Communicator& world) {
     const comm::Topology topology = comm::discover_topology(world);
-    const std::vector<std::string> hosts = comm::all_gather(world, host_name());
-    const std::vector<std::string> processors = comm::all_gather(world, bound_processors());
+    const comm::PerRank<std::string> hosts(comm::all_gather(world, host_name()));
+    const comm::PerRank<std::string> processors(comm::all_gather(world, bound_processors()));
     std::vector<RankPlace> places;
-    for (std::size_t rank = 0; rank < hosts.size(); ++rank)
+    for (int rank = 0; rank < world.size(); ++rank)
         places.push_back({topology.node_of_rank[rank], hosts[rank], processors[rank]});
     return places;
 }

@@ -18,7 +18,7 @@ Owners owners_of(std::span<const model::ParameterSpec> specs, const comm::Placem
     for (const model::ParameterSpec& spec : specs)
         first_number.push_back(first_number.back() + spec.shape[0]);
     Owners owners;
-    owners.moments.resize(static_cast<std::size_t>(grid.expert_parallel * grid.data_parallel));
+    owners.moments.resize(grid.expert_parallel * grid.data_parallel);
     for (int group_rank = 0; group_rank < grid.expert_parallel; ++group_rank) {
         const model::FlatLayout layout = model::expert_layout(specs, placements, group_rank);
         const auto number = [&](const model::LocalMatrix& matrix) {
@@ -34,8 +34,7 @@ Owners owners_of(std::span<const model::ParameterSpec> specs, const comm::Placem
             index_t offset = 0;
             for (const comm::RowRange& range : sharded.rows_of(replica)) {
                 const model::LocalMatrix& matrix = layout.matrices[static_cast<std::size_t>(range.matrix)];
-                owners.moments[static_cast<std::size_t>(world_rank)].push_back(
-                    {number(matrix), range.rows, matrix.place.cols, offset});
+                owners.moments[world_rank].push_back({number(matrix), range.rows, matrix.place.cols, offset});
                 offset += range.rows.size() * matrix.place.cols;
             }
         }

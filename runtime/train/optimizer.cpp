@@ -67,18 +67,20 @@ std::unique_ptr<ShardedOptimizer::Group> ShardedOptimizer::make_group(model::Fla
 }
 
 void ShardedOptimizer::make_shadow_sync() {
-    std::vector<std::vector<comm::CopiedMatrix>> copied(parameters_.specs().size());
+    Indexed<comm::SetAxis, std::vector<comm::CopiedMatrix>> copied(
+        static_cast<index_t>(parameters_.specs().size()));
     const model::FlatGroup& flat = parameters_.group(model::Sharding::expert);
     for (const std::vector<model::LocalMatrix>* const list : {&flat.matrices, &flat.shadows}) {
         for (const model::LocalMatrix& matrix : *list) {
-            const auto id = static_cast<std::size_t>(matrix.parameter);
-            const comm::Placement& placement = parameters_.placement(parameters_.specs()[id].layer);
+            const model::ParameterSpec& spec =
+                parameters_.specs()[static_cast<std::size_t>(matrix.parameter)];
+            const comm::Placement& placement = parameters_.placement(spec.layer);
             const std::span<const int> ranks = placement.copies_of(matrix.global_idx);
             if (ranks.size() == 1) continue;
-            copied[id].push_back({matrix.place.offset,
-                                  matrix.place.rows * matrix.place.cols,
-                                  placement.rank_of(matrix.global_idx),
-                                  {ranks.begin(), ranks.end()}});
+            copied[matrix.parameter].push_back({matrix.place.offset,
+                                                matrix.place.rows * matrix.place.cols,
+                                                placement.rank_of(matrix.global_idx),
+                                                {ranks.begin(), ranks.end()}});
         }
     }
     shadows_.emplace(*ranks_.expert_group, std::move(copied), kFirstTag, context_);
@@ -126,7 +128,7 @@ template <class Body>
 void ShardedOptimizer::for_owned(const Group& group, const Body& body) const {
     index_t slice_offset = 0;
     for (const comm::RowRange& range : group.rows) {
-        const comm::FlatMatrix& place = group.sync.plan().matrices[static_cast<std::size_t>(range.matrix)];
+        const comm::FlatMatrix& place = group.sync.plan().matrices[range.matrix];
         body(OwnedPart{group.flat->matrices[static_cast<std::size_t>(range.matrix)], range.rows, place.cols,
                        place.offset + range.rows.begin * place.cols, slice_offset});
         slice_offset += range.rows.size() * place.cols;
@@ -182,10 +184,10 @@ void ShardedOptimizer::zero_unread(Group& group) {
             std::fill(gradient.begin() + first + begin, gradient.begin() + first + end, 0.0F);
         });
     };
-    const auto me = static_cast<std::size_t>(group.group_rank);
     for (const comm::Bucket& bucket : group.sync.plan().buckets) {
-        zero(bucket.cuts.front(), bucket.cuts[me]);
-        zero(bucket.cuts[me + 1], bucket.cuts.back());
+        const Range mine = bucket.elements_of(group.group_rank);
+        zero(bucket.cuts.front(), mine.begin);
+        zero(mine.end, bucket.cuts.back());
     }
     for (const model::LocalMatrix& shadow : group.flat->shadows)
         zero(shadow.place.offset, shadow.place.offset + shadow.place.rows * shadow.place.cols);

@@ -96,14 +96,13 @@ std::string processor_note(const ProcessorUse& use) {
 }
 
 ProcessorPlan plan_processors(index_t threads, comm::Communicator& world, const comm::Topology& topology) {
-    const std::vector<std::string> all = comm::all_gather(world, allowed_processors());
-    const auto me = static_cast<std::size_t>(world.rank());
+    const comm::PerRank<std::string> all(comm::all_gather(world, allowed_processors()));
     std::vector<std::string> masks;
     std::size_t own = 0;
     std::string any;
-    for (std::size_t rank = 0; rank < all.size(); ++rank) {
-        if (topology.node_of_rank[rank] != topology.node_of_rank[me]) continue;
-        if (rank == me) own = masks.size();
+    for (int rank = 0; rank < world.size(); ++rank) {
+        if (topology.node_of_rank[rank] != topology.node_of_rank[world.rank()]) continue;
+        if (rank == world.rank()) own = masks.size();
         masks.push_back(all[rank]);
         any.resize(std::max(any.size(), all[rank].size()), '0');
         for (std::size_t processor = 0; processor < all[rank].size(); ++processor)

@@ -35,8 +35,8 @@ PlacementRecord Rebalancer::rebalance(index_t step) {
     const double start = steady_seconds();
     const comm::Placements& before = session_.placements();
     // All expert-parallel groups have the same placements: the nodes of the first stand for those of all.
-    const std::span<const int> nodes = std::span<const int>(session_.topology().node_of_rank)
-                                           .first(static_cast<std::size_t>(session_.grid().expert_parallel));
+    const auto nodes = comm::PerRankSpan<const int>(session_.topology().node_of_rank)
+                           .part({0, session_.grid().expert_parallel});
     PlacementRecord record;
     record.step = step;
     comm::Placements after;

@@ -24,7 +24,7 @@ std::vector<FlatMatrix> drawn_matrices(test::Draws& draws) {
 /// The cut lies at a border of some row of some matrix of the bucket.
 bool lies_between_rows(index_t cut, const BucketPlan& plan, const Bucket& bucket) {
     for (index_t m = bucket.matrices.begin; m < bucket.matrices.end; ++m) {
-        const FlatMatrix& matrix = plan.matrices[static_cast<std::size_t>(m)];
+        const FlatMatrix& matrix = plan.matrices[m];
         const index_t place = cut - matrix.offset;
         if (place == 0) return true;
         if (matrix.cols > 0 && place > 0 && place <= matrix.rows * matrix.cols && place % matrix.cols == 0)
@@ -53,15 +53,15 @@ TEST_CASE("bucket plan: rows are never cut and owned once, slices are as even as
             CHECK(std::is_sorted(bucket.cuts.begin(), bucket.cuts.end()));
             index_t widest = 0;
             for (index_t m = bucket.matrices.begin; m < bucket.matrices.end; ++m)
-                widest = std::max(widest, plan.matrices[static_cast<std::size_t>(m)].cols);
+                widest = std::max(widest, plan.matrices[m].cols);
             const index_t size = bucket.cuts.back() - bucket.cuts.front();
             if (&bucket != &plan.buckets.back()) CHECK(size >= bucket_elements);
-            for (std::size_t r = 0; r + 1 < bucket.cuts.size(); ++r) {
-                CHECK(lies_between_rows(bucket.cuts[r], plan, bucket));
+            for (int r = 0; r < ranks; ++r) {
+                const index_t cut = bucket.elements_of(r).begin;
+                CHECK(lies_between_rows(cut, plan, bucket));
                 // The nearest border of a row: no further than half a row from the even cut.
-                const index_t even =
-                    bucket.cuts.front() + part_of(size, ranks, static_cast<index_t>(r)).begin;
-                CHECK(2 * std::abs(bucket.cuts[r] - even) <= widest);
+                const index_t even = bucket.cuts.front() + part_of(size, ranks, r).begin;
+                CHECK(2 * std::abs(cut - even) <= widest);
             }
         }
         CHECK(next_matrix == static_cast<index_t>(matrices.size()));

@@ -14,6 +14,8 @@ namespace {
 
 using namespace sy::comm;
 
+using LocalExperts = Indexed<LocalExpertAxis, index_t>;
+
 enum class TokensOn { all_ranks, first_rank, odd_ranks };
 enum class Chosen { mixed, one_expert, all_dropped };
 enum class ExpertsOn { blocks, rotated, last_rank, copied };
@@ -102,7 +104,7 @@ struct Problem {
 
     Placement placement(int num_ranks) const {
         if (setup.experts_on == ExpertsOn::blocks) return block_placement(setup.experts, num_ranks);
-        std::vector<int> rank_of_expert;
+        PerExpert<int> rank_of_expert;
         std::vector<Shadow> shadows;
         for (index_t e = 0; e < setup.experts; ++e) {
             // One to three copies, as far as there are ranks.
@@ -135,12 +137,13 @@ std::vector<std::int64_t> computed_choices(const Problem& problem, const Dispatc
                                            Communicator& group, const Placement& placement) {
     const Setup& setup = problem.setup;
     std::vector<std::int64_t> computed(problem.kept.size(), 0);
-    const std::vector<index_t> local = placement.experts_of(group.rank());
-    for (std::size_t l = 0; l < local.size(); ++l) {
+    const LocalExperts local = placement.experts_of(group.rank());
+    for (index_t l = 0; l < local.size(); ++l) {
         index_t last_token = -1;
-        for (index_t s = plan.receive.expert_offsets[l]; s < plan.receive.expert_offsets[l + 1]; ++s) {
-            const Range theirs = problem.tokens_of(plan.receive.slot_source[at(s)], group.size());
-            const index_t t = theirs.begin + plan.receive.slot_token[at(s)];
+        const Range slots = plan.receive.expert_offsets[l];
+        for (index_t s = slots.begin; s < slots.end; ++s) {
+            const Range theirs = problem.tokens_of(plan.receive.slot_source[s], group.size());
+            const index_t t = theirs.begin + plan.receive.slot_token[s];
             SY_REQUIRE(t >= last_token, "slots of expert ", local[l], " are not in token order");
             last_token = t;
             index_t found = -1;
@@ -150,7 +153,7 @@ std::vector<std::int64_t> computed_choices(const Problem& problem, const Dispatc
                     found = static_cast<index_t>(choice);
             }
             SY_REQUIRE(found >= 0, "token ", t, " never chose expert ", local[l]);
-            SY_REQUIRE(plan.receive.slot_weight[at(s)] == problem.weight[at(found)], "another weight");
+            SY_REQUIRE(plan.receive.slot_weight[s] == problem.weight[at(found)], "another weight");
             ++computed[at(found)];
         }
     }
@@ -159,14 +162,14 @@ std::vector<std::int64_t> computed_choices(const Problem& problem, const Dispatc
 
 /// Rows of the received matrix through this rank's experts, weighted: [S, H].
 template <class T>
-TestMatrix run_experts(MatrixView<const T> rows, const DispatchPlan& plan,
-                       const std::vector<index_t>& local) {
+TestMatrix run_experts(MatrixView<const T> rows, const DispatchPlan& plan, const LocalExperts& local) {
     TestMatrix slots(plan.receive.num_slots(), rows.cols);
-    for (std::size_t l = 0; l < local.size(); ++l) {
-        for (index_t s = plan.receive.expert_offsets[l]; s < plan.receive.expert_offsets[l + 1]; ++s) {
+    for (index_t l = 0; l < local.size(); ++l) {
+        const Range of_expert = plan.receive.expert_offsets[l];
+        for (index_t s = of_expert.begin; s < of_expert.end; ++s) {
             for (index_t i = 0; i < rows.cols; ++i) {
-                const auto v = static_cast<float>(rows(plan.receive.slot_row[at(s)], i));
-                slots.view()(s, i) = plan.receive.slot_weight[at(s)] * Problem::apply(local[l], v);
+                const auto v = static_cast<float>(rows(plan.receive.slot_row[s], i));
+                slots.view()(s, i) = plan.receive.slot_weight[s] * Problem::apply(local[l], v);
             }
         }
     }
@@ -244,11 +247,11 @@ void check_exchange(Communicator& group, const Setup& setup) {
     require_equal<float>(y.values, expected, "output combined twice");
 
     // One number a slot, here the expert's own, goes back to the choice it belongs to.
-    std::vector<float> slot_values;
-    const std::vector<index_t> local = placement.experts_of(group.rank());
-    for (std::size_t l = 0; l < local.size(); ++l) {
-        const index_t count = plan.receive.expert_offsets[l + 1] - plan.receive.expert_offsets[l];
-        slot_values.insert(slot_values.end(), at(count), static_cast<float>(local[l] + 1));
+    PerSlot<float> slot_values;
+    const LocalExperts local = placement.experts_of(group.rank());
+    for (index_t l = 0; l < local.size(); ++l) {
+        const Range slots_of_expert = plan.receive.expert_offsets[l];
+        slot_values.resize(slots_of_expert.end, static_cast<float>(local[l] + 1));
     }
     TestMatrix scalars(mine.size(), setup.top_k, 6);
     exchange->return_scalars(slot_values, plan, scalars.view());

@@ -54,7 +54,7 @@ T sum_of(int num_ranks, int step, index_t i) {
 std::vector<index_t> owned(const BucketPlan& plan, int rank) {
     std::vector<index_t> elements;
     for (const RowRange& range : plan.rows_of(rank)) {
-        const FlatMatrix& matrix = plan.matrices[at(range.matrix)];
+        const FlatMatrix& matrix = plan.matrices[range.matrix];
         for (index_t i = range.rows.begin * matrix.cols; i < range.rows.end * matrix.cols; ++i)
             elements.push_back(matrix.offset + i);
     }
@@ -86,8 +86,7 @@ void check_sums(Communicator& group, index_t bucket_elements) {
         std::vector<T> gradient;
         for (index_t i = 0; i < num_elements(plan); ++i)
             gradient.push_back(gradient_of<T>(group.rank(), step, i));
-        for (const index_t matrix :
-             order_at(step, group.rank(), static_cast<index_t>(plan.matrices.size()))) {
+        for (const index_t matrix : order_at(step, group.rank(), plan.matrices.size())) {
             sync.ready(matrix, std::span<const T>(gradient));
             sync.progress();
         }

@@ -17,10 +17,11 @@ using test::Draws;
 
 namespace {
 
-using Load = std::vector<index_t>;
+using Load = PerExpert<index_t>;
+using Nodes = PerRank<int>;
 
-std::vector<int> one_node(int num_ranks) {
-    return std::vector<int>(static_cast<std::size_t>(num_ranks), 0);
+Nodes one_node(int num_ranks) {
+    return Nodes(num_ranks, 0);
 }
 
 double highest(const Load& load, const Placement& placement) {
@@ -36,13 +37,12 @@ Load random_load(index_t num_experts, Draws& draws) {
 }
 
 /// Every rank within its places, no expert twice on a rank or on two nodes.
-void check_rules(const Placement& placement, const std::vector<int>& nodes, index_t places) {
+void check_rules(const Placement& placement, const Nodes& nodes, index_t places) {
     for (int rank = 0; rank < placement.num_ranks(); ++rank)
-        CHECK(static_cast<index_t>(placement.experts_of(rank).size()) <= places);
+        CHECK(placement.experts_of(rank).size() <= places);
     for (index_t expert = 0; expert < placement.num_experts(); ++expert) {
         for (const int rank : placement.copies_of(expert)) {
-            CHECK(nodes[static_cast<std::size_t>(rank)] ==
-                  nodes[static_cast<std::size_t>(placement.rank_of(expert))]);
+            CHECK(nodes[rank] == nodes[placement.rank_of(expert)]);
         }
     }
 }
@@ -50,9 +50,9 @@ void check_rules(const Placement& placement, const std::vector<int>& nodes, inde
 /// Lowest highest load over all ways to give each expert a set of ranks with at most `copies` of them.
 double optimum(const Load& load, int num_ranks, index_t places, int copies) {
     double best = HUGE_VAL;
-    std::vector<double> loads(static_cast<std::size_t>(num_ranks), 0.0);
-    std::vector<index_t> held(loads.size(), 0);
-    const auto try_all = [&](const auto& self, std::size_t expert) -> void {
+    PerRank<double> loads(num_ranks, 0.0);
+    PerRank<index_t> held(num_ranks, 0);
+    const auto try_all = [&](const auto& self, index_t expert) -> void {
         if (expert == load.size()) {
             best = std::min(best, std::ranges::max(loads));
             return;
@@ -62,13 +62,13 @@ double optimum(const Load& load, int num_ranks, index_t places, int copies) {
             if (count > copies) continue;
             const double share = static_cast<double>(load[expert]) / count;
             bool fits = true;
-            for (std::size_t r = 0; r < loads.size(); ++r) {
+            for (index_t r = 0; r < loads.size(); ++r) {
                 if ((set >> r & 1U) == 0) continue;
                 loads[r] += share;
                 fits = ++held[r] <= places && fits;
             }
             if (fits) self(self, expert + 1);
-            for (std::size_t r = 0; r < loads.size(); ++r) {
+            for (index_t r = 0; r < loads.size(); ++r) {
                 if ((set >> r & 1U) == 0) continue;
                 loads[r] -= share;
                 --held[r];
@@ -82,20 +82,20 @@ double optimum(const Load& load, int num_ranks, index_t places, int copies) {
 }  // namespace
 
 TEST_CASE("packing: the heaviest goes where it loads least, and homes come first", "[unit]") {
-    const std::vector<Bin> bins{{2, 1.0}, {2, 2.0}};
+    const PerBin<Bin> bins{{2, 1.0}, {2, 2.0}};
     // 6 or 3 by width; 5 or 5.5; 9 or 5; then the second is full; then both are.
-    CHECK(pack(std::vector<Item>{{6, 1, 0}, {5, 1, 1}, {4, 1, 2}, {3, 1, 3}, {1, 1, 4}}, bins) ==
+    CHECK(pack(PerItem<Item>{{6, 1, 0}, {5, 1, 1}, {4, 1, 2}, {3, 1, 3}, {1, 1, 4}}, bins) ==
           std::vector<int>{1, 0, 1, 0, kNowhere});
-    CHECK(pack(std::vector<Item>{{6, 1, 0, 0}, {5, 1, 1, 0}, {4, 1, 2, 0}, {3, 2, 3}}, bins) ==
+    CHECK(pack(PerItem<Item>{{6, 1, 0, 0}, {5, 1, 1, 0}, {4, 1, 2, 0}, {3, 2, 3}}, bins) ==
           std::vector<int>{0, 0, 1, kNowhere});
     // Copies of one thing never share a bin.
-    CHECK(pack(std::vector<Item>{{6, 1, 7}, {6, 1, 7}, {6, 1, 7}}, bins) == std::vector<int>{1, 0, kNowhere});
+    CHECK(pack(PerItem<Item>{{6, 1, 7}, {6, 1, 7}, {6, 1, 7}}, bins) == std::vector<int>{1, 0, kNowhere});
 }
 
 TEST_CASE("packing: exchanges and moves lighten the heaviest until it is light enough", "[unit]") {
-    const std::vector<Item> items{{8, 1, 0}, {7, 1, 1}, {3, 1, 2}, {2, 1, 3}};
-    const std::vector<Bin> full{{2}, {2}};
-    const auto lightened = [&](const std::vector<Bin>& bins, double limit, std::vector<int> bin_of) {
+    const PerItem<Item> items{{8, 1, 0}, {7, 1, 1}, {3, 1, 2}, {2, 1, 3}};
+    const PerBin<Bin> full{{2}, {2}};
+    const auto lightened = [&](const PerBin<Bin>& bins, double limit, PerItem<int> bin_of) {
         lighten(items, bins, limit, bin_of);
         return bin_of;
     };
@@ -186,7 +186,7 @@ TEST_CASE("placement plan: rules hold, and the same load again moves nothing, wh
         const int ranks = 1 + static_cast<int>(draws.below(12));
         const index_t experts = 1 + draws.below(40);
         const index_t spare = draws.below(3);
-        std::vector<int> nodes;
+        Nodes nodes;
         for (int rank = 0; rank < ranks; ++rank)
             nodes.push_back(draws.below(4) == 0 ? static_cast<int>(draws.below(3)) : rank / 4);
         INFO("seed " << seed << ": " << experts << " experts, " << ranks << " ranks, " << spare << " spare");
@@ -225,7 +225,7 @@ TEST_CASE("placement plan: a small change of load moves few experts", "[unit]") 
         for (index_t e = 0; e < 64; ++e) load.push_back(1000 + draws.below(1000));
         const Placement first = plan_placement(load, one_node(8), block_placement(64, 8), {});
         // One expert of each becomes twice as hot.
-        load[static_cast<std::size_t>(draws.below(64))] *= 2;
+        load[draws.below(64)] *= 2;
         const Placement second = plan_placement(load, one_node(8), first, {});
         moved += num_moved(first, second);
         before += rank_imbalance(load, first) / 20;
@@ -238,7 +238,7 @@ TEST_CASE("placement plan: a small change of load moves few experts", "[unit]") 
 
 TEST_CASE("placement plan: experts and copies keep to nodes, loads to the width of nodes", "[unit]") {
     // Two ranks and four ranks: a third of the load for the first node.
-    const std::vector<int> nodes{7, 7, 3, 3, 3, 3};
+    const Nodes nodes{7, 7, 3, 3, 3, 3};
     Load load;
     for (index_t e = 0; e < 24; ++e) load.push_back(100 + 10 * (e % 5));
     const Placement placement = plan_placement(load, nodes, block_placement(24, 6), {1});
@@ -248,13 +248,12 @@ TEST_CASE("placement plan: experts and copies keep to nodes, loads to the width 
     Load by_group;
     for (index_t e = 0; e < 16; ++e) by_group.push_back(e < 8 ? 100 : 10);
     const PlacementRules rules{.groups = 4};
-    const Placement grouped =
-        plan_placement(by_group, std::vector<int>{0, 0, 1, 1}, block_placement(16, 4), rules);
+    const Placement grouped = plan_placement(by_group, Nodes{0, 0, 1, 1}, block_placement(16, 4), rules);
     for (index_t e = 0; e < 16; ++e) CHECK(grouped.rank_of(e) / 2 == grouped.rank_of(e / 4 * 4) / 2);
     CHECK(grouped.rank_of(0) / 2 != grouped.rank_of(4) / 2);
     CHECK(rank_imbalance(by_group, grouped) == 1.0);
     // Three groups do not fit two nodes; experts go by themselves then.
-    const Placement loose = plan_placement(Load{9, 9, 9, 9, 1, 1, 1, 1, 1, 1, 1, 1}, std::vector<int>{0, 1},
+    const Placement loose = plan_placement(Load{9, 9, 9, 9, 1, 1, 1, 1, 1, 1, 1, 1}, Nodes{0, 1},
                                            block_placement(12, 2), {.groups = 3});
     CHECK(rank_imbalance(Load{9, 9, 9, 9, 1, 1, 1, 1, 1, 1, 1, 1}, loose) == 1.0);
 }

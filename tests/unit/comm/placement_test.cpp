@@ -15,11 +15,9 @@ TEST_CASE("placement: blocks hold every expert once, in order, and differ by one
             const Placement placement = block_placement(experts, ranks);
             std::vector<index_t> all;
             for (int rank = 0; rank < ranks; ++rank) {
-                const std::vector<index_t> local = placement.experts_of(rank);
-                const auto count = static_cast<index_t>(local.size());
-                CHECK((count == experts / ranks || count == experts / ranks + 1));
-                for (index_t l = 0; l < count; ++l) {
-                    const index_t expert = local[static_cast<std::size_t>(l)];
+                const Indexed<LocalExpertAxis, index_t> local = placement.experts_of(rank);
+                CHECK((local.size() == experts / ranks || local.size() == experts / ranks + 1));
+                for (const index_t expert : local) {
                     CHECK(placement.rank_of(expert) == rank);
                     all.push_back(expert);
                 }

@@ -14,14 +14,14 @@ std::size_t at(index_t i) {
 /// Twenty matrices, each cut at random between random ranks; rank arrays have gaps. Shapes do not depend on `seed`.
 RowOwners random_owners(int num_ranks, std::uint64_t seed) {
     Draws draws(seed);
-    RowOwners owners(at(num_ranks));
-    std::vector<index_t> next(at(num_ranks), 0);
+    RowOwners owners(num_ranks);
+    PerRank<index_t> next(num_ranks, 0);
     for (index_t matrix = 0; matrix < 20; ++matrix) {
         const index_t rows = 1 + matrix * 7 % 40;
         const index_t cols = 1 + matrix * 5 % 13;
         for (index_t first = 0; first < rows;) {
             const index_t end = std::min(rows, first + 1 + draws.below(rows));
-            const std::size_t rank = at(draws.below(num_ranks));
+            const index_t rank = draws.below(num_ranks);
             owners[rank].push_back({matrix, {first, end}, cols, next[rank]});
             next[rank] += (end - first) * cols + 2;
             first = end;
@@ -47,8 +47,8 @@ void every_row_arrives(Communicator& world) {
         const RowOwners before = random_owners(world.size(), seed);
         const RowOwners after = random_owners(world.size(), 100 + seed);
         const MovePlan plan = plan_moves(before, after);
-        const std::vector<float> from = array_of(before[at(world.rank())]);
-        const std::vector<float> expected = array_of(after[at(world.rank())]);
+        const std::vector<float> from = array_of(before[world.rank()]);
+        const std::vector<float> expected = array_of(after[world.rank()]);
         std::vector<float> to(expected.size(), -1.0F);
         index_t sent = 0;
         for (const Move& move : plan.moves) {
@@ -63,7 +63,7 @@ void every_row_arrives(Communicator& world) {
 void arrays_that_are_too_short(Communicator& world) {
     const RowOwners owners = random_owners(world.size(), 3);
     const MovePlan plan = plan_moves(owners, owners);
-    const std::vector<float> from = array_of(owners[at(world.rank())]);
+    const std::vector<float> from = array_of(owners[world.rank()]);
     if (from.empty()) return;
     std::vector<float> to(from.size() - 1);
     const std::string text = require_throws<LogicError>(

@@ -20,7 +20,7 @@ struct Copies {
         int primary;
         std::vector<int> ranks;
     };
-    std::vector<std::vector<Matrix>> sets{3};
+    Indexed<SetAxis, std::vector<Matrix>> sets = Indexed<SetAxis, std::vector<Matrix>>(3);
 
     Copies(int num_ranks, std::uint64_t seed) {
         Draws draws(seed);
@@ -29,7 +29,7 @@ struct Copies {
             for (int rank = 0; rank < num_ranks; ++rank) {
                 if (rank == matrix.primary || draws.below(2) == 0) matrix.ranks.push_back(rank);
             }
-            sets[at(number / 7)].push_back(matrix);
+            sets[number / 7].push_back(matrix);
         }
     }
 };
@@ -41,11 +41,11 @@ struct Local {
         index_t offset;
     };
     std::vector<Held> held;
-    std::vector<std::vector<CopiedMatrix>> copied;
+    Indexed<SetAxis, std::vector<CopiedMatrix>> copied;
     index_t num_elements = 0;
 
     Local(const Copies& copies, int rank) : copied(copies.sets.size()) {
-        for (std::size_t set = 0; set < copies.sets.size(); ++set) {
+        for (index_t set = 0; set < copies.sets.size(); ++set) {
             for (const bool primaries : {true, false}) {
                 for (const Copies::Matrix& matrix : copies.sets[set]) {
                     const bool here = std::ranges::count(matrix.ranks, rank) > 0;

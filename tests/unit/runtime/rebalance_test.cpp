@@ -162,7 +162,7 @@ TEST_CASE("session: ranks that would place experts differently are told so", "[u
     CHECK_THROWS_WITH(comm::LocalFabric(2).run([&](comm::Communicator& world) {
         Session session(config, world);
         comm::Placements placements = session.placements();
-        if (world.rank() == 1) placements.at(1) = comm::Placement(std::vector<int>(12, 0), 2);
+        if (world.rank() == 1) placements.at(1) = comm::Placement(PerExpert<int>(12, 0), 2);
         session.replace_experts(placements);
     }),
                       Catch::Contains("placement: ranks do not agree"));

@@ -21,7 +21,7 @@ constexpr index_t kSequences = 9;
 
 /// Any placement: every expert anywhere, with any number of shadows.
 comm::Placement random_placement(index_t num_experts, int num_ranks, Draws& draws) {
-    std::vector<int> rank_of_expert;
+    PerExpert<int> rank_of_expert;
     std::vector<comm::Shadow> shadows;
     for (index_t expert = 0; expert < num_experts; ++expert) {
         rank_of_expert.push_back(static_cast<int>(draws.below(num_ranks)));
