@@ -52,10 +52,10 @@ void broadcast(Communicator& comm, std::span<T> values, int root);
 /// Strings of any length from every rank, in rank order.
 std::vector<std::string> all_gather(Communicator& comm, const std::string& mine);
 
-/// Ends on no rank before all have come.
+/// Returns on no rank before all ranks have called it.
 void barrier(Communicator& comm);
 
-/// A started all-to-all: complete with wait(). Buffers must outlive it.
+/// A started all-to-all, which wait() completes. Its buffers must outlive that.
 class PendingExchange {
   public:
     PendingExchange() = default;

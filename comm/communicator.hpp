@@ -13,15 +13,15 @@ namespace sy::comm {
 
 using Clock = std::chrono::steady_clock;
 
-/// A started transfer. Complete it with wait_all; its buffers must outlive that. A request that threw is over: nothing
-/// is written to its buffer any more. Dropping an unfinished request while no exception is in flight is a programming
-/// error: its destructor says so.
+/// A started transfer. wait_all completes it; its buffers must outlive that. A request that has thrown is complete:
+/// nothing is written to its buffer any more. Destroying an incomplete request while no exception is in flight is a
+/// programming error, which its destructor reports.
 class Request {
   public:
     virtual ~Request() = default;
-    /// Makes progress and says whether the transfer is over; never blocks. @throws CommError
+    /// Makes progress and returns whether the transfer is complete; never blocks. @throws CommError
     virtual bool test() = 0;
-    /// What is being waited for, for time-out messages: "receive of 4096 bytes from rank 3, tag 7".
+    /// What the transfer waits for, in time-out messages: "receive of 4096 bytes from rank 3, tag 7".
     virtual std::string description() const = 0;
 };
 
@@ -30,7 +30,8 @@ class Request {
 /// tests/unit/comm/communicator_conformance.
 ///
 /// Not thread-safe: one thread per rank communicates. Messages between two ranks with equal tags arrive in
-/// the order sent, in the receives in the order started. A message may exceed 2^31 bytes and may be empty (an empty message is still matched).
+/// the order in which they were sent, and match receives in the order in which these were started. A message may exceed
+/// 2^31 bytes, and it may be empty (an empty message is still matched).
 class Communicator {
   public:
     virtual ~Communicator() = default;
@@ -41,8 +42,8 @@ class Communicator {
     /// Starts sending `bytes` to `destination` (may be this rank). @param tag 0 .. kMaxTag
     virtual std::unique_ptr<Request> send(std::span<const std::byte> bytes, int destination, int tag) = 0;
     /// Starts receiving exactly bytes.size() bytes. @throws CommError at completion if another size arrives.
-    /// A longer message is an error of the program that cannot be gone on from: MPI libraries may have written all of it
-    /// (Open MPI 4.1 does, when ranks copy from each other's memory) before they say so.
+    /// A longer message is a programming error that nothing recovers from: MPI libraries may have written all of it (Open
+    /// MPI 4.1 does, when ranks copy from each other's memory) before they report it.
     virtual std::unique_ptr<Request> receive(std::span<std::byte> bytes, int source, int tag) = 0;
 
     /// Ranks of equal `color` (0 or more) form a new communicator, ordered by (key, rank).
@@ -52,21 +53,21 @@ class Communicator {
     /// @par Collective
     virtual std::unique_ptr<Communicator> split_by_node() = 0;
 
-    /// Releases what only a collective call can release. Must be called before destruction in normal flow;
-    /// the destructor never communicates. Afterwards every use throws LogicError; closing again does nothing.
+    /// Releases what only a collective call can release. It must be called before destruction in normal flow, as the
+    /// destructor never communicates. Afterwards every use throws LogicError; closing again does nothing.
     /// @par Collective
     virtual void close() = 0;
 
-    /// How long any wait may last before TimeoutError, and what the ranks and host are called in messages.
+    /// How long a wait may last before TimeoutError, and what the communicator is called in messages.
     struct Settings {
         std::chrono::milliseconds deadline{120000};
-        /// Spins this long before yielding the core to others.
+        /// A wait spins this long before it yields the core.
         std::chrono::microseconds spin{50};
         std::string name = "world";
     };
     virtual const Settings& settings() const = 0;
 
-    /// Seconds that this rank has spent inside wait_all on this communicator (those split from it count their own).
+    /// Seconds that this rank has spent inside wait_all on this communicator; those split from it count their own.
     double waited_seconds() const { return waited_seconds_; }
     void add_waited_seconds(double seconds) { waited_seconds_ += seconds; }
 
@@ -81,13 +82,13 @@ inline constexpr int kMaxTag = 30000;
 inline constexpr int kMaxInternalTag = kMaxTag + 16;
 
 namespace detail {
-/// What every body checks before a message starts. @throws LogicError
+/// The checks of every body before a message starts. @throws LogicError
 void check_message(const Communicator& comm, int peer, int tag);
-/// What a request's destructor says when its transfer is not over, unless an exception is in flight.
+/// Reports a request that is destroyed before its transfer is complete, unless an exception is in flight.
 void report_dropped(const Request& request);
 }  // namespace detail
 
-/// Waits until every request is over, in any order.
+/// Waits until every request is complete, in any order.
 /// @param doing  what the caller attempts, for the message: "dispatch of layer 3"
 /// @throws TimeoutError after settings().deadline, naming the requests that did not finish; CommError
 void wait_all(Communicator& comm, std::span<const std::unique_ptr<Request>> requests, std::string_view doing);

@@ -17,7 +17,7 @@ struct ExchangeBytes {
     index_t bound = 0;     ///< least possible row bytes: one row per (token, other rank) each way
 };
 
-/// Rows on their way.
+/// A started dispatch or return of rows.
 class PendingRows {
   public:
     PendingRows(Tensor rows, Tensor staging, PendingExchange exchange)
@@ -36,8 +36,8 @@ class PendingRows {
     PendingExchange exchange_;
 };
 
-/// Carries tokens to their experts and back: executes plans, decides nothing. One body per strategy (flat now;
-/// hierarchical, one-sided later); every body passes tests/unit/comm/exchange_conformance.
+/// Carries tokens to their experts and back: executes plans, decides nothing. One body per strategy, of which there
+/// is one, the flat exchange; every body passes tests/unit/comm/exchange_conformance.
 /// All functions are @par Collective over the expert-parallel group, same order on all its ranks.
 class Exchange {
   public:

@@ -14,7 +14,7 @@ using PerBin = Indexed<BinAxis, T>;
 
 inline constexpr int kNowhere = -1;
 
-/// Something to put into a bin.
+/// What is packed into a bin.
 struct Item {
     double weight = 0.0;
     index_t places = 1;

@@ -49,8 +49,8 @@ struct BucketPlan {
     bool operator==(const BucketPlan&) const = default;
 };
 
-/// Buckets of at least bucket_elements (the last, and one before a gap between matrices, may be smaller), each dealt to
-/// the ranks as evenly as rows allow. @throws LogicError when matrices overlap
+/// Buckets of at least bucket_elements (the last, and one before a gap between matrices, may be smaller), each sharded
+/// over the ranks as evenly as rows allow. @throws LogicError when matrices overlap
 /// @par Source  Rajbhandari et al., ZeRO, arXiv:1910.02054 (stage 1)
 BucketPlan make_bucket_plan(std::vector<FlatMatrix> matrices, int num_ranks, index_t bucket_elements);
 

@@ -28,7 +28,7 @@ class GradientSync {
     template <class T>
     void ready(index_t matrix, std::span<const T> gradient);
 
-    /// Makes progress on what is under way without blocking.
+    /// Makes progress on the started transfers without blocking.
     void progress();
 
     /// Starts what has not been started and waits: on return the rows that this rank owns hold their sums; the others
@@ -46,7 +46,7 @@ class GradientSync {
     index_t sent_bytes() const { return sent_bytes_; }
 
   private:
-    /// A bucket on its way: what arrives for this rank's slice, [P, slice] by source; its own row stays unused.
+    /// A started bucket: what arrives for this rank's slice, [P, slice] by source; its own row stays unused.
     struct Pending {
         Tensor received;
         std::vector<std::unique_ptr<Request>> requests;

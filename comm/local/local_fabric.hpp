@@ -7,8 +7,8 @@
 
 namespace sy::comm {
 
-/// Faults that a test asks for; everything off by default. Drawn from `seed` and the number of a rank's operation, so
-/// they are the same in every run.
+/// Faults that a test requests; all are off by default. They are drawn from `seed` and the number of a rank's operation,
+/// so they are the same in every run.
 struct LocalFaults {
     std::uint64_t seed = 1;
     std::chrono::microseconds max_delay{

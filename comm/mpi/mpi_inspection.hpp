@@ -3,14 +3,14 @@
 #include <string>
 #include <vector>
 
-/// What the MPI library says of itself through its tool interface (MPI_T).
+/// What the MPI library reports about itself through its tool interface (MPI_T).
 namespace sy::comm {
 
 struct MpiMessaging {
     /// The components that could carry messages, as far as the library tells: for a running Open MPI the selected one.
     std::vector<std::string> components;
     std::string
-        requested;  ///< the selection that was asked for: "^ucx"; empty when the library does not tell
+        requested;  ///< the selection that was requested: "^ucx"; empty when the library does not tell
 };
 
 /// Reads the control variables of Open MPI's point-to-point layer ("pml"); empty for other libraries.

@@ -7,7 +7,7 @@
 
 namespace sy::comm {
 
-/// MPI from initialisation to finalisation. One in a process. MPI's errors are returned, checked and thrown.
+/// MPI from initialisation to finalisation; a process has one. MPI's errors are returned, checked and thrown.
 class MpiSession {
   public:
     /// @throws CommError when MPI cannot start

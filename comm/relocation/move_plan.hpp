@@ -5,7 +5,7 @@
 
 #include "comm/axes.hpp"
 
-/// Rows that get another owner: who sends which rows where. Pure values.
+/// Rows that change their owner: who sends which rows where. Pure values.
 namespace sy::comm {
 
 /// Rows of one matrix in the flat array of a rank.
@@ -20,7 +20,7 @@ struct HeldRows {
 /// What each rank holds. Every row is with one rank.
 using RowOwners = PerRank<std::vector<HeldRows>>;
 
-/// Some rows on their way; source and destination may be the same rank.
+/// A move of some rows; source and destination may be the same rank.
 struct Move {
     index_t matrix = 0;
     Range rows;
@@ -44,7 +44,7 @@ struct MovePlan {
     bool operator==(const MovePlan&) const = default;
 };
 
-/// Takes every row from who has it to who is to have it.
+/// Moves every row from its owner before to its owner after.
 /// @throws LogicError naming a row that would be lost, made up, doubled, or get another width
 /// @par Cost  n log n in the pieces of all ranks
 MovePlan plan_moves(const RowOwners& before, const RowOwners& after);

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-/// What UCX says of itself and of this machine. Only in builds with SY_WITH_UCX.
+/// What UCX reports about itself and about this machine. Only builds with SY_WITH_UCX have it.
 namespace sy::comm {
 
 /// Version of the library that is loaded: "1.13.1".

@@ -41,7 +41,7 @@ class Buffer {
 /// that runs a rank allocates; worker threads only use the memory. Must outlive its buffers.
 class Arena {
   public:
-    /// @param slab_bytes  least amount asked of the system at a time
+    /// @param slab_bytes  least amount that is requested from the system at a time
     explicit Arena(index_t slab_bytes = index_t{64} << 20);
     Arena(const Arena&) = delete;
     Arena& operator=(const Arena&) = delete;

@@ -12,7 +12,7 @@ namespace sy {
 /// @pre value is finite and not negative, count >= 0, divisor > 0
 index_t decimal_ceil(double value, index_t count, index_t divisor = 1);
 index_t decimal_floor(double value, index_t count, index_t divisor = 1);
-/// Halves go up.
+/// To the nearest whole number, halves up.
 index_t decimal_round(double value, index_t count, index_t divisor = 1);
 /// Whether value * count / divisor is whole.
 bool decimal_is_whole(double value, index_t count, index_t divisor = 1);

@@ -33,7 +33,7 @@ class LogicError : public Error {
     using Error::Error;
 };
 
-/// A file or data set that cannot be read, written or believed.
+/// A file or data set that cannot be read or written, or whose contents contradict each other.
 class IoError : public Error {
   public:
     using Error::Error;
@@ -51,7 +51,7 @@ class TimeoutError : public CommError {
     using CommError::CommError;
 };
 
-/// Something the user asked for that is wrong: all problems at once. Exit code 2.
+/// A wrong setting or wrong usage: all problems at once. Exit code 2.
 class ConfigError : public Error {
   public:
     explicit ConfigError(const std::string& problem) : ConfigError(std::vector<std::string>{problem}) {}

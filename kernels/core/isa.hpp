@@ -13,7 +13,7 @@ enum class Isa { generic, avx2, avx512, avx512_bf16, amx_bf16 };
 inline constexpr std::array kIsas{Isa::generic, Isa::avx2, Isa::avx512, Isa::avx512_bf16, Isa::amx_bf16};
 std::string_view isa_name(Isa isa);
 
-/// The highest this processor, its system and this build have. The first call asks the system for the matrix unit's state,
+/// The highest that this processor, its system and this build have. The first call requests the matrix unit's state,
 /// for the whole process.
 Isa best_isa();
 
@@ -24,7 +24,7 @@ Isa choose_isa(const char* wanted, Isa best);
 inline constexpr const char* kIsaVariable = "SWITCHYARD_ISA";
 
 /// What operations use in this process: best_isa(), or lower where the environment variable SWITCHYARD_ISA names a
-/// lower one. Decided at the first call, for good.
+/// lower one. The first call decides for the whole process.
 /// @throws ConfigError for a name that is none, or one that the processor does not have
 Isa isa();
 

@@ -8,7 +8,7 @@
 
 namespace sy {
 
-/// What a random number is for. Values are part of every checkpoint's meaning: only append.
+/// What a random number is for. Checkpoints depend on the values: new ones are appended.
 enum class RandomPurpose : std::uint32_t {
     initialise = 1,
     data_order = 2,

@@ -34,7 +34,7 @@ class Profile {
         double flops = 0.0;
     };
     Entry entry(OpKind kind) const;
-    /// Forgets everything. Not inside an operation.
+    /// Resets all counts. Not to be called inside an operation.
     void clear();
 
     /// Adds a product that one thread of a team has computed. Callable from all threads at once.

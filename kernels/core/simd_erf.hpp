@@ -14,7 +14,7 @@ SY_INLINE f32x16 erf(f32x16 x) {
     const u32x16 positive = bits ^ sign;
     f32x16 size;
     std::memcpy(&size, &positive, sizeof(size));
-    // Beyond 4 erf is 1 to the last bit, as it is at 4; the polynomial would turn. NaN passes (see min).
+    // Beyond 4 erf is 1 to the last bit, as it is at 4; the polynomial would decrease again. NaN passes (see min).
     const f32x16 near = min(splat(4.0F), size);
     f32x16 exponent = splat(-1.6918176e-4F);
     exponent = fma(exponent, near, splat(2.8093038e-3F));

@@ -16,7 +16,8 @@ namespace sy {
 /// The threads of one rank: the calling thread and num_threads - 1 workers. Workers spin for a bounded time
 /// between tasks and then sleep, so that a rank that waits does not take a core from its neighbours.
 ///
-/// One task at a time, started by one thread. Exceptions thrown inside are carried out (the first, by thread).
+/// It runs one task at a time, started by one thread. An exception thrown inside is rethrown to the caller (of several,
+/// that of the lowest thread).
 class ThreadTeam {
   public:
     explicit ThreadTeam(int num_threads, std::chrono::microseconds spin = std::chrono::microseconds(50));
@@ -30,10 +31,10 @@ class ThreadTeam {
     void run(const std::function<void(int)>& body);
 
     /// Splits [0, size) into contiguous parts, one a thread, each a multiple of `grain` but the last.
-    /// body(begin, end). Which thread gets which part depends on the number of threads: results must not.
+    /// body(begin, end). Which thread gets which part depends on the number of threads; results must not depend on it.
     void for_ranges(index_t size, index_t grain, const std::function<void(index_t, index_t)>& body);
 
-    /// Calls body(task_idx, thread_idx) for every task, handed out one by one to whoever is free.
+    /// Calls body(task_idx, thread_idx) for every task, which idle threads take one by one.
     void for_tasks(index_t num_tasks, const std::function<void(index_t, int)>& body);
 
   private:

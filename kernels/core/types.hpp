@@ -38,7 +38,7 @@ struct Range {
 };
 
 /// Part `part_idx` of `num_parts` near-equal contiguous parts of [0, size); the first size % num_parts are
-/// one longer. The one rule by which samples, experts and rows are dealt out.
+/// one longer. The one rule by which samples, experts and rows are sharded.
 constexpr Range part_of(index_t size, index_t num_parts, index_t part_idx) {
     const index_t base = size / num_parts;
     const index_t extra = size % num_parts;

@@ -85,7 +85,7 @@ void attention_backward(const AttentionShape& shape, const AttentionBackward& op
                         const Context& context);
 
 /// One new token a sequence (generation). Causal: against its cache, as the last row of a forward of lengths[b] tokens;
-/// with a window only the last `window` rows are read. All: against a fixed memory (cross attention), without bias.
+/// with a window only the last `window` rows are read. All: against an encoder output (cross attention), without bias.
 /// Of the shape, num_sequences, seq_len and key_len are not used; there is no dropout.
 /// @param q        [B, heads * D]
 /// @param k_cache  B matrices [capacity, kv_heads * D], the new token's key already written

@@ -36,14 +36,14 @@ inline HeadLayout layout_of_out(const AttentionShape& shape) {
     return {shape.seq_len, shape.value_width()};
 }
 
-/// @throws LogicError unless the shape's heads, widths, bias and dropout make sense
+/// @throws LogicError unless the shape's heads, widths, bias and dropout fit each other
 void check_rules(const AttentionShape& shape);
 /// @throws LogicError unless also its lengths do, and q, k and v fit it
 void check_operands(const AttentionShape& shape, MatrixView<const float> q, MatrixView<const float> k,
                     MatrixView<const float> v);
 
-/// Every key/value head of every sequence turned to [width, length], so that the products against it read along rows:
-/// the library is up to 1.4 times faster so, and the turning is done once, not once for each block of queries.
+/// Every key/value head of every sequence transposed to [width, length], so that the products against it read along rows:
+/// they are up to 1.4 times faster, and heads are transposed once, not once for each block of queries.
 class TransposedHeads {
   public:
     /// @param x  keys or values of the call, of this layout

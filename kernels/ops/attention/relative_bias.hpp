@@ -7,7 +7,7 @@ namespace sy::ops::detail {
 /// A position bias written out by distance, so that a row of scores adds a contiguous piece of it whatever its rule.
 class RelativeBias {
   public:
-    /// @param distances  j - i that will be asked for; 0 is among them
+    /// @param distances  j - i that will be looked up; 0 is among them
     RelativeBias(const AttentionShape& shape, Range distances, const Context& context);
 
     /// Where a head's bias of distance 0 stands, those of greater distances after it; null without a bias.

@@ -26,8 +26,8 @@ template <class In>
 void add_positions(MatrixView<const In> table, std::span<const std::int32_t> positions, MatrixView<float> x,
                    const Context& context);
 
-/// The table that is not learned, [P, H]: table[p][2i] = sin(p / 10000^(2i / H)), table[p][2i + 1] = cos of the same.
-/// Computed in double and rounded once.
+/// The table of sinusoidal positions, [P, H]: table[p][2i] = sin(p / 10000^(2i / H)), table[p][2i + 1] = cos of the
+/// same. Computed in double and rounded once.
 /// @par Source  Vaswani et al., arXiv:1706.03762, section 3.5
 void sine_table(MatrixView<float> table, const Context& context);
 

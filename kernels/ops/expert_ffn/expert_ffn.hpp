@@ -15,7 +15,7 @@
 /// @par Source  Shazeer, "GLU variants improve transformer", arXiv:2002.05202; MegaBlocks, arXiv:2211.15841
 namespace sy::ops {
 
-/// Which rows meet which experts. Slots are grouped by expert, inside an expert in global token order.
+/// Which rows go through which experts. Slots are grouped by expert, inside an expert in global token order.
 struct ExpertSlots {
     /// [L + 1]; expert l has slots [offsets[l], offsets[l + 1]).
     std::span<const index_t> offsets;

@@ -13,7 +13,7 @@ namespace sy::ops {
 
 enum class Transpose { no, yes };
 
-/// Rows of C that are computed together: whoever splits a product by rows loses nothing at multiples of it.
+/// Rows of C that are computed together: a split of a product by rows costs nothing at multiples of it.
 inline constexpr index_t kRowsTogether = 12;
 
 /// Part `part_idx` of `num_parts` of [0, rows), near-equal, cut at multiples of kRowsTogether.
@@ -37,7 +37,7 @@ struct Product {
 };
 
 /// Adds X^T dY to a fixed-point gradient: one product for each block of rows, each rounded to fixed point by itself, so
-/// that the sum does not depend on who has which blocks.
+/// that the sum does not depend on which rank has which blocks.
 template <class In>
 struct GradientProduct {
     MatrixView<const In> x;           ///< [K, M]

@@ -49,7 +49,7 @@ void pack_panels(const PanelSource<In>& source, const Panels& panels);
 template <class In>
 void copy_rows(const PanelSource<In>& source, std::byte* target, index_t stride);
 
-/// Asks for part `part_idx` of `num_parts` of what pack_panels would read to be brought into the second-level cache.
+/// Prefetches part `part_idx` of `num_parts` of what pack_panels would read into the second-level cache.
 template <class In>
 void prefetch_lines(const PanelSource<In>& source, index_t num_parts, index_t part_idx);
 

@@ -33,7 +33,7 @@ class ScratchPool {
 
     Block take() {
         const std::lock_guard lock(mutex_);
-        // Room for every block's return, so that giving back cannot throw.
+        // Room for every block, so that a return cannot throw.
         free_.reserve(++num_taken_ + free_.size());
         if (free_.empty()) {
             auto* fresh = static_cast<std::byte*>(

@@ -68,7 +68,7 @@ void norm_backward(const Norm& rule, const NormBackward& in, MatrixView<float> d
 
 namespace ref {
 void norm(const Norm& rule, MatrixView<const float> x, MatrixView<float> y);
-/// Takes the statistics from x. `dgain` and `dbias` are added to; `dbias` may be empty.
+/// Computes the statistics from x. `dgain` and `dbias` are added to; `dbias` may be empty.
 void norm_backward(const Norm& rule, const NormBackward& in, MatrixView<float> dx, std::span<double> dgain,
                    std::span<double> dbias);
 }  // namespace ref

@@ -8,7 +8,7 @@
 namespace sy::ops {
 
 /// Sum of squares of each row in double, in a fixed order of lanes: the unit of the gradient norm, so that the
-/// norm does not depend on how rows are dealt out. x [T, H], sums [T].
+/// norm does not depend on how rows are sharded. x [T, H], sums [T].
 void row_sums_of_squares(MatrixView<const float> x, std::span<double> sums, const Context& context);
 
 /// sums[c] += sum over rows of x[r, c]; rows in order within blocks of 64, blocks in order. sums [H].

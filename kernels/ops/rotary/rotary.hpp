@@ -6,7 +6,7 @@
 #include "kernels/core/context.hpp"
 #include "kernels/core/tensor.hpp"
 
-/// Rotary position embedding: pairs of a head's columns turn by position * frequency. R = rotated columns of a head.
+/// Rotary position embedding: pairs of a head's columns are rotated by position * frequency. A head has R such columns.
 /// @par Source  Su et al., "RoFormer", arXiv:2104.09864
 namespace sy::ops {
 
@@ -17,8 +17,8 @@ enum class RotaryPairs { half_split, interleaved };
 /// How frequencies theta^(-2i/R) are stretched for contexts `factor` times longer than those a model was trained on.
 /// `linear`: divided by factor (Chen et al., arXiv:2306.15595). `ntk`: theta * factor^(R / (R - 2)), which keeps the
 /// highest and divides the lowest by factor. `llama3`: waves longer than original / low_frequency are divided by
-/// factor, those shorter than original / high_frequency kept, between them a blend (Llama 3.1). `yarn`: pairs that turn
-/// less than beta_slow times in the original context are divided, those that turn more than beta_fast times kept,
+/// factor, those shorter than original / high_frequency kept, between them a blend (Llama 3.1). `yarn`: pairs that
+/// rotate less than beta_slow times in the original context are divided, those above beta_fast times kept,
 /// between them a ramp over the pairs (Peng et al., arXiv:2309.00071).
 enum class RotaryStretch { none, linear, ntk, llama3, yarn };
 struct RotaryScaling {
@@ -44,7 +44,7 @@ struct RotaryRule {
 };
 
 /// Angle by position of every pair, [R/2].
-/// @throws LogicError on a rule that makes no sense
+/// @throws LogicError when the rule contradicts itself
 std::vector<double> rotary_frequencies(const RotaryRule& rule);
 
 /// cos and sin of position * frequency, computed in double. [positions, R/2] each.
