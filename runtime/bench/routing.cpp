@@ -12,7 +12,9 @@ namespace {
 
 constexpr index_t kSampled[] = {0, 1, 1234, 2047, kRoutingTokens - 1};
 
-using Numbers = std::vector<double>;
+/// Values of experts, groups or choices.
+struct NumberAxis;
+using Numbers = Indexed<NumberAxis, double>;
 
 struct Case {
     std::string name;
@@ -63,13 +65,13 @@ class Reference {
   private:
     /// All choices are there, different within a token, and as even as the rule says.
     bool conserves() const {
-        std::vector<index_t> load(at(moe_.experts), 0);
+        PerExpert<index_t> load(moe_.experts, 0);
         for (index_t t = 0; t < expert_.rows; ++t) {
             std::set<std::int32_t> seen;
             for (const std::int32_t e : expert_.row_span(t)) {
                 if (e == model::kNoExpert && moe_.router == "expert_choice") continue;
                 if (e < 0 || e >= moe_.experts || !seen.insert(e).second) return false;
-                ++load[at(e)];
+                ++load[e];
             }
         }
         index_t sum = 0;
@@ -85,7 +87,7 @@ class Reference {
             const auto chosen = expert_.row_span(t);
             if (moe_.router == "hash") {
                 for (index_t s = 0; s < kRoutingTokens; ++s) {
-                    if (r_.bench.ids[at(s)] == r_.bench.ids[at(t)] &&
+                    if (r_.bench.ids[s] == r_.bench.ids[t] &&
                         !std::ranges::equal(expert_.row_span(s), chosen))
                         return false;
                 }
@@ -96,7 +98,7 @@ class Reference {
             double lowest = HUGE_VAL;
             for (const std::int32_t e : chosen) {
                 if (e == model::kNoExpert) continue;
-                lowest = std::min(lowest, logits[at(e)]);
+                lowest = std::min(lowest, logits[e]);
                 if (moe_.groups > 0) groups.insert(e / narrow<std::int32_t>(moe_.experts / moe_.groups));
             }
             const bool limited = moe_.router == "group_limited";
@@ -105,7 +107,7 @@ class Reference {
             for (index_t e = 0; e < moe_.experts; ++e) {
                 const bool open =
                     !limited || groups.contains(narrow<std::int32_t>(e / (moe_.experts / moe_.groups)));
-                if (open && logits[at(e)] > lowest + 1e-5 &&
+                if (open && logits[e] > lowest + 1e-5 &&
                     std::ranges::find(chosen, narrow<std::int32_t>(e)) == chosen.end())
                     return false;
             }
@@ -117,9 +119,9 @@ class Reference {
         double error = 0.0;
         for (const index_t t : kSampled) {
             const Numbers expected = weights_of(t, logits_or_none(row(r_.bench.x, t)));
-            const auto got = r_.routing.weight.matrix<float>().row_span(t);
-            for (std::size_t j = 0; j < expected.size(); ++j)
-                error = larger(error, std::fabs(static_cast<double>(got[j]) - expected[j]));
+            const MatrixView<const float> got = r_.routing.weight.matrix<float>();
+            for (index_t j = 0; j < expected.size(); ++j)
+                error = larger(error, std::fabs(static_cast<double>(got(t, j)) - expected[j]));
         }
         return error;
     }
@@ -140,8 +142,9 @@ class Reference {
             Numbers above = x;
             Numbers below = x;
             double got = 0.0;
-            for (std::size_t i = 0; i < x.size(); ++i) {
-                const auto direction = static_cast<double>(normal({9, 0, 0, RandomPurpose::test}, i));
+            for (index_t i = 0; i < x.size(); ++i) {
+                const auto direction = static_cast<double>(
+                    normal({9, 0, 0, RandomPurpose::test}, static_cast<std::uint64_t>(i)));
                 above[i] += kStep * direction;
                 below[i] -= kStep * direction;
                 got += row(r_.dx, t)[i] * direction;
@@ -165,14 +168,13 @@ class Reference {
         if (!r_.losses.empty()) {
             const Numbers before = contribution(t, logits_of(row(r_.bench.x, t)));
             const Numbers after = contribution(t, logits);
-            for (std::size_t i = 0; i < sums.size(); ++i) sums[i] += after[i] - before[i];
+            for (index_t i = 0; i < sums.size(); ++i) sums[i] += after[i] - before[i];
             return loss_of(sums);
         }
         if (moe_.router == "reinforce") return policy_loss(t, logits);
         const Numbers weights = weights_of(t, logits);
         double total = 0.0;
-        for (std::size_t j = 0; j < weights.size(); ++j)
-            total += Routed::weight_gradient(static_cast<index_t>(j)) * weights[j];
+        for (index_t j = 0; j < weights.size(); ++j) total += Routed::weight_gradient(j) * weights[j];
         return total;
     }
 
@@ -184,10 +186,10 @@ class Reference {
         for (const std::int32_t e : expert_.row_span(t)) {
             double sum = 0.0;
             for (const double p : left) sum += p;
-            log_pi += std::log(left[at(e)] / sum);
-            left[at(e)] = 0.0;
+            log_pi += std::log(left[e] / sum);
+            left[e] = 0.0;
         }
-        return static_cast<double>(r_.bench.token_loss[at(t)]) * log_pi / static_cast<double>(kRoutingTokens);
+        return static_cast<double>(r_.bench.token_loss[t]) * log_pi / static_cast<double>(kRoutingTokens);
     }
 
     Numbers weights_of(index_t t, const Numbers& logits) const {
@@ -196,7 +198,7 @@ class Reference {
         const auto chosen = expert_.row_span(t);
         double sum = 0.0;
         for (const std::int32_t e : chosen)
-            if (e != model::kNoExpert && !score.empty()) sum += score[at(e)];
+            if (e != model::kNoExpert && !score.empty()) sum += score[e];
         Numbers weights;
         for (const std::int32_t e : chosen) {
             double weight = 0.0;
@@ -207,10 +209,10 @@ class Reference {
             } else if (router == "reinforce") {
                 weight = 1.0;
             } else if (router == "base") {
-                weight = 1.0 / (1.0 + std::exp(-logits[at(e)]));
+                weight = 1.0 / (1.0 + std::exp(-logits[e]));
             } else {
                 const bool whole = router == "expert_choice" || router == "sinkhorn";
-                weight = score[at(e)] / (whole ? 1.0 : sum);
+                weight = score[e] / (whole ? 1.0 : sum);
             }
             weights.push_back(weight);
         }
@@ -231,7 +233,7 @@ class Reference {
             const index_t first = t / kRoutingSequence * kRoutingSequence;
             double sum = 0.0;
             for (index_t s = first; s < first + kRoutingSequence; ++s)
-                for (const std::int32_t e : expert_.row_span(s)) sum += score[at(e)];
+                for (const std::int32_t e : expert_.row_span(s)) sum += score[e];
             const auto share =
                 static_cast<double>(moe_.experts) / static_cast<double>(moe_.top_k * kRoutingSequence);
             return {share * sum / static_cast<double>(kRoutingTokens)};
@@ -239,12 +241,11 @@ class Reference {
         if (balance.importance_loss > 0.0) {
             Numbers importance(score.size(), 0.0);
             const Numbers weights = weights_of(t, logits);
-            for (std::size_t j = 0; j < weights.size(); ++j)
-                importance[at(expert_(t, static_cast<index_t>(j)))] += weights[j];
+            for (index_t j = 0; j < weights.size(); ++j) importance[expert_(t, j)] += weights[j];
             return importance;
         }
-        Numbers groups(at(moe_.groups), 0.0);
-        for (std::size_t e = 0; e < score.size(); ++e) groups[e / (score.size() / groups.size())] += score[e];
+        Numbers groups(moe_.groups, 0.0);
+        for (index_t e = 0; e < score.size(); ++e) groups[e / (score.size() / groups.size())] += score[e];
         return groups;
     }
 
@@ -252,9 +253,9 @@ class Reference {
         Numbers sums;
         const MatrixView<const float> logits = r_.routing.logits.matrix<float>();
         for (index_t t = 0; t < kRoutingTokens; ++t) {
-            const Numbers one = contribution(t, {logits.row_span(t).begin(), logits.row_span(t).end()});
-            sums.resize(one.size(), 0.0);
-            for (std::size_t i = 0; i < one.size(); ++i) sums[i] += one[i];
+            const Numbers one = contribution(t, numbers(logits.row_span(t)));
+            sums.resize(one.size());
+            for (index_t i = 0; i < one.size(); ++i) sums[i] += one[i];
         }
         return sums;
     }
@@ -274,21 +275,21 @@ class Reference {
         const Numbers reached = reached_parts(sums.size());
         const index_t each = balance.communication_loss > 0.0 ? moe_.group_limit : moe_.top_k;
         double loss = 0.0;
-        for (std::size_t i = 0; i < sums.size(); ++i)
+        for (index_t i = 0; i < sums.size(); ++i)
             loss += static_cast<double>(sums.size()) / static_cast<double>(each) * reached[i] / tokens *
                     sums[i] / tokens;
         return loss;
     }
 
     /// Choices in each of equal runs of experts; for the communication loss, tokens with one there.
-    Numbers reached_parts(std::size_t num_parts) const {
+    Numbers reached_parts(index_t num_parts) const {
         Numbers reached(num_parts, 0.0);
-        const std::size_t size = at(moe_.experts) / num_parts;
+        const index_t size = moe_.experts / num_parts;
         for (index_t t = 0; t < kRoutingTokens; ++t) {
-            std::set<std::size_t> seen;
+            std::set<index_t> seen;
             for (const std::int32_t e : expert_.row_span(t)) {
-                const bool first = seen.insert(at(e) / size).second;
-                if (first || moe_.balance.communication_loss == 0.0) reached[at(e) / size] += 1.0;
+                const bool first = seen.insert(e / size).second;
+                if (first || moe_.balance.communication_loss == 0.0) reached[e / size] += 1.0;
             }
         }
         return reached;
@@ -300,10 +301,10 @@ class Reference {
         for (double& value : values) value /= sum;
         return values;
     }
-    static Numbers row(const Tensor& x, index_t t) {
-        const auto values = x.matrix<float>().row_span(t);
-        return {values.begin(), values.end()};
+    static Numbers numbers(std::span<const float> values) {
+        return Numbers(std::vector<double>(values.begin(), values.end()));
     }
+    static Numbers row(const Tensor& x, index_t t) { return numbers(x.matrix<float>().row_span(t)); }
     static double larger(double error, double other) {
         return std::isfinite(other) ? std::max(error, other) : HUGE_VAL;
     }
@@ -312,14 +313,10 @@ class Reference {
     }
     /// The router's weight is the first parameter [H, E].
     Numbers logits_of(const Numbers& x) const {
-        const model::FlatGroup& flat = r_.bench.parameters.group(model::Sharding::replicated);
-        const index_t matrix = r_.bench.parameters.matrices_of(0).begin;
-        const std::span<const float> weight =
-            flat.weights.values<float>().subspan(at(flat.matrices[at(matrix)].place.offset));
-        Numbers logits(at(moe_.experts), 0.0);
-        for (std::size_t h = 0; h < x.size(); ++h) {
-            for (std::size_t e = 0; e < logits.size(); ++e)
-                logits[e] += x[h] * static_cast<double>(weight[h * logits.size() + e]);
+        const MatrixView<const float> w_he = r_.bench.parameters.weight<float>(0);
+        Numbers logits(moe_.experts, 0.0);
+        for (index_t h = 0; h < w_he.rows; ++h) {
+            for (index_t e = 0; e < w_he.cols; ++e) logits[e] += x[h] * static_cast<double>(w_he(h, e));
         }
         return logits;
     }

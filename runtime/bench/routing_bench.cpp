@@ -5,9 +5,12 @@
 namespace sy::runtime::bench {
 namespace {
 
+struct VocabularyAxis;
+struct SumAxis;
+
 /// Ids of which low ones are frequent, as in a text.
-std::vector<std::int32_t> random_ids() {
-    std::vector<std::int32_t> ids;
+PerToken<std::int32_t> random_ids() {
+    PerToken<std::int32_t> ids;
     for (index_t t = 0; t < kRoutingTokens; ++t) {
         const auto u =
             static_cast<double>(uniform({4, 0, 0, RandomPurpose::test}, static_cast<std::uint64_t>(t)));
@@ -48,10 +51,10 @@ Routed::Routed(Machine& machine, comm::Communicator& world, const model::MoeConf
       router(bench.shared, bench.moe, "test", 0, world),
       losses(model::make_router_losses(bench.moe)),
       dx(machine.arena, DType::f32, {kRoutingTokens, kRoutingHidden}),
-      load(at(moe.experts)) {
+      load(moe.experts) {
     bench.parameters.allocate(1);
-    std::vector<index_t> counts(at(kRoutingVocabulary), 0);
-    for (const std::int32_t id : bench.ids) ++counts[at(id)];
+    Indexed<VocabularyAxis, index_t> counts(kRoutingVocabulary, 0);
+    for (const std::int32_t id : bench.ids) ++counts[id];
     router.strategy().make_table({kRoutingVocabulary, 0, 1, counts});
 }
 
@@ -60,7 +63,7 @@ void Routed::run() {
     routing = router.route(bench.x.matrix<float>(), bench.pass, context);
     std::ranges::fill(load, 0);
     for (const std::int32_t e : std::as_const(routing.expert).values<std::int32_t>())
-        if (e != model::kNoExpert) ++load[at(e)];
+        if (e != model::kNoExpert) ++load[e];
     model::RouterGradients gradients;
     if (losses.empty()) {
         gradients.weight = Tensor(context.arena, DType::f32, routing.weight.shape());
@@ -71,7 +74,7 @@ void Routed::run() {
     }
     const model::RoutedBatch routed{routing, load, bench.pass, context};
     for (const auto& loss : losses) {
-        std::vector<ExactSum> sums(at(loss->num_sums()));
+        Indexed<SumAxis, ExactSum> sums(loss->num_sums());
         loss->add_sums(routed, sums);
         value = loss->value({load, sums, kRoutingTokens});
         loss->add_gradient(routed, {load, sums, kRoutingTokens}, loss->coefficient(), gradients);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kernels/core/indexed.hpp"
 #include "model/moe/balance/loss.hpp"
 #include "model/moe/moe_layer.hpp"
 #include "runtime/bench/bench.hpp"
@@ -12,10 +13,6 @@ inline constexpr index_t kRoutingHidden = 512;
 inline constexpr index_t kRoutingSequence = 256;
 inline constexpr index_t kRoutingVocabulary = 256;
 
-inline std::size_t at(index_t i) {
-    return static_cast<std::size_t>(i);
-}
-
 /// The layer "fine" of bench layer, without losses.
 model::MoeConfig fine_config();
 
@@ -27,8 +24,8 @@ struct RoutingBench {
     model::ModelConfig config;
     model::Parameters parameters;
     model::LayerContext shared;
-    std::vector<std::int32_t> ids;
-    std::vector<float> token_loss;
+    PerToken<std::int32_t> ids;
+    PerToken<float> token_loss;
     Tensor x;
     model::PassInfo pass;
 
@@ -48,7 +45,7 @@ class Routed {
     std::vector<std::unique_ptr<model::RouterLoss>> losses;
     model::Routing routing;
     Tensor dx;
-    std::vector<index_t> load;
+    PerExpert<index_t> load;
     double value = 0.0;  ///< of the loss
 };
 

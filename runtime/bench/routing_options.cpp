@@ -10,6 +10,8 @@
 namespace sy::runtime::bench {
 namespace {
 
+struct ChoiceAxis;
+
 struct Case {
     std::string name;
     std::function<void(model::MoeConfig&)> change;
@@ -56,13 +58,14 @@ double choice_error(const model::Routing& routing, float rounding) {
     const MatrixView<const float> weight = routing.weight.matrix<float>();
     double error = 0.0;
     for (index_t t = 0; t < expert.rows; ++t) {
-        std::vector<float> ranked(logits.row_span(t).begin(), logits.row_span(t).end());
+        const std::span<const float> row = logits.row_span(t);
+        PerExpert<float> ranked(std::vector<float>(row.begin(), row.end()));
         std::ranges::sort(ranked, std::greater());
         double sum = 0.0;
         for (index_t j = 0; j < expert.cols; ++j) {
             // Scores are rounded functions of logits: neighbours may have changed places.
             const float own = logits(t, expert(t, j));
-            if (std::fabs(own - ranked[at(j)]) > rounding) return HUGE_VAL;
+            if (std::fabs(own - ranked[j]) > rounding) return HUGE_VAL;
             sum += std::exp(static_cast<double>(own));
         }
         for (index_t j = 0; j < expert.cols; ++j) {
@@ -80,15 +83,16 @@ double limit_error(const model::Routing& routing, const model::CapacityResult& r
     const index_t queues = moe.device_capacity > 0.0 ? moe.groups : moe.experts;
     const double factor = moe.device_capacity > 0.0 ? moe.device_capacity : moe.capacity_factor;
     const index_t places = decimal_ceil(factor, expert.rows * expert.cols, queues);
-    std::vector<index_t> wanting(at(queues), 0);
-    std::vector<index_t> kept(at(queues), 0);
+    PerExpert<index_t> wanting(queues, 0);
+    PerExpert<index_t> kept(queues, 0);
+    const IndexedSpan<ChoiceAxis, const std::uint8_t> is_kept = result.kept;
     for (index_t i = 0; i < expert.rows * expert.cols; ++i) {
-        const std::size_t queue = at(expert.data[i] / (moe.experts / queues));
+        const index_t queue = expert.data[i] / (moe.experts / queues);
         ++wanting[queue];
-        kept[queue] += result.kept[at(i)];
+        kept[queue] += is_kept[i];
     }
     for (index_t q = 0; q < queues; ++q)
-        if (kept[at(q)] != std::min(wanting[at(q)], places)) return HUGE_VAL;
+        if (kept[q] != std::min(wanting[q], places)) return HUGE_VAL;
     return result.num_dropped > 0 ? 0.0 : HUGE_VAL;
 }
 
