@@ -69,6 +69,11 @@ inline float uniform(const RandomKey& key, std::uint64_t counter) {
     return uniform_from(philox(key, counter / 4)[counter % 4]);
 }
 
+/// Standard Gumbel, -log(-log u) of uniform_from(word).
+inline double gumbel_from(std::uint32_t word) {
+    return -std::log(-std::log(static_cast<double>(uniform_from(word))));
+}
+
 /// Standard normal from two words (Box-Muller in double, rounded once).
 inline float normal_from(std::uint32_t radius_word, std::uint32_t angle_word) {
     const double radius_uniform = (static_cast<double>(radius_word) + 0.5) * 0x1p-32;

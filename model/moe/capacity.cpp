@@ -6,6 +6,7 @@
 
 #include "comm/collectives.hpp"
 #include "kernels/core/decimal.hpp"
+#include "kernels/ops/gate/gate.hpp"
 #include "model/moe/router/strategy.hpp"
 #include "model/moe/selection.hpp"
 
@@ -217,14 +218,10 @@ CapacityResult limit_choices(const Routing& routing, const PassInfo& pass, const
     // A router without scores has weights alone to rank its choices by.
     if (routing.scores.empty())
         return apply_capacity({expert, routing.weight.matrix<float>(), pass}, config, world);
-    const MatrixView<const float> scores = routing.scores.matrix<float>();
     Tensor chosen(context.arena, DType::f32, routing.expert.shape());
-    const MatrixView<float> chosen_tk = chosen.matrix<float>();
-    for (index_t t = 0; t < expert.rows; ++t) {
-        for (index_t j = 0; j < expert.cols; ++j)
-            chosen_tk(t, j) = expert(t, j) == kNoExpert ? 0.0F : scores(t, expert(t, j));
-    }
-    return apply_capacity({expert, chosen_tk, pass}, config, world);
+    ops::gate_weights({routing.scores.matrix<float>(), expert, ops::Renormalise::no, 1.0F},
+                      chosen.matrix<float>(), context);
+    return apply_capacity({expert, chosen.matrix<float>(), pass}, config, world);
 }
 
 }  // namespace sy::model

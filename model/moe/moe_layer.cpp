@@ -31,17 +31,6 @@ std::size_t at(index_t i) {
     return static_cast<std::size_t>(i);
 }
 
-/// A well-mixed 64-bit function of one decision (the finaliser of SplitMix64 over packed fields).
-std::uint64_t hash_choice(index_t layer, index_t token, index_t choice, std::int32_t expert,
-                          std::uint8_t kept) {
-    std::uint64_t value = static_cast<std::uint64_t>(token) * 0x9e3779b97f4a7c15ULL;
-    value ^= (static_cast<std::uint64_t>(layer) << 48) ^ (static_cast<std::uint64_t>(choice) << 40) ^
-             (static_cast<std::uint64_t>(static_cast<std::uint32_t>(expert)) << 1) ^ kept;
-    value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9ULL;
-    value = (value ^ (value >> 27)) * 0x94d049bb133111ebULL;
-    return value ^ (value >> 31);
-}
-
 /// Slots of one expert and one source sequence form a block: fixed pieces of the global batch.
 std::vector<index_t> sequence_blocks(const comm::ReceivePlan& plan, index_t seq_len) {
     std::vector<index_t> blocks;
@@ -95,18 +84,12 @@ ops::ExpertWeights<In> MoeLayer::expert_weights() const {
             shared_.config.activation};
 }
 
-void MoeLayer::report(const Kept& kept, MoeStatistics& statistics) const {
-    const MatrixView<const std::int32_t> expert = kept.routing.sent().matrix<std::int32_t>();
+void MoeLayer::report(const Kept& kept, MoeStatistics& statistics, const Context& context) const {
     statistics.load = kept.capacity.load;
     statistics.num_dropped = kept.capacity.num_dropped;
-    statistics.routing_hash = 0;
-    for (index_t t = 0; t < expert.rows; ++t) {
-        for (index_t j = 0; j < expert.cols; ++j) {
-            if (expert(t, j) == kNoExpert) continue;
-            statistics.routing_hash += hash_choice(layer_idx_, kept.pass.batch.first_token + t, j,
-                                                   expert(t, j), kept.capacity.kept[at(t * expert.cols + j)]);
-        }
-    }
+    statistics.routing_hash =
+        ops::routing_hash(kept.routing.sent().matrix<std::int32_t>(), kept.capacity.kept, layer_idx_,
+                          kept.pass.batch.first_token, context);
 }
 
 void MoeLayer::list_drops(const Kept& kept) const {
@@ -130,7 +113,7 @@ void MoeLayer::account(Kept& kept, const Tape& tape, MoeStatistics* statistics) 
         loss_sums(losses_, {kept.routing, kept.capacity.load, kept.pass, tape.context()});
     if (statistics != nullptr) {
         statistics->loss_sums = sums;
-        report(kept, *statistics);
+        report(kept, *statistics, tape.context());
         if (world_.drops != nullptr && kept.pass.training()) list_drops(kept);
     }
     if (!reduce_now) return;

@@ -50,7 +50,7 @@ class MoeLayer {
     Value& run(Tape& tape, Value& x, const PassInfo& pass, MoeStatistics* statistics) const;
     template <class In>
     void run_backward(Value& x, Value& y, Kept& kept, const Context& context) const;
-    void report(const Kept& kept, MoeStatistics& statistics) const;
+    void report(const Kept& kept, MoeStatistics& statistics, const Context& context) const;
     void list_drops(const Kept& kept) const;
     /// Fills the statistics, lists drops, and reduces the sums that gradients of losses need.
     void account(Kept& kept, const Tape& tape, MoeStatistics* statistics) const;

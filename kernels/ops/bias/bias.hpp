@@ -9,13 +9,15 @@
 /// A vector added to every row. T rows, N columns.
 namespace sy::ops {
 
-/// y[t] += bias.
+/// y[t] = x[t] + bias, and y[t] += bias.
+/// @param x, y  [T, N]; may be the same
 /// @param bias  [N]
-/// @param y     [T, N]
 /// @throws LogicError when sides do not fit
+void add_bias(MatrixView<const float> x, std::span<const float> bias, MatrixView<float> y,
+              const Context& context);
 void add_bias(std::span<const float> bias, MatrixView<float> y, const Context& context);
 
-/// The same in the calling thread, for rows that are in its cache.
+/// The second in the calling thread, for rows that are in its cache.
 void add_bias_on_this_thread(std::span<const float> bias, MatrixView<float> y);
 
 /// gradient[n] += sum over t of dy[t][n], In in {float, bf16}. Each block's rows are summed in order as float32, the

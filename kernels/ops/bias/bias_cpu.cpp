@@ -9,12 +9,13 @@
 namespace sy::ops {
 namespace {
 
-void add_to_rows(const float* bias, MatrixView<float> y) {
+void add_to_rows(MatrixView<const float> x, const float* bias, MatrixView<float> y) {
     simd::for_isa([=]() SY_BODY {
         for (index_t t = 0; t < y.rows; ++t) {
-            float* const row = y.data + t * y.stride;
+            const float* const from = x.data + t * x.stride;
+            float* const to = y.data + t * y.stride;
             simd::for_lanes(y.cols, [&](index_t i, auto load, auto store)
-                                        SY_BODY { store(row + i, load(row + i) + load(bias + i)); });
+                                        SY_BODY { store(to + i, load(from + i) + load(bias + i)); });
         }
     });
 }
@@ -51,17 +52,24 @@ void sum_rows(MatrixView<const In> dy, float* sums) {
 
 }  // namespace
 
-void add_bias(std::span<const float> bias, MatrixView<float> y, const Context& context) {
+void add_bias(MatrixView<const float> x, std::span<const float> bias, MatrixView<float> y,
+              const Context& context) {
     check(bias.size(), y.cols);
+    SY_REQUIRE(x.rows == y.rows && x.cols == y.cols, "add_bias: [", x.rows, ", ", x.cols, "] into [", y.rows,
+               ", ", y.cols, "]");
     const Timed timed(context, OpKind::elementwise, static_cast<double>(y.rows * y.cols));
     context.team.for_ranges(y.rows, 8, [&](index_t begin, index_t end) {
-        add_to_rows(bias.data(), y.rows_of({begin, end}));
+        add_to_rows(x.rows_of({begin, end}), bias.data(), y.rows_of({begin, end}));
     });
+}
+
+void add_bias(std::span<const float> bias, MatrixView<float> y, const Context& context) {
+    add_bias(y, bias, y, context);
 }
 
 void add_bias_on_this_thread(std::span<const float> bias, MatrixView<float> y) {
     check(bias.size(), y.cols);
-    add_to_rows(bias.data(), y);
+    add_to_rows(y, bias.data(), y);
 }
 
 template <class In>

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "kernels/core/context.hpp"
+#include "kernels/core/philox.hpp"
 #include "kernels/core/tensor.hpp"
 #include "kernels/ops/gate/score.hpp"
 
@@ -44,13 +45,34 @@ inline constexpr float kLeastScoreSum = 1e-20F;
 /// kLeastScoreSum when renormalising.
 /// A negative expert is no choice: it weighs 0 and takes no part in the sum.
 struct GateWeights {
-    MatrixView<const float> scores;         ///< [T, E]
+    MatrixView<const float> scores;         ///< [T, E]; empty: every score is 1
     MatrixView<const std::int32_t> expert;  ///< [T, K]
     Renormalise renormalise = Renormalise::yes;
     float scale = 1.0F;
 };
 /// @param weight  [T, K]
 void gate_weights(const GateWeights& in, MatrixView<float> weight, const Context& context);
+
+/// How GShard's second choices are drawn. @par Source  Lepikhin et al., arXiv:2006.16668, algorithm 1
+struct SecondDraw {
+    RandomKey key;
+    index_t first_token = 0;  ///< row 0 among all tokens: a draw does not depend on the layout
+    double scale = 1.0;       ///< of the weights
+};
+/// sent = expert, with -1 for second choices that stay: they go out with probability min(1, 2 weight / scale), which is
+/// where uniform(key, first_token + t) lies below.
+/// @param expert, weight, sent  [T, 2]; sent may be expert
+/// @throws LogicError when the shapes differ
+void gate_draw_second(MatrixView<const std::int32_t> expert, MatrixView<const float> weight,
+                      const SecondDraw& rule, MatrixView<std::int32_t> sent, const Context& context);
+
+/// Sum mod 2^64 of a hash of (layer, token, place of the choice, expert, kept) over the choices of this rank, so that
+/// the sum over the ranks of a step says what was routed where, whatever the layout. A negative expert is no choice.
+/// @param expert       [T, K]
+/// @param kept         [T, K] 1: it has its slot, 0: it was dropped
+/// @param first_token  row 0 among all tokens
+std::uint64_t routing_hash(MatrixView<const std::int32_t> expert, std::span<const std::uint8_t> kept,
+                           index_t layer, index_t first_token, const Context& context);
 
 /// Gradient of the logits: from the weights (through renormalisation and scores), from shares (balance losses), from
 /// the logsumexp (z-loss) and from the logits themselves. Whatever is empty is zero. A score's share is what it has of

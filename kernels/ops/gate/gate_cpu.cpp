@@ -135,12 +135,13 @@ void top_k_rows(MatrixView<const float> scores, Range rows, std::int64_t* keys,
 
 void weight_rows(const GateWeights& in, Range rows, MatrixView<float> weight) {
     for (index_t t = rows.begin; t < rows.end; ++t) {
-        const float* const scores = in.scores.data + t * in.scores.stride;
+        const float* const scores = in.scores.data == nullptr ? nullptr : in.scores.row(t);
         const std::int32_t* const chosen = in.expert.data + t * in.expert.stride;
         float* const target = weight.data + t * weight.stride;
         float sum = 0.0F;
         for (index_t j = 0; j < weight.cols; ++j) {
-            target[j] = chosen[j] < 0 ? 0.0F : scores[chosen[j]];
+            const float score = scores == nullptr ? 1.0F : scores[std::max(chosen[j], 0)];
+            target[j] = chosen[j] < 0 ? 0.0F : score;
             sum += target[j];
         }
         for (index_t j = 0; j < weight.cols; ++j) {
@@ -324,7 +325,8 @@ void gate_top_k(MatrixView<const float> scores, MatrixView<std::int32_t> expert,
 }
 
 void gate_weights(const GateWeights& in, MatrixView<float> weight, const Context& context) {
-    SY_REQUIRE(in.scores.rows == in.expert.rows && is(weight, in.expert.rows, in.expert.cols),
+    SY_REQUIRE((in.scores.data == nullptr || in.scores.rows == in.expert.rows) &&
+                   is(weight, in.expert.rows, in.expert.cols),
                "gate_weights: scores of ", in.scores.rows, " tokens, choices [", in.expert.rows, ", ",
                in.expert.cols, "], weights [", weight.rows, ", ", weight.cols, "]");
     const Timed timed(context, OpKind::routing, 2.0 * static_cast<double>(weight.rows * weight.cols));

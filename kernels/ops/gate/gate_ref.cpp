@@ -67,12 +67,14 @@ void gate_limit_groups(MatrixView<const float> scores, const GroupLimit& rule, M
 
 void gate_weights(const GateWeights& in, MatrixView<float> weight) {
     for (index_t t = 0; t < in.expert.rows; ++t) {
+        const auto score_of = [&](std::int32_t e) {
+            if (e < 0) return 0.0;
+            return in.scores.data == nullptr ? 1.0 : at(in.scores, t, e);
+        };
         double sum = 0.0;
+        for (index_t j = 0; j < in.expert.cols; ++j) sum += score_of(in.expert(t, j));
         for (index_t j = 0; j < in.expert.cols; ++j) {
-            if (in.expert(t, j) >= 0) sum += at(in.scores, t, in.expert(t, j));
-        }
-        for (index_t j = 0; j < in.expert.cols; ++j) {
-            const double score = in.expert(t, j) < 0 ? 0.0 : at(in.scores, t, in.expert(t, j));
+            const double score = score_of(in.expert(t, j));
             const bool divided = in.renormalise == Renormalise::yes;
             weight(t, j) =
                 static_cast<float>(static_cast<double>(in.scale) *

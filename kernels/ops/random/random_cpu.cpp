@@ -23,6 +23,19 @@ void normal_range(const RandomKey& key, index_t first, float deviation, float* v
     });
 }
 
+void gumbel_range(const RandomKey& key, index_t first, float scale, float* values, index_t count) {
+    simd::for_isa([=, &key]() SY_BODY {
+        simd::PhiloxWords words;
+        for (index_t start = first - first % 4; start < first + count; start += simd::kPhiloxWords) {
+            simd::philox_words(key, static_cast<std::uint64_t>(start / 4), words);
+            const index_t end = std::min(start + simd::kPhiloxWords, first + count);
+            for (index_t i = std::max(start, first); i < end; ++i)
+                values[i - first] =
+                    scale * static_cast<float>(gumbel_from(words[static_cast<std::size_t>(i - start)]));
+        }
+    });
+}
+
 void jitter_rows(MatrixView<const float> x, const RandomKey& key, index_t first_token, float eps, Range rows,
                  MatrixView<float> y) {
     simd::for_isa([=, &key]() SY_BODY {
@@ -50,6 +63,14 @@ void fill_normal(const RandomKey& key, index_t first, float deviation, std::span
     SY_REQUIRE(first >= 0, "fill_normal: first element ", first);
     context.team.for_ranges(static_cast<index_t>(values.size()), 1024, [&](index_t begin, index_t end) {
         normal_range(key, first + begin, deviation, values.data() + begin, end - begin);
+    });
+}
+
+void fill_gumbel(const RandomKey& key, index_t first, float scale, std::span<float> values,
+                 const Context& context) {
+    SY_REQUIRE(first >= 0, "fill_gumbel: first element ", first);
+    context.team.for_ranges(static_cast<index_t>(values.size()), 1024, [&](index_t begin, index_t end) {
+        gumbel_range(key, first + begin, scale, values.data() + begin, end - begin);
     });
 }
 

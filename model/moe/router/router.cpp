@@ -1,12 +1,13 @@
 #include "model/moe/router/router.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "kernels/ops/cast/cast.hpp"
+#include "kernels/ops/noise/noise.hpp"
 #include "kernels/ops/random/random.hpp"
 #include "kernels/ops/reduce/reduce.hpp"
 #include "model/layers/linear.hpp"
-#include "model/moe/router/noise.hpp"
 
 namespace sy::model {
 namespace {
@@ -16,7 +17,7 @@ MatrixView<const float> matrix_or_nothing(const Tensor& tensor) {
 }
 
 ops::GateWeights weights_of(const Routing& routing, const WeightRule& rule) {
-    return {routing.scores.matrix<float>(), routing.expert.matrix<std::int32_t>(),
+    return {matrix_or_nothing(routing.scores), routing.expert.matrix<std::int32_t>(),
             rule.renormalise ? ops::Renormalise::yes : ops::Renormalise::no, static_cast<float>(rule.scale)};
 }
 
@@ -25,13 +26,21 @@ bool starts_at_zero(const MoeConfig& config) {
     return config.noise == LogitNoise::learned;
 }
 
+void round_to_bf16(MatrixView<float> values, const Context& context) {
+    Tensor rounded(context.arena, DType::bf16, {values.rows, values.cols});
+    ops::cast(values, rounded.matrix<bf16>(), context);
+    ops::cast(std::as_const(rounded).matrix<bf16>(), values, context);
+}
+
 void score_logits(const RoutingRule& rule, const PassInfo& pass, Routing& routing, const Context& context) {
     const MoeConfig& config = rule.config;
     const MatrixView<float> logits = routing.logits.matrix<float>();
     if (pass.training() && config.noise != LogitNoise::none && config.noise != LogitNoise::learned) {
-        add_noise(config.noise, static_cast<float>(config.noise_std),
-                  pass.random(rule.layer_idx, RandomPurpose::router_noise), pass.batch.first_token, logits,
-                  context);
+        Tensor noise(context.arena, DType::f32, routing.logits.shape());
+        const auto fill = config.noise == LogitNoise::gaussian ? ops::fill_normal : ops::fill_gumbel;
+        fill(pass.random(rule.layer_idx, RandomPurpose::router_noise), pass.batch.first_token * logits.cols,
+             static_cast<float>(config.noise_std), noise.values<float>(), context);
+        ops::add(noise.matrix<float>(), logits, context);
     }
     routing.score = rule.strategy.weights().score;
     routing.scores = Tensor(context.arena, DType::f32, routing.logits.shape());
@@ -45,26 +54,30 @@ void score_logits(const RoutingRule& rule, const PassInfo& pass, Routing& routin
 
 void route_logits(const RoutingRule& rule, const PassInfo& pass, Routing& routing, const Context& context) {
     if (!routing.logits.empty()) score_logits(rule, pass, routing, context);
-    const WeightRule weights = rule.strategy.weights();
     routing.expert =
         rule.strategy.choose({matrix_or_nothing(routing.logits), matrix_or_nothing(routing.scores), pass,
                               rule.layer_idx, rule.world},
                              context);
     routing.weight = Tensor(context.arena, DType::f32, routing.expert.shape());
-    if (weights.scaled_by_score) {
-        ops::gate_weights(weights_of(routing, weights), routing.weight.matrix<float>(), context);
-    } else {
-        const auto constant = [&](std::int32_t e) {
-            return e < 0 ? 0.0F : static_cast<float>(weights.scale);
-        };
-        std::ranges::transform(std::as_const(routing.expert).values<std::int32_t>(),
-                               routing.weight.values<float>().begin(), constant);
-    }
+    const WeightRule weight_rule = rule.strategy.weights();
+    ops::GateWeights weights = weights_of(routing, weight_rule);
+    if (!weight_rule.scaled_by_score) weights.scores = {};
+    ops::gate_weights(weights, routing.weight.matrix<float>(), context);
     if (pass.training() && rule.config.random_second) {
-        routing.dispatched =
-            draw_second(routing, weights.scale, pass.random(rule.layer_idx, RandomPurpose::second_choice),
-                        pass.batch.first_token, context);
+        routing.dispatched = Tensor(context.arena, DType::i32, routing.expert.shape());
+        ops::gate_draw_second(weights.expert, routing.weight.matrix<float>(),
+                              {pass.random(rule.layer_idx, RandomPurpose::second_choice),
+                               pass.batch.first_token, weight_rule.scale},
+                              routing.dispatched.matrix<std::int32_t>(), context);
     }
+}
+
+MatrixView<float> opened(Tensor& part, const Shape& shape, const Context& context) {
+    if (part.empty()) {
+        part = Tensor(context.arena, DType::f32, shape);
+        part.fill_zero();
+    }
+    return part.matrix<float>();
 }
 
 Router::Router(LayerContext& shared, const MoeConfig& config, const std::string& name, index_t layer_idx,
@@ -109,21 +122,25 @@ void Router::compute_logits(MatrixView<const float> x, const PassInfo& pass, Rou
                     static_cast<float>(config_.jitter), routing.input.matrix<float>(), context);
         input = std::as_const(routing.input).matrix<float>();
     }
-    const auto fresh = [&] { return Tensor(context.arena, DType::f32, {x.rows, config_.experts}); };
-    routing.logits = fresh();
-    const MatrixView<float> logits = routing.logits.matrix<float>();
-    multiply(input, logits, context);
+    routing.logits = Tensor(context.arena, DType::f32, {x.rows, config_.experts});
     if (pass.training() && config_.noise == LogitNoise::learned) {
-        routing.clean = fresh();
-        routing.noise = fresh();
-        routing.noise_scale = fresh();
-        std::ranges::copy(std::as_const(routing.logits).values<float>(),
-                          routing.clean.values<float>().begin());
-        const MatrixView<float> scale = routing.noise_scale.matrix<float>();
-        linear<float>(input, shared_.parameters.weight<float>(noise_weight_), scale, context);
-        add_learned_noise(pass.random(layer_idx_, RandomPurpose::router_noise), pass.batch.first_token, scale,
-                          routing.noise.matrix<float>(), logits, context);
+        add_learned_noise(input, pass, routing, context);
+    } else {
+        multiply(input, routing.logits.matrix<float>(), context);
     }
+}
+
+void Router::add_learned_noise(MatrixView<const float> input, const PassInfo& pass, Routing& routing,
+                               const Context& context) const {
+    for (Tensor* const part : {&routing.clean, &routing.noise, &routing.noise_scale})
+        *part = Tensor(context.arena, DType::f32, routing.logits.shape());
+    const MatrixView<float> scale = routing.noise_scale.matrix<float>();
+    multiply(input, routing.clean.matrix<float>(), context);
+    linear<float>(input, shared_.parameters.weight<float>(noise_weight_), scale, context);
+    ops::fill_normal(pass.random(layer_idx_, RandomPurpose::router_noise),
+                     pass.batch.first_token * scale.cols, 1.0F, routing.noise.values<float>(), context);
+    ops::learned_noise(routing.clean.matrix<float>(), routing.noise.matrix<float>(), scale,
+                       routing.logits.matrix<float>(), context);
 }
 
 Routing Router::route(MatrixView<const float> x, const PassInfo& pass, const Context& context) const {
@@ -154,8 +171,9 @@ void Router::backward(MatrixView<const float> x, const Routing& routing, const R
     Tensor draw;
     if (!routing.noise.empty()) {
         draw = Tensor(context.arena, DType::f32, dlogits.shape());
-        learned_noise_backward(routing, std::as_const(dlogits).matrix<float>(),
-                               matrix_or_nothing(gradients.noise_scale), draw.matrix<float>(), context);
+        ops::learned_noise_backward({routing.noise.matrix<float>(), routing.noise_scale.matrix<float>()},
+                                    dlogits.matrix<float>(), matrix_or_nothing(gradients.noise_scale),
+                                    draw.matrix<float>(), context);
     }
     // From here on the gradient of the clean logits: noise is added, so that of the logits is a part of it.
     if (!gradients.clean_logit.empty())

@@ -21,6 +21,9 @@ struct RouterGradients {
     Tensor noise_scale;        ///< [T, E] of the standard deviation of learned noise
 };
 
+/// A part of them, zero where nothing has been added to it yet.
+MatrixView<float> opened(Tensor& part, const Shape& shape, const Context& context);
+
 /// By which rule logits are routed.
 struct RoutingRule {
     const RoutingStrategy& strategy;
@@ -58,6 +61,9 @@ class Router {
   private:
     /// The product of the router's input and weights, in moe.router_dtype.
     void multiply(MatrixView<const float> x, MatrixView<float> logits, const Context& context) const;
+    /// Fills the logits with noise of a learned scale, and keeps what backward needs of it.
+    void add_learned_noise(MatrixView<const float> input, const PassInfo& pass, Routing& routing,
+                           const Context& context) const;
     /// Fills input and logits, with learned noise.
     void compute_logits(MatrixView<const float> x, const PassInfo& pass, Routing& routing,
                         const Context& context) const;

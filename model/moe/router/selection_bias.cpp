@@ -2,6 +2,8 @@
 
 #include <numeric>
 
+#include "kernels/ops/bias/bias.hpp"
+
 namespace sy::model {
 
 SelectionBias::SelectionBias(const MoeConfig& config)
@@ -14,13 +16,7 @@ MatrixView<const float> SelectionBias::add_to(MatrixView<const float> scores, Te
     storage = Tensor(context.arena, DType::f32, {scores.rows, scores.cols});
     const MatrixView<float> biased = storage.matrix<float>();
     const std::vector<float> bias(values_.begin(), values_.end());
-    context.team.for_ranges(scores.rows, 16, [&](index_t begin, index_t end) {
-        for (index_t t = begin; t < end; ++t) {
-            const float* const from = scores.row(t);
-            float* const to = biased.row(t);
-            for (index_t e = 0; e < scores.cols; ++e) to[e] = from[e] + bias[static_cast<std::size_t>(e)];
-        }
-    });
+    ops::add_bias(scores, bias, biased, context);
     return biased;
 }
 

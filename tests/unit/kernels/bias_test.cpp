@@ -27,6 +27,11 @@ TEST_CASE("bias: every row gets the vector, and nothing beside the matrix is tou
         }
     }
     CHECK(test::same_bits(alone.values, wide.values));
+    TestMatrix apart(rows, cols);
+    ops::add_bias(before.view().cols_of({2, 2 + cols}), bias.values, apart.view(), session.context);
+    for (index_t t = 0; t < rows; ++t)
+        CHECK(std::ranges::equal(apart.view().row_span(t), wide.view().cols_of({2, 2 + cols}).row_span(t)));
+    CHECK_THROWS_AS(ops::add_bias(wide.view(), bias.values, apart.view(), session.context), LogicError);
 }
 
 namespace {

@@ -118,6 +118,23 @@ TEST_CASE("random: fills do not depend on threads, cuts or order, and scale with
     CHECK_THROWS_AS(ops::fill_normal(kKey, -1, 1.0F, wide, session.context), LogicError);
 }
 
+TEST_CASE("random: a Gumbel fill is -log(-log u) of the scalar generator, wherever it starts", "[unit]") {
+    const index_t first = GENERATE(index_t{0}, index_t{3}, (index_t{1} << 33) - 7);
+    const int threads = GENERATE(1, 3);
+    TestSession session(threads);
+    std::vector<float> values(2500);
+    ops::fill_gumbel(kKey, first, 0.5F, values, session.context);
+    double mean = 0.0;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+        const double u = static_cast<double>(uniform(kKey, static_cast<std::uint64_t>(first) + i));
+        REQUIRE(values[i] == 0.5F * static_cast<float>(-std::log(-std::log(u))));
+        mean += static_cast<double>(values[i]) / 2500.0;
+    }
+    // Euler's constant times the scale, within five standard errors.
+    CHECK(mean == Approx(0.5 * 0.5772).margin(5.0 * 0.5 * 1.2825 / 50.0));
+    CHECK_THROWS_AS(ops::fill_gumbel(kKey, -1, 1.0F, values, session.context), LogicError);
+}
+
 TEST_CASE("random: jitter multiplies by the uniform number of the global token and column", "[unit]") {
     const index_t cols = GENERATE(1, 3, 64, 77, 512);
     const index_t first_token = GENERATE(0, 1, 123456789);

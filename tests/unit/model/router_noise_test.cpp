@@ -4,7 +4,6 @@
 #include <bit>
 #include <functional>
 
-#include "model/moe/router/noise.hpp"
 #include "tests/unit/model/checks.hpp"
 #include "tests/unit/model/router_harness.hpp"
 
