@@ -18,19 +18,10 @@ class CommunicationLoss : public RouterLoss {
     bool gradient_needs_sums() const override { return true; }
 
     void add_sums(const RoutedBatch& routed, std::span<ExactSum> sums) const override {
-        const std::span<ExactSum> sent = sums.subspan(static_cast<std::size_t>(groups_));
-        add_group_shares(routed, sums.first(static_cast<std::size_t>(groups_)));
-        const MatrixView<const std::int32_t> expert = routed.routing.sent().matrix<std::int32_t>();
-        std::vector<index_t> last_token(sent.size(), -1);
-        for (index_t t = 0; t < expert.rows; ++t) {
-            for (index_t j = 0; j < expert.cols; ++j) {
-                if (expert(t, j) == kNoExpert) continue;
-                const auto group = static_cast<std::size_t>(expert(t, j) / size_);
-                if (last_token[group] == t) continue;
-                last_token[group] = t;
-                sent[group].add(1.0);
-            }
-        }
+        const auto num_groups = static_cast<std::size_t>(groups_);
+        routed.add_shares(sums.first(num_groups));
+        ops::count_reached(routed.routing.sent().matrix<std::int32_t>(), size_, sums.subspan(num_groups),
+                           routed.context);
     }
 
     double value(const LossTotals& totals) const override {

@@ -16,7 +16,7 @@ class DeviceLoss : public RouterLoss {
     index_t num_sums() const override { return groups_; }
 
     void add_sums(const RoutedBatch& routed, std::span<ExactSum> sums) const override {
-        add_group_shares(routed, sums);
+        routed.add_shares(sums);
     }
 
     double value(const LossTotals& totals) const override {

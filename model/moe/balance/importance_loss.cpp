@@ -15,29 +15,17 @@ class ImportanceLoss : public RouterLoss {
     bool gradient_needs_sums() const override { return true; }
 
     void add_sums(const RoutedBatch& routed, std::span<ExactSum> sums) const override {
-        const std::span<const std::int32_t> expert = routed.routing.expert.values<std::int32_t>();
-        const std::span<const float> weight = routed.routing.weight.values<float>();
-        for (std::size_t i = 0; i < expert.size(); ++i) {
-            if (expert[i] != kNoExpert)
-                sums[static_cast<std::size_t>(expert[i])].add(static_cast<double>(weight[i]));
-        }
+        ops::choice_sums(routed.choices(), routed.routing.weight.matrix<float>(), sums, routed.context);
     }
 
     double value(const LossTotals& totals) const override { return squared_variation(totals.sums); }
 
     void add_gradient(const RoutedBatch& routed, const LossTotals& totals, double scale,
                       RouterGradients& gradients) const override {
-        const std::vector<double> slope = squared_variation_gradient(totals.sums);
-        if (gradients.weight.empty()) {
-            gradients.weight = Tensor(routed.context.arena, DType::f32, routed.routing.weight.shape());
-            gradients.weight.fill_zero();
-        }
-        const std::span<const std::int32_t> expert = routed.routing.expert.values<std::int32_t>();
-        const std::span<float> dweight = gradients.weight.values<float>();
-        for (std::size_t i = 0; i < expert.size(); ++i) {
-            if (expert[i] != kNoExpert)
-                dweight[i] += static_cast<float>(scale * slope[static_cast<std::size_t>(expert[i])]);
-        }
+        const std::vector<float> factor = squared_variation_gradient(totals.sums, scale);
+        ops::add_to_choices(routed.choices(), factor,
+                            opened(gradients.weight, routed.routing.weight.shape(), routed.context),
+                            routed.context);
     }
 
   private:

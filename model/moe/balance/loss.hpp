@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/core/exact_sum.hpp"
+#include "kernels/ops/balance/balance.hpp"
 #include "model/config.hpp"
 #include "model/moe/router/router.hpp"
 
@@ -20,9 +21,12 @@ struct RoutedBatch {
     const Context& context;
 
     MatrixView<const float> scores() const { return routing.scores.matrix<float>(); }
-    /// The share of its row (ops::GateBackward) that a score of 1 would have. Losses take P_i from shares, so that each
-    /// is 1 at even load whatever the scores, and none can be lowered by scaling all scores down.
-    double share_of_score(index_t token) const;
+    MatrixView<const std::int32_t> choices() const { return routing.expert.matrix<std::int32_t>(); }
+    /// sums += the shares (ops::GateBackward) of each expert, or of equal runs of them. Losses take P_i from shares, so
+    /// that each is 1 at even load whatever the scores, and none can be lowered by scaling all scores down.
+    void add_shares(std::span<ExactSum> sums) const {
+        ops::share_sums(routing.score, scores(), sums, context);
+    }
     double global_tokens() const { return static_cast<double>(pass.batch.global_tokens); }
 };
 
@@ -90,13 +94,6 @@ std::unique_ptr<RouterLoss> make_communication_loss(const MoeConfig& config);
 /// (without bias or groups), P_i = mean share of a token's scores. A sequence lies on one rank.
 /// @par Source  DeepSeek-V3, arXiv:2412.19437, eq. 17 to 20
 std::unique_ptr<RouterLoss> make_sequence_loss(const MoeConfig& config);
-
-/// sums[g] += the shares of the experts of group g over all tokens, rounded once a token and group.
-/// @param sums  [G], G divides E
-void add_group_shares(const RoutedBatch& routed, std::span<ExactSum> sums);
-
-/// The [T, E] part of a gradient, zero where no loss has added to it yet.
-MatrixView<float> dense_part(Tensor& part, const RoutedBatch& routed);
 
 /// The losses whose coefficients are not zero, in the order of the table in losses.cpp.
 std::vector<std::unique_ptr<RouterLoss>> make_router_losses(const MoeConfig& config);

@@ -23,13 +23,14 @@ double squared_variation(std::span<const ExactSum> sums) {
     return moments.variance / moments.floored_square;
 }
 
-std::vector<double> squared_variation_gradient(std::span<const ExactSum> sums) {
+std::vector<float> squared_variation_gradient(std::span<const ExactSum> sums, double scale) {
     const Moments moments(sums);
     const double by_mean = moments.variance * moments.mean / moments.floored_square;
-    std::vector<double> gradient;
+    std::vector<float> gradient;
     for (const ExactSum& sum : sums) {
-        gradient.push_back(2.0 * (sum.value() - moments.mean - by_mean) /
-                           (static_cast<double>(sums.size()) * moments.floored_square));
+        const double slope = 2.0 * (sum.value() - moments.mean - by_mean) /
+                             (static_cast<double>(sums.size()) * moments.floored_square);
+        gradient.push_back(static_cast<float>(scale * slope));
     }
     return gradient;
 }

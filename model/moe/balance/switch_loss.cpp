@@ -13,12 +13,7 @@ class SwitchLoss : public RouterLoss {
     index_t num_sums() const override { return experts_; }
 
     void add_sums(const RoutedBatch& routed, std::span<ExactSum> sums) const override {
-        const MatrixView<const float> scores = routed.scores();
-        for (index_t t = 0; t < scores.rows; ++t) {
-            const double unit = routed.share_of_score(t);
-            for (index_t e = 0; e < scores.cols; ++e)
-                sums[static_cast<std::size_t>(e)].add(unit * static_cast<double>(scores(t, e)));
-        }
+        routed.add_shares(sums);
     }
 
     double value(const LossTotals& totals) const override {

@@ -12,8 +12,7 @@ class ZLoss : public RouterLoss {
     index_t num_sums() const override { return 1; }
 
     void add_sums(const RoutedBatch& routed, std::span<ExactSum> sums) const override {
-        for (const float lse : routed.routing.lse.values<float>())
-            sums[0].add(static_cast<double>(lse) * static_cast<double>(lse));
+        ops::square_sum(routed.routing.lse.values<float>(), sums[0], routed.context);
     }
 
     double value(const LossTotals& totals) const override {
@@ -23,10 +22,8 @@ class ZLoss : public RouterLoss {
     void add_gradient(const RoutedBatch& routed, const LossTotals&, double scale,
                       RouterGradients& gradients) const override {
         const std::span<const float> lse = routed.routing.lse.values<float>();
-        const double factor = 2.0 * scale / routed.global_tokens();
         gradients.lse.resize(lse.size(), 0.0F);
-        for (std::size_t t = 0; t < lse.size(); ++t)
-            gradients.lse[t] += static_cast<float>(factor * static_cast<double>(lse[t]));
+        ops::add_scaled(2.0 * scale / routed.global_tokens(), lse, gradients.lse, routed.context);
     }
 
   private:

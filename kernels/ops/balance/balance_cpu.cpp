@@ -1,0 +1,119 @@
+#include <algorithm>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "kernels/core/profile.hpp"
+#include "kernels/ops/balance/balance.hpp"
+#include "kernels/ops/gate/gate.hpp"
+
+namespace sy::ops {
+namespace {
+
+/// body(rows, sums) on the threads, each with sums of its own.
+template <class Body>
+void add_exactly(index_t rows, std::span<ExactSum> sums, const Context& context, const Body& body) {
+    const Timed timed(context, OpKind::routing, static_cast<double>(rows) * static_cast<double>(sums.size()));
+    std::mutex adding;
+    context.team.for_ranges(rows, 64, [&](index_t begin, index_t end) {
+        std::vector<ExactSum> own(sums.size());
+        body(Range{begin, end}, std::span(own));
+        const std::lock_guard lock(adding);
+        for (std::size_t i = 0; i < own.size(); ++i) sums[i] += own[i];
+    });
+}
+
+/// body(t, j, expert) for every choice in rows.
+template <class Body>
+void for_choices(MatrixView<const std::int32_t> expert, Range rows, const Body& body) {
+    for (index_t t = rows.begin; t < rows.end; ++t) {
+        for (index_t j = 0; j < expert.cols; ++j) {
+            if (expert(t, j) >= 0) body(t, j, static_cast<std::size_t>(expert(t, j)));
+        }
+    }
+}
+
+void require_choices(MatrixView<const std::int32_t> expert, MatrixView<const float> value) {
+    SY_REQUIRE(expert.rows == value.rows && expert.cols == value.cols, "choices [", expert.rows, ", ",
+               expert.cols, "] with values [", value.rows, ", ", value.cols, "]");
+}
+
+}  // namespace
+
+double detail::share_of_one(Score kind, MatrixView<const float> scores, index_t token) {
+    if (kind == Score::softmax) return 1.0;
+    auto sum = static_cast<double>(kLeastScoreSum);
+    for (const float score : scores.row_span(token)) sum += static_cast<double>(score);
+    return 1.0 / sum;
+}
+
+void share_sums(Score kind, MatrixView<const float> scores, std::span<ExactSum> sums,
+                const Context& context) {
+    const auto num_runs = static_cast<index_t>(sums.size());
+    SY_REQUIRE(num_runs > 0 && scores.cols % num_runs == 0, "share_sums: ", num_runs, " sums of scores [",
+               scores.rows, ", ", scores.cols, "]");
+    const index_t size = scores.cols / num_runs;
+    add_exactly(scores.rows, sums, context, [&](Range rows, std::span<ExactSum> own) {
+        for (index_t t = rows.begin; t < rows.end; ++t) {
+            const float* score = scores.row(t);
+            const double unit = detail::share_of_one(kind, scores, t);
+            for (ExactSum& sum : own) {
+                double total = 0.0;
+                for (index_t e = 0; e < size; ++e) total += static_cast<double>(*score++);
+                sum.add(unit * total);
+            }
+        }
+    });
+}
+
+void choice_sums(MatrixView<const std::int32_t> expert, MatrixView<const float> value,
+                 std::span<ExactSum> sums, const Context& context) {
+    require_choices(expert, value);
+    add_exactly(expert.rows, sums, context, [&](Range rows, std::span<ExactSum> own) {
+        for_choices(expert, rows, [&](index_t t, index_t j, std::size_t e) {
+            own[e].add(static_cast<double>(value(t, j)));
+        });
+    });
+}
+
+void add_to_choices(MatrixView<const std::int32_t> expert, std::span<const float> factor,
+                    MatrixView<float> values, const Context& context) {
+    require_choices(expert, values);
+    const Timed timed(context, OpKind::routing, static_cast<double>(expert.rows * expert.cols));
+    context.team.for_ranges(expert.rows, 64, [&](index_t begin, index_t end) {
+        for_choices(expert, {begin, end},
+                    [&](index_t t, index_t j, std::size_t e) { values(t, j) += factor[e]; });
+    });
+}
+
+void count_reached(MatrixView<const std::int32_t> expert, index_t run_size, std::span<ExactSum> sums,
+                   const Context& context) {
+    SY_REQUIRE(run_size > 0, "count_reached: runs of ", run_size, " experts");
+    add_exactly(expert.rows, sums, context, [&](Range rows, std::span<ExactSum> own) {
+        std::vector<index_t> last_token(own.size(), -1);
+        for_choices(expert, rows, [&](index_t t, index_t, std::size_t e) {
+            const std::size_t run = e / static_cast<std::size_t>(run_size);
+            if (std::exchange(last_token[run], t) != t) own[run].add(1.0);
+        });
+    });
+}
+
+void square_sum(std::span<const float> values, ExactSum& sum, const Context& context) {
+    add_exactly(
+        static_cast<index_t>(values.size()), {&sum, 1}, context, [&](Range rows, std::span<ExactSum> own) {
+            for (const float value :
+                 values.subspan(static_cast<std::size_t>(rows.begin), static_cast<std::size_t>(rows.size())))
+                own[0].add(static_cast<double>(value) * static_cast<double>(value));
+        });
+}
+
+void add_scaled(double factor, std::span<const float> x, std::span<float> y, const Context& context) {
+    SY_REQUIRE(x.size() == y.size(), "add_scaled: ", x.size(), " values to ", y.size());
+    const Timed timed(context, OpKind::elementwise, 2.0 * static_cast<double>(x.size()));
+    context.team.for_ranges(static_cast<index_t>(x.size()), 1024, [&](index_t begin, index_t end) {
+        for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i)
+            y[i] += static_cast<float>(factor * static_cast<double>(x[i]));
+    });
+}
+
+}  // namespace sy::ops
