@@ -1,0 +1,94 @@
+#include <algorithm>
+#include <mutex>
+#include <vector>
+
+#include "kernels/core/profile.hpp"
+#include "kernels/core/simd.hpp"
+#include "kernels/ops/sinkhorn/sinkhorn.hpp"
+
+namespace sy::ops {
+namespace {
+
+constexpr index_t kRowsOfTask = 64;
+
+void powers_of_rows(MatrixView<const float> logits, Range rows, MatrixView<float> powers) {
+    simd::for_isa([=]() SY_BODY {
+        for (index_t t = rows.begin; t < rows.end; ++t) {
+            const float* const from = logits.data + t * logits.stride;
+            float* const to = powers.data + t * powers.stride;
+            float highest = from[0];
+            for (index_t e = 1; e < logits.cols; ++e) highest = std::max(highest, from[e]);
+            simd::for_lanes(logits.cols, [&](index_t i, auto load, auto store)
+                                             SY_BODY { store(to + i, simd::exp(load(from + i) - highest)); });
+        }
+    });
+}
+
+/// Adds up to kRowsOfTask rows of the plan, scaled to 1 each, to the sums of the columns in units of ExactSum.
+void add_rows(MatrixView<const float> powers, Range rows, const double* factor, std::int64_t* sums) {
+    simd::for_isa([=]() SY_BODY {
+        for (index_t t = rows.begin; t < rows.end; ++t) {
+            const float* const power = powers.data + t * powers.stride;
+            double total = 0.0;
+            for (index_t e = 0; e < powers.cols; ++e) total += factor[e] * static_cast<double>(power[e]);
+            if (!(total > 0.0)) continue;
+            const double scale = 1.0 / (total * ExactSum::kUnit);
+            for (index_t e = 0; e < powers.cols; ++e) {
+                // Not llrint: this form becomes one vector instruction.
+                sums[e] += static_cast<std::int64_t>(factor[e] * static_cast<double>(power[e]) * scale + 0.5);
+            }
+        }
+    });
+}
+
+void require_columns(const char* name, MatrixView<const float> rows, std::size_t columns) {
+    SY_REQUIRE(static_cast<index_t>(columns) == rows.cols, name, ": ", columns, " columns of [", rows.rows,
+               ", ", rows.cols, "]");
+}
+
+void require_same(const char* name, MatrixView<const float> from, MatrixView<const float> to) {
+    SY_REQUIRE(from.rows == to.rows && from.cols == to.cols, name, ": [", from.rows, ", ", from.cols,
+               "] into [", to.rows, ", ", to.cols, "]");
+}
+
+}  // namespace
+
+void sinkhorn_powers(MatrixView<const float> logits, MatrixView<float> powers, const Context& context) {
+    require_same("sinkhorn_powers", logits, powers);
+    const Timed timed(context, OpKind::routing, 2.0 * static_cast<double>(logits.rows * logits.cols));
+    context.team.for_ranges(logits.rows, kRowsOfTask, [&](index_t begin, index_t end) {
+        powers_of_rows(logits, {begin, end}, powers);
+    });
+}
+
+void sinkhorn_columns(MatrixView<const float> powers, std::span<const double> factor,
+                      std::span<ExactSum> sums, const Context& context) {
+    require_columns("sinkhorn_columns", powers, factor.size());
+    require_columns("sinkhorn_columns", powers, sums.size());
+    const Timed timed(context, OpKind::routing, 4.0 * static_cast<double>(powers.rows * powers.cols));
+    std::ranges::fill(sums, ExactSum());
+    std::mutex adding;
+    context.team.for_tasks(ceil_div(powers.rows, kRowsOfTask), [&](index_t task, int) {
+        const Range rows{task * kRowsOfTask, std::min(powers.rows, (task + 1) * kRowsOfTask)};
+        std::vector<std::int64_t> units(sums.size(), 0);
+        add_rows(powers, rows, factor.data(), units.data());
+        const std::lock_guard lock(adding);
+        for (std::size_t e = 0; e < sums.size(); ++e) sums[e].add_units(units[e]);
+    });
+}
+
+void sinkhorn_log_plan(MatrixView<const float> logits, std::span<const double> log_factor,
+                       MatrixView<float> plan, const Context& context) {
+    require_same("sinkhorn_log_plan", logits, plan);
+    require_columns("sinkhorn_log_plan", logits, log_factor.size());
+    const Timed timed(context, OpKind::routing, static_cast<double>(logits.rows * logits.cols));
+    context.team.for_ranges(logits.rows, kRowsOfTask, [&](index_t begin, index_t end) {
+        for (index_t t = begin; t < end; ++t) {
+            for (index_t e = 0; e < logits.cols; ++e)
+                plan(t, e) = static_cast<float>(static_cast<double>(logits(t, e)) +
+                                                log_factor[static_cast<std::size_t>(e)]);
+        }
+    });
+}
+
+}  // namespace sy::ops
