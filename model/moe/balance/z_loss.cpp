@@ -21,9 +21,10 @@ class ZLoss : public RouterLoss {
 
     void add_gradient(const RoutedBatch& routed, const LossTotals&, double scale,
                       RouterGradients& gradients) const override {
-        const std::span<const float> lse = routed.routing.lse.values<float>();
-        gradients.lse.resize(lse.size(), 0.0F);
-        ops::add_scaled(2.0 * scale / routed.global_tokens(), lse, gradients.lse, routed.context);
+        const Tensor& lse = routed.routing.lse;
+        opened(gradients.lse, lse.shape(), routed.context);
+        ops::add_scaled(2.0 * scale / routed.global_tokens(), lse.values<float>(), gradients.lse.values<float>(),
+                        routed.context);
     }
 
   private:

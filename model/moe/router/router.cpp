@@ -1,6 +1,5 @@
 #include "model/moe/router/router.hpp"
 
-#include <algorithm>
 #include <utility>
 
 #include "kernels/ops/cast/cast.hpp"
@@ -155,7 +154,7 @@ Routing Router::route(MatrixView<const float> x, const PassInfo& pass, const Con
 void Router::backward(MatrixView<const float> x, const Routing& routing, const RouterGradients& gradients,
                       const PassInfo& pass, MatrixView<float> dx, const Context& context) const {
     if (!strategy_->uses_logits()) {
-        for (index_t t = 0; t < dx.rows; ++t) std::ranges::fill(dx.row_span(t), 0.0F);
+        ops::fill_zero(dx, context);
         return;
     }
     const WeightRule rule = strategy_->weights();
@@ -163,7 +162,7 @@ void Router::backward(MatrixView<const float> x, const Routing& routing, const R
     ops::gate_backward(
         {rule.score, weights_of(routing, rule), routing.logits.matrix<float>(), routing.lse.values<float>(),
          rule.scaled_by_score ? matrix_or_nothing(gradients.weight) : MatrixView<const float>(),
-         gradients.share, matrix_or_nothing(gradients.token_share), gradients.lse,
+         gradients.share, matrix_or_nothing(gradients.token_share), gradients.lse.values<float>(),
          matrix_or_nothing(gradients.logit)},
         dlogits.matrix<float>(), context);
     const bool jittered = !routing.input.empty();

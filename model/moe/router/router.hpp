@@ -15,7 +15,7 @@ struct RouterGradients {
     Tensor weight;             ///< [T, K] of the combine weights
     std::vector<float> share;  ///< [E] of every token's shares alike (ops::GateBackward)
     Tensor token_share;        ///< [T, E] of the shares
-    std::vector<float> lse;    ///< [T] of the logsumexp of the logits
+    Tensor lse;                ///< [T] of the logsumexp of the logits
     Tensor logit;              ///< [T, E] of the logits themselves
     Tensor clean_logit;        ///< [T, E] of the logits before learned noise
     Tensor noise_scale;        ///< [T, E] of the standard deviation of learned noise
