@@ -9,14 +9,6 @@
 #include "model/moe/selection.hpp"
 
 namespace sy::model {
-namespace {
-
-std::size_t at(index_t i) {
-    return static_cast<std::size_t>(i);
-}
-
-}  // namespace
-
 bool is_protected(const PassInfo& pass, index_t sequence, double fraction) {
     const RandomKey key = pass.random(0, RandomPurpose::protected_sequence);
     return static_cast<double>(uniform(key, static_cast<std::uint64_t>(sequence))) < fraction;
@@ -24,7 +16,7 @@ bool is_protected(const PassInfo& pass, index_t sequence, double fraction) {
 
 void detail::apply_device_budget(const CapacityInput& in, const MoeConfig& config, comm::Communicator& world,
                                  CapacityResult& result) {
-    const std::size_t num_groups = at(config.groups);
+    const auto num_groups = static_cast<std::size_t>(config.groups);
     const index_t group_size = config.experts / config.groups;
     const index_t top_k = in.expert.cols;
     std::vector<std::int32_t> bin(result.kept.size(), -1);
@@ -34,14 +26,15 @@ void detail::apply_device_budget(const CapacityInput& in, const MoeConfig& confi
     for (index_t t = 0; t < in.expert.rows; ++t) {
         const index_t sequence = (in.pass.batch.first_token + t) / in.pass.seq_len;
         const bool guarded = is_protected(in.pass, sequence, config.protected_fraction);
-        for (index_t i = t * top_k; i < (t + 1) * top_k; ++i) {
-            if (result.kept[at(i)] == 0) continue;
-            const index_t group = in.expert.data[i] / group_size;
-            ++kept[at(group)];
+        for (index_t j = 0; j < top_k; ++j) {
+            const auto i = static_cast<std::size_t>(t * top_k + j);
+            if (result.kept[i] == 0) continue;
+            const auto group = static_cast<std::size_t>(in.expert(t, j) / group_size);
+            ++kept[group];
             if (guarded) {
-                ++untouchable[at(group)];
+                ++untouchable[group];
             } else {
-                bin[at(i)] = static_cast<std::int32_t>(group);
+                bin[i] = static_cast<std::int32_t>(group);
             }
         }
     }

@@ -12,10 +12,6 @@ constexpr int kDigitBits = 4;
 constexpr std::size_t kDigits = std::size_t{1} << kDigitBits;
 constexpr int kKeyBits = 32;
 
-std::size_t at(index_t i) {
-    return static_cast<std::size_t>(i);
-}
-
 /// The lowest key that may win in each bin, and how many of that key do.
 class Thresholds {
   public:
@@ -55,7 +51,7 @@ class Thresholds {
     template <class Body>
     void for_contenders(const Body& body) const {
         for (std::size_t i = 0; i < contest_.bin.size(); ++i) {
-            if (contest_.bin[i] >= 0) body(i, at(contest_.bin[i]));
+            if (contest_.bin[i] >= 0) body(i, static_cast<std::size_t>(contest_.bin[i]));
         }
     }
 

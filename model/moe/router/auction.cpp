@@ -6,6 +6,8 @@
 #include <limits>
 #include <numeric>
 
+#include "kernels/core/indexed.hpp"
+
 namespace sy::model {
 namespace {
 
@@ -13,10 +15,6 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 /// Epsilon starts at a quarter of the range of scores, falls by this factor a round, and ends at 2^-22 of the range.
 constexpr double kEpsilonStep = 0.2;
 constexpr double kLowestEpsilon = 0x1p-22;
-
-std::size_t at(index_t i) {
-    return static_cast<std::size_t>(i);
-}
 
 /// One place at an expert. Ordered by price, then token, so that heaps of them do not depend on the library.
 struct Slot {
@@ -34,40 +32,41 @@ double finite(float score) {
 class Auction {
   public:
     explicit Auction(MatrixView<const float> scores)
-        : scores_(scores),
-          value_(at(scores.rows * scores.cols)),
-          slots_(at(scores.cols)),
-          price_(at(scores.cols), kInfinity),
-          expert_(at(scores.rows), 0) {
+        : storage_(static_cast<std::size_t>(scores.rows * scores.cols)),
+          value_te_(storage_.data(), scores.rows, scores.cols),
+          slots_(scores.cols),
+          price_(scores.cols, kInfinity),
+          expert_(scores.rows, 0) {
         for (index_t t = 0; t < scores.rows; ++t) {
-            for (index_t e = 0; e < scores.cols; ++e) value_[at(t * scores.cols + e)] = finite(scores(t, e));
+            for (index_t e = 0; e < scores.cols; ++e) value_te_(t, e) = finite(scores(t, e));
         }
         for (index_t e = 0; e < scores.cols; ++e) {
-            const index_t count = scores.rows / scores.cols + (e < scores.rows % scores.cols ? 1 : 0);
-            slots_[at(e)].resize(at(count));
-            if (count > 0) price_[at(e)] = 0.0;
+            const index_t count = part_of(scores.rows, scores.cols, e).size();
+            slots_[e].resize(static_cast<std::size_t>(count));
+            if (count > 0) price_[e] = 0.0;
             for (index_t t = 0; t < scores.rows; ++t) {
-                random_sum_ += static_cast<double>(count) / static_cast<double>(scores.rows) *
-                               value_[at(t * scores.cols + e)];
+                random_sum_ +=
+                    static_cast<double>(count) / static_cast<double>(scores.rows) * value_te_(t, e);
             }
         }
     }
 
     std::vector<std::int32_t> solve() {
-        const auto [lowest, highest] = std::ranges::minmax(value_);
+        const auto [lowest, highest] = std::ranges::minmax(storage_);
         // Bids must rise even where all scores are equal.
         const double range = highest > lowest ? highest - lowest : 1.0;
         for (double epsilon = range / 4.0;; epsilon *= kEpsilonStep) {
             run_round(epsilon);
-            if (epsilon <= kLowestEpsilon * range || is_good_enough()) return std::move(expert_);
+            if (epsilon <= kLowestEpsilon * range || is_good_enough())
+                return {expert_.begin(), expert_.end()};
         }
     }
 
   private:
     /// Assigns every token anew, from the prices of the last round.
     void run_round(double epsilon) {
-        for (std::size_t e = 0; e < slots_.size(); ++e) std::ranges::fill(slots_[e], Slot{price_[e], -1});
-        std::vector<std::int32_t> waiting(at(scores_.rows));
+        for (index_t e = 0; e < slots_.size(); ++e) std::ranges::fill(slots_[e], Slot{price_[e], -1});
+        std::vector<std::int32_t> waiting(static_cast<std::size_t>(expert_.size()));
         std::iota(waiting.rbegin(), waiting.rend(), 0);
         while (!waiting.empty()) {
             const std::int32_t token = waiting.back();
@@ -79,12 +78,11 @@ class Auction {
 
     /// @return the token that loses its slot, or -1
     std::int32_t bid(std::int32_t token, double epsilon) {
-        const double* const value = value_.data() + index_t{token} * scores_.cols;
         double best = -kInfinity;
         double second = -kInfinity;
         index_t best_expert = 0;
-        for (index_t e = 0; e < scores_.cols; ++e) {
-            const double profit = value[e] - price_[at(e)];
+        for (index_t e = 0; e < price_.size(); ++e) {
+            const double profit = value_te_(token, e) - price_[e];
             if (profit > best) {
                 second = best;
                 best = profit;
@@ -95,13 +93,13 @@ class Auction {
         }
         // With one expert that has slots, every token gets one of them whatever it bids.
         if (second == -kInfinity) second = best;
-        std::vector<Slot>& heap = slots_[at(best_expert)];
+        std::vector<Slot>& heap = slots_[best_expert];
         std::ranges::pop_heap(heap, std::greater<>());
         const std::int32_t evicted = heap.back().token;
         heap.back() = {heap.back().price + (best - second) + epsilon, token};
         std::ranges::push_heap(heap, std::greater<>());
-        price_[at(best_expert)] = heap.front().price;
-        expert_[at(token)] = static_cast<std::int32_t>(best_expert);
+        price_[best_expert] = heap.front().price;
+        expert_[token] = static_cast<std::int32_t>(best_expert);
         return evicted;
     }
 
@@ -109,25 +107,24 @@ class Auction {
     bool is_good_enough() const {
         double sum = 0.0;
         double bound = 0.0;
-        for (std::size_t e = 0; e < slots_.size(); ++e) {
+        for (index_t e = 0; e < slots_.size(); ++e) {
             if (!slots_[e].empty()) bound += static_cast<double>(slots_[e].size()) * price_[e];
         }
-        for (index_t t = 0; t < scores_.rows; ++t) {
-            const double* const value = value_.data() + t * scores_.cols;
+        for (index_t t = 0; t < expert_.size(); ++t) {
             double best = -kInfinity;
-            for (index_t e = 0; e < scores_.cols; ++e) best = std::max(best, value[e] - price_[at(e)]);
+            for (index_t e = 0; e < price_.size(); ++e) best = std::max(best, value_te_(t, e) - price_[e]);
             bound += best;
-            sum += value[expert_[at(t)]];
+            sum += value_te_(t, expert_[t]);
         }
         return bound - sum <= kAuctionGap * (sum - random_sum_);
     }
 
-    MatrixView<const float> scores_;
-    std::vector<double> value_;             ///< [T, E]
-    double random_sum_ = 0.0;               ///< expected of a balanced assignment drawn at random
-    std::vector<std::vector<Slot>> slots_;  ///< [E] heaps, the cheapest slot first
-    std::vector<double> price_;             ///< [E] of the cheapest slot; infinite without slots
-    std::vector<std::int32_t> expert_;      ///< [T]
+    std::vector<double> storage_;
+    MatrixView<double> value_te_;
+    double random_sum_ = 0.0;             ///< expected of a balanced assignment drawn at random
+    PerExpert<std::vector<Slot>> slots_;  ///< heaps, the cheapest slot first
+    PerExpert<double> price_;             ///< of the cheapest slot; infinite without slots
+    PerToken<std::int32_t> expert_;
 };
 
 }  // namespace

@@ -3,15 +3,12 @@
 #include <numeric>
 #include <utility>
 
+#include "kernels/core/indexed.hpp"
 #include "kernels/core/philox.hpp"
 #include "model/moe/router/strategy.hpp"
 
 namespace sy::model {
 namespace {
-
-std::size_t at(index_t i) {
-    return static_cast<std::size_t>(i);
-}
 
 class Hash : public RoutingStrategy {
   public:
@@ -24,27 +21,29 @@ class Hash : public RoutingStrategy {
                 .scale = config.routed_scale / static_cast<double>(config.top_k)} {}
 
     Tensor choose(const ChoiceInput& in, const Context& context) const override {
-        Tensor expert(context.arena, DType::i32, {static_cast<index_t>(in.pass.ids.size()), top_k_});
-        std::int32_t* out = expert.values<std::int32_t>().data();
-        for (const std::int32_t id : in.pass.ids) {
-            SY_REQUIRE(id >= 0 && at(id) < table_.size() / at(top_k_), "hash: token id ", id,
-                       " in a table of ", table_.size() / at(top_k_));
+        const PerTokenSpan<const std::int32_t> ids(in.pass.ids);
+        const MatrixView<const double> table_vk = table();
+        Tensor expert(context.arena, DType::i32, {ids.size(), top_k_});
+        const MatrixView<std::int32_t> expert_tk = expert.matrix<std::int32_t>();
+        for (index_t t = 0; t < ids.size(); ++t) {
+            SY_REQUIRE(ids[t] >= 0 && ids[t] < table_vk.rows, "hash: token id ", ids[t], " in a table of ",
+                       table_vk.rows);
             for (index_t j = 0; j < top_k_; ++j) {
-                const double entry = table_[at(id * top_k_ + j)];
+                const double entry = table_vk(ids[t], j);
                 if (entry == kNoExpert) throw_no_counts();
-                SY_REQUIRE(entry >= 0.0 && entry < static_cast<double>(experts_), "hash: token id ", id,
+                SY_REQUIRE(entry >= 0.0 && entry < static_cast<double>(experts_), "hash: token id ", ids[t],
                            " has expert ", entry, " of ", experts_);
-                *out++ = static_cast<std::int32_t>(entry);
+                expert_tk(t, j) = static_cast<std::int32_t>(entry);
             }
         }
         return expert;
     }
     WeightRule weights() const override { return rule_; }
     bool uses_logits() const override { return false; }
-    std::span<double> state() override { return table_; }
+    std::span<double> state() override { return entries_; }
 
     void make_table(const TableInput& in) override {
-        table_.assign(at(in.vocab_size * top_k_), kNoExpert);
+        entries_.assign(static_cast<std::size_t>(in.vocab_size * top_k_), kNoExpert);
         if (kind_ == HashTable::random) {
             draw(in);
         } else if (!in.counts.empty()) {
@@ -62,9 +61,14 @@ class Hash : public RoutingStrategy {
             "checkpoints; start from such a run, or set moe.hash = random");
     }
 
+    MatrixView<const double> table() const {
+        return {entries_.data(), static_cast<index_t>(entries_.size()) / top_k_, top_k_};
+    }
+    double& entry(index_t id, index_t j) { return entries_[static_cast<std::size_t>(id * top_k_ + j)]; }
+
     /// The first K places of a shuffle of the experts, anew for each id. Four draws share a counter, which is the id.
     void draw(const TableInput& in) {
-        std::vector<std::int32_t> order(at(experts_));
+        PerExpert<std::int32_t> order(experts_);
         for (index_t id = 0; id < in.vocab_size; ++id) {
             std::iota(order.begin(), order.end(), 0);
             std::array<std::uint32_t, 4> words{};
@@ -75,23 +79,25 @@ class Hash : public RoutingStrategy {
                                    static_cast<std::uint64_t>(id));
                 }
                 const std::uint64_t rest = static_cast<std::uint64_t>(experts_ - j);
-                std::swap(order[at(j)], order[at(j) + ((words[at(j % 4)] * rest) >> 32)]);
-                table_[at(id * top_k_ + j)] = order[at(j)];
+                const std::uint64_t word = words[static_cast<std::size_t>(j % 4)];
+                std::swap(order[j], order[j + static_cast<index_t>((word * rest) >> 32)]);
+                entry(id, j) = order[j];
             }
         }
     }
 
     void deal(std::span<const index_t> counts) {
-        std::vector<std::size_t> ids(counts.size());
-        std::iota(ids.begin(), ids.end(), std::size_t{0});
-        std::ranges::stable_sort(ids, [&](std::size_t a, std::size_t b) { return counts[a] > counts[b]; });
-        std::vector<std::pair<index_t, index_t>> loads;  // with the expert, so that equal ones are in order
+        std::vector<index_t> ids(counts.size());
+        std::iota(ids.begin(), ids.end(), index_t{0});
+        const auto count_of = [&](index_t id) { return counts[static_cast<std::size_t>(id)]; };
+        std::ranges::stable_sort(ids, std::ranges::greater(), count_of);
+        PerExpert<std::pair<index_t, index_t>> loads;  // with the expert, so that equal ones are in order
         for (index_t e = 0; e < experts_; ++e) loads.emplace_back(0, e);
-        for (const std::size_t id : ids) {
+        for (const index_t id : ids) {
             std::ranges::partial_sort(loads, loads.begin() + top_k_);
             for (index_t j = 0; j < top_k_; ++j) {
-                table_[id * at(top_k_) + at(j)] = static_cast<double>(loads[at(j)].second);
-                loads[at(j)].first += counts[id];
+                entry(id, j) = static_cast<double>(loads[j].second);
+                loads[j].first += count_of(id);
             }
         }
     }
@@ -100,7 +106,7 @@ class Hash : public RoutingStrategy {
     index_t experts_;
     index_t top_k_;
     WeightRule rule_;
-    std::vector<double> table_;  ///< [V, K]
+    std::vector<double> entries_;  ///< [V, K]
 };
 
 }  // namespace
