@@ -55,7 +55,7 @@ std::vector<std::string> all_gather(Communicator& comm, const std::string& mine)
 /// Returns on no rank before all ranks have called it.
 void barrier(Communicator& comm);
 
-/// A started all-to-all, which wait() completes. Its buffers must outlive that.
+/// A started all-to-all, which wait() completes.
 class PendingExchange {
   public:
     PendingExchange() = default;
@@ -65,6 +65,7 @@ class PendingExchange {
 
     /// Makes progress without blocking; true when all of it has arrived.
     bool test();
+    /// @par Waits  until all of it has arrived, at most the communicator's deadline @throws TimeoutError, CommError
     void wait();
 
   private:
@@ -78,6 +79,9 @@ class PendingExchange {
 /// size of their buffer.
 /// Empty parts send no message. This rank's own parts are neither read nor written: their owner fills them.
 /// @param tag  0 .. kMaxTag; distinct for exchanges under way at the same time
+/// @par Buffers  until wait() has returned the parts of `send` for others may be read but not written, those of `receive`
+///               from others neither, and both must live; this rank's own parts are the caller's; offsets are read at once
+/// @par Waits    never
 PendingExchange start_exchange_with_others(Communicator& comm, std::span<const std::byte> send,
                                            std::span<const index_t> send_offsets,
                                            std::span<std::byte> receive,
@@ -85,6 +89,8 @@ PendingExchange start_exchange_with_others(Communicator& comm, std::span<const s
                                            std::string doing);
 
 /// The same, with this rank's own part copied at once.
+/// @par Buffers  as start_exchange_with_others; the own part has been copied when the call returns
+/// @par Waits    never
 PendingExchange start_all_to_all_v(Communicator& comm, std::span<const std::byte> send,
                                    std::span<const index_t> send_offsets, std::span<std::byte> receive,
                                    std::span<const index_t> receive_offsets, int tag, std::string doing);

@@ -13,9 +13,9 @@ namespace sy::comm {
 
 using Clock = std::chrono::steady_clock;
 
-/// A started transfer. wait_all completes it; its buffers must outlive that. A request that has thrown is complete:
-/// nothing is written to its buffer any more. Destroying an incomplete request while no exception is in flight is a
-/// programming error, which its destructor reports.
+/// A started transfer, which wait_all completes. A request that has thrown is complete: nothing is written to its buffer
+/// any more. Destroying an incomplete request while no exception is in flight is a programming error, which its
+/// destructor reports.
 class Request {
   public:
     virtual ~Request() = default;
@@ -40,10 +40,14 @@ class Communicator {
     virtual int size() const = 0;
 
     /// Starts sending `bytes` to `destination` (may be this rank). @param tag 0 .. kMaxTag
+    /// @par Buffers  `bytes` may be read, and must neither change nor go away until the request is complete
+    /// @par Waits    never; the request is complete once the bytes are not needed any more, which may take the receive
     virtual std::unique_ptr<Request> send(std::span<const std::byte> bytes, int destination, int tag) = 0;
     /// Starts receiving exactly bytes.size() bytes. @throws CommError at completion if another size arrives.
     /// A longer message is a programming error that nothing recovers from: MPI libraries may have written all of it (Open
     /// MPI 4.1 does, when ranks copy from each other's memory) before they report it.
+    /// @par Buffers  `bytes` belongs to the transfer: nobody may read, write or free it until the request is complete
+    /// @par Waits    never; the request is complete once the bytes have arrived
     virtual std::unique_ptr<Request> receive(std::span<std::byte> bytes, int source, int tag) = 0;
 
     /// Ranks of equal `color` (0 or more) form a new communicator, ordered by (key, rank).

@@ -25,6 +25,7 @@ class PendingRows {
     /// Makes progress without blocking.
     bool test() { return exchange_.test(); }
     /// The received rows: [R, H] for a dispatch; for a return, one row per sent row or slot.
+    /// @par Waits  until all have arrived, at most the group's deadline @throws TimeoutError, CommError
     Tensor wait() {
         exchange_.wait();
         return std::move(rows_);
@@ -47,14 +48,19 @@ class Exchange {
     virtual DispatchPlan plan(const Choices& choices, const Placement& placement, ReturnRows return_rows) = 0;
 
     /// Starts sending one row per (token, destination rank). Used by forward with x and by combine's backward
-    /// with dy. Returns before the rows have arrived.
-    /// @param x  [T, H] float or bf16 in token order; may change after the call returns
+    /// with dy.
+    /// @param x  [T, H] float or bf16 in token order
+    /// @par Buffers  x has been read and the plan is not used any more when the call returns; the rows on their way are
+    ///               memory of the result
+    /// @par Waits    never; PendingRows::wait does
     virtual PendingRows start_dispatch(MatrixView<const float> x, const DispatchPlan& plan) = 0;
     virtual PendingRows start_dispatch(MatrixView<const bf16> x, const DispatchPlan& plan) = 0;
 
     /// Starts sending slot results back. Used by combine and by dispatch's backward.
     /// @param slots  [S, H] float32 in the order of the receive plan. per_rank: the slots of a row are added
     ///               first (ascending choice); per_choice: each travels by itself.
+    /// @par Buffers  as start_dispatch: slots have been read when the call returns
+    /// @par Waits    never; PendingRows::wait does
     virtual PendingRows start_return(MatrixView<const float> slots, const DispatchPlan& plan) = 0;
 
     /// One float a slot back to its choice: out [T, K], 0 where dropped (gradients of the combine weights).

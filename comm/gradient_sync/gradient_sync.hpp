@@ -24,16 +24,20 @@ class GradientSync {
 
     /// Backward has finished this matrix for the last micro-step; starts its bucket when all its matrices are.
     /// Buckets are started in descending order, as backward finishes them, so that all ranks agree on the order.
-    /// @param gradient  the whole flat array; the bucket's part is not to be written until finish()
+    /// @param gradient  the whole flat array
+    /// @par Buffers  until finish() has returned the matrix may be read but not written, and the array must stay where it is
+    /// @par Waits    never
     template <class T>
     void ready(index_t matrix, std::span<const T> gradient);
 
     /// Makes progress on the started transfers without blocking.
     void progress();
 
-    /// Starts what has not been started and waits: on return the rows that this rank owns hold their sums; the others
-    /// are as they were.
-    /// @par Collective
+    /// Starts what has not been started and completes all: on return the rows that this rank owns hold their sums; the
+    /// others are as they were.
+    /// @par Collective  over the group
+    /// @par Buffers     all of `gradient` belongs to the sums until the call returns
+    /// @par Waits       for each bucket, at most the group's deadline @throws TimeoutError, CommError
     template <class T>
     void finish(std::span<T> gradient);
 

@@ -39,16 +39,22 @@ class ShadowSync {
     /// Whether this rank holds a copied matrix of a set.
     bool involves(index_t set) const { return !sets_[set].empty(); }
 
-    /// The gradients of a set are complete on this rank: shadows send theirs. Returns before they have arrived.
-    /// @param gradient  the whole flat array; copied matrices of the set are not to be written until the set is finished
+    /// The gradients of a set are complete on this rank: shadows send theirs.
+    /// @param gradient  the whole flat array
+    /// @par Buffers  until the set is finished its matrices may be read but not written, and the array must stay where it is
+    /// @par Waits    never
     template <class T>
     void start(index_t set, std::span<const T> gradient);
-    /// Makes progress without blocking; when all of a started set has arrived, its primaries get their sums.
+    /// Makes progress; when all of a started set has arrived, its primaries get their sums.
     /// @return whether the set is finished
+    /// @par Buffers  writes the set's primaries in the call that finishes it; they are the caller's from then on
+    /// @par Waits    never
     template <class T>
     bool try_finish(index_t set, std::span<T> gradient);
-    /// Starts what has not been started, and waits: on return all primaries hold the sums over their copies; shadows are
-    /// as they were. @par Collective over the group
+    /// Starts what has not been started and completes all: on return all primaries hold the sums over their copies;
+    /// shadows are as they were.
+    /// @par Collective  over the group
+    /// @par Waits       for each set, at most the group's deadline @throws TimeoutError, CommError
     template <class T>
     void finish(std::span<T> gradient);
 
