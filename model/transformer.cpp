@@ -83,7 +83,7 @@ void Transformer::build_stacks(ParameterId embedding) {
                                                  .has_cross_attention = reads},
                                      embedding);
     for (const Block& block : stack_->blocks()) blocks_.push_back(&block);
-    modules_.reserve(static_cast<std::size_t>(config_.mtp_depth));
+    modules_.reserve(config_.mtp_depth);
     for (index_t depth = 0; depth < config_.mtp_depth; ++depth) {
         const index_t layer = config_.layers + depth;
         modules_.emplace_back(context, stack_->positions(),
@@ -97,7 +97,7 @@ void Transformer::build_stacks(ParameterId embedding) {
     encoder_ = std::make_unique<Stack>(context,
                                        Stack::Spec{.prefix = "encoder.",
                                                    .num_layers = config_.num_encoder_layers(),
-                                                   .first_stream = static_cast<index_t>(blocks_.size()),
+                                                   .first_stream = blocks_.size(),
                                                    .num_positions = config_.seq_len,
                                                    .visibility = ops::Visibility::all},
                                        embedding);
@@ -105,17 +105,18 @@ void Transformer::build_stacks(ParameterId embedding) {
 }
 
 void Transformer::count_uses() {
-    for (std::size_t id = 0; id < parameters_.specs().size(); ++id) {
-        const std::string& name = parameters_.specs()[id].name;
+    const PerParameterSpan<const ParameterSpec> specs = parameters_.specs();
+    for (ParameterId id = 0; id < specs.size(); ++id) {
+        const std::string& name = specs[id].name;
         index_t uses = 1;
         if (name == "embedding.weight" && encoder_ != nullptr) ++uses;
         if (name == "embedding.weight" || name == "head.weight" || name.starts_with("final_norm."))
             uses += config_.mtp_depth;
-        if (uses > 1) shared_parameters_[static_cast<ParameterId>(id)].wanted = uses;
+        if (uses > 1) shared_parameters_[id].wanted = uses;
         // A tied head adds to the table as well, and every block to the one bias of positions.
         if (name == "embedding.weight" && config_.tied_head) uses *= 2;
-        if (name.ends_with("position_bias")) uses = static_cast<index_t>(blocks_.size());
-        parameters_.set_uses(static_cast<ParameterId>(id), uses);
+        if (name.ends_with("position_bias")) uses = blocks_.size();
+        parameters_.set_uses(id, uses);
     }
 }
 
@@ -194,17 +195,17 @@ PassResult Transformer::run(std::span<const std::int32_t> ids, const BatchInfo& 
     if (config_.output_z_loss > 0.0) losses.lse.resize(rows.ids.size());
     pass = {scaled(batch, rows.seq_len), use, seed_, rows.seq_len, rows.ids, losses.token};
     Tape tape(training ? Tape::Mode::record : Tape::Mode::forward_only, context);
-    std::vector<MoeStatistics> statistics(blocks_.size());
-    const std::size_t num_stack_blocks = stack_->blocks().size();
+    PerBlock<MoeStatistics> statistics(blocks_.size());
+    const PerBlockSpan<MoeStatistics> reports(statistics);
     EncoderOutput encoded;
     const PassInfo source{
         scaled(batch, rows.encoder_seq_len), use, seed_, rows.encoder_seq_len, rows.encoder_ids, {}};
     if (encoder_) {
-        const auto reports = std::span(statistics).last(encoder_->blocks().size());
-        encoded = {encoder_->forward(tape, source, reports).normed, rows.encoder_seq_len};
+        encoded = {encoder_->forward(tape, source, reports.part(encoder_blocks())).normed,
+                   rows.encoder_seq_len};
     }
-    const NormLayer::Result last = stack_->forward(tape, pass, std::span(statistics).first(num_stack_blocks),
-                                                   encoder_ ? &encoded : nullptr);
+    const NormLayer::Result last =
+        stack_->forward(tape, pass, reports.part(stack_blocks()), encoder_ ? &encoded : nullptr);
     // Without targets no row has a gradient, whatever the scale.
     const double scale = 1.0 / static_cast<double>(std::max<index_t>(rows.num_targets_of_step, 1));
     head_->forward(tape, *last.normed,
@@ -214,8 +215,7 @@ PassResult Transformer::run(std::span<const std::int32_t> ids, const BatchInfo& 
     if (training) {
         for (index_t depth = 1; depth <= config_.mtp_depth; ++depth)
             losses.depths.push_back(make_depth(ids, depth, batch));
-        predict_further(tape, *last.stream, pass, losses.depths,
-                        std::span(statistics).subspan(num_stack_blocks, modules_.size()));
+        predict_further(tape, *last.stream, pass, losses.depths, std::span(reports.part(module_blocks())));
         tape.backward();
     }
     return reduce(losses, rows, statistics, batch);
@@ -237,10 +237,10 @@ Transformer::Depth Transformer::make_depth(std::span<const std::int32_t> ids, in
     return result;
 }
 
-void Transformer::predict_further(Tape& tape, Value& hidden, const PassInfo& pass, std::span<Depth> depths,
-                                  std::span<MoeStatistics> statistics) const {
+void Transformer::predict_further(Tape& tape, Value& hidden, const PassInfo& pass, PerDepthSpan<Depth> depths,
+                                  PerDepthSpan<MoeStatistics> statistics) const {
     Value* before = &hidden;
-    for (std::size_t k = 0; k < depths.size(); ++k) {
+    for (index_t k = 0; k < depths.size(); ++k) {
         Depth& depth = depths[k];
         PassInfo ahead = pass;
         ahead.ids = depth.ids;
@@ -257,8 +257,8 @@ void Transformer::predict_further(Tape& tape, Value& hidden, const PassInfo& pas
     }
 }
 
-PassResult Transformer::reduce(const RowLosses& losses, const Rows& rows, std::span<MoeStatistics> statistics,
-                               const BatchInfo& batch) const {
+PassResult Transformer::reduce(const RowLosses& losses, const Rows& rows,
+                               PerBlockSpan<MoeStatistics> statistics, const BatchInfo& batch) const {
     // Nothing depends on the layout.
     std::vector<ExactSum> sums(2);
     for (const float value : losses.token) sums[0].add(static_cast<double>(value));
@@ -267,6 +267,7 @@ PassResult Transformer::reduce(const RowLosses& losses, const Rows& rows, std::s
         ExactSum& sum = sums.emplace_back();
         for (const float value : depth.loss) sum.add(static_cast<double>(value));
     }
+    const std::size_t num_row_sums = sums.size();
     for (const MoeStatistics& layer : statistics)
         sums.insert(sums.end(), layer.loss_sums.begin(), layer.loss_sums.end());
     // Hashes are integers as the words of sums are, so that one message carries both.
@@ -281,15 +282,16 @@ PassResult Transformer::reduce(const RowLosses& losses, const Rows& rows, std::s
     result.token_sum = sums[0];
     result.num_targets = rows.num_targets;
     result.token_loss = sums[0].value() / num_targets;
-    std::size_t next = 2 + losses.depths.size();
-    for (std::size_t i = 0; i < statistics.size(); ++i) {
-        if (statistics[i].load.empty()) continue;
-        const bool in_encoder = encoder_ && i >= blocks_.size() - encoder_->blocks().size();
+    auto layer_sums = std::span<const ExactSum>(sums).subspan(num_row_sums);
+    auto hash = words.begin() + static_cast<std::ptrdiff_t>(num_words);
+    for (index_t i = 0; i < statistics.size(); ++i) {
+        MoeStatistics& layer = statistics[i];
+        layer.routing_hash = static_cast<std::uint64_t>(*hash++);
+        if (layer.load.empty()) continue;
+        const bool in_encoder = i >= encoder_blocks().begin;
         const index_t tokens = scaled(batch, in_encoder ? rows.encoder_seq_len : rows.seq_len).global_tokens;
-        const std::size_t count = statistics[i].loss_sums.size();
-        statistics[i].routing_hash = static_cast<std::uint64_t>(words[num_words + i]);
-        add_layer(result, i, statistics[i], std::span<const ExactSum>(sums).subspan(next, count), tokens);
-        next += count;
+        add_layer(result, i, layer, layer_sums.first(layer.loss_sums.size()), tokens);
+        layer_sums = layer_sums.subspan(layer.loss_sums.size());
     }
     if (!losses.lse.empty() || config_.output_z_loss > 0.0) {
         result.extra_losses.push_back(
@@ -297,8 +299,9 @@ PassResult Transformer::reduce(const RowLosses& losses, const Rows& rows, std::s
     }
     if (!losses.depths.empty()) {
         double mean = 0.0;
-        for (std::size_t k = 0; k < losses.depths.size(); ++k)
-            mean += sums[2 + k].value() / static_cast<double>(losses.depths[k].num_targets);
+        auto sum = sums.begin() + 2;
+        for (const Depth& depth : losses.depths)
+            mean += sum++->value() / static_cast<double>(depth.num_targets);
         result.extra_losses.push_back(
             {"mtp_loss", config_.mtp_loss, mean / static_cast<double>(losses.depths.size())});
     }
@@ -306,7 +309,7 @@ PassResult Transformer::reduce(const RowLosses& losses, const Rows& rows, std::s
     return result;
 }
 
-void Transformer::add_layer(PassResult& result, std::size_t block_idx, MoeStatistics& layer,
+void Transformer::add_layer(PassResult& result, index_t block_idx, MoeStatistics& layer,
                             std::span<const ExactSum> sums, index_t global_tokens) const {
     result.routing_hash += layer.routing_hash;
     const auto losses = blocks_[block_idx]->moe()->losses();
@@ -321,8 +324,7 @@ void Transformer::add_layer(PassResult& result, std::size_t block_idx, MoeStatis
         next += count;
     }
     result.num_dropped += layer.num_dropped;
-    result.layers.push_back(
-        {static_cast<index_t>(block_idx), std::move(layer.load), layer.num_dropped, layer.routing_hash});
+    result.layers.push_back({block_idx, std::move(layer.load), layer.num_dropped, layer.routing_hash});
     const LayerResult& report = result.layers.back();
     result.imbalance = std::max(
         result.imbalance, static_cast<double>(report.highest_load()) / std::max(report.mean_load(), 1e-30));
@@ -339,7 +341,7 @@ double LayerResult::mean_load() const {
 
 void Transformer::finish_step(const PassResult& step) {
     for (const LayerResult& layer : step.layers)
-        blocks_[static_cast<std::size_t>(layer.layer)]->moe()->strategy().finish_step(layer.load);
+        blocks_[layer.layer]->moe()->strategy().finish_step(layer.load);
 }
 
 void Transformer::make_router_tables(std::span<const index_t> counts) {

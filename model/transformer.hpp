@@ -7,11 +7,26 @@
 #include <variant>
 #include <vector>
 
+#include "kernels/core/indexed.hpp"
 #include "model/layers/head.hpp"
 #include "model/objective/prediction_module.hpp"
 #include "model/stack.hpp"
 
 namespace sy::model {
+
+/// The blocks of all stacks and modules, by stream_idx.
+struct BlockAxis;
+template <class T>
+using PerBlock = Indexed<BlockAxis, T>;
+template <class T>
+using PerBlockSpan = IndexedSpan<BlockAxis, T>;
+
+/// The depths of multi-token prediction, from the token after the next one on.
+struct DepthAxis;
+template <class T>
+using PerDepth = Indexed<DepthAxis, T>;
+template <class T>
+using PerDepthSpan = IndexedSpan<DepthAxis, T>;
 
 /// Routing of one mixture layer in one pass, over all ranks.
 struct LayerResult {
@@ -125,7 +140,7 @@ class Transformer {
     struct RowLosses {
         std::vector<float> token;
         std::vector<float> lse;  ///< of the logits; empty without a z-loss
-        std::vector<Depth> depths;
+        PerDepth<Depth> depths;
     };
 
     void build_stacks(ParameterId embedding);
@@ -137,16 +152,19 @@ class Transformer {
     Rows prepare(std::span<const std::int32_t> ids, const PassInfo& pass) const;
     void mask(Rows& rows, const PassInfo& pass) const;
     Depth make_depth(std::span<const std::int32_t> ids, index_t depth, const BatchInfo& batch) const;
-    void predict_further(Tape& tape, Value& hidden, const PassInfo& pass, std::span<Depth> depths,
-                         std::span<MoeStatistics> statistics) const;
-    PassResult reduce(const RowLosses& losses, const Rows& rows, std::span<MoeStatistics> statistics,
+    void predict_further(Tape& tape, Value& hidden, const PassInfo& pass, PerDepthSpan<Depth> depths,
+                         PerDepthSpan<MoeStatistics> statistics) const;
+    PassResult reduce(const RowLosses& losses, const Rows& rows, PerBlockSpan<MoeStatistics> statistics,
                       const BatchInfo& batch) const;
-    void add_layer(PassResult& result, std::size_t block_idx, MoeStatistics& statistics,
+    void add_layer(PassResult& result, index_t block_idx, MoeStatistics& statistics,
                    std::span<const ExactSum> sums, index_t global_tokens) const;
     /// A pass over new rows outside of training, the same on every rank but for the rows.
     PassInfo generating(std::span<const std::int32_t> ids, index_t seq_len) const;
     /// The last norm of a whole stack, with no token dropped.
     Value& read_all(const Stack& stack, Tape& tape, const PassInfo& pass) const;
+    Range stack_blocks() const { return {0, std::ssize(stack_->blocks())}; }
+    Range module_blocks() const { return {stack_blocks().end, stack_blocks().end + modules_.size()}; }
+    Range encoder_blocks() const { return {module_blocks().end, blocks_.size()}; }
     /// The same batch seen by a stack whose sequences have another length.
     BatchInfo scaled(BatchInfo batch, index_t seq_len) const;
 
@@ -159,8 +177,8 @@ class Transformer {
     std::function<void(ParameterId)> gradient_ready_ = [](ParameterId) {};
     std::unique_ptr<Stack> stack_;    ///< under the head: a decoder, or an encoder that stands alone
     std::unique_ptr<Stack> encoder_;  ///< whose output the decoder reads, or none
-    std::vector<PredictionModule> modules_;
-    std::vector<const Block*> blocks_;  ///< of all stacks and modules, by stream_idx
+    PerDepth<PredictionModule> modules_;
+    PerBlock<const Block*> blocks_;
     std::unique_ptr<Head> head_;
     /// Parameters that several parts of a pass use, complete when all have gone backward.
     struct Uses {

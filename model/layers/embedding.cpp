@@ -58,8 +58,7 @@ void Embedding::add_positions(MatrixView<float> x, std::span<const std::int32_t>
     }
 }
 
-Value& Embedding::finish(Tape& tape, Value& x, std::vector<std::int32_t> positions,
-                         const PassInfo& pass) const {
+Value& Embedding::finish(Tape& tape, Value& x, PerRow<std::int32_t> positions, const PassInfo& pass) const {
     const Context& context = tape.context();
     if (learned_ >= 0 || !sine_.empty()) add_positions(x.view(), positions, context);
     if (learned_ >= 0) {
@@ -79,8 +78,8 @@ Value& Embedding::forward(Tape& tape, const PassInfo& pass) const {
 }
 
 Value& Embedding::forward_at(Tape& tape, const PassInfo& pass, index_t position) const {
-    return finish(tape, rows(tape, pass.ids),
-                  std::vector<std::int32_t>(pass.ids.size(), narrow<std::int32_t>(position)), pass);
+    Value& x = rows(tape, pass.ids);
+    return finish(tape, x, PerRow<std::int32_t>(x.view().rows, narrow<std::int32_t>(position)), pass);
 }
 
 }  // namespace sy::model

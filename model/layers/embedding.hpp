@@ -4,8 +4,8 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <vector>
 
+#include "kernels/core/indexed.hpp"
 #include "model/layers/norm_layer.hpp"
 
 namespace sy::model {
@@ -31,7 +31,7 @@ class Embedding {
     Value& rows(Tape& tape, std::span<const std::int32_t> ids) const;
 
   private:
-    Value& finish(Tape& tape, Value& x, std::vector<std::int32_t> positions, const PassInfo& pass) const;
+    Value& finish(Tape& tape, Value& x, PerRow<std::int32_t> positions, const PassInfo& pass) const;
     void add_positions(MatrixView<float> x, std::span<const std::int32_t> positions,
                        const Context& context) const;
 

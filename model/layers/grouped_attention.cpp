@@ -1,5 +1,6 @@
 #include <optional>
 
+#include "kernels/core/indexed.hpp"
 #include "kernels/ops/copy/copy.hpp"
 #include "model/layers/attention.hpp"
 #include "model/layers/projection.hpp"
@@ -204,7 +205,7 @@ class GroupedAttention : public AttentionLayer {
     void attend_cache(const Tensor& q, const KeyValueCache& cache, index_t length, MatrixView<float> out,
                       const Context& context) const {
         Tensor attended(context.arena, DType::f32, q.shape());
-        const std::vector<index_t> lengths(static_cast<std::size_t>(q.shape()[0]), length);
+        const PerRow<index_t> lengths(q.shape()[0], length);
         ops::attention_decode(shape_of(q.shape()[0], 1, 0), q.matrix<float>(), cached_rows(cache.keys),
                               cached_rows(cache.values), lengths, attended.matrix<float>(), context);
         const ProductInput<In> rows(attended.matrix<float>(), context);

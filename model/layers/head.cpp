@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/core/offsets.hpp"
 #include "kernels/ops/gemm/gemm.hpp"
 #include "kernels/ops/softcap/softcap.hpp"
 #include "kernels/ops/softmax_xent/softmax_xent.hpp"
@@ -50,21 +51,19 @@ void Head::run(Tape& tape, Value& x, const HeadLoss& loss, const PassInfo& pass)
         const index_t sequence_end = (first / pass.seq_len + 1) * pass.seq_len;
         const Range chunk{first, std::min({first + kChunkRows, sequence_end, rows})};
         first = chunk.end;
-        const MatrixView<float> part = logits.matrix<float>().rows_of({0, chunk.size()});
+        const MatrixView<float> chunk_logits = logits.matrix<float>().rows_of({0, chunk.size()});
         const MatrixView<const In> x_part = input.view().rows_of(chunk);
-        const MatrixView<float> raw = cap > 0.0F ? uncapped.matrix<float>().rows_of({0, chunk.size()}) : part;
+        const MatrixView<float> raw =
+            cap > 0.0F ? uncapped.matrix<float>().rows_of({0, chunk.size()}) : chunk_logits;
         ops::multiply<In>({x_part, ops::Transpose::no, weight, plain, raw, 0.0F}, context);
-        if (cap > 0.0F) ops::soft_cap(raw, cap, part, context);
-        const auto from = static_cast<std::size_t>(chunk.begin);
-        const auto count = static_cast<std::size_t>(chunk.size());
-        ops::softmax_xent(part, loss.target.subspan(from, count), tape.recording() ? loss.scale : 0.0F,
-                          loss.loss.subspan(from, count),
-                          {loss.z_scale, loss.lse.empty() ? loss.lse : loss.lse.subspan(from, count)},
-                          context);
+        if (cap > 0.0F) ops::soft_cap(raw, cap, chunk_logits, context);
+        ops::softmax_xent(chunk_logits, part(loss.target, chunk), tape.recording() ? loss.scale : 0.0F,
+                          part(loss.loss, chunk),
+                          {loss.z_scale, loss.lse.empty() ? loss.lse : part(loss.lse, chunk)}, context);
         if (!tape.recording()) continue;
         // The loss has put its gradient in place of the capped logits.
-        if (cap > 0.0F) ops::soft_cap_backward(raw, cap, part, context);
-        const ProductInput<In> dlogits(part, context);
+        if (cap > 0.0F) ops::soft_cap_backward(raw, cap, chunk_logits, context);
+        const ProductInput<In> dlogits(chunk_logits, context);
         ops::multiply<In>(
             {dlogits.view(), ops::Transpose::no, weight, turned, x.grad.matrix<float>().rows_of(chunk), 0.0F},
             context);

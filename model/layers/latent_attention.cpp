@@ -1,5 +1,6 @@
 #include <optional>
 
+#include "kernels/core/indexed.hpp"
 #include "kernels/ops/copy/copy.hpp"
 #include "kernels/ops/gemm/gemm.hpp"
 #include "kernels/ops/heads/heads.hpp"
@@ -242,7 +243,7 @@ class LatentAttention : public AttentionLayer {
         shape.kv_heads = 1;
         shape.head_dim = widths_.cache();
         shape.value_dim = widths_.compressed;
-        const std::vector<index_t> lengths(static_cast<std::size_t>(x.rows), position + 1);
+        const PerRow<index_t> lengths(x.rows, position + 1);
         const TensorView3<const float> caches = cached_rows(cache.keys);
         ops::attention_decode(shape, latent_q.matrix<float>(), caches, caches, lengths,
                               latent_out.matrix<float>(), context);

@@ -40,9 +40,9 @@ ops::RotaryRule rotary_rule(const ModelConfig& config) {
 
 }  // namespace
 
-std::vector<std::int32_t> positions_of_rows(index_t rows, index_t seq_len) {
-    std::vector<std::int32_t> positions;
-    for (index_t row = 0; row < rows; ++row) positions.push_back(narrow<std::int32_t>(row % seq_len));
+PerRow<std::int32_t> positions_of_rows(index_t rows, index_t seq_len) {
+    PerRow<std::int32_t> positions(rows);
+    for (index_t row = 0; row < rows; ++row) positions[row] = narrow<std::int32_t>(row % seq_len);
     return positions;
 }
 
@@ -69,7 +69,7 @@ void Positions::rotate(MatrixView<float> x, ops::RotaryHeads heads, index_t seq_
 void Positions::rotate_at(MatrixView<float> x, ops::RotaryHeads heads, index_t position,
                           const Context& context) const {
     if (!rotary_) return;
-    const std::vector<std::int32_t> all(static_cast<std::size_t>(x.rows), narrow<std::int32_t>(position));
+    const PerRow<std::int32_t> all(x.rows, narrow<std::int32_t>(position));
     ops::rotary(x, heads, all, *rotary_, ops::Direction::forward, context);
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/core/indexed.hpp"
 #include "kernels/ops/attention/position_bias.hpp"
 #include "kernels/ops/rotary/rotary.hpp"
 #include "model/layers/layer_context.hpp"
@@ -12,7 +13,7 @@
 namespace sy::model {
 
 /// Position of every row in its sequence: row r is token r mod seq_len.
-std::vector<std::int32_t> positions_of_rows(index_t rows, index_t seq_len);
+PerRow<std::int32_t> positions_of_rows(index_t rows, index_t seq_len);
 
 /// How the attention layers of one stack know where tokens stand: rotation of queries and keys, or a bias of their
 /// scores. Absolute positions are the embedding's.

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "kernels/core/offsets.hpp"
 #include "kernels/ops/cast/cast.hpp"
 #include "kernels/ops/copy/copy.hpp"
 #include "kernels/ops/random/random.hpp"
@@ -14,10 +15,6 @@ std::uint64_t hash_name(const std::string& name) {
     std::uint64_t hash = 14695981039346656037ULL;
     for (const char c : name) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ULL;
     return hash;
-}
-
-std::size_t at(index_t i) {
-    return static_cast<std::size_t>(i);
 }
 
 const comm::Placement& placement_of(index_t layer, const comm::Placements& placements) {
@@ -58,12 +55,12 @@ void initial_values(const ParameterSpec& spec, std::uint64_t seed, index_t first
     ops::fill_normal(key, first, spec.deviation, values, context);
 }
 
-FlatLayout expert_layout(std::span<const ParameterSpec> specs, const comm::Placements& placements,
+FlatLayout expert_layout(PerParameterSpan<const ParameterSpec> specs, const comm::Placements& placements,
                          int group_rank) {
     FlatLayout layout;
-    for (std::size_t id = 0; id < specs.size(); ++id) {
+    for (ParameterId id = 0; id < specs.size(); ++id) {
         if (specs[id].sharding == Sharding::expert)
-            append_experts(layout, static_cast<ParameterId>(id), specs[id], placements, group_rank);
+            append_experts(layout, id, specs[id], placements, group_rank);
     }
     return layout;
 }
@@ -77,14 +74,14 @@ ParameterId Parameters::add(ParameterSpec spec) {
     const int dims = spec.shape.num_dims();
     SY_REQUIRE(spec.sharding == Sharding::expert ? dims == 3 : dims == 1 || dims == 2, "parameter ",
                spec.name, " of shape ", spec.shape.to_string());
-    const auto id = static_cast<ParameterId>(specs_.size());
+    const ParameterId id = specs_.size();
     specs_.push_back(std::move(spec));
     places_.push_back(append(id));
     return id;
 }
 
 Parameters::Place Parameters::append(ParameterId id) {
-    const ParameterSpec& spec = specs_[at(id)];
+    const ParameterSpec& spec = specs_[id];
     FlatGroup& flat = group(spec.sharding);
     const auto first = static_cast<index_t>(flat.matrices.size());
     const std::size_t first_shadow = flat.shadows.size();
@@ -110,10 +107,11 @@ void Parameters::create_arrays(FlatGroup& flat) {
 }
 
 void Parameters::initialise(FlatGroup& flat, const LocalMatrix& matrix, std::uint64_t seed) {
-    const ParameterSpec& spec = specs_[at(matrix.parameter)];
+    const ParameterSpec& spec = specs_[matrix.parameter];
     const index_t count = matrix.place.rows * matrix.place.cols;
-    const std::span<float> values = flat.weights.values<float>().subspan(at(matrix.place.offset), at(count));
-    initial_values(spec, seed, matrix.global_idx * count, values, context_);
+    const Range place{matrix.place.offset, matrix.place.offset + count};
+    initial_values(spec, seed, matrix.global_idx * count, part(flat.weights.values<float>(), place),
+                   context_);
 }
 
 void Parameters::allocate(std::uint64_t seed) {
@@ -129,8 +127,8 @@ void Parameters::allocate(std::uint64_t seed) {
 FlatGroup Parameters::replace_experts(comm::Placements placements) {
     FlatGroup old = std::exchange(expert_, {});
     placements_ = std::move(placements);
-    for (std::size_t id = 0; id < specs_.size(); ++id) {
-        if (specs_[id].sharding == Sharding::expert) places_[id] = append(static_cast<ParameterId>(id));
+    for (ParameterId id = 0; id < specs_.size(); ++id) {
+        if (specs_[id].sharding == Sharding::expert) places_[id] = append(id);
     }
     // Given back first, so that the arena can use them again.
     old.working = {};
@@ -155,30 +153,30 @@ const FlatGroup& Parameters::group(Sharding sharding) const {
 
 template <class T>
 MatrixView<const T> Parameters::weight(ParameterId id) const {
-    const FlatGroup& flat = group(specs_[at(id)].sharding);
-    const comm::FlatMatrix& place = flat.matrices[at(matrices_of(id).begin)].place;
+    const FlatGroup& flat = group(specs_[id].sharding);
+    const comm::FlatMatrix& place = part(std::span(flat.matrices), matrices_of(id)).front().place;
     const Tensor& source = std::is_same_v<T, bf16> ? flat.working : flat.weights;
     return {source.values<T>().data() + place.offset, place.rows, place.cols};
 }
 
 template <class T>
 TensorView3<const T> Parameters::expert_weight(ParameterId id) const {
-    const Shape& shape = specs_[at(id)].shape;
-    const Place& place = places_[at(id)];
+    const Shape& shape = specs_[id].shape;
+    const Place& place = places_[id];
     if (place.num_local == 0) return {nullptr, 0, shape[1], shape[2]};
     const Tensor& source = std::is_same_v<T, bf16> ? expert_.working : expert_.weights;
     return {source.values<T>().data() + place.offset, place.num_local, shape[1], shape[2]};
 }
 
 GradientView Parameters::gradient(ParameterId id, index_t local_idx) {
-    const ParameterSpec& spec = specs_[at(id)];
+    const ParameterSpec& spec = specs_[id];
     FlatGroup& flat = group(spec.sharding);
     const int dims = spec.shape.num_dims();
     const index_t rows = dims == 1 ? 1 : spec.shape[dims - 2];
     const index_t cols = spec.shape[dims - 1];
     SY_ASSERT(local_idx >= 0 && local_idx < num_local(id), "parameter ", spec.name, ": gradient ", local_idx,
               " of ", num_local(id));
-    const index_t offset = places_[at(id)].offset + local_idx * rows * cols;
+    const index_t offset = places_[id].offset + local_idx * rows * cols;
     GradientView view{nullptr,
                       nullptr,
                       rows,

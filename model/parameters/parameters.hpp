@@ -10,6 +10,7 @@
 #include "comm/gradient_sync/bucket_plan.hpp"
 #include "kernels/core/context.hpp"
 #include "kernels/core/gradient.hpp"
+#include "kernels/core/indexed.hpp"
 #include "kernels/core/tensor.hpp"
 
 /// Parameters: logical name, global shape, who owns what, initialiser. The only place that knows what is sharded how.
@@ -35,6 +36,13 @@ struct ParameterSpec {
     bool frozen = false;  ///< takes no part in optimizer steps
 };
 
+using ParameterId = index_t;
+struct ParameterAxis;
+template <class T>
+using PerParameter = Indexed<ParameterAxis, T>;
+template <class T>
+using PerParameterSpan = IndexedSpan<ParameterAxis, T>;
+
 /// The values that training begins with, of elements [first, first + values.size()) of the whole tensor.
 void initial_values(const ParameterSpec& spec, std::uint64_t seed, index_t first, std::span<float> values,
                     const Context& context);
@@ -58,7 +66,7 @@ struct FlatLayout {
 /// The expert parameters on rank `group_rank` of the expert-parallel group: a pure function, so that every rank knows
 /// what any other holds.
 /// @throws LogicError when a layer has no placement, or one of another number of experts
-FlatLayout expert_layout(std::span<const ParameterSpec> specs, const comm::Placements& placements,
+FlatLayout expert_layout(PerParameterSpan<const ParameterSpec> specs, const comm::Placements& placements,
                          int group_rank);
 
 /// The weights of one sharding group in one flat array, with gradients beside them. `weights` are the float32
@@ -71,8 +79,6 @@ struct FlatGroup : FlatLayout {
     Tensor gradient;        ///< [num_elements] f32, or empty in reproducible mode
     Tensor gradient_fixed;  ///< [num_elements] i64, or empty in fast mode
 };
-
-using ParameterId = index_t;
 
 class Parameters {
   public:
@@ -92,11 +98,11 @@ class Parameters {
     /// How many tokens a step has at most, on all ranks together, and how often each adds to an element of a gradient: the
     /// gradients of `reproducible` mode refuse addends so large that a sum of that many could leave its range
     /// (kernels/core/gradient.hpp). Both are 1 until then.
-    void set_uses(ParameterId id, index_t uses) { specs_[static_cast<std::size_t>(id)].uses = uses; }
+    void set_uses(ParameterId id, index_t uses) { specs_[id].uses = uses; }
     void set_step_tokens(index_t tokens) { step_tokens_ = tokens; }
 
     /// From now on the parameter stays as it is, and its gradient counts nowhere.
-    void freeze(ParameterId id) { specs_[static_cast<std::size_t>(id)].frozen = true; }
+    void freeze(ParameterId id) { specs_[id].frozen = true; }
 
     std::span<const ParameterSpec> specs() const { return specs_; }
     FlatGroup& group(Sharding sharding);
@@ -116,9 +122,9 @@ class Parameters {
     /// Gradient of matrix `local_idx` (0, or the local expert number) of a parameter.
     GradientView gradient(ParameterId id, index_t local_idx = 0);
     /// The matrices of a parameter among those of its group, without shadows.
-    Range matrices_of(ParameterId id) const { return places_[static_cast<std::size_t>(id)].matrices; }
+    Range matrices_of(ParameterId id) const { return places_[id].matrices; }
     /// Matrices of a parameter on this rank, with shadows.
-    index_t num_local(ParameterId id) const { return places_[static_cast<std::size_t>(id)].num_local; }
+    index_t num_local(ParameterId id) const { return places_[id].num_local; }
     /// Set when a fixed-point gradient went out of range in this step; reset by zero_gradients().
     bool overflowed() const { return overflow_; }
     void zero_gradients();
@@ -140,8 +146,8 @@ class Parameters {
     int group_rank_;
     DType compute_;
     const Context& context_;
-    std::vector<ParameterSpec> specs_;
-    std::vector<Place> places_;
+    PerParameter<ParameterSpec> specs_;
+    PerParameter<Place> places_;
     FlatGroup replicated_;
     FlatGroup expert_;
     index_t step_tokens_ = 1;
