@@ -8,7 +8,7 @@
 
 namespace sy::model {
 
-/// The part of a global batch that one pass works on: what every rule is a function of. Tokens are dealt to world
+/// The part of a global batch that one pass works on: what every rule is a function of. Tokens are sharded over world
 /// ranks as ascending runs of whole sequences.
 struct BatchInfo {
     index_t first_token = 0;    ///< global number, in this micro-step, of this rank's first token

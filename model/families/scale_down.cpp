@@ -48,7 +48,7 @@ void scale_heads(ModelConfig& model) {
     const index_t old_width = model.head_width();
     model.heads = group >= 4 && !one_key ? 8 : 4;
     model.kv_heads = one_key ? 1 : model.heads / (group >= 4 ? 4 : group >= 2 ? 2 : 1);
-    // A multiple of 8, of which a quarter can turn in pairs. Beyond twice hidden nothing new happens.
+    // A multiple of 8, of which a quarter can be rotated in pairs. Beyond twice hidden nothing changes.
     const double exact = std::min(width, 2.0) * kHidden / static_cast<double>(model.heads) / 8.0;
     model.head_dim = std::max<index_t>(1, std::llround(exact)) * 8;
     // A scale of exactly 1 is T5's, and a rule by itself.

@@ -23,7 +23,7 @@ class Positions {
     /// @param prefix  of the stack's names: "" or "encoder."
     Positions(LayerContext& shared, const std::string& prefix, index_t num_positions);
 
-    /// Turns the rotary columns of every head of x, row r standing at position r mod seq_len; nothing without RoPE.
+    /// Rotates the rotary columns of every head of x, row r standing at position r mod seq_len; nothing without RoPE.
     void rotate(MatrixView<float> x, ops::RotaryHeads heads, index_t seq_len, ops::Direction direction,
                 const Context& context) const;
     /// The same for rows that all stand at one position.

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "comm/collectives.hpp"
+#include "kernels/ops/copy/copy.hpp"
 #include "kernels/ops/permute/permute.hpp"
 #include "kernels/ops/reduce/reduce.hpp"
 #include "model/moe/capacity.hpp"
@@ -118,13 +119,6 @@ std::vector<std::string> logit_problems(MatrixView<const float> logits, const Ro
     return problems;
 }
 
-Tensor copy_of(MatrixView<const float> x, const Context& context) {
-    Tensor copy(context.arena, DType::f32, {x.rows, x.cols});
-    const MatrixView<float> to = copy.matrix<float>();
-    for (index_t t = 0; t < x.rows; ++t) std::ranges::copy(x.row_span(t), to.row(t));
-    return copy;
-}
-
 /// Whether rows of one width on all ranks belong to so many tokens or slots.
 void check_rows(comm::Communicator& world, const char* doing, MatrixView<const float> x, index_t rows,
                 std::vector<std::string> problems = {}) {
@@ -180,7 +174,8 @@ RoutedTokens RoutedExchange::route(MatrixView<const float> logits, Use use, inde
     if (pass.batch.global_tokens == 0) throw ShapeError("route: no rank has a token");
 
     Routing routing;
-    routing.logits = copy_of(logits, context_);
+    routing.logits = Tensor(context_.arena, DType::f32, {logits.rows, logits.cols});
+    ops::copy(logits, routing.logits.matrix<float>(), context_);
     route_logits({*strategy_, config_.moe, config_.layer_idx, world_}, pass, routing, context_);
     CapacityResult capacity = limit_choices(routing, pass, config_.moe, world_, context_);
     RoutedTokens routed;

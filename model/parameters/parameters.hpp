@@ -18,7 +18,7 @@
 namespace sy::model {
 
 enum class Sharding {
-    replicated,  ///< every rank holds all of it; optimizer state is dealt over all ranks
+    replicated,  ///< every rank holds all of it; optimizer state is sharded over all ranks
     expert,  ///< dimension 0 counts experts; a rank holds those placed on it; replicas share optimizer state
 };
 

@@ -59,15 +59,21 @@ std::string usage(const Command& command) {
     return concat("switchyard ", command.name, command.words.empty() ? "" : " ", command.words);
 }
 
+/// A line of help: what stands too long in the first column has its text in the next line.
+std::string help_line(const std::string& form, std::string_view help) {
+    constexpr std::size_t kColumn = 46;
+    const std::string gap = form.size() < kColumn ? std::string(kColumn - form.size(), ' ')
+                                                  : "\n" + std::string(kColumn + 2, ' ');
+    return concat("  ", form, gap, help, "\n");
+}
+
 std::string general_help() {
     std::ostringstream text;
     text << "switchyard: trains, evaluates and runs Mixture-of-Experts transformers with expert "
             "parallelism\n\n";
-    for (const Command& command : commands())
-        text << "  " << std::left << std::setw(46) << usage(command) << command.help << "\n";
-    text << "  " << std::left << std::setw(46) << "switchyard help COMMAND | config [SECTION]"
-         << "more about a command; all settings\n  " << std::setw(46) << "switchyard help presets"
-         << "published models that --preset names\n\nExamples\n";
+    for (const Command& command : commands()) text << help_line(usage(command), command.help);
+    text << help_line("switchyard help COMMAND | config [SECTION]", "more about a command; all settings")
+         << help_line("switchyard help presets", "published models that --preset names") << "\nExamples\n";
     for (const Command& command : commands()) {
         if (!command.example.empty()) text << "  " << command.example << "\n";
     }

@@ -27,7 +27,7 @@ const Kernels* table(Isa isa) {
 template <class In>
 const Kernels& kernels(Isa isa) {
     const Kernels* const found = isa <= best_isa() ? table<In>(isa) : nullptr;
-    SY_REQUIRE(found != nullptr, "gemm: kernels of ", isa_name(isa), " asked for, this processor has ",
+    SY_REQUIRE(found != nullptr, "gemm: kernels of ", isa_name(isa), " requested, this processor has ",
                isa_name(best_isa()), " at most");
     return *found;
 }

@@ -67,7 +67,7 @@ struct RowStatistics {
 };
 
 /// Of a row whose sum or squares are more than a float holds: without this it would become 0, and a model that diverges
-/// would go on as if nothing were the matter.
+/// would continue as if nothing were the matter.
 template <NormKind kind>
 [[gnu::noinline]] RowStatistics statistics_in_double(const float* x, index_t count, float eps) {
     const auto width = static_cast<double>(count);

@@ -10,16 +10,17 @@ constexpr double kTwoPi = 6.283185307179586476925;
 
 /// Llama 3.1: by wavelength.
 double llama3_frequency(double frequency, const RotaryScaling& scaling) {
-    const double turns = static_cast<double>(scaling.original_positions) * frequency / kTwoPi;
-    const double kept = (turns - scaling.low_frequency) / (scaling.high_frequency - scaling.low_frequency);
+    const double rotations = static_cast<double>(scaling.original_positions) * frequency / kTwoPi;
+    const double kept =
+        (rotations - scaling.low_frequency) / (scaling.high_frequency - scaling.low_frequency);
     const double share = std::clamp(kept, 0.0, 1.0);
     return share * frequency + (1.0 - share) * frequency / scaling.factor;
 }
 
-/// Pair, as a real number, that turns so many times in the original context.
-double yarn_pair(double turns, const RotaryRule& rule) {
+/// Pair, as a real number, that rotates so many times in the original context.
+double yarn_pair(double rotations, const RotaryRule& rule) {
     const auto positions = static_cast<double>(rule.scaling.original_positions);
-    return static_cast<double>(rule.rotary_dim) * std::log(positions / (turns * kTwoPi)) /
+    return static_cast<double>(rule.rotary_dim) * std::log(positions / (rotations * kTwoPi)) /
            (2.0 * std::log(rule.theta));
 }
 

@@ -147,7 +147,7 @@ std::unique_ptr<RoutingStrategy> make_group_limited(const MoeConfig& config);
 ///   random    K different experts drawn for each id, a function of (seed, layer, id) alone;
 ///   balanced  ids in order of falling count, equal ones in their own order, go to the K experts with the least load so
 ///             far, equal ones to the lower. The same in every layer. Ids that do not occur add no load.
-/// The table is the strategy's state [V * K], so that a checkpoint needs no text to go on from. A balanced table that
+/// The table is the strategy's state [V * K], so that a run resumes without the text. A balanced table that
 /// was given no counts is all kNoExpert, and a pass with it is refused with ConfigError.
 /// @par Source  Roller et al., "Hash layers for large sparse models", arXiv:2106.04426, section 3.1
 std::unique_ptr<RoutingStrategy> make_hash(const MoeConfig& config);

@@ -64,7 +64,7 @@ TEMPLATE_TEST_CASE("bias: backward sums the columns, whatever the blocks", "[uni
     CHECK(relative_error(got, wanted) < 1e-6);
 }
 
-TEMPLATE_TEST_CASE("bias: backward does not depend on threads; in fixed point, nor on how rows are dealt out",
+TEMPLATE_TEST_CASE("bias: backward does not depend on threads; in fixed point, nor on how rows are sharded",
                    "[unit]", float, bf16) {
     constexpr index_t kCols = 150;
     const Rows<TestType> dy(96, kCols, 1);

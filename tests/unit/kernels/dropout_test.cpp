@@ -80,7 +80,7 @@ TEST_CASE("dropout: factors are those of the scalar generator, up to the ends of
     }
 }
 
-TEST_CASE("dropout: does not depend on how rows are dealt out, runs in place, and is its own backward",
+TEST_CASE("dropout: does not depend on how rows are sharded, runs in place, and is its own backward",
           "[unit]") {
     const TestMatrix x(30, 50, 1);
     const TestMatrix whole = dropped(x, 100, 0.3F, 2);

@@ -25,7 +25,7 @@ ExactSum sum_of(std::initializer_list<double> addends) {
     return sum_of(std::span(addends.begin(), addends.size()));
 }
 
-/// What ranks with these sums get to know.
+/// What ranks with these sums receive.
 ExactSum over_ranks(std::span<const ExactSum> ranks) {
     std::vector<std::int64_t> total;
     for (const ExactSum& rank : ranks) {

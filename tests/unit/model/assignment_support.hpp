@@ -23,7 +23,7 @@ struct Chosen {
     bool operator==(const Chosen&) const = default;
 };
 
-/// @param logits  [T, E] of the global batch, dealt to the ranks as ascending runs
+/// @param logits  [T, E] of the global batch, sharded over the ranks as ascending runs
 inline Chosen choose(const model::MoeConfig& config, const TestMatrix& logits, int ranks, model::Use use) {
     const auto count = static_cast<std::size_t>(logits.rows);
     Chosen all{std::vector<std::vector<std::int32_t>>(count), std::vector<std::vector<float>>(count)};

@@ -35,7 +35,7 @@ TEST_CASE("training: with global routers 10 reproducible steps are bit-identical
         REQUIRE(model_problems(config, moe).empty());
         INFO(router);
         check_layouts(config, moe, 10);
-        // Choices are made again on the way back.
+        // Choices are made again in the backward pass.
         ModelConfig recomputed = config;
         recomputed.recompute = Recompute::block;
         const History again = train(3, 3, NumericsMode::reproducible, recomputed, moe, 10);

@@ -379,8 +379,7 @@ TEST_CASE("capacity: locally every rank does for its tokens what one rank would,
     CHECK(together.kept != decide(1, batch, config).kept);
 }
 
-TEST_CASE("capacity: generation drops nothing, and scores are asked for when a rule looks at them",
-          "[unit]") {
+TEST_CASE("capacity: generation drops nothing, and scores are needed when a rule reads them", "[unit]") {
     Batch batch = random_batch(5, 4, 4, 2, 4);
     batch.use = Use::generate;
     for (const DropBy drop_by : {DropBy::position, DropBy::score, DropBy::batch_priority}) {

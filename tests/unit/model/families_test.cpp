@@ -55,7 +55,7 @@ TEST_CASE("presets: scaled down, each trains on two ranks and its loss falls", "
         for (std::size_t step = 0; step < loss.size(); ++step) {
             INFO("step " << step + 1 << ": " << loss[step]);
             CHECK(std::isfinite(loss[step]));
-            // An encoder is asked for other tokens in each step.
+            // An encoder predicts other tokens in each step.
             if (step > 0 && model.architecture == Architecture::decoder) CHECK(loss[step] < loss[step - 1]);
         }
         CHECK(loss.back() < loss.front());

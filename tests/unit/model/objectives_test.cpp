@@ -1,4 +1,4 @@
-// What models are asked for besides the next token: masked tokens, lost spans, tokens further ahead, small logits.
+// What models predict besides the next token: masked tokens, corrupted spans, tokens further ahead, small logits.
 #include <catch2/catch.hpp>
 
 #include <algorithm>
@@ -48,7 +48,7 @@ const Case kCases[] = {
          m.ffn_bias = true;
          m.tied_head = true;
      }},
-    {"lost spans, as T5",
+    {"corrupted spans, as T5",
      [](ModelConfig& m) {
          m.architecture = Architecture::encoder_decoder;
          m.mask_fraction = 0.35;
@@ -60,7 +60,7 @@ const Case kCases[] = {
          m.activation = Activation::geglu_tanh;
          m.tied_head = true;
      }},
-    {"lost spans, norms behind sums, rotary positions",
+    {"corrupted spans, norms behind sums, rotary positions",
      [](ModelConfig& m) {
          m.architecture = Architecture::encoder_decoder;
          m.norm_placement = NormPlacement::post;
@@ -290,7 +290,7 @@ TEST_CASE("objectives: reading a source and decoding gives the loss of a whole p
     }
 }
 
-TEST_CASE("multi-token prediction: the second token ahead is asked for, and only from what lies before it",
+TEST_CASE("multi-token prediction: the second token ahead is predicted, and only from what lies before it",
           "[unit]") {
     ModelConfig config = tiny_model();
     config.seq_len = 2;

@@ -100,7 +100,7 @@ TEST_CASE("hash: a random table gives every id K different experts, by seed and 
     CHECK(std::equal(table.begin(), table.end(), larger.begin()));
 }
 
-TEST_CASE("hash: balanced deals ids by falling count to the least loaded experts", "[unit]") {
+TEST_CASE("hash: balanced assigns ids by falling count to the least loaded experts", "[unit]") {
     // By hand: 9 to 0; 7 to 1; 6 (id 1) to 2; 6 (id 4) to 2's 6 < 7 < 9, so 2 again; 5 to 1; 0 to the lowest load, 0.
     const std::vector<index_t> counts{9, 6, 5, 7, 6, 0};
     CHECK(table_of(hash_moe(3, 1, HashTable::balanced), {6, 0, 5, counts}) ==

@@ -1,4 +1,4 @@
-// Runs that stop and go on: from either layout, on other ranks, and with everything that a checkpoint says about itself.
+// Runs that stop and resume: from either layout, on other ranks, and with everything that a checkpoint says about itself.
 #include <catch2/catch.hpp>
 
 #include <cmath>
@@ -19,7 +19,7 @@ Manifest manifest_of(const Config& config) {
 
 }  // namespace
 
-TEST_CASE("resume: a run that goes on from a checkpoint on other ranks ends with the same bits", "[unit]") {
+TEST_CASE("resume: a run that resumes from a checkpoint on other ranks ends with the same bits", "[unit]") {
     const TestFolder folder;
     Config config = small_config(folder);
     const double uninterrupted = train_on(1, config, "");
@@ -85,7 +85,7 @@ TEST_CASE("checkpoint: files written in the background are the ones written in t
     CHECK(files[0] == files[1]);
 }
 
-TEST_CASE("checkpoint: the state of a run is in the manifest and goes on", "[unit]") {
+TEST_CASE("checkpoint: the state of a run is in the manifest and continues", "[unit]") {
     const TestFolder folder;
     Config config = small_config(folder);
     config.run.stop_after = 4;
@@ -100,7 +100,7 @@ TEST_CASE("checkpoint: the state of a run is in the manifest and goes on", "[uni
     CHECK(manifest_of(config).state.samples_consumed == config.train.steps * config.train.global_batch);
 }
 
-TEST_CASE("checkpoint: data goes on behind the last sample, also with another batch", "[unit]") {
+TEST_CASE("checkpoint: data continues behind the last sample, also with another batch", "[unit]") {
     const TestFolder folder;
     Config config = small_config(folder);
     config.run.stop_after = 4;
@@ -155,7 +155,7 @@ TEST_CASE("checkpoint: any state reads back to the same bits", "[unit]") {
     CHECK(std::signbit(read.state.router.at("layers.1.moe.router.bias")[3]));
 }
 
-TEST_CASE("checkpoint: a run of another seed, or with unknown router state, does not go on", "[unit]") {
+TEST_CASE("checkpoint: a run of another seed, or with unknown router state, does not resume", "[unit]") {
     const TestFolder folder;
     Config config = small_config(folder);
     train_on(2, config, "");

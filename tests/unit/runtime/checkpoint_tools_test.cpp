@@ -43,7 +43,7 @@ std::string joined(const std::vector<std::string>& lines) {
 
 }  // namespace
 
-TEST_CASE("reshard: the plan deals every row once, evenly, with its moments", "[unit]") {
+TEST_CASE("reshard: the plan assigns every row once, evenly, with its moments", "[unit]") {
     const std::map<std::string, Shape> shapes{{"a", {5}}, {"b", {4, 3}}, {"c", {2, 3, 2}}};
     const ReshardPlan plan = plan_reshard(shapes, 3);
     // 29 values: the shares begin at 0, 10 and 20; a row belongs to the share that holds its first value.
@@ -70,7 +70,7 @@ TEST_CASE("reshard: the plan deals every row once, evenly, with its moments", "[
     CHECK(plan_reshard(shapes, 100).files.size() == 100);
 }
 
-TEST_CASE("reshard: from 3 ranks to 2 and back keeps every matrix, and the run goes on to the same bits",
+TEST_CASE("reshard: from 3 ranks to 2 and back keeps every matrix, and the run resumes to the same bits",
           "[unit]") {
     const TestFolder folder;
     Config config = small_config(folder);

@@ -221,6 +221,7 @@ TEST_CASE("command line: help teaches every command with its options, and the se
     for (const Command& command : commands()) {
         INFO(command.name);
         CHECK(general.find(concat("switchyard ", command.name)) != std::string::npos);
+        CHECK(general.find(concat(" ", command.help, "\n")) != std::string::npos);
         const std::string own = output_of({"help", command.name.data()});
         CHECK(output_of({command.name.data(), "--help"}) == own);
         CHECK(own.find(command.help) != std::string::npos);

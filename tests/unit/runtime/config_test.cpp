@@ -159,7 +159,7 @@ TEST_CASE("config: contradictions name the values, the remedy and where both wer
     CHECK(file_problems(text) == Problems{problem});
 }
 
-TEST_CASE("config: another router is one setting; losses that were asked for are held against it", "[unit]") {
+TEST_CASE("config: another router is one setting; losses that were requested are held against it", "[unit]") {
     const auto losses = [](const std::string& text) {
         const model::BalanceConfig balance = parse_config(text, "run.conf").moe.balance;
         return std::pair(balance.switch_loss, balance.z_loss);

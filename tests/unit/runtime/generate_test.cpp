@@ -128,7 +128,7 @@ TEST_CASE("generate: every number of ranks writes the same text in reproducible 
     CHECK(texts == std::vector<std::string>(3, texts[0]));
 }
 
-TEST_CASE("generate: an encoder finds masked bytes, an encoder and decoder lost spans", "[unit]") {
+TEST_CASE("generate: an encoder finds masked bytes, an encoder and decoder corrupted spans", "[unit]") {
     std::vector<std::string> whole;
     std::vector<std::string> masked;
     std::vector<std::string> lost;
@@ -142,7 +142,7 @@ TEST_CASE("generate: an encoder finds masked bytes, an encoder and decoder lost 
     }
     const auto num_right = [&](const std::vector<std::string>& texts) {
         int right = 0;
-        // Where a lost span at the end ends is a matter of counting, which takes longer to learn.
+        // Where a corrupted span at the end ends is a matter of counting, which takes longer to learn.
         for (std::size_t i = 0; i < 5; ++i) right += texts[i].substr(0, 22) == whole[i].substr(0, 22) ? 1 : 0;
         return right;
     };

@@ -53,7 +53,7 @@ TEST_CASE("isa bits: ranks that round products of bf16 differently are refused w
     CHECK(told(config_of(NumericsMode::reproducible, DType::f32), {Isa::avx512_bf16, Isa::avx2}) == nothing);
 }
 
-TEST_CASE("isa bits: a run that goes on with other bits than its checkpoint says so", "[unit]") {
+TEST_CASE("isa bits: a run that resumes with other bits than its checkpoint says so", "[unit]") {
     const Config strict = config_of(NumericsMode::reproducible, DType::bf16);
     const std::vector<std::string> notes = isa_notes(strict, "avx2", Isa::avx512_bf16);
     REQUIRE(notes.size() == 1);

@@ -127,7 +127,7 @@ TEST_CASE("rebalance: in fast mode losses agree to 1e-5", "[unit]") {
     }
 }
 
-TEST_CASE("rebalance: a checkpoint of moved experts goes on anywhere, also without balance", "[unit]") {
+TEST_CASE("rebalance: a checkpoint of moved experts resumes anywhere, also without balance", "[unit]") {
     const test::TestFolder folder;
     const Config plain = many_experts(folder, NumericsMode::reproducible);
     const Run reference = run(1, plain, (folder / "reference").string());

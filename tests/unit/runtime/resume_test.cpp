@@ -36,7 +36,7 @@ Manifest manifest_of(const Config& config) {
     return read_manifest(find_checkpoint(config.run.directory, "latest"));
 }
 
-/// Notes of a run that goes on with `config`, which the run writes down.
+/// Notes of a run that resumes with `config`, which the run writes down.
 std::vector<std::string> notes_of(const Manifest& manifest, const Config& config,
                                   const std::optional<DataRecord>& data = {}) {
     return resume_training(manifest, config, data).notes;
@@ -239,7 +239,7 @@ TEST_CASE("resume: another text is refused, unless it is accepted, and a moved o
     CHECK(manifest_of(config).step == 10);
 }
 
-TEST_CASE("resume: a checkpoint that does not say what it was trained on goes on, with a note", "[unit]") {
+TEST_CASE("resume: a checkpoint that does not say what it was trained on is resumed, with a note", "[unit]") {
     const TestFolder folder;
     Config config = small_config(folder);
     train_on(1, config, "");

@@ -298,7 +298,7 @@ TEST_CASE("train: a stop while steps are being skipped keeps the last good check
         Catch::Contains("the last was 5") && Catch::Contains("last checkpoint before them is of step 1"));
 }
 
-TEST_CASE("train: a balanced hash router counts the text once and goes on from its checkpoint without it",
+TEST_CASE("train: a balanced hash router counts the text once and resumes from its checkpoint without it",
           "[unit]") {
     const test::TestFolder folder;
     Config config = test::small_config(folder);
