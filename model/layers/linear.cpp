@@ -1,6 +1,7 @@
 #include "model/layers/linear.hpp"
 
 #include <cmath>
+#include <utility>
 
 #include "kernels/ops/cast/cast.hpp"
 #include "kernels/ops/gemm/gemm.hpp"
