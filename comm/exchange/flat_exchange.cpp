@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <utility>
 
 #include "comm/exchange/exchange.hpp"
 #include "kernels/ops/permute/permute.hpp"

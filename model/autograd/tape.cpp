@@ -1,5 +1,7 @@
 #include "model/autograd/tape.hpp"
 
+#include <utility>
+
 #include "kernels/ops/reduce/reduce.hpp"
 
 namespace sy::model {

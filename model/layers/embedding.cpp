@@ -1,5 +1,7 @@
 #include "model/layers/embedding.hpp"
 
+#include <utility>
+
 #include "kernels/ops/embedding/embedding.hpp"
 #include "kernels/ops/reduce/reduce.hpp"
 #include "model/layers/positions.hpp"

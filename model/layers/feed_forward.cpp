@@ -1,6 +1,7 @@
 #include "model/layers/feed_forward.hpp"
 
 #include <cmath>
+#include <utility>
 
 #include "kernels/ops/cast/cast.hpp"
 #include "kernels/ops/expert_ffn/expert_ffn.hpp"

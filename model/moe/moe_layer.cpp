@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "comm/collectives.hpp"
 #include "kernels/ops/permute/permute.hpp"

@@ -1,6 +1,7 @@
 // Dispatch and return of rows against the MPI library's own all-to-all of the same bytes.
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "comm/collectives.hpp"
 #include "comm/exchange/exchange.hpp"

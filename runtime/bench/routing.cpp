@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
+#include <utility>
 
 #include "comm/local/local_fabric.hpp"
 #include "runtime/bench/routing_bench.hpp"

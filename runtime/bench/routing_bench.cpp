@@ -1,6 +1,7 @@
 #include "runtime/bench/routing_bench.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace sy::runtime::bench {
 namespace {

@@ -1,6 +1,7 @@
 #include "runtime/checkpoint/writer.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "runtime/checkpoint/files.hpp"
 #include "runtime/checkpoint/folders.hpp"

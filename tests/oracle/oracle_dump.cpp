@@ -7,6 +7,7 @@
 #include <iterator>
 #include <map>
 #include <mutex>
+#include <utility>
 
 #include "comm/local/local_fabric.hpp"
 #include "comm/topology/topology.hpp"

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <limits>
+#include <utility>
 
 #include "runtime/checkpoint/hdf5/handle.hpp"
 

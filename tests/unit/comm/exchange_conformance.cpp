@@ -3,6 +3,7 @@
 // in any order and results are compared bit by bit.
 #include <cstdlib>
 #include <numeric>
+#include <utility>
 
 #include "comm/exchange/exchange.hpp"
 #include "comm/topology/topology.hpp"

@@ -1,5 +1,7 @@
 #include "kernels/ops/bias/bias.hpp"
 
+#include <utility>
+
 #include <catch2/catch.hpp>
 
 #include "tests/unit/kernels/numeric.hpp"

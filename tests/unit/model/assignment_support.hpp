@@ -5,6 +5,8 @@
 #include "model/moe/router/strategy.hpp"
 #include "tests/support/session.hpp"
 
+#include <utility>
+
 /// A routing strategy on thread ranks, without a model around it.
 namespace sy::test {
 

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <set>
+#include <utility>
 
 #include "tests/unit/model/router_harness.hpp"
 

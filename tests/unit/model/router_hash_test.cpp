@@ -5,6 +5,7 @@
 #include <map>
 #include <numeric>
 #include <set>
+#include <utility>
 
 #include "comm/local/local_fabric.hpp"
 #include "model/moe/router/problems.hpp"
