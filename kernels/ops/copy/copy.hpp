@@ -16,6 +16,7 @@ void copy(MatrixView<const float> x, MatrixView<float> y, const Context& context
 
 /// Sets every element to `value`.
 void fill(float value, std::span<float> values, const Context& context);
+void fill(float value, MatrixView<float> values, const Context& context);
 
 namespace ref {
 void copy(MatrixView<const float> x, MatrixView<float> y);

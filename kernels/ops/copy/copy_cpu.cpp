@@ -22,4 +22,11 @@ void fill(float value, std::span<float> values, const Context& context) {
     });
 }
 
+void fill(float value, MatrixView<float> values, const Context& context) {
+    const Timed timed(context, OpKind::elementwise, 0.0);
+    context.team.for_ranges(values.rows, 16, [&](index_t begin, index_t end) {
+        for (index_t t = begin; t < end; ++t) std::fill_n(values.row(t), values.cols, value);
+    });
+}
+
 }  // namespace sy::ops

@@ -14,9 +14,6 @@ void row_sums_of_squares(MatrixView<const float> x, std::span<double> sums, cons
 /// sums[c] += sum over rows of x[r, c]; rows in order within blocks of 64, blocks in order. sums [H].
 void column_sums(MatrixView<const float> x, std::span<float> sums, const Context& context);
 
-/// y = 0. y [T, H]
-void fill_zero(MatrixView<float> y, const Context& context);
-
 /// y += x and y = x + z, elementwise, equal shapes.
 void add(MatrixView<const float> x, MatrixView<float> y, const Context& context);
 void add(MatrixView<const float> x, MatrixView<const float> z, MatrixView<float> y, const Context& context);

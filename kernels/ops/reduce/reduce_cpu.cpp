@@ -86,13 +86,6 @@ void column_sums(MatrixView<const float> x, std::span<float> sums, const Context
         add_range(sums.data(), partials.row(block), sums.data(), x.cols);
 }
 
-void fill_zero(MatrixView<float> y, const Context& context) {
-    const Timed timed(context, OpKind::elementwise, 0.0);
-    context.team.for_ranges(y.rows, 16, [&](index_t begin, index_t end) {
-        for (index_t r = begin; r < end; ++r) std::fill_n(y.row(r), y.cols, 0.0F);
-    });
-}
-
 void add(MatrixView<const float> x, MatrixView<const float> z, MatrixView<float> y, const Context& context) {
     SY_REQUIRE(x.rows == y.rows && x.cols == y.cols && z.rows == y.rows && z.cols == y.cols, "add: [", x.rows,
                ", ", x.cols, "] and [", z.rows, ", ", z.cols, "] into [", y.rows, ", ", y.cols, "]");

@@ -3,6 +3,7 @@
 
 #include "comm/collectives.hpp"
 #include "kernels/core/profile.hpp"
+#include "kernels/ops/copy/copy.hpp"
 #include "kernels/ops/gate/gate.hpp"
 #include "model/moe/router/auction.hpp"
 #include "model/moe/router/strategy.hpp"
@@ -34,18 +35,16 @@ class BaseLayer : public RoutingStrategy {
         const std::vector<index_t> tokens = comm::all_gather(in.world, std::span<const index_t>(&mine, 1));
         std::vector<index_t> offsets{0};
         for (const index_t count : tokens) offsets.push_back(offsets.back() + count * num_experts);
-        const index_t first = offsets[static_cast<std::size_t>(in.world.rank())];
-        SY_REQUIRE(first == in.pass.batch.first_token * num_experts, "base: this rank's tokens start at ",
-                   in.pass.batch.first_token, ", and lower ranks hold ", first / num_experts);
+        const index_t first_row = offsets[static_cast<std::size_t>(in.world.rank())] / num_experts;
+        SY_REQUIRE(first_row == in.pass.batch.first_token, "base: this rank's tokens start at ",
+                   in.pass.batch.first_token, ", and lower ranks hold ", first_row);
         Tensor all(context.arena, DType::f32, {offsets.back() / num_experts, num_experts});
         const std::span<float> values = all.values<float>();
-        for (index_t t = 0; t < mine; ++t) {
-            std::ranges::copy(in.logits.row_span(t), values.begin() + first + t * num_experts);
-        }
+        ops::copy(in.logits, all.matrix<float>().rows_of({first_row, first_row + mine}), context);
         comm::all_gather(in.world, values, offsets);
         const Timed timed(context, OpKind::routing, static_cast<double>(values.size()));
         const std::vector<std::int32_t> assigned = balanced_assignment(std::as_const(all).matrix<float>());
-        std::copy_n(assigned.begin() + first / num_experts, mine, expert.begin());
+        std::copy_n(assigned.begin() + first_row, mine, expert.begin());
     }
 
     WeightRule rule_;

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "kernels/ops/cast/cast.hpp"
+#include "kernels/ops/copy/copy.hpp"
 #include "kernels/ops/noise/noise.hpp"
 #include "kernels/ops/random/random.hpp"
 #include "kernels/ops/reduce/reduce.hpp"
@@ -154,7 +155,7 @@ Routing Router::route(MatrixView<const float> x, const PassInfo& pass, const Con
 void Router::backward(MatrixView<const float> x, const Routing& routing, const RouterGradients& gradients,
                       const PassInfo& pass, MatrixView<float> dx, const Context& context) const {
     if (!strategy_->uses_logits()) {
-        ops::fill_zero(dx, context);
+        ops::fill(0.0F, dx, context);
         return;
     }
     const WeightRule rule = strategy_->weights();

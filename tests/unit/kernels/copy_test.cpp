@@ -56,3 +56,14 @@ TEST_CASE("copy: shapes that differ are refused", "[unit]") {
     CHECK_THROWS_AS(ops::copy(x.view(), turned.view(), session.context), ShapeError);
     CHECK_THROWS_AS(ops::copy(x.view(), narrow.view(), session.context), ShapeError);
 }
+
+TEST_CASE("copy: fill sets every element of a matrix and none beside it", "[unit]") {
+    TestSession session(2);
+    TestMatrix wide(20, 9, 1);
+    const TestMatrix before = wide;
+    ops::fill(0.5F, wide.view().cols_of({2, 7}), session.context);
+    for (index_t r = 0; r < 20; ++r) {
+        for (index_t c = 0; c < 9; ++c)
+            REQUIRE(wide.view()(r, c) == (c >= 2 && c < 7 ? 0.5F : before.view()(r, c)));
+    }
+}

@@ -82,6 +82,7 @@ TEST_CASE("sinkhorn: columns of the plan agree with the reference, whatever the 
     std::vector<ExactSum> sums(21);
     sums[3].add(5.0);
     ops::sinkhorn_powers(logits.view(), powers.view(), session.context);
+    for (index_t t = 0; t < 301; ++t) REQUIRE(*std::ranges::max_element(powers.view().row_span(t)) == 1.0F);
     ops::sinkhorn_columns(powers.view(), factor, sums, session.context);
     for (std::size_t e = 0; e < factor.size(); ++e) CHECK(sums[e].value() == Approx(wanted[e]).epsilon(1e-5));
     const std::vector<ExactSum> before = sums;
