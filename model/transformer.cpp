@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "comm/collectives.hpp"
+#include "kernels/ops/balance/balance.hpp"
 #include "model/objective/masking.hpp"
 #include "model/objective/spans.hpp"
 
@@ -218,7 +219,7 @@ PassResult Transformer::run(std::span<const std::int32_t> ids, const BatchInfo& 
         predict_further(tape, *last.stream, pass, losses.depths, std::span(reports.part(module_blocks())));
         tape.backward();
     }
-    return reduce(losses, rows, statistics, batch);
+    return reduce(losses, rows, statistics, batch, context);
 }
 
 Transformer::Depth Transformer::make_depth(std::span<const std::int32_t> ids, index_t depth,
@@ -258,15 +259,13 @@ void Transformer::predict_further(Tape& tape, Value& hidden, const PassInfo& pas
 }
 
 PassResult Transformer::reduce(const RowLosses& losses, const Rows& rows,
-                               PerBlockSpan<MoeStatistics> statistics, const BatchInfo& batch) const {
+                               PerBlockSpan<MoeStatistics> statistics, const BatchInfo& batch,
+                               const Context& context) const {
     // Nothing depends on the layout.
     std::vector<ExactSum> sums(2);
-    for (const float value : losses.token) sums[0].add(static_cast<double>(value));
-    for (const float lse : losses.lse) sums[1].add(static_cast<double>(lse) * static_cast<double>(lse));
-    for (const Depth& depth : losses.depths) {
-        ExactSum& sum = sums.emplace_back();
-        for (const float value : depth.loss) sum.add(static_cast<double>(value));
-    }
+    ops::value_sum(losses.token, sums[0], context);
+    ops::square_sum(losses.lse, sums[1], context);
+    for (const Depth& depth : losses.depths) ops::value_sum(depth.loss, sums.emplace_back(), context);
     const std::size_t num_row_sums = sums.size();
     for (const MoeStatistics& layer : statistics)
         sums.insert(sums.end(), layer.loss_sums.begin(), layer.loss_sums.end());

@@ -155,7 +155,7 @@ class Transformer {
     void predict_further(Tape& tape, Value& hidden, const PassInfo& pass, PerDepthSpan<Depth> depths,
                          PerDepthSpan<MoeStatistics> statistics) const;
     PassResult reduce(const RowLosses& losses, const Rows& rows, PerBlockSpan<MoeStatistics> statistics,
-                      const BatchInfo& batch) const;
+                      const BatchInfo& batch, const Context& context) const;
     void add_layer(PassResult& result, index_t block_idx, MoeStatistics& statistics,
                    std::span<const ExactSum> sums, index_t global_tokens) const;
     /// A pass over new rows outside of training, the same on every rank but for the rows.

@@ -34,6 +34,9 @@ void add_to_choices(MatrixView<const std::int32_t> expert, std::span<const float
 void count_reached(MatrixView<const std::int32_t> expert, index_t run_size, std::span<ExactSum> sums,
                    const Context& context);
 
+/// sum += the values.
+void value_sum(std::span<const float> values, ExactSum& sum, const Context& context);
+
 /// sum += the squares of values, each rounded to a double.
 void square_sum(std::span<const float> values, ExactSum& sum, const Context& context);
 

@@ -98,6 +98,10 @@ void count_reached(MatrixView<const std::int32_t> expert, index_t run_size, std:
     });
 }
 
+void value_sum(std::span<const float> values, ExactSum& sum, const Context& context) {
+    share_sums(Score::softmax, {values.data(), std::ssize(values), 1}, {&sum, 1}, context);
+}
+
 void square_sum(std::span<const float> values, ExactSum& sum, const Context& context) {
     add_exactly(
         static_cast<index_t>(values.size()), {&sum, 1}, context, [&](Range rows, std::span<ExactSum> own) {

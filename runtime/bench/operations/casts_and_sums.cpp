@@ -1,8 +1,10 @@
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <utility>
 
 #include "kernels/ops/cast/cast.hpp"
+#include "kernels/ops/copy/copy.hpp"
 #include "kernels/ops/reduce/reduce.hpp"
 #include "runtime/bench/operations/operations.hpp"
 
@@ -20,6 +22,21 @@ void casts_and_sums(Bench& bench) {
             for (const bf16 value : std::as_const(rounded).values<bf16>())
                 got.push_back(static_cast<float>(value));
             return largest_error(got, x.values<float>());
+        });
+    bench.time(
+        "copy of columns", "elementwise", 1.0 * kTokens * kHidden * kFloat, 0.0,
+        [&] {
+            ops::copy(x.matrix<float>().cols_of({0, kHidden / 2}),
+                      y.matrix<float>().cols_of({kHidden / 2, kHidden}), bench.context());
+        },
+        [&] {
+            const MatrixView<const float> got = y.matrix<float>();
+            for (index_t t = 0; t < kTokens; ++t) {
+                if (!std::equal(x.matrix<float>().row(t), x.matrix<float>().row(t) + kHidden / 2,
+                                got.row(t) + kHidden / 2))
+                    return HUGE_VAL;
+            }
+            return 0.0;
         });
     std::vector<double> sums(kTokens);
     bench.time(

@@ -53,6 +53,8 @@ void activations(Bench& bench);
 void biases(Bench& bench);
 void rotations(Bench& bench);
 void attention(Bench& bench);
+/// Keys and values of latent attention.
+void heads(Bench& bench);
 void dropout(Bench& bench);
 void soft_cap(Bench& bench);
 void cross_entropy(Bench& bench);

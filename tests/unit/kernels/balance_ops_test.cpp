@@ -82,12 +82,14 @@ TEST_CASE("balance: a token that reaches a run twice counts once", "[unit]") {
     CHECK_THROWS_AS(ops::count_reached({expert.data(), 4, 2}, 0, sums, session.context), LogicError);
 }
 
-TEST_CASE("balance: squares add up, and their gradient is rounded once", "[unit]") {
+TEST_CASE("balance: values and their squares add up, and the squares' gradient is rounded once", "[unit]") {
     TestSession session(2);
     const std::vector<float> x{3.0F, -4.0F, 0.5F};
     ExactSum sum;
     ops::square_sum(x, sum, session.context);
     CHECK(sum.value() == 25.25);
+    ops::value_sum(x, sum, session.context);
+    CHECK(sum.value() == 24.75);
     std::vector<float> y{1.0F, 1.0F, 1.0F};
     ops::add_scaled(0.1, x, y, session.context);
     for (std::size_t i = 0; i < x.size(); ++i)
