@@ -23,13 +23,14 @@ const comm::Placement& placement_of(index_t layer, const comm::Placements& place
     return found->second;
 }
 
-void append_matrix(FlatLayout& flat, std::vector<LocalMatrix>& list, ParameterId id, index_t global_idx,
-                   const Shape& shape) {
+/// Makes room for a matrix in the flat arrays.
+LocalMatrix next_matrix(FlatLayout& flat, ParameterId id, index_t global_idx, const Shape& shape) {
     const int dims = shape.num_dims();
     const index_t rows = dims == 1 ? 1 : shape[dims - 2];
     const index_t cols = shape[dims - 1];
-    list.push_back({id, global_idx, {flat.num_elements, rows, cols}});
+    const index_t offset = flat.num_elements;
     flat.num_elements += rows * cols;
+    return {id, global_idx, {offset, rows, cols}};
 }
 
 void append_experts(FlatLayout& flat, ParameterId id, const ParameterSpec& spec,
@@ -38,9 +39,9 @@ void append_experts(FlatLayout& flat, ParameterId id, const ParameterSpec& spec,
     SY_REQUIRE(placement.num_experts() == spec.shape[0], "parameter ", spec.name, " of shape ",
                spec.shape.to_string(), " for ", placement.to_string());
     for (const index_t expert : placement.primaries_of(group_rank))
-        append_matrix(flat, flat.matrices, id, expert, spec.shape);
+        flat.matrices.push_back(next_matrix(flat, id, expert, spec.shape));
     for (const index_t expert : placement.shadows_of(group_rank))
-        append_matrix(flat, flat.shadows, id, expert, spec.shape);
+        flat.shadows.push_back(next_matrix(flat, id, expert, spec.shape));
 }
 
 }  // namespace
@@ -83,15 +84,15 @@ ParameterId Parameters::add(ParameterSpec spec) {
 Parameters::Place Parameters::append(ParameterId id) {
     const ParameterSpec& spec = specs_[id];
     FlatGroup& flat = group(spec.sharding);
-    const auto first = static_cast<index_t>(flat.matrices.size());
+    const index_t first = flat.matrices.size();
     const std::size_t first_shadow = flat.shadows.size();
     const index_t offset = flat.num_elements;
     if (spec.sharding == Sharding::expert) {
         append_experts(flat, id, spec, placements_, group_rank_);
     } else {
-        append_matrix(flat, flat.matrices, id, 0, spec.shape);
+        flat.matrices.push_back(next_matrix(flat, id, 0, spec.shape));
     }
-    const Range matrices{first, static_cast<index_t>(flat.matrices.size())};
+    const Range matrices{first, flat.matrices.size()};
     return {matrices, matrices.size() + static_cast<index_t>(flat.shadows.size() - first_shadow), offset};
 }
 
@@ -154,7 +155,7 @@ const FlatGroup& Parameters::group(Sharding sharding) const {
 template <class T>
 MatrixView<const T> Parameters::weight(ParameterId id) const {
     const FlatGroup& flat = group(specs_[id].sharding);
-    const comm::FlatMatrix& place = part(std::span(flat.matrices), matrices_of(id)).front().place;
+    const comm::FlatMatrix& place = flat.matrices[matrices_of(id).begin].place;
     const Tensor& source = std::is_same_v<T, bf16> ? flat.working : flat.weights;
     return {source.values<T>().data() + place.offset, place.rows, place.cols};
 }

@@ -58,7 +58,7 @@ struct LocalMatrix {
 /// shares with its replicas alone, then shadows, whose gradients go to their primary: so all experts of a parameter are
 /// one block.
 struct FlatLayout {
-    std::vector<LocalMatrix> matrices;  ///< reduced, updated and saved here (or by a replica)
+    Indexed<comm::MatrixAxis, LocalMatrix> matrices;  ///< reduced, updated and saved here (or by a replica)
     std::vector<LocalMatrix> shadows;
     index_t num_elements = 0;  ///< of both
 };
@@ -105,6 +105,7 @@ class Parameters {
     void freeze(ParameterId id) { specs_[id].frozen = true; }
 
     std::span<const ParameterSpec> specs() const { return specs_; }
+    const ParameterSpec& spec(ParameterId id) const { return specs_[id]; }
     FlatGroup& group(Sharding sharding);
     const FlatGroup& group(Sharding sharding) const;
     const comm::Placements& placements() const { return placements_; }

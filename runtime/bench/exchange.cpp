@@ -20,21 +20,20 @@ struct ExchangeShape {
     index_t top_k;
 };
 
-std::size_t at(index_t i) {
-    return static_cast<std::size_t>(i);
-}
+struct ChoiceAxis;
+struct ByteAxis;
 
 /// Random different experts for every token, with equal weights that add up to one.
 struct Routing {
-    std::vector<std::int32_t> expert;
-    std::vector<float> weight;
-    std::vector<std::uint8_t> kept;
+    Indexed<ChoiceAxis, std::int32_t> expert;
+    Indexed<ChoiceAxis, float> weight;
+    Indexed<ChoiceAxis, std::uint8_t> kept;
     index_t tokens;
     index_t top_k;
 
     Routing(const ExchangeShape& shape, int rank)
-        : weight(at(shape.tokens * shape.top_k), 1.0F / static_cast<float>(shape.top_k)),
-          kept(at(shape.tokens * shape.top_k), 1),
+        : weight(shape.tokens * shape.top_k, 1.0F / static_cast<float>(shape.top_k)),
+          kept(shape.tokens * shape.top_k, 1),
           tokens(shape.tokens),
           top_k(shape.top_k) {
         for (index_t t = 0; t < tokens; ++t) {
@@ -136,8 +135,8 @@ class ExchangeBench {
         const index_t row_bytes = shape_.hidden * index_t{sizeof(float)};
         const comm::RankOffsets out = plan.send.row_offsets.scaled(row_bytes);
         const comm::RankOffsets in = plan.receive.row_offsets.scaled(row_bytes);
-        std::vector<std::byte> source(at(out.total()));
-        std::vector<std::byte> target(at(in.total()));
+        Indexed<ByteAxis, std::byte> source(out.total());
+        Indexed<ByteAxis, std::byte> target(in.total());
         return time_together(world_, repeats_, [&] { comm::mpi_alltoallv(world_, source, out, target, in); })
             .best_ms;
     }

@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "comm/local/local_fabric.hpp"
+#include "kernels/core/offsets.hpp"
 #include "kernels/core/peak.hpp"
 #include "kernels/core/philox.hpp"
 #include "model/moe/moe_layer.hpp"
@@ -12,6 +13,8 @@
 
 namespace sy::runtime::bench {
 namespace {
+
+struct TaskAxis;
 
 constexpr index_t kTokens = 4096;
 constexpr index_t kHidden = 512;
@@ -108,15 +111,14 @@ class ProductsAlone {
     template <class Body>
     void for_blocks(const Body& body) {
         constexpr index_t kRows = 192;
-        std::vector<std::pair<Expert*, Range>> tasks;
+        Indexed<TaskAxis, std::pair<Expert*, Range>> tasks;
         for (Expert& expert : experts_) {
             const index_t rows = expert.x.shape()[0];
             for (index_t part = 0; part < ceil_div(rows, kRows); ++part)
                 tasks.emplace_back(&expert, part_of(rows, ceil_div(rows, kRows), part));
         }
-        machine_.team.for_tasks(static_cast<index_t>(tasks.size()), [&](index_t task, int) {
-            body(*tasks[static_cast<std::size_t>(task)].first, tasks[static_cast<std::size_t>(task)].second);
-        });
+        machine_.team.for_tasks(tasks.size(),
+                                [&](index_t task, int) { body(*tasks[task].first, tasks[task].second); });
     }
 
     void gradient(const Tensor& left, const Tensor& right, Tensor& out) {
@@ -221,9 +223,8 @@ class Reference {
             if (specs[id].name != name) continue;
             const model::FlatGroup& flat = layer_.parameters.group(specs[id].sharding);
             const index_t matrix = layer_.parameters.matrices_of(static_cast<index_t>(id)).begin;
-            const index_t first = flat.matrices[static_cast<std::size_t>(matrix)].place.offset;
-            return flat.weights.values<float>().subspan(
-                static_cast<std::size_t>(first), static_cast<std::size_t>(specs[id].shape.num_elements()));
+            const index_t first = flat.matrices[matrix].place.offset;
+            return part(flat.weights.values<float>(), {first, first + specs[id].shape.num_elements()});
         }
         throw LogicError(concat("bench layer: no parameter ", name));
     }

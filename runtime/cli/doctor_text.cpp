@@ -4,6 +4,7 @@
 #include <map>
 #include <sstream>
 
+#include "comm/axes.hpp"
 #include "kernels/core/error.hpp"
 
 namespace sy::runtime {
@@ -41,15 +42,14 @@ std::string ranks_text(std::span<const RankPlace> places) {
         return concat(ranks.size() == 1 ? "rank " : "ranks ", ranges_text(ranks));
     };
     std::map<int, std::vector<int>> ranks_of_node;
-    for (std::size_t rank = 0; rank < places.size(); ++rank)
-        ranks_of_node[places[rank].node].push_back(static_cast<int>(rank));
+    const comm::PerRankSpan<const RankPlace> place_of = places;
+    for (int rank = 0; rank < place_of.size(); ++rank) ranks_of_node[place_of[rank].node].push_back(rank);
     std::string text;
     for (const auto& [node, ranks] : ranks_of_node) {
-        text += concat(text.empty() ? "" : "\n", "node ", node, ", ",
-                       places[static_cast<std::size_t>(ranks.front())].host, ": ", counted(ranks));
+        text += concat(text.empty() ? "" : "\n", "node ", node, ", ", place_of[ranks.front()].host, ": ",
+                       counted(ranks));
         std::map<std::string, std::vector<int>> sharing;
-        for (const int rank : ranks)
-            sharing[places[static_cast<std::size_t>(rank)].processors].push_back(rank);
+        for (const int rank : ranks) sharing[place_of[rank].processors].push_back(rank);
         for (const auto& [processors, sharers] : sharing)
             text += concat("\n  ", counted(sharers), " on hardware threads ", processors);
     }

@@ -1,6 +1,7 @@
 // What is missing from a text, found by a model that was trained to: masked tokens, or corrupted spans.
 #include <algorithm>
 
+#include "kernels/core/offsets.hpp"
 #include "model/objective/masking.hpp"
 #include "model/objective/spans.hpp"
 #include "runtime/data/tokenizer.hpp"
@@ -97,7 +98,7 @@ std::string fill_masks(Session& session) {
         const Tensor logits =
             session.transformer().read(ids, static_cast<index_t>(ids.size()), session.context());
         const std::span<const float> row = logits.matrix<float>().row_span(static_cast<index_t>(place));
-        const auto known = row.first(static_cast<std::size_t>(tokenizer->vocab_size()));
+        const auto known = part(row, {0, tokenizer->vocab_size()});
         ids[place] = static_cast<std::int32_t>(sample_token_at(known, rule, static_cast<index_t>(place)));
     }
     return tokenizer->decode(ids);

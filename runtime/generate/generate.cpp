@@ -4,11 +4,18 @@
 #include <cmath>
 #include <numeric>
 
+#include "kernels/core/offsets.hpp"
 #include "kernels/core/philox.hpp"
 #include "kernels/ops/softmax_xent/softmax_xent.hpp"
 #include "runtime/data/tokenizer.hpp"
 
 namespace sy::runtime {
+namespace {
+
+struct VocabularyAxis;
+struct RankingAxis;
+
+}  // namespace
 
 index_t sample_token(std::span<const float> logits, const GenerateConfig& config, float draw) {
     const auto bad = std::ranges::find_if(logits, [](float logit) { return !std::isfinite(logit); });
@@ -16,24 +23,23 @@ index_t sample_token(std::span<const float> logits, const GenerateConfig& config
         throw Error(concat("generate: the logit of token ", bad - logits.begin(), " is not finite (", *bad,
                            "): training has diverged; use an earlier checkpoint"));
     }
-    std::vector<index_t> order(logits.size());
+    Indexed<RankingAxis, index_t> order(static_cast<index_t>(logits.size()));
     std::iota(order.begin(), order.end(), index_t{0});
-    const auto at = [](index_t i) { return static_cast<std::size_t>(i); };
-    std::stable_sort(order.begin(), order.end(),
-                     [&](index_t a, index_t b) { return logits[at(a)] > logits[at(b)]; });
+    const IndexedSpan<VocabularyAxis, const float> logit = logits;
+    std::stable_sort(order.begin(), order.end(), [&](index_t a, index_t b) { return logit[a] > logit[b]; });
     if (config.temperature <= 0.0) return order.front();
-    std::vector<float> probability(logits.size());
+    Indexed<VocabularyAxis, float> probability(logit.size());
     ops::softmax_row(logits, config.temperature, probability);
-    if (config.top_k > 0) order.resize(std::min(order.size(), at(config.top_k)));
+    if (config.top_k > 0) order.resize(std::min(order.size(), config.top_k));
     double held = 0.0;
-    std::size_t count = 0;
+    index_t count = 0;
     while (count < order.size() && (count == 0 || held < config.top_p)) {
-        held += static_cast<double>(probability[at(order[count])]);
+        held += static_cast<double>(probability[order[count]]);
         ++count;
     }
     double left = static_cast<double>(draw) * held;
-    for (std::size_t i = 0; i < count; ++i) {
-        left -= static_cast<double>(probability[at(order[i])]);
+    for (index_t i = 0; i < count; ++i) {
+        left -= static_cast<double>(probability[order[i]]);
         if (left <= 0.0) return order[i];
     }
     return order[count - 1];
@@ -68,10 +74,10 @@ std::string continue_prompt(Session& session) {
     model::Transformer::Generation state =
         session.transformer().start_generation(1, length, session.context());
     for (index_t t = 0; t + 1 < length; ++t) {
-        const std::span<const std::int32_t> last = std::span(ids).subspan(static_cast<std::size_t>(t), 1);
+        const std::span<const std::int32_t> last = part(std::span(ids), {t, t + 1});
         const Tensor logits = session.transformer().decode(last, state, session.context());
         if (t + 1 < prompt_length) continue;
-        const auto known = logits.values<float>().first(static_cast<std::size_t>(tokenizer->vocab_size()));
+        const auto known = part(logits.values<float>(), {0, tokenizer->vocab_size()});
         ids.push_back(static_cast<std::int32_t>(sample_token_at(known, rule, t)));
     }
     return tokenizer->decode(ids);

@@ -14,7 +14,7 @@ struct Owners {
 /// Who has what under some placements. An expert's matrices are numbered by parameter, then by expert.
 Owners owners_of(std::span<const model::ParameterSpec> specs, const comm::Placements& placements,
                  const comm::ProcessGrid& grid) {
-    std::vector<index_t> first_number{0};
+    model::PerParameter<index_t> first_number{0};
     for (const model::ParameterSpec& spec : specs)
         first_number.push_back(first_number.back() + spec.shape[0]);
     Owners owners;
@@ -22,7 +22,7 @@ Owners owners_of(std::span<const model::ParameterSpec> specs, const comm::Placem
     for (int group_rank = 0; group_rank < grid.expert_parallel; ++group_rank) {
         const model::FlatLayout layout = model::expert_layout(specs, placements, group_rank);
         const auto number = [&](const model::LocalMatrix& matrix) {
-            return first_number[static_cast<std::size_t>(matrix.parameter)] + matrix.global_idx;
+            return first_number[matrix.parameter] + matrix.global_idx;
         };
         std::vector<comm::HeldRows>& weights = owners.weights.emplace_back();
         for (const model::LocalMatrix& matrix : layout.matrices)
@@ -33,7 +33,7 @@ Owners owners_of(std::span<const model::ParameterSpec> specs, const comm::Placem
             const int world_rank = replica * grid.expert_parallel + group_rank;
             index_t offset = 0;
             for (const comm::RowRange& range : sharded.rows_of(replica)) {
-                const model::LocalMatrix& matrix = layout.matrices[static_cast<std::size_t>(range.matrix)];
+                const model::LocalMatrix& matrix = layout.matrices[range.matrix];
                 owners.moments[world_rank].push_back({number(matrix), range.rows, matrix.place.cols, offset});
                 offset += range.rows.size() * matrix.place.cols;
             }

@@ -24,7 +24,7 @@ constexpr int kMoveTag = 1500;
 constexpr double kLargestNorm = 1e18;
 
 std::span<float> part_of_values(Tensor& values, index_t offset, index_t count) {
-    return values.values<float>().subspan(static_cast<std::size_t>(offset), static_cast<std::size_t>(count));
+    return part(values.values<float>(), {offset, offset + count});
 }
 
 }  // namespace
@@ -70,19 +70,17 @@ void ShardedOptimizer::make_shadow_sync() {
     Indexed<comm::SetAxis, std::vector<comm::CopiedMatrix>> copied(
         static_cast<index_t>(parameters_.specs().size()));
     const model::FlatGroup& flat = parameters_.group(model::Sharding::expert);
-    for (const std::vector<model::LocalMatrix>* const list : {&flat.matrices, &flat.shadows}) {
-        for (const model::LocalMatrix& matrix : *list) {
-            const model::ParameterSpec& spec =
-                parameters_.specs()[static_cast<std::size_t>(matrix.parameter)];
-            const comm::Placement& placement = parameters_.placement(spec.layer);
-            const std::span<const int> ranks = placement.copies_of(matrix.global_idx);
-            if (ranks.size() == 1) continue;
-            copied[matrix.parameter].push_back({matrix.place.offset,
-                                                matrix.place.rows * matrix.place.cols,
-                                                placement.rank_of(matrix.global_idx),
-                                                {ranks.begin(), ranks.end()}});
-        }
-    }
+    const auto add = [&](const model::LocalMatrix& matrix) {
+        const comm::Placement& placement = parameters_.placement(parameters_.spec(matrix.parameter).layer);
+        const std::span<const int> ranks = placement.copies_of(matrix.global_idx);
+        if (ranks.size() == 1) return;
+        copied[matrix.parameter].push_back({matrix.place.offset,
+                                            matrix.place.rows * matrix.place.cols,
+                                            placement.rank_of(matrix.global_idx),
+                                            {ranks.begin(), ranks.end()}});
+    };
+    std::ranges::for_each(flat.matrices, add);
+    std::ranges::for_each(flat.shadows, add);
     shadows_.emplace(*ranks_.expert_group, std::move(copied), kFirstTag, context_);
 }
 
@@ -96,7 +94,7 @@ void ShardedOptimizer::with_gradient(Group& group, const Body& body) const {
 }
 
 void ShardedOptimizer::gradient_ready(model::ParameterId id) {
-    const bool expert = parameters_.specs()[static_cast<std::size_t>(id)].sharding == model::Sharding::expert;
+    const bool expert = parameters_.spec(id).sharding == model::Sharding::expert;
     if (expert && shadows_->involves(id)) {
         with_gradient(*groups_[kExpert], [&]<class T>(std::span<T> gradient) {
             shadows_->start(id, std::span<const T>(gradient));
@@ -115,7 +113,7 @@ void ShardedOptimizer::gradient_ready(model::ParameterId id) {
 }
 
 void ShardedOptimizer::mark_ready(model::ParameterId id) {
-    const bool expert = parameters_.specs()[static_cast<std::size_t>(id)].sharding == model::Sharding::expert;
+    const bool expert = parameters_.spec(id).sharding == model::Sharding::expert;
     Group& group = *groups_[expert ? kExpert : kReplicated];
     const Range matrices = parameters_.matrices_of(id);
     with_gradient(group, [&]<class T>(std::span<T> gradient) {
@@ -129,7 +127,7 @@ void ShardedOptimizer::for_owned(const Group& group, const Body& body) const {
     index_t slice_offset = 0;
     for (const comm::RowRange& range : group.rows) {
         const comm::FlatMatrix& place = group.sync.plan().matrices[range.matrix];
-        body(OwnedPart{group.flat->matrices[static_cast<std::size_t>(range.matrix)], range.rows, place.cols,
+        body(OwnedPart{group.flat->matrices[range.matrix], range.rows, place.cols,
                        place.offset + range.rows.begin * place.cols, slice_offset});
         slice_offset += range.rows.size() * place.cols;
     }
@@ -138,7 +136,7 @@ void ShardedOptimizer::for_owned(const Group& group, const Body& body) const {
 template <class Body>
 void ShardedOptimizer::for_trained(const Group& group, const Body& body) const {
     for_owned(group, [&](const OwnedPart& part) {
-        if (!parameters_.specs()[static_cast<std::size_t>(part.matrix.parameter)].frozen) body(part);
+        if (!parameters_.spec(part.matrix.parameter).frozen) body(part);
     });
 }
 
@@ -158,13 +156,12 @@ void ShardedOptimizer::finish_reduction(Group& group) {
     group.sync.finish(fixed);
     for_trained(group, [&](const OwnedPart& part) {
         const std::span<float> gradient = gradient_of(group, part);
-        const auto first = static_cast<std::size_t>(part.flat_offset);
-        context_.team.for_ranges(
-            static_cast<index_t>(gradient.size()), 4096, [&](index_t begin, index_t end) {
-                const auto from = static_cast<std::size_t>(begin);
-                const auto count = static_cast<std::size_t>(end - begin);
-                from_fixed_point(fixed.subspan(first + from, count), gradient.subspan(from, count));
-            });
+        const index_t first = part.flat_offset;
+        context_.team.for_ranges(static_cast<index_t>(gradient.size()), 4096,
+                                 [&](index_t begin, index_t end) {
+                                     from_fixed_point(sy::part(fixed, {first + begin, first + end}),
+                                                      sy::part(gradient, {begin, end}));
+                                 });
     });
 }
 
@@ -192,7 +189,7 @@ void ShardedOptimizer::zero_unread(Group& group) {
     for (const model::LocalMatrix& shadow : group.flat->shadows)
         zero(shadow.place.offset, shadow.place.offset + shadow.place.rows * shadow.place.cols);
     for_owned(group, [&](const OwnedPart& part) {
-        if (parameters_.specs()[static_cast<std::size_t>(part.matrix.parameter)].frozen)
+        if (parameters_.spec(part.matrix.parameter).frozen)
             zero(part.flat_offset, part.flat_offset + part.rows.size() * part.cols);
     });
 }
@@ -242,8 +239,7 @@ void ShardedOptimizer::update(Group& group, const ops::AdamwStep& constants) {
     for_trained(group, [&](const OwnedPart& part) {
         const index_t count = part.rows.size() * part.cols;
         ops::AdamwStep own = constants;
-        if (!parameters_.specs()[static_cast<std::size_t>(part.matrix.parameter)].weight_decay)
-            own.weight_decay = 0.0F;
+        if (!parameters_.spec(part.matrix.parameter).weight_decay) own.weight_decay = 0.0F;
         ops::adamw({part_of_values(group.flat->weights, part.flat_offset, count),
                     part_of_values(group.m, part.slice_offset, count),
                     part_of_values(group.v, part.slice_offset, count),
@@ -259,9 +255,8 @@ std::vector<ShardedOptimizer::OwnedRows> ShardedOptimizer::owned_rows() {
     for (const std::unique_ptr<Group>& group : groups_) {
         for_owned(*group, [&](const OwnedPart& part) {
             const index_t count = part.rows.size() * part.cols;
-            result.push_back({parameters_.specs()[static_cast<std::size_t>(part.matrix.parameter)],
-                              part.matrix.global_idx, part.rows, part.cols,
-                              part_of_values(group->flat->weights, part.flat_offset, count),
+            result.push_back({parameters_.spec(part.matrix.parameter), part.matrix.global_idx, part.rows,
+                              part.cols, part_of_values(group->flat->weights, part.flat_offset, count),
                               part_of_values(group->m, part.slice_offset, count),
                               part_of_values(group->v, part.slice_offset, count)});
         });

@@ -68,12 +68,11 @@ void Session::read_values(const CheckpointReader& reader) {
     for (const model::Sharding sharding : {model::Sharding::replicated, model::Sharding::expert}) {
         model::FlatGroup& flat = parameters_.group(sharding);
         for (const model::LocalMatrix& matrix : flat.matrices) {
-            const model::ParameterSpec& spec =
-                parameters_.specs()[static_cast<std::size_t>(matrix.parameter)];
-            const auto count = static_cast<std::size_t>(matrix.place.rows * matrix.place.cols);
+            const comm::FlatMatrix& place = matrix.place;
             reader.read(
-                Kind::weight, spec.name, matrix.global_idx, {0, matrix.place.rows}, matrix.place.cols,
-                flat.weights.values<float>().subspan(static_cast<std::size_t>(matrix.place.offset), count));
+                Kind::weight, parameters_.spec(matrix.parameter).name, matrix.global_idx, {0, place.rows},
+                place.cols,
+                part(flat.weights.values<float>(), {place.offset, place.offset + place.rows * place.cols}));
         }
     }
     for (const ShardedOptimizer::OwnedRows& owned : optimizer_->owned_rows()) {
