@@ -3,10 +3,9 @@
 
 namespace sy::comm {
 
-void combine_returned(MatrixView<const float> returned, const DispatchPlan& plan, Combine mode,
+void combine_returned(MatrixView<const float> returned, const DispatchPlan& plan, Write write,
                       MatrixView<float> y, const Context& context) {
-    const ops::Into into = mode == Combine::add ? ops::Into::add : ops::Into::overwrite;
-    ops::sum_rows(returned, plan.send.return_offsets, plan.send.returns, into, y, context);
+    ops::sum_rows(returned, plan.send.return_offsets, plan.send.returns, write, y, context);
 }
 
 }  // namespace sy::comm

@@ -7,6 +7,7 @@
 #include "comm/collectives.hpp"
 #include "comm/exchange/dispatch_plan.hpp"
 #include "kernels/core/context.hpp"
+#include "kernels/core/write.hpp"
 
 namespace sy::comm {
 
@@ -71,8 +72,7 @@ class Exchange {
 };
 
 /// y[t] = (or +=) sum over the returned rows of token t, in the order of plan.send.returns.
-enum class Combine { overwrite, add };
-void combine_returned(MatrixView<const float> returned, const DispatchPlan& plan, Combine mode,
+void combine_returned(MatrixView<const float> returned, const DispatchPlan& plan, Write write,
                       MatrixView<float> y, const Context& context);
 
 /// Every rank sends directly to every other rank of the group.

@@ -59,8 +59,8 @@ class FlatExchange : public Exchange {
                               slots.cols, [&](Range rows, MatrixView<float> out) {
                                   const auto offsets =
                                       part(plan.receive.row_slot_offsets.edges(), {rows.begin, rows.end + 1});
-                                  ops::sum_rows(slots, offsets, plan.receive.slot_of_record,
-                                                ops::Into::overwrite, out, context_);
+                                  ops::sum_rows(slots, offsets, plan.receive.slot_of_record, Write::overwrite,
+                                                out, context_);
                               });
         }
         return start_rows({plan.receive.slot_offsets, plan.send.slot_offsets,
@@ -132,8 +132,8 @@ class FlatExchange : public Exchange {
     /// Sends rows. Those for other ranks are written first and are on their way while this rank's own are written
     /// to where they are wanted.
     /// @param write  write(range of outgoing rows, where)
-    template <class T = float, class Write>
-    PendingRows start_rows(const Transfer& transfer, index_t width, const Write& write) {
+    template <class T = float, class WriteRows>
+    PendingRows start_rows(const Transfer& transfer, index_t width, const WriteRows& write) {
         const Range own = transfer.out_offsets[group_.rank()];
         const Range own_target = transfer.in_offsets[group_.rank()];
         const index_t num_out = transfer.out_offsets.total();

@@ -7,6 +7,7 @@
 
 #include "kernels/core/context.hpp"
 #include "kernels/core/tensor.hpp"
+#include "kernels/core/write.hpp"
 
 namespace sy::model {
 
@@ -18,11 +19,11 @@ struct Value {
     /// A summand of a sum has the sum's gradient: it is read from there instead of being copied.
     Value* grad_owner = nullptr;
 
-    /// Room for a consumer's gradient. @return 0 when it is the first, which overwrites; 1 when it has to add
-    float open_gradient(const Context& context) {
-        if (!grad.empty()) return 1.0F;
+    /// Room for a consumer's gradient, and what to do there: the first overwrites.
+    Write open_gradient(const Context& context) {
+        if (!grad.empty()) return Write::add;
         grad = Tensor(context.arena, DType::f32, data.shape());
-        return 0.0F;
+        return Write::overwrite;
     }
     /// Adds a consumer's gradient; the first is taken over.
     void add_gradient(Tensor fresh, const Context& context);

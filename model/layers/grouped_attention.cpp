@@ -150,7 +150,8 @@ class GroupedAttention : public AttentionLayer {
         const index_t key_block = kept.shape.num_keys();
         Tensor dout(context.arena, DType::f32, kept.out.shape());
         const ProductInput<In> out(kept.out.template matrix<float>(), context);
-        output_.backward<In>({out.view(), y.grad_view(), 0.0F, block}, dout.matrix<float>(), context);
+        output_.backward<In>({out.view(), y.grad_view(), Write::overwrite, block}, dout.matrix<float>(),
+                             context);
         Tensor dq(context.arena, DType::f32, kept.q.shape());
         Tensor dk(context.arena, DType::f32, kept.k.shape());
         Tensor dv(context.arena, DType::f32, kept.v.shape());

@@ -55,7 +55,7 @@ void Head::run(Tape& tape, Value& x, const HeadLoss& loss, const PassInfo& pass)
         const MatrixView<const In> x_part = input.view().rows_of(chunk);
         const MatrixView<float> raw =
             cap > 0.0F ? uncapped.matrix<float>().rows_of({0, chunk.size()}) : chunk_logits;
-        ops::multiply<In>({x_part, ops::Transpose::no, weight, plain, raw, 0.0F}, context);
+        ops::multiply<In>({x_part, ops::Transpose::no, weight, plain, raw}, context);
         if (cap > 0.0F) ops::soft_cap(raw, cap, chunk_logits, context);
         ops::softmax_xent(chunk_logits, part(loss.target, chunk), tape.recording() ? loss.scale : 0.0F,
                           part(loss.loss, chunk),
@@ -65,7 +65,7 @@ void Head::run(Tape& tape, Value& x, const HeadLoss& loss, const PassInfo& pass)
         if (cap > 0.0F) ops::soft_cap_backward(raw, cap, chunk_logits, context);
         const ProductInput<In> dlogits(chunk_logits, context);
         ops::multiply<In>(
-            {dlogits.view(), ops::Transpose::no, weight, turned, x.grad.matrix<float>().rows_of(chunk), 0.0F},
+            {dlogits.view(), ops::Transpose::no, weight, turned, x.grad.matrix<float>().rows_of(chunk)},
             context);
         const GradientView gradient = parameters.gradient(weight_);
         if (tied_) {
@@ -83,11 +83,11 @@ void Head::logits(MatrixView<const float> x, MatrixView<float> out, const Contex
     if (shared_.config.dtype == DType::bf16) {
         const ProductInput<bf16> input(x, context);
         ops::multiply<bf16>(
-            {input.view(), ops::Transpose::no, shared_.parameters.weight<bf16>(weight_), plain, out, 0.0F},
+            {input.view(), ops::Transpose::no, shared_.parameters.weight<bf16>(weight_), plain, out},
             context);
     } else {
-        ops::multiply<float>(
-            {x, ops::Transpose::no, shared_.parameters.weight<float>(weight_), plain, out, 0.0F}, context);
+        ops::multiply<float>({x, ops::Transpose::no, shared_.parameters.weight<float>(weight_), plain, out},
+                             context);
     }
     const auto cap = static_cast<float>(shared_.config.logit_softcap);
     if (cap > 0.0F) ops::soft_cap(out, cap, out, context);

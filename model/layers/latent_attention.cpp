@@ -180,7 +180,8 @@ class LatentAttention : public AttentionLayer {
         };
         Tensor dout = fresh(widths_.heads * widths_.value);
         const ProductInput<In> out(kept.out.template matrix<float>(), context);
-        output_.backward<In>({out.view(), y.grad_view(), 0.0F, block}, dout.matrix<float>(), context);
+        output_.backward<In>({out.view(), y.grad_view(), Write::overwrite, block}, dout.matrix<float>(),
+                             context);
         Tensor dq = fresh(widths_.heads * widths_.key());
         Tensor dk = fresh(widths_.heads * widths_.key());
         Tensor dv = fresh(widths_.heads * widths_.value);
@@ -200,8 +201,9 @@ class LatentAttention : public AttentionLayer {
                           context);
         positions_.rotate(drotary, widths_.rotary, block, ops::Direction::backward, context);
         Tensor dcompressed = fresh(widths_.compressed);
-        key_value_up_.backward<In>({kept.compressed_input->view(), dexpanded.matrix<float>(), 0.0F, block},
-                                   dcompressed.matrix<float>(), context);
+        key_value_up_.backward<In>(
+            {kept.compressed_input->view(), dexpanded.matrix<float>(), Write::overwrite, block},
+            dcompressed.matrix<float>(), context);
         key_value_norm_.backward(kept.raw_compressed, dcompressed.matrix<float>(), block, context);
         ops::copy(dcompressed.matrix<float>(), ddown.matrix<float>().cols_of(widths_.compressed_cols()),
                   context);
@@ -216,7 +218,7 @@ class LatentAttention : public AttentionLayer {
             return;
         }
         Tensor ddown(context.arena, DType::f32, {dq.shape()[0], query_rank()});
-        query_.backward<In>({kept.query_input->view(), dq.matrix<float>(), 0.0F, block},
+        query_.backward<In>({kept.query_input->view(), dq.matrix<float>(), Write::overwrite, block},
                             ddown.matrix<float>(), context);
         query_norm_->backward(kept.raw_query, ddown.matrix<float>(), block, context);
         query_down_->backward<In>(kept.input.view(), ddown.matrix<float>(), block, x, context);
@@ -255,7 +257,7 @@ class LatentAttention : public AttentionLayer {
                 {latent.view().cols_of({h * widths_.compressed, (h + 1) * widths_.compressed}),
                  ops::Transpose::no, key_value_up_.weight<In>().cols_of({first, first + widths_.value}),
                  ops::Transpose::no,
-                 attended.matrix<float>().cols_of({h * widths_.value, (h + 1) * widths_.value}), 0.0F},
+                 attended.matrix<float>().cols_of({h * widths_.value, (h + 1) * widths_.value})},
                 context);
         }
         const ProductInput<In> rows(attended.matrix<float>(), context);
@@ -289,7 +291,7 @@ class LatentAttention : public AttentionLayer {
         const index_t first = h * (widths_.plain + widths_.value);
         ops::multiply<In>({plain.view(), ops::Transpose::no,
                            key_value_up_.weight<In>().cols_of({first, first + widths_.plain}),
-                           ops::Transpose::yes, to.cols_of(widths_.compressed_cols()), 0.0F},
+                           ops::Transpose::yes, to.cols_of(widths_.compressed_cols())},
                           context);
         ops::copy(head.cols_of({widths_.plain, widths_.key()}), to.cols_of(widths_.rotary_cols()), context);
     }

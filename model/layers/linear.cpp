@@ -25,13 +25,13 @@ ProductInput<bf16>::ProductInput(MatrixView<const float> x, const Context& conte
 template <class In>
 void linear(MatrixView<const In> x, MatrixView<const In> weight, MatrixView<float> y,
             const Context& context) {
-    ops::multiply<In>({x, ops::Transpose::no, weight, ops::Transpose::no, y, 0.0F}, context);
+    ops::multiply<In>({x, ops::Transpose::no, weight, ops::Transpose::no, y}, context);
 }
 
 template <class In>
 void linear_backward(const LinearBackward<In>& in, MatrixView<float> dx, GradientView dweight,
                      const Context& context) {
-    ops::multiply<In>({in.dy, ops::Transpose::no, in.weight, ops::Transpose::yes, dx, in.beta}, context);
+    ops::multiply<In>({in.dy, ops::Transpose::no, in.weight, ops::Transpose::yes, dx, in.write}, context);
     ops::add_weight_gradient(in.x, in.dy, in.block_rows, dweight, context);
 }
 

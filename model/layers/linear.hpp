@@ -3,6 +3,7 @@
 #include "kernels/core/context.hpp"
 #include "kernels/core/gradient.hpp"
 #include "kernels/core/tensor.hpp"
+#include "kernels/core/write.hpp"
 #include "model/config.hpp"
 
 /// Pieces that every layer with products uses. In is the type of product inputs: float, or bf16 in a bf16 model.
@@ -29,14 +30,14 @@ template <class In>
 void linear(MatrixView<const In> x, MatrixView<const In> weight, MatrixView<float> y, const Context& context);
 
 /// dx = (or +=) dy W^T, and the weight's gradient.
-/// @param beta        0 to overwrite dx, 1 to add to it
+/// @param write       what becomes of dx
 /// @param block_rows  rows of one sequence, for layout-independent sums
 template <class In>
 struct LinearBackward {
     MatrixView<const In> x;
     MatrixView<const In> dy;
     MatrixView<const In> weight;
-    float beta = 0.0F;
+    Write write = Write::overwrite;
     index_t block_rows = 1;
 };
 template <class In>

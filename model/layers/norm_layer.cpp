@@ -47,7 +47,7 @@ NormLayer::Result NormLayer::forward(Tape& tape, Value& stream, Value* delta, co
                  mean = std::move(mean)]() mutable {
         // Backward of what used the sum has left its gradient there, or nothing when only the norm used it.
         const MatrixView<float> total = sum->view();
-        const ops::Write write = sum->grad.empty() ? ops::Write::overwrite : ops::Write::add;
+        const Write write = sum->grad.empty() ? Write::overwrite : Write::add;
         if (sum->grad.empty()) sum->grad = Tensor(context.arena, DType::f32, {total.rows, total.cols});
         ops::norm_backward(
             norm(), {total, {rstd.values<float>(), mean.values<float>()}, normed.grad_view(), write, block},

@@ -21,7 +21,7 @@ void Projection::forward(MatrixView<const In> x, MatrixView<float> y, const Cont
 template <class In>
 void Projection::backward(const Backward<In>& in, MatrixView<float> dx, const Context& context) const {
     const ProductInput<In> dy(in.dy, context);
-    linear_backward<In>({in.x, dy.view(), weight<In>(), in.beta, in.block_rows}, dx,
+    linear_backward<In>({in.x, dy.view(), weight<In>(), in.write, in.block_rows}, dx,
                         shared_.parameters.gradient(weight_), context);
     shared_.gradient_ready(weight_);
     if (bias_ < 0) return;

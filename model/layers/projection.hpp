@@ -20,14 +20,14 @@ class Projection {
     template <class In>
     void forward(MatrixView<const In> x, MatrixView<float> y, const Context& context) const;
 
-    /// dx = beta * dx + dy W^T, and the gradients of weight and bias.
-    /// @param beta        0 to overwrite dx, 1 to add to it
+    /// dx = (or +=) dy W^T, and the gradients of weight and bias.
+    /// @param write       what becomes of dx
     /// @param block_rows  rows of one sequence, for layout-independent sums
     template <class In>
     struct Backward {
         MatrixView<const In> x;
         MatrixView<const float> dy;
-        float beta = 0.0F;
+        Write write = Write::overwrite;
         index_t block_rows = 1;
     };
     template <class In>
@@ -36,8 +36,8 @@ class Projection {
     template <class In>
     void backward(MatrixView<const In> x, MatrixView<const float> dy, index_t block_rows, Value& value,
                   const Context& context) const {
-        const float beta = value.open_gradient(context);
-        backward<In>({x, dy, beta, block_rows}, value.grad.matrix<float>(), context);
+        const Write write = value.open_gradient(context);
+        backward<In>({x, dy, write, block_rows}, value.grad.matrix<float>(), context);
     }
 
     template <class In>

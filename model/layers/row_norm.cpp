@@ -39,7 +39,7 @@ void RowNorm::backward(const Saved& saved, MatrixView<float> dy, index_t block_r
                        {as_rows(saved.x.matrix<float>()),
                         {saved.rstd.values<float>(), {}},
                         rows,
-                        ops::Write::overwrite,
+                        Write::overwrite,
                         block_rows * (dy.cols / width_)},
                        rows, {shared_.parameters.gradient(gain_), {}}, context);
     shared_.gradient_ready(gain_);

@@ -186,8 +186,7 @@ Value& MoeLayer::run(Tape& tape, Value& x, const PassInfo& pass, MoeStatistics* 
     }
     Tensor returned = world_.exchange.start_return(std::as_const(outputs).matrix<float>(), kept.plan).wait();
     comm::combine_returned(std::as_const(returned).matrix<float>(), kept.plan,
-                           shared_experts_ ? comm::Combine::add : comm::Combine::overwrite, y.view(),
-                           context);
+                           shared_experts_ ? Write::add : Write::overwrite, y.view(), context);
     tape.record([this, &x, &y, &context, kept = std::move(kept)]() mutable {
         run_backward<In>(x, y, kept, context);
     });
@@ -258,7 +257,7 @@ void MoeLayer::run_backward(Value& x, Value& y, Kept& kept, const Context& conte
         context);
     Tensor returned = world_.exchange.start_return(std::as_const(dx_slots).matrix<float>(), kept.plan).wait();
     comm::combine_returned(std::as_const(returned).matrix<float>(), kept.plan,
-                           shared_experts_ ? comm::Combine::add : comm::Combine::overwrite, dx, context);
+                           shared_experts_ ? Write::add : Write::overwrite, dx, context);
     Tensor dweight_tk(context.arena, DType::f32, kept.routing.weight.shape());
     world_.exchange.return_scalars(dweight, kept.plan, dweight_tk.matrix<float>());
     for (const ParameterId id : {down_, up_, gate_})

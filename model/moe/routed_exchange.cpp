@@ -222,7 +222,7 @@ void RoutedExchange::combine(MatrixView<const float> outputs, const RoutedTokens
     Tensor weighted(context_.arena, DType::f32, {outputs.rows, outputs.cols});
     ops::scale_rows(plan.receive.slot_weight, outputs, weighted.matrix<float>(), context_);
     const Tensor returned = exchange_->start_return(std::as_const(weighted).matrix<float>(), plan).wait();
-    comm::combine_returned(returned.matrix<float>(), plan, comm::Combine::overwrite, y, context_);
+    comm::combine_returned(returned.matrix<float>(), plan, Write::overwrite, y, context_);
 }
 
 }  // namespace sy::model

@@ -34,7 +34,8 @@ Value& PredictionModule::project(Tape& tape, Value& left, Value& right, const Pa
                  input = std::move(input)]() mutable {
         const index_t cols = y.view().cols;
         Tensor dboth(context.arena, DType::f32, both.shape());
-        projection_.backward<In>({input.view(), y.grad_view(), 0.0F, block}, dboth.matrix<float>(), context);
+        projection_.backward<In>({input.view(), y.grad_view(), Write::overwrite, block},
+                                 dboth.matrix<float>(), context);
         const auto give = [&](Value& half, Range part) {
             Tensor dhalf(context.arena, DType::f32, half.data.shape());
             ops::copy(dboth.matrix<float>().cols_of(part), dhalf.matrix<float>(), context);

@@ -144,7 +144,7 @@ class ExchangeBench {
     /// The weights of a token add up to one, so it comes back as it went.
     double combine_error(const Tensor& returned, const comm::DispatchPlan& plan) {
         Tensor y(machine_.arena, DType::f32, {shape_.tokens, shape_.hidden});
-        comm::combine_returned(returned.matrix<float>(), plan, comm::Combine::overwrite, y.matrix<float>(),
+        comm::combine_returned(returned.matrix<float>(), plan, Write::overwrite, y.matrix<float>(),
                                machine_.context);
         double error = 0.0;
         for (std::size_t i = 0; i < y.values<float>().size(); ++i) {

@@ -51,7 +51,7 @@ void measure(const BenchOptions& options, const Sides& sides, Machine& machine, 
     const Tensor a = machine.random<In>(ta ? Shape{sides.k, sides.m} : Shape{sides.m, sides.k}, 1);
     const Tensor b = machine.random<In>(tb ? Shape{sides.n, sides.k} : Shape{sides.k, sides.n}, 2);
     Tensor c(machine.arena, DType::f32, {sides.m, sides.n});
-    const ops::Product<In> product{a.matrix<In>(), sides.a, b.matrix<In>(), sides.b, c.matrix<float>(), 0.0F};
+    const ops::Product<In> product{a.matrix<In>(), sides.a, b.matrix<In>(), sides.b, c.matrix<float>()};
     BenchRow row;
     row.what = "gemm";
     row.shape = name_of(sides);

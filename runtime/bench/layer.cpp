@@ -62,7 +62,7 @@ class ProductsAlone {
 
     void forward() {
         const auto product = [&](MatrixView<const In> a, MatrixView<const In> b, MatrixView<float> c) {
-            ops::multiply_on_this_thread<In>({a, ops::Transpose::no, b, ops::Transpose::no, c, 0.0F},
+            ops::multiply_on_this_thread<In>({a, ops::Transpose::no, b, ops::Transpose::no, c},
                                              machine_.context);
         };
         for_blocks([&](Expert& expert, Range rows) {
@@ -77,7 +77,7 @@ class ProductsAlone {
 
     void backward() {
         const auto product = [&](MatrixView<const In> a, MatrixView<const In> b, MatrixView<float> c) {
-            ops::multiply_on_this_thread<In>({a, ops::Transpose::no, b, ops::Transpose::yes, c, 0.0F},
+            ops::multiply_on_this_thread<In>({a, ops::Transpose::no, b, ops::Transpose::yes, c},
                                              machine_.context);
         };
         for_blocks([&](Expert& expert, Range rows) {
@@ -123,7 +123,7 @@ class ProductsAlone {
 
     void gradient(const Tensor& left, const Tensor& right, Tensor& out) {
         ops::multiply<In>({left.matrix<In>(), ops::Transpose::yes, right.matrix<In>(), ops::Transpose::no,
-                           out.matrix<float>(), 0.0F},
+                           out.matrix<float>()},
                           machine_.context);
     }
 

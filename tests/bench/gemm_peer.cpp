@@ -56,9 +56,9 @@ class Peer {
   public:
     void multiply(const ops::Product<float>& p, index_t num_k) const {
         const auto letter = [](Transpose t) { return t == Transpose::yes ? 'T' : 'N'; };
-        const dnnl_status_t status =
-            dnnl_sgemm(letter(p.transpose_a), letter(p.transpose_b), p.c.rows, p.c.cols, num_k, 1.0F,
-                       p.a.data, p.a.stride, p.b.data, p.b.stride, p.beta, p.c.data, p.c.stride);
+        const dnnl_status_t status = dnnl_sgemm(
+            letter(p.transpose_a), letter(p.transpose_b), p.c.rows, p.c.cols, num_k, 1.0F, p.a.data,
+            p.a.stride, p.b.data, p.b.stride, p.write == Write::add ? 1.0F : 0.0F, p.c.data, p.c.stride);
         SY_REQUIRE(status == dnnl_success, "dnnl_sgemm failed with status ", static_cast<int>(status));
     }
     void multiply(const ops::Product<bf16>& p, index_t) const {
@@ -124,7 +124,7 @@ bool compare(const Sides& s, double peak) {
     const Tensor b = random<In>(arena, tb ? s.n : s.k, tb ? s.k : s.n, 2);
     Tensor ours(arena, DType::f32, {s.m, s.n});
     Tensor theirs(arena, DType::f32, {s.m, s.n});
-    const ops::Product<In> own{a.matrix<In>(), s.a, b.matrix<In>(), s.b, ours.matrix<float>(), 0.0F};
+    const ops::Product<In> own{a.matrix<In>(), s.a, b.matrix<In>(), s.b, ours.matrix<float>()};
     ops::Product<In> other = own;
     other.c = theirs.matrix<float>();
     const ops::Gemm gemm;

@@ -139,8 +139,8 @@ struct Task {
     float* scratch;
 };
 
-/// dq of a block of query rows; dk and dv plus its part, or (`beta` 0) overwritten by it.
-void backward_block(const Backward& call, const Task& task, Range rows, float beta, const Context& context) {
+/// dq of a block of query rows; dk and dv plus its part, or overwritten by it.
+void backward_block(const Backward& call, const Task& task, Range rows, Write write, const Context& context) {
     const AttentionShape& shape = call.shape;
     const AttentionBackward& op = call.operands;
     const auto of_rows = [&](auto x, const detail::HeadLayout& layout) {
@@ -164,20 +164,21 @@ void backward_block(const Backward& call, const Task& task, Range rows, float be
         call.factors(task.scratch),
         sums.empty() ? nullptr : sums.data() - call.bias.distances().begin};
     const auto multiply = [&](MatrixView<const float> a, Transpose transpose_a, MatrixView<const float> b,
-                              MatrixView<float> c, float onto) {
+                              MatrixView<float> c, Write onto) {
         multiply_on_this_thread<float>({a, transpose_a, b, Transpose::no, c, onto}, context);
     };
     const MatrixView<const float> q = of_rows(op.q, q_layout);
-    multiply(q, Transpose::no, call.keys.keys_of(task.sequence, task.kv_head, keys), block.scores, 0.0F);
+    multiply(q, Transpose::no, call.keys.keys_of(task.sequence, task.kv_head, keys), block.scores,
+             Write::overwrite);
     multiply(block.dout, Transpose::no, call.values.keys_of(task.sequence, task.kv_head, keys), block.dscores,
-             0.0F);
+             Write::overwrite);
     differentiate_softmax(call, block);
     multiply(block.dscores, Transpose::no, k_layout.part(op.k, task.sequence, task.kv_head).rows_of(keys),
-             of_rows(op.dq, q_layout), 0.0F);
+             of_rows(op.dq, q_layout), Write::overwrite);
     multiply(block.scores, Transpose::yes, block.dout,
-             detail::layout_of_v(shape).part(op.dv, task.sequence, task.kv_head).rows_of(keys), beta);
+             detail::layout_of_v(shape).part(op.dv, task.sequence, task.kv_head).rows_of(keys), write);
     multiply(block.dscores, Transpose::yes, q,
-             k_layout.part(op.dk, task.sequence, task.kv_head).rows_of(keys), beta);
+             k_layout.part(op.dk, task.sequence, task.kv_head).rows_of(keys), write);
 }
 
 /// Sums of dk and dv of a key/value head over its query heads, and the bias gradients of these.
@@ -193,14 +194,14 @@ void backward_task(const Backward& call, index_t sequence, index_t kv_head, floa
           detail::layout_of_v(shape).part(call.operands.dv, sequence, kv_head)}) {
         for (index_t j = 0; j < first_seen; ++j) std::fill_n(target.row(j), target.cols, 0.0F);
     }
-    float beta = 0.0F;
+    Write write = Write::overwrite;
     const std::span<float> sums = call.distance_sums(scratch);
     for (index_t member = 0; member < group; ++member) {
         const Task task{sequence, kv_head, kv_head * group + member, scratch};
         std::fill(sums.begin(), sums.end(), 0.0F);
         for (index_t block = last_block; block >= 0; --block) {
-            backward_block(call, task, detail::rows_of_block(shape, block), beta, context);
-            beta = 1.0F;
+            backward_block(call, task, detail::rows_of_block(shape, block), write, context);
+            write = Write::add;
         }
         if (sums.empty()) continue;
         const index_t buckets = shape.bias.table.rows;

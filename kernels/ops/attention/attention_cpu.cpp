@@ -87,16 +87,16 @@ void forward_block(const Forward& call, index_t sequence, index_t head, Range ro
                       memory + detail::kQueryBlock * call.pitch};
     multiply_on_this_thread<float>(
         {detail::layout_of_q(shape).part(call.q, sequence, head).rows_of(rows), Transpose::no,
-         call.keys.keys_of(sequence, kv_head, seen), Transpose::no, block.scores, 0.0F},
+         call.keys.keys_of(sequence, kv_head, seen), Transpose::no, block.scores},
         context);
     detail::RowSoftmax softmax[detail::kQueryBlock];
     exponentiate_block(call, block, softmax);
     const MatrixView<float> target =
         detail::layout_of_out(shape).part(call.out, sequence, head).rows_of(rows);
-    multiply_on_this_thread<float>({block.scores, Transpose::no,
-                                    detail::layout_of_v(shape).part(call.v, sequence, kv_head).rows_of(seen),
-                                    Transpose::no, target, 0.0F},
-                                   context);
+    multiply_on_this_thread<float>(
+        {block.scores, Transpose::no,
+         detail::layout_of_v(shape).part(call.v, sequence, kv_head).rows_of(seen), Transpose::no, target},
+        context);
     normalise(target, softmax);
     for (index_t i = 0; i < rows.size(); ++i)
         call.lse(sequence * shape.seq_len + rows.begin + i, head) = log_sum_exp(softmax[i]);

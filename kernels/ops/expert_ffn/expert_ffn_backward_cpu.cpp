@@ -44,11 +44,11 @@ void data_task(const Call<In>& call, const Intermediate<In>& between, const deta
     }
     const MatrixView<float> dh(dh_memory, count, call.weights.up.cols);
     const auto multiply = [&](MatrixView<const In> a, const TensorView3<const In>& weight,
-                              MatrixView<float> c, float beta) {
-        multiply_on_this_thread<In>({a, Transpose::no, weight[task.expert], Transpose::yes, c, beta},
+                              MatrixView<float> c, Write write) {
+        multiply_on_this_thread<In>({a, Transpose::no, weight[task.expert], Transpose::yes, c, write},
                                     call.context);
     };
-    multiply(between.dy.rows_of(task.slots), call.weights.down, dh, 0.0F);
+    multiply(between.dy.rows_of(task.slots), call.weights.down, dh, Write::overwrite);
     const auto first = static_cast<std::size_t>(task.slots.begin);
     const auto part = [&](auto values) {
         return values.empty() ? values : values.subspan(first, static_cast<std::size_t>(count));
@@ -65,8 +65,8 @@ void data_task(const Call<In>& call, const Intermediate<In>& between, const deta
     activate_backward(activation);
     const MatrixView<float> dx = call.backward.dx.rows_of(task.slots);
     const bool gated = is_gated(call.weights.activation);
-    if (gated) multiply(activation.dgate, call.weights.gate, dx, 0.0F);
-    multiply(activation.dup, call.weights.up, dx, gated ? 1.0F : 0.0F);
+    if (gated) multiply(activation.dgate, call.weights.gate, dx, Write::overwrite);
+    multiply(activation.dup, call.weights.up, dx, gated ? Write::add : Write::overwrite);
 }
 
 /// gradient += left^T right over the slots of one expert, for a tile of it.
@@ -121,7 +121,7 @@ void gradient_task(const TileTask<In>& task, std::span<const index_t> blocks, fl
         const MatrixView<float> all(gradient.f32, gradient.rows, gradient.cols);
         multiply_on_this_thread<In>({task.left.rows_of(task.slots).cols_of(task.rows), Transpose::yes,
                                      task.right.rows_of(task.slots).cols_of(task.cols), Transpose::no,
-                                     all.rows_of(task.rows).cols_of(task.cols), 1.0F},
+                                     all.rows_of(task.rows).cols_of(task.cols), Write::add},
                                     context);
         return;
     }

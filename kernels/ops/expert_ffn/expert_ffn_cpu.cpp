@@ -91,8 +91,7 @@ void forward_task(const Call<In>& call, const detail::SlotTask& task, const Work
     }
     const auto multiply = [&](MatrixView<const In> a, const TensorView3<const In>& weight,
                               MatrixView<float> c) {
-        multiply_on_this_thread<In>({a, Transpose::no, weight[task.expert], Transpose::no, c, 0.0F},
-                                    call.context);
+        multiply_on_this_thread<In>({a, Transpose::no, weight[task.expert], Transpose::no, c}, call.context);
     };
     if (gated) multiply(rows, weights.gate, gate);
     multiply(rows, weights.up, up);

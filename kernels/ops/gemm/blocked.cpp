@@ -171,7 +171,7 @@ void for_blocks_of_a(const Call<In>& call, index_t block_k, const Body& body) {
     const index_t k_parts = ceil_div(call.num_words(), block_k);
     for (index_t part = 0; part < row_parts; ++part) {
         for (index_t k_part = 0; k_part < k_parts; ++k_part) {
-            const bool from_zero = call.product.beta == 0.0F && k_part == 0;
+            const bool from_zero = call.product.write == Write::overwrite && k_part == 0;
             body(Block{row_part_of(rows, row_parts, part), part_of(call.num_words(), k_parts, k_part),
                        from_zero ? Tile::Start::from_zero : Tile::Start::from_c});
         }
@@ -220,9 +220,9 @@ index_t words_of_block(Words words, std::span<const index_t> blocks, std::size_t
 /// A block with more words than one block of k: its sums pass through memory.
 template <class In>
 void add_long_block(const GradientProduct<In>& product, Range rows, const Kernels& kernels, void* scratch) {
-    multiply_blocked<In>({product.x.rows_of(rows), Transpose::yes, product.dy.rows_of(rows), Transpose::no,
-                          product.scratch, 0.0F},
-                         kernels, scratch);
+    multiply_blocked<In>(
+        {product.x.rows_of(rows), Transpose::yes, product.dy.rows_of(rows), Transpose::no, product.scratch},
+        kernels, scratch);
     accumulate(MatrixView<const float>(product.scratch), product.row, product.col, product.gradient);
 }
 

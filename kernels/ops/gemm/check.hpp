@@ -7,7 +7,7 @@
 
 namespace sy::ops::detail {
 
-/// @return the summed dimension K. @throws ShapeError when the three sides do not fit or beta is not 0 or 1
+/// @return the summed dimension K. @throws ShapeError when the three sides do not fit
 template <class In>
 index_t check_sides(const Product<In>& product) {
     const bool ta = product.transpose_a == Transpose::yes;
@@ -20,9 +20,6 @@ index_t check_sides(const Product<In>& product) {
         throw ShapeError(concat("gemm: [", m, ", ", k, "] times [", kb, ", ", n, "] does not make [",
                                 product.c.rows, ", ", product.c.cols, "]"));
     }
-    if (product.beta != 0.0F && product.beta != 1.0F) {
-        throw ShapeError(concat("gemm: beta is ", product.beta, ", must be 0 or 1"));
-    }
     return k;
 }
 
@@ -31,7 +28,7 @@ template <class In>
 bool finish_empty(const Product<In>& product, index_t num_k) {
     if (product.c.rows == 0 || product.c.cols == 0) return true;
     if (num_k > 0) return false;
-    if (product.beta == 0.0F) {
+    if (product.write == Write::overwrite) {
         for (index_t m = 0; m < product.c.rows; ++m) std::ranges::fill(product.c.row_span(m), 0.0F);
     }
     return true;

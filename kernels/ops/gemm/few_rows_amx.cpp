@@ -66,7 +66,7 @@ SY_TARGET void multiply_columns(const Product<bf16>& product, Columns<kVectors> 
     Sums<kRows, kVectors> even;
     Sums<kRows, kVectors> odd;
     set_zero<kRows, kVectors>(c);
-    for (std::size_t r = 0; r < kRows && product.beta != 0.0F; ++r) {
+    for (std::size_t r = 0; r < kRows && product.write == Write::add; ++r) {
         for (std::size_t v = 0; v < kVectors; ++v)
             c[r][v] = _mm512_maskz_loadu_ps(columns.mask(v),
                                             product.c.row(static_cast<index_t>(r)) + columns.of(v));

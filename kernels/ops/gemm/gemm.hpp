@@ -7,6 +7,7 @@
 #include "kernels/core/gradient.hpp"
 #include "kernels/core/isa.hpp"
 #include "kernels/core/tensor.hpp"
+#include "kernels/core/write.hpp"
 
 /// Matrix products. T rows (tokens), H and F widths; K the summed dimension, M and N the sides of the result.
 namespace sy::ops {
@@ -23,9 +24,9 @@ constexpr Range row_part_of(index_t rows, index_t num_parts, index_t part_idx) {
             groups.end * kRowsTogether < rows ? groups.end * kRowsTogether : rows};
 }
 
-/// One product C = beta * C + op(A) op(B), float32 accumulation.
+/// One product C = (or +=) op(A) op(B), float32 accumulation.
 /// a: [M, K] (or [K, M] when transposed), b: [K, N] (or [N, K]), c: [M, N]; strides are free.
-/// In {float, bf16}. beta is 0 (C is not read) or 1.
+/// In {float, bf16}.
 template <class In>
 struct Product {
     MatrixView<const In> a;
@@ -33,7 +34,7 @@ struct Product {
     MatrixView<const In> b;
     Transpose transpose_b = Transpose::no;
     MatrixView<float> c;
-    float beta = 0.0F;
+    Write write = Write::overwrite;
 };
 
 /// Adds X^T dY to a fixed-point gradient: one product for each block of rows, each rounded to fixed point by itself, so

@@ -120,7 +120,7 @@ void add_weight_gradient(MatrixView<const In> x, MatrixView<const In> dy, index_
     const Timed timed(context, OpKind::product, 0.0);
     if (gradient.f32 != nullptr) {
         const MatrixView<float> sums(gradient.f32, gradient.rows, gradient.cols);
-        multiply<In>({x, Transpose::yes, dy, Transpose::no, sums, 1.0F}, context);
+        multiply<In>({x, Transpose::yes, dy, Transpose::no, sums, Write::add}, context);
         return;
     }
     SY_REQUIRE(block_rows > 0, "add_weight_gradient: blocks of ", block_rows, " rows");

@@ -15,7 +15,8 @@ void multiply(const Product<In>& product) {
                 sum +=
                     static_cast<double>(static_cast<float>(a)) * static_cast<double>(static_cast<float>(b));
             }
-            const double before = product.beta == 0.0F ? 0.0 : static_cast<double>(product.c(m, n));
+            const double before =
+                product.write == Write::overwrite ? 0.0 : static_cast<double>(product.c(m, n));
             product.c(m, n) = static_cast<float>(before + sum);
         }
     }

@@ -247,7 +247,8 @@ void multiply(const Product<bf16>& product, void* memory) {
         const Range rows{row, std::min(row + kBlockRows, product.c.rows)};
         for (index_t k = 0; k < num_k; k += kBlockSteps * kTileDepth) {
             const Range elements{k, std::min(k + kBlockSteps * kTileDepth, num_k)};
-            const Start start = product.beta == 0.0F && k == 0 ? Start::from_zero : Start::from_c;
+            const Start start =
+                product.write == Write::overwrite && k == 0 ? Start::from_zero : Start::from_c;
             pack_a({product.a, lines_of_a, Words::pairs, elements, rows}, scratch, 0);
             for (index_t col = 0; col < product.c.cols; col += kSquare) {
                 const Range cols{col, std::min(col + kSquare, product.c.cols)};
@@ -307,7 +308,7 @@ void add_to_gradient(const GradientProduct<bf16>& product, void* memory) {
             // Its sums pass through memory.
             const Range rows{blocks[first], blocks[last]};
             multiply({product.x.rows_of(rows), Transpose::yes, product.dy.rows_of(rows), Transpose::no,
-                      product.scratch, 0.0F},
+                      product.scratch},
                      memory);
             accumulate(MatrixView<const float>(product.scratch), product.row, product.col, product.gradient);
         } else {

@@ -5,6 +5,7 @@
 #include "kernels/core/context.hpp"
 #include "kernels/core/gradient.hpp"
 #include "kernels/core/tensor.hpp"
+#include "kernels/core/write.hpp"
 #include "kernels/ops/norm/kind.hpp"
 
 /// Normalisation of rows, alone and fused with the residual sum before it. T rows, H columns; a row is what is
@@ -46,7 +47,6 @@ struct AddNorm {
 void add_norm(const Norm& rule, const AddNorm& rows, const NormStatistics<float>& statistics,
               const Context& context);
 
-enum class Write { overwrite, add };
 struct NormBackward {
     MatrixView<const float> x;  ///< what was normalised
     NormStatistics<const float> statistics;

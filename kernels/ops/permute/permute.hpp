@@ -5,6 +5,7 @@
 
 #include "kernels/core/context.hpp"
 #include "kernels/core/tensor.hpp"
+#include "kernels/core/write.hpp"
 
 /// Moving and adding rows by index lists. H columns.
 namespace sy::ops {
@@ -19,14 +20,13 @@ void gather_rows(MatrixView<const T> x, std::span<const std::int32_t> row, Matri
 /// without a source become 0 (or stay). A sum per row, so no atomics and any number of threads.
 /// @param offsets  [R + 1] ascending places in `sources`; not all of these need be used
 /// @throws ShapeError naming the first source that x does not have
-enum class Into { overwrite, add };
 void sum_rows(MatrixView<const float> x, std::span<const index_t> offsets,
-              std::span<const std::int32_t> sources, Into into, MatrixView<float> out,
+              std::span<const std::int32_t> sources, Write write, MatrixView<float> out,
               const Context& context);
 
 namespace ref {
 void sum_rows(MatrixView<const float> x, std::span<const index_t> offsets,
-              std::span<const std::int32_t> sources, Into into, MatrixView<float> out);
+              std::span<const std::int32_t> sources, Write write, MatrixView<float> out);
 }  // namespace ref
 
 }  // namespace sy::ops

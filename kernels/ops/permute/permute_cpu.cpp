@@ -9,11 +9,11 @@ namespace sy::ops {
 namespace {
 
 /// out = ((first + s0) + s1) + ... in one pass over the columns.
-void sum_row(MatrixView<const float> x, const std::int32_t* sources, index_t count, Into into, float* out) {
+void sum_row(MatrixView<const float> x, const std::int32_t* sources, index_t count, Write write, float* out) {
     simd::for_isa([=]() SY_BODY {
         simd::for_lanes(x.cols, [&](index_t i, auto load, auto store) SY_BODY {
             simd::f32x16 sum{};
-            if (into == Into::add) sum = load(out + i);
+            if (write == Write::add) sum = load(out + i);
             for (index_t s = 0; s < count; ++s) sum += load(x.data + sources[s] * x.stride + i);
             store(out + i, sum);
         });
@@ -46,7 +46,7 @@ void gather_rows(MatrixView<const T> x, std::span<const std::int32_t> row, Matri
 }
 
 void sum_rows(MatrixView<const float> x, std::span<const index_t> offsets,
-              std::span<const std::int32_t> sources, Into into, MatrixView<float> out,
+              std::span<const std::int32_t> sources, Write write, MatrixView<float> out,
               const Context& context) {
     SY_REQUIRE(static_cast<index_t>(offsets.size()) == out.rows + 1 && out.cols == x.cols &&
                    offsets.front() >= 0 && offsets.back() <= static_cast<index_t>(sources.size()) &&
@@ -61,7 +61,7 @@ void sum_rows(MatrixView<const float> x, std::span<const index_t> offsets,
     context.team.for_ranges(out.rows, 16, [&](index_t begin, index_t end) {
         for (index_t r = begin; r < end; ++r) {
             const index_t first = offsets[static_cast<std::size_t>(r)];
-            sum_row(x, sources.data() + first, offsets[static_cast<std::size_t>(r) + 1] - first, into,
+            sum_row(x, sources.data() + first, offsets[static_cast<std::size_t>(r) + 1] - first, write,
                     out.row(r));
         }
     });

@@ -178,14 +178,15 @@ void Router::backward(MatrixView<const float> x, const Routing& routing, const R
     // From here on the gradient of the clean logits: noise is added, so that of the logits is a part of it.
     if (!gradients.clean_logit.empty())
         ops::add(gradients.clean_logit.matrix<float>(), dlogits.matrix<float>(), context);
-    linear_backward<float>(
-        {input, dlogits.matrix<float>(), shared_.parameters.weight<float>(weight_), 0.0F, pass.seq_len}, dx,
-        shared_.parameters.gradient(weight_), context);
+    linear_backward<float>({input, dlogits.matrix<float>(), shared_.parameters.weight<float>(weight_),
+                            Write::overwrite, pass.seq_len},
+                           dx, shared_.parameters.gradient(weight_), context);
     if (noise_weight_ >= 0) {
         if (!draw.empty()) {
-            linear_backward<float>({input, std::as_const(draw).matrix<float>(),
-                                    shared_.parameters.weight<float>(noise_weight_), 1.0F, pass.seq_len},
-                                   dx, shared_.parameters.gradient(noise_weight_), context);
+            linear_backward<float>(
+                {input, std::as_const(draw).matrix<float>(), shared_.parameters.weight<float>(noise_weight_),
+                 Write::add, pass.seq_len},
+                dx, shared_.parameters.gradient(noise_weight_), context);
         }
         shared_.gradient_ready(noise_weight_);
     }

@@ -58,7 +58,7 @@ void norm_backward(Bench& bench, ops::NormKind kind) {
     const ops::NormBackward in{x.matrix<float>(),
                                {rows.statistics.rstd, rows.statistics.mean},
                                dy.matrix<float>(),
-                               ops::Write::overwrite,
+                               Write::overwrite,
                                kSequence};
     bench.time(
         rows.name, "backward", 3.0 * kTokens * kHidden * kFloat, 1e-5,

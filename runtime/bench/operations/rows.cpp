@@ -41,12 +41,12 @@ void rows(Bench& bench) {
     bench.time(
         "summing of six rows a token", "combine", (kSlots + 1.0 * kTokens) * kHidden * kFloat, 1e-6,
         [&] {
-            ops::sum_rows(slots.matrix<float>(), offsets, slot, ops::Into::overwrite, sums.matrix<float>(),
+            ops::sum_rows(slots.matrix<float>(), offsets, slot, Write::overwrite, sums.matrix<float>(),
                           bench.context());
         },
         [&] {
             Tensor expected = bench.fresh({kTokens, kHidden});
-            ops::ref::sum_rows(slots.matrix<float>(), offsets, slot, ops::Into::overwrite,
+            ops::ref::sum_rows(slots.matrix<float>(), offsets, slot, Write::overwrite,
                                expected.matrix<float>());
             return largest_error(sums.values<float>(), expected.values<float>());
         });

@@ -237,13 +237,13 @@ void check_exchange(Communicator& group, const Setup& setup) {
     while (!returning.test()) continue;
     const Tensor back = returning.wait();
     TestMatrix y(mine.size(), setup.hidden, 5);
-    combine_returned(back.matrix<float>(), plan, Combine::overwrite, y.view(), session.context);
+    combine_returned(back.matrix<float>(), plan, Write::overwrite, y.view(), session.context);
     std::vector<float> expected;
     for (index_t t = mine.begin; t < mine.end; ++t) {
         for (index_t i = 0; i < setup.hidden; ++i) expected.push_back(problem.expected(t, i));
     }
     require_equal<float>(y.values, expected, "combined output");
-    combine_returned(back.matrix<float>(), plan, Combine::add, y.view(), session.context);
+    combine_returned(back.matrix<float>(), plan, Write::add, y.view(), session.context);
     for (float& value : expected) value *= 2;
     require_equal<float>(y.values, expected, "output combined twice");
 
@@ -344,7 +344,7 @@ std::vector<float> rounded_outputs(Communicator& group, ExpertsOn experts_on, To
         run_experts<float>(rows.matrix<float>(), plan, placement.experts_of(group.rank()));
     const Tensor back = exchange->start_return(slots.view(), plan).wait();
     TestMatrix y(mine.size(), setup.hidden);
-    combine_returned(back.matrix<float>(), plan, Combine::overwrite, y.view(), session.context);
+    combine_returned(back.matrix<float>(), plan, Write::overwrite, y.view(), session.context);
     std::vector<float> all(at(setup.tokens * setup.hidden), 0.0F);
     std::copy(y.values.begin(), y.values.end(), all.begin() + mine.begin * setup.hidden);
     all_reduce(group, std::span<float>(all));  // every token on one rank: adds zeros

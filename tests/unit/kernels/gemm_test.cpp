@@ -55,13 +55,13 @@ struct Case {
     Operand<float> c;
     ops::Product<In> product;
 
-    Case(const Sides& s, Transpose ta, Transpose tb, float beta)
+    Case(const Sides& s, Transpose ta, Transpose tb, Write write)
         : a(ta == Transpose::no ? s.m : s.k, ta == Transpose::no ? s.k : s.m,
             (ta == Transpose::no ? s.k : s.m) + s.extra, 1),
           b(tb == Transpose::no ? s.k : s.n, tb == Transpose::no ? s.n : s.k,
             (tb == Transpose::no ? s.n : s.k) + s.extra, 2),
           c(s.m, s.n, s.n + s.extra, 3),
-          product{a.view, ta, b.view, tb, c.view, beta} {}
+          product{a.view, ta, b.view, tb, c.view, write} {}
 };
 
 /// What `isa` makes of a case's product; the case's C is afterwards as it was.
@@ -86,7 +86,7 @@ float element_of_b(const ops::Product<In>& p, index_t k, index_t n) {
 /// One chain of multiply-adds over ascending k.
 template <class In>
 float chain(const ops::Product<In>& p, index_t num_k, index_t m, index_t n) {
-    float sum = p.beta == 0.0F ? 0.0F : p.c(m, n);
+    float sum = p.write == Write::overwrite ? 0.0F : p.c(m, n);
     for (index_t k = 0; k < num_k; ++k) sum = std::fma(element_of_a(p, m, k), element_of_b(p, k, n), sum);
     return sum;
 }
@@ -94,7 +94,7 @@ float chain(const ops::Product<In>& p, index_t num_k, index_t m, index_t n) {
 /// One chain of the matrix unit's steps (kernels/ops/gemm/tile_unit.hpp).
 template <class In>
 float chain_of_tiles(const ops::Product<In>& p, index_t num_k, index_t m, index_t n) {
-    float sum = p.beta == 0.0F ? 0.0F : p.c(m, n);
+    float sum = p.write == Write::overwrite ? 0.0F : p.c(m, n);
     for (index_t first = 0; first < num_k; first += 32) {
         float parts[2] = {0.0F, 0.0F};
         for (index_t k = first; k < std::min(first + 32, num_k); ++k) {
@@ -128,12 +128,12 @@ TEMPLATE_TEST_CASE("gemm: agrees with sums in double, whatever is transposed", "
     const auto ta = GENERATE(Transpose::no, Transpose::yes);
     const auto tb = GENERATE(Transpose::no, Transpose::yes);
     for (const Sides& sides : kSides) {
-        for (const float beta : {0.0F, 1.0F}) {
-            Case<TestType> tried(sides, ta, tb, beta);
-            Case<TestType> expected(sides, ta, tb, beta);
+        for (const Write write : {Write::overwrite, Write::add}) {
+            Case<TestType> tried(sides, ta, tb, write);
+            Case<TestType> expected(sides, ta, tb, write);
             ops::ref::multiply(expected.product);
             for (const Isa isa : isas_of_this_machine()) {
-                CAPTURE(isa_name(isa), sides.m, sides.n, sides.k, beta);
+                CAPTURE(isa_name(isa), sides.m, sides.n, sides.k, write == Write::add);
                 const std::vector<float> c = product_under(isa, tried);
                 CHECK(test::relative_error(elements(MatrixView<const float>(c.data(), sides.m, sides.n,
                                                                             sides.n + sides.extra)),
@@ -148,10 +148,10 @@ TEMPLATE_TEST_CASE("gemm: every element is one chain of multiply-adds, to the la
     const auto ta = GENERATE(Transpose::no, Transpose::yes);
     const auto tb = GENERATE(Transpose::no, Transpose::yes);
     for (const Sides& sides : kSides) {
-        for (const float beta : {0.0F, 1.0F}) {
-            Case<TestType> tried(sides, ta, tb, beta);
+        for (const Write write : {Write::overwrite, Write::add}) {
+            Case<TestType> tried(sides, ta, tb, write);
             const auto written = [&](auto&& element) {
-                Case<TestType> by_hand(sides, ta, tb, beta);
+                Case<TestType> by_hand(sides, ta, tb, write);
                 for (index_t m = 0; m < sides.m; ++m)
                     for (index_t n = 0; n < sides.n; ++n)
                         by_hand.c.view(m, n) = element(by_hand.product, sides.k, m, n);
@@ -159,7 +159,7 @@ TEMPLATE_TEST_CASE("gemm: every element is one chain of multiply-adds, to the la
             };
             const std::vector<float> expected = written(chain<TestType>);
             for (const Isa isa : isas_of_this_machine()) {
-                CAPTURE(isa_name(isa), sides.m, sides.n, sides.k, beta);
+                CAPTURE(isa_name(isa), sides.m, sides.n, sides.k, write == Write::add);
                 // C, and nothing beside it.
                 if (rounds_every_step<TestType>(isa)) {
                     CHECK(test::same_bits<float>(product_under(isa, tried), expected));
@@ -175,7 +175,7 @@ TEMPLATE_TEST_CASE("gemm: every element is one chain of multiply-adds, to the la
 TEST_CASE("gemm: with a matrix unit, numbers near zero count alike for one row and for many", "[unit]") {
     if (best_isa() < Isa::amx_bf16) return;
     const Sides sides{40, 50, 70};
-    Case<bf16> many(sides, Transpose::no, Transpose::no, 0.0F);
+    Case<bf16> many(sides, Transpose::no, Transpose::no, Write::overwrite);
     // Subnormal operands, products and sums beside normal ones.
     for (index_t i = 0; i < sides.k; ++i) {
         for (index_t m = 0; m < sides.m; ++m)
@@ -190,7 +190,7 @@ TEST_CASE("gemm: with a matrix unit, numbers near zero count alike for one row a
     for (index_t m = 0; m < sides.m; ++m) {
         Operand<float> c(1, sides.n, sides.n, 9);
         gemm.multiply<bf16>(
-            {many.product.a.rows_of({m, m + 1}), Transpose::no, many.product.b, Transpose::no, c.view, 0.0F});
+            {many.product.a.rows_of({m, m + 1}), Transpose::no, many.product.b, Transpose::no, c.view});
         CHECK(test::same_bits(elements(c.view), elements(many.c.view.rows_of({m, m + 1}))));
     }
 }
@@ -202,10 +202,10 @@ TEMPLATE_TEST_CASE("gemm: a row has the same bits alone, among others, and trans
     const auto tb = GENERATE(Transpose::no, Transpose::yes);
     for (const Isa isa : isas_of_this_machine()) {
         const ops::Gemm gemm(isa);
-        Case<TestType> whole(sides, Transpose::no, Transpose::no, 0.0F);
+        Case<TestType> whole(sides, Transpose::no, Transpose::no, Write::overwrite);
         gemm.multiply(whole.product);
         // The same numbers, stored the other way.
-        Case<TestType> turned(sides, ta, tb, 0.0F);
+        Case<TestType> turned(sides, ta, tb, Write::overwrite);
         for (index_t k = 0; k < sides.k; ++k) {
             for (index_t m = 0; m < sides.m && ta == Transpose::yes; ++m)
                 turned.a.view(k, m) = whole.a.view(m, k);
@@ -232,7 +232,7 @@ TEMPLATE_TEST_CASE("gemm: infinities and NaN stay in their rows and columns", "[
     constexpr float kInfinity = std::numeric_limits<float>::infinity();
     for (const Isa isa : isas_of_this_machine()) {
         for (const index_t rows : {index_t{3}, index_t{120}}) {
-            Case<TestType> tried({rows, 40, 33}, Transpose::no, Transpose::no, 0.0F);
+            Case<TestType> tried({rows, 40, 33}, Transpose::no, Transpose::no, Write::overwrite);
             tried.a.view(1, 32) = TestType(kInfinity);
             tried.b.view(2, 7) = TestType(std::numeric_limits<float>::quiet_NaN());
             ops::Gemm(isa).multiply(tried.product);
@@ -261,7 +261,7 @@ TEMPLATE_TEST_CASE("gemm: a fixed-point gradient receives the bits of the produc
             for (const auto& [m, n] : {std::pair<index_t, index_t>{70, 45}, {13, 100}, {400, 8}, {1, 1}}) {
                 CAPTURE(isa_name(isa), m, n, blocks);
                 const Sides sides{m, n, blocks.empty() ? 4 : blocks.back() + 2, 1};
-                Case<TestType> tried(sides, Transpose::yes, Transpose::no, 0.0F);
+                Case<TestType> tried(sides, Transpose::yes, Transpose::no, Write::overwrite);
                 const index_t rows = m + 3;
                 const index_t cols = n + 2;
                 std::vector<std::int64_t> sums(static_cast<std::size_t>(rows * cols), 5);
@@ -270,7 +270,7 @@ TEMPLATE_TEST_CASE("gemm: a fixed-point gradient receives the bits of the produc
                 for (std::size_t b = 0; b + 1 < blocks.size(); ++b) {
                     const Range block{blocks[b], blocks[b + 1]};
                     gemm.multiply<TestType>({tried.a.view.rows_of(block), Transpose::yes,
-                                             tried.b.view.rows_of(block), Transpose::no, tried.c.view, 0.0F});
+                                             tried.b.view.rows_of(block), Transpose::no, tried.c.view});
                     accumulate(tried.c.view, 2, 1, {nullptr, expected.data(), rows, cols, &overflow});
                 }
                 const GradientView gradient{nullptr, sums.data(), rows, cols, &overflow};
@@ -285,7 +285,7 @@ TEMPLATE_TEST_CASE("gemm: a fixed-point gradient receives the bits of the produc
 
 TEST_CASE("gemm: sides that do not fit are refused", "[unit]") {
     const ops::Gemm gemm;
-    Case<float> tried({3, 4, 5}, Transpose::no, Transpose::no, 0.0F);
+    Case<float> tried({3, 4, 5}, Transpose::no, Transpose::no, Write::overwrite);
     const auto refused = [&](auto change) {
         ops::Product<float> product = tried.product;
         change(product);
@@ -295,5 +295,4 @@ TEST_CASE("gemm: sides that do not fit are refused", "[unit]") {
     refused([](auto& p) { p.b.rows = 4; });
     refused([](auto& p) { p.c.cols = 3; });
     refused([](auto& p) { p.transpose_b = Transpose::yes; });
-    refused([](auto& p) { p.beta = 0.5F; });
 }

@@ -234,7 +234,7 @@ TEST_CASE("norm: backward agrees with the reference, added or overwritten, over 
     const auto biased = GENERATE(Biased::no, Biased::yes);
     const index_t rows = GENERATE(0, 1, 64, 67);
     const index_t cols = GENERATE(1, 16, 51);
-    const auto write = GENERATE(ops::Write::add, ops::Write::overwrite);
+    const auto write = GENERATE(Write::add, Write::overwrite);
     // LayerNorm makes every single column 0, with gradients of 0 to compare with.
     if (kind == ops::NormKind::layer && cols == 1) return;
     const TestMatrix x(rows, cols, 1);
@@ -250,7 +250,7 @@ TEST_CASE("norm: backward agrees with the reference, added or overwritten, over 
     ops::ref::norm_backward(rule.norm, in, wanted_dx.view(), wanted_dgain, wanted_dbias);
     // A single column: the direct and the shift part cancel to what eps leaves.
     CHECK(relative_error(dx.values, wanted_dx.values) <
-          (cols == 1 && write == ops::Write::overwrite ? 5e-2 : 1e-5));
+          (cols == 1 && write == Write::overwrite ? 5e-2 : 1e-5));
     CHECK(relative_error(got.dgain, wanted_dgain) < 1e-5);
     if (biased == Biased::yes) CHECK(relative_error(got.dbias, wanted_dbias) < 1e-5);
 }
@@ -267,7 +267,7 @@ TEST_CASE("norm: rows of zeros and of equal values have finite gradients", "[uni
     const Forward kept = forward(rule.norm, x.view(), 1);
     TestMatrix dx(2, 20);
     TestMatrix wanted(2, 20);
-    const ops::NormBackward in{x.view(), kept.statistics(), dy.view(), ops::Write::overwrite, 10};
+    const ops::NormBackward in{x.view(), kept.statistics(), dy.view(), Write::overwrite, 10};
     const Backward got(rule, in, dx.view(), 1);
     std::vector<double> dgain(20, 0.5);
     std::vector<double> dbias;
@@ -304,7 +304,7 @@ TEST_CASE("norm: backward agrees with finite differences", "[unit]") {
     const std::vector<double> wide_bias = test::widened(rule.bias.values);
     TestMatrix dx(kRows, kCols, 9);
     const Forward kept = forward(rule.norm, x.view(), 1);
-    Backward got(rule, {x.view(), kept.statistics(), dy.view(), ops::Write::overwrite, 2}, dx.view(), 1);
+    Backward got(rule, {x.view(), kept.statistics(), dy.view(), Write::overwrite, 2}, dx.view(), 1);
     for (std::vector<float>* sums : {&got.dgain, &got.dbias})
         for (float& sum : *sums) sum -= 0.5F;
     const auto by_x = [&](const auto& at) { return loss(at, wide_gain, wide_bias); };
@@ -339,7 +339,7 @@ struct Sums {
             const ops::NormBackward in{x.view().rows_of(part),
                                        {rows_of(kept.rstd), rows_of(kept.mean)},
                                        dy.view().rows_of(part),
-                                       ops::Write::overwrite,
+                                       Write::overwrite,
                                        block_rows};
             ops::norm_backward(
                 rule.norm, in, dx.view().rows_of(part),
@@ -439,7 +439,7 @@ TEST_CASE("norm: shapes that do not fit are refused", "[unit]") {
                           index_t block_rows) {
         const ops::NormStatistics<const float> statistics{
             rstd, rule.kind == ops::NormKind::layer ? mean : std::span<const float>()};
-        ops::norm_backward(rule, {x.view(), statistics, x.view(), ops::Write::add, block_rows}, dx, gradients,
+        ops::norm_backward(rule, {x.view(), statistics, x.view(), Write::add, block_rows}, dx, gradients,
                            session.context);
     };
     CHECK_NOTHROW(back(rms, y.view(), {good, {}}, 2));

@@ -152,8 +152,8 @@ TEST_CASE("permute: sums of rows follow the lists, and rows without a source bec
     const std::vector<std::int32_t> sources{8, 0, 4, 2, 2};
     TestMatrix out(3, 35, 9);
     TestMatrix expected(3, 35, 9);
-    ops::sum_rows(x.view(), offsets, sources, ops::Into::overwrite, out.view(), session.context);
-    ops::ref::sum_rows(x.view(), offsets, sources, ops::Into::overwrite, expected.view());
+    ops::sum_rows(x.view(), offsets, sources, Write::overwrite, out.view(), session.context);
+    ops::ref::sum_rows(x.view(), offsets, sources, Write::overwrite, expected.view());
     CHECK(relative_error(out.values, expected.values) < 1e-6);
     for (const float value : out.view().row_span(1)) CHECK(value == 0.0F);
 }

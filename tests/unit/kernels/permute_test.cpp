@@ -34,7 +34,7 @@ TEST_CASE("permute: gathered rows are copies, of floats and of bf16", "[unit]") 
 
 TEST_CASE("permute: sums are added in the order of the list; empty lists give 0 or leave the row", "[unit]") {
     const index_t cols = GENERATE(1, 16, 35, 64);
-    const auto into = GENERATE(ops::Into::overwrite, ops::Into::add);
+    const auto write = GENERATE(Write::overwrite, Write::add);
     const int threads = GENERATE(1, 2, 3);
     TestSession session(threads);
     const TestMatrix x(23, cols, 1);
@@ -47,14 +47,14 @@ TEST_CASE("permute: sums are added in the order of the list; empty lists give 0 
     TestMatrix out(50, cols, 2);
     TestMatrix reference = out;
     TestMatrix ordered = out;
-    ops::sum_rows(x.view(), offsets, sources, into, out.view(), session.context);
-    ops::ref::sum_rows(x.view(), offsets, sources, into, reference.view());
+    ops::sum_rows(x.view(), offsets, sources, write, out.view(), session.context);
+    ops::ref::sum_rows(x.view(), offsets, sources, write, reference.view());
     CHECK(relative_error(out.values, reference.values) < 1e-6);
     for (index_t r = 0; r < 50; ++r) {
         const auto first = static_cast<std::size_t>(offsets[static_cast<std::size_t>(r)]);
         const auto last = static_cast<std::size_t>(offsets[static_cast<std::size_t>(r) + 1]);
         for (index_t c = 0; c < cols; ++c) {
-            float sum = into == ops::Into::add ? ordered.view()(r, c) : 0.0F;
+            float sum = write == Write::add ? ordered.view()(r, c) : 0.0F;
             for (std::size_t s = first; s < last; ++s) sum += x.view()(sources[s], c);
             REQUIRE(out.view()(r, c) == sum);
         }
@@ -72,7 +72,7 @@ TEST_CASE("permute: gathering and summing back is a product with the counts", "[
     const std::vector<index_t> offsets{0, 1, 1, 1, 2, 2, 5};
     const std::vector<std::int32_t> sources{1, 3, 0, 2, 4};
     TestMatrix back(6, 20, 3);
-    ops::sum_rows(gathered.view(), offsets, sources, ops::Into::overwrite, back.view(), session.context);
+    ops::sum_rows(gathered.view(), offsets, sources, Write::overwrite, back.view(), session.context);
     const float counts[] = {1.0F, 0.0F, 0.0F, 1.0F, 0.0F, 3.0F};
     for (index_t r = 0; r < 6; ++r)
         for (index_t c = 0; c < 20; ++c) CHECK(back.view()(r, c) == counts[r] * x.view()(r, c));
@@ -93,7 +93,7 @@ TEST_CASE("permute: rows that do not exist are named, and lists that do not fit 
     CHECK_THROWS_AS(gather({0, 1}, narrow.view()), LogicError);
     const auto sum = [&](const std::vector<index_t>& offsets, const std::vector<std::int32_t>& sources,
                          MatrixView<float> into) {
-        ops::sum_rows(x.view(), offsets, sources, ops::Into::add, into, session.context);
+        ops::sum_rows(x.view(), offsets, sources, Write::add, into, session.context);
     };
     CHECK_THROWS_AS(sum({0, 1, 2}, {0, 4}, out.view()), ShapeError);
     CHECK_THROWS_AS(sum({0, 1, 2}, {0, -1}, out.view()), ShapeError);
@@ -112,8 +112,8 @@ TEST_CASE("permute: sums take any stretch of a longer list of sources", "[unit]"
     TestMatrix last(2, 20);
     const std::vector<index_t> offsets{0, 2, 3, 5};
     const std::vector<std::int32_t> sources{5, 0, 3, 3, 1};
-    ops::sum_rows(x.view(), offsets, sources, ops::Into::overwrite, all.view(), session.context);
-    ops::sum_rows(x.view(), std::span<const index_t>(offsets).subspan(1), sources, ops::Into::overwrite,
+    ops::sum_rows(x.view(), offsets, sources, Write::overwrite, all.view(), session.context);
+    ops::sum_rows(x.view(), std::span<const index_t>(offsets).subspan(1), sources, Write::overwrite,
                   last.view(), session.context);
     CHECK(std::equal(last.values.begin(), last.values.end(), all.values.begin() + 20));
 }

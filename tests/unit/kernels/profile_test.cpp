@@ -19,7 +19,7 @@ TEST_CASE(
     const TestMatrix a(300, 70, 1);
     const TestMatrix b(70, 130, 2);
     TestMatrix c(300, 130);
-    ops::multiply<float>({a.view(), ops::Transpose::no, b.view(), ops::Transpose::no, c.view(), 0.0F},
+    ops::multiply<float>({a.view(), ops::Transpose::no, b.view(), ops::Transpose::no, c.view()},
                          session.context);
     CHECK(profile.entry(OpKind::product).flops == 2.0 * 300 * 70 * 130);
     CHECK(profile.entry(OpKind::product).seconds > 0.0);
@@ -28,7 +28,7 @@ TEST_CASE(
         // An operation around products keeps what they leave.
         const Timed timed(session.context, OpKind::softmax, 5.0);
         ops::multiply_on_this_thread<float>(
-            {a.view(), ops::Transpose::no, b.view(), ops::Transpose::no, c.view(), 0.0F}, session.context);
+            {a.view(), ops::Transpose::no, b.view(), ops::Transpose::no, c.view()}, session.context);
         ops::add(a.view(), TestMatrix(300, 70).view(), session.context);
     }
     CHECK(profile.entry(OpKind::product).flops == 4.0 * 300 * 70 * 130);
