@@ -26,7 +26,7 @@ struct Activate {
     MatrixView<In> kept_gate;
     MatrixView<In> kept_up;
 };
-/// @throws LogicError when the sides differ
+/// @throws ShapeError when the sides differ
 template <class In>
 void activate(const Activate<In>& block);
 
@@ -47,7 +47,7 @@ struct ActivateBackward {
     MatrixView<In> dup;
     std::span<float> dot;  ///< [rows], or empty
 };
-/// @throws LogicError when the sides differ
+/// @throws ShapeError when the sides differ
 template <class In>
 void activate_backward(const ActivateBackward<In>& block);
 

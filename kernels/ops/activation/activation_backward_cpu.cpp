@@ -1,3 +1,4 @@
+#include "kernels/core/fits.hpp"
 #include "kernels/ops/activation/rows.hpp"
 
 namespace sy::ops {
@@ -48,16 +49,16 @@ void backward_rows(const ActivateBackward<In>& block) {
 template <class In>
 void check(const ActivateBackward<In>& block) {
     const bool gated = is_gated(block.kind);
-    SY_REQUIRE(detail::fits(block.gate, block.up, detail::present_if(gated)) &&
-                   detail::fits(block.dh, block.up) && detail::fits(block.h, block.up) &&
-                   detail::fits(block.dgate, block.up, detail::present_if(gated)) &&
-                   detail::fits(block.dup, block.up) && detail::fits_or_empty(block.weight, block.up.rows) &&
-                   detail::fits_or_empty(block.dot, block.up.rows),
-               activation_name(block.kind), " backward: gate [", block.gate.rows, ", ", block.gate.cols,
-               "], up [", block.up.rows, ", ", block.up.cols, "], dh [", block.dh.rows, ", ", block.dh.cols,
-               "], h [", block.h.rows, ", ", block.h.cols, "], dgate [", block.dgate.rows, ", ",
-               block.dgate.cols, "], dup [", block.dup.rows, ", ", block.dup.cols, "], ", block.weight.size(),
-               " weights, ", block.dot.size(), " dots");
+    SY_FITS(detail::fits(block.gate, block.up, detail::present_if(gated)) &&
+                detail::fits(block.dh, block.up) && detail::fits(block.h, block.up) &&
+                detail::fits(block.dgate, block.up, detail::present_if(gated)) &&
+                detail::fits(block.dup, block.up) && detail::fits_or_empty(block.weight, block.up.rows) &&
+                detail::fits_or_empty(block.dot, block.up.rows),
+            activation_name(block.kind), " backward: gate [", block.gate.rows, ", ", block.gate.cols,
+            "], up [", block.up.rows, ", ", block.up.cols, "], dh [", block.dh.rows, ", ", block.dh.cols,
+            "], h [", block.h.rows, ", ", block.h.cols, "], dgate [", block.dgate.rows, ", ",
+            block.dgate.cols, "], dup [", block.dup.rows, ", ", block.dup.cols, "], ", block.weight.size(),
+            " weights, ", block.dot.size(), " dots");
 }
 
 }  // namespace

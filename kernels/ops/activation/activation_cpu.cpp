@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "kernels/core/fits.hpp"
 #include "kernels/ops/activation/rows.hpp"
 
 namespace sy::ops {
@@ -68,19 +69,19 @@ void check(const Activate<In>& block) {
     const bool gated = is_gated(block.kind);
     const bool keeps = block.kept_up.data != nullptr;
     const bool biased = !block.up_bias.empty();
-    SY_REQUIRE(detail::fits(block.gate, block.up, detail::present_if(gated)) &&
-                   detail::fits(block.h, block.up) &&
-                   detail::fits(block.kept_gate, block.up, detail::present_if(gated && keeps)) &&
-                   detail::fits(block.kept_up, block.up, detail::present_if(keeps)) &&
-                   detail::fits_or_empty(block.up_bias, block.up.cols) &&
-                   detail::fits_or_empty(block.gate_bias, block.up.cols) &&
-                   block.gate_bias.empty() != (gated && biased) &&
-                   detail::fits_or_empty(block.weight, block.up.rows),
-               activation_name(block.kind), ": gate [", block.gate.rows, ", ", block.gate.cols, "], up [",
-               block.up.rows, ", ", block.up.cols, "], h [", block.h.rows, ", ", block.h.cols, "], kept [",
-               block.kept_gate.rows, ", ", block.kept_gate.cols, "] and [", block.kept_up.rows, ", ",
-               block.kept_up.cols, "], biases ", block.gate_bias.size(), " and ", block.up_bias.size(), ", ",
-               block.weight.size(), " weights");
+    SY_FITS(detail::fits(block.gate, block.up, detail::present_if(gated)) &&
+                detail::fits(block.h, block.up) &&
+                detail::fits(block.kept_gate, block.up, detail::present_if(gated && keeps)) &&
+                detail::fits(block.kept_up, block.up, detail::present_if(keeps)) &&
+                detail::fits_or_empty(block.up_bias, block.up.cols) &&
+                detail::fits_or_empty(block.gate_bias, block.up.cols) &&
+                block.gate_bias.empty() != (gated && biased) &&
+                detail::fits_or_empty(block.weight, block.up.rows),
+            activation_name(block.kind), ": gate [", block.gate.rows, ", ", block.gate.cols, "], up [",
+            block.up.rows, ", ", block.up.cols, "], h [", block.h.rows, ", ", block.h.cols, "], kept [",
+            block.kept_gate.rows, ", ", block.kept_gate.cols, "] and [", block.kept_up.rows, ", ",
+            block.kept_up.cols, "], biases ", block.gate_bias.size(), " and ", block.up_bias.size(), ", ",
+            block.weight.size(), " weights");
 }
 
 }  // namespace

@@ -56,7 +56,7 @@ struct AttentionShape {
 /// @param v    [Tk, kv_heads * Dv]
 /// @param out  [T, heads * Dv]
 /// @param lse  [T, heads] log of the sums of e^score, kept for backward
-/// @throws LogicError when a view does not fit the shape, or the shape's rules each other
+/// @throws ShapeError when a view does not fit the shape, or the shape's rules each other
 /// @par Cost  (D + Dv) multiply-adds for each score, a head and sequence: S (S + 64) / 2 scores if causal, up to
 ///            S (window + 78) with a window, Sq Sk if all are visible; scratch one transposed copy of k, and 64 rows of
 ///            scores a thread
@@ -80,7 +80,7 @@ struct AttentionBackward {
 };
 /// Threads share the work by (sequence, key/value head): each sums that head's dk and dv over the query heads that
 /// share it, in ascending order.
-/// @throws LogicError when a view does not fit the shape
+/// @throws ShapeError when a view does not fit the shape
 void attention_backward(const AttentionShape& shape, const AttentionBackward& operands,
                         const Context& context);
 
@@ -93,7 +93,7 @@ void attention_backward(const AttentionShape& shape, const AttentionBackward& op
 ///                 Dv columns count (MLA's latent rows are keys and values at once)
 /// @param lengths  [B] valid rows of each cache, the new token included
 /// @param out      [B, heads * Dv]
-/// @throws LogicError when a view does not fit the shape or a length its cache
+/// @throws ShapeError when a view does not fit the shape or a length its cache
 void attention_decode(const AttentionShape& shape, MatrixView<const float> q,
                       TensorView3<const float> k_cache, TensorView3<const float> v_cache,
                       std::span<const index_t> lengths, MatrixView<float> out, const Context& context);

@@ -8,6 +8,7 @@
 #include "kernels/ops/attention/mask.hpp"
 #include "kernels/ops/attention/relative_bias.hpp"
 #include "kernels/ops/attention/scores.hpp"
+#include "kernels/core/fits.hpp"
 #include "kernels/ops/gemm/gemm.hpp"
 
 namespace sy::ops {
@@ -212,17 +213,17 @@ void backward_task(const Backward& call, index_t sequence, index_t kv_head, floa
 
 void check_gradients(const AttentionShape& shape, const AttentionBackward& op) {
     const auto same = [](const auto& a, const auto& b) { return a.rows == b.rows && a.cols == b.cols; };
-    SY_REQUIRE(op.out.rows == op.q.rows && op.out.cols == shape.heads * shape.value_width() &&
-                   same(op.dout, op.out) && same(op.dq, op.q) && same(op.dk, op.k) && same(op.dv, op.v) &&
-                   op.lse.rows == op.q.rows && op.lse.cols == shape.heads,
-               "attention_backward: q [", op.q.rows, ", ", op.q.cols, "], out [", op.out.rows, ", ",
-               op.out.cols, "], dout [", op.dout.rows, ", ", op.dout.cols, "], dq [", op.dq.rows, ", ",
-               op.dq.cols, "], k [", op.k.rows, ", ", op.k.cols, "], dk [", op.dk.rows, ", ", op.dk.cols,
-               "], dv [", op.dv.rows, ", ", op.dv.cols, "], lse [", op.lse.rows, ", ", op.lse.cols, "]");
+    SY_FITS(op.out.rows == op.q.rows && op.out.cols == shape.heads * shape.value_width() &&
+                same(op.dout, op.out) && same(op.dq, op.q) && same(op.dk, op.k) && same(op.dv, op.v) &&
+                op.lse.rows == op.q.rows && op.lse.cols == shape.heads,
+            "attention_backward: q [", op.q.rows, ", ", op.q.cols, "], out [", op.out.rows, ", ", op.out.cols,
+            "], dout [", op.dout.rows, ", ", op.dout.cols, "], dq [", op.dq.rows, ", ", op.dq.cols, "], k [",
+            op.k.rows, ", ", op.k.cols, "], dk [", op.dk.rows, ", ", op.dk.cols, "], dv [", op.dv.rows, ", ",
+            op.dv.cols, "], lse [", op.lse.rows, ", ", op.lse.cols, "]");
     const bool wanted = op.dtable.f32 != nullptr || op.dtable.fixed != nullptr;
-    SY_REQUIRE(!wanted || same(op.dtable, shape.bias.table), "attention_backward: gradient [", op.dtable.rows,
-               ", ", op.dtable.cols, "] of a bias table [", shape.bias.table.rows, ", ",
-               shape.bias.table.cols, "]");
+    SY_FITS(!wanted || same(op.dtable, shape.bias.table), "attention_backward: gradient [", op.dtable.rows,
+            ", ", op.dtable.cols, "] of a bias table [", shape.bias.table.rows, ", ", shape.bias.table.cols,
+            "]");
 }
 
 }  // namespace

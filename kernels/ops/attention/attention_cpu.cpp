@@ -7,6 +7,7 @@
 #include "kernels/ops/attention/mask.hpp"
 #include "kernels/ops/attention/relative_bias.hpp"
 #include "kernels/ops/attention/scores.hpp"
+#include "kernels/core/fits.hpp"
 #include "kernels/ops/gemm/gemm.hpp"
 
 namespace sy::ops {
@@ -108,10 +109,10 @@ void attention(const AttentionShape& shape, MatrixView<const float> q, MatrixVie
                MatrixView<const float> v, MatrixView<float> out, MatrixView<float> lse,
                const Context& context) {
     detail::check_operands(shape, q, k, v);
-    SY_REQUIRE(out.rows == q.rows && out.cols == shape.heads * shape.value_width() && lse.rows == q.rows &&
-                   lse.cols == shape.heads,
-               "attention: q [", q.rows, ", ", q.cols, "], ", shape.heads, " heads of ", shape.value_width(),
-               ", out [", out.rows, ", ", out.cols, "], lse [", lse.rows, ", ", lse.cols, "]");
+    SY_FITS(out.rows == q.rows && out.cols == shape.heads * shape.value_width() && lse.rows == q.rows &&
+                lse.cols == shape.heads,
+            "attention: q [", q.rows, ", ", q.cols, "], ", shape.heads, " heads of ", shape.value_width(),
+            ", out [", out.rows, ", ", out.cols, "], lse [", lse.rows, ", ", lse.cols, "]");
     if (q.rows == 0) return;
     const Timed timed(context, OpKind::softmax, 4.0 * detail::num_scores(shape));
     const detail::TransposedHeads keys(shape, detail::layout_of_k(shape), k, context);

@@ -4,6 +4,7 @@
 #include "kernels/core/profile.hpp"
 #include "kernels/ops/attention/blocks.hpp"
 #include "kernels/ops/attention/relative_bias.hpp"
+#include "kernels/core/fits.hpp"
 #include "kernels/ops/attention/scores.hpp"
 
 namespace sy::ops {
@@ -47,23 +48,22 @@ void check(const AttentionShape& shape, MatrixView<const float> q, TensorView3<c
            TensorView3<const float> v_cache, std::span<const index_t> lengths, MatrixView<float> out) {
     detail::check_rules(shape);
     const bool biased = shape.bias.table.data != nullptr || !shape.bias.slopes.empty();
-    SY_REQUIRE(shape.dropout.probability == 0.0F && (!biased || shape.visibility == Visibility::causal),
-               "attention_decode: dropout of ", shape.dropout.probability,
-               " (expected none), or a bias by distance from a token that has no place in the memory");
+    SY_FITS(shape.dropout.probability == 0.0F && (!biased || shape.visibility == Visibility::causal),
+            "attention_decode: dropout of ", shape.dropout.probability,
+            " (expected none), or a bias by distance from a token that has no place in the memory");
     const index_t width = shape.value_width();
-    SY_REQUIRE(
-        q.cols == shape.heads * shape.head_dim && out.rows == q.rows && out.cols == shape.heads * width &&
-            k_cache.cols == shape.kv_heads * shape.head_dim &&
-            (v_cache.cols == shape.kv_heads * width || (shape.kv_heads == 1 && v_cache.cols > width)) &&
-            v_cache.rows == k_cache.rows && k_cache.count >= q.rows && v_cache.count >= q.rows &&
-            static_cast<index_t>(lengths.size()) == q.rows,
-        "attention_decode: ", shape.heads, " heads over ", shape.kv_heads, " of ", shape.head_dim, " and ",
-        width, "; q [", q.rows, ", ", q.cols, "], out [", out.rows, ", ", out.cols, "], ", lengths.size(),
-        " lengths, caches [", k_cache.count, ", ", k_cache.rows, ", ", k_cache.cols, "] and [", v_cache.count,
-        ", ", v_cache.rows, ", ", v_cache.cols, "]");
+    SY_FITS(q.cols == shape.heads * shape.head_dim && out.rows == q.rows && out.cols == shape.heads * width &&
+                k_cache.cols == shape.kv_heads * shape.head_dim &&
+                (v_cache.cols == shape.kv_heads * width || (shape.kv_heads == 1 && v_cache.cols > width)) &&
+                v_cache.rows == k_cache.rows && k_cache.count >= q.rows && v_cache.count >= q.rows &&
+                static_cast<index_t>(lengths.size()) == q.rows,
+            "attention_decode: ", shape.heads, " heads over ", shape.kv_heads, " of ", shape.head_dim,
+            " and ", width, "; q [", q.rows, ", ", q.cols, "], out [", out.rows, ", ", out.cols, "], ",
+            lengths.size(), " lengths, caches [", k_cache.count, ", ", k_cache.rows, ", ", k_cache.cols,
+            "] and [", v_cache.count, ", ", v_cache.rows, ", ", v_cache.cols, "]");
     for (const index_t length : lengths) {
-        SY_REQUIRE(length >= 1 && length <= k_cache.rows, "attention_decode: length ", length,
-                   " in a cache of ", k_cache.rows, " tokens");
+        SY_FITS(length >= 1 && length <= k_cache.rows, "attention_decode: length ", length, " in a cache of ",
+                k_cache.rows, " tokens");
     }
 }
 

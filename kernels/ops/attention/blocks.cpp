@@ -1,3 +1,4 @@
+#include "kernels/core/fits.hpp"
 #include "kernels/ops/attention/blocks.hpp"
 
 #include <algorithm>
@@ -6,48 +7,48 @@
 namespace sy::ops::detail {
 
 void check_rules(const AttentionShape& shape) {
-    SY_REQUIRE(shape.kv_heads > 0 && shape.heads > 0 && shape.heads % shape.kv_heads == 0 &&
-                   shape.head_dim > 0 && shape.value_width() > 0 && shape.scale > 0.0F &&
-                   std::isfinite(shape.scale),
-               "attention: ", shape.heads, " heads over ", shape.kv_heads, " of ", shape.head_dim,
-               ", values of ", shape.value_width(), ", scale ", shape.scale);
-    SY_REQUIRE(shape.window >= 0 && (shape.window == 0 || shape.visibility == Visibility::causal),
-               "attention: a window of ", shape.window, " (expected 0 or more, 0 unless causal)");
+    SY_FITS(shape.kv_heads > 0 && shape.heads > 0 && shape.heads % shape.kv_heads == 0 &&
+                shape.head_dim > 0 && shape.value_width() > 0 && shape.scale > 0.0F &&
+                std::isfinite(shape.scale),
+            "attention: ", shape.heads, " heads over ", shape.kv_heads, " of ", shape.head_dim,
+            ", values of ", shape.value_width(), ", scale ", shape.scale);
+    SY_FITS(shape.window >= 0 && (shape.window == 0 || shape.visibility == Visibility::causal),
+            "attention: a window of ", shape.window, " (expected 0 or more, 0 unless causal)");
     // Scores are divided by a cap: one that is no normal number has no finite inverse.
-    SY_REQUIRE(shape.soft_cap == 0.0F || (shape.soft_cap > 0.0F && std::isnormal(shape.soft_cap)),
-               "attention: soft cap ", shape.soft_cap);
+    SY_FITS(shape.soft_cap == 0.0F || (shape.soft_cap > 0.0F && std::isnormal(shape.soft_cap)),
+            "attention: soft cap ", shape.soft_cap);
     const PositionBias& bias = shape.bias;
-    SY_REQUIRE(bias.slopes.empty() || static_cast<index_t>(bias.slopes.size()) == shape.heads,
-               "attention: ", bias.slopes.size(), " ALiBi slopes for ", shape.heads, " heads");
+    SY_FITS(bias.slopes.empty() || static_cast<index_t>(bias.slopes.size()) == shape.heads,
+            "attention: ", bias.slopes.size(), " ALiBi slopes for ", shape.heads, " heads");
     if (bias.table.data != nullptr) {
-        SY_REQUIRE(bias.slopes.empty() && bias.table.cols == shape.heads, "attention: bias table [",
-                   bias.table.rows, ", ", bias.table.cols, "] and ", bias.slopes.size(), " ALiBi slopes for ",
-                   shape.heads, " heads (expected one of the two)");
+        SY_FITS(bias.slopes.empty() && bias.table.cols == shape.heads, "attention: bias table [",
+                bias.table.rows, ", ", bias.table.cols, "] and ", bias.slopes.size(), " ALiBi slopes for ",
+                shape.heads, " heads (expected one of the two)");
         // Refuses what has no buckets.
         t5_bucket(0, bias.table.rows, bias.max_distance, shape.visibility);
     }
-    SY_REQUIRE(shape.dropout.probability >= 0.0F && shape.dropout.probability < 1.0F &&
-                   shape.dropout.first_token >= 0,
-               "attention: dropout of ", shape.dropout.probability, " (expected in [0, 1)) from token ",
-               shape.dropout.first_token);
+    SY_FITS(shape.dropout.probability >= 0.0F && shape.dropout.probability < 1.0F &&
+                shape.dropout.first_token >= 0,
+            "attention: dropout of ", shape.dropout.probability, " (expected in [0, 1)) from token ",
+            shape.dropout.first_token);
 }
 
 void check_operands(const AttentionShape& shape, MatrixView<const float> q, MatrixView<const float> k,
                     MatrixView<const float> v) {
     check_rules(shape);
     const index_t keys = shape.num_keys();
-    SY_REQUIRE(keys >= 0 && (keys > 0 || shape.seq_len == 0) &&
-                   (keys == shape.seq_len || shape.visibility == Visibility::all),
-               "attention: ", shape.seq_len, " queries on ", keys,
-               " keys (expected as many unless all are visible)");
+    SY_FITS(keys >= 0 && (keys > 0 || shape.seq_len == 0) &&
+                (keys == shape.seq_len || shape.visibility == Visibility::all),
+            "attention: ", shape.seq_len, " queries on ", keys,
+            " keys (expected as many unless all are visible)");
     const index_t key_rows = shape.num_sequences * keys;
-    SY_REQUIRE(q.rows == shape.num_sequences * shape.seq_len && k.rows == key_rows && v.rows == key_rows &&
-                   q.cols == shape.heads * shape.head_dim && k.cols == shape.kv_heads * shape.head_dim &&
-                   v.cols == shape.kv_heads * shape.value_width(),
-               "attention: ", shape.num_sequences, " sequences of ", shape.seq_len, " and ", keys, " keys, ",
-               shape.heads, " heads over ", shape.kv_heads, " of ", shape.head_dim, " and ",
-               shape.value_width(), "; q [", q.rows, ", ", q.cols, "], k [", k.rows, ", ", k.cols, "], v [",
-               v.rows, ", ", v.cols, "]");
+    SY_FITS(q.rows == shape.num_sequences * shape.seq_len && k.rows == key_rows && v.rows == key_rows &&
+                q.cols == shape.heads * shape.head_dim && k.cols == shape.kv_heads * shape.head_dim &&
+                v.cols == shape.kv_heads * shape.value_width(),
+            "attention: ", shape.num_sequences, " sequences of ", shape.seq_len, " and ", keys, " keys, ",
+            shape.heads, " heads over ", shape.kv_heads, " of ", shape.head_dim, " and ", shape.value_width(),
+            "; q [", q.rows, ", ", q.cols, "], k [", k.rows, ", ", k.cols, "], v [", v.rows, ", ", v.cols,
+            "]");
 }
 
 TransposedHeads::TransposedHeads(const AttentionShape& shape, HeadLayout layout, MatrixView<const float> x,

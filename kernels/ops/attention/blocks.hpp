@@ -36,9 +36,9 @@ inline HeadLayout layout_of_out(const AttentionShape& shape) {
     return {shape.seq_len, shape.value_width()};
 }
 
-/// @throws LogicError unless the shape's heads, widths, bias and dropout fit each other
+/// @throws ShapeError unless the shape's heads, widths, bias and dropout fit each other
 void check_rules(const AttentionShape& shape);
-/// @throws LogicError unless also its lengths do, and q, k and v fit it
+/// @throws ShapeError unless also its lengths do, and q, k and v fit it
 void check_operands(const AttentionShape& shape, MatrixView<const float> q, MatrixView<const float> k,
                     MatrixView<const float> v);
 

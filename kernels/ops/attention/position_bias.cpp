@@ -1,3 +1,4 @@
+#include "kernels/core/fits.hpp"
 #include "kernels/ops/attention/position_bias.hpp"
 
 #include <algorithm>
@@ -7,7 +8,7 @@
 namespace sy::ops {
 
 std::vector<float> alibi_slopes(index_t heads) {
-    SY_REQUIRE(heads > 0, "alibi_slopes: ", heads, " heads");
+    SY_FITS(heads > 0, "alibi_slopes: ", heads, " heads");
     const auto power = static_cast<index_t>(std::bit_floor(static_cast<std::uint64_t>(heads)));
     // Slope h of a set of `size`, a power of two.
     const auto slope = [](index_t size, index_t h) {
@@ -23,10 +24,10 @@ index_t t5_bucket(index_t relative, index_t num_buckets, index_t max_distance, V
     const bool both_sides = visibility == Visibility::all;
     const index_t side = both_sides ? num_buckets / 2 : num_buckets;
     const index_t num_single = side / 2;
-    SY_REQUIRE(side >= 2 && (!both_sides || num_buckets % 2 == 0) && max_distance > num_single,
-               "t5_bucket: ", num_buckets,
-               " buckets (expected two or more a side, the same on both), max distance ", max_distance,
-               " (expected beyond ", num_single, ")");
+    SY_FITS(side >= 2 && (!both_sides || num_buckets % 2 == 0) && max_distance > num_single,
+            "t5_bucket: ", num_buckets,
+            " buckets (expected two or more a side, the same on both), max distance ", max_distance,
+            " (expected beyond ", num_single, ")");
     const index_t first = both_sides && relative > 0 ? side : 0;
     const index_t distance = both_sides ? std::abs(relative) : std::max(-relative, index_t{0});
     if (distance < num_single) return first + distance;

@@ -20,7 +20,7 @@ struct PositionBias {
 
 /// ALiBi's slope of every head: 2^(-8 (h + 1) / heads) for a power of two; else those of the largest power of two
 /// below, then every second one of twice that power.
-/// @throws LogicError unless heads > 0
+/// @throws ShapeError unless heads > 0
 /// @par Source  Press et al., "Train short, test long", arXiv:2108.12409, and the authors' code
 std::vector<float> alibi_slopes(index_t heads);
 
@@ -28,7 +28,7 @@ std::vector<float> alibi_slopes(index_t heads);
 /// to max_distance, and one for all beyond. With `all` half of the buckets are for keys after the query; with `causal`
 /// these share the bucket of distance 0.
 /// @param num_buckets  >= 2; with `all` even and >= 4
-/// @throws LogicError when these do not fit, or max_distance is not beyond the single distances
+/// @throws ShapeError when these do not fit, or max_distance is not beyond the single distances
 /// @par Source  Raffel et al., arXiv:1910.10683, section 2.1, and the authors' code
 index_t t5_bucket(index_t relative, index_t num_buckets, index_t max_distance, Visibility visibility);
 

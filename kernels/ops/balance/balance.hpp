@@ -11,7 +11,7 @@
 /// Sums and gradients of the losses that keep a router's load even (model/moe/balance/loss.hpp has the losses and their
 /// sources). T tokens, E experts, K choices a token; a negative expert is no choice. Sums are exact, so that neither
 /// threads nor layouts show in them. A score's share is what it has of its row (gate.hpp, GateBackward).
-/// All functions throw LogicError when sides do not fit.
+/// All functions throw ShapeError when sides do not fit.
 namespace sy::ops {
 
 /// sums[g] += the shares of the experts of run g over all tokens, rounded once a token and run. Softmax scores are

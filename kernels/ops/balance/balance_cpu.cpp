@@ -5,6 +5,7 @@
 
 #include "kernels/core/profile.hpp"
 #include "kernels/ops/balance/balance.hpp"
+#include "kernels/core/fits.hpp"
 #include "kernels/ops/gate/gate.hpp"
 
 namespace sy::ops {
@@ -34,8 +35,8 @@ void for_choices(MatrixView<const std::int32_t> expert, Range rows, const Body& 
 }
 
 void require_choices(MatrixView<const std::int32_t> expert, MatrixView<const float> value) {
-    SY_REQUIRE(expert.rows == value.rows && expert.cols == value.cols, "choices [", expert.rows, ", ",
-               expert.cols, "] with values [", value.rows, ", ", value.cols, "]");
+    SY_FITS(expert.rows == value.rows && expert.cols == value.cols, "choices [", expert.rows, ", ",
+            expert.cols, "] with values [", value.rows, ", ", value.cols, "]");
 }
 
 }  // namespace
@@ -50,8 +51,8 @@ double detail::share_of_one(Score kind, MatrixView<const float> scores, index_t 
 void share_sums(Score kind, MatrixView<const float> scores, std::span<ExactSum> sums,
                 const Context& context) {
     const auto num_runs = static_cast<index_t>(sums.size());
-    SY_REQUIRE(num_runs > 0 && scores.cols % num_runs == 0, "share_sums: ", num_runs, " sums of scores [",
-               scores.rows, ", ", scores.cols, "]");
+    SY_FITS(num_runs > 0 && scores.cols % num_runs == 0, "share_sums: ", num_runs, " sums of scores [",
+            scores.rows, ", ", scores.cols, "]");
     const index_t size = scores.cols / num_runs;
     add_exactly(scores.rows, sums, context, [&](Range rows, std::span<ExactSum> own) {
         for (index_t t = rows.begin; t < rows.end; ++t) {
@@ -88,7 +89,7 @@ void add_to_choices(MatrixView<const std::int32_t> expert, std::span<const float
 
 void count_reached(MatrixView<const std::int32_t> expert, index_t run_size, std::span<ExactSum> sums,
                    const Context& context) {
-    SY_REQUIRE(run_size > 0, "count_reached: runs of ", run_size, " experts");
+    SY_FITS(run_size > 0, "count_reached: runs of ", run_size, " experts");
     add_exactly(expert.rows, sums, context, [&](Range rows, std::span<ExactSum> own) {
         std::vector<index_t> last_token(own.size(), -1);
         for_choices(expert, rows, [&](index_t t, index_t, std::size_t e) {
@@ -112,7 +113,7 @@ void square_sum(std::span<const float> values, ExactSum& sum, const Context& con
 }
 
 void add_scaled(double factor, std::span<const float> x, std::span<float> y, const Context& context) {
-    SY_REQUIRE(x.size() == y.size(), "add_scaled: ", x.size(), " values to ", y.size());
+    SY_FITS(x.size() == y.size(), "add_scaled: ", x.size(), " values to ", y.size());
     const Timed timed(context, OpKind::elementwise, 2.0 * static_cast<double>(x.size()));
     context.team.for_ranges(static_cast<index_t>(x.size()), 1024, [&](index_t begin, index_t end) {
         for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i)

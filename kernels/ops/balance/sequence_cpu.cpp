@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "kernels/core/profile.hpp"
+#include "kernels/core/fits.hpp"
 #include "kernels/ops/balance/balance.hpp"
 
 namespace sy::ops {
@@ -12,8 +13,8 @@ template <class Body>
 void for_sequences(index_t tokens, MatrixView<const double> frequency, const Context& context,
                    const Body& body) {
     const index_t sequences = frequency.rows;
-    SY_REQUIRE(sequences == 0 ? tokens == 0 : tokens % sequences == 0, "balance of sequences: ", tokens,
-               " tokens are not ", sequences, " sequences");
+    SY_FITS(sequences == 0 ? tokens == 0 : tokens % sequences == 0, "balance of sequences: ", tokens,
+            " tokens are not ", sequences, " sequences");
     const Timed timed(context, OpKind::routing, 2.0 * static_cast<double>(tokens * frequency.cols));
     context.team.for_tasks(sequences, [&](index_t s, int) {
         const index_t length = tokens / sequences;
@@ -37,8 +38,8 @@ void sequence_frequencies(MatrixView<const std::int32_t> expert, double unit, Ma
 
 void sequence_sum(Score kind, MatrixView<const float> scores, MatrixView<const double> frequency,
                   ExactSum& sum, const Context& context) {
-    SY_REQUIRE(scores.cols == frequency.cols, "sequence_sum: scores of ", scores.cols,
-               " experts, frequencies of ", frequency.cols);
+    SY_FITS(scores.cols == frequency.cols, "sequence_sum: scores of ", scores.cols,
+            " experts, frequencies of ", frequency.cols);
     std::vector<double> value(static_cast<std::size_t>(frequency.rows), 0.0);
     for_sequences(scores.rows, frequency, context, [&](index_t s, Range tokens) {
         double& of_sequence = value[static_cast<std::size_t>(s)];
@@ -55,8 +56,8 @@ void sequence_sum(Score kind, MatrixView<const float> scores, MatrixView<const d
 
 void sequence_backward(double scale, MatrixView<const double> frequency, MatrixView<float> dshare,
                        const Context& context) {
-    SY_REQUIRE(dshare.cols == frequency.cols, "sequence_backward: gradients of ", dshare.cols,
-               " experts, frequencies of ", frequency.cols);
+    SY_FITS(dshare.cols == frequency.cols, "sequence_backward: gradients of ", dshare.cols,
+            " experts, frequencies of ", frequency.cols);
     for_sequences(dshare.rows, frequency, context, [&](index_t s, Range tokens) {
         for (index_t t = tokens.begin; t < tokens.end; ++t) {
             for (index_t e = 0; e < dshare.cols; ++e)

@@ -12,7 +12,7 @@ namespace sy::ops {
 /// y[t] = x[t] + bias, and y[t] += bias.
 /// @param x, y  [T, N]; may be the same
 /// @param bias  [N]
-/// @throws LogicError when sides do not fit
+/// @throws ShapeError when sides do not fit
 void add_bias(MatrixView<const float> x, std::span<const float> bias, MatrixView<float> y,
               const Context& context);
 void add_bias(std::span<const float> bias, MatrixView<float> y, const Context& context);
@@ -26,7 +26,7 @@ void add_bias_on_this_thread(std::span<const float> bias, MatrixView<float> y);
 /// @param dy        [T, N]
 /// @param blocks    rows [blocks[b], blocks[b + 1]) form one sum; ascending, from 0 to T
 /// @param gradient  of N elements
-/// @throws LogicError when sides do not fit or blocks do not divide the rows
+/// @throws ShapeError when sides do not fit or blocks do not divide the rows
 template <class In>
 void bias_backward(MatrixView<const In> dy, std::span<const index_t> blocks, GradientView gradient,
                    const Context& context);

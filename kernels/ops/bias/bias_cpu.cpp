@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "kernels/core/profile.hpp"
+#include "kernels/core/fits.hpp"
 #include "kernels/core/simd.hpp"
 
 namespace sy::ops {
@@ -21,7 +22,7 @@ void add_to_rows(MatrixView<const float> x, const float* bias, MatrixView<float>
 }
 
 void check(std::size_t bias, index_t cols) {
-    SY_REQUIRE(static_cast<index_t>(bias) == cols, "add_bias: ", bias, " values for ", cols, " columns");
+    SY_FITS(static_cast<index_t>(bias) == cols, "add_bias: ", bias, " values for ", cols, " columns");
 }
 
 /// Columns that one task sums: four vectors that stay in registers over all rows of a block.
@@ -55,8 +56,8 @@ void sum_rows(MatrixView<const In> dy, float* sums) {
 void add_bias(MatrixView<const float> x, std::span<const float> bias, MatrixView<float> y,
               const Context& context) {
     check(bias.size(), y.cols);
-    SY_REQUIRE(x.rows == y.rows && x.cols == y.cols, "add_bias: [", x.rows, ", ", x.cols, "] into [", y.rows,
-               ", ", y.cols, "]");
+    SY_FITS(x.rows == y.rows && x.cols == y.cols, "add_bias: [", x.rows, ", ", x.cols, "] into [", y.rows,
+            ", ", y.cols, "]");
     const Timed timed(context, OpKind::elementwise, static_cast<double>(y.rows * y.cols));
     context.team.for_ranges(y.rows, 8, [&](index_t begin, index_t end) {
         add_to_rows(x.rows_of({begin, end}), bias.data(), y.rows_of({begin, end}));
@@ -75,11 +76,11 @@ void add_bias_on_this_thread(std::span<const float> bias, MatrixView<float> y) {
 template <class In>
 void bias_backward(MatrixView<const In> dy, std::span<const index_t> blocks, GradientView gradient,
                    const Context& context) {
-    SY_REQUIRE(gradient.rows * gradient.cols == dy.cols && !blocks.empty() && blocks.front() == 0 &&
-                   blocks.back() == dy.rows && std::is_sorted(blocks.begin(), blocks.end()),
-               "bias_backward: dy [", dy.rows, ", ", dy.cols, "], gradient of ",
-               gradient.rows * gradient.cols, ", blocks from ", blocks.empty() ? -1 : blocks.front(), " to ",
-               blocks.empty() ? -1 : blocks.back());
+    SY_FITS(gradient.rows * gradient.cols == dy.cols && !blocks.empty() && blocks.front() == 0 &&
+                blocks.back() == dy.rows && std::is_sorted(blocks.begin(), blocks.end()),
+            "bias_backward: dy [", dy.rows, ", ", dy.cols, "], gradient of ", gradient.rows * gradient.cols,
+            ", blocks from ", blocks.empty() ? -1 : blocks.front(), " to ",
+            blocks.empty() ? -1 : blocks.back());
     const Timed timed(context, OpKind::elementwise, static_cast<double>(dy.rows * dy.cols));
     // Tasks own columns, so that the blocks of a column are added in order.
     context.team.for_tasks(ceil_div(dy.cols, kTaskCols), [&](index_t task, int) {
@@ -96,7 +97,7 @@ void bias_backward(MatrixView<const In> dy, std::span<const index_t> blocks, Gra
 template <class In>
 void bias_backward(MatrixView<const In> dy, index_t block_rows, GradientView gradient,
                    const Context& context) {
-    SY_REQUIRE(block_rows > 0, "bias_backward: blocks of ", block_rows, " rows");
+    SY_FITS(block_rows > 0, "bias_backward: blocks of ", block_rows, " rows");
     std::vector<index_t> blocks;
     for (index_t row = 0; row < dy.rows; row += block_rows) blocks.push_back(row);
     blocks.push_back(dy.rows);

@@ -1,5 +1,6 @@
 #include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
+#include "kernels/core/fits.hpp"
 #include "kernels/ops/cast/cast.hpp"
 
 namespace sy::ops {
@@ -16,8 +17,8 @@ void convert_row(const From* from, To* to, index_t count) {
 /// Row by row, or piece by piece where all elements lie in one run, so that a flat buffer keeps all threads busy.
 template <class From, class To>
 void convert(MatrixView<const From> from, MatrixView<To> to, const Context& context) {
-    SY_REQUIRE(from.rows == to.rows && from.cols == to.cols, "cast: [", from.rows, ", ", from.cols, "] to [",
-               to.rows, ", ", to.cols, "]");
+    SY_FITS(from.rows == to.rows && from.cols == to.cols, "cast: [", from.rows, ", ", from.cols, "] to [",
+            to.rows, ", ", to.cols, "]");
     const Timed timed(context, OpKind::elementwise, static_cast<double>(from.rows * from.cols));
     if (from.is_contiguous() && to.is_contiguous()) {
         context.team.for_ranges(from.rows * from.cols, 4096, [&](index_t begin, index_t end) {

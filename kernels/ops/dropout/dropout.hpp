@@ -14,7 +14,7 @@ namespace sy::ops {
 /// uniform(key, element) < probability. x, y [T, H]; may be the same. Backward is the same call on the gradient.
 /// @param first_row    row 0 of x among all rows of the global batch
 /// @param probability  of dropping, in [0, 1); 0 copies
-/// @throws LogicError when the shapes differ or the probability is outside
+/// @throws ShapeError when the shapes differ; LogicError when the probability is outside
 /// @par Source  Srivastava et al., "Dropout", JMLR 15 (2014)
 void dropout(MatrixView<const float> x, const RandomKey& key, index_t first_row, float probability,
              MatrixView<float> y, const Context& context);
@@ -29,7 +29,7 @@ struct DropoutRows {
 
 /// y[i] = dropout of x[source[i]], for rows that lie anywhere in the stream. In {float, bf16}; x [*, H], y [I, H], which
 /// may be x when there are no sources. A product is taken in float32 and rounded once.
-/// @throws LogicError when the shapes differ, a row is not there, or the probability is outside
+/// @throws ShapeError when the shapes differ or a row is not there; LogicError when the probability is outside
 template <class In>
 void dropout_rows(MatrixView<const In> x, const DropoutRows& rows, MatrixView<In> y, const Context& context);
 

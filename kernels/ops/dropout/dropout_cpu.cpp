@@ -2,6 +2,7 @@
 
 #include "kernels/core/profile.hpp"
 #include "kernels/ops/dropout/dropout.hpp"
+#include "kernels/core/fits.hpp"
 #include "kernels/ops/dropout/keep.hpp"
 
 namespace sy::ops {
@@ -63,14 +64,18 @@ void drop_scattered(const ScatteredRows<In>& op, Range range) {
     });
 }
 
+void check_probability(float probability) {
+    SY_REQUIRE(probability >= 0.0F && probability < 1.0F, "dropout: probability ", probability,
+               " (expected in [0, 1))");
+}
+
 }  // namespace
 
 void dropout(MatrixView<const float> x, const RandomKey& key, index_t first_row, float probability,
              MatrixView<float> y, const Context& context) {
-    SY_REQUIRE(
-        x.rows == y.rows && x.cols == y.cols && first_row >= 0 && probability >= 0.0F && probability < 1.0F,
-        "dropout: [", x.rows, ", ", x.cols, "] into [", y.rows, ", ", y.cols, "], first row ", first_row,
-        ", probability ", probability, " (expected in [0, 1))");
+    SY_FITS(x.rows == y.rows && x.cols == y.cols && first_row >= 0, "dropout: [", x.rows, ", ", x.cols,
+            "] into [", y.rows, ", ", y.cols, "], first row ", first_row);
+    check_probability(probability);
     const Timed timed(context, OpKind::elementwise, 2.0 * static_cast<double>(x.rows * x.cols));
     if (probability == 0.0F) {
         if (x.data == y.data) return;
@@ -89,14 +94,13 @@ void dropout(MatrixView<const float> x, const RandomKey& key, index_t first_row,
 template <class In>
 void dropout_rows(MatrixView<const In> x, const DropoutRows& rows, MatrixView<In> y, const Context& context) {
     const auto num_rows = static_cast<std::size_t>(y.rows);
-    SY_REQUIRE(x.cols == y.cols && rows.stream_row.size() == num_rows &&
-                   (rows.source.empty() ? x.rows == y.rows : rows.source.size() == num_rows),
-               "dropout: [", x.rows, ", ", x.cols, "] into [", y.rows, ", ", y.cols, "] with ",
-               rows.stream_row.size(), " places in the stream and ", rows.source.size(), " sources");
-    SY_REQUIRE(rows.probability >= 0.0F && rows.probability < 1.0F, "dropout: probability ", rows.probability,
-               " (expected in [0, 1))");
+    SY_FITS(x.cols == y.cols && rows.stream_row.size() == num_rows &&
+                (rows.source.empty() ? x.rows == y.rows : rows.source.size() == num_rows),
+            "dropout: [", x.rows, ", ", x.cols, "] into [", y.rows, ", ", y.cols, "] with ",
+            rows.stream_row.size(), " places in the stream and ", rows.source.size(), " sources");
+    check_probability(rows.probability);
     for (const std::int32_t source : rows.source)
-        SY_REQUIRE(source >= 0 && source < x.rows, "dropout: row ", source, " of ", x.rows);
+        SY_FITS(source >= 0 && source < x.rows, "dropout: row ", source, " of ", x.rows);
     const Timed timed(context, OpKind::elementwise, 2.0 * static_cast<double>(y.rows * y.cols));
     const ScatteredRows<In> op{x, rows, {rows.key, detail::keep_rule(rows.probability)}, y};
     context.team.for_ranges(y.rows, 8, [&](index_t begin, index_t end) { drop_scattered(op, {begin, end}); });

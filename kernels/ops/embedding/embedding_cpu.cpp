@@ -2,6 +2,7 @@
 
 #include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
+#include "kernels/core/fits.hpp"
 #include "kernels/ops/embedding/embedding.hpp"
 
 namespace sy::ops {
@@ -37,9 +38,8 @@ void check_ids(std::span<const std::int32_t> ids, index_t num_rows) {
 template <class In>
 void embedding(MatrixView<const In> table, std::span<const std::int32_t> ids, MatrixView<float> out,
                const Context& context) {
-    SY_REQUIRE(out.rows == static_cast<index_t>(ids.size()) && out.cols == table.cols,
-               "embedding: ", ids.size(), " ids, table width ", table.cols, ", out [", out.rows, ", ",
-               out.cols, "]");
+    SY_FITS(out.rows == static_cast<index_t>(ids.size()) && out.cols == table.cols, "embedding: ", ids.size(),
+            " ids, table width ", table.cols, ", out [", out.rows, ", ", out.cols, "]");
     const Timed timed(context, OpKind::elementwise, 0.0);
     check_ids(ids, table.rows);
     context.team.for_ranges(out.rows, 16, [&](index_t begin, index_t end) {
@@ -51,9 +51,9 @@ void embedding(MatrixView<const In> table, std::span<const std::int32_t> ids, Ma
 template <class In>
 void add_positions(MatrixView<const In> table, std::span<const std::int32_t> positions, MatrixView<float> x,
                    const Context& context) {
-    SY_REQUIRE(x.rows == static_cast<index_t>(positions.size()) && x.cols == table.cols,
-               "add_positions: ", positions.size(), " positions, table width ", table.cols, ", x [", x.rows,
-               ", ", x.cols, "]");
+    SY_FITS(x.rows == static_cast<index_t>(positions.size()) && x.cols == table.cols,
+            "add_positions: ", positions.size(), " positions, table width ", table.cols, ", x [", x.rows,
+            ", ", x.cols, "]");
     const Timed timed(context, OpKind::elementwise, static_cast<double>(x.rows * x.cols));
     check_ids(positions, table.rows);
     context.team.for_ranges(x.rows, 16, [&](index_t begin, index_t end) {
@@ -78,9 +78,9 @@ void sine_table(MatrixView<float> table, const Context& context) {
 
 void embedding_backward(std::span<const std::int32_t> ids, MatrixView<const float> dout,
                         GradientView gradient, const Context& context) {
-    SY_REQUIRE(dout.rows == static_cast<index_t>(ids.size()) && dout.cols == gradient.cols,
-               "embedding_backward: ", ids.size(), " ids, dout [", dout.rows, ", ", dout.cols,
-               "], gradient width ", gradient.cols);
+    SY_FITS(dout.rows == static_cast<index_t>(ids.size()) && dout.cols == gradient.cols,
+            "embedding_backward: ", ids.size(), " ids, dout [", dout.rows, ", ", dout.cols,
+            "], gradient width ", gradient.cols);
     const Timed timed(context, OpKind::elementwise, static_cast<double>(dout.rows * dout.cols));
     check_ids(ids, gradient.rows);
     // Threads own columns, so that equal ids meet in one thread and in order of t.

@@ -1,6 +1,7 @@
 #include "kernels/core/profile.hpp"
 #include "kernels/ops/activation/activation.hpp"
 #include "kernels/ops/bias/bias.hpp"
+#include "kernels/core/fits.hpp"
 #include "kernels/ops/expert_ffn/tasks.hpp"
 
 namespace sy::ops {
@@ -120,8 +121,8 @@ template <class In>
 void expert_ffn(MatrixView<const In> x, const ExpertWeights<In>& weights, const ExpertSlots& slots,
                 ExpertSaved<In> saved, MatrixView<float> out, const Context& context) {
     detail::check_operands(x, weights, slots);
-    SY_REQUIRE(out.rows == slots.num_slots() && out.cols == x.cols, "expert_ffn: out [", out.rows, ", ",
-               out.cols, "] for ", slots.num_slots(), " slots of width ", x.cols);
+    SY_FITS(out.rows == slots.num_slots() && out.cols == x.cols, "expert_ffn: out [", out.rows, ", ",
+            out.cols, "] for ", slots.num_slots(), " slots of width ", x.cols);
     check_saved(saved, weights, slots.num_slots());
     const Timed timed(
         context, OpKind::elementwise,

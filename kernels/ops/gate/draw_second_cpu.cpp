@@ -1,14 +1,15 @@
 #include "kernels/core/profile.hpp"
+#include "kernels/core/fits.hpp"
 #include "kernels/ops/gate/gate.hpp"
 
 namespace sy::ops {
 
 void gate_draw_second(MatrixView<const std::int32_t> expert, MatrixView<const float> weight,
                       const SecondDraw& rule, MatrixView<std::int32_t> sent, const Context& context) {
-    SY_REQUIRE(expert.cols == 2 && weight.cols == 2 && sent.cols == 2 && weight.rows == expert.rows &&
-                   sent.rows == expert.rows,
-               "gate_draw_second: choices [", expert.rows, ", ", expert.cols, "], weights [", weight.rows,
-               ", ", weight.cols, "] into [", sent.rows, ", ", sent.cols, "], expected two choices a token");
+    SY_FITS(expert.cols == 2 && weight.cols == 2 && sent.cols == 2 && weight.rows == expert.rows &&
+                sent.rows == expert.rows,
+            "gate_draw_second: choices [", expert.rows, ", ", expert.cols, "], weights [", weight.rows, ", ",
+            weight.cols, "] into [", sent.rows, ", ", sent.cols, "], expected two choices a token");
     const Timed timed(context, OpKind::routing, 2.0 * static_cast<double>(expert.rows));
     context.team.for_ranges(expert.rows, 64, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t) {

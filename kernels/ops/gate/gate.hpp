@@ -62,7 +62,7 @@ struct SecondDraw {
 /// sent = expert, with -1 for second choices that stay: they go out with probability min(1, 2 weight / scale), which is
 /// where uniform(key, first_token + t) lies below.
 /// @param expert, weight, sent  [T, 2]; sent may be expert
-/// @throws LogicError when the shapes differ
+/// @throws ShapeError when the shapes differ
 void gate_draw_second(MatrixView<const std::int32_t> expert, MatrixView<const float> weight,
                       const SecondDraw& rule, MatrixView<std::int32_t> sent, const Context& context);
 

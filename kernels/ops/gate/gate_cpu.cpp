@@ -6,6 +6,7 @@
 
 #include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
+#include "kernels/core/fits.hpp"
 #include "kernels/ops/gate/gate.hpp"
 
 namespace sy::ops {
@@ -290,10 +291,10 @@ bool is_or_empty(std::span<const float> values, index_t size) {
 
 void gate_scores(Score kind, MatrixView<const float> logits, MatrixView<float> scores, std::span<float> lse,
                  const Context& context) {
-    SY_REQUIRE(is(scores, logits.rows, logits.cols) && logits.cols > 0 &&
-                   static_cast<index_t>(lse.size()) == logits.rows,
-               "gate_scores: logits [", logits.rows, ", ", logits.cols, "], scores [", scores.rows, ", ",
-               scores.cols, "], ", lse.size(), " logsumexps");
+    SY_FITS(is(scores, logits.rows, logits.cols) && logits.cols > 0 &&
+                static_cast<index_t>(lse.size()) == logits.rows,
+            "gate_scores: logits [", logits.rows, ", ", logits.cols, "], scores [", scores.rows, ", ",
+            scores.cols, "], ", lse.size(), " logsumexps");
     const Timed timed(context, OpKind::routing, 4.0 * static_cast<double>(logits.rows * logits.cols));
     if (kind == Score::softmax) {
         context.team.for_ranges(logits.rows, 16, [&](index_t begin, index_t end) {
@@ -311,9 +312,9 @@ void gate_scores(Score kind, MatrixView<const float> logits, MatrixView<float> s
 }
 
 void gate_top_k(MatrixView<const float> scores, MatrixView<std::int32_t> expert, const Context& context) {
-    SY_REQUIRE(expert.cols >= 1 && expert.cols <= scores.cols && expert.rows == scores.rows,
-               "gate_top_k: ", expert.cols, " of ", scores.cols, " experts for ", scores.rows,
-               " tokens into [", expert.rows, ", ", expert.cols, "]");
+    SY_FITS(expert.cols >= 1 && expert.cols <= scores.cols && expert.rows == scores.rows,
+            "gate_top_k: ", expert.cols, " of ", scores.cols, " experts for ", scores.rows, " tokens into [",
+            expert.rows, ", ", expert.cols, "]");
     const Timed timed(context, OpKind::routing, static_cast<double>(scores.rows * scores.cols));
     constexpr index_t kBlock = 64;
     Tensor keys(context.arena, DType::i64, {context.team.size(), round_up(scores.cols, kKeyStep)});
@@ -325,10 +326,10 @@ void gate_top_k(MatrixView<const float> scores, MatrixView<std::int32_t> expert,
 }
 
 void gate_weights(const GateWeights& in, MatrixView<float> weight, const Context& context) {
-    SY_REQUIRE((in.scores.data == nullptr || in.scores.rows == in.expert.rows) &&
-                   is(weight, in.expert.rows, in.expert.cols),
-               "gate_weights: scores of ", in.scores.rows, " tokens, choices [", in.expert.rows, ", ",
-               in.expert.cols, "], weights [", weight.rows, ", ", weight.cols, "]");
+    SY_FITS((in.scores.data == nullptr || in.scores.rows == in.expert.rows) &&
+                is(weight, in.expert.rows, in.expert.cols),
+            "gate_weights: scores of ", in.scores.rows, " tokens, choices [", in.expert.rows, ", ",
+            in.expert.cols, "], weights [", weight.rows, ", ", weight.cols, "]");
     const Timed timed(context, OpKind::routing, 2.0 * static_cast<double>(weight.rows * weight.cols));
     context.team.for_ranges(weight.rows, 64, [&](index_t begin, index_t end) {
         weight_rows(in, {begin, end}, weight);
@@ -338,19 +339,19 @@ void gate_weights(const GateWeights& in, MatrixView<float> weight, const Context
 void gate_backward(const GateBackward& in, MatrixView<float> dlogits, const Context& context) {
     const index_t tokens = in.forward.scores.rows;
     const index_t experts = in.forward.scores.cols;
-    SY_REQUIRE(is(dlogits, tokens, experts) && in.forward.expert.rows == tokens &&
-                   is_or_empty(in.dweight, tokens, in.forward.expert.cols),
-               "gate_backward: scores [", tokens, ", ", experts, "], dlogits [", dlogits.rows, ", ",
-               dlogits.cols, "], choices [", in.forward.expert.rows, ", ", in.forward.expert.cols,
-               "], weights [", in.dweight.rows, ", ", in.dweight.cols, "]");
-    SY_REQUIRE(is_or_empty(in.dshare, experts) && is_or_empty(in.dlse, tokens) &&
-                   is_or_empty(in.token_dshare, tokens, experts) && is_or_empty(in.dlogit, tokens, experts),
-               "gate_backward: [", tokens, ", ", experts, "] scores with ", in.dshare.size(), " and [",
-               in.token_dshare.rows, ", ", in.token_dshare.cols, "] gradients of scores, ", in.dlse.size(),
-               " of logsumexps, [", in.dlogit.rows, ", ", in.dlogit.cols, "] of logits");
-    SY_REQUIRE(in.kind == Score::softmax || in.dlse.empty() ||
-                   (is(in.logits, tokens, experts) && static_cast<index_t>(in.lse.size()) == tokens),
-               "gate_backward: the z-loss of sigmoid scores needs logits and logsumexps");
+    SY_FITS(is(dlogits, tokens, experts) && in.forward.expert.rows == tokens &&
+                is_or_empty(in.dweight, tokens, in.forward.expert.cols),
+            "gate_backward: scores [", tokens, ", ", experts, "], dlogits [", dlogits.rows, ", ",
+            dlogits.cols, "], choices [", in.forward.expert.rows, ", ", in.forward.expert.cols,
+            "], weights [", in.dweight.rows, ", ", in.dweight.cols, "]");
+    SY_FITS(is_or_empty(in.dshare, experts) && is_or_empty(in.dlse, tokens) &&
+                is_or_empty(in.token_dshare, tokens, experts) && is_or_empty(in.dlogit, tokens, experts),
+            "gate_backward: [", tokens, ", ", experts, "] scores with ", in.dshare.size(), " and [",
+            in.token_dshare.rows, ", ", in.token_dshare.cols, "] gradients of scores, ", in.dlse.size(),
+            " of logsumexps, [", in.dlogit.rows, ", ", in.dlogit.cols, "] of logits");
+    SY_FITS(in.kind == Score::softmax || in.dlse.empty() ||
+                (is(in.logits, tokens, experts) && static_cast<index_t>(in.lse.size()) == tokens),
+            "gate_backward: the z-loss of sigmoid scores needs logits and logsumexps");
     const Timed timed(context, OpKind::routing, 6.0 * static_cast<double>(tokens * experts));
     context.team.for_ranges(tokens, 16, [&](index_t begin, index_t end) {
         const Range rows{begin, end};

@@ -3,6 +3,7 @@
 
 #include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
+#include "kernels/core/fits.hpp"
 #include "kernels/ops/gate/gate.hpp"
 
 namespace sy::ops {
@@ -59,12 +60,11 @@ void limit_rows(MatrixView<const float> scores, const GroupLimit& rule, Range ro
 
 void gate_limit_groups(MatrixView<const float> scores, const GroupLimit& rule, MatrixView<float> open,
                        const Context& context) {
-    SY_REQUIRE(rule.groups >= 1 && scores.cols % rule.groups == 0 && rule.limit >= 1 &&
-                   rule.limit <= rule.groups && rule.counted >= 1 &&
-                   rule.counted <= scores.cols / rule.groups && open.rows == scores.rows &&
-                   open.cols == scores.cols,
-               "gate_limit_groups: ", rule.limit, " of ", rule.groups, " groups by their best ", rule.counted,
-               " of scores [", scores.rows, ", ", scores.cols, "] into [", open.rows, ", ", open.cols, "]");
+    SY_FITS(rule.groups >= 1 && scores.cols % rule.groups == 0 && rule.limit >= 1 &&
+                rule.limit <= rule.groups && rule.counted >= 1 && rule.counted <= scores.cols / rule.groups &&
+                open.rows == scores.rows && open.cols == scores.cols,
+            "gate_limit_groups: ", rule.limit, " of ", rule.groups, " groups by their best ", rule.counted,
+            " of scores [", scores.rows, ", ", scores.cols, "] into [", open.rows, ", ", open.cols, "]");
     const Timed timed(context, OpKind::routing, static_cast<double>(scores.rows * scores.cols));
     constexpr index_t kBlock = 64;
     Tensor memory(context.arena, DType::f32, {context.team.size(), rule.groups + rule.counted});

@@ -1,6 +1,7 @@
 #include <atomic>
 
 #include "kernels/core/profile.hpp"
+#include "kernels/core/fits.hpp"
 #include "kernels/ops/gate/gate.hpp"
 
 namespace sy::ops {
@@ -21,8 +22,8 @@ std::uint64_t hash_choice(std::uint64_t layer, std::uint64_t token, std::uint64_
 
 std::uint64_t routing_hash(MatrixView<const std::int32_t> expert, std::span<const std::uint8_t> kept,
                            index_t layer, index_t first_token, const Context& context) {
-    SY_REQUIRE(static_cast<index_t>(kept.size()) == expert.rows * expert.cols, "routing_hash: choices [",
-               expert.rows, ", ", expert.cols, "] and what became of ", kept.size());
+    SY_FITS(static_cast<index_t>(kept.size()) == expert.rows * expert.cols, "routing_hash: choices [",
+            expert.rows, ", ", expert.cols, "] and what became of ", kept.size());
     const Timed timed(context, OpKind::routing, 10.0 * static_cast<double>(kept.size()));
     std::atomic<std::uint64_t> sum{0};
     context.team.for_ranges(expert.rows, 64, [&](index_t begin, index_t end) {

@@ -4,6 +4,7 @@
 
 #include "kernels/core/profile.hpp"
 #include "kernels/ops/gemm/check.hpp"
+#include "kernels/core/fits.hpp"
 #include "kernels/ops/gemm/gemm.hpp"
 
 namespace sy::ops {
@@ -113,9 +114,9 @@ void multiply(const Product<In>& product, const Context& context) {
 template <class In>
 void add_weight_gradient(MatrixView<const In> x, MatrixView<const In> dy, index_t block_rows,
                          GradientView gradient, const Context& context) {
-    SY_REQUIRE(x.rows == dy.rows && x.cols == gradient.rows && dy.cols == gradient.cols,
-               "add_weight_gradient: x [", x.rows, ", ", x.cols, "], dy [", dy.rows, ", ", dy.cols,
-               "], gradient [", gradient.rows, ", ", gradient.cols, "]");
+    SY_FITS(x.rows == dy.rows && x.cols == gradient.rows && dy.cols == gradient.cols,
+            "add_weight_gradient: x [", x.rows, ", ", x.cols, "], dy [", dy.rows, ", ", dy.cols,
+            "], gradient [", gradient.rows, ", ", gradient.cols, "]");
     if (x.rows == 0) return;
     const Timed timed(context, OpKind::product, 0.0);
     if (gradient.f32 != nullptr) {
@@ -123,7 +124,7 @@ void add_weight_gradient(MatrixView<const In> x, MatrixView<const In> dy, index_
         multiply<In>({x, Transpose::yes, dy, Transpose::no, sums, Write::add}, context);
         return;
     }
-    SY_REQUIRE(block_rows > 0, "add_weight_gradient: blocks of ", block_rows, " rows");
+    SY_FITS(block_rows > 0, "add_weight_gradient: blocks of ", block_rows, " rows");
     std::vector<index_t> blocks;
     for (index_t row = 0; row < x.rows; row += block_rows) blocks.push_back(row);
     blocks.push_back(x.rows);

@@ -13,7 +13,7 @@ inline constexpr float kNoiseFloor = 0.01F;
 /// scale = softplus(scale) + kNoiseFloor, logits = clean + noise * scale.
 /// @param scale   holds the products with the noise weights; becomes the standard deviation
 /// @param logits  may be clean
-/// @throws LogicError when the shapes differ
+/// @throws ShapeError when the shapes differ
 void learned_noise(MatrixView<const float> clean, MatrixView<const float> noise, MatrixView<float> scale,
                    MatrixView<float> logits, const Context& context);
 
@@ -22,7 +22,7 @@ void learned_noise(MatrixView<const float> clean, MatrixView<const float> noise,
 /// @param scale   as learned_noise has left it
 /// @param dscale  empty: zero
 /// @param draw    is overwritten
-/// @throws LogicError when the shapes differ
+/// @throws ShapeError when the shapes differ
 struct LearnedNoise {
     MatrixView<const float> noise, scale;
 };

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "kernels/core/profile.hpp"
+#include "kernels/core/fits.hpp"
 #include "kernels/ops/noise/noise.hpp"
 
 namespace sy::ops {
@@ -31,10 +32,10 @@ void for_elements(MatrixView<const float> shape, const Context& context, const B
 
 void learned_noise(MatrixView<const float> clean, MatrixView<const float> noise, MatrixView<float> scale,
                    MatrixView<float> logits, const Context& context) {
-    SY_REQUIRE(same_shape(clean, logits) && same_shape(noise, logits) && same_shape(scale, logits),
-               "learned_noise: clean [", clean.rows, ", ", clean.cols, "], noise [", noise.rows, ", ",
-               noise.cols, "], scale [", scale.rows, ", ", scale.cols, "], logits [", logits.rows, ", ",
-               logits.cols, "]");
+    SY_FITS(same_shape(clean, logits) && same_shape(noise, logits) && same_shape(scale, logits),
+            "learned_noise: clean [", clean.rows, ", ", clean.cols, "], noise [", noise.rows, ", ",
+            noise.cols, "], scale [", scale.rows, ", ", scale.cols, "], logits [", logits.rows, ", ",
+            logits.cols, "]");
     for_elements(logits, context, [&](index_t t, index_t e) {
         scale(t, e) = softplus(scale(t, e)) + kNoiseFloor;
         logits(t, e) = clean(t, e) + noise(t, e) * scale(t, e);
@@ -43,12 +44,11 @@ void learned_noise(MatrixView<const float> clean, MatrixView<const float> noise,
 
 void learned_noise_backward(const LearnedNoise& forward, MatrixView<const float> dlogits,
                             MatrixView<const float> dscale, MatrixView<float> draw, const Context& context) {
-    SY_REQUIRE(same_shape(forward.noise, draw) && same_shape(forward.scale, draw) &&
-                   same_shape(dlogits, draw) && (dscale.data == nullptr || same_shape(dscale, draw)),
-               "learned_noise_backward: noise [", forward.noise.rows, ", ", forward.noise.cols, "], scale [",
-               forward.scale.rows, ", ", forward.scale.cols, "], gradients [", dlogits.rows, ", ",
-               dlogits.cols, "] and [", dscale.rows, ", ", dscale.cols, "] into [", draw.rows, ", ",
-               draw.cols, "]");
+    SY_FITS(same_shape(forward.noise, draw) && same_shape(forward.scale, draw) && same_shape(dlogits, draw) &&
+                (dscale.data == nullptr || same_shape(dscale, draw)),
+            "learned_noise_backward: noise [", forward.noise.rows, ", ", forward.noise.cols, "], scale [",
+            forward.scale.rows, ", ", forward.scale.cols, "], gradients [", dlogits.rows, ", ", dlogits.cols,
+            "] and [", dscale.rows, ", ", dscale.cols, "] into [", draw.rows, ", ", draw.cols, "]");
     for_elements(draw, context, [&](index_t t, index_t e) {
         const float direct = dscale.data == nullptr ? 0.0F : dscale(t, e);
         const float slope = -std::expm1(-(forward.scale(t, e) - kNoiseFloor));

@@ -32,7 +32,7 @@ struct NormStatistics {
 
 /// y = norm(x).
 /// @param x, y   [T, H]; y may be x
-/// @throws LogicError when sides do not fit
+/// @throws ShapeError when sides do not fit
 void norm(const Norm& rule, MatrixView<const float> x, MatrixView<float> y,
           const NormStatistics<float>& statistics, const Context& context);
 
@@ -43,7 +43,7 @@ struct AddNorm {
     MatrixView<float> sum;
     MatrixView<float> y;
 };
-/// @throws LogicError when sides do not fit
+/// @throws ShapeError when sides do not fit
 void add_norm(const Norm& rule, const AddNorm& rows, const NormStatistics<float>& statistics,
               const Context& context);
 
@@ -62,7 +62,7 @@ struct NormGradients {
     GradientView bias;
 };
 /// Backward of norm: dx += (or =) the gradient of x. dx may be dy when it is overwritten.
-/// @throws LogicError when sides do not fit, or a bias comes without its gradient or a gradient without its bias
+/// @throws ShapeError when sides do not fit, or a bias comes without its gradient or a gradient without its bias
 void norm_backward(const Norm& rule, const NormBackward& in, MatrixView<float> dx,
                    const NormGradients& gradients, const Context& context);
 

@@ -3,6 +3,7 @@
 
 #include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
+#include "kernels/core/fits.hpp"
 #include "kernels/ops/norm/norm.hpp"
 
 namespace sy::ops {
@@ -214,12 +215,11 @@ template <class T>
 void check(const Norm& rule, MatrixView<const float> x, MatrixView<const float> y,
            const NormStatistics<T>& statistics) {
     const auto size = [](auto values) { return static_cast<index_t>(values.size()); };
-    SY_REQUIRE(size(rule.gain) == x.cols && (rule.bias.empty() || size(rule.bias) == x.cols) &&
-                   y.rows == x.rows && y.cols == x.cols && size(statistics.rstd) == x.rows &&
-                   size(statistics.mean) == (rule.kind == NormKind::layer ? x.rows : 0),
-               "norm: x [", x.rows, ", ", x.cols, "], y [", y.rows, ", ", y.cols, "], gain ", size(rule.gain),
-               ", bias ", size(rule.bias), ", rstd ", size(statistics.rstd), ", mean ",
-               size(statistics.mean));
+    SY_FITS(size(rule.gain) == x.cols && (rule.bias.empty() || size(rule.bias) == x.cols) &&
+                y.rows == x.rows && y.cols == x.cols && size(statistics.rstd) == x.rows &&
+                size(statistics.mean) == (rule.kind == NormKind::layer ? x.rows : 0),
+            "norm: x [", x.rows, ", ", x.cols, "], y [", y.rows, ", ", y.cols, "], gain ", size(rule.gain),
+            ", bias ", size(rule.bias), ", rstd ", size(statistics.rstd), ", mean ", size(statistics.mean));
 }
 
 /// Arithmetic a value, of forward without the residual and of backward.
@@ -267,13 +267,12 @@ void norm_backward(const Norm& rule, const NormBackward& in, MatrixView<float> d
     check(rule, in.x, in.dy, in.statistics);
     const index_t width = in.x.cols;
     const bool has_bias = !rule.bias.empty();
-    SY_REQUIRE(dx.rows == in.x.rows && dx.cols == width &&
-                   gradients.gain.rows * gradients.gain.cols == width &&
-                   gradients.bias.rows * gradients.bias.cols == (has_bias ? width : 0) && in.block_rows > 0,
-               "norm_backward: dx [", dx.rows, ", ", dx.cols, "], gain gradient ",
-               gradients.gain.rows * gradients.gain.cols, ", bias gradient ",
-               gradients.bias.rows * gradients.bias.cols, " for ", width, " columns ",
-               has_bias ? "with" : "without", " a bias, blocks of ", in.block_rows, " rows");
+    SY_FITS(dx.rows == in.x.rows && dx.cols == width && gradients.gain.rows * gradients.gain.cols == width &&
+                gradients.bias.rows * gradients.bias.cols == (has_bias ? width : 0) && in.block_rows > 0,
+            "norm_backward: dx [", dx.rows, ", ", dx.cols, "], gain gradient ",
+            gradients.gain.rows * gradients.gain.cols, ", bias gradient ",
+            gradients.bias.rows * gradients.bias.cols, " for ", width, " columns ",
+            has_bias ? "with" : "without", " a bias, blocks of ", in.block_rows, " rows");
     const Timed timed(context, OpKind::normalisation,
                       backward_flops(rule) * static_cast<double>(in.x.rows * width));
     const index_t num_blocks = ceil_div(in.x.rows, in.block_rows);

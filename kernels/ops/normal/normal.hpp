@@ -7,11 +7,11 @@
 namespace sy::ops {
 
 /// y = Phi(x), the probability of less than x, to 1e-7 absolute. x, y [T, E]; may be the same.
-/// @throws LogicError when the shapes differ
+/// @throws ShapeError when the shapes differ
 void normal_cdf(MatrixView<const float> x, MatrixView<float> y, const Context& context);
 
 /// y = phi(x) = e^(-x^2 / 2) / sqrt(2 pi), the derivative of normal_cdf. x, y [T, E]; may be the same.
-/// @throws LogicError when the shapes differ
+/// @throws ShapeError when the shapes differ
 void normal_density(MatrixView<const float> x, MatrixView<float> y, const Context& context);
 
 namespace ref {

@@ -2,6 +2,7 @@
 
 #include "kernels/core/profile.hpp"
 #include "kernels/core/simd_erf.hpp"
+#include "kernels/core/fits.hpp"
 #include "kernels/ops/normal/normal.hpp"
 
 namespace sy::ops {
@@ -35,8 +36,8 @@ void density_rows(MatrixView<const float> x, MatrixView<float> y, Range rows) {
 }
 
 void check(const char* name, MatrixView<const float> x, MatrixView<const float> y) {
-    SY_REQUIRE(x.rows == y.rows && x.cols == y.cols, name, ": [", x.rows, ", ", x.cols, "] into [", y.rows,
-               ", ", y.cols, "]");
+    SY_FITS(x.rows == y.rows && x.cols == y.cols, name, ": [", x.rows, ", ", x.cols, "] into [", y.rows, ", ",
+            y.cols, "]");
 }
 
 }  // namespace

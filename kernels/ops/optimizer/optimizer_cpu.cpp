@@ -2,6 +2,7 @@
 
 #include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
+#include "kernels/core/fits.hpp"
 #include "kernels/ops/optimizer/optimizer.hpp"
 
 namespace sy::ops {
@@ -60,11 +61,11 @@ void adamw_range(const AdamwOperands& operands, const AdamwStep& step, Factors f
 
 void adamw(const AdamwOperands& operands, const AdamwStep& step, const Context& context) {
     const std::size_t count = operands.weight.size();
-    SY_REQUIRE(operands.m.size() == count && operands.v.size() == count &&
-                   operands.gradient.size() == count &&
-                   (operands.working.empty() || operands.working.size() == count) && step.step >= 1,
-               "adamw: ", count, " weights, ", operands.m.size(), " m, ", operands.v.size(), " v, ",
-               operands.gradient.size(), " gradients at step ", step.step);
+    SY_FITS(operands.m.size() == count && operands.v.size() == count && operands.gradient.size() == count &&
+                (operands.working.empty() || operands.working.size() == count),
+            "adamw: ", count, " weights, ", operands.m.size(), " m, ", operands.v.size(), " v, ",
+            operands.gradient.size(), " gradients");
+    SY_REQUIRE(step.step >= 1, "adamw: step ", step.step);
     const Timed timed(context, OpKind::optimizer, 14.0 * static_cast<double>(count));
     const auto number = static_cast<double>(step.step);
     const double correction1 = 1.0 - std::pow(static_cast<double>(step.beta1), number);

@@ -3,6 +3,7 @@
 
 #include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
+#include "kernels/core/fits.hpp"
 #include "kernels/ops/permute/permute.hpp"
 
 namespace sy::ops {
@@ -32,9 +33,8 @@ void check_rows(std::span<const std::int32_t> rows, index_t num_rows) {
 template <class T>
 void gather_rows(MatrixView<const T> x, std::span<const std::int32_t> row, MatrixView<T> out,
                  const Context& context) {
-    SY_REQUIRE(out.rows == static_cast<index_t>(row.size()) && out.cols == x.cols,
-               "gather_rows: ", row.size(), " rows of width ", x.cols, " into [", out.rows, ", ", out.cols,
-               "]");
+    SY_FITS(out.rows == static_cast<index_t>(row.size()) && out.cols == x.cols, "gather_rows: ", row.size(),
+            " rows of width ", x.cols, " into [", out.rows, ", ", out.cols, "]");
     const Timed timed(context, OpKind::routing, 0.0);
     check_rows(row, x.rows);
     context.team.for_ranges(out.rows, 16, [&](index_t begin, index_t end) {
@@ -48,11 +48,11 @@ void gather_rows(MatrixView<const T> x, std::span<const std::int32_t> row, Matri
 void sum_rows(MatrixView<const float> x, std::span<const index_t> offsets,
               std::span<const std::int32_t> sources, Write write, MatrixView<float> out,
               const Context& context) {
-    SY_REQUIRE(static_cast<index_t>(offsets.size()) == out.rows + 1 && out.cols == x.cols &&
-                   offsets.front() >= 0 && offsets.back() <= static_cast<index_t>(sources.size()) &&
-                   std::is_sorted(offsets.begin(), offsets.end()),
-               "sum_rows: ", offsets.size(), " offsets and ", sources.size(), " sources for [", out.rows,
-               ", ", out.cols, "]");
+    SY_FITS(static_cast<index_t>(offsets.size()) == out.rows + 1 && out.cols == x.cols &&
+                offsets.front() >= 0 && offsets.back() <= static_cast<index_t>(sources.size()) &&
+                std::is_sorted(offsets.begin(), offsets.end()),
+            "sum_rows: ", offsets.size(), " offsets and ", sources.size(), " sources for [", out.rows, ", ",
+            out.cols, "]");
     const Timed timed(context, OpKind::routing,
                       static_cast<double>((offsets.back() - offsets.front()) * x.cols));
     check_rows(sources.subspan(static_cast<std::size_t>(offsets.front()),

@@ -9,7 +9,7 @@
 
 /// A router as a policy pi = softmax(logits) whose actions are K experts a token, drawn one after another without
 /// replacement. T tokens, E experts, H hidden. Arithmetic is in double, rounded once.
-/// All functions throw LogicError when sides do not fit.
+/// All functions throw ShapeError when sides do not fit.
 /// @par Source  Clark et al., arXiv:2202.01169, section 3 (RL-R); Williams, REINFORCE (1992); draws: Kool et al.,
 ///              "Stochastic beams and where to find them", arXiv:1903.06059
 namespace sy::ops {

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "kernels/core/profile.hpp"
+#include "kernels/core/fits.hpp"
 #include "kernels/ops/policy/policy.hpp"
 
 namespace sy::ops {
@@ -66,9 +67,9 @@ struct Policy {
 
 void policy_keys(MatrixView<const float> logits, const RandomKey& key, index_t first_token,
                  MatrixView<float> keys, const Context& context) {
-    SY_REQUIRE(keys.rows == logits.rows && keys.cols == logits.cols && first_token >= 0, "policy_keys: [",
-               logits.rows, ", ", logits.cols, "] into [", keys.rows, ", ", keys.cols, "], first token ",
-               first_token);
+    SY_FITS(keys.rows == logits.rows && keys.cols == logits.cols && first_token >= 0, "policy_keys: [",
+            logits.rows, ", ", logits.cols, "] into [", keys.rows, ", ", keys.cols, "], first token ",
+            first_token);
     const Timed timed(context, OpKind::routing, 3.0 * static_cast<double>(keys.rows * keys.cols));
     context.team.for_ranges(keys.rows, 8, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t) {
@@ -79,11 +80,11 @@ void policy_keys(MatrixView<const float> logits, const RandomKey& key, index_t f
 }
 
 void policy_advantage(const PolicyBaseline& in, std::span<double> advantage, const Context& context) {
-    SY_REQUIRE(in.slope.rows == in.x.cols && in.slope.cols == 1 && in.offset.size() == 1 &&
-                   in.token_loss.size() == at(in.x.rows) && advantage.size() == at(in.x.rows),
-               "policy_advantage: ", in.token_loss.size(), " rewards for ", in.x.rows, " tokens, ",
-               advantage.size(), " advantages, slope [", in.slope.rows, ", ", in.slope.cols, "] of width ",
-               in.x.cols);
+    SY_FITS(in.slope.rows == in.x.cols && in.slope.cols == 1 && in.offset.size() == 1 &&
+                in.token_loss.size() == at(in.x.rows) && advantage.size() == at(in.x.rows),
+            "policy_advantage: ", in.token_loss.size(), " rewards for ", in.x.rows, " tokens, ",
+            advantage.size(), " advantages, slope [", in.slope.rows, ", ", in.slope.cols, "] of width ",
+            in.x.cols);
     const Timed timed(context, OpKind::routing, 2.0 * static_cast<double>(in.x.rows * in.x.cols));
     context.team.for_ranges(in.x.rows, 8, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t) {
@@ -97,8 +98,8 @@ void policy_advantage(const PolicyBaseline& in, std::span<double> advantage, con
 
 void policy_baseline_backward(double factor, std::span<const double> advantage, std::span<float> dbaseline,
                               const Context& context) {
-    SY_REQUIRE(advantage.size() == dbaseline.size(), "policy_baseline_backward: ", advantage.size(),
-               " advantages into ", dbaseline.size());
+    SY_FITS(advantage.size() == dbaseline.size(), "policy_baseline_backward: ", advantage.size(),
+            " advantages into ", dbaseline.size());
     const Timed timed(context, OpKind::routing, static_cast<double>(advantage.size()));
     std::ranges::transform(advantage, dbaseline.begin(),
                            [=](double one) { return static_cast<float>(factor * one); });
@@ -106,11 +107,11 @@ void policy_baseline_backward(double factor, std::span<const double> advantage, 
 
 void policy_backward(const PolicyLoss& in, MatrixView<float> dlogits, const Context& context) {
     const index_t tokens = in.logits.rows;
-    SY_REQUIRE(dlogits.rows == tokens && dlogits.cols == in.logits.cols && in.lse.size() == at(tokens) &&
-                   in.draws.rows == tokens && in.advantage.size() == at(tokens),
-               "policy_backward: logits [", tokens, ", ", in.logits.cols, "], gradient [", dlogits.rows, ", ",
-               dlogits.cols, "], ", in.lse.size(), " logsumexps, draws of ", in.draws.rows, " tokens, ",
-               in.advantage.size(), " advantages");
+    SY_FITS(dlogits.rows == tokens && dlogits.cols == in.logits.cols && in.lse.size() == at(tokens) &&
+                in.draws.rows == tokens && in.advantage.size() == at(tokens),
+            "policy_backward: logits [", tokens, ", ", in.logits.cols, "], gradient [", dlogits.rows, ", ",
+            dlogits.cols, "], ", in.lse.size(), " logsumexps, draws of ", in.draws.rows, " tokens, ",
+            in.advantage.size(), " advantages");
     const Timed timed(context, OpKind::routing, static_cast<double>(tokens * in.logits.cols * in.draws.cols));
     context.team.for_ranges(tokens, 8, [&](index_t begin, index_t end) {
         std::vector<double> row(at(in.logits.cols));

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/core/philox_lanes.hpp"
+#include "kernels/core/fits.hpp"
 #include "kernels/core/profile.hpp"
 
 namespace sy::ops {
@@ -60,7 +61,7 @@ void jitter_rows(MatrixView<const float> x, const RandomKey& key, index_t first_
 
 void fill_normal(const RandomKey& key, index_t first, float deviation, std::span<float> values,
                  const Context& context) {
-    SY_REQUIRE(first >= 0, "fill_normal: first element ", first);
+    SY_FITS(first >= 0, "fill_normal: first element ", first);
     context.team.for_ranges(static_cast<index_t>(values.size()), 1024, [&](index_t begin, index_t end) {
         normal_range(key, first + begin, deviation, values.data() + begin, end - begin);
     });
@@ -68,7 +69,7 @@ void fill_normal(const RandomKey& key, index_t first, float deviation, std::span
 
 void fill_gumbel(const RandomKey& key, index_t first, float scale, std::span<float> values,
                  const Context& context) {
-    SY_REQUIRE(first >= 0, "fill_gumbel: first element ", first);
+    SY_FITS(first >= 0, "fill_gumbel: first element ", first);
     context.team.for_ranges(static_cast<index_t>(values.size()), 1024, [&](index_t begin, index_t end) {
         gumbel_range(key, first + begin, scale, values.data() + begin, end - begin);
     });
@@ -76,8 +77,8 @@ void fill_gumbel(const RandomKey& key, index_t first, float scale, std::span<flo
 
 void jitter(MatrixView<const float> x, const RandomKey& key, index_t first_token, float eps,
             MatrixView<float> y, const Context& context) {
-    SY_REQUIRE(x.rows == y.rows && x.cols == y.cols && first_token >= 0, "jitter: [", x.rows, ", ", x.cols,
-               "] into [", y.rows, ", ", y.cols, "], first token ", first_token);
+    SY_FITS(x.rows == y.rows && x.cols == y.cols && first_token >= 0, "jitter: [", x.rows, ", ", x.cols,
+            "] into [", y.rows, ", ", y.cols, "], first token ", first_token);
     const Timed timed(context, OpKind::elementwise, 3.0 * static_cast<double>(x.rows * x.cols));
     context.team.for_ranges(x.rows, 8, [&](index_t begin, index_t end) {
         jitter_rows(x, key, first_token, eps, {begin, end}, y);

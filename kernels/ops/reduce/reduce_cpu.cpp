@@ -5,6 +5,7 @@
 
 #include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
+#include "kernels/core/fits.hpp"
 #include "kernels/ops/reduce/reduce.hpp"
 
 namespace sy::ops {
@@ -58,8 +59,8 @@ bool finite_range(const float* values, index_t count) {
 }  // namespace
 
 void row_sums_of_squares(MatrixView<const float> x, std::span<double> sums, const Context& context) {
-    SY_REQUIRE(static_cast<index_t>(sums.size()) == x.rows, "row_sums_of_squares: ", sums.size(),
-               " sums for ", x.rows, " rows");
+    SY_FITS(static_cast<index_t>(sums.size()) == x.rows, "row_sums_of_squares: ", sums.size(), " sums for ",
+            x.rows, " rows");
     const Timed timed(context, OpKind::optimizer, 2.0 * static_cast<double>(x.rows * x.cols));
     context.team.for_ranges(x.rows, 16, [&](index_t begin, index_t end) {
         for (index_t r = begin; r < end; ++r)
@@ -68,8 +69,8 @@ void row_sums_of_squares(MatrixView<const float> x, std::span<double> sums, cons
 }
 
 void column_sums(MatrixView<const float> x, std::span<float> sums, const Context& context) {
-    SY_REQUIRE(static_cast<index_t>(sums.size()) == x.cols, "column_sums: ", sums.size(), " sums for ",
-               x.cols, " columns");
+    SY_FITS(static_cast<index_t>(sums.size()) == x.cols, "column_sums: ", sums.size(), " sums for ", x.cols,
+            " columns");
     constexpr index_t kBlock = 64;
     const index_t num_blocks = ceil_div(x.rows, kBlock);
     if (num_blocks == 0) return;
@@ -87,8 +88,8 @@ void column_sums(MatrixView<const float> x, std::span<float> sums, const Context
 }
 
 void add(MatrixView<const float> x, MatrixView<const float> z, MatrixView<float> y, const Context& context) {
-    SY_REQUIRE(x.rows == y.rows && x.cols == y.cols && z.rows == y.rows && z.cols == y.cols, "add: [", x.rows,
-               ", ", x.cols, "] and [", z.rows, ", ", z.cols, "] into [", y.rows, ", ", y.cols, "]");
+    SY_FITS(x.rows == y.rows && x.cols == y.cols && z.rows == y.rows && z.cols == y.cols, "add: [", x.rows,
+            ", ", x.cols, "] and [", z.rows, ", ", z.cols, "] into [", y.rows, ", ", y.cols, "]");
     const Timed timed(context, OpKind::elementwise, static_cast<double>(x.rows * x.cols));
     if (x.is_contiguous() && z.is_contiguous() && y.is_contiguous()) {
         context.team.for_ranges(x.rows * x.cols, 4096, [&](index_t begin, index_t end) {
@@ -106,8 +107,8 @@ void add(MatrixView<const float> x, MatrixView<float> y, const Context& context)
 }
 
 void scale(float factor, MatrixView<const float> x, MatrixView<float> y, const Context& context) {
-    SY_REQUIRE(x.rows == y.rows && x.cols == y.cols, "scale: [", x.rows, ", ", x.cols, "] into [", y.rows,
-               ", ", y.cols, "]");
+    SY_FITS(x.rows == y.rows && x.cols == y.cols, "scale: [", x.rows, ", ", x.cols, "] into [", y.rows, ", ",
+            y.cols, "]");
     const Timed timed(context, OpKind::elementwise, static_cast<double>(x.rows * x.cols));
     context.team.for_ranges(x.rows, 16, [&](index_t begin, index_t end) {
         for (index_t r = begin; r < end; ++r) scale_range(factor, x.row(r), y.row(r), x.cols);

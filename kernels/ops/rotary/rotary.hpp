@@ -83,7 +83,7 @@ struct RotaryHeads {
 /// Rotates every head of every row in place; backward rotates by the negative angle.
 /// @param x         [T, heads * head_dim] (rows may be part of a wider matrix)
 /// @param position  [T] position of each row in its sequence
-/// @throws LogicError when heads, rows or positions do not fit the table
+/// @throws ShapeError when heads, rows or positions do not fit the table
 void rotary(MatrixView<float> x, RotaryHeads heads, std::span<const std::int32_t> position,
             const RotaryTable& table, Direction direction, const Context& context);
 

@@ -7,7 +7,7 @@
 #include "kernels/core/tensor.hpp"
 
 /// One rank's rows of a plan that Sinkhorn's scaling makes even: plan[t, e] = r[t] factor[e] exp(x[t, e]) with rows that
-/// sum to 1. T tokens, E experts. All functions throw LogicError when sides do not fit.
+/// sum to 1. T tokens, E experts. All functions throw ShapeError when sides do not fit.
 /// @par Source  Clark et al., "Unified scaling laws for routed language models", arXiv:2202.01169, appendix on S-BASE;
 ///              Sinkhorn and Knopp (1967)
 namespace sy::ops {

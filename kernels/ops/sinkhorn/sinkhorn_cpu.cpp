@@ -4,6 +4,7 @@
 
 #include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
+#include "kernels/core/fits.hpp"
 #include "kernels/ops/sinkhorn/sinkhorn.hpp"
 
 namespace sy::ops {
@@ -42,13 +43,13 @@ void add_rows(MatrixView<const float> powers, Range rows, const double* factor, 
 }
 
 void require_columns(const char* name, MatrixView<const float> rows, std::size_t columns) {
-    SY_REQUIRE(static_cast<index_t>(columns) == rows.cols, name, ": ", columns, " columns of [", rows.rows,
-               ", ", rows.cols, "]");
+    SY_FITS(static_cast<index_t>(columns) == rows.cols, name, ": ", columns, " columns of [", rows.rows, ", ",
+            rows.cols, "]");
 }
 
 void require_same(const char* name, MatrixView<const float> from, MatrixView<const float> to) {
-    SY_REQUIRE(from.rows == to.rows && from.cols == to.cols, name, ": [", from.rows, ", ", from.cols,
-               "] into [", to.rows, ", ", to.cols, "]");
+    SY_FITS(from.rows == to.rows && from.cols == to.cols, name, ": [", from.rows, ", ", from.cols, "] into [",
+            to.rows, ", ", to.cols, "]");
 }
 
 }  // namespace

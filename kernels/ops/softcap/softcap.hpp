@@ -8,13 +8,13 @@
 namespace sy::ops {
 
 /// y = cap * tanh(x / cap). x, y [T, V]; may be the same.
-/// @throws LogicError when the shapes differ or cap is not positive, finite and normal
+/// @throws ShapeError when the shapes differ; LogicError when cap is not positive, finite and normal
 void soft_cap(MatrixView<const float> x, float cap, MatrixView<float> y, const Context& context);
 
 /// gradient *= 1 - tanh(x / cap)^2, the derivative at x, the logits before the cap. A head that caps a chunk of logits
 /// out of place keeps x for this and lets the loss put its gradient in place of y: no copy is made.
 /// @param x, gradient  [T, V]
-/// @throws LogicError as soft_cap
+/// @throws as soft_cap
 void soft_cap_backward(MatrixView<const float> x, float cap, MatrixView<float> gradient,
                        const Context& context);
 

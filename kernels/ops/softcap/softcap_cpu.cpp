@@ -2,6 +2,7 @@
 
 #include "kernels/core/profile.hpp"
 #include "kernels/core/simd_tanh.hpp"
+#include "kernels/core/fits.hpp"
 #include "kernels/ops/softcap/softcap.hpp"
 
 namespace sy::ops {
@@ -40,8 +41,9 @@ void differentiate_rows(MatrixView<const float> x, float cap, MatrixView<float> 
 
 /// A cap that is no normal number has no finite inverse.
 void check(MatrixView<const float> x, float cap, MatrixView<const float> y) {
-    SY_REQUIRE(x.rows == y.rows && x.cols == y.cols && cap > 0.0F && std::isnormal(cap), "soft_cap: [",
-               x.rows, ", ", x.cols, "] into [", y.rows, ", ", y.cols, "], cap ", cap);
+    SY_FITS(x.rows == y.rows && x.cols == y.cols, "soft_cap: [", x.rows, ", ", x.cols, "] into [", y.rows,
+            ", ", y.cols, "]");
+    SY_REQUIRE(cap > 0.0F && std::isnormal(cap), "soft_cap: cap ", cap);
 }
 
 }  // namespace

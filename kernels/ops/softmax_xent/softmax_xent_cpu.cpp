@@ -4,6 +4,7 @@
 
 #include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
+#include "kernels/core/fits.hpp"
 #include "kernels/ops/softmax_xent/softmax_xent.hpp"
 
 namespace sy::ops {
@@ -65,10 +66,10 @@ RowLoss xent_row(float* row, index_t count, std::int32_t target, float scale, fl
 
 void softmax_xent(MatrixView<float> logits, std::span<const std::int32_t> target, float scale,
                   std::span<float> loss, const OutputZLoss& z, const Context& context) {
-    SY_REQUIRE(static_cast<index_t>(target.size()) == logits.rows && loss.size() == target.size() &&
-                   (z.lse.empty() || z.lse.size() == target.size()),
-               "softmax_xent: ", logits.rows, " rows, ", target.size(), " targets, ", loss.size(),
-               " losses, ", z.lse.size(), " sums of exponentials");
+    SY_FITS(static_cast<index_t>(target.size()) == logits.rows && loss.size() == target.size() &&
+                (z.lse.empty() || z.lse.size() == target.size()),
+            "softmax_xent: ", logits.rows, " rows, ", target.size(), " targets, ", loss.size(), " losses, ",
+            z.lse.size(), " sums of exponentials");
     const Timed timed(context, OpKind::softmax, 6.0 * static_cast<double>(logits.rows * logits.cols));
     for (std::size_t t = 0; t < target.size(); ++t) {
         if (target[t] < -1 || target[t] >= logits.cols) {
@@ -98,8 +99,9 @@ void softmax_xent(MatrixView<float> logits, std::span<const std::int32_t> target
 }
 
 void softmax_row(std::span<const float> logits, double temperature, std::span<float> probabilities) {
-    SY_REQUIRE(temperature > 0.0 && !logits.empty() && logits.size() == probabilities.size(),
-               "softmax_row: ", logits.size(), " logits at temperature ", temperature);
+    SY_FITS(!logits.empty() && logits.size() == probabilities.size(), "softmax_row: ", logits.size(),
+            " logits for ", probabilities.size(), " probabilities");
+    SY_REQUIRE(temperature > 0.0, "softmax_row: temperature ", temperature);
     const double largest = static_cast<double>(*std::max_element(logits.begin(), logits.end()));
     double sum = 0.0;
     for (const float logit : logits) sum += std::exp((static_cast<double>(logit) - largest) / temperature);

@@ -9,7 +9,7 @@
 
 /// Experts that choose tokens: one rank's part of the search for the highest scores of every expert over all ranks, and
 /// the choice itself. T tokens, E experts. Scores are compared by keys, integers in their order (0 and -0 equal).
-/// All functions throw LogicError when sides do not fit.
+/// All functions throw ShapeError when sides do not fit.
 /// @par Source  Zhou et al., "Mixture-of-experts with expert choice routing", arXiv:2202.09368, section 3
 namespace sy::ops {
 

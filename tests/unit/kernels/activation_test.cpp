@@ -347,7 +347,7 @@ TEST_CASE("activation: blocks that do not fit are refused", "[unit]") {
         const auto refused = [&](auto&& change) {
             ops::Activate<float> block = forward.block(kind, in, true);
             change(block);
-            CHECK_THROWS_AS(ops::activate(block), LogicError);
+            CHECK_THROWS_AS(ops::activate(block), ShapeError);
         };
         CHECK_NOTHROW(ops::activate(forward.block(kind, in, true)));
         refused([](auto& block) { block.h.cols = 36; });
@@ -365,7 +365,7 @@ TEST_CASE("activation: blocks that do not fit are refused", "[unit]") {
         const auto refused_back = [&](auto&& change) {
             ops::ActivateBackward<float> block = backward.block(kind, forward.kept_gate, forward.kept_up, in);
             change(block);
-            CHECK_THROWS_AS(ops::activate_backward(block), LogicError);
+            CHECK_THROWS_AS(ops::activate_backward(block), ShapeError);
         };
         refused_back([](auto& block) { block.dh.cols = 36; });
         refused_back([](auto& block) { block.dup = {}; });

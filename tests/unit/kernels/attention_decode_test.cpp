@@ -120,7 +120,7 @@ TEST_CASE("attention: decode refuses what makes no sense for a new token", "[uni
         const TestMatrix query(1, 32, 1);
         CHECK_NOTHROW(decode(bad, query, {5}, session.context));
         spoil(bad);
-        CHECK_THROWS_AS(decode(bad, query, {5}, session.context), LogicError);
+        CHECK_THROWS_AS(decode(bad, query, {5}, session.context), ShapeError);
     };
     refused([](AttentionCase& bad) { bad.shape.dropout.probability = 0.1F; });
     refused([](AttentionCase& bad) { bad.shape.value_dim = 7; });

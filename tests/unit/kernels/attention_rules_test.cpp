@@ -292,7 +292,7 @@ TEST_CASE("attention: rules that contradict each other or the operands are refus
     const auto refused = [&](const auto& spoil) {
         AttentionCase bad({2, 5, 4, 2, 8, 0.3F});
         spoil(bad);
-        CHECK_THROWS_AS(bad.run(session.context), LogicError);
+        CHECK_THROWS_AS(bad.run(session.context), ShapeError);
     };
     AttentionCase good({2, 5, 4, 2, 8, 0.3F});
     CHECK_NOTHROW(good.run(session.context));
@@ -338,5 +338,5 @@ TEST_CASE("attention: rules that contradict each other or the operands are refus
     ops::AttentionBackward operands = good.backward_operands();
     std::vector<float> dtable(32);
     operands.dtable = {dtable.data(), nullptr, 8, 4, &overflow};
-    CHECK_THROWS_AS(ops::attention_backward(good.shape, operands, session.context), LogicError);
+    CHECK_THROWS_AS(ops::attention_backward(good.shape, operands, session.context), ShapeError);
 }

@@ -242,7 +242,7 @@ TEST_CASE("attention: operands that do not fit are refused", "[unit]") {
     const auto refused = [&](const auto& spoil) {
         Attention bad({2, 5, 4, 2, 8, 0.3F}, 10);
         spoil(bad);
-        CHECK_THROWS_AS(bad.run(session.context), LogicError);
+        CHECK_THROWS_AS(bad.run(session.context), ShapeError);
     };
     refused([](Attention& bad) { bad.shape.kv_heads = 3; });
     refused([](Attention& bad) { bad.shape.kv_heads = 0; });
@@ -263,6 +263,6 @@ TEST_CASE("attention: operands that do not fit are refused", "[unit]") {
         CHECK_THROWS_AS(
             ops::attention_decode({1, 1, 4, 2, 8, 0.3F}, q.view(), {cache.values.data(), 1, 5, 16},
                                   {cache.values.data(), 1, 5, 16}, lengths, out.view(), session.context),
-            LogicError);
+            ShapeError);
     }
 }

@@ -60,7 +60,7 @@ TEST_CASE("gate: a second choice goes out where the token's number lies below tw
     CHECK(draw(77) == Experts(sent.begin() + 2 * 77, sent.end()));
     CHECK_THROWS_AS(ops::gate_draw_second({expert.data(), kTokens, 1}, weight.view(), {key, 0, 1.0},
                                           {expert.data(), kTokens, 2}, session.context),
-                    LogicError);
+                    ShapeError);
 }
 
 TEST_CASE("gate: the routing hash adds up over parts and changes with every decision", "[unit]") {
@@ -94,5 +94,5 @@ TEST_CASE("gate: the routing hash adds up over parts and changes with every deci
     std::swap(expert[4], expert[5]);
     CHECK(hash(0, kTokens) != whole);
     CHECK_THROWS_AS(ops::routing_hash(rows_of_two(expert), std::span(kept).first(3), 2, 0, session.context),
-                    LogicError);
+                    ShapeError);
 }

@@ -300,29 +300,29 @@ TEST_CASE("gate: more choices than experts and shapes that do not fit are refuse
     TestMatrix narrow(4, 5);
     std::vector<float> lse(4);
     CHECK_THROWS_AS(ops::gate_scores(ops::Score::softmax, logits.view(), narrow.view(), lse, session.context),
-                    LogicError);
+                    ShapeError);
     CHECK_THROWS_AS(ops::gate_scores(ops::Score::softmax, logits.view(), scores.view(),
                                      std::span(lse).first(3), session.context),
-                    LogicError);
-    CHECK_THROWS_AS(choose(logits, 7, Renormalise::no), LogicError);
-    CHECK_THROWS_AS(choose(logits, 0, Renormalise::no), LogicError);
+                    ShapeError);
+    CHECK_THROWS_AS(choose(logits, 7, Renormalise::no), ShapeError);
+    CHECK_THROWS_AS(choose(logits, 0, Renormalise::no), ShapeError);
     Choice choice(4, 2);
     Choice other(4, 3);
     CHECK_THROWS_AS(ops::gate_weights({logits.view(), choice.experts(), Renormalise::no, 1.0F},
                                       other.weight.view(), session.context),
-                    LogicError);
+                    ShapeError);
     const ops::GateBackward good{.forward = {scores.view(), choice.experts(), Renormalise::no, 1.0F},
                                  .dweight = choice.weight.view()};
     const auto refused = [&](auto change) {
         ops::GateBackward in = good;
         change(in);
-        CHECK_THROWS_AS(ops::gate_backward(in, scores.view(), session.context), LogicError);
+        CHECK_THROWS_AS(ops::gate_backward(in, scores.view(), session.context), ShapeError);
     };
     refused([&](ops::GateBackward& in) { in.dweight = other.weight.view(); });
     refused([&](ops::GateBackward& in) { in.forward.scores = narrow.view(); });
     refused([&](ops::GateBackward& in) { in.dshare = lse; });
     refused([&](ops::GateBackward& in) { in.dlse = std::span<const float>(lse).first(3); });
-    CHECK_THROWS_AS(ops::gate_backward(good, narrow.view(), session.context), LogicError);
+    CHECK_THROWS_AS(ops::gate_backward(good, narrow.view(), session.context), ShapeError);
 }
 
 TEST_CASE("gate: sigmoid scores agree with the reference, and 0 gives a half", "[unit]") {
@@ -490,7 +490,7 @@ TEST_CASE("gate: groups that do not fit are refused", "[unit]") {
     TestMatrix scores(4, 6);
     for (const ops::GroupLimit& rule : {ops::GroupLimit{4, 1, 1}, {3, 4, 1}, {3, 0, 1}, {3, 1, 3}, {0, 1, 1}})
         CHECK_THROWS_AS(ops::gate_limit_groups(scores.view(), rule, scores.view(), session.context),
-                        LogicError);
+                        ShapeError);
 }
 
 TEST_CASE("gate: chosen scores that sum to almost nothing have finite weights and gradients", "[unit]") {

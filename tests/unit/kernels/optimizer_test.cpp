@@ -179,7 +179,7 @@ TEST_CASE("optimizer: lengths that differ and a step before the first are refuse
     const auto refused = [&](auto change) {
         ops::AdamwOperands operands = state.all(gradient);
         change(operands);
-        CHECK_THROWS_AS(ops::adamw(operands, step_of(1), session.context), LogicError);
+        CHECK_THROWS_AS(ops::adamw(operands, step_of(1), session.context), ShapeError);
     };
     refused([](ops::AdamwOperands& o) { o.m = o.m.first(7); });
     refused([](ops::AdamwOperands& o) { o.v = o.v.first(7); });

@@ -89,20 +89,20 @@ TEST_CASE("permute: rows that do not exist are named, and lists that do not fit 
     CHECK_THROWS_AS(gather({0, 4}, out.view()), ShapeError);
     CHECK_THROWS_AS(gather({-1, 0}, out.view()), ShapeError);
     CHECK_THROWS_WITH(gather({0, 77}, out.view()), Catch::Contains("row 77"));
-    CHECK_THROWS_AS(gather({0}, out.view()), LogicError);
-    CHECK_THROWS_AS(gather({0, 1}, narrow.view()), LogicError);
+    CHECK_THROWS_AS(gather({0}, out.view()), ShapeError);
+    CHECK_THROWS_AS(gather({0, 1}, narrow.view()), ShapeError);
     const auto sum = [&](const std::vector<index_t>& offsets, const std::vector<std::int32_t>& sources,
                          MatrixView<float> into) {
         ops::sum_rows(x.view(), offsets, sources, Write::add, into, session.context);
     };
     CHECK_THROWS_AS(sum({0, 1, 2}, {0, 4}, out.view()), ShapeError);
     CHECK_THROWS_AS(sum({0, 1, 2}, {0, -1}, out.view()), ShapeError);
-    CHECK_THROWS_AS(sum({0, 1, 3}, {0, 1}, out.view()), LogicError);
-    CHECK_THROWS_AS(sum({0, 2}, {0, 1}, out.view()), LogicError);
-    CHECK_THROWS_AS(sum({-1, 1, 2}, {0, 1}, out.view()), LogicError);
-    CHECK_THROWS_AS(sum({0, 3, 2}, {0, 1}, out.view()), LogicError);
-    CHECK_THROWS_AS(sum({0, 1, 2}, {0, 1}, narrow.view()), LogicError);
-    CHECK_THROWS_AS(sum({}, {}, out.view()), LogicError);
+    CHECK_THROWS_AS(sum({0, 1, 3}, {0, 1}, out.view()), ShapeError);
+    CHECK_THROWS_AS(sum({0, 2}, {0, 1}, out.view()), ShapeError);
+    CHECK_THROWS_AS(sum({-1, 1, 2}, {0, 1}, out.view()), ShapeError);
+    CHECK_THROWS_AS(sum({0, 3, 2}, {0, 1}, out.view()), ShapeError);
+    CHECK_THROWS_AS(sum({0, 1, 2}, {0, 1}, narrow.view()), ShapeError);
+    CHECK_THROWS_AS(sum({}, {}, out.view()), ShapeError);
 }
 
 TEST_CASE("permute: sums take any stretch of a longer list of sources", "[unit]") {

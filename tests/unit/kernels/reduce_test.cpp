@@ -138,8 +138,8 @@ TEST_CASE("reduce: shapes that do not fit are refused", "[unit]") {
     TestMatrix y(4, 5);
     std::vector<double> three(3);
     std::vector<float> five(5);
-    CHECK_THROWS_AS(ops::row_sums_of_squares(x.view(), three, session.context), LogicError);
-    CHECK_THROWS_AS(ops::column_sums(x.view(), five, session.context), LogicError);
-    CHECK_THROWS_AS(ops::add(x.view(), y.view(), session.context), LogicError);
-    CHECK_THROWS_AS(ops::add(x.view(), y.view(), y.view(), session.context), LogicError);
+    CHECK_THROWS_AS(ops::row_sums_of_squares(x.view(), three, session.context), ShapeError);
+    CHECK_THROWS_AS(ops::column_sums(x.view(), five, session.context), ShapeError);
+    CHECK_THROWS_AS(ops::add(x.view(), y.view(), session.context), ShapeError);
+    CHECK_THROWS_AS(ops::add(x.view(), y.view(), y.view(), session.context), ShapeError);
 }
