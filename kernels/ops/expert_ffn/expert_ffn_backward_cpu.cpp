@@ -49,19 +49,16 @@ void data_task(const Call<In>& call, const Intermediate<In>& between, const deta
                                     call.context);
     };
     multiply(between.dy.rows_of(task.slots), call.weights.down, dh, Write::overwrite);
-    const auto first = static_cast<std::size_t>(task.slots.begin);
-    const auto part = [&](auto values) {
-        return values.empty() ? values : values.subspan(first, static_cast<std::size_t>(count));
-    };
+    const auto of_task = [&](auto values) { return values.empty() ? values : part(values, task.slots); };
     const ActivateBackward<In> activation{.kind = call.weights.activation,
                                           .gate = call.saved.gate.rows_of(task.slots),
                                           .up = call.saved.up.rows_of(task.slots),
                                           .dh = dh,
-                                          .weight = part(slots.weight),
+                                          .weight = of_task(slots.weight),
                                           .h = between.h.rows_of(task.slots),
                                           .dgate = between.dgate.rows_of(task.slots),
                                           .dup = between.dup.rows_of(task.slots),
-                                          .dot = part(call.backward.dweight)};
+                                          .dot = of_task(call.backward.dweight)};
     activate_backward(activation);
     const MatrixView<float> dx = call.backward.dx.rows_of(task.slots);
     const bool gated = is_gated(call.weights.activation);
@@ -84,7 +81,7 @@ struct TileTask {
 constexpr index_t kTileSide = 384;
 
 template <class In>
-void append_tiles(const TileTask<In>& whole, std::vector<TileTask<In>>& tasks) {
+void append_tiles(const TileTask<In>& whole, Indexed<detail::TaskAxis, TileTask<In>>& tasks) {
     const GradientView& gradient = whole.gradient;
     const index_t row_parts = ceil_div(gradient.rows, kTileSide);
     const index_t col_parts = ceil_div(gradient.cols, kTileSide);
@@ -98,16 +95,18 @@ void append_tiles(const TileTask<In>& whole, std::vector<TileTask<In>>& tasks) {
 }
 
 template <class In>
-std::vector<TileTask<In>> tile_tasks(const ExpertSlots& slots, const Intermediate<In>& between,
-                                     const ExpertGradients& gradients) {
-    std::vector<TileTask<In>> tasks;
-    for (std::size_t expert = 0; expert + 1 < slots.offsets.size(); ++expert) {
-        const Range range{slots.offsets[expert], slots.offsets[expert + 1]};
+Indexed<detail::TaskAxis, TileTask<In>> tile_tasks(const ExpertSlots& slots, const Intermediate<In>& between,
+                                                   const ExpertGradients& gradients) {
+    Indexed<detail::TaskAxis, TileTask<In>> tasks;
+    const PerExpertSpan<const GradientView> gate = gradients.gate;
+    const PerExpertSpan<const GradientView> up = gradients.up;
+    const PerExpertSpan<const GradientView> down = gradients.down;
+    for (index_t expert = 0; expert < slots.num_experts(); ++expert) {
+        const Range range = group_of(slots.offsets, expert);
         if (range.size() == 0) continue;
-        if (!gradients.gate.empty())
-            append_tiles<In>({between.x, between.dgate, gradients.gate[expert], range, {}, {}}, tasks);
-        append_tiles<In>({between.x, between.dup, gradients.up[expert], range, {}, {}}, tasks);
-        append_tiles<In>({between.h, between.dy, gradients.down[expert], range, {}, {}}, tasks);
+        if (!gate.empty()) append_tiles<In>({between.x, between.dgate, gate[expert], range, {}, {}}, tasks);
+        append_tiles<In>({between.x, between.dup, up[expert], range, {}, {}}, tasks);
+        append_tiles<In>({between.h, between.dy, down[expert], range, {}, {}}, tasks);
     }
     return tasks;
 }
@@ -210,17 +209,16 @@ void expert_ffn_backward(MatrixView<const In> x, const ExpertWeights<In>& weight
         between.x = between.gathered_x;
         between.dy = between.gathered_dy;
     }
-    const std::vector<detail::SlotTask> tasks = detail::slot_tasks(slots);
+    const Indexed<detail::TaskAxis, detail::SlotTask> tasks = detail::slot_tasks(slots);
     const index_t scratch_floats = std::max(detail::kTaskSlots * width, kTileSide * kTileSide);
     detail::ThreadScratch scratch(context, scratch_floats * index_t{sizeof(float)});
-    context.team.for_tasks(static_cast<index_t>(tasks.size()), [&](index_t task_idx, int thread_idx) {
-        data_task(call, between, tasks[static_cast<std::size_t>(task_idx)],
-                  reinterpret_cast<float*>(scratch.of(thread_idx)));
+    context.team.for_tasks(tasks.size(), [&](index_t task_idx, int thread_idx) {
+        data_task(call, between, tasks[task_idx], reinterpret_cast<float*>(scratch.of(thread_idx)));
     });
-    const std::vector<TileTask<In>> tiles = tile_tasks(slots, between, backward.gradients);
-    context.team.for_tasks(static_cast<index_t>(tiles.size()), [&](index_t task_idx, int thread_idx) {
-        gradient_task(tiles[static_cast<std::size_t>(task_idx)], slots.blocks,
-                      reinterpret_cast<float*>(scratch.of(thread_idx)), context);
+    const Indexed<detail::TaskAxis, TileTask<In>> tiles = tile_tasks(slots, between, backward.gradients);
+    context.team.for_tasks(tiles.size(), [&](index_t task_idx, int thread_idx) {
+        gradient_task(tiles[task_idx], slots.blocks, reinterpret_cast<float*>(scratch.of(thread_idx)),
+                      context);
     });
     bias_gradients(call, between);
 }

@@ -57,10 +57,7 @@ MatrixView<const In> activate_task(const Call<In>& call, const detail::SlotTask&
                             .h = {memory, up.rows, up.cols},
                             .kept_gate = {},
                             .kept_up = {}};
-    if (!call.slots.weight.empty()) {
-        activation.weight = call.slots.weight.subspan(static_cast<std::size_t>(task.slots.begin),
-                                                      static_cast<std::size_t>(task.slots.size()));
-    }
+    if (!call.slots.weight.empty()) activation.weight = part(call.slots.weight, task.slots);
     // Float projections are there already, without their biases.
     if (call.saved.up.data != nullptr && (std::is_same_v<In, bf16> || !biases.up.empty())) {
         activation.kept_gate = call.saved.gate.rows_of(task.slots);
@@ -127,12 +124,12 @@ void expert_ffn(MatrixView<const In> x, const ExpertWeights<In>& weights, const 
     const Timed timed(
         context, OpKind::elementwise,
         activation_flops(weights.activation) * static_cast<double>(slots.num_slots() * weights.up.cols));
-    const std::vector<detail::SlotTask> tasks = detail::slot_tasks(slots);
+    const Indexed<detail::TaskAxis, detail::SlotTask> tasks = detail::slot_tasks(slots);
     detail::ThreadScratch scratch(context, Workspace<In>::bytes(weights));
     const Call<In> call{x, weights, slots, saved, out, context};
-    context.team.for_tasks(static_cast<index_t>(tasks.size()), [&](index_t task_idx, int thread_idx) {
+    context.team.for_tasks(tasks.size(), [&](index_t task_idx, int thread_idx) {
         const Workspace<In> work(scratch.of(thread_idx), weights);
-        forward_task(call, tasks[static_cast<std::size_t>(task_idx)], work);
+        forward_task(call, tasks[task_idx], work);
     });
 }
 

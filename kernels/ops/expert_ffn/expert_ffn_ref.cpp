@@ -1,5 +1,4 @@
-#include <vector>
-
+#include "kernels/core/offsets.hpp"
 #include "kernels/ops/activation/activation.hpp"
 #include "kernels/ops/expert_ffn/expert_ffn.hpp"
 
@@ -11,8 +10,10 @@ double at(const MatrixView<T>& x, index_t row, index_t col) {
     return static_cast<double>(static_cast<float>(x(row, col)));
 }
 
-double bias_at(std::span<const float> bias, index_t i) {
-    return bias.empty() ? 0.0 : static_cast<double>(bias[static_cast<std::size_t>(i)]);
+struct WidthAxis;
+
+double bias_at(IndexedSpan<WidthAxis, const float> bias, index_t i) {
+    return bias.empty() ? 0.0 : static_cast<double>(bias[i]);
 }
 
 /// A projection x W + b of one row in double.
@@ -28,7 +29,7 @@ template <class In>
 struct Slot {
     index_t expert, row;
     double weight;
-    std::vector<double> h, h_by_g, h_by_u;
+    Indexed<WidthAxis, double> h, h_by_g, h_by_u;
 };
 
 template <class In>
@@ -36,10 +37,11 @@ Slot<In> forward_slot(MatrixView<const In> x, const ExpertWeights<In>& weights, 
                       index_t slot) {
     Slot<In> result;
     result.expert = 0;
-    while (slot >= slots.offsets[static_cast<std::size_t>(result.expert) + 1]) ++result.expert;
-    const auto s = static_cast<std::size_t>(slot);
-    result.row = slots.row.empty() ? slot : slots.row[s];
-    result.weight = slots.weight.empty() ? 1.0 : static_cast<double>(slots.weight[s]);
+    while (slot >= group_of(slots.offsets, result.expert).end) ++result.expert;
+    const PerSlotSpan<const std::int32_t> row = slots.row;
+    const PerSlotSpan<const float> weight = slots.weight;
+    result.row = row.empty() ? slot : row[slot];
+    result.weight = weight.empty() ? 1.0 : static_cast<double>(weight[slot]);
     const Activation kind = weights.activation;
     for (index_t f = 0; f < weights.up.cols; ++f) {
         const double u =
@@ -72,8 +74,7 @@ void expert_ffn(MatrixView<const In> x, const ExpertWeights<In>& weights, const 
         const MatrixView<const In> down = weights.down[forward.expert];
         for (index_t i = 0; i < out.cols; ++i) {
             double sum = 0.0;
-            for (index_t f = 0; f < down.rows; ++f)
-                sum += forward.h[static_cast<std::size_t>(f)] * at(down, f, i);
+            for (index_t f = 0; f < down.rows; ++f) sum += forward.h[f] * at(down, f, i);
             out(slot, i) = static_cast<float>(forward.weight * sum + bias_at(weights.biases.down, i));
         }
     }
@@ -84,34 +85,33 @@ void expert_ffn_backward(MatrixView<const In> x, const ExpertWeights<In>& weight
                          const ExpertBackward<In>& backward) {
     for (index_t slot = 0; slot < slots.num_slots(); ++slot) {
         const Slot<In> forward = forward_slot(x, weights, slots, slot);
-        const auto e = static_cast<std::size_t>(forward.expert);
         const ExpertGradients& gradients = backward.gradients;
+        const auto of_expert = [&](PerExpertSpan<const GradientView> all) { return all[forward.expert]; };
         const MatrixView<const In> up = weights.up[forward.expert];
         const MatrixView<const In> down = weights.down[forward.expert];
         double dweight = 0.0;
-        std::vector<double> dx(static_cast<std::size_t>(x.cols), 0.0);
+        Indexed<WidthAxis, double> dx(x.cols, 0.0);
         const auto into_projection = [&](double slope, MatrixView<const In> weight, GradientView gradient,
                                          index_t f) {
             for (index_t i = 0; i < x.cols; ++i) {
-                dx[static_cast<std::size_t>(i)] += slope * at(weight, i, f);
+                dx[i] += slope * at(weight, i, f);
                 add(gradient, i, f, slope * at(x, forward.row, i));
             }
         };
         for (index_t f = 0; f < up.cols; ++f) {
-            const auto fi = static_cast<std::size_t>(f);
             double dh = 0.0;
             for (index_t i = 0; i < x.cols; ++i) {
                 dh += at(backward.dy, forward.row, i) * at(down, f, i);
-                add(gradients.down[e], f, i,
-                    forward.weight * forward.h[fi] * at(backward.dy, forward.row, i));
+                add(of_expert(gradients.down), f, i,
+                    forward.weight * forward.h[f] * at(backward.dy, forward.row, i));
             }
-            dweight += dh * forward.h[fi];
-            const double du = forward.weight * dh * forward.h_by_u[fi];
-            into_projection(du, up, gradients.up[e], f);
+            dweight += dh * forward.h[f];
+            const double du = forward.weight * dh * forward.h_by_u[f];
+            into_projection(du, up, of_expert(gradients.up), f);
             if (!weights.biases.up.empty()) add(gradients.biases.up, 0, f, du);
             if (!is_gated(weights.activation)) continue;
-            const double dg = forward.weight * dh * forward.h_by_g[fi];
-            into_projection(dg, weights.gate[forward.expert], gradients.gate[e], f);
+            const double dg = forward.weight * dh * forward.h_by_g[f];
+            into_projection(dg, weights.gate[forward.expert], of_expert(gradients.gate), f);
             if (!weights.biases.gate.empty()) add(gradients.biases.gate, 0, f, dg);
         }
         if (!weights.biases.down.empty()) {
@@ -119,10 +119,10 @@ void expert_ffn_backward(MatrixView<const In> x, const ExpertWeights<In>& weight
                 add(gradients.biases.down, 0, i, at(backward.dy, forward.row, i));
         }
         for (index_t i = 0; i < x.cols; ++i) {
-            backward.dx(slot, i) = static_cast<float>(dx[static_cast<std::size_t>(i)]);
+            backward.dx(slot, i) = static_cast<float>(dx[i]);
         }
-        if (!backward.dweight.empty())
-            backward.dweight[static_cast<std::size_t>(slot)] = static_cast<float>(dweight);
+        const PerSlotSpan<float> dweights = backward.dweight;
+        if (!dweights.empty()) dweights[slot] = static_cast<float>(dweight);
     }
 }
 

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <vector>
 
+#include "kernels/core/offsets.hpp"
 #include "kernels/ops/expert_ffn/expert_ffn.hpp"
 #include "kernels/ops/gemm/gemm.hpp"
 
@@ -12,6 +13,8 @@ namespace sy::ops::detail {
 /// Slots in one task: as many rows as share a packed panel of a weight.
 inline constexpr index_t kTaskSlots = 480;
 
+struct TaskAxis;
+
 /// Consecutive slots of one expert.
 struct SlotTask {
     index_t expert;
@@ -19,15 +22,14 @@ struct SlotTask {
 };
 
 /// Near-equal pieces of at most kTaskSlots; a function of the offsets alone.
-inline std::vector<SlotTask> slot_tasks(const ExpertSlots& slots) {
-    std::vector<SlotTask> tasks;
+inline Indexed<TaskAxis, SlotTask> slot_tasks(const ExpertSlots& slots) {
+    Indexed<TaskAxis, SlotTask> tasks;
     for (index_t expert = 0; expert < slots.num_experts(); ++expert) {
-        const index_t begin = slots.offsets[static_cast<std::size_t>(expert)];
-        const index_t count = slots.offsets[static_cast<std::size_t>(expert) + 1] - begin;
-        const index_t pieces = ceil_div(count, kTaskSlots);
+        const Range all = group_of(slots.offsets, expert);
+        const index_t pieces = ceil_div(all.size(), kTaskSlots);
         for (index_t piece = 0; piece < pieces; ++piece) {
-            const Range part = row_part_of(count, pieces, piece);
-            tasks.push_back({expert, {begin + part.begin, begin + part.end}});
+            const Range some = row_part_of(all.size(), pieces, piece);
+            tasks.push_back({expert, {all.begin + some.begin, all.begin + some.end}});
         }
     }
     return tasks;
@@ -36,10 +38,9 @@ inline std::vector<SlotTask> slot_tasks(const ExpertSlots& slots) {
 /// Copies the input rows of `slots` in `range` to consecutive rows of `to`.
 template <class In>
 void gather(MatrixView<const In> x, const ExpertSlots& slots, Range range, MatrixView<In> to) {
-    for (index_t slot = range.begin; slot < range.end; ++slot) {
-        std::memcpy(to.row(slot - range.begin), x.row(slots.row[static_cast<std::size_t>(slot)]),
-                    static_cast<std::size_t>(x.cols) * sizeof(In));
-    }
+    const PerSlotSpan<const std::int32_t> rows = part(slots.row, range);
+    for (index_t slot = 0; slot < rows.size(); ++slot)
+        std::ranges::copy(x.row_span(rows[slot]), to.row(slot));
 }
 
 /// Throws ShapeError when there are biases where none can be, or not all of them.

@@ -4,6 +4,7 @@
 #include <numeric>
 #include <vector>
 
+#include "kernels/core/indexed.hpp"
 #include "kernels/ops/gate/gate.hpp"
 
 namespace sy::ops::ref {
@@ -17,9 +18,12 @@ double at(std::span<const float> values, index_t i) {
     return values.empty() ? 0.0 : static_cast<double>(values[static_cast<std::size_t>(i)]);
 }
 
+struct GroupAxis;
+
 }  // namespace
 
 void gate_scores(Score kind, MatrixView<const float> logits, MatrixView<float> scores, std::span<float> lse) {
+    const PerTokenSpan<float> lse_of = lse;
     for (index_t t = 0; t < logits.rows; ++t) {
         double largest = -HUGE_VAL;
         for (index_t e = 0; e < logits.cols; ++e) largest = std::max(largest, at(logits, t, e));
@@ -30,13 +34,13 @@ void gate_scores(Score kind, MatrixView<const float> logits, MatrixView<float> s
             scores(t, e) = static_cast<float>(kind == Score::softmax ? std::exp(logit - largest) / sum
                                                                      : 1.0 / (1.0 + std::exp(-logit)));
         }
-        lse[static_cast<std::size_t>(t)] = static_cast<float>(largest + std::log(sum));
+        lse_of[t] = static_cast<float>(largest + std::log(sum));
     }
 }
 
 void gate_top_k(MatrixView<const float> scores, MatrixView<std::int32_t> expert) {
     for (index_t t = 0; t < scores.rows; ++t) {
-        std::vector<std::int32_t> order(static_cast<std::size_t>(scores.cols));
+        PerExpert<std::int32_t> order(scores.cols);
         std::iota(order.begin(), order.end(), 0);
         std::stable_sort(order.begin(), order.end(),
                          [&](auto a, auto b) { return scores(t, a) > scores(t, b); });
@@ -47,19 +51,18 @@ void gate_top_k(MatrixView<const float> scores, MatrixView<std::int32_t> expert)
 void gate_limit_groups(MatrixView<const float> scores, const GroupLimit& rule, MatrixView<float> open) {
     const index_t size = scores.cols / rule.groups;
     for (index_t t = 0; t < scores.rows; ++t) {
-        std::vector<float> total;
+        Indexed<GroupAxis, float> total;
         for (index_t g = 0; g < rule.groups; ++g) {
             std::vector<float> row(scores.row(t) + g * size, scores.row(t) + (g + 1) * size);
             std::sort(row.begin(), row.end(), std::greater<>());
             total.push_back(std::accumulate(row.begin(), row.begin() + rule.counted, 0.0F));
         }
-        std::vector<std::size_t> order(total.size());
-        std::iota(order.begin(), order.end(), std::size_t{0});
+        Indexed<GroupAxis, index_t> order(rule.groups);
+        std::iota(order.begin(), order.end(), index_t{0});
         std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return total[a] > total[b]; });
-        for (auto rank = rule.limit; rank < rule.groups; ++rank)
-            total[order[static_cast<std::size_t>(rank)]] = NAN;
+        for (index_t rank = rule.limit; rank < rule.groups; ++rank) total[order[rank]] = NAN;
         for (index_t e = 0; e < scores.cols; ++e) {
-            const bool is_open = !std::isnan(total[static_cast<std::size_t>(e / size)]);
+            const bool is_open = !std::isnan(total[e / size]);
             open(t, e) = is_open ? scores(t, e) : -HUGE_VALF;
         }
     }
@@ -88,7 +91,7 @@ void gate_backward(const GateBackward& in, MatrixView<float> dlogits) {
     const MatrixView<const std::int32_t> expert = in.forward.expert;
     const bool renormalised = in.forward.renormalise == Renormalise::yes;
     for (index_t t = 0; t < scores.rows; ++t) {
-        std::vector<double> dscore(static_cast<std::size_t>(scores.cols));
+        PerExpert<double> dscore(scores.cols);
         double row_sum = static_cast<double>(kLeastScoreSum);
         double mean = 0.0;
         for (index_t e = 0; e < scores.cols; ++e) {
@@ -98,8 +101,7 @@ void gate_backward(const GateBackward& in, MatrixView<float> dlogits) {
         mean /= row_sum;
         for (index_t e = 0; e < scores.cols; ++e) {
             const double dshare = at(in.dshare, e) + at(in.token_dshare, t, e);
-            dscore[static_cast<std::size_t>(e)] =
-                in.kind == Score::softmax ? dshare : (dshare - mean) / row_sum;
+            dscore[e] = in.kind == Score::softmax ? dshare : (dshare - mean) / row_sum;
         }
         double sum = static_cast<double>(kLeastScoreSum);
         double dot = 0.0;
@@ -111,16 +113,14 @@ void gate_backward(const GateBackward& in, MatrixView<float> dlogits) {
         for (index_t j = 0; j < expert.cols; ++j) {
             if (expert(t, j) < 0) continue;
             const double direct = at(in.dweight, t, j);
-            dscore[static_cast<std::size_t>(expert(t, j))] +=
-                static_cast<double>(in.forward.scale) *
-                (renormalised ? direct / sum - dot / (sum * sum) : direct);
+            dscore[expert(t, j)] += static_cast<double>(in.forward.scale) *
+                                    (renormalised ? direct / sum - dot / (sum * sum) : direct);
         }
         double inner = 0.0;
-        for (index_t e = 0; e < scores.cols; ++e)
-            inner += dscore[static_cast<std::size_t>(e)] * at(scores, t, e);
+        for (index_t e = 0; e < scores.cols; ++e) inner += dscore[e] * at(scores, t, e);
         for (index_t e = 0; e < scores.cols; ++e) {
             const double score = at(scores, t, e);
-            const double direct = dscore[static_cast<std::size_t>(e)];
+            const double direct = dscore[e];
             const double dlse = at(in.dlse, t);
             const double through =
                 in.kind == Score::softmax

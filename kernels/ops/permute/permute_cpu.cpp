@@ -4,6 +4,7 @@
 #include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
 #include "kernels/core/fits.hpp"
+#include "kernels/core/offsets.hpp"
 #include "kernels/ops/permute/permute.hpp"
 
 namespace sy::ops {
@@ -55,14 +56,11 @@ void sum_rows(MatrixView<const float> x, std::span<const index_t> offsets,
             out.cols, "]");
     const Timed timed(context, OpKind::routing,
                       static_cast<double>((offsets.back() - offsets.front()) * x.cols));
-    check_rows(sources.subspan(static_cast<std::size_t>(offsets.front()),
-                               static_cast<std::size_t>(offsets.back() - offsets.front())),
-               x.rows);
+    check_rows(part(sources, {offsets.front(), offsets.back()}), x.rows);
     context.team.for_ranges(out.rows, 16, [&](index_t begin, index_t end) {
         for (index_t r = begin; r < end; ++r) {
-            const index_t first = offsets[static_cast<std::size_t>(r)];
-            sum_row(x, sources.data() + first, offsets[static_cast<std::size_t>(r) + 1] - first, write,
-                    out.row(r));
+            const Range of_row = group_of(offsets, r);
+            sum_row(x, sources.data() + of_row.begin, of_row.size(), write, out.row(r));
         }
     });
 }
