@@ -23,8 +23,8 @@ class ZLoss : public RouterLoss {
                       RouterGradients& gradients) const override {
         const Tensor& lse = routed.routing.lse;
         opened(gradients.lse, lse.shape(), routed.context);
-        ops::add_scaled(2.0 * scale / routed.global_tokens(), lse.values<float>(), gradients.lse.values<float>(),
-                        routed.context);
+        ops::add_scaled(2.0 * scale / routed.global_tokens(), lse.values<float>(),
+                        gradients.lse.values<float>(), routed.context);
     }
 
   private:
