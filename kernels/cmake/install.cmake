@@ -16,7 +16,7 @@ foreach(target IN LISTS exported)
 endforeach()
 # The sets of headers are checked by the target all_verify_interface_header_sets: each header compiles alone.
 set_target_properties(sy_kernels sy_comm sy_model PROPERTIES VERIFY_INTERFACE_HEADER_SETS ON)
-# Roots as in this tree: #include "model/config.hpp".
+# Their includes begin at the root of this tree, which becomes include/switchyard.
 install(TARGETS ${exported} EXPORT switchyardTargets
   FILE_SET HEADERS DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}/switchyard")
 install(EXPORT switchyardTargets NAMESPACE sy:: DESTINATION "${SY_PACKAGE_FOLDER}")

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "kernels/core/isa.hpp"
+#include "kernels/core/tile_config.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -52,24 +53,13 @@ __attribute__((target("avx512f,avx512bf16"))) float chains_avx512_bf16(float see
     return _mm512_cvtss_f32(sums[0]);
 }
 
-/// What the tile registers hold: eight whole tiles.
-struct alignas(64) TileConfig {
-    std::uint8_t palette = 1;
-    std::uint8_t start_row = 0;
-    std::uint8_t reserved[14] = {};
-    std::uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-    std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-
 __attribute__((target("amx-tile,amx-bf16"))) float chains_amx_bf16(float seed) {
     alignas(64) std::array<std::uint16_t, 512> operand;
     operand.fill(0x3980);
     alignas(64) std::array<float, 256> sums;
     sums.fill(seed);
-    // A constant of the program: of a local one GCC 12 stores only the first word.
-    static constexpr TileConfig kConfig;
-    _tile_loadconfig(&kConfig);
-    // Nor does it know that loads and stores of tiles touch memory.
+    _tile_loadconfig(&kWholeTiles);
+    // GCC 12 does not know that loads and stores of tiles touch memory.
     asm volatile("" ::: "memory");
     _tile_loadd(0, sums.data(), 64);
     _tile_loadd(1, sums.data(), 64);

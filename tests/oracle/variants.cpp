@@ -175,7 +175,7 @@ Variant bert() {
     return variant;
 }
 
-/// Lost spans as T5 has them: an encoder of its own depth, relative buckets in both stacks, drops in both mixtures.
+/// Span corruption as in T5: an encoder of its own depth, relative buckets in both stacks, drops in both mixtures.
 Variant t5() {
     Variant variant = positioned(model::PositionKind::t5);
     variant.model.init_std = 0.18;  // a draw in which no two scores lie within float rounding of a tie

@@ -28,7 +28,7 @@ struct Variant {
 
     /// Ids [sequences, S + 1] of these global sequences of a micro-step: a function of their number alone.
     std::vector<std::int32_t> tokens(index_t step, index_t micro_step, Range sequences) const;
-    /// What an encoder, or an encoder and decoder, makes of those ids: masked tokens, or lost spans.
+    /// What an encoder, or an encoder and decoder, makes of those ids: masked tokens, or corrupted spans.
     struct Corrupted {
         std::vector<std::int32_t> ids;      ///< of the stack under the head
         std::vector<std::int32_t> targets;  ///< -1 where nothing is asked

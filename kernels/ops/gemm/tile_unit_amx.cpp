@@ -8,6 +8,7 @@
 #include <cstring>
 #include <span>
 
+#include "kernels/core/tile_config.hpp"
 #include "kernels/ops/gemm/pack.hpp"
 
 // GCC 12's own headers read a register that they have not set.
@@ -41,23 +42,10 @@ constexpr index_t num_steps(index_t num_elements) {
     return ceil_div(num_elements, kTileDepth);
 }
 
-/// What the unit's registers hold: eight whole tiles.
-struct alignas(64) TileConfig {
-    std::uint8_t palette = 1;
-    std::uint8_t start_row = 0;
-    std::uint8_t reserved[14] = {};
-    std::uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-    std::uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-
 /// The unit, set up for the calling thread. Left empty, since tiles in use make switches of threads slow.
 class TilesInUse {
   public:
-    SY_AMX TilesInUse() {
-        // A constant of the program: of a local one GCC 12 stores only the first word.
-        static constexpr TileConfig kConfig;
-        _tile_loadconfig(&kConfig);
-    }
+    SY_AMX TilesInUse() { _tile_loadconfig(&kWholeTiles); }
     SY_AMX ~TilesInUse() { _tile_release(); }
     TilesInUse(const TilesInUse&) = delete;
     TilesInUse& operator=(const TilesInUse&) = delete;
