@@ -8,14 +8,18 @@
 
 namespace sy {
 
-/// Element types. f32, bf16 and the integers are computed with; f16 and the fp8 formats are storage only.
-enum class DType : std::uint8_t { f32, bf16, f16, i32, i64, fp8_e4m3, fp8_e5m2 };
+/// Element types. Models compute in f32 and bf16; f64, the integers and u8 hold sums, choices and marks; f16 and the fp8
+/// formats are storage only.
+enum class DType : std::uint8_t { f32, bf16, f64, f16, i32, i64, u8, fp8_e4m3, fp8_e5m2 };
 
 /// Bytes of one element.
 index_t dtype_bytes(DType dtype);
 
 /// "f32", "bf16", ...
 std::string_view dtype_name(DType dtype);
+
+/// @throws LogicError unless it is f32 or bf16
+void check_computable(DType dtype);
 
 /// Inverse of dtype_name. @throws ConfigError naming the known types
 DType parse_dtype(std::string_view name);
@@ -55,5 +59,23 @@ template <>
 struct dtype_of<std::int64_t> {
     static constexpr DType value = DType::i64;
 };
+
+template <>
+struct dtype_of<double> {
+    static constexpr DType value = DType::f64;
+};
+template <>
+struct dtype_of<std::uint8_t> {
+    static constexpr DType value = DType::u8;
+};
+
+/// Calls body.template operator()<T>() with the element type of what a model computes in: float or bf16.
+/// @throws LogicError for another dtype
+template <class Body>
+decltype(auto) dispatch_dtype(DType dtype, Body&& body) {
+    check_computable(dtype);
+    if (dtype == DType::bf16) return body.template operator()<bf16>();
+    return body.template operator()<float>();
+}
 
 }  // namespace sy

@@ -7,6 +7,8 @@
 
 #include "kernels/core/arena.hpp"
 #include "kernels/core/dtype.hpp"
+#include "kernels/core/host_view.hpp"
+#include "kernels/core/tensor_ref.hpp"
 #include "kernels/core/types.hpp"
 
 namespace sy {
@@ -34,59 +36,6 @@ class Shape {
     int num_dims_ = 0;
 };
 
-/// Rows of a row-major matrix, `stride` elements apart. A borrower: never owns.
-template <class T>
-struct MatrixView {
-    T* data = nullptr;
-    index_t rows = 0;
-    index_t cols = 0;
-    index_t stride = 0;
-
-    MatrixView() = default;
-    MatrixView(T* data_, index_t rows_, index_t cols_) : MatrixView(data_, rows_, cols_, cols_) {}
-    MatrixView(T* data_, index_t rows_, index_t cols_, index_t stride_)
-        : data(data_), rows(rows_), cols(cols_), stride(stride_) {}
-    /// A view of constants from a view of variables.
-    template <class U>
-    requires std::is_same_v<const U, T> MatrixView(
-        const MatrixView<U>& other)  // NOLINT(google-explicit-constructor): as T* to const T*
-        : data(other.data), rows(other.rows), cols(other.cols), stride(other.stride) {}
-
-    T* row(index_t row_idx) const {
-        SY_ASSERT(row_idx >= 0 && row_idx < rows, "matrix view: row ", row_idx, " of ", rows);
-        return data + row_idx * stride;
-    }
-    std::span<T> row_span(index_t row_idx) const { return {row(row_idx), static_cast<std::size_t>(cols)}; }
-    T& operator()(index_t row_idx, index_t col_idx) const { return row(row_idx)[col_idx]; }
-    MatrixView rows_of(Range range) const {
-        return {data + range.begin * stride, range.size(), cols, stride};
-    }
-    MatrixView cols_of(Range range) const { return {data + range.begin, rows, range.size(), stride}; }
-    bool is_contiguous() const { return stride == cols || rows <= 1; }
-};
-
-/// `count` contiguous row-major matrices of equal shape, one after another.
-template <class T>
-struct TensorView3 {
-    T* data = nullptr;
-    index_t count = 0;
-    index_t rows = 0;
-    index_t cols = 0;
-
-    TensorView3() = default;
-    TensorView3(T* data_, index_t count_, index_t rows_, index_t cols_)
-        : data(data_), count(count_), rows(rows_), cols(cols_) {}
-    template <class U>
-    requires std::is_same_v<const U, T> TensorView3(
-        const TensorView3<U>& other)  // NOLINT(google-explicit-constructor): as T* to const T*
-        : data(other.data), count(other.count), rows(other.rows), cols(other.cols) {}
-
-    MatrixView<T> operator[](index_t idx) const {
-        SY_ASSERT(idx >= 0 && idx < count, "tensor view: matrix ", idx, " of ", count);
-        return {data + idx * rows * cols, rows, cols};
-    }
-};
-
 /// An owned, contiguous, row-major array in an arena. Move-only. Contents start uninitialised.
 class Tensor {
   public:
@@ -98,6 +47,12 @@ class Tensor {
     const Shape& shape() const { return shape_; }
     index_t num_elements() const { return empty() ? 0 : shape_.num_elements(); }
     index_t bytes() const { return num_elements() * dtype_bytes(dtype_); }
+
+    /// As a matrix whose columns are the last dimension and whose rows are all others.
+    TensorRef ref() { return {buffer_.data(), dtype_, num_rows(), num_cols(), num_cols()}; }
+    ConstTensorRef ref() const { return {buffer_.data(), dtype_, num_rows(), num_cols(), num_cols()}; }
+    operator TensorRef() { return ref(); }             // NOLINT(google-explicit-constructor): as T& to T*
+    operator ConstTensorRef() const { return ref(); }  // NOLINT(google-explicit-constructor)
 
     /// All elements. @throws LogicError when T is not this tensor's dtype
     template <class T>

@@ -1,0 +1,111 @@
+#pragma once
+
+#include <span>
+#include <type_traits>
+
+#include "kernels/core/tensor_ref.hpp"
+
+/// Memory of the host as its elements: for bodies of operations, transfers, checkpoints and tests. What passes operands
+/// on uses references (kernels/core/tensor_ref.hpp).
+namespace sy {
+
+/// Rows of a row-major matrix, `stride` elements apart. A borrower: never owns.
+template <class T>
+struct MatrixView {
+    T* data = nullptr;
+    index_t rows = 0;
+    index_t cols = 0;
+    index_t stride = 0;
+
+    MatrixView() = default;
+    MatrixView(T* data_, index_t rows_, index_t cols_) : MatrixView(data_, rows_, cols_, cols_) {}
+    MatrixView(T* data_, index_t rows_, index_t cols_, index_t stride_)
+        : data(data_), rows(rows_), cols(cols_), stride(stride_) {}
+    /// A view of constants from a view of variables.
+    template <class U>
+    requires std::is_same_v<const U, T> MatrixView(
+        const MatrixView<U>& other)  // NOLINT(google-explicit-constructor): as T* to const T*
+        : data(other.data), rows(other.rows), cols(other.cols), stride(other.stride) {}
+
+    T* row(index_t row_idx) const {
+        SY_ASSERT(row_idx >= 0 && row_idx < rows, "matrix view: row ", row_idx, " of ", rows);
+        return data + row_idx * stride;
+    }
+    std::span<T> row_span(index_t row_idx) const { return {row(row_idx), static_cast<std::size_t>(cols)}; }
+    T& operator()(index_t row_idx, index_t col_idx) const { return row(row_idx)[col_idx]; }
+    MatrixView rows_of(Range range) const {
+        return {data + range.begin * stride, range.size(), cols, stride};
+    }
+    MatrixView cols_of(Range range) const { return {data + range.begin, rows, range.size(), stride}; }
+    bool is_contiguous() const { return stride == cols || rows <= 1; }
+};
+
+/// `count` contiguous row-major matrices of equal shape, one after another.
+template <class T>
+struct TensorView3 {
+    T* data = nullptr;
+    index_t count = 0;
+    index_t rows = 0;
+    index_t cols = 0;
+
+    TensorView3() = default;
+    TensorView3(T* data_, index_t count_, index_t rows_, index_t cols_)
+        : data(data_), count(count_), rows(rows_), cols(cols_) {}
+    template <class U>
+    requires std::is_same_v<const U, T> TensorView3(
+        const TensorView3<U>& other)  // NOLINT(google-explicit-constructor): as T* to const T*
+        : data(other.data), count(other.count), rows(other.rows), cols(other.cols) {}
+
+    MatrixView<T> operator[](index_t idx) const {
+        SY_ASSERT(idx >= 0 && idx < count, "tensor view: matrix ", idx, " of ", count);
+        return {data + idx * rows * cols, rows, cols};
+    }
+};
+
+/// Between references and addresses, for the functions below.
+struct HostAccess {
+    template <class T, class Byte>
+    static T* address(const BasicTensorRef<Byte>& ref) {
+        check(ref, dtype_of<std::remove_const_t<T>>::value);
+        return reinterpret_cast<T*>(ref.address_);
+    }
+    template <class Byte, class T>
+    static BasicTensorRef<Byte> name(T* data, index_t rows, index_t cols, index_t stride) {
+        return {reinterpret_cast<Byte*>(data), dtype_of<std::remove_const_t<T>>::value, rows, cols, stride};
+    }
+    static void check(ConstTensorRef ref, DType wanted);
+    static void check_one_row(ConstTensorRef ref);
+};
+
+/// The elements of a matrix, T or const T where they may only be read. Nothing where the reference names nothing.
+/// @throws LogicError when T is not its dtype
+template <class T>
+MatrixView<T> host(TensorRef ref) {
+    return {HostAccess::address<T>(ref), ref.rows(), ref.cols(), ref.stride()};
+}
+template <class T>
+requires std::is_const_v<T> MatrixView<T> host(ConstTensorRef ref) {
+    return {HostAccess::address<T>(ref), ref.rows(), ref.cols(), ref.stride()};
+}
+/// The elements of rows that are not apart, one after another.
+/// @throws LogicError when T is not their dtype, or when rows are apart
+template <class T, class Byte>
+std::span<T> host_values(BasicTensorRef<Byte> ref) {
+    HostAccess::check_one_row(ref);
+    return {HostAccess::address<T>(ref), static_cast<std::size_t>(ref.num_elements())};
+}
+
+template <class Byte>
+template <class T>
+requires(std::is_const_v<Byte> ||
+         !std::is_const_v<T>) BasicTensorRef<Byte>::BasicTensorRef(const MatrixView<T>& view)
+    : BasicTensorRef(HostAccess::name<Byte>(view.data, view.rows, view.cols, view.stride)) {}
+
+template <class Byte>
+template <class T>
+requires(std::is_const_v<Byte> ||
+         !std::is_const_v<T>) BasicTensorRef<Byte>::BasicTensorRef(std::span<T> values)
+    : BasicTensorRef(HostAccess::name<Byte>(values.data(), 1, static_cast<index_t>(values.size()),
+                                            static_cast<index_t>(values.size()))) {}
+
+}  // namespace sy
