@@ -11,11 +11,6 @@ MatrixView<float> cached_row(Tensor& cache, index_t position) {
         .cols_of({position * width, (position + 1) * width});
 }
 
-TensorView3<const float> cached_rows(const Tensor& cache) {
-    const Shape& shape = cache.shape();
-    return {cache.values<float>().data(), shape[0], shape[1], shape[2]};
-}
-
 ops::AttentionShape attention_shape(const ModelConfig& config, const AttentionSpec& spec,
                                     const Positions& positions, index_t key_width) {
     const double chosen = config.attention.scale;

@@ -36,8 +36,6 @@ struct KeyValueCache {
 };
 /// The row at `position` of every sequence, [B, width].
 MatrixView<float> cached_row(Tensor& cache, index_t position);
-/// All rows, [B, capacity, width].
-TensorView3<const float> cached_rows(const Tensor& cache);
 
 /// Attention of one block: projections, positions, attention, output projection.
 class AttentionLayer {

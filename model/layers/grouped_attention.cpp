@@ -207,8 +207,8 @@ class GroupedAttention : public AttentionLayer {
                       const Context& context) const {
         Tensor attended(context.arena, DType::f32, q.shape());
         const PerRow<index_t> lengths(q.shape()[0], length);
-        ops::attention_decode(shape_of(q.shape()[0], 1, 0), q.matrix<float>(), cached_rows(cache.keys),
-                              cached_rows(cache.values), lengths, attended.matrix<float>(), context);
+        ops::attention_decode(shape_of(q.shape()[0], 1, 0), q, cache.keys, cache.values, lengths, attended,
+                              context);
         const ProductInput<In> rows(attended.matrix<float>(), context);
         output_.forward<In>(rows.view(), out, context);
     }

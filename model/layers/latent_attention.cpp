@@ -246,9 +246,7 @@ class LatentAttention : public AttentionLayer {
         shape.head_dim = widths_.cache();
         shape.value_dim = widths_.compressed;
         const PerRow<index_t> lengths(x.rows, position + 1);
-        const TensorView3<const float> caches = cached_rows(cache.keys);
-        ops::attention_decode(shape, latent_q.matrix<float>(), caches, caches, lengths,
-                              latent_out.matrix<float>(), context);
+        ops::attention_decode(shape, latent_q, cache.keys, cache.keys, lengths, latent_out, context);
         Tensor attended(context.arena, DType::f32, {x.rows, widths_.heads * widths_.value});
         const ProductInput<In> latent(latent_out.matrix<float>(), context);
         for (index_t h = 0; h < widths_.heads; ++h) {

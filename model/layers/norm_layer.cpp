@@ -16,10 +16,10 @@ NormLayer::NormLayer(LayerContext& shared, const std::string& name) : shared_(sh
 ops::Norm NormLayer::norm() const {
     const Parameters& parameters = shared_.parameters;
     ops::Norm rule{.kind = shared_.config.norm,
-                   .gain = parameters.weight<float>(gain_).row_span(0),
+                   .gain = parameters.weight<float>(gain_),
                    .bias = {},
                    .eps = static_cast<float>(shared_.config.norm_eps)};
-    if (bias_ >= 0) rule.bias = parameters.weight<float>(bias_).row_span(0);
+    if (bias_ >= 0) rule.bias = parameters.weight<float>(bias_);
     return rule;
 }
 
@@ -36,7 +36,7 @@ NormLayer::Result NormLayer::forward(Tape& tape, Value& stream, Value* delta, co
     Value* sum = &stream;
     Tensor rstd(context.arena, DType::f32, {x.rows});
     Tensor mean(context.arena, DType::f32, {rule.kind == NormKind::layer ? x.rows : 0});
-    const ops::NormStatistics<float> statistics{rstd.values<float>(), mean.values<float>()};
+    const ops::NormStatistics statistics{rstd, mean};
     if (delta != nullptr) {
         sum = &tape.value(x.rows, x.cols);
         ops::add_norm(rule, {x, delta->view(), sum->view(), normed.view()}, statistics, context);
@@ -49,9 +49,8 @@ NormLayer::Result NormLayer::forward(Tape& tape, Value& stream, Value* delta, co
         const MatrixView<float> total = sum->view();
         const Write write = sum->grad.empty() ? Write::overwrite : Write::add;
         if (sum->grad.empty()) sum->grad = Tensor(context.arena, DType::f32, {total.rows, total.cols});
-        ops::norm_backward(
-            norm(), {total, {rstd.values<float>(), mean.values<float>()}, normed.grad_view(), write, block},
-            sum->grad.matrix<float>(), gradients(), context);
+        ops::norm_backward(norm(), {total, rstd, mean, normed.grad_view(), write, block},
+                           sum->grad.matrix<float>(), gradients(), context);
         if (delta != nullptr) {
             stream.grad = std::move(sum->grad);
             delta->grad_owner = &stream;

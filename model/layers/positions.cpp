@@ -60,21 +60,22 @@ Positions::Positions(LayerContext& shared, const std::string& prefix, index_t nu
     }
 }
 
-void Positions::rotate(MatrixView<float> x, ops::RotaryHeads heads, index_t seq_len, ops::Direction direction,
+void Positions::rotate(TensorRef x, ops::RotaryHeads heads, index_t seq_len, ops::Direction direction,
                        const Context& context) const {
     if (!rotary_) return;
-    ops::rotary(x, heads, positions_of_rows(x.rows, seq_len), *rotary_, direction, context);
+    ops::rotary(x, heads, positions_of_rows(x.rows(), seq_len), *rotary_, direction, context);
 }
 
-void Positions::rotate_at(MatrixView<float> x, ops::RotaryHeads heads, index_t position,
+void Positions::rotate_at(TensorRef x, ops::RotaryHeads heads, index_t position,
                           const Context& context) const {
     if (!rotary_) return;
-    const PerRow<std::int32_t> all(x.rows, narrow<std::int32_t>(position));
+    const PerRow<std::int32_t> all(x.rows(), narrow<std::int32_t>(position));
     ops::rotary(x, heads, all, *rotary_, ops::Direction::forward, context);
 }
 
 ops::PositionBias Positions::bias() const {
-    ops::PositionBias bias{.slopes = slopes_, .max_distance = shared_.config.position.t5_max_distance};
+    ops::PositionBias bias{.slopes = std::span(slopes_),
+                           .max_distance = shared_.config.position.t5_max_distance};
     if (table_ >= 0) bias.table = shared_.parameters.weight<float>(table_);
     return bias;
 }

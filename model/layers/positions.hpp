@@ -24,11 +24,11 @@ class Positions {
     Positions(LayerContext& shared, const std::string& prefix, index_t num_positions);
 
     /// Rotates the rotary columns of every head of x, row r standing at position r mod seq_len; nothing without RoPE.
-    void rotate(MatrixView<float> x, ops::RotaryHeads heads, index_t seq_len, ops::Direction direction,
+    /// @param x  [T, heads * head_dim] f32
+    void rotate(TensorRef x, ops::RotaryHeads heads, index_t seq_len, ops::Direction direction,
                 const Context& context) const;
     /// The same for rows that all stand at one position.
-    void rotate_at(MatrixView<float> x, ops::RotaryHeads heads, index_t position,
-                   const Context& context) const;
+    void rotate_at(TensorRef x, ops::RotaryHeads heads, index_t position, const Context& context) const;
 
     ops::PositionBias bias() const;
     /// T5's table, whose gradient every layer of the stack adds to; null data for other kinds.

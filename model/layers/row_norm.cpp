@@ -10,43 +10,39 @@ RowNorm::RowNorm(LayerContext& shared, const std::string& name, index_t width)
         {.name = name + ".gain", .shape = {width}, .init = Init::ones, .weight_decay = false});
 }
 
-template <class T>
-MatrixView<T> RowNorm::as_rows(MatrixView<T> x) const {
-    SY_REQUIRE(x.is_contiguous() && x.cols % width_ == 0, "row norm: rows of ", x.cols, " columns, ",
-               x.stride, " apart, as runs of ", width_);
-    return {x.data, x.rows * (x.cols / width_), width_};
+template <class Ref>
+Ref RowNorm::as_rows(Ref x) const {
+    SY_REQUIRE(x.is_contiguous() && x.cols() % width_ == 0, "row norm: rows of ", x.cols(), " columns, ",
+               x.stride(), " apart, as runs of ", width_);
+    return x.as_matrix(x.rows() * (x.cols() / width_), width_);
 }
 
-RowNorm::Saved RowNorm::forward(MatrixView<float> x, const Context& context) const {
-    const MatrixView<float> rows = as_rows(x);
-    Saved saved{Tensor(context.arena, DType::f32, {x.rows, x.cols}),
-                Tensor(context.arena, DType::f32, {rows.rows})};
-    ops::copy(x, saved.x.matrix<float>(), context);
-    ops::norm(rule(), as_rows(saved.x.matrix<float>()), rows, {saved.rstd.values<float>(), {}}, context);
+RowNorm::Saved RowNorm::forward(TensorRef x, const Context& context) const {
+    const TensorRef rows = as_rows(x);
+    Saved saved{Tensor(context.arena, DType::f32, {x.rows(), x.cols()}),
+                Tensor(context.arena, DType::f32, {rows.rows()})};
+    ops::copy(x, saved.x, context);
+    ops::norm(rule(), as_rows(saved.x.ref()), rows, {saved.rstd, {}}, context);
     return saved;
 }
 
-void RowNorm::apply(MatrixView<float> x, const Context& context) const {
-    const MatrixView<float> rows = as_rows(x);
-    Tensor rstd(context.arena, DType::f32, {rows.rows});
-    ops::norm(rule(), rows, rows, {rstd.values<float>(), {}}, context);
+void RowNorm::apply(TensorRef x, const Context& context) const {
+    const TensorRef rows = as_rows(x);
+    Tensor rstd(context.arena, DType::f32, {rows.rows()});
+    ops::norm(rule(), rows, rows, {rstd, {}}, context);
 }
 
-void RowNorm::backward(const Saved& saved, MatrixView<float> dy, index_t block_rows,
-                       const Context& context) const {
-    const MatrixView<float> rows = as_rows(dy);
-    ops::norm_backward(rule(),
-                       {as_rows(saved.x.matrix<float>()),
-                        {saved.rstd.values<float>(), {}},
-                        rows,
-                        Write::overwrite,
-                        block_rows * (dy.cols / width_)},
-                       rows, {shared_.parameters.gradient(gain_), {}}, context);
+void RowNorm::backward(const Saved& saved, TensorRef dy, index_t block_rows, const Context& context) const {
+    const TensorRef rows = as_rows(dy);
+    ops::norm_backward(
+        rule(),
+        {as_rows(saved.x.ref()), saved.rstd, {}, rows, Write::overwrite, block_rows * (dy.cols() / width_)},
+        rows, {shared_.parameters.gradient(gain_), {}}, context);
     shared_.gradient_ready(gain_);
 }
 
 ops::Norm RowNorm::rule() const {
-    return {.gain = shared_.parameters.weight<float>(gain_).row_span(0),
+    return {.gain = shared_.parameters.weight<float>(gain_),
             .bias = {},
             .eps = static_cast<float>(shared_.config.norm_eps)};
 }

@@ -18,17 +18,18 @@ class RowNorm {
         Tensor rstd;
     };
     /// Normalises in place every run of `width` columns of every row.
-    /// @param x  [T, n * width], contiguous
-    Saved forward(MatrixView<float> x, const Context& context) const;
-    /// Turns dy into dx in place.
+    /// @param x  [T, n * width] f32, contiguous
+    Saved forward(TensorRef x, const Context& context) const;
+    /// Turns dy, of the shape of x, into dx in place.
     /// @param block_rows  rows [T] of one sequence
-    void backward(const Saved& saved, MatrixView<float> dy, index_t block_rows, const Context& context) const;
+    void backward(const Saved& saved, TensorRef dy, index_t block_rows, const Context& context) const;
     /// The same as forward, keeping nothing.
-    void apply(MatrixView<float> x, const Context& context) const;
+    void apply(TensorRef x, const Context& context) const;
 
   private:
-    template <class T>
-    MatrixView<T> as_rows(MatrixView<T> x) const;
+    /// [T * n, width]
+    template <class Ref>
+    Ref as_rows(Ref x) const;
     ops::Norm rule() const;
 
     LayerContext& shared_;

@@ -220,7 +220,7 @@ void RoutedExchange::combine(MatrixView<const float> outputs, const RoutedTokens
                    "] is expected"));
     check_rows(world_, "combine", outputs, plan.receive.num_slots(), std::move(problems));
     Tensor weighted(context_.arena, DType::f32, {outputs.rows, outputs.cols});
-    ops::scale_rows(plan.receive.slot_weight, outputs, weighted.matrix<float>(), context_);
+    ops::scale_rows(std::span(plan.receive.slot_weight), outputs, weighted, context_);
     const Tensor returned = exchange_->start_return(std::as_const(weighted).matrix<float>(), plan).wait();
     comm::combine_returned(returned.matrix<float>(), plan, Write::overwrite, y, context_);
 }

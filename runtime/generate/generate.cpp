@@ -29,7 +29,7 @@ index_t sample_token(std::span<const float> logits, const GenerateConfig& config
     std::stable_sort(order.begin(), order.end(), [&](index_t a, index_t b) { return logit[a] > logit[b]; });
     if (config.temperature <= 0.0) return order.front();
     Indexed<VocabularyAxis, float> probability(logit.size());
-    ops::softmax_row(logits, config.temperature, probability);
+    ops::softmax_row(logits, config.temperature, std::span(probability));
     if (config.top_k > 0) order.resize(std::min(order.size(), config.top_k));
     double held = 0.0;
     index_t count = 0;

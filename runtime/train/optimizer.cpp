@@ -169,7 +169,7 @@ void ShardedOptimizer::collect_squares(Group& group, std::vector<double>& square
     for_trained(group, [&](const OwnedPart& part) {
         const std::size_t first = squares.size();
         squares.resize(first + static_cast<std::size_t>(part.rows.size()));
-        ops::row_sums_of_squares({gradient_of(group, part).data(), part.rows.size(), part.cols},
+        ops::row_sums_of_squares(MatrixView(gradient_of(group, part).data(), part.rows.size(), part.cols),
                                  std::span<double>(squares).subspan(first), context_);
     });
 }

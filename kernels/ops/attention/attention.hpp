@@ -51,52 +51,52 @@ struct AttentionShape {
     index_t value_width() const { return value_dim == 0 ? head_dim : value_dim; }
 };
 
-/// @param q    [T, heads * D]
-/// @param k    [Tk, kv_heads * D]
-/// @param v    [Tk, kv_heads * Dv]
-/// @param out  [T, heads * Dv]
-/// @param lse  [T, heads] log of the sums of e^score, kept for backward
-/// @throws ShapeError when a view does not fit the shape, or the shape's rules each other
+/// @param q    [T, heads * D] f32
+/// @param k    [Tk, kv_heads * D] f32
+/// @param v    [Tk, kv_heads * Dv] f32
+/// @param out  [T, heads * Dv] f32
+/// @param lse  [T, heads] f32, log of the sums of e^score, kept for backward
+/// @throws ShapeError when an operand does not fit the shape, or the shape's rules each other
 /// @par Cost  (D + Dv) multiply-adds for each score, a head and sequence: S (S + 64) / 2 scores if causal, up to
 ///            S (window + 78) with a window, Sq Sk if all are visible; scratch one transposed copy of k, and 64 rows of
 ///            scores a thread
-void attention(const AttentionShape& shape, MatrixView<const float> q, MatrixView<const float> k,
-               MatrixView<const float> v, MatrixView<float> out, MatrixView<float> lse,
-               const Context& context);
+void attention(const AttentionShape& shape, ConstTensorRef q, ConstTensorRef k, ConstTensorRef v,
+               TensorRef out, TensorRef lse, const Context& context);
 
+/// Operands and results of forward, and the gradients of out, q, k and v in the shapes of these; all f32.
 struct AttentionBackward {
-    MatrixView<const float> q;
-    MatrixView<const float> k;
-    MatrixView<const float> v;
-    MatrixView<const float> out;
-    MatrixView<const float> lse;
-    MatrixView<const float> dout;
-    MatrixView<float> dq;  ///< overwritten
-    MatrixView<float> dk;  ///< overwritten
-    MatrixView<float> dv;  ///< overwritten
+    ConstTensorRef q;
+    ConstTensorRef k;
+    ConstTensorRef v;
+    ConstTensorRef out;
+    ConstTensorRef lse;
+    ConstTensorRef dout;
+    TensorRef dq;  ///< overwritten
+    TensorRef dk;  ///< overwritten
+    TensorRef dv;  ///< overwritten
     /// [buckets, heads] of the T5 table, added to: a sequence's addends are summed in float32, rows in blocks from the
     /// last to the first, and sequences in order. Empty: not wanted
     GradientView dtable{};
 };
 /// Threads share the work by (sequence, key/value head): each sums that head's dk and dv over the query heads that
 /// share it, in ascending order.
-/// @throws ShapeError when a view does not fit the shape
+/// @throws ShapeError when an operand does not fit the shape
 void attention_backward(const AttentionShape& shape, const AttentionBackward& operands,
                         const Context& context);
 
 /// One new token a sequence (generation). Causal: against its cache, as the last row of a forward of lengths[b] tokens;
 /// with a window only the last `window` rows are read. All: against an encoder output (cross attention), without bias.
 /// Of the shape, num_sequences, seq_len and key_len are not used; there is no dropout.
-/// @param q        [B, heads * D]
-/// @param k_cache  B matrices [capacity, kv_heads * D], the new token's key already written
-/// @param v_cache  B matrices [capacity, kv_heads * Dv]; with a single key/value head they may be wider, and the first
+/// @param q        [B, heads * D] f32
+/// @param k_cache  [B * capacity, kv_heads * D] f32, sequence after sequence, the new token's key already written
+/// @param v_cache  [B * capacity, kv_heads * Dv] f32; with a single key/value head they may be wider, and the first
 ///                 Dv columns count (MLA's latent rows are keys and values at once)
 /// @param lengths  [B] valid rows of each cache, the new token included
-/// @param out      [B, heads * Dv]
-/// @throws ShapeError when a view does not fit the shape or a length its cache
-void attention_decode(const AttentionShape& shape, MatrixView<const float> q,
-                      TensorView3<const float> k_cache, TensorView3<const float> v_cache,
-                      std::span<const index_t> lengths, MatrixView<float> out, const Context& context);
+/// @param out      [B, heads * Dv] f32
+/// @throws ShapeError when an operand does not fit the shape or a length its cache
+void attention_decode(const AttentionShape& shape, ConstTensorRef q, ConstTensorRef k_cache,
+                      ConstTensorRef v_cache, std::span<const index_t> lengths, TensorRef out,
+                      const Context& context);
 
 /// The same in double, one row at a time; backward recomputes probabilities and reads neither out nor lse.
 namespace ref {

@@ -14,11 +14,23 @@
 namespace sy::ops {
 namespace {
 
+/// The operands of a call that its tasks read and write.
+struct Operands {
+    MatrixView<const float> q;
+    MatrixView<const float> k;
+    MatrixView<const float> out;
+    MatrixView<const float> lse;
+    MatrixView<const float> dout;
+    MatrixView<float> dq;
+    MatrixView<float> dk;
+    MatrixView<float> dv;
+};
+
 /// What a call prepares once for all tasks, and how a thread's scratch is cut: two score blocks, a row of the mask,
 /// sums by distance.
 struct Backward {
     const AttentionShape& shape;
-    const AttentionBackward& operands;
+    Operands operands;
     const detail::TransposedHeads& keys;
     const detail::TransposedHeads& values;
     const detail::RelativeBias& bias;
@@ -143,7 +155,7 @@ struct Task {
 /// dq of a block of query rows; dk and dv plus its part, or overwritten by it.
 void backward_block(const Backward& call, const Task& task, Range rows, Write write, const Context& context) {
     const AttentionShape& shape = call.shape;
-    const AttentionBackward& op = call.operands;
+    const Operands& op = call.operands;
     const auto of_rows = [&](auto x, const detail::HeadLayout& layout) {
         return layout.part(x, task.sequence, task.head).rows_of(rows);
     };
@@ -205,25 +217,29 @@ void backward_task(const Backward& call, index_t sequence, index_t kv_head, floa
             write = Write::add;
         }
         if (sums.empty()) continue;
-        const index_t buckets = shape.bias.table.rows;
+        const index_t buckets = shape.bias.table.rows();
         call.bias.add_to_table(sums, task.head,
                                {call.dtables + sequence * buckets * shape.heads, buckets, shape.heads});
     }
 }
 
 void check_gradients(const AttentionShape& shape, const AttentionBackward& op) {
-    const auto same = [](const auto& a, const auto& b) { return a.rows == b.rows && a.cols == b.cols; };
-    SY_FITS(op.out.rows == op.q.rows && op.out.cols == shape.heads * shape.value_width() &&
+    const auto same = [](ConstTensorRef a, ConstTensorRef b) {
+        return a.rows() == b.rows() && a.cols() == b.cols();
+    };
+    SY_FITS(op.out.rows() == op.q.rows() && op.out.cols() == shape.heads * shape.value_width() &&
                 same(op.dout, op.out) && same(op.dq, op.q) && same(op.dk, op.k) && same(op.dv, op.v) &&
-                op.lse.rows == op.q.rows && op.lse.cols == shape.heads,
-            "attention_backward: q [", op.q.rows, ", ", op.q.cols, "], out [", op.out.rows, ", ", op.out.cols,
-            "], dout [", op.dout.rows, ", ", op.dout.cols, "], dq [", op.dq.rows, ", ", op.dq.cols, "], k [",
-            op.k.rows, ", ", op.k.cols, "], dk [", op.dk.rows, ", ", op.dk.cols, "], dv [", op.dv.rows, ", ",
-            op.dv.cols, "], lse [", op.lse.rows, ", ", op.lse.cols, "]");
+                op.lse.rows() == op.q.rows() && op.lse.cols() == shape.heads,
+            "attention_backward: q [", op.q.rows(), ", ", op.q.cols(), "], out [", op.out.rows(), ", ",
+            op.out.cols(), "], dout [", op.dout.rows(), ", ", op.dout.cols(), "], dq [", op.dq.rows(), ", ",
+            op.dq.cols(), "], k [", op.k.rows(), ", ", op.k.cols(), "], dk [", op.dk.rows(), ", ",
+            op.dk.cols(), "], dv [", op.dv.rows(), ", ", op.dv.cols(), "], lse [", op.lse.rows(), ", ",
+            op.lse.cols(), "]");
     const bool wanted = op.dtable.f32 != nullptr || op.dtable.fixed != nullptr;
-    SY_FITS(!wanted || same(op.dtable, shape.bias.table), "attention_backward: gradient [", op.dtable.rows,
-            ", ", op.dtable.cols, "] of a bias table [", shape.bias.table.rows, ", ", shape.bias.table.cols,
-            "]");
+    const ConstTensorRef table = shape.bias.table;
+    SY_FITS(!wanted || (op.dtable.rows == table.rows() && op.dtable.cols == table.cols()),
+            "attention_backward: gradient [", op.dtable.rows, ", ", op.dtable.cols, "] of a bias table [",
+            table.rows(), ", ", table.cols(), "]");
 }
 
 }  // namespace
@@ -232,20 +248,24 @@ void attention_backward(const AttentionShape& shape, const AttentionBackward& op
                         const Context& context) {
     detail::check_operands(shape, operands.q, operands.k, operands.v);
     check_gradients(shape, operands);
-    if (operands.q.rows == 0) return;
+    if (operands.q.rows() == 0) return;
     const Timed timed(context, OpKind::softmax, 6.0 * detail::num_scores(shape));
-    const detail::TransposedHeads keys(shape, detail::layout_of_k(shape), operands.k, context);
-    const detail::TransposedHeads values(shape, detail::layout_of_v(shape), operands.v, context);
+    const auto k = host<const float>(operands.k);
+    const detail::TransposedHeads keys(shape, detail::layout_of_k(shape), k, context);
+    const detail::TransposedHeads values(shape, detail::layout_of_v(shape), host<const float>(operands.v),
+                                         context);
     const Range distances = detail::visible_distances(shape);
     const detail::RelativeBias bias(shape, distances, context);
     const detail::DropoutMask mask(shape);
     const index_t widest = detail::widest_block(shape);
     const bool learns = operands.dtable.f32 != nullptr || operands.dtable.fixed != nullptr;
     Tensor dtables(context.arena, DType::f32,
-                   {learns ? shape.num_sequences : 0, shape.bias.table.rows * shape.heads});
+                   {learns ? shape.num_sequences : 0, shape.bias.table.rows() * shape.heads});
     dtables.fill_zero();
     const Backward call{shape,
-                        operands,
+                        {host<const float>(operands.q), k, host<const float>(operands.out),
+                         host<const float>(operands.lse), host<const float>(operands.dout),
+                         host<float>(operands.dq), host<float>(operands.dk), host<float>(operands.dv)},
                         keys,
                         values,
                         bias,

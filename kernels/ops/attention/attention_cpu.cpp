@@ -105,17 +105,16 @@ void forward_block(const Forward& call, index_t sequence, index_t head, Range ro
 
 }  // namespace
 
-void attention(const AttentionShape& shape, MatrixView<const float> q, MatrixView<const float> k,
-               MatrixView<const float> v, MatrixView<float> out, MatrixView<float> lse,
-               const Context& context) {
+void attention(const AttentionShape& shape, ConstTensorRef q, ConstTensorRef k, ConstTensorRef v,
+               TensorRef out, TensorRef lse, const Context& context) {
     detail::check_operands(shape, q, k, v);
-    SY_FITS(out.rows == q.rows && out.cols == shape.heads * shape.value_width() && lse.rows == q.rows &&
-                lse.cols == shape.heads,
-            "attention: q [", q.rows, ", ", q.cols, "], ", shape.heads, " heads of ", shape.value_width(),
-            ", out [", out.rows, ", ", out.cols, "], lse [", lse.rows, ", ", lse.cols, "]");
-    if (q.rows == 0) return;
+    SY_FITS(out.rows() == q.rows() && out.cols() == shape.heads * shape.value_width() &&
+                lse.rows() == q.rows() && lse.cols() == shape.heads,
+            "attention: q [", q.rows(), ", ", q.cols(), "], ", shape.heads, " heads of ", shape.value_width(),
+            ", out [", out.rows(), ", ", out.cols(), "], lse [", lse.rows(), ", ", lse.cols(), "]");
+    if (q.rows() == 0) return;
     const Timed timed(context, OpKind::softmax, 4.0 * detail::num_scores(shape));
-    const detail::TransposedHeads keys(shape, detail::layout_of_k(shape), k, context);
+    const detail::TransposedHeads keys(shape, detail::layout_of_k(shape), host<const float>(k), context);
     const detail::RelativeBias bias(shape, detail::visible_distances(shape), context);
     const detail::DropoutMask mask(shape);
     const index_t widest = detail::widest_block(shape);
@@ -123,7 +122,15 @@ void attention(const AttentionShape& shape, MatrixView<const float> q, MatrixVie
     Tensor scratch(context.arena, DType::f32,
                    {context.team.size(), detail::kQueryBlock * pitch + mask.row_elements(widest)});
     const MatrixView<float> scratches = scratch.matrix<float>();
-    const Forward call{shape, q, v, out, lse, keys, bias, mask, pitch};
+    const Forward call{shape,
+                       host<const float>(q),
+                       host<const float>(v),
+                       host<float>(out),
+                       host<float>(lse),
+                       keys,
+                       bias,
+                       mask,
+                       pitch};
     const index_t num_blocks = ceil_div(shape.seq_len, detail::kQueryBlock);
     const index_t num_tasks = shape.num_sequences * shape.heads * num_blocks;
     context.team.for_tasks(num_tasks, [&](index_t task, int thread_idx) {

@@ -29,13 +29,15 @@ bool sees(const AttentionShape& shape, index_t i, index_t j) {
 
 double bias_of(const AttentionShape& shape, index_t head, index_t distance) {
     const PositionBias& bias = shape.bias;
-    if (!bias.slopes.empty()) {
-        const auto slope = static_cast<double>(bias.slopes[static_cast<std::size_t>(head)]);
+    if (!bias.slopes.is_null()) {
+        const auto slopes = host_values<const float>(bias.slopes);
+        const auto slope = static_cast<double>(slopes[static_cast<std::size_t>(head)]);
         return -slope * std::fabs(static_cast<double>(distance));
     }
-    if (bias.table.data == nullptr) return 0.0;
-    const index_t bucket = t5_bucket(distance, bias.table.rows, bias.max_distance, shape.visibility);
-    return static_cast<double>(bias.table(bucket, head));
+    if (bias.table.is_null()) return 0.0;
+    const auto table = host<const float>(bias.table);
+    const index_t bucket = t5_bucket(distance, table.rows, bias.max_distance, shape.visibility);
+    return static_cast<double>(table(bucket, head));
 }
 
 double dropout_factor(const AttentionShape& shape, const Query& query, index_t j) {
@@ -125,12 +127,16 @@ void attention(const AttentionShape& shape, MatrixView<const float> q, MatrixVie
 }
 
 void attention_backward(const AttentionShape& shape, const AttentionBackward& op, std::span<double> dtable) {
-    Sums dq(op.q);
-    Sums dk(op.k);
-    Sums dv(op.v);
+    const auto q = host<const float>(op.q);
+    const auto k = host<const float>(op.k);
+    const auto v = host<const float>(op.v);
+    const auto dout_rows = host<const float>(op.dout);
+    Sums dq(q);
+    Sums dk(k);
+    Sums dv(v);
     const index_t width = shape.value_width();
     for_queries(shape, [&](const Query& query) {
-        const std::vector<Weight> row = weights(shape, op.q, op.k, query);
+        const std::vector<Weight> row = weights(shape, q, k, query);
         const index_t q_row = query.first_row + query.i;
         const index_t kv_head = query.head / (shape.heads / shape.kv_heads);
         std::vector<double> dp(row.size(), 0.0);
@@ -139,8 +145,8 @@ void attention_backward(const AttentionShape& shape, const AttentionBackward& op
             if (row[j].probability == 0.0) continue;
             const index_t key = query.first_key + static_cast<index_t>(j);
             for (index_t d = 0; d < width; ++d) {
-                const double dout = static_cast<double>(op.dout(q_row, query.head * width + d));
-                dp[j] += row[j].factor * dout * static_cast<double>(op.v(key, kv_head * width + d));
+                const double dout = static_cast<double>(dout_rows(q_row, query.head * width + d));
+                dp[j] += row[j].factor * dout * static_cast<double>(v(key, kv_head * width + d));
                 dv.at(key, kv_head * width + d) += row[j].probability * row[j].factor * dout;
             }
             mean += row[j].probability * dp[j];
@@ -150,7 +156,7 @@ void attention_backward(const AttentionShape& shape, const AttentionBackward& op
             const index_t key = query.first_key + static_cast<index_t>(j);
             const double dscore = row[j].probability * (dp[j] - mean);
             if (!dtable.empty()) {
-                const index_t bucket = t5_bucket(static_cast<index_t>(j) - query.i, shape.bias.table.rows,
+                const index_t bucket = t5_bucket(static_cast<index_t>(j) - query.i, shape.bias.table.rows(),
                                                  shape.bias.max_distance, shape.visibility);
                 dtable[static_cast<std::size_t>(bucket * shape.heads + query.head)] += dscore;
             }
@@ -158,14 +164,14 @@ void attention_backward(const AttentionShape& shape, const AttentionBackward& op
             for (index_t d = 0; d < shape.head_dim; ++d) {
                 const index_t q_col = query.head * shape.head_dim + d;
                 const index_t k_col = kv_head * shape.head_dim + d;
-                dq.at(q_row, q_col) += dproduct * static_cast<double>(op.k(key, k_col));
-                dk.at(key, k_col) += dproduct * static_cast<double>(op.q(q_row, q_col));
+                dq.at(q_row, q_col) += dproduct * static_cast<double>(k(key, k_col));
+                dk.at(key, k_col) += dproduct * static_cast<double>(q(q_row, q_col));
             }
         }
     });
-    dq.write(op.dq);
-    dk.write(op.dk);
-    dv.write(op.dv);
+    dq.write(host<float>(op.dq));
+    dk.write(host<float>(op.dk));
+    dv.write(host<float>(op.dv));
 }
 
 }  // namespace sy::ops::ref

@@ -18,14 +18,14 @@ void check_rules(const AttentionShape& shape) {
     SY_FITS(shape.soft_cap == 0.0F || (shape.soft_cap > 0.0F && std::isnormal(shape.soft_cap)),
             "attention: soft cap ", shape.soft_cap);
     const PositionBias& bias = shape.bias;
-    SY_FITS(bias.slopes.empty() || static_cast<index_t>(bias.slopes.size()) == shape.heads,
-            "attention: ", bias.slopes.size(), " ALiBi slopes for ", shape.heads, " heads");
-    if (bias.table.data != nullptr) {
-        SY_FITS(bias.slopes.empty() && bias.table.cols == shape.heads, "attention: bias table [",
-                bias.table.rows, ", ", bias.table.cols, "] and ", bias.slopes.size(), " ALiBi slopes for ",
-                shape.heads, " heads (expected one of the two)");
+    SY_FITS(bias.slopes.is_null() || bias.slopes.num_elements() == shape.heads,
+            "attention: ", bias.slopes.num_elements(), " ALiBi slopes for ", shape.heads, " heads");
+    if (!bias.table.is_null()) {
+        SY_FITS(bias.slopes.is_null() && bias.table.cols() == shape.heads, "attention: bias table [",
+                bias.table.rows(), ", ", bias.table.cols(), "] and ", bias.slopes.num_elements(),
+                " ALiBi slopes for ", shape.heads, " heads (expected one of the two)");
         // Refuses what has no buckets.
-        t5_bucket(0, bias.table.rows, bias.max_distance, shape.visibility);
+        t5_bucket(0, bias.table.rows(), bias.max_distance, shape.visibility);
     }
     SY_FITS(shape.dropout.probability >= 0.0F && shape.dropout.probability < 1.0F &&
                 shape.dropout.first_token >= 0,
@@ -33,8 +33,7 @@ void check_rules(const AttentionShape& shape) {
             shape.dropout.first_token);
 }
 
-void check_operands(const AttentionShape& shape, MatrixView<const float> q, MatrixView<const float> k,
-                    MatrixView<const float> v) {
+void check_operands(const AttentionShape& shape, ConstTensorRef q, ConstTensorRef k, ConstTensorRef v) {
     check_rules(shape);
     const index_t keys = shape.num_keys();
     SY_FITS(keys >= 0 && (keys > 0 || shape.seq_len == 0) &&
@@ -42,13 +41,13 @@ void check_operands(const AttentionShape& shape, MatrixView<const float> q, Matr
             "attention: ", shape.seq_len, " queries on ", keys,
             " keys (expected as many unless all are visible)");
     const index_t key_rows = shape.num_sequences * keys;
-    SY_FITS(q.rows == shape.num_sequences * shape.seq_len && k.rows == key_rows && v.rows == key_rows &&
-                q.cols == shape.heads * shape.head_dim && k.cols == shape.kv_heads * shape.head_dim &&
-                v.cols == shape.kv_heads * shape.value_width(),
+    SY_FITS(q.rows() == shape.num_sequences * shape.seq_len && k.rows() == key_rows && v.rows() == key_rows &&
+                q.cols() == shape.heads * shape.head_dim && k.cols() == shape.kv_heads * shape.head_dim &&
+                v.cols() == shape.kv_heads * shape.value_width(),
             "attention: ", shape.num_sequences, " sequences of ", shape.seq_len, " and ", keys, " keys, ",
             shape.heads, " heads over ", shape.kv_heads, " of ", shape.head_dim, " and ", shape.value_width(),
-            "; q [", q.rows, ", ", q.cols, "], k [", k.rows, ", ", k.cols, "], v [", v.rows, ", ", v.cols,
-            "]");
+            "; q [", q.rows(), ", ", q.cols(), "], k [", k.rows(), ", ", k.cols(), "], v [", v.rows(), ", ",
+            v.cols(), "]");
 }
 
 TransposedHeads::TransposedHeads(const AttentionShape& shape, HeadLayout layout, MatrixView<const float> x,

@@ -39,8 +39,7 @@ inline HeadLayout layout_of_out(const AttentionShape& shape) {
 /// @throws ShapeError unless the shape's heads, widths, bias and dropout fit each other
 void check_rules(const AttentionShape& shape);
 /// @throws ShapeError unless also its lengths do, and q, k and v fit it
-void check_operands(const AttentionShape& shape, MatrixView<const float> q, MatrixView<const float> k,
-                    MatrixView<const float> v);
+void check_operands(const AttentionShape& shape, ConstTensorRef q, ConstTensorRef k, ConstTensorRef v);
 
 /// Every key/value head of every sequence transposed to [width, length], so that the products against it read along rows:
 /// they are up to 1.4 times faster, and heads are transposed once, not once for each block of queries.

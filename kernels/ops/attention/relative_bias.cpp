@@ -7,13 +7,14 @@ namespace sy::ops::detail {
 RelativeBias::RelativeBias(const AttentionShape& shape, Range distances, const Context& context)
     : distances_(distances) {
     const PositionBias& bias = shape.bias;
-    const bool learned = bias.table.data != nullptr;
-    if (!learned && bias.slopes.empty()) return;
+    const bool learned = !bias.table.is_null();
+    if (!learned && bias.slopes.is_null()) return;
     values_ = Tensor(context.arena, DType::f32, {shape.heads, distances.size()});
     const MatrixView<float> values = values_.matrix<float>();
     if (!learned) {
+        const auto slopes = host_values<const float>(bias.slopes);
         for (index_t head = 0; head < shape.heads; ++head) {
-            const auto slope = static_cast<double>(bias.slopes[static_cast<std::size_t>(head)]);
+            const auto slope = static_cast<double>(slopes[static_cast<std::size_t>(head)]);
             for (index_t d = 0; d < distances.size(); ++d) {
                 const double distance = std::fabs(static_cast<double>(distances.begin + d));
                 values(head, d) = static_cast<float>(-slope * distance);
@@ -21,13 +22,14 @@ RelativeBias::RelativeBias(const AttentionShape& shape, Range distances, const C
         }
         return;
     }
+    const auto table = host<const float>(bias.table);
     buckets_ = Tensor(context.arena, DType::i32, {distances.size()});
     const std::span<std::int32_t> buckets = buckets_.values<std::int32_t>();
     for (index_t d = 0; d < distances.size(); ++d) {
         const index_t bucket =
-            t5_bucket(distances.begin + d, bias.table.rows, bias.max_distance, shape.visibility);
+            t5_bucket(distances.begin + d, table.rows, bias.max_distance, shape.visibility);
         buckets[static_cast<std::size_t>(d)] = static_cast<std::int32_t>(bucket);
-        for (index_t head = 0; head < shape.heads; ++head) values(head, d) = bias.table(bucket, head);
+        for (index_t head = 0; head < shape.heads; ++head) values(head, d) = table(bucket, head);
     }
 }
 

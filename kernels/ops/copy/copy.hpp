@@ -1,7 +1,5 @@
 #pragma once
 
-#include <span>
-
 #include "kernels/core/context.hpp"
 #include "kernels/core/tensor.hpp"
 
@@ -9,14 +7,14 @@
 namespace sy::ops {
 
 /// y = x. Either may be columns of wider rows, or rows that lie apart; they do not overlap.
-/// @param x  [T, N]
-/// @param y  [T, N]
+/// @param x  [T, N] f32
+/// @param y  [T, N] f32
 /// @throws ShapeError when the shapes differ
-void copy(MatrixView<const float> x, MatrixView<float> y, const Context& context);
+void copy(ConstTensorRef x, TensorRef y, const Context& context);
 
 /// Sets every element to `value`.
-void fill(float value, std::span<float> values, const Context& context);
-void fill(float value, MatrixView<float> values, const Context& context);
+/// @param values  [T, N] f32
+void fill(float value, TensorRef values, const Context& context);
 
 namespace ref {
 void copy(MatrixView<const float> x, MatrixView<float> y);

@@ -5,7 +5,9 @@
 
 namespace sy::ops {
 
-void copy(MatrixView<const float> x, MatrixView<float> y, const Context& context) {
+void copy(ConstTensorRef from, TensorRef to, const Context& context) {
+    const auto x = host<const float>(from);
+    const auto y = host<float>(to);
     if (x.rows != y.rows || x.cols != y.cols) {
         throw ShapeError(concat("copy: [", x.rows, ", ", x.cols, "] into [", y.rows, ", ", y.cols, "]"));
     }
@@ -15,17 +17,17 @@ void copy(MatrixView<const float> x, MatrixView<float> y, const Context& context
     });
 }
 
-void fill(float value, std::span<float> values, const Context& context) {
+void fill(float value, TensorRef values, const Context& context) {
+    const auto y = host<float>(values);
     const Timed timed(context, OpKind::elementwise, 0.0);
-    context.team.for_ranges(static_cast<index_t>(values.size()), 4096, [&](index_t begin, index_t end) {
-        std::fill(values.begin() + begin, values.begin() + end, value);
-    });
-}
-
-void fill(float value, MatrixView<float> values, const Context& context) {
-    const Timed timed(context, OpKind::elementwise, 0.0);
-    context.team.for_ranges(values.rows, 16, [&](index_t begin, index_t end) {
-        for (index_t t = begin; t < end; ++t) std::fill_n(values.row(t), values.cols, value);
+    if (y.is_contiguous()) {
+        context.team.for_ranges(y.rows * y.cols, 4096, [&](index_t begin, index_t end) {
+            std::fill_n(y.data + begin, end - begin, value);
+        });
+        return;
+    }
+    context.team.for_ranges(y.rows, 16, [&](index_t begin, index_t end) {
+        for (index_t t = begin; t < end; ++t) std::fill_n(y.row(t), y.cols, value);
     });
 }
 

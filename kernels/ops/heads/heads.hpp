@@ -18,29 +18,29 @@ struct HeadWidths {
     /// Columns of what keys and values are spread from: N then V, head after head.
     index_t expanded() const { return heads * (plain + value); }
     /// Whether matrices have the sides that the operations below want.
-    bool fit(MatrixView<const float> expanded_rows, MatrixView<const float> rotary_rows,
-             MatrixView<const float> k, MatrixView<const float> v) const;
+    bool fit(ConstTensorRef expanded_rows, ConstTensorRef rotary_rows, ConstTensorRef k,
+             ConstTensorRef v) const;
 };
 
 /// Gives every head its key, its own plain part and the rotary part of all, and its value.
-/// @param expanded  [T, A * (N + V)]
-/// @param rotary    [T, R]
-/// @param k         [T, A * (N + R)]
-/// @param v         [T, A * V]
+/// @param expanded  [T, A * (N + V)] f32
+/// @param rotary    [T, R] f32
+/// @param k         [T, A * (N + R)] f32
+/// @param v         [T, A * V] f32
 /// @pre             widths.fit(expanded, rotary, k, v)
 /// @throws ShapeError when they do not fit
-void spread_heads(const HeadWidths& widths, MatrixView<const float> expanded, MatrixView<const float> rotary,
-                  MatrixView<float> k, MatrixView<float> v, const Context& context);
+void spread_heads(const HeadWidths& widths, ConstTensorRef expanded, ConstTensorRef rotary, TensorRef k,
+                  TensorRef v, const Context& context);
 
 /// Backward of spread_heads: drotary is the sum over the heads, added to 0 in ascending order; all else is copied.
-/// @param dk         [T, A * (N + R)]
-/// @param dv         [T, A * V]
-/// @param dexpanded  [T, A * (N + V)]
-/// @param drotary    [T, R]
+/// @param dk         [T, A * (N + R)] f32
+/// @param dv         [T, A * V] f32
+/// @param dexpanded  [T, A * (N + V)] f32
+/// @param drotary    [T, R] f32
 /// @pre              widths.fit(dexpanded, drotary, dk, dv)
 /// @throws ShapeError when they do not fit
-void gather_heads(const HeadWidths& widths, MatrixView<const float> dk, MatrixView<const float> dv,
-                  MatrixView<float> dexpanded, MatrixView<float> drotary, const Context& context);
+void gather_heads(const HeadWidths& widths, ConstTensorRef dk, ConstTensorRef dv, TensorRef dexpanded,
+                  TensorRef drotary, const Context& context);
 
 namespace ref {
 void spread_heads(const HeadWidths& widths, MatrixView<const float> expanded, MatrixView<const float> rotary,

@@ -18,39 +18,39 @@ namespace sy::ops {
 /// layer: y = (x - mean) * rstd * gain + bias  with rstd = 1 / sqrt(mean((x - mean)^2) + eps), the mean first
 struct Norm {
     NormKind kind = NormKind::rms;
-    std::span<const float> gain;  ///< [H]
-    std::span<const float> bias;  ///< [H]; empty: none
+    ConstTensorRef gain;  ///< [H] f32
+    ConstTensorRef bias;  ///< [H] f32; null: none
     float eps = 1e-5F;
 };
 
 /// What forward keeps of each row for backward.
-template <class T>
 struct NormStatistics {
-    std::span<T> rstd;  ///< [T]
-    std::span<T> mean;  ///< [T] for layer; empty for rms
+    TensorRef rstd;  ///< [T] f32
+    TensorRef mean;  ///< [T] f32 for layer; empty for rms
 };
 
 /// y = norm(x).
-/// @param x, y   [T, H]; y may be x
+/// @param x, y   [T, H] f32; y may be x
 /// @throws ShapeError when sides do not fit
-void norm(const Norm& rule, MatrixView<const float> x, MatrixView<float> y,
-          const NormStatistics<float>& statistics, const Context& context);
+void norm(const Norm& rule, ConstTensorRef x, TensorRef y, const NormStatistics& statistics,
+          const Context& context);
 
-/// sum = x + residual, y = norm(sum), reading each input once. sum may be x or residual.
+/// sum = x + residual, y = norm(sum), reading each input once. sum may be x or residual. [T, H] f32 each.
 struct AddNorm {
-    MatrixView<const float> x;
-    MatrixView<const float> residual;
-    MatrixView<float> sum;
-    MatrixView<float> y;
+    ConstTensorRef x;
+    ConstTensorRef residual;
+    TensorRef sum;
+    TensorRef y;
 };
 /// @throws ShapeError when sides do not fit
-void add_norm(const Norm& rule, const AddNorm& rows, const NormStatistics<float>& statistics,
+void add_norm(const Norm& rule, const AddNorm& rows, const NormStatistics& statistics,
               const Context& context);
 
 struct NormBackward {
-    MatrixView<const float> x;  ///< what was normalised
-    NormStatistics<const float> statistics;
-    MatrixView<const float> dy;
+    ConstTensorRef x;     ///< [T, H] f32, what was normalised
+    ConstTensorRef rstd;  ///< [T] f32 of forward
+    ConstTensorRef mean;  ///< [T] f32 of forward for layer; empty for rms
+    ConstTensorRef dy;    ///< [T, H] f32
     Write write = Write::add;
     /// Gain and bias addends are summed over blocks of block_rows rows in row order, blocks in order (`fast`) or as
     /// fixed point (`reproducible`), so the result does not depend on the number of threads.
@@ -62,9 +62,10 @@ struct NormGradients {
     GradientView bias;
 };
 /// Backward of norm: dx += (or =) the gradient of x. dx may be dy when it is overwritten.
+/// @param dx  [T, H] f32
 /// @throws ShapeError when sides do not fit, or a bias comes without its gradient or a gradient without its bias
-void norm_backward(const Norm& rule, const NormBackward& in, MatrixView<float> dx,
-                   const NormGradients& gradients, const Context& context);
+void norm_backward(const Norm& rule, const NormBackward& in, TensorRef dx, const NormGradients& gradients,
+                   const Context& context);
 
 namespace ref {
 void norm(const Norm& rule, MatrixView<const float> x, MatrixView<float> y);

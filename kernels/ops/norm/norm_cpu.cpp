@@ -123,21 +123,25 @@ void norm_rows(const NormRows& op, Range range) {
 }
 
 struct BackwardRows {
-    const NormBackward& in;
+    MatrixView<const float> x;
+    MatrixView<const float> dy;
+    const float* rstd;
+    const float* mean;
     const float* gain;
     MatrixView<float> dx;
+    Write write;
 };
 
 /// dx = or += rstd * (dy * gain - mean(dy * gain) - xhat * mean(dy * gain * xhat)); rms without the first mean.
 template <NormKind kind, Write write>
 SY_INLINE void write_row(const BackwardRows& op, index_t t, float direct_mean, float shift) {
-    const float* const x = op.in.x.data + t * op.in.x.stride;
-    const float* const dy = op.in.dy.data + t * op.in.dy.stride;
+    const float* const x = op.x.data + t * op.x.stride;
+    const float* const dy = op.dy.data + t * op.dy.stride;
     float* const target = op.dx.data + t * op.dx.stride;
-    const float rstd = op.in.statistics.rstd[static_cast<std::size_t>(t)];
+    const float rstd = op.rstd[t];
     float mean = 0.0F;
-    if constexpr (kind == NormKind::layer) mean = op.in.statistics.mean[static_cast<std::size_t>(t)];
-    simd::for_lanes(op.in.x.cols, [&](index_t i, auto load, auto store) SY_BODY {
+    if constexpr (kind == NormKind::layer) mean = op.mean[t];
+    simd::for_lanes(op.x.cols, [&](index_t i, auto load, auto store) SY_BODY {
         simd::f32x16 value = load(x + i);
         simd::f32x16 direct = load(dy + i) * load(op.gain + i);
         if constexpr (kind == NormKind::layer) {
@@ -156,17 +160,16 @@ SY_INLINE void write_row(const BackwardRows& op, index_t t, float direct_mean, f
 /// Rows [range] of one block: dx, and the block's addends of gain and bias [H] each, rows in order. dbias may be null.
 template <NormKind kind, bool has_bias>
 SY_INLINE void backward_rows(const BackwardRows& op, Range range, float* dgain, float* dbias) {
-    const NormBackward& in = op.in;
-    const auto width = static_cast<float>(in.x.cols);
+    const auto width = static_cast<float>(op.x.cols);
     for (index_t t = range.begin; t < range.end; ++t) {
-        const float* const x = in.x.data + t * in.x.stride;
-        const float* const dy = in.dy.data + t * in.dy.stride;
-        const float rstd = in.statistics.rstd[static_cast<std::size_t>(t)];
+        const float* const x = op.x.data + t * op.x.stride;
+        const float* const dy = op.dy.data + t * op.dy.stride;
+        const float rstd = op.rstd[t];
         float mean = 0.0F;
-        if constexpr (kind == NormKind::layer) mean = in.statistics.mean[static_cast<std::size_t>(t)];
+        if constexpr (kind == NormKind::layer) mean = op.mean[t];
         simd::f32x16 slopes{};
         simd::f32x16 products{};
-        simd::for_lanes(in.x.cols, [&](index_t i, auto load, auto store) SY_BODY {
+        simd::for_lanes(op.x.cols, [&](index_t i, auto load, auto store) SY_BODY {
             const simd::f32x16 d = load(dy + i);
             simd::f32x16 value = load(x + i);
             if constexpr (kind == NormKind::layer) value = value - mean;
@@ -178,7 +181,7 @@ SY_INLINE void backward_rows(const BackwardRows& op, Range range, float* dgain, 
         });
         const float shift = simd::sum(products) / width * rstd * rstd * rstd;
         const float direct_mean = kind == NormKind::layer ? simd::sum(slopes) / width : 0.0F;
-        if (in.write == Write::add) {
+        if (op.write == Write::add) {
             write_row<kind, Write::add>(op, t, direct_mean, shift);
         } else {
             write_row<kind, Write::overwrite>(op, t, direct_mean, shift);
@@ -207,84 +210,88 @@ void run(const Norm& rule, const NormRows& op, const Context& context) {
     });
 }
 
-const float* data_or_null(std::span<const float> values) {
-    return values.empty() ? nullptr : values.data();
+/// The first of values one after another; null where there are none.
+const float* first_of(ConstTensorRef values) {
+    return host_values<const float>(values).data();
 }
 
-template <class T>
-void check(const Norm& rule, MatrixView<const float> x, MatrixView<const float> y,
-           const NormStatistics<T>& statistics) {
-    const auto size = [](auto values) { return static_cast<index_t>(values.size()); };
-    SY_FITS(size(rule.gain) == x.cols && (rule.bias.empty() || size(rule.bias) == x.cols) &&
-                y.rows == x.rows && y.cols == x.cols && size(statistics.rstd) == x.rows &&
-                size(statistics.mean) == (rule.kind == NormKind::layer ? x.rows : 0),
-            "norm: x [", x.rows, ", ", x.cols, "], y [", y.rows, ", ", y.cols, "], gain ", size(rule.gain),
-            ", bias ", size(rule.bias), ", rstd ", size(statistics.rstd), ", mean ", size(statistics.mean));
+void check(const Norm& rule, ConstTensorRef x, ConstTensorRef y, ConstTensorRef rstd, ConstTensorRef mean) {
+    SY_FITS(rule.gain.num_elements() == x.cols() &&
+                (rule.bias.is_null() || rule.bias.num_elements() == x.cols()) && y.rows() == x.rows() &&
+                y.cols() == x.cols() && rstd.num_elements() == x.rows() &&
+                mean.num_elements() == (rule.kind == NormKind::layer ? x.rows() : 0),
+            "norm: x [", x.rows(), ", ", x.cols(), "], y [", y.rows(), ", ", y.cols(), "], gain ",
+            rule.gain.num_elements(), ", bias ", rule.bias.num_elements(), ", rstd ", rstd.num_elements(),
+            ", mean ", mean.num_elements());
 }
 
 /// Arithmetic a value, of forward without the residual and of backward.
 double forward_flops(const Norm& rule) {
-    return (rule.kind == NormKind::rms ? 4.0 : 7.0) + (rule.bias.empty() ? 0.0 : 1.0);
+    return (rule.kind == NormKind::rms ? 4.0 : 7.0) + (rule.bias.is_null() ? 0.0 : 1.0);
 }
 double backward_flops(const Norm& rule) {
-    return (rule.kind == NormKind::rms ? 11.0 : 15.0) + (rule.bias.empty() ? 0.0 : 1.0);
+    return (rule.kind == NormKind::rms ? 11.0 : 15.0) + (rule.bias.is_null() ? 0.0 : 1.0);
 }
 
 }  // namespace
 
-void norm(const Norm& rule, MatrixView<const float> x, MatrixView<float> y,
-          const NormStatistics<float>& statistics, const Context& context) {
-    check(rule, x, y, statistics);
+void norm(const Norm& rule, ConstTensorRef x, TensorRef y, const NormStatistics& statistics,
+          const Context& context) {
+    check(rule, x, y, statistics.rstd, statistics.mean);
     const Timed timed(context, OpKind::normalisation,
-                      forward_flops(rule) * static_cast<double>(x.rows * x.cols));
+                      forward_flops(rule) * static_cast<double>(x.num_elements()));
     run(rule,
-        {x,
+        {host<const float>(x),
          {},
-         rule.gain.data(),
-         data_or_null(rule.bias),
+         first_of(rule.gain),
+         first_of(rule.bias),
          rule.eps,
          {},
-         y,
-         statistics.rstd.data(),
-         statistics.mean.data()},
+         host<float>(y),
+         host_values<float>(statistics.rstd).data(),
+         host_values<float>(statistics.mean).data()},
         context);
 }
 
-void add_norm(const Norm& rule, const AddNorm& rows, const NormStatistics<float>& statistics,
+void add_norm(const Norm& rule, const AddNorm& rows, const NormStatistics& statistics,
               const Context& context) {
-    check(rule, rows.x, rows.y, statistics);
-    check(rule, rows.residual, rows.sum, statistics);
+    check(rule, rows.x, rows.y, statistics.rstd, statistics.mean);
+    check(rule, rows.residual, rows.sum, statistics.rstd, statistics.mean);
     const Timed timed(context, OpKind::normalisation,
-                      (forward_flops(rule) + 1.0) * static_cast<double>(rows.x.rows * rows.x.cols));
+                      (forward_flops(rule) + 1.0) * static_cast<double>(rows.x.num_elements()));
     run(rule,
-        {rows.x, rows.residual, rule.gain.data(), data_or_null(rule.bias), rule.eps, rows.sum, rows.y,
-         statistics.rstd.data(), statistics.mean.data()},
+        {host<const float>(rows.x), host<const float>(rows.residual), first_of(rule.gain),
+         first_of(rule.bias), rule.eps, host<float>(rows.sum), host<float>(rows.y),
+         host_values<float>(statistics.rstd).data(), host_values<float>(statistics.mean).data()},
         context);
 }
 
-void norm_backward(const Norm& rule, const NormBackward& in, MatrixView<float> dx,
-                   const NormGradients& gradients, const Context& context) {
-    check(rule, in.x, in.dy, in.statistics);
-    const index_t width = in.x.cols;
-    const bool has_bias = !rule.bias.empty();
-    SY_FITS(dx.rows == in.x.rows && dx.cols == width && gradients.gain.rows * gradients.gain.cols == width &&
+void norm_backward(const Norm& rule, const NormBackward& in, TensorRef dx, const NormGradients& gradients,
+                   const Context& context) {
+    check(rule, in.x, in.dy, in.rstd, in.mean);
+    const index_t rows = in.x.rows();
+    const index_t width = in.x.cols();
+    const bool has_bias = !rule.bias.is_null();
+    SY_FITS(dx.rows() == rows && dx.cols() == width && gradients.gain.rows * gradients.gain.cols == width &&
                 gradients.bias.rows * gradients.bias.cols == (has_bias ? width : 0) && in.block_rows > 0,
-            "norm_backward: dx [", dx.rows, ", ", dx.cols, "], gain gradient ",
+            "norm_backward: dx [", dx.rows(), ", ", dx.cols(), "], gain gradient ",
             gradients.gain.rows * gradients.gain.cols, ", bias gradient ",
             gradients.bias.rows * gradients.bias.cols, " for ", width, " columns ",
             has_bias ? "with" : "without", " a bias, blocks of ", in.block_rows, " rows");
     const Timed timed(context, OpKind::normalisation,
-                      backward_flops(rule) * static_cast<double>(in.x.rows * width));
-    const index_t num_blocks = ceil_div(in.x.rows, in.block_rows);
+                      backward_flops(rule) * static_cast<double>(rows * width));
+    const index_t num_blocks = ceil_div(rows, in.block_rows);
     if (num_blocks == 0) return;
     const index_t num_sums = has_bias ? 2 : 1;
     Tensor partial(context.arena, DType::f32, {num_sums * num_blocks, width});
     partial.fill_zero();
     const MatrixView<float> partials = partial.matrix<float>();
-    const BackwardRows op{in, rule.gain.data(), dx};
+    const BackwardRows op{
+        host<const float>(in.x), host<const float>(in.dy), first_of(in.rstd), first_of(in.mean),
+        first_of(rule.gain),     host<float>(dx),          in.write};
     context.team.for_tasks(num_blocks, [&](index_t block, int) {
         const index_t begin = block * in.block_rows;
-        const Range range{begin, std::min(begin + in.block_rows, in.x.rows)};
+        const Range range{begin, std::min(begin + in.block_rows, rows)};
         float* const dgain = partials.row(num_sums * block);
         float* const dbias = has_bias ? partials.row(num_sums * block + 1) : nullptr;
         if (rule.kind == NormKind::rms) {

@@ -58,7 +58,9 @@ bool finite_range(const float* values, index_t count) {
 
 }  // namespace
 
-void row_sums_of_squares(MatrixView<const float> x, std::span<double> sums, const Context& context) {
+void row_sums_of_squares(ConstTensorRef rows, TensorRef of_rows, const Context& context) {
+    const auto x = host<const float>(rows);
+    const auto sums = host_values<double>(of_rows);
     SY_FITS(static_cast<index_t>(sums.size()) == x.rows, "row_sums_of_squares: ", sums.size(), " sums for ",
             x.rows, " rows");
     const Timed timed(context, OpKind::optimizer, 2.0 * static_cast<double>(x.rows * x.cols));
@@ -68,7 +70,9 @@ void row_sums_of_squares(MatrixView<const float> x, std::span<double> sums, cons
     });
 }
 
-void column_sums(MatrixView<const float> x, std::span<float> sums, const Context& context) {
+void column_sums(ConstTensorRef rows, TensorRef of_columns, const Context& context) {
+    const auto x = host<const float>(rows);
+    const auto sums = host_values<float>(of_columns);
     SY_FITS(static_cast<index_t>(sums.size()) == x.cols, "column_sums: ", sums.size(), " sums for ", x.cols,
             " columns");
     constexpr index_t kBlock = 64;
@@ -87,7 +91,10 @@ void column_sums(MatrixView<const float> x, std::span<float> sums, const Context
         add_range(sums.data(), partials.row(block), sums.data(), x.cols);
 }
 
-void add(MatrixView<const float> x, MatrixView<const float> z, MatrixView<float> y, const Context& context) {
+void add(ConstTensorRef first, ConstTensorRef second, TensorRef total, const Context& context) {
+    const auto x = host<const float>(first);
+    const auto z = host<const float>(second);
+    const auto y = host<float>(total);
     SY_FITS(x.rows == y.rows && x.cols == y.cols && z.rows == y.rows && z.cols == y.cols, "add: [", x.rows,
             ", ", x.cols, "] and [", z.rows, ", ", z.cols, "] into [", y.rows, ", ", y.cols, "]");
     const Timed timed(context, OpKind::elementwise, static_cast<double>(x.rows * x.cols));
@@ -102,11 +109,13 @@ void add(MatrixView<const float> x, MatrixView<const float> z, MatrixView<float>
     });
 }
 
-void add(MatrixView<const float> x, MatrixView<float> y, const Context& context) {
+void add(ConstTensorRef x, TensorRef y, const Context& context) {
     add(x, y, y, context);
 }
 
-void scale(float factor, MatrixView<const float> x, MatrixView<float> y, const Context& context) {
+void scale(float factor, ConstTensorRef from, TensorRef to, const Context& context) {
+    const auto x = host<const float>(from);
+    const auto y = host<float>(to);
     SY_FITS(x.rows == y.rows && x.cols == y.cols, "scale: [", x.rows, ", ", x.cols, "] into [", y.rows, ", ",
             y.cols, "]");
     const Timed timed(context, OpKind::elementwise, static_cast<double>(x.rows * x.cols));
@@ -115,12 +124,14 @@ void scale(float factor, MatrixView<const float> x, MatrixView<float> y, const C
     });
 }
 
-void scale(float factor, MatrixView<float> x, const Context& context) {
+void scale(float factor, TensorRef x, const Context& context) {
     scale(factor, x, x, context);
 }
 
-void scale_rows(std::span<const float> factor, MatrixView<const float> x, MatrixView<float> y,
-                const Context& context) {
+void scale_rows(ConstTensorRef factors, ConstTensorRef from, TensorRef to, const Context& context) {
+    const auto factor = host_values<const float>(factors);
+    const auto x = host<const float>(from);
+    const auto y = host<float>(to);
     if (static_cast<index_t>(factor.size()) != x.rows || x.rows != y.rows || x.cols != y.cols) {
         throw ShapeError(concat("scale_rows: ", factor.size(), " factors for [", x.rows, ", ", x.cols,
                                 "] into [", y.rows, ", ", y.cols, "]"));
@@ -132,16 +143,17 @@ void scale_rows(std::span<const float> factor, MatrixView<const float> x, Matrix
     });
 }
 
-double sum(std::span<const float> values) {
+double sum(ConstTensorRef values) {
     double total = 0.0;
-    for (const float value : values) total += static_cast<double>(value);
+    for (const float value : host_values<const float>(values)) total += static_cast<double>(value);
     return total;
 }
 
-bool all_finite(std::span<const float> values, const Context& context) {
+bool all_finite(ConstTensorRef values, const Context& context) {
+    const auto x = host_values<const float>(values);
     std::atomic<bool> good{true};
-    context.team.for_ranges(static_cast<index_t>(values.size()), 4096, [&](index_t begin, index_t end) {
-        if (!finite_range(values.data() + begin, end - begin)) good.store(false);
+    context.team.for_ranges(static_cast<index_t>(x.size()), 4096, [&](index_t begin, index_t end) {
+        if (!finite_range(x.data() + begin, end - begin)) good.store(false);
     });
     return good.load();
 }

@@ -47,12 +47,13 @@ struct RotaryRule {
 /// @throws LogicError when the rule contradicts itself
 std::vector<double> rotary_frequencies(const RotaryRule& rule);
 
-/// cos and sin of position * frequency, computed in double. [positions, R/2] each.
+/// cos and sin of position * frequency, computed in double.
 class RotaryTable {
   public:
     RotaryTable(index_t num_positions, const RotaryRule& rule);
-    MatrixView<const float> cosines() const { return {cos_.data(), num_positions_, half_}; }
-    MatrixView<const float> sines() const { return {sin_.data(), num_positions_, half_}; }
+    /// [positions, R/2] f32
+    ConstTensorRef cosines() const;
+    ConstTensorRef sines() const;
     index_t num_positions() const { return num_positions_; }
     index_t rotary_dim() const { return 2 * half_; }
     RotaryPairs pairs() const { return pairs_; }
@@ -81,11 +82,11 @@ struct RotaryHeads {
 };
 
 /// Rotates every head of every row in place; backward rotates by the negative angle.
-/// @param x         [T, heads * head_dim] (rows may be part of a wider matrix)
+/// @param x         [T, heads * head_dim] f32 (rows may be part of a wider matrix)
 /// @param position  [T] position of each row in its sequence
 /// @throws ShapeError when heads, rows or positions do not fit the table
-void rotary(MatrixView<float> x, RotaryHeads heads, std::span<const std::int32_t> position,
-            const RotaryTable& table, Direction direction, const Context& context);
+void rotary(TensorRef x, RotaryHeads heads, std::span<const std::int32_t> position, const RotaryTable& table,
+            Direction direction, const Context& context);
 
 namespace ref {
 void rotary(MatrixView<float> x, RotaryHeads heads, std::span<const std::int32_t> position,

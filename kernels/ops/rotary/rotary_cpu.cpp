@@ -58,15 +58,17 @@ struct RotaryRows {
     MatrixView<float> x;
     RotaryHeads heads;
     std::span<const std::int32_t> position;
-    const RotaryTable& table;
+    MatrixView<const float> cosines;
+    MatrixView<const float> sines;
+    RotaryPairs pairs;
     float sign;
 };
 
 void rotate_rows(const RotaryRows& op, Range rows) {
     simd::for_isa([=, &op]() SY_BODY {
-        const MatrixView<const float> cosines = op.table.cosines();
-        const MatrixView<const float> sines = op.table.sines();
-        const bool interleaved = op.table.pairs() == RotaryPairs::interleaved;
+        const MatrixView<const float> cosines = op.cosines;
+        const MatrixView<const float> sines = op.sines;
+        const bool interleaved = op.pairs == RotaryPairs::interleaved;
         for (index_t t = rows.begin; t < rows.end; ++t) {
             const index_t offset = op.position[static_cast<std::size_t>(t)] * cosines.stride;
             const Rotation rotation{cosines.data + offset, sines.data + offset, cosines.cols, op.sign};
@@ -84,8 +86,9 @@ void rotate_rows(const RotaryRows& op, Range rows) {
 
 }  // namespace
 
-void rotary(MatrixView<float> x, RotaryHeads heads, std::span<const std::int32_t> position,
+void rotary(TensorRef in_place, RotaryHeads heads, std::span<const std::int32_t> position,
             const RotaryTable& table, Direction direction, const Context& context) {
+    const auto x = host<float>(in_place);
     SY_FITS(heads.head_dim > 0 && heads.first_dim >= 0 &&
                 heads.first_dim + table.rotary_dim() <= heads.head_dim && x.cols % heads.head_dim == 0 &&
                 static_cast<index_t>(position.size()) == x.rows,
@@ -99,7 +102,13 @@ void rotary(MatrixView<float> x, RotaryHeads heads, std::span<const std::int32_t
                 " beyond the table's ", table.num_positions());
     }
     const float sign = direction == Direction::forward ? 1.0F : -1.0F;
-    const RotaryRows op{x, heads, position, table, sign};
+    const RotaryRows op{x,
+                        heads,
+                        position,
+                        host<const float>(table.cosines()),
+                        host<const float>(table.sines()),
+                        table.pairs(),
+                        sign};
     context.team.for_ranges(x.rows, 16, [&](index_t begin, index_t end) { rotate_rows(op, {begin, end}); });
 }
 

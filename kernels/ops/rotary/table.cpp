@@ -103,4 +103,12 @@ RotaryTable::RotaryTable(index_t num_positions, const RotaryRule& rule)
     }
 }
 
+ConstTensorRef RotaryTable::cosines() const {
+    return MatrixView(cos_.data(), num_positions_, half_);
+}
+
+ConstTensorRef RotaryTable::sines() const {
+    return MatrixView(sin_.data(), num_positions_, half_);
+}
+
 }  // namespace sy::ops

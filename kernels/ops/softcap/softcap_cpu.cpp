@@ -48,7 +48,9 @@ void check(MatrixView<const float> x, float cap, MatrixView<const float> y) {
 
 }  // namespace
 
-void soft_cap(MatrixView<const float> x, float cap, MatrixView<float> y, const Context& context) {
+void soft_cap(ConstTensorRef from, float cap, TensorRef to, const Context& context) {
+    const auto x = host<const float>(from);
+    const auto y = host<float>(to);
     check(x, cap, y);
     const Timed timed(context, OpKind::softmax, 3.0 * static_cast<double>(x.rows * x.cols));
     context.team.for_ranges(x.rows, 4, [&](index_t begin, index_t end) {
@@ -56,8 +58,9 @@ void soft_cap(MatrixView<const float> x, float cap, MatrixView<float> y, const C
     });
 }
 
-void soft_cap_backward(MatrixView<const float> x, float cap, MatrixView<float> gradient,
-                       const Context& context) {
+void soft_cap_backward(ConstTensorRef from, float cap, TensorRef in_place, const Context& context) {
+    const auto x = host<const float>(from);
+    const auto gradient = host<float>(in_place);
     check(x, cap, gradient);
     const Timed timed(context, OpKind::softmax, 7.0 * static_cast<double>(x.rows * x.cols));
     context.team.for_ranges(x.rows, 4, [&](index_t begin, index_t end) {

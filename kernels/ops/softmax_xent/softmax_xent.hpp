@@ -12,25 +12,31 @@ namespace sy::ops {
 /// lse = logsumexp(logits).
 /// @par Source  PaLM, arXiv:2204.02311, section 5
 struct OutputZLoss {
-    float scale = 0.0F;      ///< weight of one token; 0 leaves the gradient without it
-    std::span<float> lse{};  ///< [T] receives lse, 0 where a position does not count; empty: not wanted
+    float scale = 0.0F;  ///< weight of one token; 0 leaves the gradient without it
+    TensorRef lse{};     ///< [T] f32 receives lse, 0 where a position does not count; null: not wanted
 };
 
 /// Cross entropy of rows of logits, and its gradient in place of them: the caller feeds a few rows at a time,
 /// so that neither logits nor probabilities of all tokens ever exist together.
 /// loss[t] = logsumexp(logits[t]) - logits[t, target[t]];  logits[t, v] becomes scale * (softmax - [v == target]) +
 /// 2 * z.scale * lse * softmax.
-/// @param logits  [T, V], overwritten with the gradient when scale != 0, left as it is when scale == 0
+/// @param logits  [T, V] f32, overwritten with the gradient when scale != 0, left as it is when scale == 0
 /// @param target  [T] in [0, V), or -1 for a position that does not count: loss 0, gradient 0
 /// @param scale   weight of one token in the total loss (1 / tokens of the global batch)
-void softmax_xent(MatrixView<float> logits, std::span<const std::int32_t> target, float scale,
-                  std::span<float> loss, const OutputZLoss& z, const Context& context);
+/// @param loss    [T] f32
+/// @throws ShapeError when sizes differ or a target is no class
+void softmax_xent(TensorRef logits, std::span<const std::int32_t> target, float scale, TensorRef loss,
+                  const OutputZLoss& z, const Context& context);
 /// The same without a z-loss.
-void softmax_xent(MatrixView<float> logits, std::span<const std::int32_t> target, float scale,
-                  std::span<float> loss, const Context& context);
+void softmax_xent(TensorRef logits, std::span<const std::int32_t> target, float scale, TensorRef loss,
+                  const Context& context);
 
-/// probabilities = softmax(logits / temperature) of one row, for sampling. @param temperature  > 0, however small
-void softmax_row(std::span<const float> logits, double temperature, std::span<float> probabilities);
+/// probabilities = softmax(logits / temperature) of one row, for sampling.
+/// @param logits         [V] f32
+/// @param temperature    > 0, however small
+/// @param probabilities  [V] f32
+/// @throws ShapeError when sizes differ or there is no logit
+void softmax_row(ConstTensorRef logits, double temperature, TensorRef probabilities);
 
 namespace ref {
 void softmax_xent(MatrixView<float> logits, std::span<const std::int32_t> target, float scale,

@@ -64,12 +64,15 @@ RowLoss xent_row(float* row, index_t count, std::int32_t target, float scale, fl
 
 }  // namespace
 
-void softmax_xent(MatrixView<float> logits, std::span<const std::int32_t> target, float scale,
-                  std::span<float> loss, const OutputZLoss& z, const Context& context) {
+void softmax_xent(TensorRef rows, std::span<const std::int32_t> target, float scale, TensorRef losses,
+                  const OutputZLoss& z, const Context& context) {
+    const auto logits = host<float>(rows);
+    const auto loss = host_values<float>(losses);
+    const auto lse = host_values<float>(z.lse);
     SY_FITS(static_cast<index_t>(target.size()) == logits.rows && loss.size() == target.size() &&
-                (z.lse.empty() || z.lse.size() == target.size()),
+                (z.lse.is_null() || lse.size() == target.size()),
             "softmax_xent: ", logits.rows, " rows, ", target.size(), " targets, ", loss.size(), " losses, ",
-            z.lse.size(), " sums of exponentials");
+            lse.size(), " sums of exponentials");
     const Timed timed(context, OpKind::softmax, 6.0 * static_cast<double>(logits.rows * logits.cols));
     for (std::size_t t = 0; t < target.size(); ++t) {
         if (target[t] < -1 || target[t] >= logits.cols) {
@@ -83,22 +86,24 @@ void softmax_xent(MatrixView<float> logits, std::span<const std::int32_t> target
             if (target[at] >= 0) {
                 const RowLoss row = xent_row(logits.row(t), logits.cols, target[at], scale, z.scale);
                 loss[at] = row.loss;
-                if (!z.lse.empty()) z.lse[at] = row.lse;
+                if (!lse.empty()) lse[at] = row.lse;
             } else {
                 loss[at] = 0.0F;
-                if (!z.lse.empty()) z.lse[at] = 0.0F;
+                if (!lse.empty()) lse[at] = 0.0F;
                 if (scale != 0.0F) std::fill_n(logits.row(t), logits.cols, 0.0F);
             }
         }
     });
 }
 
-void softmax_xent(MatrixView<float> logits, std::span<const std::int32_t> target, float scale,
-                  std::span<float> loss, const Context& context) {
+void softmax_xent(TensorRef logits, std::span<const std::int32_t> target, float scale, TensorRef loss,
+                  const Context& context) {
     softmax_xent(logits, target, scale, loss, {}, context);
 }
 
-void softmax_row(std::span<const float> logits, double temperature, std::span<float> probabilities) {
+void softmax_row(ConstTensorRef row, double temperature, TensorRef chances) {
+    const auto logits = host_values<const float>(row);
+    const auto probabilities = host_values<float>(chances);
     SY_FITS(!logits.empty() && logits.size() == probabilities.size(), "softmax_row: ", logits.size(),
             " logits for ", probabilities.size(), " probabilities");
     SY_REQUIRE(temperature > 0.0, "softmax_row: temperature ", temperature);

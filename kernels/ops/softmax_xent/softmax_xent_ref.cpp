@@ -7,6 +7,7 @@ namespace sy::ops::ref {
 
 void softmax_xent(MatrixView<float> logits, std::span<const std::int32_t> target, float scale,
                   std::span<float> loss, const OutputZLoss& z) {
+    const auto sums = host_values<float>(z.lse);
     for (index_t t = 0; t < logits.rows; ++t) {
         const std::span<float> row = logits.row_span(t);
         const std::int32_t wanted = target[static_cast<std::size_t>(t)];
@@ -18,7 +19,7 @@ void softmax_xent(MatrixView<float> logits, std::span<const std::int32_t> target
                        : static_cast<float>(largest + std::log(denominator) -
                                             static_cast<double>(row[static_cast<std::size_t>(wanted)]));
         const double lse = wanted < 0 ? 0.0 : largest + std::log(denominator);
-        if (!z.lse.empty()) z.lse[static_cast<std::size_t>(t)] = static_cast<float>(lse);
+        if (!sums.empty()) sums[static_cast<std::size_t>(t)] = static_cast<float>(lse);
         if (scale == 0.0F) continue;
         for (std::size_t v = 0; v < row.size(); ++v) {
             const double probability = std::exp(static_cast<double>(row[v]) - largest) / denominator;

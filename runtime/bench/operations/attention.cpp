@@ -21,10 +21,7 @@ void attend(Bench& bench, const std::string& name, const ops::AttentionShape& ru
     Tensor lse = bench.fresh({kTokens, shape.heads});
     bench.time(
         name, "forward", 4.0 * kTokens * kHidden * kFloat, 1e-5,
-        [&] {
-            ops::attention(shape, q.matrix<float>(), k.matrix<float>(), v.matrix<float>(),
-                           out.matrix<float>(), lse.matrix<float>(), bench.context());
-        },
+        [&] { ops::attention(shape, q, k, v, out, lse, bench.context()); },
         [&] {
             std::vector<float> expected(kTokens * kHidden);
             ops::ref::attention(shape, q.matrix<float>(), k.matrix<float>(), v.matrix<float>(),
@@ -35,17 +32,16 @@ void attend(Bench& bench, const std::string& name, const ops::AttentionShape& ru
     Tensor gradients = bench.fresh({3, kTokens, kHidden});
     Tensor expected = bench.fresh({3, kTokens, kHidden});
     const auto operands = [&](Tensor& target) {
-        float* const data = target.values<float>().data();
-        constexpr index_t kEach = kTokens * kHidden;
-        return ops::AttentionBackward{q.matrix<float>(),
-                                      k.matrix<float>(),
-                                      v.matrix<float>(),
-                                      std::as_const(out).matrix<float>(),
-                                      std::as_const(lse).matrix<float>(),
-                                      dout.matrix<float>(),
-                                      {data, kTokens, kHidden},
-                                      {data + kEach, kTokens, kHidden},
-                                      {data + 2 * kEach, kTokens, kHidden}};
+        const TensorRef rows = target;
+        return ops::AttentionBackward{q,
+                                      k,
+                                      v,
+                                      out,
+                                      lse,
+                                      dout,
+                                      rows.rows_of({0, kTokens}),
+                                      rows.rows_of({kTokens, 2 * kTokens}),
+                                      rows.rows_of({2 * kTokens, 3 * kTokens})};
     };
     bench.time(
         name, "backward", 8.0 * kTokens * kHidden * kFloat, 1e-5,
@@ -63,7 +59,7 @@ void attention(Bench& bench) {
     attend(bench, "attention, window of 64", {.window = 64});
     attend(bench, "attention, soft cap", {.soft_cap = 50.0F});
     const std::vector<float> slopes = ops::alibi_slopes(kHidden / kHeadWidth);
-    attend(bench, "attention, ALiBi", {.bias = {.slopes = slopes}});
+    attend(bench, "attention, ALiBi", {.bias = {.slopes = std::span(slopes)}});
     attend(bench, "attention, dropout", {.dropout = {.probability = 0.1F}});
 }
 

@@ -26,8 +26,8 @@ void casts_and_sums(Bench& bench) {
     bench.time(
         "copy of columns", "elementwise", 1.0 * kTokens * kHidden * kFloat, 0.0,
         [&] {
-            ops::copy(x.matrix<float>().cols_of({0, kHidden / 2}),
-                      y.matrix<float>().cols_of({kHidden / 2, kHidden}), bench.context());
+            ops::copy(x.ref().cols_of({0, kHidden / 2}), y.ref().cols_of({kHidden / 2, kHidden}),
+                      bench.context());
         },
         [&] {
             const MatrixView<const float> got = y.matrix<float>();
@@ -41,7 +41,7 @@ void casts_and_sums(Bench& bench) {
     std::vector<double> sums(kTokens);
     bench.time(
         "sums of squares by row", "gradient norm", 1.0 * kTokens * kHidden * kFloat, 1e-12,
-        [&] { ops::row_sums_of_squares(x.matrix<float>(), sums, bench.context()); },
+        [&] { ops::row_sums_of_squares(x, std::span(sums), bench.context()); },
         [&] {
             double expected = 0.0;
             for (const float value : x.values<float>())
@@ -50,11 +50,11 @@ void casts_and_sums(Bench& bench) {
         });
     bench.time(
         "addition", "elementwise", 3.0 * kTokens * kHidden * kFloat, 0.0,
-        [&] { ops::add(x.matrix<float>(), y.matrix<float>(), bench.context()); },
+        [&] { ops::add(x, y, bench.context()); },
         [&] {
             const Tensor before = bench.random({kTokens, kHidden}, 3);
             Tensor got = bench.random({kTokens, kHidden}, 3);
-            ops::add(x.matrix<float>(), got.matrix<float>(), bench.context());
+            ops::add(x, got, bench.context());
             double error = 0.0;
             for (std::size_t i = 0; i < got.values<float>().size(); ++i) {
                 const float expected = x.values<float>()[i] + before.values<float>()[i];

@@ -16,10 +16,7 @@ void heads(Bench& bench) {
                                                       k.num_elements() + v.num_elements());
     bench.time(
         "latent heads", "forward", bytes, 0.0,
-        [&] {
-            ops::spread_heads(widths, expanded.matrix<float>(), rotary.matrix<float>(), k.matrix<float>(),
-                              v.matrix<float>(), bench.context());
-        },
+        [&] { ops::spread_heads(widths, expanded, rotary, k, v, bench.context()); },
         [&] {
             Tensor expected_k = bench.fresh(k.shape());
             Tensor expected_v = bench.fresh(v.shape());
@@ -32,10 +29,7 @@ void heads(Bench& bench) {
     Tensor drotary = bench.fresh(rotary.shape());
     bench.time(
         "latent heads", "backward", bytes, 1e-6,
-        [&] {
-            ops::gather_heads(widths, k.matrix<float>(), v.matrix<float>(), dexpanded.matrix<float>(),
-                              drotary.matrix<float>(), bench.context());
-        },
+        [&] { ops::gather_heads(widths, k, v, dexpanded, drotary, bench.context()); },
         [&] {
             Tensor expected = bench.fresh(rotary.shape());
             Tensor expected_expanded = bench.fresh(expanded.shape());

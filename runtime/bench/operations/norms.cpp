@@ -10,17 +10,17 @@ namespace {
 struct NormRows {
     Tensor gain, rstd, mean;
     ops::Norm rule;
-    ops::NormStatistics<float> statistics;
+    ops::NormStatistics statistics;
     std::string name;
 };
 NormRows norm_rows(Bench& bench, ops::NormKind kind) {
     NormRows rows{
         bench.random({kHidden}, 3), bench.fresh({kTokens}), bench.fresh({kTokens}), {}, {}, "rms_norm"};
     rows.rule.kind = kind;
-    rows.rule.gain = rows.gain.values<float>();
-    rows.statistics.rstd = rows.rstd.values<float>();
+    rows.rule.gain = rows.gain;
+    rows.statistics.rstd = rows.rstd;
     if (kind == ops::NormKind::layer) {
-        rows.statistics.mean = rows.mean.values<float>();
+        rows.statistics.mean = rows.mean;
         rows.name = "layer_norm";
     }
     return rows;
@@ -35,10 +35,7 @@ void norm_forward(Bench& bench, ops::NormKind kind) {
     bench.time(
         "residual + " + rows.name, "forward", 4.0 * kTokens * kHidden * kFloat, 1e-5,
         [&] {
-            ops::add_norm(
-                rows.rule,
-                {x.matrix<float>(), residual.matrix<float>(), sum.matrix<float>(), y.matrix<float>()},
-                rows.statistics, bench.context());
+            ops::add_norm(rows.rule, {x, residual, sum, y}, rows.statistics, bench.context());
         },
         [&] {
             Tensor expected = bench.fresh({kTokens, kHidden});
@@ -54,16 +51,13 @@ void norm_backward(Bench& bench, ops::NormKind kind) {
     Tensor dx = bench.fresh({kTokens, kHidden});
     Tensor dgain = bench.fresh({kHidden});
     const NormRows rows = norm_rows(bench, kind);
-    ops::norm(rows.rule, x.matrix<float>(), y.matrix<float>(), rows.statistics, bench.context());
-    const ops::NormBackward in{x.matrix<float>(),
-                               {rows.statistics.rstd, rows.statistics.mean},
-                               dy.matrix<float>(),
-                               Write::overwrite,
-                               kSequence};
+    ops::norm(rows.rule, x, y, rows.statistics, bench.context());
+    const ops::NormBackward in{x,  rows.statistics.rstd, rows.statistics.mean,
+                               dy, Write::overwrite,     kSequence};
     bench.time(
         rows.name, "backward", 3.0 * kTokens * kHidden * kFloat, 1e-5,
         [&] {
-            ops::norm_backward(rows.rule, in, dx.matrix<float>(),
+            ops::norm_backward(rows.rule, in, dx,
                                {{dgain.values<float>().data(), nullptr, 1, kHidden, nullptr}, {}},
                                bench.context());
         },

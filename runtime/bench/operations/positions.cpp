@@ -22,8 +22,7 @@ void rotate(Bench& bench, const std::string& name, ops::RotaryPairs pairs) {
     const ops::RotaryTable table(kSequence, rule);
     const PerToken<std::int32_t> position = positions_of_tokens();
     const auto apply = [&](Tensor& values) {
-        ops::rotary(values.matrix<float>(), kHeadWidth, position, table, ops::Direction::forward,
-                    bench.context());
+        ops::rotary(values, kHeadWidth, position, table, ops::Direction::forward, bench.context());
     };
     bench.time(
         name, "forward", 2.0 * kTokens * kHidden * kFloat, 1e-5, [&] { apply(x); },

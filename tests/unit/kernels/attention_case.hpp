@@ -47,7 +47,7 @@ struct AttentionCase {
 
     ops::AttentionShape rules() const {
         ops::AttentionShape result = shape;
-        result.bias.slopes = slopes;
+        result.bias.slopes = std::span(slopes);
         if (table.rows > 0) result.bias.table = table.view();
         return result;
     }

@@ -19,9 +19,9 @@ constexpr index_t kCapacity = 140;
 TestMatrix decode(const AttentionCase& at, const TestMatrix& queries, const std::vector<index_t>& lengths,
                   const Context& context) {
     TestMatrix out(queries.rows, at.out.cols, 99);
-    ops::attention_decode(
-        at.rules(), queries.view(), {at.k.values.data(), queries.rows, kCapacity, at.k.cols},
-        {at.v.values.data(), queries.rows, kCapacity, at.v.cols}, lengths, out.view(), context);
+    const Range rows{0, queries.rows * kCapacity};
+    ops::attention_decode(at.rules(), queries.view(), at.k.view().rows_of(rows), at.v.view().rows_of(rows),
+                          lengths, out.view(), context);
     return out;
 }
 
@@ -107,8 +107,8 @@ TEST_CASE("attention: a single latent head is keys and values at once", "[unit]"
     const TestMatrix queries = rows_of(at.q, {8, kCapacity - 1});
     const TestMatrix wanted = decode(at, queries, lengths, session.context);
     TestMatrix got(2, 48, 99);
-    const TensorView3<const float> latent(at.k.values.data(), 2, kCapacity, 20);
-    ops::attention_decode(at.shape, queries.view(), latent, latent, lengths, got.view(), session.context);
+    ops::attention_decode(at.shape, queries.view(), at.k.view(), at.k.view(), lengths, got.view(),
+                          session.context);
     CHECK(test::same_bits(got.values, wanted.values));
 }
 

@@ -215,9 +215,8 @@ TEST_CASE("attention: decode equals the last row of forward for caches of differ
         for (float& x : cache.v.view().row_span(kCapacity + s)) x = std::nanf("");
     }
     TestMatrix decoded(3, 6 * kDim, 99);
-    ops::attention_decode(cache.shape, queries.view(), {cache.k.values.data(), 3, kCapacity, 2 * kDim},
-                          {cache.v.values.data(), 3, kCapacity, 2 * kDim}, lengths, decoded.view(),
-                          session.context);
+    ops::attention_decode(cache.shape, queries.view(), cache.k.view(), cache.v.view(), lengths,
+                          decoded.view(), session.context);
     CHECK(relative_error(decoded.values, expected) < 3e-6);
 }
 
@@ -260,9 +259,8 @@ TEST_CASE("attention: operands that do not fit are refused", "[unit]") {
     TestMatrix out(1, 32);
     for (const index_t length : {0, 6}) {
         const std::vector<index_t> lengths{length};
-        CHECK_THROWS_AS(
-            ops::attention_decode({1, 1, 4, 2, 8, 0.3F}, q.view(), {cache.values.data(), 1, 5, 16},
-                                  {cache.values.data(), 1, 5, 16}, lengths, out.view(), session.context),
-            ShapeError);
+        CHECK_THROWS_AS(ops::attention_decode({1, 1, 4, 2, 8, 0.3F}, q.view(), cache.view(), cache.view(),
+                                              lengths, out.view(), session.context),
+                        ShapeError);
     }
 }

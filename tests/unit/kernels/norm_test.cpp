@@ -22,7 +22,11 @@ struct Forward {
     std::vector<float> rstd;
     std::vector<float> mean;
 
-    ops::NormStatistics<const float> statistics() const { return {rstd, mean}; }
+    /// What backward takes.
+    ops::NormBackward backward(const TestMatrix& x, const TestMatrix& dy, Write write,
+                               index_t block_rows) const {
+        return {x.view(), std::span(rstd), std::span(mean), dy.view(), write, block_rows};
+    }
 };
 
 std::vector<float> room_for_mean(ops::NormKind kind, index_t rows) {
@@ -33,7 +37,7 @@ Forward forward(const ops::Norm& rule, MatrixView<const float> x, int threads) {
     TestSession session(threads);
     Forward result{TestMatrix(x.rows, x.cols), std::vector<float>(static_cast<std::size_t>(x.rows)),
                    room_for_mean(rule.kind, x.rows)};
-    ops::norm(rule, x, result.y.view(), {result.rstd, result.mean}, session.context);
+    ops::norm(rule, x, result.y.view(), {std::span(result.rstd), std::span(result.mean)}, session.context);
     return result;
 }
 
@@ -45,7 +49,8 @@ struct Rule {
 
     Rule(ops::NormKind kind, Biased biased, index_t cols, float eps = kEps)
         : gain(1, cols, 2), bias(1, biased == Biased::yes ? cols : 0, 5) {
-        norm = {kind, gain.values, bias.values, eps};
+        norm = {kind, gain.view(), {}, eps};
+        if (biased == Biased::yes) norm.bias = bias.view();
     }
     Rule(const Rule&) = delete;
     Rule& operator=(const Rule&) = delete;
@@ -151,7 +156,8 @@ TEST_CASE("norm: with the residual fused in, the same bits as sum and norm one a
     TestMatrix y(13, cols);
     std::vector<float> rstd(13);
     std::vector<float> mean = room_for_mean(kind, 13);
-    ops::add_norm(rule.norm, {x.view(), residual.view(), x.view(), y.view()}, {rstd, mean}, session.context);
+    ops::add_norm(rule.norm, {x.view(), residual.view(), x.view(), y.view()},
+                  {std::span(rstd), std::span(mean)}, session.context);
     CHECK(test::same_bits(x.values, sum.values));
     CHECK(test::same_bits(y.values, wanted.y.values));
     CHECK(test::same_bits(rstd, wanted.rstd));
@@ -171,7 +177,7 @@ TEST_CASE("norm: in place and in a wider matrix, the same bits", "[unit]") {
         for (index_t c = 0; c < 21; ++c) part(r, c) = x.view()(r, c);
     std::vector<float> rstd(6);
     std::vector<float> mean = room_for_mean(kind, 6);
-    ops::norm(rule.norm, part, part, {rstd, mean}, session.context);
+    ops::norm(rule.norm, part, part, {std::span(rstd), std::span(mean)}, session.context);
     for (index_t r = 0; r < 6; ++r) {
         for (index_t c = 0; c < 40; ++c) {
             const bool inside = c >= 3 && c < 24;
@@ -243,7 +249,7 @@ TEST_CASE("norm: backward agrees with the reference, added or overwritten, over 
     const Forward kept = forward(rule.norm, x.view(), 1);
     TestMatrix dx(rows, cols, 4);
     TestMatrix wanted_dx(rows, cols, 4);
-    const ops::NormBackward in{x.view(), kept.statistics(), dy.view(), write, 10};
+    const ops::NormBackward in = kept.backward(x, dy, write, 10);
     const Backward got(rule, in, dx.view(), 2);
     std::vector<double> wanted_dgain(got.dgain.size(), 0.5);
     std::vector<double> wanted_dbias(got.dbias.size(), 0.5);
@@ -267,7 +273,7 @@ TEST_CASE("norm: rows of zeros and of equal values have finite gradients", "[uni
     const Forward kept = forward(rule.norm, x.view(), 1);
     TestMatrix dx(2, 20);
     TestMatrix wanted(2, 20);
-    const ops::NormBackward in{x.view(), kept.statistics(), dy.view(), Write::overwrite, 10};
+    const ops::NormBackward in = kept.backward(x, dy, Write::overwrite, 10);
     const Backward got(rule, in, dx.view(), 1);
     std::vector<double> dgain(20, 0.5);
     std::vector<double> dbias;
@@ -304,7 +310,7 @@ TEST_CASE("norm: backward agrees with finite differences", "[unit]") {
     const std::vector<double> wide_bias = test::widened(rule.bias.values);
     TestMatrix dx(kRows, kCols, 9);
     const Forward kept = forward(rule.norm, x.view(), 1);
-    Backward got(rule, {x.view(), kept.statistics(), dy.view(), Write::overwrite, 2}, dx.view(), 1);
+    Backward got(rule, kept.backward(x, dy, Write::overwrite, 2), dx.view(), 1);
     for (std::vector<float>* sums : {&got.dgain, &got.dbias})
         for (float& sum : *sums) sum -= 0.5F;
     const auto by_x = [&](const auto& at) { return loss(at, wide_gain, wide_bias); };
@@ -336,11 +342,8 @@ struct Sums {
                                       : values.subspan(static_cast<std::size_t>(part.begin),
                                                        static_cast<std::size_t>(part.size()));
             };
-            const ops::NormBackward in{x.view().rows_of(part),
-                                       {rows_of(kept.rstd), rows_of(kept.mean)},
-                                       dy.view().rows_of(part),
-                                       Write::overwrite,
-                                       block_rows};
+            const ops::NormBackward in{x.view().rows_of(part),  rows_of(kept.rstd), rows_of(kept.mean),
+                                       dy.view().rows_of(part), Write::overwrite,   block_rows};
             ops::norm_backward(
                 rule.norm, in, dx.view().rows_of(part),
                 {{f32.data(), nullptr, 1, cols, nullptr}, {f32.data() + cols, nullptr, 1, cols, nullptr}},
@@ -413,34 +416,35 @@ TEST_CASE("norm: shapes that do not fit are refused", "[unit]") {
     std::vector<float> rstd(4);
     std::vector<float> mean(4);
     const std::span<float> short_rstd = std::span(rstd).first(3);
-    const ops::Norm rms{ops::NormKind::rms, gain, {}};
-    const ops::Norm layer{ops::NormKind::layer, gain, gain};
+    const ops::Norm rms{ops::NormKind::rms, std::span(gain), {}};
+    const ops::Norm layer{ops::NormKind::layer, std::span(gain), std::span(gain)};
     const auto apply = [&](const ops::Norm& rule, MatrixView<float> out,
-                           const ops::NormStatistics<float>& statistics) {
+                           const ops::NormStatistics& statistics) {
         ops::norm(rule, x.view(), out, statistics, session.context);
     };
-    CHECK_NOTHROW(apply(rms, y.view(), {rstd, {}}));
-    CHECK_NOTHROW(apply(layer, y.view(), {rstd, mean}));
-    CHECK_THROWS_AS(apply(rms, narrow_y.view(), {rstd, {}}), ShapeError);
+    CHECK_NOTHROW(apply(rms, y.view(), {std::span(rstd), {}}));
+    CHECK_NOTHROW(apply(layer, y.view(), {std::span(rstd), std::span(mean)}));
+    CHECK_THROWS_AS(apply(rms, narrow_y.view(), {std::span(rstd), {}}), ShapeError);
     CHECK_THROWS_AS(apply(rms, y.view(), {short_rstd, {}}), ShapeError);
-    CHECK_THROWS_AS(apply(rms, y.view(), {rstd, mean}), ShapeError);
-    CHECK_THROWS_AS(apply(layer, y.view(), {rstd, {}}), ShapeError);
-    CHECK_THROWS_AS(apply({ops::NormKind::rms, std::span(gain).first(7), {}}, y.view(), {rstd, {}}),
-                    ShapeError);
-    CHECK_THROWS_AS(apply({ops::NormKind::rms, gain, std::span(gain).first(7)}, y.view(), {rstd, {}}),
-                    ShapeError);
+    CHECK_THROWS_AS(apply(rms, y.view(), {std::span(rstd), std::span(mean)}), ShapeError);
+    CHECK_THROWS_AS(apply(layer, y.view(), {std::span(rstd), {}}), ShapeError);
     CHECK_THROWS_AS(
-        ops::add_norm(rms, {x.view(), narrow_y.view(), y.view(), y.view()}, {rstd, {}}, session.context),
+        apply({ops::NormKind::rms, std::span(gain).first(7), {}}, y.view(), {std::span(rstd), {}}),
         ShapeError);
+    CHECK_THROWS_AS(apply({ops::NormKind::rms, std::span(gain), std::span(gain).first(7)}, y.view(),
+                          {std::span(rstd), {}}),
+                    ShapeError);
+    CHECK_THROWS_AS(ops::add_norm(rms, {x.view(), narrow_y.view(), y.view(), y.view()}, {std::span(rstd), {}},
+                                  session.context),
+                    ShapeError);
 
     const GradientView good{gain.data(), nullptr, 1, 8, nullptr};
     const GradientView narrow{gain.data(), nullptr, 1, 7, nullptr};
     const auto back = [&](const ops::Norm& rule, MatrixView<float> dx, const ops::NormGradients& gradients,
                           index_t block_rows) {
-        const ops::NormStatistics<const float> statistics{
-            rstd, rule.kind == ops::NormKind::layer ? mean : std::span<const float>()};
-        ops::norm_backward(rule, {x.view(), statistics, x.view(), Write::add, block_rows}, dx, gradients,
-                           session.context);
+        ops::NormBackward in{x.view(), std::span(rstd), {}, x.view(), Write::add, block_rows};
+        if (rule.kind == ops::NormKind::layer) in.mean = std::span(mean);
+        ops::norm_backward(rule, in, dx, gradients, session.context);
     };
     CHECK_NOTHROW(back(rms, y.view(), {good, {}}, 2));
     CHECK_NOTHROW(back(layer, y.view(), {good, good}, 2));

@@ -37,7 +37,7 @@ TEST_CASE("normal: ends, middle and NaN", "[unit]") {
     TestSession session;
     std::vector<float> x{0.0F, 100.0F, -100.0F, HUGE_VALF, -HUGE_VALF, 1.0F, std::nanf("")};
     std::vector<float> y(7);
-    ops::normal_cdf({x.data(), 1, 7}, {y.data(), 1, 7}, session.context);
+    ops::normal_cdf(MatrixView(x.data(), 1, 7), MatrixView(y.data(), 1, 7), session.context);
     CHECK(y[0] == 0.5F);
     CHECK(y[1] == 1.0F);
     CHECK(y[2] == 0.0F);
@@ -45,12 +45,15 @@ TEST_CASE("normal: ends, middle and NaN", "[unit]") {
     CHECK(y[4] == 0.0F);
     CHECK(y[5] == Approx(0.8413447461));
     CHECK(std::isnan(y[6]));
-    ops::normal_density({x.data(), 1, 7}, {y.data(), 1, 7}, session.context);
+    ops::normal_density(MatrixView(x.data(), 1, 7), MatrixView(y.data(), 1, 7), session.context);
     CHECK(y[0] == Approx(0.3989422804));
     CHECK(y[1] == 0.0F);
     CHECK(y[4] == 0.0F);
     CHECK(y[5] == Approx(0.2419707245));
     CHECK(std::isnan(y[6]));
-    CHECK_THROWS_AS(ops::normal_cdf({x.data(), 1, 7}, {y.data(), 7, 1}, session.context), ShapeError);
-    CHECK_THROWS_AS(ops::normal_density({x.data(), 7, 1}, {y.data(), 1, 7}, session.context), ShapeError);
+    CHECK_THROWS_AS(ops::normal_cdf(MatrixView(x.data(), 1, 7), MatrixView(y.data(), 7, 1), session.context),
+                    ShapeError);
+    CHECK_THROWS_AS(
+        ops::normal_density(MatrixView(x.data(), 7, 1), MatrixView(y.data(), 1, 7), session.context),
+        ShapeError);
 }

@@ -59,13 +59,14 @@ TEST_CASE("softmax_xent: loss and gradient agree with the reference, and uncount
     const std::vector<std::int32_t> target{0, 76, 3, -1, 5, 6, 7, 8, 9};
     std::vector<float> loss(9);
     std::vector<float> expected_loss(9);
-    ops::softmax_xent(logits.view(), target, 0.25F, loss, session.context);
+    ops::softmax_xent(logits.view(), target, 0.25F, std::span(loss), session.context);
     ops::ref::softmax_xent(expected.view(), target, 0.25F, expected_loss);
     CHECK(relative_error(logits.values, expected.values) < 2e-6);
     CHECK(relative_error(loss, expected_loss) < 2e-6);
     CHECK(loss[3] == 0.0F);
     const std::vector<std::int32_t> wrong(9, 77);
-    CHECK_THROWS_AS(ops::softmax_xent(logits.view(), wrong, 0.25F, loss, session.context), ShapeError);
+    CHECK_THROWS_AS(ops::softmax_xent(logits.view(), wrong, 0.25F, std::span(loss), session.context),
+                    ShapeError);
 }
 
 TEST_CASE("gate: scores, choice and gradient agree with the reference; ties go to the lower expert",
@@ -138,8 +139,9 @@ TEST_CASE("attention: forward, backward and decode agree with the reference", "[
     const MatrixView<const float> last = q.view().rows_of({seq_len - 1, seq_len});
     const std::vector<index_t> lengths{seq_len};
     TestMatrix decoded(1, 40);
-    ops::attention_decode(shape, last, {k.values.data(), 2, seq_len, 20}, {v.values.data(), 2, seq_len, 20},
-                          lengths, decoded.view(), session.context);
+    const Range first{0, seq_len};
+    ops::attention_decode(shape, last, k.view().rows_of(first), v.view().rows_of(first), lengths,
+                          decoded.view(), session.context);
     const std::vector<float> row(expected.values.begin() + (seq_len - 1) * 40,
                                  expected.values.begin() + seq_len * 40);
     CHECK(relative_error(decoded.values, row) < 3e-6);

@@ -18,7 +18,7 @@ TEST_CASE("reduce: sums of squares are exact where they can be, at all widths", 
     TestMatrix x(rows, cols);
     for (std::size_t i = 0; i < x.values.size(); ++i) x.values[i] = static_cast<float>(i * 7 % 101) - 50.0F;
     std::vector<double> sums(static_cast<std::size_t>(rows), -1.0);
-    ops::row_sums_of_squares(x.view(), sums, session.context);
+    ops::row_sums_of_squares(x.view(), std::span(sums), session.context);
     for (index_t r = 0; r < rows; ++r) {
         double wanted = 0.0;
         for (const float value : x.view().row_span(r))
@@ -32,7 +32,7 @@ TEST_CASE("reduce: a sum of squares neither overflows nor depends on threads or 
     const auto run = [](MatrixView<const float> rows, int threads) {
         TestSession session(threads);
         std::vector<double> sums(static_cast<std::size_t>(rows.rows));
-        ops::row_sums_of_squares(rows, sums, session.context);
+        ops::row_sums_of_squares(rows, std::span(sums), session.context);
         return sums;
     };
     const std::vector<double> whole = run(x.view(), 1);
@@ -57,7 +57,7 @@ TEST_CASE("reduce: sums of columns follow blocks of 64 rows, on any number of th
     for (const int threads : {1, 2, 3}) {
         TestSession session(threads);
         std::vector<float> sums(static_cast<std::size_t>(cols), 0.5F);
-        ops::column_sums(x.view(), sums, session.context);
+        ops::column_sums(x.view(), std::span(sums), session.context);
         CHECK(test::same_bits(sums, wanted));
     }
 }
@@ -87,7 +87,7 @@ TEST_CASE("reduce: add is elementwise, in place or not, flat or in parts of wide
 TEST_CASE("reduce: a sum in double keeps what floats would lose", "[unit]") {
     std::vector<float> values(1000, 1.0F);
     values[0] = 0x1p30F;
-    CHECK(ops::sum(values) == 0x1p30 + 999.0);
+    CHECK(ops::sum(std::span(values)) == 0x1p30 + 999.0);
     CHECK(ops::sum({}) == 0.0);
 }
 
@@ -95,7 +95,7 @@ TEST_CASE("reduce: one non-finite value is found wherever it is", "[unit]") {
     const int threads = GENERATE(1, 3);
     TestSession session(threads);
     std::vector<float> values(9001, std::numeric_limits<float>::max());
-    CHECK(ops::all_finite(values, session.context));
+    CHECK(ops::all_finite(std::span(values), session.context));
     CHECK(ops::all_finite({}, session.context));
     for (const std::size_t place : {0UL, 1UL, 4095UL, 4096UL, 8191UL, 8999UL, 9000UL}) {
         for (const float bad :
@@ -103,7 +103,7 @@ TEST_CASE("reduce: one non-finite value is found wherever it is", "[unit]") {
               std::numeric_limits<float>::quiet_NaN()}) {
             std::vector<float> spoilt = values;
             spoilt[place] = bad;
-            REQUIRE_FALSE(ops::all_finite(spoilt, session.context));
+            REQUIRE_FALSE(ops::all_finite(std::span(spoilt), session.context));
         }
     }
 }
@@ -115,9 +115,9 @@ TEST_CASE("reduce: every row has a factor of its own, in place or in a part of a
         std::vector<float> factor;
         for (int r = 0; r < 37; ++r) factor.push_back(static_cast<float>(r - 18));
         test::TestMatrix wide(37, width + 2);
-        ops::scale_rows(factor, x.view(), wide.view().cols_of({1, width + 1}), session.context);
+        ops::scale_rows(std::span(factor), x.view(), wide.view().cols_of({1, width + 1}), session.context);
         const test::TestMatrix before = x;
-        ops::scale_rows(factor, before.view(), x.view(), session.context);
+        ops::scale_rows(std::span(factor), before.view(), x.view(), session.context);
         for (index_t r = 0; r < 37; ++r) {
             CHECK(wide.view()(r, 0) == 0.0F);
             CHECK(wide.view()(r, width + 1) == 0.0F);
@@ -128,7 +128,8 @@ TEST_CASE("reduce: every row has a factor of its own, in place or in a part of a
             }
         }
         factor.pop_back();
-        CHECK_THROWS_AS(ops::scale_rows(factor, before.view(), x.view(), session.context), ShapeError);
+        CHECK_THROWS_AS(ops::scale_rows(std::span(factor), before.view(), x.view(), session.context),
+                        ShapeError);
     }
 }
 
@@ -138,8 +139,8 @@ TEST_CASE("reduce: shapes that do not fit are refused", "[unit]") {
     TestMatrix y(4, 5);
     std::vector<double> three(3);
     std::vector<float> five(5);
-    CHECK_THROWS_AS(ops::row_sums_of_squares(x.view(), three, session.context), ShapeError);
-    CHECK_THROWS_AS(ops::column_sums(x.view(), five, session.context), ShapeError);
+    CHECK_THROWS_AS(ops::row_sums_of_squares(x.view(), std::span(three), session.context), ShapeError);
+    CHECK_THROWS_AS(ops::column_sums(x.view(), std::span(five), session.context), ShapeError);
     CHECK_THROWS_AS(ops::add(x.view(), y.view(), session.context), ShapeError);
     CHECK_THROWS_AS(ops::add(x.view(), y.view(), y.view(), session.context), ShapeError);
 }

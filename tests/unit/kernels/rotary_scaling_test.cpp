@@ -75,7 +75,7 @@ TEST_CASE("rotary: interleaved pairs are neighbours, from the definition", "[uni
     TestSession session;
     std::vector<float> row{9.0F, 1.0F, 2.0F, 3.0F, 4.0F, 8.0F};
     const std::vector<std::int32_t> position{3};
-    ops::rotary({row.data(), 1, 6}, {6, 1}, position, table, Direction::forward, session.context);
+    ops::rotary(std::span(row), {6, 1}, position, table, Direction::forward, session.context);
     const double c = std::cos(3.0);
     const double s = std::sin(3.0);
     CHECK(row[0] == 9.0F);
@@ -193,7 +193,7 @@ TEST_CASE("rotary: yarn frequencies are those of transformers", "[unit]") {
 
 TEST_CASE("rotary: yarn sharpens by way of cos and sin, or of the softmax scale", "[unit]") {
     RotaryRule rule = rule_of(32, RotaryStretch::yarn, 40.0, 4096);
-    const auto first_cosine = [&] { return ops::RotaryTable(1, rule).cosines()(0, 0); };
+    const auto first_cosine = [&] { return host<const float>(ops::RotaryTable(1, rule).cosines())(0, 0); };
     // attention_factor of transformers for factor 40
     CHECK(first_cosine() == Approx(1.3688879454113936).epsilon(1e-7));
     CHECK(ops::RotaryTable(1, rule).score_factor() == 1.0);

@@ -24,7 +24,7 @@ struct Result {
 Result run(const TestMatrix& logits, const std::vector<std::int32_t>& target, float scale, int threads = 1) {
     TestSession session(threads);
     Result result{logits, std::vector<float>(target.size(), -1.0F)};
-    ops::softmax_xent(result.gradient.view(), target, scale, result.loss, session.context);
+    ops::softmax_xent(result.gradient.view(), target, scale, std::span(result.loss), session.context);
     return result;
 }
 
@@ -165,11 +165,11 @@ TEST_CASE("softmax_xent: the z-loss adds its gradient, and its sums of exponenti
         TestMatrix gradient = logits;
         std::vector<float> losses(3, -1.0F);
         std::vector<float> lse(3, -1.0F);
-        const ops::OutputZLoss z{0.0625F, lse};
+        const ops::OutputZLoss z{0.0625F, std::span(lse)};
         if (reference) {
             ops::ref::softmax_xent(gradient.view(), target, 0.5F, losses, z);
         } else {
-            ops::softmax_xent(gradient.view(), target, 0.5F, losses, z, session.context);
+            ops::softmax_xent(gradient.view(), target, 0.5F, std::span(losses), z, session.context);
         }
         CHECK(relative_error(gradient.values, test::numeric_gradient(test::widened(logits.values), loss)) <
               2e-6);
@@ -182,7 +182,8 @@ TEST_CASE("softmax_xent: the z-loss adds its gradient, and its sums of exponenti
     std::vector<float> losses(3);
     std::vector<float> lse(2);
     TestMatrix gradient = logits;
-    CHECK_THROWS_AS(ops::softmax_xent(gradient.view(), target, 0.5F, losses, {0.0625F, lse}, session.context),
+    CHECK_THROWS_AS(ops::softmax_xent(gradient.view(), target, 0.5F, std::span(losses),
+                                      {0.0625F, std::span(lse)}, session.context),
                     ShapeError);
 }
 
@@ -209,10 +210,12 @@ TEST_CASE("softmax_xent: targets and lengths that do not fit are refused before 
     const TestMatrix before = logits;
     std::vector<float> loss(2);
     for (const std::vector<std::int32_t>& target : {std::vector<std::int32_t>{0, 5}, {0, -2}, {1 << 30, 0}}) {
-        CHECK_THROWS_AS(ops::softmax_xent(logits.view(), target, 1.0F, loss, session.context), ShapeError);
+        CHECK_THROWS_AS(ops::softmax_xent(logits.view(), target, 1.0F, std::span(loss), session.context),
+                        ShapeError);
     }
     const std::vector<std::int32_t> three{0, 1, 2};
-    CHECK_THROWS_AS(ops::softmax_xent(logits.view(), three, 1.0F, loss, session.context), ShapeError);
+    CHECK_THROWS_AS(ops::softmax_xent(logits.view(), three, 1.0F, std::span(loss), session.context),
+                    ShapeError);
     const std::vector<std::int32_t> two{0, 1};
     CHECK_THROWS_AS(ops::softmax_xent(logits.view(), two, 1.0F, std::span(loss).first(1), session.context),
                     ShapeError);
@@ -222,16 +225,16 @@ TEST_CASE("softmax_xent: targets and lengths that do not fit are refused before 
 TEST_CASE("softmax_row: probabilities sum to 1 and sharpen as the temperature falls", "[unit]") {
     const std::vector<float> logits{1.0F, 3.0F, 2.0F, -kInfinity};
     std::vector<float> probabilities(4);
-    ops::softmax_row(logits, 2.0, probabilities);
+    ops::softmax_row(std::span(logits), 2.0, std::span(probabilities));
     const double sum = std::exp(0.5) + std::exp(1.5) + std::exp(1.0);
     CHECK(static_cast<double>(probabilities[0]) == Approx(std::exp(0.5) / sum));
     CHECK(static_cast<double>(probabilities[1]) == Approx(std::exp(1.5) / sum));
     CHECK(static_cast<double>(probabilities[2]) == Approx(std::exp(1.0) / sum));
     CHECK(probabilities[3] == 0.0F);
-    ops::softmax_row(logits, 1e-3, probabilities);
+    ops::softmax_row(std::span(logits), 1e-3, std::span(probabilities));
     CHECK(probabilities == std::vector<float>{0.0F, 1.0F, 0.0F, 0.0F});
-    CHECK_THROWS_AS(ops::softmax_row(logits, 0.0, probabilities), LogicError);
-    CHECK_THROWS_AS(ops::softmax_row(logits, -1.0F, probabilities), LogicError);
-    CHECK_THROWS_AS(ops::softmax_row(logits, 1.0F, std::span(probabilities).first(3)), ShapeError);
+    CHECK_THROWS_AS(ops::softmax_row(std::span(logits), 0.0, std::span(probabilities)), LogicError);
+    CHECK_THROWS_AS(ops::softmax_row(std::span(logits), -1.0F, std::span(probabilities)), LogicError);
+    CHECK_THROWS_AS(ops::softmax_row(std::span(logits), 1.0F, std::span(probabilities).first(3)), ShapeError);
     CHECK_THROWS_AS(ops::softmax_row({}, 1.0F, {}), ShapeError);
 }
