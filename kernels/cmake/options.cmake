@@ -28,6 +28,12 @@ if(SY_SANITIZE)
   # One body of each operation instead of one for every instruction set: three instrumented ones take long to compile
   # and are the same source.
   target_compile_definitions(sy_sanitizers INTERFACE SY_ONE_ISA)
+  # That one is for the processor's own fused multiply-add, where it has one: without, a lane of simd::fma is a call.
+  include(CheckCXXSourceRuns)
+  check_cxx_source_runs("int main() { return __builtin_cpu_supports(\"x86-64-v3\") ? 0 : 1; }" SY_PROCESSOR_IS_V3)
+  if(SY_PROCESSOR_IS_V3)
+    target_compile_options(sy_sanitizers INTERFACE -march=x86-64-v3)
+  endif()
 endif()
 
 # Code that runs once or waits: tests, the command line.
