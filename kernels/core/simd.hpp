@@ -22,8 +22,8 @@
 
 namespace sy::simd {
 
-namespace detail {
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(SY_ONE_ISA)
+namespace detail {
 template <class Body>
 __attribute__((target("arch=x86-64-v4"), noinline)) auto run_v4(Body body) {
     return body();
@@ -38,20 +38,6 @@ template <class Body>
 __attribute__((optimize("O1"), noinline)) auto run_generic(Body body) {
     return body();
 }
-#else
-template <class Body>
-auto run_v4(Body body) {
-    return body();
-}
-template <class Body>
-auto run_v3(Body body) {
-    return body();
-}
-template <class Body>
-auto run_generic(Body body) {
-    return body();
-}
-#endif
 }  // namespace detail
 
 /// Calls body, compiled once for each instruction set, as the process's isa() says.
@@ -65,6 +51,13 @@ auto for_isa(Body body) {
     if (chosen == Isa::avx2) return detail::run_v3(body);
     return detail::run_generic(body);
 }
+#else
+/// The one body for all that this build has.
+template <class Body>
+auto for_isa(Body body) {
+    return body();
+}
+#endif
 
 inline constexpr index_t kLanes = 16;
 using f32x16 = float __attribute__((vector_size(64)));
