@@ -10,7 +10,7 @@ void Value::add_gradient(Tensor fresh, const Context& context) {
     if (grad.empty()) {
         grad = std::move(fresh);
     } else {
-        ops::add(std::as_const(fresh).matrix<float>(), grad.matrix<float>(), context);
+        ops::add(fresh, grad, context);
     }
 }
 

@@ -11,8 +11,8 @@
 
 namespace sy::model {
 
-/// An activation [T, H] and, in the backward pass, its gradient. A layer is done with its output's gradient before it adds to
-/// its input's: on a residual stream that is not normed first, both are one tensor.
+/// An activation [T, H] f32 and, in the backward pass, its gradient. A layer is done with its output's gradient before it
+/// adds to its input's: on a residual stream that is not normed first, both are one tensor.
 struct Value {
     Tensor data;
     Tensor grad;
@@ -27,6 +27,8 @@ struct Value {
     }
     /// Adds a consumer's gradient; the first is taken over.
     void add_gradient(Tensor fresh, const Context& context);
+    TensorRef ref() { return data; }
+    ConstTensorRef grad_ref() const { return grad_owner != nullptr ? grad_owner->grad : grad; }
     MatrixView<float> view() { return data.matrix<float>(); }
     MatrixView<const float> grad_view() {
         return std::as_const(grad_owner != nullptr ? grad_owner->grad : grad).matrix<float>();

@@ -30,27 +30,27 @@ ops::NormGradients NormLayer::gradients() const {
 
 NormLayer::Result NormLayer::forward(Tape& tape, Value& stream, Value* delta, const PassInfo& pass) const {
     const Context& context = tape.context();
-    const MatrixView<float> x = stream.view();
+    const TensorRef x = stream.ref();
     const ops::Norm rule = norm();
-    Value& normed = tape.value(x.rows, x.cols);
+    Value& normed = tape.value(x.rows(), x.cols());
     Value* sum = &stream;
-    Tensor rstd(context.arena, DType::f32, {x.rows});
-    Tensor mean(context.arena, DType::f32, {rule.kind == NormKind::layer ? x.rows : 0});
+    Tensor rstd(context.arena, DType::f32, {x.rows()});
+    Tensor mean(context.arena, DType::f32, {rule.kind == NormKind::layer ? x.rows() : 0});
     const ops::NormStatistics statistics{rstd, mean};
     if (delta != nullptr) {
-        sum = &tape.value(x.rows, x.cols);
-        ops::add_norm(rule, {x, delta->view(), sum->view(), normed.view()}, statistics, context);
+        sum = &tape.value(x.rows(), x.cols());
+        ops::add_norm(rule, {x, delta->ref(), sum->ref(), normed.ref()}, statistics, context);
     } else {
-        ops::norm(rule, x, normed.view(), statistics, context);
+        ops::norm(rule, x, normed.ref(), statistics, context);
     }
     tape.record([this, &stream, delta, sum, &normed, &context, block = pass.seq_len, rstd = std::move(rstd),
                  mean = std::move(mean)]() mutable {
         // Backward of what used the sum has left its gradient there, or nothing when only the norm used it.
-        const MatrixView<float> total = sum->view();
+        const TensorRef total = sum->ref();
         const Write write = sum->grad.empty() ? Write::overwrite : Write::add;
-        if (sum->grad.empty()) sum->grad = Tensor(context.arena, DType::f32, {total.rows, total.cols});
-        ops::norm_backward(norm(), {total, rstd, mean, normed.grad_view(), write, block},
-                           sum->grad.matrix<float>(), gradients(), context);
+        if (sum->grad.empty()) sum->grad = Tensor(context.arena, DType::f32, {total.rows(), total.cols()});
+        ops::norm_backward(norm(), {total, rstd, mean, normed.grad_ref(), write, block}, sum->grad,
+                           gradients(), context);
         if (delta != nullptr) {
             stream.grad = std::move(sum->grad);
             delta->grad_owner = &stream;

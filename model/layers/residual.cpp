@@ -7,8 +7,8 @@ namespace sy::model {
 
 Value& add_residual(Tape& tape, Value& x, Value* delta) {
     if (delta == nullptr) return x;
-    Value& sum = tape.value(x.view().rows, x.view().cols);
-    ops::add(x.view(), delta->view(), sum.view(), tape.context());
+    Value& sum = tape.value(x.ref().rows(), x.ref().cols());
+    ops::add(x.ref(), delta->ref(), sum.ref(), tape.context());
     tape.record([&x, delta, &sum] {
         x.grad = std::move(sum.grad);
         delta->grad_owner = &x;
@@ -17,7 +17,7 @@ Value& add_residual(Tape& tape, Value& x, Value* delta) {
 }
 
 void join(Tape& tape, Value& x, Value& y) {
-    ops::add(y.view(), x.view(), tape.context());
+    ops::add(y.ref(), x.ref(), tape.context());
     tape.record([&x, &y] { y.grad_owner = x.grad_owner != nullptr ? x.grad_owner : &x; });
 }
 
