@@ -82,7 +82,7 @@ FeedForward::Saved FeedForward::run(MatrixView<const float> x, MatrixView<float>
     MatrixView<const In> input;
     if constexpr (std::is_same_v<In, bf16>) {
         saved.input = Tensor(context.arena, DType::bf16, {x.rows, x.cols});
-        ops::cast(x, saved.input.matrix<bf16>(), context);
+        ops::cast(x, saved.input, context);
         input = std::as_const(saved.input).matrix<bf16>();
     } else {
         input = x;
@@ -111,7 +111,7 @@ void FeedForward::run_backward(MatrixView<const float> x, const Saved& saved, Ma
     } else {
         input = x;
     }
-    const ProductInput<In> dy_input(dy, context);
+    const ProductInput dy_input(dy, dtype_of<In>::value, context);
     const index_t offsets[] = {0, x.rows};
     std::vector<index_t> blocks;
     for (index_t row = 0; row <= x.rows; row += pass.seq_len) blocks.push_back(row);
@@ -123,7 +123,8 @@ void FeedForward::run_backward(MatrixView<const float> x, const Saved& saved, Ma
     ops::ExpertSaved<const In> kept{{}, saved.up.matrix<In>()};
     if (gate_ >= 0) kept.gate = saved.gate.matrix<In>();
     ops::expert_ffn_backward<In>(input, weights<In>(), {offsets, {}, {}, blocks}, kept,
-                                 {dy_input.view(), dx, {}, {gate, up, down, bias_gradients()}}, context);
+                                 {host<const In>(dy_input.ref()), dx, {}, {gate, up, down, bias_gradients()}},
+                                 context);
     for (const ParameterId id : {down_bias_, up_bias_, gate_bias_, down_, up_, gate_})
         if (id >= 0) shared_.gradient_ready(id);
 }

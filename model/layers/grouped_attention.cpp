@@ -28,7 +28,50 @@ class GroupedAttention : public AttentionLayer {
     }
 
     Value& forward(Tape& tape, Value& x, const PassInfo& pass, const EncoderOutput* encoder) const override {
-        return bf16_model() ? run<bf16>(tape, x, pass, encoder) : run<float>(tape, x, pass, encoder);
+        const Context& context = tape.context();
+        SY_REQUIRE((encoder != nullptr) == cross(), "attention: the encoder output for ",
+                   cross() ? "cross" : "self", "-attention is ", encoder != nullptr ? "there" : "missing");
+        const index_t rows = x.view().rows;
+        const index_t key_len = cross() ? encoder->seq_len : pass.seq_len;
+        const index_t key_rows = cross() ? encoder->value->view().rows : rows;
+        const auto fresh = [&](index_t r, index_t cols) {
+            return Tensor(context.arena, DType::f32, {r, cols});
+        };
+        Kept kept{pass,
+                  shape_of(rows / pass.seq_len, pass.seq_len, key_len),
+                  ProductInput(x.view(), dtype(), context),
+                  {},
+                  {},
+                  {},
+                  fresh(rows, q_width()),
+                  fresh(key_rows, kv_width()),
+                  fresh(key_rows, kv_width()),
+                  fresh(rows, q_width()),
+                  fresh(rows, shared_.config.heads)};
+        if (cross()) kept.encoder.emplace(encoder->value->view(), dtype(), context);
+        kept.shape.dropout = attention_dropout(shared_.config, spec_, pass);
+        const ConstTensorRef source = cross() ? kept.encoder->ref() : kept.input.ref();
+        const MatrixView<float> q = kept.q.matrix<float>();
+        const MatrixView<float> k = kept.k.matrix<float>();
+        const MatrixView<float> v = kept.v.matrix<float>();
+        query_.forward(kept.input.ref(), q, context);
+        key_.forward(source, k, context);
+        value_.forward(source, v, context);
+        if (query_norm_) {
+            kept.raw_q = query_norm_->forward(q, context);
+            kept.raw_k = key_norm_->forward(k, context);
+        }
+        rotate(q, pass.seq_len, ops::Direction::forward, context);
+        rotate(k, key_len, ops::Direction::forward, context);
+        ops::attention(kept.shape, q, k, v, kept.out.matrix<float>(), kept.lse.matrix<float>(), context);
+        Value& y = tape.value(rows, shared_.config.hidden);
+        const ProductInput attended(kept.out, dtype(), context);
+        output_.forward(attended.ref(), y.view(), context);
+        Value* const source_value = cross() ? encoder->value : &x;
+        tape.record([this, &x, &y, &context, source_value, kept = std::move(kept)]() mutable {
+            run_backward(x, y, *source_value, kept, context);
+        });
+        return y;
     }
 
     KeyValueCache make_cache(index_t num_sequences, index_t capacity, const Context& context) const override {
@@ -38,37 +81,56 @@ class GroupedAttention : public AttentionLayer {
 
     void decode(MatrixView<const float> x, index_t position, KeyValueCache& cache, MatrixView<float> out,
                 const Context& context) const override {
-        bf16_model() ? run_decode<bf16>(x, position, cache, out, context)
-                     : run_decode<float>(x, position, cache, out, context);
+        Tensor q(context.arena, DType::f32, {x.rows, q_width()});
+        Tensor k(context.arena, DType::f32, {x.rows, kv_width()});
+        Tensor v(context.arena, DType::f32, {x.rows, kv_width()});
+        const ProductInput input(x, dtype(), context);
+        query_.forward(input.ref(), q.matrix<float>(), context);
+        key_.forward(input.ref(), k.matrix<float>(), context);
+        value_.forward(input.ref(), v.matrix<float>(), context);
+        if (query_norm_) {
+            query_norm_->apply(q.matrix<float>(), context);
+            key_norm_->apply(k.matrix<float>(), context);
+        }
+        positions_.rotate_at(q.matrix<float>(), shared_.config.head_width(), position, context);
+        positions_.rotate_at(k.matrix<float>(), shared_.config.head_width(), position, context);
+        ops::copy(k.matrix<float>(), cached_row(cache.keys, position), context);
+        ops::copy(v.matrix<float>(), cached_row(cache.values, position), context);
+        attend_cache(q, cache, position + 1, out, context);
     }
 
     KeyValueCache make_cross_cache(MatrixView<const float> encoder, index_t seq_len,
                                    const Context& context) const override {
         KeyValueCache cache = make_cache(encoder.rows / seq_len, seq_len, context);
-        bf16_model() ? project_encoder<bf16>(encoder, cache, context)
-                     : project_encoder<float>(encoder, cache, context);
+        const ProductInput input(encoder, dtype(), context);
+        const MatrixView<float> k = cache.keys.matrix<float>();
+        key_.forward(input.ref(), k, context);
+        value_.forward(input.ref(), cache.values.matrix<float>(), context);
+        if (key_norm_) key_norm_->apply(k, context);
         return cache;
     }
 
     void decode_cross(MatrixView<const float> x, const KeyValueCache& cache, MatrixView<float> out,
                       const Context& context) const override {
-        bf16_model() ? run_decode_cross<bf16>(x, cache, out, context)
-                     : run_decode_cross<float>(x, cache, out, context);
+        Tensor q(context.arena, DType::f32, {x.rows, q_width()});
+        const ProductInput input(x, dtype(), context);
+        query_.forward(input.ref(), q.matrix<float>(), context);
+        if (query_norm_) query_norm_->apply(q.matrix<float>(), context);
+        attend_cache(q, cache, cache.keys.shape()[1], out, context);
     }
 
   private:
     /// What a pass keeps for backward.
-    template <class In>
     struct Kept {
         PassInfo pass;
         ops::AttentionShape shape;
-        ProductInput<In> input;
-        std::optional<ProductInput<In>> encoder;
+        ProductInput input;
+        std::optional<ProductInput> encoder;
         RowNorm::Saved raw_q, raw_k;
         Tensor q, k, v, out, lse;
     };
 
-    bool bf16_model() const { return shared_.config.dtype == DType::bf16; }
+    DType dtype() const { return shared_.config.dtype; }
     index_t q_width() const { return shared_.config.heads * shared_.config.head_width(); }
     index_t kv_width() const { return shared_.config.kv_heads * shared_.config.head_width(); }
     Bias inner_bias() const {
@@ -95,75 +157,19 @@ class GroupedAttention : public AttentionLayer {
         if (!cross()) positions_.rotate(x, shared_.config.head_width(), seq_len, direction, context);
     }
 
-    template <class In>
-    Value& run(Tape& tape, Value& x, const PassInfo& pass, const EncoderOutput* encoder) const {
-        const Context& context = tape.context();
-        SY_REQUIRE((encoder != nullptr) == cross(), "attention: the encoder output for ",
-                   cross() ? "cross" : "self", "-attention is ", encoder != nullptr ? "there" : "missing");
-        const index_t rows = x.view().rows;
-        const index_t key_len = cross() ? encoder->seq_len : pass.seq_len;
-        const index_t key_rows = cross() ? encoder->value->view().rows : rows;
-        const auto fresh = [&](index_t r, index_t cols) {
-            return Tensor(context.arena, DType::f32, {r, cols});
-        };
-        Kept<In> kept{pass,
-                      shape_of(rows / pass.seq_len, pass.seq_len, key_len),
-                      ProductInput<In>(x.view(), context),
-                      {},
-                      {},
-                      {},
-                      fresh(rows, q_width()),
-                      fresh(key_rows, kv_width()),
-                      fresh(key_rows, kv_width()),
-                      fresh(rows, q_width()),
-                      fresh(rows, shared_.config.heads)};
-        if (cross()) kept.encoder.emplace(encoder->value->view(), context);
-        kept.shape.dropout = attention_dropout(shared_.config, spec_, pass);
-        const MatrixView<const In> source = cross() ? kept.encoder->view() : kept.input.view();
-        const MatrixView<float> q = kept.q.template matrix<float>();
-        const MatrixView<float> k = kept.k.template matrix<float>();
-        const MatrixView<float> v = kept.v.template matrix<float>();
-        query_.forward<In>(kept.input.view(), q, context);
-        key_.forward<In>(source, k, context);
-        value_.forward<In>(source, v, context);
-        if (query_norm_) {
-            kept.raw_q = query_norm_->forward(q, context);
-            kept.raw_k = key_norm_->forward(k, context);
-        }
-        rotate(q, pass.seq_len, ops::Direction::forward, context);
-        rotate(k, key_len, ops::Direction::forward, context);
-        ops::attention(kept.shape, q, k, v, kept.out.template matrix<float>(),
-                       kept.lse.template matrix<float>(), context);
-        Value& y = tape.value(rows, shared_.config.hidden);
-        const ProductInput<In> attended(kept.out.template matrix<float>(), context);
-        output_.forward<In>(attended.view(), y.view(), context);
-        Value* const source_value = cross() ? encoder->value : &x;
-        tape.record([this, &x, &y, &context, source_value, kept = std::move(kept)]() mutable {
-            run_backward<In>(x, y, *source_value, kept, context);
-        });
-        return y;
-    }
-
-    template <class In>
-    void run_backward(Value& x, Value& y, Value& source, Kept<In>& kept, const Context& context) const {
+    void run_backward(Value& x, Value& y, Value& source, Kept& kept, const Context& context) const {
         const index_t block = kept.pass.seq_len;
         const index_t key_block = kept.shape.num_keys();
         Tensor dout(context.arena, DType::f32, kept.out.shape());
-        const ProductInput<In> out(kept.out.template matrix<float>(), context);
-        output_.backward<In>({out.view(), y.grad_view(), Write::overwrite, block}, dout.matrix<float>(),
-                             context);
+        const ProductInput out(kept.out, dtype(), context);
+        output_.backward({out.ref(), y.grad_view(), Write::overwrite, block}, dout.matrix<float>(), context);
         Tensor dq(context.arena, DType::f32, kept.q.shape());
         Tensor dk(context.arena, DType::f32, kept.k.shape());
         Tensor dv(context.arena, DType::f32, kept.v.shape());
-        ops::AttentionBackward operands{kept.q.template matrix<float>(),
-                                        kept.k.template matrix<float>(),
-                                        kept.v.template matrix<float>(),
-                                        kept.out.template matrix<float>(),
-                                        kept.lse.template matrix<float>(),
-                                        dout.matrix<float>(),
-                                        dq.matrix<float>(),
-                                        dk.matrix<float>(),
-                                        dv.matrix<float>()};
+        ops::AttentionBackward operands{
+            kept.q.matrix<float>(),   kept.k.matrix<float>(),   kept.v.matrix<float>(),
+            kept.out.matrix<float>(), kept.lse.matrix<float>(), dout.matrix<float>(),
+            dq.matrix<float>(),       dk.matrix<float>(),       dv.matrix<float>()};
         if (!cross()) operands.dtable = positions_.table_gradient();
         ops::attention_backward(kept.shape, operands, context);
         if (!cross() && spec_.layer_idx == 0) positions_.table_ready();
@@ -173,64 +179,22 @@ class GroupedAttention : public AttentionLayer {
             query_norm_->backward(kept.raw_q, dq.matrix<float>(), block, context);
             key_norm_->backward(kept.raw_k, dk.matrix<float>(), key_block, context);
         }
-        const MatrixView<const In> input = kept.input.view();
-        const MatrixView<const In> key_input = cross() ? kept.encoder->view() : input;
-        query_.backward<In>(input, dq.matrix<float>(), block, x, context);
-        key_.backward<In>(key_input, dk.matrix<float>(), key_block, source, context);
-        value_.backward<In>(key_input, dv.matrix<float>(), key_block, source, context);
-    }
-
-    template <class In>
-    void run_decode(MatrixView<const float> x, index_t position, KeyValueCache& cache, MatrixView<float> out,
-                    const Context& context) const {
-        Tensor q(context.arena, DType::f32, {x.rows, q_width()});
-        Tensor k(context.arena, DType::f32, {x.rows, kv_width()});
-        Tensor v(context.arena, DType::f32, {x.rows, kv_width()});
-        const ProductInput<In> input(x, context);
-        query_.forward<In>(input.view(), q.matrix<float>(), context);
-        key_.forward<In>(input.view(), k.matrix<float>(), context);
-        value_.forward<In>(input.view(), v.matrix<float>(), context);
-        if (query_norm_) {
-            query_norm_->apply(q.matrix<float>(), context);
-            key_norm_->apply(k.matrix<float>(), context);
-        }
-        positions_.rotate_at(q.matrix<float>(), shared_.config.head_width(), position, context);
-        positions_.rotate_at(k.matrix<float>(), shared_.config.head_width(), position, context);
-        ops::copy(k.matrix<float>(), cached_row(cache.keys, position), context);
-        ops::copy(v.matrix<float>(), cached_row(cache.values, position), context);
-        attend_cache<In>(q, cache, position + 1, out, context);
+        const ConstTensorRef input = kept.input.ref();
+        const ConstTensorRef key_input = cross() ? kept.encoder->ref() : input;
+        query_.backward(input, dq.matrix<float>(), block, x, context);
+        key_.backward(key_input, dk.matrix<float>(), key_block, source, context);
+        value_.backward(key_input, dv.matrix<float>(), key_block, source, context);
     }
 
     /// Attention of one query a sequence over the first `length` rows of its cache, and the output projection.
-    template <class In>
     void attend_cache(const Tensor& q, const KeyValueCache& cache, index_t length, MatrixView<float> out,
                       const Context& context) const {
         Tensor attended(context.arena, DType::f32, q.shape());
         const PerRow<index_t> lengths(q.shape()[0], length);
         ops::attention_decode(shape_of(q.shape()[0], 1, 0), q, cache.keys, cache.values, lengths, attended,
                               context);
-        const ProductInput<In> rows(attended.matrix<float>(), context);
-        output_.forward<In>(rows.view(), out, context);
-    }
-
-    template <class In>
-    void project_encoder(MatrixView<const float> encoder, KeyValueCache& cache,
-                         const Context& context) const {
-        const ProductInput<In> input(encoder, context);
-        const MatrixView<float> k = cache.keys.matrix<float>();
-        key_.forward<In>(input.view(), k, context);
-        value_.forward<In>(input.view(), cache.values.matrix<float>(), context);
-        if (key_norm_) key_norm_->apply(k, context);
-    }
-
-    template <class In>
-    void run_decode_cross(MatrixView<const float> x, const KeyValueCache& cache, MatrixView<float> out,
-                          const Context& context) const {
-        Tensor q(context.arena, DType::f32, {x.rows, q_width()});
-        const ProductInput<In> input(x, context);
-        query_.forward<In>(input.view(), q.matrix<float>(), context);
-        if (query_norm_) query_norm_->apply(q.matrix<float>(), context);
-        attend_cache<In>(q, cache, cache.keys.shape()[1], out, context);
+        const ProductInput rows(attended, dtype(), context);
+        output_.forward(rows.ref(), out, context);
     }
 
     LayerContext& shared_;

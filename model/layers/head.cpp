@@ -25,37 +25,28 @@ Head::Head(LayerContext& shared, ParameterId tied) : shared_(shared), tied_(tied
 }
 
 void Head::forward(Tape& tape, Value& x, const HeadLoss& loss, const PassInfo& pass) const {
-    if (shared_.config.dtype == DType::bf16) {
-        run<bf16>(tape, x, loss, pass);
-    } else {
-        run<float>(tape, x, loss, pass);
-    }
-}
-
-template <class In>
-void Head::run(Tape& tape, Value& x, const HeadLoss& loss, const PassInfo& pass) const {
     const Context& context = tape.context();
     Parameters& parameters = shared_.parameters;
     const index_t vocabulary = shared_.config.vocab_size;
     const index_t rows = x.view().rows;
     const ops::Transpose plain = tied_ ? ops::Transpose::yes : ops::Transpose::no;
     const ops::Transpose turned = tied_ ? ops::Transpose::no : ops::Transpose::yes;
-    const MatrixView<const In> weight = parameters.weight<In>(weight_);
+    const ConstTensorRef weight = parameters.working_weight(weight_);
     if (tape.recording()) x.grad = Tensor(context.arena, DType::f32, x.data.shape());
     const Shape chunk_shape{std::min(kChunkRows, pass.seq_len), vocabulary};
     Tensor logits(context.arena, DType::f32, chunk_shape);
     const auto cap = static_cast<float>(shared_.config.logit_softcap);
     Tensor uncapped(context.arena, DType::f32, cap > 0.0F ? chunk_shape : Shape{0, 0});
-    const ProductInput<In> input(x.view(), context);
+    const ProductInput input(x.data, shared_.config.dtype, context);
     for (index_t first = 0; first < rows;) {
         const index_t sequence_end = (first / pass.seq_len + 1) * pass.seq_len;
         const Range chunk{first, std::min({first + kChunkRows, sequence_end, rows})};
         first = chunk.end;
         const MatrixView<float> chunk_logits = logits.matrix<float>().rows_of({0, chunk.size()});
-        const MatrixView<const In> x_part = input.view().rows_of(chunk);
+        const ConstTensorRef x_part = input.ref().rows_of(chunk);
         const MatrixView<float> raw =
             cap > 0.0F ? uncapped.matrix<float>().rows_of({0, chunk.size()}) : chunk_logits;
-        ops::multiply<In>({x_part, ops::Transpose::no, weight, plain, raw}, context);
+        ops::multiply({x_part, ops::Transpose::no, weight, plain, raw}, context);
         if (cap > 0.0F) ops::soft_cap(raw, cap, chunk_logits, context);
         ops::softmax_xent(chunk_logits, part(loss.target, chunk), tape.recording() ? loss.scale : 0.0F,
                           part(loss.loss, chunk),
@@ -63,15 +54,14 @@ void Head::run(Tape& tape, Value& x, const HeadLoss& loss, const PassInfo& pass)
         if (!tape.recording()) continue;
         // The loss has put its gradient in place of the capped logits.
         if (cap > 0.0F) ops::soft_cap_backward(raw, cap, chunk_logits, context);
-        const ProductInput<In> dlogits(chunk_logits, context);
-        ops::multiply<In>(
-            {dlogits.view(), ops::Transpose::no, weight, turned, x.grad.matrix<float>().rows_of(chunk)},
-            context);
+        const ProductInput dlogits(chunk_logits, shared_.config.dtype, context);
+        ops::multiply({dlogits.ref(), ops::Transpose::no, weight, turned, x.grad.ref().rows_of(chunk)},
+                      context);
         const GradientView gradient = parameters.gradient(weight_);
         if (tied_) {
-            ops::add_weight_gradient(dlogits.view(), x_part, chunk.size(), gradient, context);
+            ops::add_weight_gradient(dlogits.ref(), x_part, chunk.size(), gradient, context);
         } else {
-            ops::add_weight_gradient(x_part, dlogits.view(), chunk.size(), gradient, context);
+            ops::add_weight_gradient(x_part, dlogits.ref(), chunk.size(), gradient, context);
         }
     }
     // The embedding of a tied head is complete only after the embedding's own backward.
@@ -80,15 +70,9 @@ void Head::run(Tape& tape, Value& x, const HeadLoss& loss, const PassInfo& pass)
 
 void Head::logits(MatrixView<const float> x, MatrixView<float> out, const Context& context) const {
     const ops::Transpose plain = tied_ ? ops::Transpose::yes : ops::Transpose::no;
-    if (shared_.config.dtype == DType::bf16) {
-        const ProductInput<bf16> input(x, context);
-        ops::multiply<bf16>(
-            {input.view(), ops::Transpose::no, shared_.parameters.weight<bf16>(weight_), plain, out},
-            context);
-    } else {
-        ops::multiply<float>({x, ops::Transpose::no, shared_.parameters.weight<float>(weight_), plain, out},
-                             context);
-    }
+    const ProductInput input(x, shared_.config.dtype, context);
+    ops::multiply({input.ref(), ops::Transpose::no, shared_.parameters.working_weight(weight_), plain, out},
+                  context);
     const auto cap = static_cast<float>(shared_.config.logit_softcap);
     if (cap > 0.0F) ops::soft_cap(out, cap, out, context);
 }

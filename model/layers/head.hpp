@@ -31,9 +31,6 @@ class Head {
     void logits(MatrixView<const float> x, MatrixView<float> out, const Context& context) const;
 
   private:
-    template <class In>
-    void run(Tape& tape, Value& x, const HeadLoss& loss, const PassInfo& pass) const;
-
     LayerContext& shared_;
     bool tied_;
     ParameterId weight_;

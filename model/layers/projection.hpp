@@ -16,34 +16,31 @@ class Projection {
     /// @param deviation  of the initial weights; biases start at 0
     Projection(LayerContext& shared, const std::string& name, Sides sides, float deviation, Bias bias);
 
-    /// y [T, out] is overwritten. In: float, or bf16 in a bf16 model.
-    template <class In>
-    void forward(MatrixView<const In> x, MatrixView<float> y, const Context& context) const;
+    /// @param x  [T, in], of the model's dtype
+    /// @param y  [T, out] f32 is overwritten
+    void forward(ConstTensorRef x, TensorRef y, const Context& context) const;
 
     /// dx = (or +=) dy W^T, and the gradients of weight and bias.
-    /// @param write       what becomes of dx
+    /// @param x           [T, in], of the model's dtype
+    /// @param dy          [T, out] f32
+    /// @param write       what becomes of dx [T, in] f32
     /// @param block_rows  rows of one sequence, for layout-independent sums
-    template <class In>
     struct Backward {
-        MatrixView<const In> x;
-        MatrixView<const float> dy;
+        ConstTensorRef x;
+        ConstTensorRef dy;
         Write write = Write::overwrite;
         index_t block_rows = 1;
     };
-    template <class In>
-    void backward(const Backward<In>& in, MatrixView<float> dx, const Context& context) const;
+    void backward(const Backward& in, TensorRef dx, const Context& context) const;
     /// The same for the gradient of a value, which it opens or adds to.
-    template <class In>
-    void backward(MatrixView<const In> x, MatrixView<const float> dy, index_t block_rows, Value& value,
+    void backward(ConstTensorRef x, ConstTensorRef dy, index_t block_rows, Value& value,
                   const Context& context) const {
         const Write write = value.open_gradient(context);
-        backward<In>({x, dy, write, block_rows}, value.grad.matrix<float>(), context);
+        backward({x, dy, write, block_rows}, value.grad, context);
     }
 
-    template <class In>
-    MatrixView<const In> weight() const {
-        return shared_.parameters.weight<In>(weight_);
-    }
+    /// [in, out], of the model's dtype
+    ConstTensorRef weight() const { return shared_.parameters.working_weight(weight_); }
 
   private:
     LayerContext& shared_;

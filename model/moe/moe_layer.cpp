@@ -155,8 +155,8 @@ Value& MoeLayer::run(Tape& tape, Value& x, const PassInfo& pass, MoeStatistics* 
     kept.plan = world_.exchange.plan(choices, shared_.parameters.placement(layer_idx_), grouping);
     Value& y = tape.value(input.rows, input.cols);
     {
-        const ProductInput<In> sent(input, context);
-        comm::PendingRows arriving = world_.exchange.start_dispatch(sent.view(), kept.plan);
+        const ProductInput sent(input, dtype_of<In>::value, context);
+        comm::PendingRows arriving = world_.exchange.start_dispatch(host<const In>(sent.ref()), kept.plan);
         // The shared experts work while the rows travel.
         if (shared_experts_) kept.shared = shared_experts_->apply(input, y.view(), tape.recording(), context);
         kept.rows = arriving.wait();
@@ -213,7 +213,7 @@ MoeLayer::SlotOperands<In> MoeLayer::backward_operands(const Kept& kept, MatrixV
     const Shape shape{receive.num_slots(), dy_rows.cols};
     operands.own_x = Tensor(context.arena, dtype_of<In>::value, shape);
     operands.own_dy = Tensor(context.arena, dtype_of<In>::value, shape);
-    ops::gather_rows<In>(operands.x, receive.slot_row, operands.own_x.template matrix<In>(), context);
+    ops::gather_rows(operands.x, receive.slot_row, operands.own_x, context);
     ops::DropoutRows rows = output_dropout(kept);
     rows.source = receive.slot_row;
     ops::dropout_rows<In>(dy_rows, rows, operands.own_dy.template matrix<In>(), context);
@@ -232,8 +232,8 @@ void MoeLayer::run_backward(Value& x, Value& y, Kept& kept, const Context& conte
     const MatrixView<float> dx = dx_th.matrix<float>();
     Tensor dy_rows;
     {
-        const ProductInput<In> sent(dy, context);
-        comm::PendingRows arriving = world_.exchange.start_dispatch(sent.view(), kept.plan);
+        const ProductInput sent(dy, dtype_of<In>::value, context);
+        comm::PendingRows arriving = world_.exchange.start_dispatch(host<const In>(sent.ref()), kept.plan);
         if (shared_experts_) shared_experts_->backward(x.view(), kept.shared, dy, dx, kept.pass, context);
         dy_rows = arriving.wait();
     }

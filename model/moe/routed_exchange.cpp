@@ -203,7 +203,7 @@ DispatchedRows RoutedExchange::dispatch(MatrixView<const float> x, const RoutedT
     const comm::ReceivePlan& receive = routed.plan.receive;
     DispatchedRows arrived;
     arrived.rows = Tensor(context_.arena, DType::f32, {receive.num_slots(), x.cols});
-    ops::gather_rows<float>(rows.matrix<float>(), receive.slot_row, arrived.rows.matrix<float>(), context_);
+    ops::gather_rows(rows, receive.slot_row, arrived.rows, context_);
     const auto experts = placement_.experts_of(world_.rank());
     arrived.experts.assign(experts.begin(), experts.end());
     const std::span<const index_t> offsets = receive.expert_offsets.edges();

@@ -21,9 +21,6 @@ class PredictionModule {
     const Block& block() const { return block_; }
 
   private:
-    template <class In>
-    Value& project(Tape& tape, Value& left, Value& right, const PassInfo& pass) const;
-
     LayerContext& shared_;
     NormLayer hidden_norm_;
     NormLayer embedding_norm_;

@@ -152,6 +152,14 @@ const FlatGroup& Parameters::group(Sharding sharding) const {
     return sharding == Sharding::expert ? expert_ : replicated_;
 }
 
+ConstTensorRef Parameters::weight_in(ParameterId id, DType dtype) const {
+    const FlatGroup& flat = group(specs_[id].sharding);
+    const comm::FlatMatrix& place = flat.matrices[matrices_of(id).begin].place;
+    const Tensor& source = dtype == DType::bf16 ? flat.working : flat.weights;
+    const Range elements{place.offset, place.offset + place.rows * place.cols};
+    return source.ref().cols_of(elements).as_matrix(place.rows, place.cols);
+}
+
 template <class T>
 MatrixView<const T> Parameters::weight(ParameterId id) const {
     const FlatGroup& flat = group(specs_[id].sharding);
@@ -203,7 +211,7 @@ void Parameters::zero_gradients() {
 void Parameters::refresh_working() {
     if (compute_ != DType::bf16) return;
     for (FlatGroup* flat : {&replicated_, &expert_}) {
-        ops::cast(flat->weights.matrix<float>(), flat->working.matrix<bf16>(), context_);
+        ops::cast(flat->weights, flat->working, context_);
     }
 }
 

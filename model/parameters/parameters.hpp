@@ -114,6 +114,10 @@ class Parameters {
     int group_rank() const { return group_rank_; }
     const Context& context() const { return context_; }
 
+    /// A replicated parameter, [rows, cols] f32; a vector is one row.
+    ConstTensorRef weight(ParameterId id) const { return weight_in(id, DType::f32); }
+    /// The same as products use it: of the model's dtype.
+    ConstTensorRef working_weight(ParameterId id) const { return weight_in(id, compute_); }
     /// Float32 or bf16 view of a replicated parameter. [rows, cols]
     template <class T>
     MatrixView<const T> weight(ParameterId id) const;
@@ -140,6 +144,7 @@ class Parameters {
         index_t offset = 0;
     };
     Place append(ParameterId id);
+    ConstTensorRef weight_in(ParameterId id, DType dtype) const;
     void create_arrays(FlatGroup& flat);
     void initialise(FlatGroup& flat, const LocalMatrix& matrix, std::uint64_t seed);
 

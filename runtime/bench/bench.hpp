@@ -6,7 +6,7 @@
 
 #include "comm/communicator.hpp"
 #include "kernels/core/tensor.hpp"
-#include "kernels/ops/gemm/gemm.hpp"
+#include "kernels/ops/gemm/host_gemm.hpp"
 #include "runtime/bench/report.hpp"
 #include "runtime/config/config.hpp"
 

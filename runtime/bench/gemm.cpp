@@ -26,7 +26,7 @@ double wide(In value) {
 
 /// Largest error of nine elements against sums in double, over the largest of them.
 template <class In>
-double sampled_error(const ops::Product<In>& product, const Sides& sides) {
+double sampled_error(const ops::HostProduct<In>& product, const Sides& sides) {
     double error = 0.0;
     double scale = 0.0;
     for (const index_t m : {index_t{0}, sides.m / 3, sides.m - 1}) {
@@ -51,7 +51,7 @@ void measure(const BenchOptions& options, const Sides& sides, Machine& machine, 
     const Tensor a = machine.random<In>(ta ? Shape{sides.k, sides.m} : Shape{sides.m, sides.k}, 1);
     const Tensor b = machine.random<In>(tb ? Shape{sides.n, sides.k} : Shape{sides.k, sides.n}, 2);
     Tensor c(machine.arena, DType::f32, {sides.m, sides.n});
-    const ops::Product<In> product{a.matrix<In>(), sides.a, b.matrix<In>(), sides.b, c.matrix<float>()};
+    const ops::Product product{a, sides.a, b, sides.b, c};
     BenchRow row;
     row.what = "gemm";
     row.shape = name_of(sides);
@@ -62,7 +62,8 @@ void measure(const BenchOptions& options, const Sides& sides, Machine& machine, 
     row.times = time_repeatedly(options, [&] { ops::multiply(product, machine.context); });
     row.rate = 2e-6 * static_cast<double>(sides.m * sides.k * sides.n) / row.times.best_ms;
     row.share = row.rate / peak;
-    row.error = sampled_error(product, sides);
+    row.error =
+        sampled_error<In>({a.matrix<In>(), sides.a, b.matrix<In>(), sides.b, c.matrix<float>()}, sides);
     row.tolerance = 1e-5;
     report.row(row);
 }

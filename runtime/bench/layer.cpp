@@ -122,9 +122,7 @@ class ProductsAlone {
     }
 
     void gradient(const Tensor& left, const Tensor& right, Tensor& out) {
-        ops::multiply<In>({left.matrix<In>(), ops::Transpose::yes, right.matrix<In>(), ops::Transpose::no,
-                           out.matrix<float>()},
-                          machine_.context);
+        ops::multiply({left, ops::Transpose::yes, right, ops::Transpose::no, out}, machine_.context);
     }
 
     Machine& machine_;

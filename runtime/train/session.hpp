@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "comm/topology/topology.hpp"
-#include "kernels/ops/gemm/gemm.hpp"
+#include "kernels/ops/gemm/host_gemm.hpp"
 #include "model/transformer.hpp"
 #include "runtime/checkpoint/checkpoint.hpp"
 #include "runtime/config/config.hpp"

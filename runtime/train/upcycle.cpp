@@ -6,7 +6,7 @@
 #include <set>
 
 #include "comm/local/local_fabric.hpp"
-#include "kernels/ops/gemm/gemm.hpp"
+#include "kernels/ops/gemm/host_gemm.hpp"
 #include "model/transformer.hpp"
 #include "runtime/checkpoint/reshard.hpp"
 #include "runtime/train/resume.hpp"

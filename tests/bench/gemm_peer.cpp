@@ -16,7 +16,7 @@
 #include "kernels/core/peak.hpp"
 #include "kernels/core/philox.hpp"
 #include "kernels/core/tensor.hpp"
-#include "kernels/ops/gemm/gemm.hpp"
+#include "kernels/ops/gemm/host_gemm.hpp"
 
 namespace {
 
@@ -54,14 +54,14 @@ std::array<double, 2> best_in_turns(const std::function<void()>& ours, const std
 /// oneDNN's product; its primitives are kept by its own cache.
 class Peer {
   public:
-    void multiply(const ops::Product<float>& p, index_t num_k) const {
+    void multiply(const ops::HostProduct<float>& p, index_t num_k) const {
         const auto letter = [](Transpose t) { return t == Transpose::yes ? 'T' : 'N'; };
         const dnnl_status_t status = dnnl_sgemm(
             letter(p.transpose_a), letter(p.transpose_b), p.c.rows, p.c.cols, num_k, 1.0F, p.a.data,
             p.a.stride, p.b.data, p.b.stride, p.write == Write::add ? 1.0F : 0.0F, p.c.data, p.c.stride);
         SY_REQUIRE(status == dnnl_success, "dnnl_sgemm failed with status ", static_cast<int>(status));
     }
-    void multiply(const ops::Product<bf16>& p, index_t) const {
+    void multiply(const ops::HostProduct<bf16>& p, index_t) const {
         const dnnl::memory::desc a = describe(p.a, p.transpose_a);
         const dnnl::memory::desc b = describe(p.b, p.transpose_b);
         const dnnl::memory::desc c({p.c.rows, p.c.cols}, dnnl::memory::data_type::f32,
@@ -97,7 +97,7 @@ Tensor random(Arena& arena, index_t rows, index_t cols, std::uint64_t stream) {
 
 /// Largest error of 64 elements over the largest of them.
 template <class In>
-double sampled_error(const ops::Product<In>& p, const Sides& s) {
+double sampled_error(const ops::HostProduct<In>& p, const Sides& s) {
     double error = 0.0;
     double scale = 0.0;
     for (index_t i = 0; i < 64; ++i) {
@@ -124,8 +124,8 @@ bool compare(const Sides& s, double peak) {
     const Tensor b = random<In>(arena, tb ? s.n : s.k, tb ? s.k : s.n, 2);
     Tensor ours(arena, DType::f32, {s.m, s.n});
     Tensor theirs(arena, DType::f32, {s.m, s.n});
-    const ops::Product<In> own{a.matrix<In>(), s.a, b.matrix<In>(), s.b, ours.matrix<float>()};
-    ops::Product<In> other = own;
+    const ops::HostProduct<In> own{a.matrix<In>(), s.a, b.matrix<In>(), s.b, ours.matrix<float>()};
+    ops::HostProduct<In> other = own;
     other.c = theirs.matrix<float>();
     const ops::Gemm gemm;
     const Peer peer;

@@ -7,7 +7,7 @@
 #include "kernels/core/context.hpp"
 #include "kernels/core/philox.hpp"
 #include "kernels/core/tensor.hpp"
-#include "kernels/ops/gemm/gemm.hpp"
+#include "kernels/ops/gemm/host_gemm.hpp"
 
 namespace sy::test {
 

@@ -9,7 +9,7 @@
 #include "kernels/ops/attention/relative_bias.hpp"
 #include "kernels/ops/attention/scores.hpp"
 #include "kernels/core/fits.hpp"
-#include "kernels/ops/gemm/gemm.hpp"
+#include "kernels/ops/gemm/host_gemm.hpp"
 
 namespace sy::ops {
 namespace {

@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <vector>
 
-#include "kernels/core/profile.hpp"
 #include "kernels/core/fits.hpp"
+#include "kernels/core/host_view.hpp"
+#include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
+#include "kernels/ops/bias/on_this_thread.hpp"
 
 namespace sy::ops {
 namespace {
@@ -53,8 +55,10 @@ void sum_rows(MatrixView<const In> dy, float* sums) {
 
 }  // namespace
 
-void add_bias(MatrixView<const float> x, std::span<const float> bias, MatrixView<float> y,
-              const Context& context) {
+void add_bias(ConstTensorRef x_ref, ConstTensorRef bias_ref, TensorRef y_ref, const Context& context) {
+    const auto x = host<const float>(x_ref);
+    const auto bias = host_values<const float>(bias_ref);
+    const auto y = host<float>(y_ref);
     check(bias.size(), y.cols);
     SY_FITS(x.rows == y.rows && x.cols == y.cols, "add_bias: [", x.rows, ", ", x.cols, "] into [", y.rows,
             ", ", y.cols, "]");
@@ -64,7 +68,7 @@ void add_bias(MatrixView<const float> x, std::span<const float> bias, MatrixView
     });
 }
 
-void add_bias(std::span<const float> bias, MatrixView<float> y, const Context& context) {
+void add_bias(ConstTensorRef bias, TensorRef y, const Context& context) {
     add_bias(y, bias, y, context);
 }
 
@@ -73,9 +77,11 @@ void add_bias_on_this_thread(std::span<const float> bias, MatrixView<float> y) {
     add_to_rows(y, bias.data(), y);
 }
 
+namespace {
+
 template <class In>
-void bias_backward(MatrixView<const In> dy, std::span<const index_t> blocks, GradientView gradient,
-                   const Context& context) {
+void add_blocks(MatrixView<const In> dy, std::span<const index_t> blocks, GradientView gradient,
+                const Context& context) {
     SY_FITS(gradient.rows * gradient.cols == dy.cols && !blocks.empty() && blocks.front() == 0 &&
                 blocks.back() == dy.rows && std::is_sorted(blocks.begin(), blocks.end()),
             "bias_backward: dy [", dy.rows, ", ", dy.cols, "], gradient of ", gradient.rows * gradient.cols,
@@ -94,21 +100,20 @@ void bias_backward(MatrixView<const In> dy, std::span<const index_t> blocks, Gra
     });
 }
 
-template <class In>
-void bias_backward(MatrixView<const In> dy, index_t block_rows, GradientView gradient,
+}  // namespace
+
+void bias_backward(ConstTensorRef dy, std::span<const index_t> blocks, GradientView gradient,
                    const Context& context) {
-    SY_FITS(block_rows > 0, "bias_backward: blocks of ", block_rows, " rows");
-    std::vector<index_t> blocks;
-    for (index_t row = 0; row < dy.rows; row += block_rows) blocks.push_back(row);
-    blocks.push_back(dy.rows);
-    bias_backward(dy, std::span<const index_t>(blocks), gradient, context);
+    dispatch_dtype(dy.dtype(),
+                   [&]<class In>() { add_blocks(host<const In>(dy), blocks, gradient, context); });
 }
 
-template void bias_backward<float>(MatrixView<const float>, std::span<const index_t>, GradientView,
-                                   const Context&);
-template void bias_backward<bf16>(MatrixView<const bf16>, std::span<const index_t>, GradientView,
-                                  const Context&);
-template void bias_backward<float>(MatrixView<const float>, index_t, GradientView, const Context&);
-template void bias_backward<bf16>(MatrixView<const bf16>, index_t, GradientView, const Context&);
+void bias_backward(ConstTensorRef dy, index_t block_rows, GradientView gradient, const Context& context) {
+    SY_FITS(block_rows > 0, "bias_backward: blocks of ", block_rows, " rows");
+    std::vector<index_t> blocks;
+    for (index_t row = 0; row < dy.rows(); row += block_rows) blocks.push_back(row);
+    blocks.push_back(dy.rows());
+    bias_backward(dy, std::span<const index_t>(blocks), gradient, context);
+}
 
 }  // namespace sy::ops

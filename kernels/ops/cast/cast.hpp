@@ -1,12 +1,12 @@
 #pragma once
 
 #include "kernels/core/context.hpp"
-#include "kernels/core/tensor.hpp"
+#include "kernels/core/tensor_ref.hpp"
 
 namespace sy::ops {
 
-/// Round to nearest even; NaN stays NaN. Same shapes.
-void cast(MatrixView<const float> from, MatrixView<bf16> to, const Context& context);
-void cast(MatrixView<const bf16> from, MatrixView<float> to, const Context& context);
+/// From f32 to bf16, rounded to nearest even (NaN stays NaN), or from bf16 to f32.
+/// @throws ShapeError when the sides differ, or for other dtypes
+void cast(ConstTensorRef from, TensorRef to, const Context& context);
 
 }  // namespace sy::ops

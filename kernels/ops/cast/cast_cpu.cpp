@@ -1,6 +1,7 @@
+#include "kernels/core/fits.hpp"
+#include "kernels/core/host_view.hpp"
 #include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
-#include "kernels/core/fits.hpp"
 #include "kernels/ops/cast/cast.hpp"
 
 namespace sy::ops {
@@ -33,12 +34,13 @@ void convert(MatrixView<const From> from, MatrixView<To> to, const Context& cont
 
 }  // namespace
 
-void cast(MatrixView<const float> from, MatrixView<bf16> to, const Context& context) {
-    convert(from, to, context);
-}
-
-void cast(MatrixView<const bf16> from, MatrixView<float> to, const Context& context) {
-    convert(from, to, context);
+void cast(ConstTensorRef from, TensorRef to, const Context& context) {
+    if (from.dtype() == DType::f32 && to.dtype() == DType::bf16)
+        convert(host<const float>(from), host<bf16>(to), context);
+    else if (from.dtype() == DType::bf16 && to.dtype() == DType::f32)
+        convert(host<const bf16>(from), host<float>(to), context);
+    else
+        throw ShapeError(concat("cast: ", dtype_name(from.dtype()), " to ", dtype_name(to.dtype())));
 }
 
 }  // namespace sy::ops

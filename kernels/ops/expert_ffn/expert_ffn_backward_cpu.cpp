@@ -143,10 +143,9 @@ void bias_gradients(const Call<In>& call, const Intermediate<In>& between) {
     const index_t all[] = {0, call.slots.num_slots()};
     const std::span<const index_t> blocks =
         call.slots.blocks.empty() ? std::span<const index_t>(all) : call.slots.blocks;
-    if (is_gated(call.weights.activation))
-        bias_backward<In>(between.dgate, blocks, gradients.gate, call.context);
-    bias_backward<In>(between.dup, blocks, gradients.up, call.context);
-    bias_backward<In>(between.dy, blocks, gradients.down, call.context);
+    if (is_gated(call.weights.activation)) bias_backward(between.dgate, blocks, gradients.gate, call.context);
+    bias_backward(between.dup, blocks, gradients.up, call.context);
+    bias_backward(between.dy, blocks, gradients.down, call.context);
 }
 
 /// Throws when operands of backward do not fit each other.

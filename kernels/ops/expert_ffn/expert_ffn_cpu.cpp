@@ -1,6 +1,6 @@
 #include "kernels/core/profile.hpp"
 #include "kernels/ops/activation/activation.hpp"
-#include "kernels/ops/bias/bias.hpp"
+#include "kernels/ops/bias/on_this_thread.hpp"
 #include "kernels/core/fits.hpp"
 #include "kernels/ops/expert_ffn/tasks.hpp"
 

@@ -6,7 +6,7 @@
 
 #include "kernels/core/offsets.hpp"
 #include "kernels/ops/expert_ffn/expert_ffn.hpp"
-#include "kernels/ops/gemm/gemm.hpp"
+#include "kernels/ops/gemm/host_gemm.hpp"
 
 namespace sy::ops::detail {
 

@@ -29,7 +29,7 @@ Words words_of(const Kernels& kernels) {
 /// A product and what it is computed with.
 template <class In>
 struct Call {
-    const Product<In>& product;
+    const HostProduct<In>& product;
     const Kernels& kernels;
     Scratch& scratch;
     index_t num_k;
@@ -182,7 +182,7 @@ void for_blocks_of_a(const Call<In>& call, index_t block_k, const Body& body) {
 /// @return the columns that are done
 template <class In>
 index_t multiply_in_place(const Call<In>& call) {
-    const Product<In>& product = call.product;
+    const HostProduct<In>& product = call.product;
     const index_t num_rows = product.c.rows;
     const index_t num_tiles = ceil_div(num_rows, kTileRows);
     const Range first_tile = part_of(num_rows, num_tiles, 0);
@@ -318,9 +318,9 @@ index_t blocked_scratch_bytes() {
 }
 
 template <class In>
-void multiply_blocked(const Product<In>& product, const Kernels& kernels, void* scratch) {
+void multiply_blocked(const HostProduct<In>& product, const Kernels& kernels, void* scratch) {
     const index_t num_k = product.transpose_a == Transpose::yes ? product.a.rows : product.a.cols;
-    Product<In> rest = product;
+    HostProduct<In> rest = product;
     const Call<In> call{rest, kernels, *static_cast<Scratch*>(scratch), num_k};
     if (product.c.rows <= kernels.in_place_rows && product.transpose_a == Transpose::no &&
         product.transpose_b == Transpose::no) {
@@ -353,8 +353,8 @@ void add_blocked(const GradientProduct<In>& product, const Kernels& kernels, voi
     }
 }
 
-template void multiply_blocked<float>(const Product<float>&, const Kernels&, void*);
-template void multiply_blocked<bf16>(const Product<bf16>&, const Kernels&, void*);
+template void multiply_blocked<float>(const HostProduct<float>&, const Kernels&, void*);
+template void multiply_blocked<bf16>(const HostProduct<bf16>&, const Kernels&, void*);
 template void add_blocked<float>(const GradientProduct<float>&, const Kernels&, void*);
 template void add_blocked<bf16>(const GradientProduct<bf16>&, const Kernels&, void*);
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kernels/ops/gemm/gemm.hpp"
+#include "kernels/ops/gemm/host_gemm.hpp"
 #include "kernels/ops/gemm/kernel.hpp"
 
 /// Products of one thread, in blocks that fit the caches. Every element of C is one chain over ascending k, whatever M,
@@ -12,7 +12,7 @@ index_t blocked_scratch_bytes();
 
 /// The sides fit, and none is zero.
 template <class In>
-void multiply_blocked(const Product<In>& product, const Kernels& kernels, void* scratch);
+void multiply_blocked(const HostProduct<In>& product, const Kernels& kernels, void* scratch);
 
 /// Gemm::add_to_gradient. Blocks of rows are taken together, as many as fit one block of k: their operands are packed
 /// once, and a tile of the gradient receives all their sums while it is in the first-level cache.

@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <span>
 
-#include "kernels/ops/gemm/gemm.hpp"
+#include "kernels/ops/gemm/host_gemm.hpp"
 
 namespace sy::ops::detail {
 
 /// @return the summed dimension K. @throws ShapeError when the three sides do not fit
 template <class In>
-index_t check_sides(const Product<In>& product) {
+index_t check_sides(const HostProduct<In>& product) {
     const bool ta = product.transpose_a == Transpose::yes;
     const bool tb = product.transpose_b == Transpose::yes;
     const index_t m = ta ? product.a.cols : product.a.rows;
@@ -25,7 +25,7 @@ index_t check_sides(const Product<In>& product) {
 
 /// C when there is nothing to sum: zero or unchanged. @return whether the product is finished by that
 template <class In>
-bool finish_empty(const Product<In>& product, index_t num_k) {
+bool finish_empty(const HostProduct<In>& product, index_t num_k) {
     if (product.c.rows == 0 || product.c.cols == 0) return true;
     if (num_k > 0) return false;
     if (product.write == Write::overwrite) {

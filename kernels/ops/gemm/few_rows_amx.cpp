@@ -35,8 +35,8 @@ using Sums = __m512[kRows][kVectors];
 
 /// sums += column k of A times row k of B.
 template <std::size_t kRows, std::size_t kVectors>
-SY_TARGET_INLINE void add_products(const Product<bf16>& product, index_t k, const Columns<kVectors>& columns,
-                                   Sums<kRows, kVectors>& sums) {
+SY_TARGET_INLINE void add_products(const HostProduct<bf16>& product, index_t k,
+                                   const Columns<kVectors>& columns, Sums<kRows, kVectors>& sums) {
     const bf16* const row = product.b.row(k);
 #pragma GCC unroll 8
     for (std::size_t v = 0; v < kVectors; ++v) {
@@ -60,7 +60,7 @@ SY_TARGET_INLINE void set_zero(Sums<kRows, kVectors>& sums) {
 }
 
 template <std::size_t kRows, std::size_t kVectors>
-SY_TARGET void multiply_columns(const Product<bf16>& product, Columns<kVectors> columns) {
+SY_TARGET void multiply_columns(const HostProduct<bf16>& product, Columns<kVectors> columns) {
     const index_t num_k = product.a.cols;
     Sums<kRows, kVectors> c;
     Sums<kRows, kVectors> even;
@@ -95,7 +95,7 @@ SY_TARGET void multiply_columns(const Product<bf16>& product, Columns<kVectors> 
 }
 
 template <std::size_t kRows, std::size_t kVectors>
-void multiply_rows(const Product<bf16>& product) {
+void multiply_rows(const HostProduct<bf16>& product) {
     constexpr index_t kCols = index_t{kVectors} * kLanes;
     const index_t num_cols = product.c.cols;
     index_t col = 0;
@@ -109,7 +109,7 @@ void multiply_rows(const Product<bf16>& product) {
 
 }  // namespace
 
-void multiply_few_rows(const Product<bf16>& product) {
+void multiply_few_rows(const HostProduct<bf16>& product) {
     // As many vectors as the registers hold three sums of.
     constexpr std::array kByRows{multiply_rows<1, 8>, multiply_rows<2, 4>, multiply_rows<3, 2>,
                                  multiply_rows<4, 2>};
@@ -126,7 +126,7 @@ void multiply_few_rows(const Product<bf16>& product) {
 #else
 
 namespace sy::ops::detail {
-void multiply_few_rows(const Product<bf16>&) {
+void multiply_few_rows(const HostProduct<bf16>&) {
     SY_REQUIRE(false, "gemm: a product for the matrix unit in a build without it");
 }
 }  // namespace sy::ops::detail

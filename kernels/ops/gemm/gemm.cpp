@@ -1,4 +1,4 @@
-#include "kernels/ops/gemm/gemm.hpp"
+#include "kernels/ops/gemm/host_gemm.hpp"
 
 #include <algorithm>
 #include <type_traits>
@@ -36,7 +36,7 @@ Isa Gemm::isa() const {
 }
 
 template <class In>
-void Gemm::multiply(const Product<In>& product) const {
+void Gemm::multiply(const HostProduct<In>& product) const {
     const index_t num_k = detail::check_sides(product);
     if (detail::finish_empty(product, num_k)) return;
     const detail::ScratchPool::Lease scratch(state_->scratch);
@@ -61,8 +61,8 @@ void Gemm::add_to_gradient(const GradientProduct<In>& product) const {
     detail::add_blocked(product, state_->kernels<In>(), scratch.get());
 }
 
-template void Gemm::multiply<float>(const Product<float>&) const;
-template void Gemm::multiply<bf16>(const Product<bf16>&) const;
+template void Gemm::multiply<float>(const HostProduct<float>&) const;
+template void Gemm::multiply<bf16>(const HostProduct<bf16>&) const;
 template void Gemm::add_to_gradient<float>(const GradientProduct<float>&) const;
 template void Gemm::add_to_gradient<bf16>(const GradientProduct<bf16>&) const;
 

@@ -2,10 +2,11 @@
 #include <chrono>
 #include <vector>
 
-#include "kernels/core/profile.hpp"
-#include "kernels/ops/gemm/check.hpp"
 #include "kernels/core/fits.hpp"
-#include "kernels/ops/gemm/gemm.hpp"
+#include "kernels/core/profile.hpp"
+#include "kernels/core/tensor.hpp"
+#include "kernels/ops/gemm/check.hpp"
+#include "kernels/ops/gemm/host_gemm.hpp"
 
 namespace sy::ops {
 namespace {
@@ -50,8 +51,8 @@ MatrixView<const In> lines_of(MatrixView<const In> x, bool lines_are_columns, Ra
 
 /// The part of a product that computes c.rows_of(rows).cols_of(cols).
 template <class In>
-Product<In> part_of_product(const Product<In>& product, Range rows, Range cols) {
-    Product<In> part = product;
+HostProduct<In> part_of_product(const HostProduct<In>& product, Range rows, Range cols) {
+    HostProduct<In> part = product;
     part.a = lines_of(product.a, product.transpose_a == Transpose::yes, rows);
     part.b = lines_of(product.b, product.transpose_b == Transpose::no, cols);
     part.c = product.c.rows_of(rows).cols_of(cols);
@@ -70,10 +71,6 @@ void for_blocks(index_t rows, index_t cols, const Context& context, const Body& 
     });
 }
 
-}  // namespace
-
-namespace {
-
 /// Runs a product and reports it to the context's profile, if there is one.
 /// @param flops  multiply-adds count two
 template <class Body>
@@ -90,7 +87,7 @@ void report_product(index_t flops, const Context& context, const Body& body) {
 }  // namespace
 
 template <class In>
-void multiply_on_this_thread(const Product<In>& product, const Context& context) {
+void multiply_on_this_thread(const HostProduct<In>& product, const Context& context) {
     const index_t num_k = product.transpose_a == Transpose::yes ? product.a.rows : product.a.cols;
     report_product(2 * product.c.rows * product.c.cols * num_k, context,
                    [&] { context.gemm.multiply(product); });
@@ -102,8 +99,10 @@ void add_to_gradient_on_this_thread(const GradientProduct<In>& product, const Co
                    [&] { context.gemm.add_to_gradient(product); });
 }
 
+namespace {
+
 template <class In>
-void multiply(const Product<In>& product, const Context& context) {
+void multiply_by_blocks(const HostProduct<In>& product, const Context& context) {
     detail::check_sides(product);
     const Timed timed(context, OpKind::product, 0.0);
     for_blocks(product.c.rows, product.c.cols, context, [&](Range rows, Range cols, int) {
@@ -112,8 +111,8 @@ void multiply(const Product<In>& product, const Context& context) {
 }
 
 template <class In>
-void add_weight_gradient(MatrixView<const In> x, MatrixView<const In> dy, index_t block_rows,
-                         GradientView gradient, const Context& context) {
+void add_by_blocks(MatrixView<const In> x, MatrixView<const In> dy, index_t block_rows, GradientView gradient,
+                   const Context& context) {
     SY_FITS(x.rows == dy.rows && x.cols == gradient.rows && dy.cols == gradient.cols,
             "add_weight_gradient: x [", x.rows, ", ", x.cols, "], dy [", dy.rows, ", ", dy.cols,
             "], gradient [", gradient.rows, ", ", gradient.cols, "]");
@@ -121,7 +120,7 @@ void add_weight_gradient(MatrixView<const In> x, MatrixView<const In> dy, index_
     const Timed timed(context, OpKind::product, 0.0);
     if (gradient.f32 != nullptr) {
         const MatrixView<float> sums(gradient.f32, gradient.rows, gradient.cols);
-        multiply<In>({x, Transpose::yes, dy, Transpose::no, sums, Write::add}, context);
+        multiply_by_blocks<In>({x, Transpose::yes, dy, Transpose::no, sums, Write::add}, context);
         return;
     }
     SY_FITS(block_rows > 0, "add_weight_gradient: blocks of ", block_rows, " rows");
@@ -139,15 +138,31 @@ void add_weight_gradient(MatrixView<const In> x, MatrixView<const In> dy, index_
     });
 }
 
-template void multiply_on_this_thread<float>(const Product<float>&, const Context&);
-template void multiply_on_this_thread<bf16>(const Product<bf16>&, const Context&);
+}  // namespace
+
+void multiply(const Product& product, const Context& context) {
+    const DType dtype = product.a.dtype();
+    SY_FITS(product.b.dtype() == dtype && product.c.dtype() == DType::f32, "gemm: ", dtype_name(dtype),
+            " times ", dtype_name(product.b.dtype()), " into ", dtype_name(product.c.dtype()));
+    dispatch_dtype(dtype, [&]<class In>() {
+        multiply_by_blocks<In>({host<const In>(product.a), product.transpose_a, host<const In>(product.b),
+                                product.transpose_b, host<float>(product.c), product.write},
+                               context);
+    });
+}
+
+void add_weight_gradient(ConstTensorRef x, ConstTensorRef dy, index_t block_rows, GradientView gradient,
+                         const Context& context) {
+    SY_FITS(x.dtype() == dy.dtype(), "add_weight_gradient: x in ", dtype_name(x.dtype()), ", dy in ",
+            dtype_name(dy.dtype()));
+    dispatch_dtype(x.dtype(), [&]<class In>() {
+        add_by_blocks(host<const In>(x), host<const In>(dy), block_rows, gradient, context);
+    });
+}
+
+template void multiply_on_this_thread<float>(const HostProduct<float>&, const Context&);
+template void multiply_on_this_thread<bf16>(const HostProduct<bf16>&, const Context&);
 template void add_to_gradient_on_this_thread<float>(const GradientProduct<float>&, const Context&);
 template void add_to_gradient_on_this_thread<bf16>(const GradientProduct<bf16>&, const Context&);
-template void multiply<float>(const Product<float>&, const Context&);
-template void multiply<bf16>(const Product<bf16>&, const Context&);
-template void add_weight_gradient<float>(MatrixView<const float>, MatrixView<const float>, index_t,
-                                         GradientView, const Context&);
-template void add_weight_gradient<bf16>(MatrixView<const bf16>, MatrixView<const bf16>, index_t, GradientView,
-                                        const Context&);
 
 }  // namespace sy::ops

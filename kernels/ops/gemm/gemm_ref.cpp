@@ -1,10 +1,10 @@
 #include "kernels/ops/gemm/check.hpp"
-#include "kernels/ops/gemm/gemm.hpp"
+#include "kernels/ops/gemm/host_gemm.hpp"
 
 namespace sy::ops::ref {
 
 template <class In>
-void multiply(const Product<In>& product) {
+void multiply(const HostProduct<In>& product) {
     const index_t num_k = detail::check_sides(product);
     for (index_t m = 0; m < product.c.rows; ++m) {
         for (index_t n = 0; n < product.c.cols; ++n) {
@@ -22,7 +22,7 @@ void multiply(const Product<In>& product) {
     }
 }
 
-template void multiply<float>(const Product<float>&);
-template void multiply<bf16>(const Product<bf16>&);
+template void multiply<float>(const HostProduct<float>&);
+template void multiply<bf16>(const HostProduct<bf16>&);
 
 }  // namespace sy::ops::ref

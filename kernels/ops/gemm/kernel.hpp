@@ -6,7 +6,7 @@
 #include "kernels/core/dtype.hpp"
 #include "kernels/core/isa.hpp"
 #include "kernels/core/types.hpp"
-#include "kernels/ops/gemm/gemm.hpp"
+#include "kernels/ops/gemm/host_gemm.hpp"
 
 /// The innermost loops of a product. They work on 32-bit words: a word is one float, or two bf16 of consecutive k where
 /// the processor multiplies such pairs. num_k counts words.

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "kernels/ops/gemm/gemm.hpp"
+#include "kernels/ops/gemm/host_gemm.hpp"
 
 /// Products of bf16 on a processor's matrix unit. A step of a chain is a whole tile's depth: the products of 16 even and
 /// of 16 odd elements are summed by themselves, from zero, by multiply-adds over ascending k, and both sums are added to
@@ -15,7 +15,7 @@ inline constexpr index_t kTileDepth = 32;
 struct TileUnit {
     index_t scratch_bytes;  ///< of 64-byte aligned working memory that a call uses
     /// The sides fit, and none is zero.
-    void (*multiply)(const Product<bf16>& product, void* scratch);
+    void (*multiply)(const HostProduct<bf16>& product, void* scratch);
     /// One block of rows after the other, each from zero.
     void (*add_to_gradient)(const GradientProduct<bf16>& product, void* scratch);
 };
@@ -25,6 +25,6 @@ const TileUnit* amx_tile_unit();
 
 /// The same chains by vector instructions, for so few rows of C that B is read once where it is: A [M, K], B [K, N].
 inline constexpr index_t kFewRows = 4;
-void multiply_few_rows(const Product<bf16>& product);
+void multiply_few_rows(const HostProduct<bf16>& product);
 
 }  // namespace sy::ops::detail

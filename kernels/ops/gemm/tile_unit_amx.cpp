@@ -224,7 +224,7 @@ void update_square(Scratch& scratch, index_t first_row, index_t steps, MatrixVie
     for (index_t row = 0; row < c.rows; ++row) std::memcpy(c.row(row), scratch.c + row * kSquare, bytes);
 }
 
-void multiply(const Product<bf16>& product, void* memory) {
+void multiply(const HostProduct<bf16>& product, void* memory) {
     Scratch& scratch = *static_cast<Scratch*>(memory);
     const bool turned_a = product.transpose_a == Transpose::yes;
     const index_t num_k = turned_a ? product.a.rows : product.a.cols;

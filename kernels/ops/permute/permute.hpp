@@ -4,25 +4,26 @@
 #include <span>
 
 #include "kernels/core/context.hpp"
-#include "kernels/core/tensor.hpp"
+#include "kernels/core/host_view.hpp"
 #include "kernels/core/write.hpp"
 
 /// Moving and adding rows by index lists. H columns.
 namespace sy::ops {
 
-/// out[i] = x[row[i]]. T in {float, bf16}; x [*, H], out [I, H].
-/// @throws ShapeError naming the first row that x does not have
-template <class T>
-void gather_rows(MatrixView<const T> x, std::span<const std::int32_t> row, MatrixView<T> out,
-                 const Context& context);
+/// out[i] = x[row[i]].
+/// @param x    [*, H] f32 or bf16
+/// @param out  [I, H] of the same dtype
+/// @throws ShapeError naming the first row that x does not have, or when sides or dtypes do not fit
+void gather_rows(ConstTensorRef x, std::span<const std::int32_t> row, TensorRef out, const Context& context);
 
 /// out[r] = (or +=) the sum of x[i] for i in sources[offsets[r] .. offsets[r+1]), added in that order; rows
 /// without a source become 0 (or stay). A sum per row, so no atomics and any number of threads.
+/// @param x        [*, H] f32
 /// @param offsets  [R + 1] ascending places in `sources`; not all of these need be used
-/// @throws ShapeError naming the first source that x does not have
-void sum_rows(MatrixView<const float> x, std::span<const index_t> offsets,
-              std::span<const std::int32_t> sources, Write write, MatrixView<float> out,
-              const Context& context);
+/// @param out      [R, H] f32
+/// @throws ShapeError naming the first source that x does not have, or when sides do not fit
+void sum_rows(ConstTensorRef x, std::span<const index_t> offsets, std::span<const std::int32_t> sources,
+              Write write, TensorRef out, const Context& context);
 
 namespace ref {
 void sum_rows(MatrixView<const float> x, std::span<const index_t> offsets,

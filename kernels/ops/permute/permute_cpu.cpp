@@ -1,10 +1,10 @@
 #include <algorithm>
 #include <cstring>
 
-#include "kernels/core/profile.hpp"
-#include "kernels/core/simd.hpp"
 #include "kernels/core/fits.hpp"
 #include "kernels/core/offsets.hpp"
+#include "kernels/core/profile.hpp"
+#include "kernels/core/simd.hpp"
 #include "kernels/ops/permute/permute.hpp"
 
 namespace sy::ops {
@@ -29,11 +29,9 @@ void check_rows(std::span<const std::int32_t> rows, index_t num_rows) {
     }
 }
 
-}  // namespace
-
 template <class T>
-void gather_rows(MatrixView<const T> x, std::span<const std::int32_t> row, MatrixView<T> out,
-                 const Context& context) {
+void gather(MatrixView<const T> x, std::span<const std::int32_t> row, MatrixView<T> out,
+            const Context& context) {
     SY_FITS(out.rows == static_cast<index_t>(row.size()) && out.cols == x.cols, "gather_rows: ", row.size(),
             " rows of width ", x.cols, " into [", out.rows, ", ", out.cols, "]");
     const Timed timed(context, OpKind::routing, 0.0);
@@ -46,9 +44,18 @@ void gather_rows(MatrixView<const T> x, std::span<const std::int32_t> row, Matri
     });
 }
 
-void sum_rows(MatrixView<const float> x, std::span<const index_t> offsets,
-              std::span<const std::int32_t> sources, Write write, MatrixView<float> out,
-              const Context& context) {
+}  // namespace
+
+void gather_rows(ConstTensorRef x, std::span<const std::int32_t> row, TensorRef out, const Context& context) {
+    SY_FITS(out.dtype() == x.dtype(), "gather_rows: ", dtype_name(x.dtype()), " into ",
+            dtype_name(out.dtype()));
+    dispatch_dtype(x.dtype(), [&]<class T>() { gather(host<const T>(x), row, host<T>(out), context); });
+}
+
+void sum_rows(ConstTensorRef from, std::span<const index_t> offsets, std::span<const std::int32_t> sources,
+              Write write, TensorRef to, const Context& context) {
+    const auto x = host<const float>(from);
+    const auto out = host<float>(to);
     SY_FITS(static_cast<index_t>(offsets.size()) == out.rows + 1 && out.cols == x.cols &&
                 offsets.front() >= 0 && offsets.back() <= static_cast<index_t>(sources.size()) &&
                 std::is_sorted(offsets.begin(), offsets.end()),
@@ -64,10 +71,5 @@ void sum_rows(MatrixView<const float> x, std::span<const index_t> offsets,
         }
     });
 }
-
-template void gather_rows<float>(MatrixView<const float>, std::span<const std::int32_t>, MatrixView<float>,
-                                 const Context&);
-template void gather_rows<bf16>(MatrixView<const bf16>, std::span<const std::int32_t>, MatrixView<bf16>,
-                                const Context&);
 
 }  // namespace sy::ops

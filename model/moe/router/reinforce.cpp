@@ -62,8 +62,7 @@ class Reinforce : public RoutingStrategy {
                                       context);
         const MatrixView<const float> dbaseline_t1 = dbaseline.matrix<float>();
         ops::bias_backward(dbaseline_t1, 1, shared_->parameters.gradient(offset_), context);
-        ops::add_weight_gradient<float>(x, dbaseline_t1, block_rows, shared_->parameters.gradient(slope_),
-                                        context);
+        ops::add_weight_gradient(x, dbaseline_t1, block_rows, shared_->parameters.gradient(slope_), context);
         shared_->gradient_ready(slope_);
         shared_->gradient_ready(offset_);
     }

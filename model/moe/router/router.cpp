@@ -28,8 +28,8 @@ bool starts_at_zero(const MoeConfig& config) {
 
 void round_to_bf16(MatrixView<float> values, const Context& context) {
     Tensor rounded(context.arena, DType::bf16, {values.rows, values.cols});
-    ops::cast(values, rounded.matrix<bf16>(), context);
-    ops::cast(std::as_const(rounded).matrix<bf16>(), values, context);
+    ops::cast(values, rounded, context);
+    ops::cast(rounded, values, context);
 }
 
 void score_logits(const RoutingRule& rule, const PassInfo& pass, Routing& routing, const Context& context) {
@@ -102,15 +102,10 @@ Router::Router(LayerContext& shared, const MoeConfig& config, const std::string&
 }
 
 void Router::multiply(MatrixView<const float> x, MatrixView<float> logits, const Context& context) const {
-    const MatrixView<const float> weight = shared_.parameters.weight<float>(weight_);
-    if (config_.router_dtype == DType::f32) {
-        linear<float>(x, weight, logits, context);
-        return;
-    }
-    const ProductInput<bf16> input(x, context);
-    const ProductInput<bf16> rounded(weight, context);
-    linear<bf16>(input.view(), rounded.view(), logits, context);
-    round_to_bf16(logits, context);
+    const ProductInput input(x, config_.router_dtype, context);
+    const ProductInput weight(shared_.parameters.weight(weight_), config_.router_dtype, context);
+    linear(input.ref(), weight.ref(), logits, context);
+    if (config_.router_dtype == DType::bf16) round_to_bf16(logits, context);
 }
 
 void Router::compute_logits(MatrixView<const float> x, const PassInfo& pass, Routing& routing,
@@ -136,7 +131,7 @@ void Router::add_learned_noise(MatrixView<const float> input, const PassInfo& pa
         *part = Tensor(context.arena, DType::f32, routing.logits.shape());
     const MatrixView<float> scale = routing.noise_scale.matrix<float>();
     multiply(input, routing.clean.matrix<float>(), context);
-    linear<float>(input, shared_.parameters.weight<float>(noise_weight_), scale, context);
+    linear(input, shared_.parameters.weight(noise_weight_), scale, context);
     ops::fill_normal(pass.random(layer_idx_, RandomPurpose::router_noise),
                      pass.batch.first_token * scale.cols, 1.0F, routing.noise.values<float>(), context);
     ops::learned_noise(routing.clean.matrix<float>(), routing.noise.matrix<float>(), scale,
@@ -178,15 +173,12 @@ void Router::backward(MatrixView<const float> x, const Routing& routing, const R
     // From here on the gradient of the clean logits: noise is added, so that of the logits is a part of it.
     if (!gradients.clean_logit.empty())
         ops::add(gradients.clean_logit.matrix<float>(), dlogits.matrix<float>(), context);
-    linear_backward<float>({input, dlogits.matrix<float>(), shared_.parameters.weight<float>(weight_),
-                            Write::overwrite, pass.seq_len},
-                           dx, shared_.parameters.gradient(weight_), context);
+    linear_backward({input, dlogits, shared_.parameters.weight(weight_), Write::overwrite, pass.seq_len}, dx,
+                    shared_.parameters.gradient(weight_), context);
     if (noise_weight_ >= 0) {
         if (!draw.empty()) {
-            linear_backward<float>(
-                {input, std::as_const(draw).matrix<float>(), shared_.parameters.weight<float>(noise_weight_),
-                 Write::add, pass.seq_len},
-                dx, shared_.parameters.gradient(noise_weight_), context);
+            linear_backward({input, draw, shared_.parameters.weight(noise_weight_), Write::add, pass.seq_len},
+                            dx, shared_.parameters.gradient(noise_weight_), context);
         }
         shared_.gradient_ready(noise_weight_);
     }

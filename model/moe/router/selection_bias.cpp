@@ -16,7 +16,7 @@ MatrixView<const float> SelectionBias::add_to(MatrixView<const float> scores, Te
     storage = Tensor(context.arena, DType::f32, {scores.rows, scores.cols});
     const MatrixView<float> biased = storage.matrix<float>();
     const std::vector<float> bias(values_.begin(), values_.end());
-    ops::add_bias(scores, bias, biased, context);
+    ops::add_bias(scores, std::span<const float>(bias), biased, context);
     return biased;
 }
 

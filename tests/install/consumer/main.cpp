@@ -4,7 +4,7 @@
 
 #include "comm/collectives.hpp"
 #include "comm/mpi/mpi_session.hpp"
-#include "kernels/ops/gemm/gemm.hpp"
+#include "kernels/ops/gemm/host_gemm.hpp"
 #include "model/moe/routed_exchange.hpp"
 
 int main() {

@@ -1,4 +1,5 @@
 #include "kernels/ops/bias/bias.hpp"
+#include "kernels/ops/bias/on_this_thread.hpp"
 
 #include <utility>
 
@@ -19,7 +20,7 @@ TEST_CASE("bias: every row gets the vector, and nothing beside the matrix is tou
     TestMatrix wide(rows, cols + 5, 2);
     const TestMatrix before = wide;
     TestMatrix alone = wide;
-    ops::add_bias(bias.values, wide.view().cols_of({2, 2 + cols}), session.context);
+    ops::add_bias(bias.view(), wide.view().cols_of({2, 2 + cols}), session.context);
     ops::add_bias_on_this_thread(bias.values, alone.view().cols_of({2, 2 + cols}));
     for (index_t t = 0; t < rows; ++t) {
         for (index_t i = 0; i < cols + 5; ++i) {
@@ -30,10 +31,10 @@ TEST_CASE("bias: every row gets the vector, and nothing beside the matrix is tou
     }
     CHECK(test::same_bits(alone.values, wide.values));
     TestMatrix apart(rows, cols);
-    ops::add_bias(before.view().cols_of({2, 2 + cols}), bias.values, apart.view(), session.context);
+    ops::add_bias(before.view().cols_of({2, 2 + cols}), bias.view(), apart.view(), session.context);
     for (index_t t = 0; t < rows; ++t)
         CHECK(std::ranges::equal(apart.view().row_span(t), wide.view().cols_of({2, 2 + cols}).row_span(t)));
-    CHECK_THROWS_AS(ops::add_bias(wide.view(), bias.values, apart.view(), session.context), ShapeError);
+    CHECK_THROWS_AS(ops::add_bias(wide.view(), bias.view(), apart.view(), session.context), ShapeError);
 }
 
 namespace {
@@ -106,7 +107,7 @@ TEST_CASE("bias: shapes that do not fit are refused", "[unit]") {
     const auto back = [&](const std::vector<index_t>& blocks, const GradientView& into) {
         ops::bias_backward(std::as_const(y).view(), std::span<const index_t>(blocks), into, session.context);
     };
-    CHECK_THROWS_AS(ops::add_bias(bias, y.view(), session.context), ShapeError);
+    CHECK_THROWS_AS(ops::add_bias(std::span<const float>(bias), y.view(), session.context), ShapeError);
     CHECK_THROWS_AS(ops::add_bias_on_this_thread(bias, y.view()), ShapeError);
     CHECK_NOTHROW(back({0, 2, 4}, gradient));
     CHECK_THROWS_AS(back({0, 2, 4}, {sums.data(), nullptr, 1, 7, nullptr}), ShapeError);

@@ -68,4 +68,5 @@ TEST_CASE("cast: shapes that differ are refused", "[unit]") {
     std::vector<bf16> y(24);
     CHECK_THROWS_AS(ops::cast(x.view(), MatrixView<bf16>(y.data(), 6, 4), session.context), ShapeError);
     CHECK_THROWS_AS(ops::cast(x.view(), MatrixView<bf16>(y.data(), 4, 5), session.context), ShapeError);
+    CHECK_THROWS_AS(ops::cast(x.view(), TestMatrix(4, 6).view(), session.context), ShapeError);
 }

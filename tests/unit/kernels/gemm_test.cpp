@@ -53,7 +53,7 @@ struct Case {
     Operand<In> a;
     Operand<In> b;
     Operand<float> c;
-    ops::Product<In> product;
+    ops::HostProduct<In> product;
 
     Case(const Sides& s, Transpose ta, Transpose tb, Write write)
         : a(ta == Transpose::no ? s.m : s.k, ta == Transpose::no ? s.k : s.m,
@@ -75,17 +75,17 @@ std::vector<float> product_under(Isa isa, Case<In>& a_case) {
 }
 
 template <class In>
-float element_of_a(const ops::Product<In>& p, index_t m, index_t k) {
+float element_of_a(const ops::HostProduct<In>& p, index_t m, index_t k) {
     return static_cast<float>(p.transpose_a == Transpose::no ? p.a(m, k) : p.a(k, m));
 }
 template <class In>
-float element_of_b(const ops::Product<In>& p, index_t k, index_t n) {
+float element_of_b(const ops::HostProduct<In>& p, index_t k, index_t n) {
     return static_cast<float>(p.transpose_b == Transpose::no ? p.b(k, n) : p.b(n, k));
 }
 
 /// One chain of multiply-adds over ascending k.
 template <class In>
-float chain(const ops::Product<In>& p, index_t num_k, index_t m, index_t n) {
+float chain(const ops::HostProduct<In>& p, index_t num_k, index_t m, index_t n) {
     float sum = p.write == Write::overwrite ? 0.0F : p.c(m, n);
     for (index_t k = 0; k < num_k; ++k) sum = std::fma(element_of_a(p, m, k), element_of_b(p, k, n), sum);
     return sum;
@@ -93,7 +93,7 @@ float chain(const ops::Product<In>& p, index_t num_k, index_t m, index_t n) {
 
 /// One chain of the matrix unit's steps (kernels/ops/gemm/tile_unit.hpp).
 template <class In>
-float chain_of_tiles(const ops::Product<In>& p, index_t num_k, index_t m, index_t n) {
+float chain_of_tiles(const ops::HostProduct<In>& p, index_t num_k, index_t m, index_t n) {
     float sum = p.write == Write::overwrite ? 0.0F : p.c(m, n);
     for (index_t first = 0; first < num_k; first += 32) {
         float parts[2] = {0.0F, 0.0F};
@@ -215,7 +215,7 @@ TEMPLATE_TEST_CASE("gemm: a row has the same bits alone, among others, and trans
         for (const Range rows : {Range{0, 1}, Range{5, 8}, Range{17, 40}, Range{150, 350}, Range{0, 401}}) {
             for (const Range cols : {Range{0, 100}, Range{3, 10}, Range{20, 85}}) {
                 CAPTURE(isa_name(isa), rows.begin, rows.end, cols.begin, cols.end);
-                ops::Product<TestType> part = turned.product;
+                ops::HostProduct<TestType> part = turned.product;
                 part.a = ta == Transpose::no ? part.a.rows_of(rows) : part.a.cols_of(rows);
                 part.b = tb == Transpose::no ? part.b.cols_of(cols) : part.b.rows_of(cols);
                 Operand<float> c(rows.size(), cols.size(), cols.size(), 9);
@@ -287,7 +287,7 @@ TEST_CASE("gemm: sides that do not fit are refused", "[unit]") {
     const ops::Gemm gemm;
     Case<float> tried({3, 4, 5}, Transpose::no, Transpose::no, Write::overwrite);
     const auto refused = [&](auto change) {
-        ops::Product<float> product = tried.product;
+        ops::HostProduct<float> product = tried.product;
         change(product);
         CHECK_THROWS_AS(gemm.multiply(product), ShapeError);
     };
@@ -295,4 +295,33 @@ TEST_CASE("gemm: sides that do not fit are refused", "[unit]") {
     refused([](auto& p) { p.b.rows = 4; });
     refused([](auto& p) { p.c.cols = 3; });
     refused([](auto& p) { p.transpose_b = Transpose::yes; });
+}
+
+TEMPLATE_TEST_CASE("gemm: a product over the team is that of one thread", "[unit]", float, bf16) {
+    const int threads = GENERATE(1, 3);
+    test::TestSession session(threads);
+    Case<TestType> whole({200, 150, 40, 3}, Transpose::no, Transpose::yes, Write::add);
+    const std::vector<float> before = whole.c.values;
+    session.gemm.multiply(whole.product);
+    const std::vector<float> expected = whole.c.values;
+    std::ranges::copy(before, whole.c.values.begin());
+    ops::multiply({whole.a.view, Transpose::no, whole.b.view, Transpose::yes, whole.c.view, Write::add},
+                  session.context);
+    CHECK(test::same_bits(elements(whole.c.view),
+                          elements(MatrixView<const float>(expected.data(), 200, 150, whole.c.view.stride))));
+}
+
+TEST_CASE("gemm: dtypes that do not fit are refused", "[unit]") {
+    test::TestSession session;
+    const Operand<float> x(4, 6, 6, 1);
+    const Operand<bf16> rounded(4, 6, 6, 1);
+    Operand<float> sums(6, 6, 6, 2);
+    Operand<bf16> rounded_sums(6, 6, 6, 2);
+    using enum Transpose;
+    CHECK_NOTHROW(ops::multiply({x.view, yes, x.view, no, sums.view}, session.context));
+    CHECK_THROWS_AS(ops::multiply({x.view, yes, rounded.view, no, sums.view}, session.context), ShapeError);
+    CHECK_THROWS_AS(ops::multiply({x.view, yes, x.view, no, rounded_sums.view}, session.context), ShapeError);
+    const GradientView gradient{sums.values.data(), nullptr, 6, 6, nullptr};
+    CHECK_NOTHROW(ops::add_weight_gradient(x.view, x.view, 4, gradient, session.context));
+    CHECK_THROWS_AS(ops::add_weight_gradient(x.view, rounded.view, 4, gradient, session.context), ShapeError);
 }

@@ -21,8 +21,9 @@ TEST_CASE("permute: gathered rows are copies, of floats and of bf16", "[unit]") 
     for (index_t i = 0; i < count; ++i) row.push_back(static_cast<std::int32_t>(i * 5 % 9));
     TestMatrix out(count, cols);
     std::vector<bf16> narrow_out(out.values.size());
-    ops::gather_rows<float>(x.view(), row, out.view(), session.context);
-    ops::gather_rows<bf16>({narrow.data(), 9, cols}, row, {narrow_out.data(), count, cols}, session.context);
+    ops::gather_rows(x.view(), row, out.view(), session.context);
+    ops::gather_rows(MatrixView<const bf16>(narrow.data(), 9, cols), row,
+                     MatrixView<bf16>(narrow_out.data(), count, cols), session.context);
     for (index_t i = 0; i < count; ++i) {
         for (index_t c = 0; c < cols; ++c) {
             const float wanted = x.view()(row[static_cast<std::size_t>(i)], c);
@@ -68,7 +69,7 @@ TEST_CASE("permute: gathering and summing back is a product with the counts", "[
     for (std::size_t i = 0; i < x.values.size(); ++i) x.values[i] = static_cast<float>(i);
     const std::vector<std::int32_t> row{5, 0, 5, 3, 5};
     TestMatrix gathered(5, 20);
-    ops::gather_rows<float>(x.view(), row, gathered.view(), session.context);
+    ops::gather_rows(x.view(), row, gathered.view(), session.context);
     const std::vector<index_t> offsets{0, 1, 1, 1, 2, 2, 5};
     const std::vector<std::int32_t> sources{1, 3, 0, 2, 4};
     TestMatrix back(6, 20, 3);
@@ -84,13 +85,17 @@ TEST_CASE("permute: rows that do not exist are named, and lists that do not fit 
     TestMatrix out(2, 6, 2);
     TestMatrix narrow(2, 5);
     const auto gather = [&](const std::vector<std::int32_t>& row, MatrixView<float> into) {
-        ops::gather_rows<float>(x.view(), row, into, session.context);
+        ops::gather_rows(x.view(), row, into, session.context);
     };
     CHECK_THROWS_AS(gather({0, 4}, out.view()), ShapeError);
     CHECK_THROWS_AS(gather({-1, 0}, out.view()), ShapeError);
     CHECK_THROWS_WITH(gather({0, 77}, out.view()), Catch::Contains("row 77"));
     CHECK_THROWS_AS(gather({0}, out.view()), ShapeError);
     CHECK_THROWS_AS(gather({0, 1}, narrow.view()), ShapeError);
+    std::vector<bf16> rounded(12);
+    CHECK_THROWS_AS(ops::gather_rows(x.view(), std::vector<std::int32_t>{0, 1},
+                                     MatrixView<bf16>(rounded.data(), 2, 6), session.context),
+                    ShapeError);
     const auto sum = [&](const std::vector<index_t>& offsets, const std::vector<std::int32_t>& sources,
                          MatrixView<float> into) {
         ops::sum_rows(x.view(), offsets, sources, Write::add, into, session.context);

@@ -19,8 +19,7 @@ TEST_CASE(
     const TestMatrix a(300, 70, 1);
     const TestMatrix b(70, 130, 2);
     TestMatrix c(300, 130);
-    ops::multiply<float>({a.view(), ops::Transpose::no, b.view(), ops::Transpose::no, c.view()},
-                         session.context);
+    ops::multiply({a.view(), ops::Transpose::no, b.view(), ops::Transpose::no, c.view()}, session.context);
     CHECK(profile.entry(OpKind::product).flops == 2.0 * 300 * 70 * 130);
     CHECK(profile.entry(OpKind::product).seconds > 0.0);
     CHECK(profile.entry(OpKind::normalisation).flops == 0.0);
