@@ -59,11 +59,11 @@ Value& Block::apply(const SubLayer& layer, const BlockRun& run, Value& x) const 
         return cross ? cross_attention_->forward(run.tape, x, run.pass, run.encoder)
                      : attention_->forward(run.tape, x, run.pass, nullptr);
     }
-    Value& y = run.tape.value(x.view().rows, x.view().cols);
+    Value& y = run.tape.value(x.ref().rows(), x.ref().cols());
     if (cross) {
-        cross_attention_->decode_cross(x.view(), run.cache->cross, y.view(), run.tape.context());
+        cross_attention_->decode_cross(x.ref(), run.cache->cross, y.ref(), run.tape.context());
     } else {
-        attention_->decode(x.view(), run.position, run.cache->self, y.view(), run.tape.context());
+        attention_->decode(x.ref(), run.position, run.cache->self, y.ref(), run.tape.context());
     }
     return y;
 }

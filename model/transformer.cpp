@@ -210,8 +210,8 @@ PassResult Transformer::run(std::span<const std::int32_t> ids, const BatchInfo& 
     // Without targets no row has a gradient, whatever the scale.
     const double scale = 1.0 / static_cast<double>(std::max<index_t>(rows.num_targets_of_step, 1));
     head_->forward(tape, *last.normed,
-                   {rows.targets, static_cast<float>(scale), losses.token,
-                    static_cast<float>(scale * config_.output_z_loss), losses.lse},
+                   {rows.targets, static_cast<float>(scale), std::span(losses.token),
+                    static_cast<float>(scale * config_.output_z_loss), std::span(losses.lse)},
                    pass);
     if (training) {
         for (index_t depth = 1; depth <= config_.mtp_depth; ++depth)
@@ -253,7 +253,8 @@ void Transformer::predict_further(Tape& tape, Value& hidden, const PassInfo& pas
         const NormLayer::Result last = stack_->finish(tape, stream, ahead);
         const double share = config_.mtp_loss / static_cast<double>(config_.mtp_depth);
         const double scale = share / static_cast<double>(depth.num_targets * pass.batch.accumulation);
-        head_->forward(tape, *last.normed, {depth.targets, static_cast<float>(scale), depth.loss}, ahead);
+        head_->forward(tape, *last.normed, {depth.targets, static_cast<float>(scale), std::span(depth.loss)},
+                       ahead);
         before = last.stream;
     }
 }
@@ -423,7 +424,7 @@ Transformer::Generation Transformer::start_generation(std::span<const std::int32
     for (const Block& block : stack_->blocks()) {
         state.caches.push_back(
             {block.attention().make_cache(num_sequences, capacity, context),
-             block.cross_attention()->make_cross_cache(encoded.view(), source_len, context)});
+             block.cross_attention()->make_cross_cache(encoded.ref(), source_len, context)});
     }
     return state;
 }
@@ -433,8 +434,8 @@ Tensor Transformer::read(std::span<const std::int32_t> ids, index_t seq_len, con
     Tape tape(Tape::Mode::forward_only, context);
     const PassInfo pass = generating(ids, seq_len);
     Value& last = read_all(*stack_, tape, pass);
-    Tensor logits(context.arena, DType::f32, {last.view().rows, config_.vocab_size});
-    head_->logits(last.view(), logits.matrix<float>(), context);
+    Tensor logits(context.arena, DType::f32, {last.ref().rows(), config_.vocab_size});
+    head_->logits(last.ref(), logits, context);
     return logits;
 }
 
@@ -449,7 +450,7 @@ Tensor Transformer::decode(std::span<const std::int32_t> ids, Generation& state,
     const PassInfo pass = generating(ids, 1);
     const NormLayer::Result last = stack_->decode(tape, pass, state.caches, state.position);
     Tensor logits(context.arena, DType::f32, {static_cast<index_t>(ids.size()), config_.vocab_size});
-    head_->logits(last.normed->view(), logits.matrix<float>(), context);
+    head_->logits(last.normed->ref(), logits, context);
     ++state.position;
     return logits;
 }

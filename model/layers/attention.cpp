@@ -4,10 +4,11 @@
 
 namespace sy::model {
 
-MatrixView<float> cached_row(Tensor& cache, index_t position) {
+TensorRef cached_row(Tensor& cache, index_t position) {
     const Shape& shape = cache.shape();
     const index_t width = shape[2];
-    return MatrixView<float>(cache.values<float>().data(), shape[0], shape[1] * width)
+    return cache.ref()
+        .as_matrix(shape[0], shape[1] * width)
         .cols_of({position * width, (position + 1) * width});
 }
 

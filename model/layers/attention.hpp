@@ -35,7 +35,7 @@ struct KeyValueCache {
     Tensor values;
 };
 /// The row at `position` of every sequence, [B, width].
-MatrixView<float> cached_row(Tensor& cache, index_t position);
+TensorRef cached_row(Tensor& cache, index_t position);
 
 /// Attention of one block: projections, positions, attention, output projection.
 class AttentionLayer {
@@ -49,13 +49,13 @@ class AttentionLayer {
     virtual KeyValueCache make_cache(index_t num_sequences, index_t capacity,
                                      const Context& context) const = 0;
     /// One token a sequence at `position`, [B, H] -> [B, H]; appends to the cache.
-    virtual void decode(MatrixView<const float> x, index_t position, KeyValueCache& cache,
-                        MatrixView<float> out, const Context& context) const = 0;
+    virtual void decode(ConstTensorRef x, index_t position, KeyValueCache& cache, TensorRef out,
+                        const Context& context) const = 0;
     /// Cross-attention: the cache of an encoder output [B * seq_len, H].
-    virtual KeyValueCache make_cross_cache(MatrixView<const float> encoder, index_t seq_len,
+    virtual KeyValueCache make_cross_cache(ConstTensorRef encoder, index_t seq_len,
                                            const Context& context) const = 0;
     /// Cross-attention of one token a sequence against such a cache.
-    virtual void decode_cross(MatrixView<const float> x, const KeyValueCache& cache, MatrixView<float> out,
+    virtual void decode_cross(ConstTensorRef x, const KeyValueCache& cache, TensorRef out,
                               const Context& context) const = 0;
 };
 

@@ -31,15 +31,15 @@ class GroupedAttention : public AttentionLayer {
         const Context& context = tape.context();
         SY_REQUIRE((encoder != nullptr) == cross(), "attention: the encoder output for ",
                    cross() ? "cross" : "self", "-attention is ", encoder != nullptr ? "there" : "missing");
-        const index_t rows = x.view().rows;
+        const index_t rows = x.ref().rows();
         const index_t key_len = cross() ? encoder->seq_len : pass.seq_len;
-        const index_t key_rows = cross() ? encoder->value->view().rows : rows;
+        const index_t key_rows = cross() ? encoder->value->ref().rows() : rows;
         const auto fresh = [&](index_t r, index_t cols) {
             return Tensor(context.arena, DType::f32, {r, cols});
         };
         Kept kept{pass,
                   shape_of(rows / pass.seq_len, pass.seq_len, key_len),
-                  ProductInput(x.view(), dtype(), context),
+                  ProductInput(x.ref(), dtype(), context),
                   {},
                   {},
                   {},
@@ -48,12 +48,12 @@ class GroupedAttention : public AttentionLayer {
                   fresh(key_rows, kv_width()),
                   fresh(rows, q_width()),
                   fresh(rows, shared_.config.heads)};
-        if (cross()) kept.encoder.emplace(encoder->value->view(), dtype(), context);
+        if (cross()) kept.encoder.emplace(encoder->value->ref(), dtype(), context);
         kept.shape.dropout = attention_dropout(shared_.config, spec_, pass);
         const ConstTensorRef source = cross() ? kept.encoder->ref() : kept.input.ref();
-        const MatrixView<float> q = kept.q.matrix<float>();
-        const MatrixView<float> k = kept.k.matrix<float>();
-        const MatrixView<float> v = kept.v.matrix<float>();
+        const TensorRef q = kept.q;
+        const TensorRef k = kept.k;
+        const TensorRef v = kept.v;
         query_.forward(kept.input.ref(), q, context);
         key_.forward(source, k, context);
         value_.forward(source, v, context);
@@ -63,10 +63,10 @@ class GroupedAttention : public AttentionLayer {
         }
         rotate(q, pass.seq_len, ops::Direction::forward, context);
         rotate(k, key_len, ops::Direction::forward, context);
-        ops::attention(kept.shape, q, k, v, kept.out.matrix<float>(), kept.lse.matrix<float>(), context);
+        ops::attention(kept.shape, q, k, v, kept.out, kept.lse, context);
         Value& y = tape.value(rows, shared_.config.hidden);
         const ProductInput attended(kept.out, dtype(), context);
-        output_.forward(attended.ref(), y.view(), context);
+        output_.forward(attended.ref(), y.ref(), context);
         Value* const source_value = cross() ? encoder->value : &x;
         tape.record([this, &x, &y, &context, source_value, kept = std::move(kept)]() mutable {
             run_backward(x, y, *source_value, kept, context);
@@ -79,43 +79,43 @@ class GroupedAttention : public AttentionLayer {
         return {Tensor(context.arena, DType::f32, shape), Tensor(context.arena, DType::f32, shape)};
     }
 
-    void decode(MatrixView<const float> x, index_t position, KeyValueCache& cache, MatrixView<float> out,
+    void decode(ConstTensorRef x, index_t position, KeyValueCache& cache, TensorRef out,
                 const Context& context) const override {
-        Tensor q(context.arena, DType::f32, {x.rows, q_width()});
-        Tensor k(context.arena, DType::f32, {x.rows, kv_width()});
-        Tensor v(context.arena, DType::f32, {x.rows, kv_width()});
+        Tensor q(context.arena, DType::f32, {x.rows(), q_width()});
+        Tensor k(context.arena, DType::f32, {x.rows(), kv_width()});
+        Tensor v(context.arena, DType::f32, {x.rows(), kv_width()});
         const ProductInput input(x, dtype(), context);
-        query_.forward(input.ref(), q.matrix<float>(), context);
-        key_.forward(input.ref(), k.matrix<float>(), context);
-        value_.forward(input.ref(), v.matrix<float>(), context);
+        query_.forward(input.ref(), q, context);
+        key_.forward(input.ref(), k, context);
+        value_.forward(input.ref(), v, context);
         if (query_norm_) {
-            query_norm_->apply(q.matrix<float>(), context);
-            key_norm_->apply(k.matrix<float>(), context);
+            query_norm_->apply(q, context);
+            key_norm_->apply(k, context);
         }
-        positions_.rotate_at(q.matrix<float>(), shared_.config.head_width(), position, context);
-        positions_.rotate_at(k.matrix<float>(), shared_.config.head_width(), position, context);
-        ops::copy(k.matrix<float>(), cached_row(cache.keys, position), context);
-        ops::copy(v.matrix<float>(), cached_row(cache.values, position), context);
+        positions_.rotate_at(q, shared_.config.head_width(), position, context);
+        positions_.rotate_at(k, shared_.config.head_width(), position, context);
+        ops::copy(k, cached_row(cache.keys, position), context);
+        ops::copy(v, cached_row(cache.values, position), context);
         attend_cache(q, cache, position + 1, out, context);
     }
 
-    KeyValueCache make_cross_cache(MatrixView<const float> encoder, index_t seq_len,
+    KeyValueCache make_cross_cache(ConstTensorRef encoder, index_t seq_len,
                                    const Context& context) const override {
-        KeyValueCache cache = make_cache(encoder.rows / seq_len, seq_len, context);
+        KeyValueCache cache = make_cache(encoder.rows() / seq_len, seq_len, context);
         const ProductInput input(encoder, dtype(), context);
-        const MatrixView<float> k = cache.keys.matrix<float>();
+        const TensorRef k = cache.keys;
         key_.forward(input.ref(), k, context);
-        value_.forward(input.ref(), cache.values.matrix<float>(), context);
+        value_.forward(input.ref(), cache.values, context);
         if (key_norm_) key_norm_->apply(k, context);
         return cache;
     }
 
-    void decode_cross(MatrixView<const float> x, const KeyValueCache& cache, MatrixView<float> out,
+    void decode_cross(ConstTensorRef x, const KeyValueCache& cache, TensorRef out,
                       const Context& context) const override {
-        Tensor q(context.arena, DType::f32, {x.rows, q_width()});
+        Tensor q(context.arena, DType::f32, {x.rows(), q_width()});
         const ProductInput input(x, dtype(), context);
-        query_.forward(input.ref(), q.matrix<float>(), context);
-        if (query_norm_) query_norm_->apply(q.matrix<float>(), context);
+        query_.forward(input.ref(), q, context);
+        if (query_norm_) query_norm_->apply(q, context);
         attend_cache(q, cache, cache.keys.shape()[1], out, context);
     }
 
@@ -152,8 +152,7 @@ class GroupedAttention : public AttentionLayer {
     }
     bool cross() const { return spec_.role == AttentionRole::cross; }
 
-    void rotate(MatrixView<float> x, index_t seq_len, ops::Direction direction,
-                const Context& context) const {
+    void rotate(TensorRef x, index_t seq_len, ops::Direction direction, const Context& context) const {
         if (!cross()) positions_.rotate(x, shared_.config.head_width(), seq_len, direction, context);
     }
 
@@ -162,32 +161,29 @@ class GroupedAttention : public AttentionLayer {
         const index_t key_block = kept.shape.num_keys();
         Tensor dout(context.arena, DType::f32, kept.out.shape());
         const ProductInput out(kept.out, dtype(), context);
-        output_.backward({out.ref(), y.grad_view(), Write::overwrite, block}, dout.matrix<float>(), context);
+        output_.backward({out.ref(), y.grad_ref(), Write::overwrite, block}, dout, context);
         Tensor dq(context.arena, DType::f32, kept.q.shape());
         Tensor dk(context.arena, DType::f32, kept.k.shape());
         Tensor dv(context.arena, DType::f32, kept.v.shape());
-        ops::AttentionBackward operands{
-            kept.q.matrix<float>(),   kept.k.matrix<float>(),   kept.v.matrix<float>(),
-            kept.out.matrix<float>(), kept.lse.matrix<float>(), dout.matrix<float>(),
-            dq.matrix<float>(),       dk.matrix<float>(),       dv.matrix<float>()};
+        ops::AttentionBackward operands{kept.q, kept.k, kept.v, kept.out, kept.lse, dout, dq, dk, dv};
         if (!cross()) operands.dtable = positions_.table_gradient();
         ops::attention_backward(kept.shape, operands, context);
         if (!cross() && spec_.layer_idx == 0) positions_.table_ready();
-        rotate(dq.matrix<float>(), block, ops::Direction::backward, context);
-        rotate(dk.matrix<float>(), key_block, ops::Direction::backward, context);
+        rotate(dq, block, ops::Direction::backward, context);
+        rotate(dk, key_block, ops::Direction::backward, context);
         if (query_norm_) {
-            query_norm_->backward(kept.raw_q, dq.matrix<float>(), block, context);
-            key_norm_->backward(kept.raw_k, dk.matrix<float>(), key_block, context);
+            query_norm_->backward(kept.raw_q, dq, block, context);
+            key_norm_->backward(kept.raw_k, dk, key_block, context);
         }
         const ConstTensorRef input = kept.input.ref();
         const ConstTensorRef key_input = cross() ? kept.encoder->ref() : input;
-        query_.backward(input, dq.matrix<float>(), block, x, context);
-        key_.backward(key_input, dk.matrix<float>(), key_block, source, context);
-        value_.backward(key_input, dv.matrix<float>(), key_block, source, context);
+        query_.backward(input, dq, block, x, context);
+        key_.backward(key_input, dk, key_block, source, context);
+        value_.backward(key_input, dv, key_block, source, context);
     }
 
     /// Attention of one query a sequence over the first `length` rows of its cache, and the output projection.
-    void attend_cache(const Tensor& q, const KeyValueCache& cache, index_t length, MatrixView<float> out,
+    void attend_cache(const Tensor& q, const KeyValueCache& cache, index_t length, TensorRef out,
                       const Context& context) const {
         Tensor attended(context.arena, DType::f32, q.shape());
         const PerRow<index_t> lengths(q.shape()[0], length);

@@ -28,7 +28,7 @@ void Head::forward(Tape& tape, Value& x, const HeadLoss& loss, const PassInfo& p
     const Context& context = tape.context();
     Parameters& parameters = shared_.parameters;
     const index_t vocabulary = shared_.config.vocab_size;
-    const index_t rows = x.view().rows;
+    const index_t rows = x.ref().rows();
     const ops::Transpose plain = tied_ ? ops::Transpose::yes : ops::Transpose::no;
     const ops::Transpose turned = tied_ ? ops::Transpose::no : ops::Transpose::yes;
     const ConstTensorRef weight = parameters.working_weight(weight_);
@@ -42,15 +42,14 @@ void Head::forward(Tape& tape, Value& x, const HeadLoss& loss, const PassInfo& p
         const index_t sequence_end = (first / pass.seq_len + 1) * pass.seq_len;
         const Range chunk{first, std::min({first + kChunkRows, sequence_end, rows})};
         first = chunk.end;
-        const MatrixView<float> chunk_logits = logits.matrix<float>().rows_of({0, chunk.size()});
+        const TensorRef chunk_logits = logits.ref().rows_of({0, chunk.size()});
         const ConstTensorRef x_part = input.ref().rows_of(chunk);
-        const MatrixView<float> raw =
-            cap > 0.0F ? uncapped.matrix<float>().rows_of({0, chunk.size()}) : chunk_logits;
+        const TensorRef raw = cap > 0.0F ? uncapped.ref().rows_of({0, chunk.size()}) : chunk_logits;
         ops::multiply({x_part, ops::Transpose::no, weight, plain, raw}, context);
         if (cap > 0.0F) ops::soft_cap(raw, cap, chunk_logits, context);
         ops::softmax_xent(chunk_logits, part(loss.target, chunk), tape.recording() ? loss.scale : 0.0F,
-                          part(loss.loss, chunk),
-                          {loss.z_scale, loss.lse.empty() ? loss.lse : part(loss.lse, chunk)}, context);
+                          loss.loss.cols_of(chunk),
+                          {loss.z_scale, loss.lse.is_null() ? loss.lse : loss.lse.cols_of(chunk)}, context);
         if (!tape.recording()) continue;
         // The loss has put its gradient in place of the capped logits.
         if (cap > 0.0F) ops::soft_cap_backward(raw, cap, chunk_logits, context);
@@ -68,7 +67,7 @@ void Head::forward(Tape& tape, Value& x, const HeadLoss& loss, const PassInfo& p
     if (tape.recording() && !tied_) shared_.gradient_ready(weight_);
 }
 
-void Head::logits(MatrixView<const float> x, MatrixView<float> out, const Context& context) const {
+void Head::logits(ConstTensorRef x, TensorRef out, const Context& context) const {
     const ops::Transpose plain = tied_ ? ops::Transpose::yes : ops::Transpose::no;
     const ProductInput input(x, shared_.config.dtype, context);
     ops::multiply({input.ref(), ops::Transpose::no, shared_.parameters.working_weight(weight_), plain, out},

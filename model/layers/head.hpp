@@ -13,9 +13,9 @@ namespace sy::model {
 struct HeadLoss {
     std::span<const std::int32_t> target;  ///< [T]
     float scale = 0.0F;                    ///< weight of a token in the total loss
-    std::span<float> loss;                 ///< [T] receives the cross entropy of each token
+    TensorRef loss;                        ///< [T] f32 receives the cross entropy of each token
     float z_scale = 0.0F;                  ///< weight of a token's squared logsumexp in the total loss
-    std::span<float> lse{};  ///< [T] receives the logsumexp of each token's logits; empty: not wanted
+    TensorRef lse{};  ///< [T] f32 receives the logsumexp of each token's logits; null: not wanted
 };
 
 /// Projection to the vocabulary and cross entropy, a few rows at a time: logits of all tokens never exist together.
@@ -27,8 +27,9 @@ class Head {
     /// With a recording tape x.grad and the weight's gradient are computed at once.
     /// @param x  [T, H], after the last norm
     void forward(Tape& tape, Value& x, const HeadLoss& loss, const PassInfo& pass) const;
-    /// logits [B, V]
-    void logits(MatrixView<const float> x, MatrixView<float> out, const Context& context) const;
+    /// @param x    [B, H] f32, after the last norm
+    /// @param out  [B, V] f32 logits
+    void logits(ConstTensorRef x, TensorRef out, const Context& context) const;
 
   private:
     LayerContext& shared_;

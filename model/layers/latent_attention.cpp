@@ -48,11 +48,11 @@ class LatentAttention : public AttentionLayer {
     Value& forward(Tape& tape, Value& x, const PassInfo& pass, const EncoderOutput* encoder) const override {
         SY_REQUIRE(encoder == nullptr, "attention: latent attention reads no encoder output");
         const Context& context = tape.context();
-        const index_t rows = x.view().rows;
+        const index_t rows = x.ref().rows();
         const auto fresh = [&](index_t cols) { return Tensor(context.arena, DType::f32, {rows, cols}); };
         Kept kept{pass,
                   shape_of(rows / pass.seq_len, pass.seq_len),
-                  ProductInput(x.view(), dtype(), context),
+                  ProductInput(x.ref(), dtype(), context),
                   {},
                   {},
                   {},
@@ -65,11 +65,11 @@ class LatentAttention : public AttentionLayer {
                   {},
                   {}};
         kept.shape.dropout = attention_dropout(shared_.config, spec_, pass);
-        const MatrixView<float> q = kept.q.matrix<float>();
+        const TensorRef q = kept.q;
         if (query_down_) {
             Tensor down = fresh(query_rank());
-            query_down_->forward(kept.input.ref(), down.matrix<float>(), context);
-            kept.raw_query = query_norm_->forward(down.matrix<float>(), context);
+            query_down_->forward(kept.input.ref(), down, context);
+            kept.raw_query = query_norm_->forward(down, context);
             keep_rows(std::move(down), kept.query_input, kept.query_rows, context);
             query_.forward(kept.query_input->ref(), q, context);
         } else {
@@ -77,19 +77,17 @@ class LatentAttention : public AttentionLayer {
         }
         positions_.rotate(q, query_heads(), pass.seq_len, ops::Direction::forward, context);
         Compressed compressed = compress(kept.input.ref(), context);
-        kept.raw_compressed = key_value_norm_.forward(compressed.rows.matrix<float>(), context);
+        kept.raw_compressed = key_value_norm_.forward(compressed.rows, context);
         keep_rows(std::move(compressed.rows), kept.compressed_input, kept.compressed_rows, context);
-        const MatrixView<float> rotary = compressed.down.matrix<float>().cols_of(widths_.rotary_cols());
+        const TensorRef rotary = compressed.down.ref().cols_of(widths_.rotary_cols());
         positions_.rotate(rotary, widths_.rotary, pass.seq_len, ops::Direction::forward, context);
         Tensor expanded = fresh(widths_.expanded());
-        key_value_up_.forward(kept.compressed_input->ref(), expanded.matrix<float>(), context);
-        ops::spread_heads(widths_, expanded.matrix<float>(), rotary, kept.k.matrix<float>(),
-                          kept.v.matrix<float>(), context);
-        ops::attention(kept.shape, q, kept.k.matrix<float>(), kept.v.matrix<float>(),
-                       kept.out.matrix<float>(), kept.lse.matrix<float>(), context);
+        key_value_up_.forward(kept.compressed_input->ref(), expanded, context);
+        ops::spread_heads(widths_, expanded, rotary, kept.k, kept.v, context);
+        ops::attention(kept.shape, q, kept.k, kept.v, kept.out, kept.lse, context);
         Value& y = tape.value(rows, shared_.config.hidden);
         const ProductInput attended(kept.out, dtype(), context);
-        output_.forward(attended.ref(), y.view(), context);
+        output_.forward(attended.ref(), y.ref(), context);
         tape.record([this, &x, &y, &context, kept = std::move(kept)]() mutable {
             run_backward(x, y, kept, context);
         });
@@ -102,45 +100,44 @@ class LatentAttention : public AttentionLayer {
 
     /// Generation keeps [C, R] a token. A query is taken through the heads' key projection instead of every key, and
     /// the sum of compressed rows through their value projection: the products are the same, in another order.
-    void decode(MatrixView<const float> x, index_t position, KeyValueCache& cache, MatrixView<float> out,
+    void decode(ConstTensorRef x, index_t position, KeyValueCache& cache, TensorRef out,
                 const Context& context) const override {
         const ProductInput input(x, dtype(), context);
         const Tensor q = decode_query(input.ref(), position, context);
         Compressed fresh = compress(input.ref(), context);
-        key_value_norm_.apply(fresh.rows.matrix<float>(), context);
-        const MatrixView<float> rotary = fresh.down.matrix<float>().cols_of(widths_.rotary_cols());
+        key_value_norm_.apply(fresh.rows, context);
+        const TensorRef rotary = fresh.down.ref().cols_of(widths_.rotary_cols());
         positions_.rotate_at(rotary, widths_.rotary, position, context);
-        const MatrixView<float> row = cached_row(cache.keys, position);
-        ops::copy(fresh.rows.matrix<float>(), row.cols_of(widths_.compressed_cols()), context);
+        const TensorRef row = cached_row(cache.keys, position);
+        ops::copy(fresh.rows, row.cols_of(widths_.compressed_cols()), context);
         ops::copy(rotary, row.cols_of(widths_.rotary_cols()), context);
-        Tensor latent_q(context.arena, DType::f32, {x.rows, widths_.heads * widths_.cache()});
-        Tensor latent_out(context.arena, DType::f32, {x.rows, widths_.heads * widths_.compressed});
+        Tensor latent_q(context.arena, DType::f32, {x.rows(), widths_.heads * widths_.cache()});
+        Tensor latent_out(context.arena, DType::f32, {x.rows(), widths_.heads * widths_.compressed});
         for (index_t h = 0; h < widths_.heads; ++h) absorb_query(h, q, latent_q, context);
-        ops::AttentionShape shape = shape_of(x.rows, 1);
+        ops::AttentionShape shape = shape_of(x.rows(), 1);
         shape.kv_heads = 1;
         shape.head_dim = widths_.cache();
         shape.value_dim = widths_.compressed;
-        const PerRow<index_t> lengths(x.rows, position + 1);
+        const PerRow<index_t> lengths(x.rows(), position + 1);
         ops::attention_decode(shape, latent_q, cache.keys, cache.keys, lengths, latent_out, context);
-        Tensor attended(context.arena, DType::f32, {x.rows, widths_.heads * widths_.value});
+        Tensor attended(context.arena, DType::f32, {x.rows(), widths_.heads * widths_.value});
         const ProductInput latent(latent_out, dtype(), context);
         for (index_t h = 0; h < widths_.heads; ++h) {
             const index_t first = h * (widths_.plain + widths_.value) + widths_.plain;
-            ops::multiply({latent.ref().cols_of({h * widths_.compressed, (h + 1) * widths_.compressed}),
-                           ops::Transpose::no, key_value_up_.weight().cols_of({first, first + widths_.value}),
-                           ops::Transpose::no,
-                           attended.matrix<float>().cols_of({h * widths_.value, (h + 1) * widths_.value})},
-                          context);
+            ops::multiply(
+                {latent.ref().cols_of({h * widths_.compressed, (h + 1) * widths_.compressed}),
+                 ops::Transpose::no, key_value_up_.weight().cols_of({first, first + widths_.value}),
+                 ops::Transpose::no, attended.ref().cols_of({h * widths_.value, (h + 1) * widths_.value})},
+                context);
         }
         const ProductInput rows(attended, dtype(), context);
         output_.forward(rows.ref(), out, context);
     }
 
-    KeyValueCache make_cross_cache(MatrixView<const float>, index_t, const Context&) const override {
+    KeyValueCache make_cross_cache(ConstTensorRef, index_t, const Context&) const override {
         throw LogicError("attention: latent attention reads no encoder output");
     }
-    void decode_cross(MatrixView<const float>, const KeyValueCache&, MatrixView<float>,
-                      const Context&) const override {
+    void decode_cross(ConstTensorRef, const KeyValueCache&, TensorRef, const Context&) const override {
         throw LogicError("attention: latent attention reads no encoder output");
     }
 
@@ -154,7 +151,7 @@ class LatentAttention : public AttentionLayer {
         std::optional<ProductInput> compressed_input;  ///< [T, C] normalised
         RowNorm::Saved raw_query, raw_compressed;
         Tensor q, k, v, out, lse;
-        Tensor query_rows, compressed_rows;  ///< what the two inputs above are views of in a float32 model
+        Tensor query_rows, compressed_rows;  ///< what the two inputs above name in a float32 model
     };
 
     DType dtype() const { return shared_.config.dtype; }
@@ -181,13 +178,13 @@ class LatentAttention : public AttentionLayer {
     Compressed compress(ConstTensorRef x, const Context& context) const {
         Compressed result{Tensor(context.arena, DType::f32, {x.rows(), widths_.compressed}),
                           Tensor(context.arena, DType::f32, {x.rows(), widths_.cache()})};
-        const MatrixView<float> down = result.down.matrix<float>();
+        const TensorRef down = result.down;
         key_value_down_.forward(x, down, context);
-        ops::copy(down.cols_of(widths_.compressed_cols()), result.rows.matrix<float>(), context);
+        ops::copy(down.cols_of(widths_.compressed_cols()), result.rows, context);
         return result;
     }
 
-    /// Normalised rows as inputs of a product that outlive the call: float rows are owned beside their view.
+    /// Normalised rows as inputs of a product that outlive the call: float rows are owned beside what names them.
     void keep_rows(Tensor rows, std::optional<ProductInput>& input, Tensor& owner,
                    const Context& context) const {
         owner = std::move(rows);
@@ -201,68 +198,59 @@ class LatentAttention : public AttentionLayer {
         };
         Tensor dout = fresh(widths_.heads * widths_.value);
         const ProductInput out(kept.out, dtype(), context);
-        output_.backward({out.ref(), y.grad_view(), Write::overwrite, block}, dout.matrix<float>(), context);
+        output_.backward({out.ref(), y.grad_ref(), Write::overwrite, block}, dout, context);
         Tensor dq = fresh(widths_.heads * widths_.key());
         Tensor dk = fresh(widths_.heads * widths_.key());
         Tensor dv = fresh(widths_.heads * widths_.value);
-        ops::attention_backward(kept.shape,
-                                {kept.q.matrix<float>(), kept.k.matrix<float>(), kept.v.matrix<float>(),
-                                 kept.out.matrix<float>(), kept.lse.matrix<float>(), dout.matrix<float>(),
-                                 dq.matrix<float>(), dk.matrix<float>(), dv.matrix<float>()},
+        ops::attention_backward(kept.shape, {kept.q, kept.k, kept.v, kept.out, kept.lse, dout, dq, dk, dv},
                                 context);
-        positions_.rotate(dq.matrix<float>(), query_heads(), block, ops::Direction::backward, context);
+        positions_.rotate(dq, query_heads(), block, ops::Direction::backward, context);
         back_query(x, dq, kept, context);
 
         Tensor dexpanded = fresh(widths_.expanded());
         Tensor ddown = fresh(widths_.cache());
-        const MatrixView<float> drotary = ddown.matrix<float>().cols_of(widths_.rotary_cols());
-        ops::gather_heads(widths_, dk.matrix<float>(), dv.matrix<float>(), dexpanded.matrix<float>(), drotary,
-                          context);
+        const TensorRef drotary = ddown.ref().cols_of(widths_.rotary_cols());
+        ops::gather_heads(widths_, dk, dv, dexpanded, drotary, context);
         positions_.rotate(drotary, widths_.rotary, block, ops::Direction::backward, context);
         Tensor dcompressed = fresh(widths_.compressed);
-        key_value_up_.backward(
-            {kept.compressed_input->ref(), dexpanded.matrix<float>(), Write::overwrite, block},
-            dcompressed.matrix<float>(), context);
-        key_value_norm_.backward(kept.raw_compressed, dcompressed.matrix<float>(), block, context);
-        ops::copy(dcompressed.matrix<float>(), ddown.matrix<float>().cols_of(widths_.compressed_cols()),
-                  context);
-        key_value_down_.backward(kept.input.ref(), ddown.matrix<float>(), block, x, context);
+        key_value_up_.backward({kept.compressed_input->ref(), dexpanded, Write::overwrite, block},
+                               dcompressed, context);
+        key_value_norm_.backward(kept.raw_compressed, dcompressed, block, context);
+        ops::copy(dcompressed, ddown.ref().cols_of(widths_.compressed_cols()), context);
+        key_value_down_.backward(kept.input.ref(), ddown, block, x, context);
     }
 
     void back_query(Value& x, const Tensor& dq, Kept& kept, const Context& context) const {
         const index_t block = kept.pass.seq_len;
         if (!query_down_) {
-            query_.backward(kept.input.ref(), dq.matrix<float>(), block, x, context);
+            query_.backward(kept.input.ref(), dq, block, x, context);
             return;
         }
         Tensor ddown(context.arena, DType::f32, {dq.shape()[0], query_rank()});
-        query_.backward({kept.query_input->ref(), dq.matrix<float>(), Write::overwrite, block},
-                        ddown.matrix<float>(), context);
-        query_norm_->backward(kept.raw_query, ddown.matrix<float>(), block, context);
-        query_down_->backward(kept.input.ref(), ddown.matrix<float>(), block, x, context);
+        query_.backward({kept.query_input->ref(), dq, Write::overwrite, block}, ddown, context);
+        query_norm_->backward(kept.raw_query, ddown, block, context);
+        query_down_->backward(kept.input.ref(), ddown, block, x, context);
     }
 
     Tensor decode_query(ConstTensorRef x, index_t position, const Context& context) const {
         Tensor q(context.arena, DType::f32, {x.rows(), widths_.heads * widths_.key()});
         if (query_down_) {
             Tensor down(context.arena, DType::f32, {x.rows(), query_rank()});
-            query_down_->forward(x, down.matrix<float>(), context);
-            query_norm_->apply(down.matrix<float>(), context);
+            query_down_->forward(x, down, context);
+            query_norm_->apply(down, context);
             const ProductInput rows(down, dtype(), context);
-            query_.forward(rows.ref(), q.matrix<float>(), context);
+            query_.forward(rows.ref(), q, context);
         } else {
-            query_.forward(x, q.matrix<float>(), context);
+            query_.forward(x, q, context);
         }
-        positions_.rotate_at(q.matrix<float>(), query_heads(), position, context);
+        positions_.rotate_at(q, query_heads(), position, context);
         return q;
     }
 
     /// Head h of the queries as it meets the cache: its plain part through the key projection, then its rotary part.
     void absorb_query(index_t h, const Tensor& q, Tensor& latent, const Context& context) const {
-        const MatrixView<const float> head =
-            q.matrix<float>().cols_of({h * widths_.key(), (h + 1) * widths_.key()});
-        const MatrixView<float> to =
-            latent.matrix<float>().cols_of({h * widths_.cache(), (h + 1) * widths_.cache()});
+        const ConstTensorRef head = q.ref().cols_of({h * widths_.key(), (h + 1) * widths_.key()});
+        const TensorRef to = latent.ref().cols_of({h * widths_.cache(), (h + 1) * widths_.cache()});
         const ProductInput plain(head.cols_of({0, widths_.plain}), dtype(), context);
         const index_t first = h * (widths_.plain + widths_.value);
         ops::multiply(

@@ -16,10 +16,10 @@ NormLayer::NormLayer(LayerContext& shared, const std::string& name) : shared_(sh
 ops::Norm NormLayer::norm() const {
     const Parameters& parameters = shared_.parameters;
     ops::Norm rule{.kind = shared_.config.norm,
-                   .gain = parameters.weight<float>(gain_),
+                   .gain = parameters.weight(gain_),
                    .bias = {},
                    .eps = static_cast<float>(shared_.config.norm_eps)};
-    if (bias_ >= 0) rule.bias = parameters.weight<float>(bias_);
+    if (bias_ >= 0) rule.bias = parameters.weight(bias_);
     return rule;
 }
 

@@ -42,7 +42,7 @@ void RowNorm::backward(const Saved& saved, TensorRef dy, index_t block_rows, con
 }
 
 ops::Norm RowNorm::rule() const {
-    return {.gain = shared_.parameters.weight<float>(gain_),
+    return {.gain = shared_.parameters.weight(gain_),
             .bias = {},
             .eps = static_cast<float>(shared_.config.norm_eps)};
 }

@@ -17,22 +17,22 @@ Value& PredictionModule::combine(Tape& tape, Value& hidden, Value& embedded, con
     Value& left = *hidden_norm_.forward(tape, hidden, nullptr, pass).normed;
     Value& right = *embedding_norm_.forward(tape, embedded, nullptr, pass).normed;
     const Context& context = tape.context();
-    const index_t rows = left.view().rows;
-    const index_t width = left.view().cols;
+    const index_t rows = left.ref().rows();
+    const index_t width = left.ref().cols();
     Tensor both(context.arena, DType::f32, {rows, 2 * width});
-    ops::copy(left.view(), both.matrix<float>().cols_of({0, width}), context);
-    ops::copy(right.view(), both.matrix<float>().cols_of({width, 2 * width}), context);
+    ops::copy(left.ref(), both.ref().cols_of({0, width}), context);
+    ops::copy(right.ref(), both.ref().cols_of({width, 2 * width}), context);
     ProductInput input(both, shared_.config.dtype, context);
     Value& y = tape.value(rows, width);
     projection_.forward(input.ref(), y.data, context);
     tape.record([this, &left, &right, &y, &context, block = pass.seq_len, both = std::move(both),
                  input = std::move(input)]() mutable {
-        const index_t cols = y.view().cols;
+        const index_t cols = y.ref().cols();
         Tensor dboth(context.arena, DType::f32, both.shape());
-        projection_.backward({input.ref(), y.grad_view(), Write::overwrite, block}, dboth, context);
+        projection_.backward({input.ref(), y.grad_ref(), Write::overwrite, block}, dboth, context);
         const auto give = [&](Value& half, Range part) {
             Tensor dhalf(context.arena, DType::f32, half.data.shape());
-            ops::copy(dboth.matrix<float>().cols_of(part), dhalf.matrix<float>(), context);
+            ops::copy(dboth.ref().cols_of(part), dhalf, context);
             half.add_gradient(std::move(dhalf), context);
         };
         give(left, {0, cols});
