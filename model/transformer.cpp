@@ -264,9 +264,10 @@ PassResult Transformer::reduce(const RowLosses& losses, const Rows& rows,
                                const Context& context) const {
     // Nothing depends on the layout.
     std::vector<ExactSum> sums(2);
-    ops::value_sum(losses.token, sums[0], context);
-    ops::square_sum(losses.lse, sums[1], context);
-    for (const Depth& depth : losses.depths) ops::value_sum(depth.loss, sums.emplace_back(), context);
+    ops::value_sum(std::span(losses.token), sums[0], context);
+    ops::square_sum(std::span(losses.lse), sums[1], context);
+    for (const Depth& depth : losses.depths)
+        ops::value_sum(std::span(depth.loss), sums.emplace_back(), context);
     const std::size_t num_row_sums = sums.size();
     for (const MoeStatistics& layer : statistics)
         sums.insert(sums.end(), layer.loss_sums.begin(), layer.loss_sums.end());

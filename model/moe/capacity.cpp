@@ -6,6 +6,7 @@
 
 #include "comm/collectives.hpp"
 #include "kernels/core/decimal.hpp"
+#include "kernels/core/host_view.hpp"
 #include "kernels/ops/gate/gate.hpp"
 #include "model/moe/router/strategy.hpp"
 #include "model/moe/selection.hpp"
@@ -35,7 +36,8 @@ index_t slots_of_expert(const MoeConfig& config, Use use, index_t tokens) {
 class Slots {
   public:
     Slots(const CapacityInput& in, const MoeConfig& config, comm::Communicator* ranks, index_t capacity)
-        : in_(in),
+        : expert_(host<const std::int32_t>(in.expert)),
+          score_(host<const float>(in.score)),
           ranks_(ranks),
           num_experts_(at(config.experts)),
           num_queues_(at(config.top_k)),
@@ -68,7 +70,7 @@ class Slots {
         for_choices([&](std::size_t, std::size_t, std::size_t expert) { ++load[expert]; });
         if (ranks_ != nullptr) comm::all_reduce(*ranks_, std::span<index_t>(load));
         const std::vector<index_t> places(num_experts_, capacity_);
-        return select_best({experts(), {in_.score.data, num_choices()}, places}, ranks_);
+        return select_best({experts(), {score_.data, num_choices()}, places}, ranks_);
     }
 
     /// Earlier queues of an expert fit whole, one is cut by the priority of its tokens, later ones find no place.
@@ -98,19 +100,19 @@ class Slots {
     }
 
   private:
-    std::size_t num_choices() const { return at(in_.expert.rows * in_.expert.cols); }
-    std::span<const std::int32_t> experts() const { return {in_.expert.data, num_choices()}; }
+    std::size_t num_choices() const { return at(expert_.rows * expert_.cols); }
+    std::span<const std::int32_t> experts() const { return {expert_.data, num_choices()}; }
 
     /// By queue, then by token, then by choice. body(choice of the rank, queue, expert)
     template <class Body>
     void for_choices(const Body& body) const {
-        const index_t top_k = in_.expert.cols;
+        const index_t top_k = expert_.cols;
         const index_t last = static_cast<index_t>(num_queues_) - 1;
         for (index_t queue = 0; queue <= std::min(last, top_k - 1); ++queue) {
             const index_t end = queue == last ? top_k : queue + 1;
-            for (index_t t = 0; t < in_.expert.rows; ++t) {
+            for (index_t t = 0; t < expert_.rows; ++t) {
                 for (index_t j = queue; j < end; ++j) {
-                    const std::int32_t expert = in_.expert(t, j);
+                    const std::int32_t expert = expert_(t, j);
                     if (expert != kNoExpert) body(at(t * top_k + j), at(queue), at(expert));
                 }
             }
@@ -128,17 +130,18 @@ class Slots {
     /// [T * K] the highest score among the choices of a token, for each of them.
     std::vector<float> priorities() const {
         std::vector<float> result(num_choices());
-        for (index_t t = 0; t < in_.expert.rows; ++t) {
+        for (index_t t = 0; t < expert_.rows; ++t) {
             float highest = -HUGE_VALF;
-            for (index_t j = 0; j < in_.expert.cols; ++j) {
-                if (in_.expert(t, j) != kNoExpert) highest = std::fmax(highest, in_.score(t, j));
+            for (index_t j = 0; j < expert_.cols; ++j) {
+                if (expert_(t, j) != kNoExpert) highest = std::fmax(highest, score_(t, j));
             }
-            std::fill_n(result.begin() + t * in_.expert.cols, in_.expert.cols, highest);
+            std::fill_n(result.begin() + t * expert_.cols, expert_.cols, highest);
         }
         return result;
     }
 
-    const CapacityInput& in_;
+    MatrixView<const std::int32_t> expert_;  ///< [T, K]
+    MatrixView<const float> score_;          ///< [T, K] or empty
     comm::Communicator* ranks_;
     std::size_t num_experts_;
     std::size_t num_queues_;
@@ -153,19 +156,20 @@ std::vector<std::uint8_t> choose_kept(const Slots& slots, DropBy rule, std::vect
 
 /// Keeps everything. @par Collective over `world`
 void count_load(const CapacityInput& in, comm::Communicator& world, CapacityResult& result) {
-    for (index_t i = 0; i < in.expert.rows * in.expert.cols; ++i) {
-        const std::int32_t expert = in.expert.data[i];
-        result.kept[at(i)] = expert != kNoExpert ? 1 : 0;
-        if (expert != kNoExpert) ++result.load[at(expert)];
+    const auto choices = host_values<const std::int32_t>(in.expert);
+    for (std::size_t i = 0; i < choices.size(); ++i) {
+        result.kept[i] = choices[i] != kNoExpert ? 1 : 0;
+        if (choices[i] != kNoExpert) ++result.load[at(choices[i])];
     }
     comm::all_reduce(world, std::span<index_t>(result.load));
 }
 
 /// Marks what lost its slot. @return on this rank
 index_t mark_dropped(const CapacityInput& in, CapacityResult& result) {
+    const auto choices = host_values<const std::int32_t>(in.expert);
     index_t dropped = 0;
     for (std::size_t i = 0; i < result.kept.size(); ++i) {
-        if (result.kept[i] != 0 || in.expert.data[i] == kNoExpert) continue;
+        if (result.kept[i] != 0 || choices[i] == kNoExpert) continue;
         result.reason[i] = DropReason::capacity;
         ++dropped;
     }
@@ -179,13 +183,13 @@ bool needs_scores(const MoeConfig& config, Use use) {
 }
 
 CapacityResult apply_capacity(const CapacityInput& in, const MoeConfig& config, comm::Communicator& world) {
-    const auto num_choices = at(in.expert.rows * in.expert.cols);
+    const auto num_choices = at(in.expert.num_elements());
     SY_REQUIRE(in.expert.is_contiguous() && in.score.is_contiguous(),
                "capacity: choices and scores must have no gaps");
     SY_REQUIRE(!needs_scores(config, in.pass.use) ||
-                   (in.score.rows == in.expert.rows && in.score.cols == in.expert.cols),
-               "capacity: scores [", in.score.rows, ", ", in.score.cols, "] of choices [", in.expert.rows,
-               ", ", in.expert.cols, "]");
+                   (in.score.rows() == in.expert.rows() && in.score.cols() == in.expert.cols()),
+               "capacity: scores [", in.score.rows(), ", ", in.score.cols(), "] of choices [",
+               in.expert.rows(), ", ", in.expert.cols(), "]");
     CapacityResult result;
     result.kept.resize(num_choices);
     result.load.assign(at(config.experts), 0);
@@ -200,7 +204,7 @@ CapacityResult apply_capacity(const CapacityInput& in, const MoeConfig& config, 
         for (const index_t count : result.load)
             result.num_dropped += std::max<index_t>(0, count - result.capacity);
     } else {
-        result.capacity = slots_of_expert(config, in.pass.use, in.expert.rows);
+        result.capacity = slots_of_expert(config, in.pass.use, in.expert.rows());
         result.kept = choose_kept({in, config, nullptr, result.capacity}, config.drop_by, result.load);
         result.load.push_back(mark_dropped(in, result));
         comm::all_reduce(world, std::span<index_t>(result.load));
@@ -213,15 +217,13 @@ CapacityResult apply_capacity(const CapacityInput& in, const MoeConfig& config, 
 
 CapacityResult limit_choices(const Routing& routing, const PassInfo& pass, const MoeConfig& config,
                              comm::Communicator& world, const Context& context) {
-    const MatrixView<const std::int32_t> expert = routing.sent().matrix<std::int32_t>();
+    const Tensor& expert = routing.sent();
     if (!needs_scores(config, pass.use)) return apply_capacity({expert, {}, pass}, config, world);
     // A router without scores has weights alone to rank its choices by.
-    if (routing.scores.empty())
-        return apply_capacity({expert, routing.weight.matrix<float>(), pass}, config, world);
+    if (routing.scores.empty()) return apply_capacity({expert, routing.weight, pass}, config, world);
     Tensor chosen(context.arena, DType::f32, routing.expert.shape());
-    ops::gate_weights({routing.scores.matrix<float>(), expert, ops::Renormalise::no, 1.0F},
-                      chosen.matrix<float>(), context);
-    return apply_capacity({expert, chosen.matrix<float>(), pass}, config, world);
+    ops::gate_weights({routing.scores, expert, ops::Renormalise::no, 1.0F}, chosen, context);
+    return apply_capacity({expert, chosen, pass}, config, world);
 }
 
 }  // namespace sy::model

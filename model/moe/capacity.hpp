@@ -5,7 +5,7 @@
 
 #include "comm/communicator.hpp"
 #include "kernels/core/context.hpp"
-#include "kernels/core/tensor.hpp"
+#include "kernels/core/tensor_ref.hpp"
 #include "model/config.hpp"
 #include "model/moe/drop_ledger.hpp"
 #include "model/pass.hpp"
@@ -17,9 +17,8 @@ struct Routing;
 
 /// What the rules look at.
 struct CapacityInput {
-    MatrixView<const std::int32_t>
-        expert;                     ///< [T, K] this rank's choices; kNoExpert is never counted nor kept
-    MatrixView<const float> score;  ///< [T, K] of the choices; unread unless needs_scores
+    ConstTensorRef expert;  ///< [T, K] i32, this rank's choices; kNoExpert is never counted nor kept
+    ConstTensorRef score;   ///< [T, K] f32, of the choices; unread unless needs_scores
     const PassInfo& pass;
 };
 

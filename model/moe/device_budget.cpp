@@ -3,6 +3,7 @@
 
 #include "comm/collectives.hpp"
 #include "kernels/core/decimal.hpp"
+#include "kernels/core/host_view.hpp"
 #include "kernels/core/philox.hpp"
 #include "model/moe/capacity.hpp"
 #include "model/moe/router/strategy.hpp"
@@ -16,20 +17,22 @@ bool is_protected(const PassInfo& pass, index_t sequence, double fraction) {
 
 void detail::apply_device_budget(const CapacityInput& in, const MoeConfig& config, comm::Communicator& world,
                                  CapacityResult& result) {
+    const auto expert_tk = host<const std::int32_t>(in.expert);
+    const auto score = host_values<const float>(in.score);
     const auto num_groups = static_cast<std::size_t>(config.groups);
     const index_t group_size = config.experts / config.groups;
-    const index_t top_k = in.expert.cols;
+    const index_t top_k = expert_tk.cols;
     std::vector<std::int32_t> bin(result.kept.size(), -1);
     std::vector<index_t> counts(2 * num_groups, 0);
     const std::span<index_t> kept = std::span(counts).first(num_groups);
     const std::span<index_t> untouchable = std::span(counts).last(num_groups);
-    for (index_t t = 0; t < in.expert.rows; ++t) {
+    for (index_t t = 0; t < expert_tk.rows; ++t) {
         const index_t sequence = (in.pass.batch.first_token + t) / in.pass.seq_len;
         const bool guarded = is_protected(in.pass, sequence, config.protected_fraction);
         for (index_t j = 0; j < top_k; ++j) {
             const auto i = static_cast<std::size_t>(t * top_k + j);
             if (result.kept[i] == 0) continue;
-            const auto group = static_cast<std::size_t>(in.expert(t, j) / group_size);
+            const auto group = static_cast<std::size_t>(expert_tk(t, j) / group_size);
             ++kept[group];
             if (guarded) {
                 ++untouchable[group];
@@ -48,8 +51,7 @@ void detail::apply_device_budget(const CapacityInput& in, const MoeConfig& confi
         num_dropped += std::max<index_t>(0, kept[group] - untouchable[group] - places[group]);
     }
     if (num_dropped == 0) return;
-    const std::vector<std::uint8_t> won =
-        select_best({bin, {in.score.data, result.kept.size()}, places}, &world);
+    const std::vector<std::uint8_t> won = select_best({bin, score, places}, &world);
     for (std::size_t i = 0; i < bin.size(); ++i) {
         if (bin[i] < 0 || won[i] != 0) continue;
         result.kept[i] = 0;

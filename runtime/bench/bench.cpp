@@ -31,7 +31,7 @@ bool go_on(const BenchOptions& options, int rounds, double total_ms) {
 template <class In>
 Tensor Machine::random(Shape shape, std::uint64_t stream, float deviation) {
     Tensor values(arena, DType::f32, shape);
-    ops::fill_normal({stream, 0, 0, RandomPurpose::test}, 0, deviation, values.values<float>(), context);
+    ops::fill_normal({stream, 0, 0, RandomPurpose::test}, 0, deviation, values, context);
     if constexpr (std::is_same_v<In, float>) {
         return values;
     } else {

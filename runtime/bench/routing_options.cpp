@@ -117,8 +117,7 @@ void routing_options(const BenchOptions& options, Machine& machine, comm::Commun
         limit.change(moe);
         Routed routed(machine, world, moe);
         routed.run();
-        const model::CapacityInput input{routed.routing.expert.matrix<std::int32_t>(),
-                                         routed.routing.weight.matrix<float>(), routed.bench.pass};
+        const model::CapacityInput input{routed.routing.expert, routed.routing.weight, routed.bench.pass};
         model::CapacityResult result;
         const Times times =
             time_repeatedly(options, [&] { result = model::apply_capacity(input, moe, world); });

@@ -4,7 +4,9 @@
 #include <vector>
 
 #include "kernels/core/profile.hpp"
+#include "kernels/core/host_view.hpp"
 #include "kernels/ops/balance/balance.hpp"
+#include "kernels/ops/balance/operands.hpp"
 #include "kernels/core/fits.hpp"
 #include "kernels/ops/gate/gate.hpp"
 
@@ -48,16 +50,16 @@ double detail::share_of_one(Score kind, MatrixView<const float> scores, index_t 
     return 1.0 / sum;
 }
 
-void share_sums(Score kind, MatrixView<const float> scores, std::span<ExactSum> sums,
-                const Context& context) {
+void share_sums(Score kind, ConstTensorRef scores, std::span<ExactSum> sums, const Context& context) {
+    const auto scores_te = host<const float>(scores);
     const auto num_runs = static_cast<index_t>(sums.size());
-    SY_FITS(num_runs > 0 && scores.cols % num_runs == 0, "share_sums: ", num_runs, " sums of scores [",
-            scores.rows, ", ", scores.cols, "]");
-    const index_t size = scores.cols / num_runs;
-    add_exactly(scores.rows, sums, context, [&](Range rows, std::span<ExactSum> own) {
+    SY_FITS(num_runs > 0 && scores_te.cols % num_runs == 0, "share_sums: ", num_runs, " sums of scores [",
+            scores_te.rows, ", ", scores_te.cols, "]");
+    const index_t size = scores_te.cols / num_runs;
+    add_exactly(scores_te.rows, sums, context, [&](Range rows, std::span<ExactSum> own) {
         for (index_t t = rows.begin; t < rows.end; ++t) {
-            const float* score = scores.row(t);
-            const double unit = detail::share_of_one(kind, scores, t);
+            const float* score = scores_te.row(t);
+            const double unit = detail::share_of_one(kind, scores_te, t);
             for (ExactSum& sum : own) {
                 double total = 0.0;
                 for (index_t e = 0; e < size; ++e) total += static_cast<double>(*score++);
@@ -67,57 +69,65 @@ void share_sums(Score kind, MatrixView<const float> scores, std::span<ExactSum> 
     });
 }
 
-void choice_sums(MatrixView<const std::int32_t> expert, MatrixView<const float> value,
-                 std::span<ExactSum> sums, const Context& context) {
-    require_choices(expert, value);
-    add_exactly(expert.rows, sums, context, [&](Range rows, std::span<ExactSum> own) {
-        for_choices(expert, rows, [&](index_t t, index_t j, std::size_t e) {
-            own[e].add(static_cast<double>(value(t, j)));
+void choice_sums(ConstTensorRef expert, ConstTensorRef value, std::span<ExactSum> sums,
+                 const Context& context) {
+    const auto expert_tk = host<const std::int32_t>(expert);
+    const auto value_tk = host<const float>(value);
+    require_choices(expert_tk, value_tk);
+    add_exactly(expert_tk.rows, sums, context, [&](Range rows, std::span<ExactSum> own) {
+        for_choices(expert_tk, rows, [&](index_t t, index_t j, std::size_t e) {
+            own[e].add(static_cast<double>(value_tk(t, j)));
         });
     });
 }
 
-void add_to_choices(MatrixView<const std::int32_t> expert, std::span<const float> factor,
-                    MatrixView<float> values, const Context& context) {
-    require_choices(expert, values);
-    const Timed timed(context, OpKind::routing, static_cast<double>(expert.rows * expert.cols));
-    context.team.for_ranges(expert.rows, 64, [&](index_t begin, index_t end) {
-        for_choices(expert, {begin, end},
-                    [&](index_t t, index_t j, std::size_t e) { values(t, j) += factor[e]; });
+void add_to_choices(ConstTensorRef expert, std::span<const float> factor, TensorRef values,
+                    const Context& context) {
+    const auto expert_tk = host<const std::int32_t>(expert);
+    const auto values_tk = host<float>(values);
+    require_choices(expert_tk, values_tk);
+    const Timed timed(context, OpKind::routing, static_cast<double>(expert_tk.rows * expert_tk.cols));
+    context.team.for_ranges(expert_tk.rows, 64, [&](index_t begin, index_t end) {
+        for_choices(expert_tk, {begin, end},
+                    [&](index_t t, index_t j, std::size_t e) { values_tk(t, j) += factor[e]; });
     });
 }
 
-void count_reached(MatrixView<const std::int32_t> expert, index_t run_size, std::span<ExactSum> sums,
+void count_reached(ConstTensorRef expert, index_t run_size, std::span<ExactSum> sums,
                    const Context& context) {
+    const auto expert_tk = host<const std::int32_t>(expert);
     SY_FITS(run_size > 0, "count_reached: runs of ", run_size, " experts");
-    add_exactly(expert.rows, sums, context, [&](Range rows, std::span<ExactSum> own) {
+    add_exactly(expert_tk.rows, sums, context, [&](Range rows, std::span<ExactSum> own) {
         std::vector<index_t> last_token(own.size(), -1);
-        for_choices(expert, rows, [&](index_t t, index_t, std::size_t e) {
+        for_choices(expert_tk, rows, [&](index_t t, index_t, std::size_t e) {
             const std::size_t run = e / static_cast<std::size_t>(run_size);
             if (std::exchange(last_token[run], t) != t) own[run].add(1.0);
         });
     });
 }
 
-void value_sum(std::span<const float> values, ExactSum& sum, const Context& context) {
-    share_sums(Score::softmax, {values.data(), std::ssize(values), 1}, {&sum, 1}, context);
+void value_sum(ConstTensorRef values, ExactSum& sum, const Context& context) {
+    share_sums(Score::softmax, values.as_matrix(values.num_elements(), 1), {&sum, 1}, context);
 }
 
-void square_sum(std::span<const float> values, ExactSum& sum, const Context& context) {
-    add_exactly(
-        static_cast<index_t>(values.size()), {&sum, 1}, context, [&](Range rows, std::span<ExactSum> own) {
-            for (const float value :
-                 values.subspan(static_cast<std::size_t>(rows.begin), static_cast<std::size_t>(rows.size())))
-                own[0].add(static_cast<double>(value) * static_cast<double>(value));
-        });
+void square_sum(ConstTensorRef values, ExactSum& sum, const Context& context) {
+    const auto values_t = host_values<const float>(values);
+    add_exactly(static_cast<index_t>(values_t.size()), {&sum, 1}, context,
+                [&](Range rows, std::span<ExactSum> own) {
+                    for (const float value : values_t.subspan(static_cast<std::size_t>(rows.begin),
+                                                              static_cast<std::size_t>(rows.size())))
+                        own[0].add(static_cast<double>(value) * static_cast<double>(value));
+                });
 }
 
-void add_scaled(double factor, std::span<const float> x, std::span<float> y, const Context& context) {
-    SY_FITS(x.size() == y.size(), "add_scaled: ", x.size(), " values to ", y.size());
-    const Timed timed(context, OpKind::elementwise, 2.0 * static_cast<double>(x.size()));
-    context.team.for_ranges(static_cast<index_t>(x.size()), 1024, [&](index_t begin, index_t end) {
+void add_scaled(double factor, ConstTensorRef x, TensorRef y, const Context& context) {
+    const auto x_t = host_values<const float>(x);
+    const auto y_t = host_values<float>(y);
+    SY_FITS(x_t.size() == y_t.size(), "add_scaled: ", x_t.size(), " values to ", y_t.size());
+    const Timed timed(context, OpKind::elementwise, 2.0 * static_cast<double>(x_t.size()));
+    context.team.for_ranges(static_cast<index_t>(x_t.size()), 1024, [&](index_t begin, index_t end) {
         for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i)
-            y[i] += static_cast<float>(factor * static_cast<double>(x[i]));
+            y_t[i] += static_cast<float>(factor * static_cast<double>(x_t[i]));
     });
 }
 

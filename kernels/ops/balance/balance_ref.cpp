@@ -2,7 +2,9 @@
 #include <numeric>
 #include <vector>
 
+#include "kernels/core/host_view.hpp"
 #include "kernels/ops/balance/balance.hpp"
+#include "kernels/ops/balance/operands.hpp"
 #include "kernels/ops/gate/gate.hpp"
 
 namespace sy::ops::ref {
@@ -49,7 +51,8 @@ double sequence_sum(Score kind, MatrixView<const float> scores, MatrixView<const
     return sum;
 }
 
-void chance_distances(const Chances& chances, MatrixView<float> distance) {
+void chance_distances(const Chances& in, MatrixView<float> distance) {
+    const detail::ChanceOperands chances(in);
     const index_t top_k = chances.best.cols - 1;
     for (index_t t = 0; t < distance.rows; ++t) {
         for (index_t e = 0; e < distance.cols; ++e) {

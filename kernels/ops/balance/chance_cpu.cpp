@@ -1,17 +1,19 @@
 #include "kernels/core/profile.hpp"
 #include "kernels/core/fits.hpp"
+#include "kernels/core/host_view.hpp"
 #include "kernels/ops/balance/balance.hpp"
+#include "kernels/ops/balance/operands.hpp"
 
 namespace sy::ops {
 namespace {
 
-bool is(MatrixView<const float> view, const Chances& chances) {
+bool is(MatrixView<const float> view, const detail::ChanceOperands& chances) {
     return view.rows == chances.logits.rows && view.cols == chances.logits.cols;
 }
 
 /// body(t, the chosen of t, the next best of t) on the threads.
 template <class Body>
-void for_tokens(const Chances& chances, const Context& context, const Body& body) {
+void for_tokens(const detail::ChanceOperands& chances, const Context& context, const Body& body) {
     SY_FITS(is(chances.clean, chances) && is(chances.scale, chances) && chances.best.cols >= 2 &&
                 chances.best.rows == chances.logits.rows,
             "chances: logits [", chances.logits.rows, ", ", chances.logits.cols, "], the highest [",
@@ -28,36 +30,45 @@ void for_tokens(const Chances& chances, const Context& context, const Body& body
 
 }  // namespace
 
-void chance_distances(const Chances& chances, MatrixView<float> distance, const Context& context) {
-    SY_FITS(is(distance, chances), "chance_distances: into [", distance.rows, ", ", distance.cols, "]");
+void chance_distances(const Chances& in, TensorRef distance, const Context& context) {
+    const detail::ChanceOperands chances(in);
+    const auto distance_te = host<float>(distance);
+    SY_FITS(is(distance_te, chances), "chance_distances: into [", distance_te.rows, ", ", distance_te.cols,
+            "]");
     for_tokens(chances, context, [&](index_t t, std::span<const std::int32_t> chosen, std::int32_t next) {
         const auto set = [&](index_t e, float threshold) {
-            distance(t, e) = (chances.clean(t, e) - threshold) / chances.scale(t, e);
+            distance_te(t, e) = (chances.clean(t, e) - threshold) / chances.scale(t, e);
         };
-        for (index_t e = 0; e < distance.cols; ++e) set(e, chances.logits(t, chosen.back()));
+        for (index_t e = 0; e < distance_te.cols; ++e) set(e, chances.logits(t, chosen.back()));
         for (const std::int32_t e : chosen) set(e, chances.logits(t, next));
     });
 }
 
-void chance_backward(const Chances& chances, std::span<const float> factor, MatrixView<const float> distance,
-                     MatrixView<float> density, const ChanceGradients& gradients, const Context& context) {
-    SY_FITS(is(distance, chances) && is(density, chances) && is(gradients.clean, chances) &&
-                is(gradients.logits, chances) && is(gradients.scale, chances) &&
-                static_cast<index_t>(factor.size()) == distance.cols,
-            "chance_backward: distances [", distance.rows, ", ", distance.cols, "] with ", factor.size(),
-            " factors");
+void chance_backward(const Chances& in, std::span<const float> factor, ConstTensorRef distance,
+                     TensorRef density, const ChanceGradients& gradients, const Context& context) {
+    const detail::ChanceOperands chances(in);
+    const auto distance_te = host<const float>(distance);
+    const auto density_te = host<float>(density);
+    const auto dclean_te = host<float>(gradients.clean);
+    const auto dlogits_te = host<float>(gradients.logits);
+    const auto dscale_te = host<float>(gradients.scale);
+    SY_FITS(is(distance_te, chances) && is(density_te, chances) && is(dclean_te, chances) &&
+                is(dlogits_te, chances) && is(dscale_te, chances) &&
+                static_cast<index_t>(factor.size()) == distance_te.cols,
+            "chance_backward: distances [", distance_te.rows, ", ", distance_te.cols, "] with ",
+            factor.size(), " factors");
     for_tokens(chances, context, [&](index_t t, std::span<const std::int32_t> chosen, std::int32_t next) {
         float total = 0.0F;
-        for (index_t e = 0; e < distance.cols; ++e) {
-            density(t, e) *= factor[static_cast<std::size_t>(e)] / chances.scale(t, e);
-            gradients.clean(t, e) += density(t, e);
-            gradients.scale(t, e) -= density(t, e) * distance(t, e);
-            total += density(t, e);
+        for (index_t e = 0; e < distance_te.cols; ++e) {
+            density_te(t, e) *= factor[static_cast<std::size_t>(e)] / chances.scale(t, e);
+            dclean_te(t, e) += density_te(t, e);
+            dscale_te(t, e) -= density_te(t, e) * distance_te(t, e);
+            total += density_te(t, e);
         }
         float of_chosen = 0.0F;
-        for (const std::int32_t e : chosen) of_chosen += density(t, e);
-        gradients.logits(t, next) -= of_chosen;
-        gradients.logits(t, chosen.back()) -= total - of_chosen;
+        for (const std::int32_t e : chosen) of_chosen += density_te(t, e);
+        dlogits_te(t, next) -= of_chosen;
+        dlogits_te(t, chosen.back()) -= total - of_chosen;
     });
 }
 

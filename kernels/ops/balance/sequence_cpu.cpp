@@ -3,7 +3,9 @@
 
 #include "kernels/core/profile.hpp"
 #include "kernels/core/fits.hpp"
+#include "kernels/core/host_view.hpp"
 #include "kernels/ops/balance/balance.hpp"
+#include "kernels/ops/balance/operands.hpp"
 
 namespace sy::ops {
 namespace {
@@ -24,44 +26,48 @@ void for_sequences(index_t tokens, MatrixView<const double> frequency, const Con
 
 }  // namespace
 
-void sequence_frequencies(MatrixView<const std::int32_t> expert, double unit, MatrixView<double> frequency,
-                          const Context& context) {
-    for_sequences(expert.rows, frequency, context, [&](index_t s, Range tokens) {
-        std::ranges::fill(frequency.row_span(s), 0.0);
+void sequence_frequencies(ConstTensorRef expert, double unit, TensorRef frequency, const Context& context) {
+    const auto expert_tk = host<const std::int32_t>(expert);
+    const auto frequency_se = host<double>(frequency);
+    for_sequences(expert_tk.rows, frequency_se, context, [&](index_t s, Range tokens) {
+        std::ranges::fill(frequency_se.row_span(s), 0.0);
         for (index_t t = tokens.begin; t < tokens.end; ++t) {
-            for (const std::int32_t e : expert.row_span(t)) {
-                if (e >= 0) frequency(s, e) += unit;
+            for (const std::int32_t e : expert_tk.row_span(t)) {
+                if (e >= 0) frequency_se(s, e) += unit;
             }
         }
     });
 }
 
-void sequence_sum(Score kind, MatrixView<const float> scores, MatrixView<const double> frequency,
-                  ExactSum& sum, const Context& context) {
-    SY_FITS(scores.cols == frequency.cols, "sequence_sum: scores of ", scores.cols,
-            " experts, frequencies of ", frequency.cols);
-    std::vector<double> value(static_cast<std::size_t>(frequency.rows), 0.0);
-    for_sequences(scores.rows, frequency, context, [&](index_t s, Range tokens) {
+void sequence_sum(Score kind, ConstTensorRef scores, ConstTensorRef frequency, ExactSum& sum,
+                  const Context& context) {
+    const auto scores_te = host<const float>(scores);
+    const auto frequency_se = host<const double>(frequency);
+    SY_FITS(scores_te.cols == frequency_se.cols, "sequence_sum: scores of ", scores_te.cols,
+            " experts, frequencies of ", frequency_se.cols);
+    std::vector<double> value(static_cast<std::size_t>(frequency_se.rows), 0.0);
+    for_sequences(scores_te.rows, frequency_se, context, [&](index_t s, Range tokens) {
         double& of_sequence = value[static_cast<std::size_t>(s)];
         for (index_t t = tokens.begin; t < tokens.end; ++t) {
             double of_token = 0.0;
-            for (index_t e = 0; e < scores.cols; ++e)
-                of_token += frequency(s, e) * static_cast<double>(scores(t, e));
-            of_sequence += of_token * detail::share_of_one(kind, scores, t);
+            for (index_t e = 0; e < scores_te.cols; ++e)
+                of_token += frequency_se(s, e) * static_cast<double>(scores_te(t, e));
+            of_sequence += of_token * detail::share_of_one(kind, scores_te, t);
         }
         of_sequence /= static_cast<double>(tokens.size());
     });
     for (const double of_sequence : value) sum.add(of_sequence);
 }
 
-void sequence_backward(double scale, MatrixView<const double> frequency, MatrixView<float> dshare,
-                       const Context& context) {
-    SY_FITS(dshare.cols == frequency.cols, "sequence_backward: gradients of ", dshare.cols,
-            " experts, frequencies of ", frequency.cols);
-    for_sequences(dshare.rows, frequency, context, [&](index_t s, Range tokens) {
+void sequence_backward(double scale, ConstTensorRef frequency, TensorRef dshare, const Context& context) {
+    const auto frequency_se = host<const double>(frequency);
+    const auto dshare_te = host<float>(dshare);
+    SY_FITS(dshare_te.cols == frequency_se.cols, "sequence_backward: gradients of ", dshare_te.cols,
+            " experts, frequencies of ", frequency_se.cols);
+    for_sequences(dshare_te.rows, frequency_se, context, [&](index_t s, Range tokens) {
         for (index_t t = tokens.begin; t < tokens.end; ++t) {
-            for (index_t e = 0; e < dshare.cols; ++e)
-                dshare(t, e) += static_cast<float>(scale * frequency(s, e));
+            for (index_t e = 0; e < dshare_te.cols; ++e)
+                dshare_te(t, e) += static_cast<float>(scale * frequency_se(s, e));
         }
     });
 }

@@ -7,7 +7,10 @@
 #include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
 #include "kernels/core/fits.hpp"
+#include "kernels/core/tensor.hpp"
+#include "kernels/core/host_view.hpp"
 #include "kernels/ops/gate/gate.hpp"
+#include "kernels/ops/gate/operands.hpp"
 
 namespace sy::ops {
 namespace {
@@ -134,7 +137,7 @@ void top_k_rows(MatrixView<const float> scores, Range rows, std::int64_t* keys,
     });
 }
 
-void weight_rows(const GateWeights& in, Range rows, MatrixView<float> weight) {
+void weight_rows(const detail::WeightOperands& in, Range rows, MatrixView<float> weight) {
     for (index_t t = rows.begin; t < rows.end; ++t) {
         const float* const scores = in.scores.data == nullptr ? nullptr : in.scores.row(t);
         const std::int32_t* const chosen = in.expert.data + t * in.expert.stride;
@@ -146,7 +149,7 @@ void weight_rows(const GateWeights& in, Range rows, MatrixView<float> weight) {
             sum += target[j];
         }
         for (index_t j = 0; j < weight.cols; ++j) {
-            if (in.renormalise == Renormalise::yes) target[j] /= sum + kLeastScoreSum;
+            if (in.renormalised) target[j] /= sum + kLeastScoreSum;
             target[j] *= in.scale;
         }
     }
@@ -157,7 +160,7 @@ struct ThroughWeights {
     float sum = 0.0F;
     float dot = 0.0F;
     float divisor() const { return sum + kLeastScoreSum; }
-    ThroughWeights(const GateBackward& in, index_t t) {
+    ThroughWeights(const detail::BackwardOperands& in, index_t t) {
         if (in.dweight.data == nullptr) return;
         for (index_t j = 0; j < in.forward.expert.cols; ++j) {
             const std::int32_t e = in.forward.expert(t, j);
@@ -180,10 +183,10 @@ SY_INLINE simd::f32x16 direct_gradient(const float* dshare, const float* own, in
 
 /// dlogits = score * (dscore + dlse - sum of score * dscore), where dscore is the direct part plus, at the chosen
 /// experts, the gradient through renormalisation (whose products with the scores add up to 0 but for kLeastScoreSum).
-void softmax_backward_rows(const GateBackward& in, Range rows, MatrixView<float> dlogits) {
+void softmax_backward_rows(const detail::BackwardOperands& in, Range rows, MatrixView<float> dlogits) {
     simd::for_isa([=, &in]() SY_BODY {
         const index_t num_experts = in.forward.scores.cols;
-        const bool renormalised = in.forward.renormalise == Renormalise::yes;
+        const bool renormalised = in.forward.renormalised;
         for (index_t t = rows.begin; t < rows.end; ++t) {
             const float* const scores = in.forward.scores.data + t * in.forward.scores.stride;
             const float* const own =
@@ -238,9 +241,9 @@ SY_INLINE ThroughShares through_shares(const float* scores, index_t count, const
 }
 
 /// dlogits = score * (1 - score) * dscore, plus dlse times the softmax of the logits.
-void sigmoid_backward_rows(const GateBackward& in, Range rows, MatrixView<float> dlogits) {
+void sigmoid_backward_rows(const detail::BackwardOperands& in, Range rows, MatrixView<float> dlogits) {
     simd::for_isa([=, &in]() SY_BODY {
-        const bool renormalised = in.forward.renormalise == Renormalise::yes;
+        const bool renormalised = in.forward.renormalised;
         for (index_t t = rows.begin; t < rows.end; ++t) {
             const float* const scores = in.forward.scores.data + t * in.forward.scores.stride;
             const float* const own =
@@ -289,80 +292,90 @@ bool is_or_empty(std::span<const float> values, index_t size) {
 
 }  // namespace
 
-void gate_scores(Score kind, MatrixView<const float> logits, MatrixView<float> scores, std::span<float> lse,
-                 const Context& context) {
-    SY_FITS(is(scores, logits.rows, logits.cols) && logits.cols > 0 &&
-                static_cast<index_t>(lse.size()) == logits.rows,
-            "gate_scores: logits [", logits.rows, ", ", logits.cols, "], scores [", scores.rows, ", ",
-            scores.cols, "], ", lse.size(), " logsumexps");
-    const Timed timed(context, OpKind::routing, 4.0 * static_cast<double>(logits.rows * logits.cols));
+void gate_scores(Score kind, ConstTensorRef logits, TensorRef scores, TensorRef lse, const Context& context) {
+    const auto logits_te = host<const float>(logits);
+    const auto scores_te = host<float>(scores);
+    const auto lse_t = host_values<float>(lse);
+    SY_FITS(is(scores_te, logits_te.rows, logits_te.cols) && logits_te.cols > 0 &&
+                static_cast<index_t>(lse_t.size()) == logits_te.rows,
+            "gate_scores: logits [", logits_te.rows, ", ", logits_te.cols, "], scores [", scores_te.rows,
+            ", ", scores_te.cols, "], ", lse_t.size(), " logsumexps");
+    const Timed timed(context, OpKind::routing, 4.0 * static_cast<double>(logits_te.rows * logits_te.cols));
     if (kind == Score::softmax) {
-        context.team.for_ranges(logits.rows, 16, [&](index_t begin, index_t end) {
-            softmax_rows(logits, {begin, end}, scores, lse.data());
+        context.team.for_ranges(logits_te.rows, 16, [&](index_t begin, index_t end) {
+            softmax_rows(logits_te, {begin, end}, scores_te, lse_t.data());
         });
         return;
     }
     constexpr index_t kBlock = 64;
-    Tensor powers(context.arena, DType::f32, {context.team.size(), round_up(logits.cols, simd::kLanes)});
-    const MatrixView<float> scratch = powers.matrix<float>();
-    context.team.for_tasks(ceil_div(logits.rows, kBlock), [&](index_t block, int thread_idx) {
-        const Range rows{block * kBlock, std::min((block + 1) * kBlock, logits.rows)};
-        sigmoid_rows(logits, rows, scores, scratch.row(thread_idx), lse.data());
+    Tensor powers(context.arena, DType::f32, {context.team.size(), round_up(logits_te.cols, simd::kLanes)});
+    const auto scratch = host<float>(powers);
+    context.team.for_tasks(ceil_div(logits_te.rows, kBlock), [&](index_t block, int thread_idx) {
+        const Range rows{block * kBlock, std::min((block + 1) * kBlock, logits_te.rows)};
+        sigmoid_rows(logits_te, rows, scores_te, scratch.row(thread_idx), lse_t.data());
     });
 }
 
-void gate_top_k(MatrixView<const float> scores, MatrixView<std::int32_t> expert, const Context& context) {
-    SY_FITS(expert.cols >= 1 && expert.cols <= scores.cols && expert.rows == scores.rows,
-            "gate_top_k: ", expert.cols, " of ", scores.cols, " experts for ", scores.rows, " tokens into [",
-            expert.rows, ", ", expert.cols, "]");
-    const Timed timed(context, OpKind::routing, static_cast<double>(scores.rows * scores.cols));
+void gate_top_k(ConstTensorRef scores, TensorRef expert, const Context& context) {
+    const auto scores_te = host<const float>(scores);
+    const auto expert_tk = host<std::int32_t>(expert);
+    SY_FITS(expert_tk.cols >= 1 && expert_tk.cols <= scores_te.cols && expert_tk.rows == scores_te.rows,
+            "gate_top_k: ", expert_tk.cols, " of ", scores_te.cols, " experts for ", scores_te.rows,
+            " tokens into [", expert_tk.rows, ", ", expert_tk.cols, "]");
+    const Timed timed(context, OpKind::routing, static_cast<double>(scores_te.rows * scores_te.cols));
     constexpr index_t kBlock = 64;
-    Tensor keys(context.arena, DType::i64, {context.team.size(), round_up(scores.cols, kKeyStep)});
-    const MatrixView<std::int64_t> scratch = keys.matrix<std::int64_t>();
-    context.team.for_tasks(ceil_div(scores.rows, kBlock), [&](index_t block, int thread_idx) {
-        const Range rows{block * kBlock, std::min((block + 1) * kBlock, scores.rows)};
-        top_k_rows(scores, rows, scratch.row(thread_idx), expert);
+    Tensor keys(context.arena, DType::i64, {context.team.size(), round_up(scores_te.cols, kKeyStep)});
+    const auto scratch = host<std::int64_t>(keys);
+    context.team.for_tasks(ceil_div(scores_te.rows, kBlock), [&](index_t block, int thread_idx) {
+        const Range rows{block * kBlock, std::min((block + 1) * kBlock, scores_te.rows)};
+        top_k_rows(scores_te, rows, scratch.row(thread_idx), expert_tk);
     });
 }
 
-void gate_weights(const GateWeights& in, MatrixView<float> weight, const Context& context) {
-    SY_FITS((in.scores.data == nullptr || in.scores.rows == in.expert.rows) &&
-                is(weight, in.expert.rows, in.expert.cols),
-            "gate_weights: scores of ", in.scores.rows, " tokens, choices [", in.expert.rows, ", ",
-            in.expert.cols, "], weights [", weight.rows, ", ", weight.cols, "]");
-    const Timed timed(context, OpKind::routing, 2.0 * static_cast<double>(weight.rows * weight.cols));
-    context.team.for_ranges(weight.rows, 64, [&](index_t begin, index_t end) {
-        weight_rows(in, {begin, end}, weight);
+void gate_weights(const GateWeights& in, TensorRef weight, const Context& context) {
+    const detail::WeightOperands operands(in);
+    const auto weight_tk = host<float>(weight);
+    SY_FITS((operands.scores.data == nullptr || operands.scores.rows == operands.expert.rows) &&
+                is(weight_tk, operands.expert.rows, operands.expert.cols),
+            "gate_weights: scores of ", operands.scores.rows, " tokens, choices [", operands.expert.rows,
+            ", ", operands.expert.cols, "], weights [", weight_tk.rows, ", ", weight_tk.cols, "]");
+    const Timed timed(context, OpKind::routing, 2.0 * static_cast<double>(weight_tk.rows * weight_tk.cols));
+    context.team.for_ranges(weight_tk.rows, 64, [&](index_t begin, index_t end) {
+        weight_rows(operands, {begin, end}, weight_tk);
     });
 }
 
-void gate_backward(const GateBackward& in, MatrixView<float> dlogits, const Context& context) {
-    const index_t tokens = in.forward.scores.rows;
-    const index_t experts = in.forward.scores.cols;
-    SY_FITS(is(dlogits, tokens, experts) && in.forward.expert.rows == tokens &&
-                is_or_empty(in.dweight, tokens, in.forward.expert.cols),
-            "gate_backward: scores [", tokens, ", ", experts, "], dlogits [", dlogits.rows, ", ",
-            dlogits.cols, "], choices [", in.forward.expert.rows, ", ", in.forward.expert.cols,
-            "], weights [", in.dweight.rows, ", ", in.dweight.cols, "]");
-    SY_FITS(is_or_empty(in.dshare, experts) && is_or_empty(in.dlse, tokens) &&
-                is_or_empty(in.token_dshare, tokens, experts) && is_or_empty(in.dlogit, tokens, experts),
-            "gate_backward: [", tokens, ", ", experts, "] scores with ", in.dshare.size(), " and [",
-            in.token_dshare.rows, ", ", in.token_dshare.cols, "] gradients of scores, ", in.dlse.size(),
-            " of logsumexps, [", in.dlogit.rows, ", ", in.dlogit.cols, "] of logits");
-    SY_FITS(in.kind == Score::softmax || in.dlse.empty() ||
-                (is(in.logits, tokens, experts) && static_cast<index_t>(in.lse.size()) == tokens),
+void gate_backward(const GateBackward& in, TensorRef dlogits, const Context& context) {
+    const detail::BackwardOperands operands(in);
+    const auto dlogits_te = host<float>(dlogits);
+    const index_t tokens = operands.forward.scores.rows;
+    const index_t experts = operands.forward.scores.cols;
+    SY_FITS(is(dlogits_te, tokens, experts) && operands.forward.expert.rows == tokens &&
+                is_or_empty(operands.dweight, tokens, operands.forward.expert.cols),
+            "gate_backward: scores [", tokens, ", ", experts, "], dlogits [", dlogits_te.rows, ", ",
+            dlogits_te.cols, "], choices [", operands.forward.expert.rows, ", ", operands.forward.expert.cols,
+            "], weights [", operands.dweight.rows, ", ", operands.dweight.cols, "]");
+    SY_FITS(is_or_empty(operands.dshare, experts) && is_or_empty(operands.dlse, tokens) &&
+                is_or_empty(operands.token_dshare, tokens, experts) &&
+                is_or_empty(operands.dlogit, tokens, experts),
+            "gate_backward: [", tokens, ", ", experts, "] scores with ", operands.dshare.size(), " and [",
+            operands.token_dshare.rows, ", ", operands.token_dshare.cols, "] gradients of scores, ",
+            operands.dlse.size(), " of logsumexps, [", operands.dlogit.rows, ", ", operands.dlogit.cols,
+            "] of logits");
+    SY_FITS(operands.kind == Score::softmax || operands.dlse.empty() ||
+                (is(operands.logits, tokens, experts) && static_cast<index_t>(operands.lse.size()) == tokens),
             "gate_backward: the z-loss of sigmoid scores needs logits and logsumexps");
     const Timed timed(context, OpKind::routing, 6.0 * static_cast<double>(tokens * experts));
     context.team.for_ranges(tokens, 16, [&](index_t begin, index_t end) {
         const Range rows{begin, end};
-        if (in.kind == Score::softmax) {
-            softmax_backward_rows(in, rows, dlogits);
+        if (operands.kind == Score::softmax) {
+            softmax_backward_rows(operands, rows, dlogits_te);
         } else {
-            sigmoid_backward_rows(in, rows, dlogits);
+            sigmoid_backward_rows(operands, rows, dlogits_te);
         }
-        if (in.dlogit.data == nullptr) return;
+        if (operands.dlogit.data == nullptr) return;
         for (index_t t = begin; t < end; ++t) {
-            for (index_t e = 0; e < experts; ++e) dlogits(t, e) += in.dlogit(t, e);
+            for (index_t e = 0; e < experts; ++e) dlogits_te(t, e) += operands.dlogit(t, e);
         }
     });
 }

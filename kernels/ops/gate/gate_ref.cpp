@@ -5,7 +5,9 @@
 #include <vector>
 
 #include "kernels/core/indexed.hpp"
+#include "kernels/core/host_view.hpp"
 #include "kernels/ops/gate/gate.hpp"
+#include "kernels/ops/gate/operands.hpp"
 
 namespace sy::ops::ref {
 namespace {
@@ -69,51 +71,52 @@ void gate_limit_groups(MatrixView<const float> scores, const GroupLimit& rule, M
 }
 
 void gate_weights(const GateWeights& in, MatrixView<float> weight) {
-    for (index_t t = 0; t < in.expert.rows; ++t) {
+    const detail::WeightOperands operands(in);
+    for (index_t t = 0; t < operands.expert.rows; ++t) {
         const auto score_of = [&](std::int32_t e) {
             if (e < 0) return 0.0;
-            return in.scores.data == nullptr ? 1.0 : at(in.scores, t, e);
+            return operands.scores.data == nullptr ? 1.0 : at(operands.scores, t, e);
         };
         double sum = 0.0;
-        for (index_t j = 0; j < in.expert.cols; ++j) sum += score_of(in.expert(t, j));
-        for (index_t j = 0; j < in.expert.cols; ++j) {
-            const double score = score_of(in.expert(t, j));
-            const bool divided = in.renormalise == Renormalise::yes;
-            weight(t, j) =
-                static_cast<float>(static_cast<double>(in.scale) *
-                                   (divided ? score / (sum + static_cast<double>(kLeastScoreSum)) : score));
+        for (index_t j = 0; j < operands.expert.cols; ++j) sum += score_of(operands.expert(t, j));
+        for (index_t j = 0; j < operands.expert.cols; ++j) {
+            const double score = score_of(operands.expert(t, j));
+            weight(t, j) = static_cast<float>(
+                static_cast<double>(operands.scale) *
+                (operands.renormalised ? score / (sum + static_cast<double>(kLeastScoreSum)) : score));
         }
     }
 }
 
 void gate_backward(const GateBackward& in, MatrixView<float> dlogits) {
-    const MatrixView<const float> scores = in.forward.scores;
-    const MatrixView<const std::int32_t> expert = in.forward.expert;
-    const bool renormalised = in.forward.renormalise == Renormalise::yes;
+    const detail::BackwardOperands operands(in);
+    const MatrixView<const float> scores = operands.forward.scores;
+    const MatrixView<const std::int32_t> expert = operands.forward.expert;
+    const bool renormalised = operands.forward.renormalised;
     for (index_t t = 0; t < scores.rows; ++t) {
         PerExpert<double> dscore(scores.cols);
         double row_sum = static_cast<double>(kLeastScoreSum);
         double mean = 0.0;
         for (index_t e = 0; e < scores.cols; ++e) {
             row_sum += at(scores, t, e);
-            mean += at(scores, t, e) * (at(in.dshare, e) + at(in.token_dshare, t, e));
+            mean += at(scores, t, e) * (at(operands.dshare, e) + at(operands.token_dshare, t, e));
         }
         mean /= row_sum;
         for (index_t e = 0; e < scores.cols; ++e) {
-            const double dshare = at(in.dshare, e) + at(in.token_dshare, t, e);
-            dscore[e] = in.kind == Score::softmax ? dshare : (dshare - mean) / row_sum;
+            const double dshare = at(operands.dshare, e) + at(operands.token_dshare, t, e);
+            dscore[e] = operands.kind == Score::softmax ? dshare : (dshare - mean) / row_sum;
         }
         double sum = static_cast<double>(kLeastScoreSum);
         double dot = 0.0;
         for (index_t j = 0; j < expert.cols; ++j) {
             if (expert(t, j) < 0) continue;
             sum += at(scores, t, expert(t, j));
-            dot += at(scores, t, expert(t, j)) * at(in.dweight, t, j);
+            dot += at(scores, t, expert(t, j)) * at(operands.dweight, t, j);
         }
         for (index_t j = 0; j < expert.cols; ++j) {
             if (expert(t, j) < 0) continue;
-            const double direct = at(in.dweight, t, j);
-            dscore[expert(t, j)] += static_cast<double>(in.forward.scale) *
+            const double direct = at(operands.dweight, t, j);
+            dscore[expert(t, j)] += static_cast<double>(operands.forward.scale) *
                                     (renormalised ? direct / sum - dot / (sum * sum) : direct);
         }
         double inner = 0.0;
@@ -121,13 +124,14 @@ void gate_backward(const GateBackward& in, MatrixView<float> dlogits) {
         for (index_t e = 0; e < scores.cols; ++e) {
             const double score = at(scores, t, e);
             const double direct = dscore[e];
-            const double dlse = at(in.dlse, t);
+            const double dlse = at(operands.dlse, t);
             const double through =
-                in.kind == Score::softmax
+                operands.kind == Score::softmax
                     ? score * (direct - inner + dlse)
                     : score * (1.0 - score) * direct +
-                          (dlse == 0.0 ? 0.0 : dlse * std::exp(at(in.logits, t, e) - at(in.lse, t)));
-            dlogits(t, e) = static_cast<float>(through + at(in.dlogit, t, e));
+                          (dlse == 0.0 ? 0.0
+                                       : dlse * std::exp(at(operands.logits, t, e) - at(operands.lse, t)));
+            dlogits(t, e) = static_cast<float>(through + at(operands.dlogit, t, e));
         }
     }
 }

@@ -4,6 +4,8 @@
 #include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
 #include "kernels/core/fits.hpp"
+#include "kernels/core/tensor.hpp"
+#include "kernels/core/host_view.hpp"
 #include "kernels/ops/gate/gate.hpp"
 
 namespace sy::ops {
@@ -58,20 +60,24 @@ void limit_rows(MatrixView<const float> scores, const GroupLimit& rule, Range ro
 
 }  // namespace
 
-void gate_limit_groups(MatrixView<const float> scores, const GroupLimit& rule, MatrixView<float> open,
+void gate_limit_groups(ConstTensorRef scores, const GroupLimit& rule, TensorRef open,
                        const Context& context) {
-    SY_FITS(rule.groups >= 1 && scores.cols % rule.groups == 0 && rule.limit >= 1 &&
-                rule.limit <= rule.groups && rule.counted >= 1 && rule.counted <= scores.cols / rule.groups &&
-                open.rows == scores.rows && open.cols == scores.cols,
+    const auto scores_te = host<const float>(scores);
+    const auto open_te = host<float>(open);
+    SY_FITS(rule.groups >= 1 && scores_te.cols % rule.groups == 0 && rule.limit >= 1 &&
+                rule.limit <= rule.groups && rule.counted >= 1 &&
+                rule.counted <= scores_te.cols / rule.groups && open_te.rows == scores_te.rows &&
+                open_te.cols == scores_te.cols,
             "gate_limit_groups: ", rule.limit, " of ", rule.groups, " groups by their best ", rule.counted,
-            " of scores [", scores.rows, ", ", scores.cols, "] into [", open.rows, ", ", open.cols, "]");
-    const Timed timed(context, OpKind::routing, static_cast<double>(scores.rows * scores.cols));
+            " of scores [", scores_te.rows, ", ", scores_te.cols, "] into [", open_te.rows, ", ",
+            open_te.cols, "]");
+    const Timed timed(context, OpKind::routing, static_cast<double>(scores_te.rows * scores_te.cols));
     constexpr index_t kBlock = 64;
     Tensor memory(context.arena, DType::f32, {context.team.size(), rule.groups + rule.counted});
-    const MatrixView<float> scratch = memory.matrix<float>();
-    context.team.for_tasks(ceil_div(scores.rows, kBlock), [&](index_t block, int thread_idx) {
-        const Range rows{block * kBlock, std::min((block + 1) * kBlock, scores.rows)};
-        limit_rows(scores, rule, rows, scratch.row(thread_idx), open);
+    const auto scratch = host<float>(memory);
+    context.team.for_tasks(ceil_div(scores_te.rows, kBlock), [&](index_t block, int thread_idx) {
+        const Range rows{block * kBlock, std::min((block + 1) * kBlock, scores_te.rows)};
+        limit_rows(scores_te, rule, rows, scratch.row(thread_idx), open_te);
     });
 }
 

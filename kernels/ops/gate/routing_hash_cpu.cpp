@@ -2,6 +2,7 @@
 
 #include "kernels/core/profile.hpp"
 #include "kernels/core/fits.hpp"
+#include "kernels/core/host_view.hpp"
 #include "kernels/ops/gate/gate.hpp"
 
 namespace sy::ops {
@@ -20,20 +21,21 @@ std::uint64_t hash_choice(std::uint64_t layer, std::uint64_t token, std::uint64_
 
 }  // namespace
 
-std::uint64_t routing_hash(MatrixView<const std::int32_t> expert, std::span<const std::uint8_t> kept,
-                           index_t layer, index_t first_token, const Context& context) {
-    SY_FITS(static_cast<index_t>(kept.size()) == expert.rows * expert.cols, "routing_hash: choices [",
-            expert.rows, ", ", expert.cols, "] and what became of ", kept.size());
+std::uint64_t routing_hash(ConstTensorRef expert, std::span<const std::uint8_t> kept, index_t layer,
+                           index_t first_token, const Context& context) {
+    const auto expert_tk = host<const std::int32_t>(expert);
+    SY_FITS(static_cast<index_t>(kept.size()) == expert_tk.rows * expert_tk.cols, "routing_hash: choices [",
+            expert_tk.rows, ", ", expert_tk.cols, "] and what became of ", kept.size());
     const Timed timed(context, OpKind::routing, 10.0 * static_cast<double>(kept.size()));
     std::atomic<std::uint64_t> sum{0};
-    context.team.for_ranges(expert.rows, 64, [&](index_t begin, index_t end) {
+    context.team.for_ranges(expert_tk.rows, 64, [&](index_t begin, index_t end) {
         std::uint64_t own = 0;
         for (index_t t = begin; t < end; ++t) {
-            for (index_t j = 0; j < expert.cols; ++j) {
-                if (expert(t, j) < 0) continue;
+            for (index_t j = 0; j < expert_tk.cols; ++j) {
+                if (expert_tk(t, j) < 0) continue;
                 own += hash_choice(static_cast<std::uint64_t>(layer),
                                    static_cast<std::uint64_t>(first_token + t), static_cast<std::uint64_t>(j),
-                                   expert(t, j), kept[static_cast<std::size_t>(t * expert.cols + j)]);
+                                   expert_tk(t, j), kept[static_cast<std::size_t>(t * expert_tk.cols + j)]);
             }
         }
         sum += own;

@@ -3,6 +3,7 @@
 
 #include "kernels/core/profile.hpp"
 #include "kernels/core/fits.hpp"
+#include "kernels/core/host_view.hpp"
 #include "kernels/ops/noise/noise.hpp"
 
 namespace sy::ops {
@@ -30,29 +31,40 @@ void for_elements(MatrixView<const float> shape, const Context& context, const B
 
 }  // namespace
 
-void learned_noise(MatrixView<const float> clean, MatrixView<const float> noise, MatrixView<float> scale,
-                   MatrixView<float> logits, const Context& context) {
-    SY_FITS(same_shape(clean, logits) && same_shape(noise, logits) && same_shape(scale, logits),
-            "learned_noise: clean [", clean.rows, ", ", clean.cols, "], noise [", noise.rows, ", ",
-            noise.cols, "], scale [", scale.rows, ", ", scale.cols, "], logits [", logits.rows, ", ",
-            logits.cols, "]");
-    for_elements(logits, context, [&](index_t t, index_t e) {
-        scale(t, e) = softplus(scale(t, e)) + kNoiseFloor;
-        logits(t, e) = clean(t, e) + noise(t, e) * scale(t, e);
+void learned_noise(ConstTensorRef clean, ConstTensorRef noise, TensorRef scale, TensorRef logits,
+                   const Context& context) {
+    const auto clean_te = host<const float>(clean);
+    const auto noise_te = host<const float>(noise);
+    const auto scale_te = host<float>(scale);
+    const auto logits_te = host<float>(logits);
+    SY_FITS(
+        same_shape(clean_te, logits_te) && same_shape(noise_te, logits_te) && same_shape(scale_te, logits_te),
+        "learned_noise: clean [", clean_te.rows, ", ", clean_te.cols, "], noise [", noise_te.rows, ", ",
+        noise_te.cols, "], scale [", scale_te.rows, ", ", scale_te.cols, "], logits [", logits_te.rows, ", ",
+        logits_te.cols, "]");
+    for_elements(logits_te, context, [&](index_t t, index_t e) {
+        scale_te(t, e) = softplus(scale_te(t, e)) + kNoiseFloor;
+        logits_te(t, e) = clean_te(t, e) + noise_te(t, e) * scale_te(t, e);
     });
 }
 
-void learned_noise_backward(const LearnedNoise& forward, MatrixView<const float> dlogits,
-                            MatrixView<const float> dscale, MatrixView<float> draw, const Context& context) {
-    SY_FITS(same_shape(forward.noise, draw) && same_shape(forward.scale, draw) && same_shape(dlogits, draw) &&
-                (dscale.data == nullptr || same_shape(dscale, draw)),
-            "learned_noise_backward: noise [", forward.noise.rows, ", ", forward.noise.cols, "], scale [",
-            forward.scale.rows, ", ", forward.scale.cols, "], gradients [", dlogits.rows, ", ", dlogits.cols,
-            "] and [", dscale.rows, ", ", dscale.cols, "] into [", draw.rows, ", ", draw.cols, "]");
-    for_elements(draw, context, [&](index_t t, index_t e) {
-        const float direct = dscale.data == nullptr ? 0.0F : dscale(t, e);
-        const float slope = -std::expm1(-(forward.scale(t, e) - kNoiseFloor));
-        draw(t, e) = (dlogits(t, e) * forward.noise(t, e) + direct) * slope;
+void learned_noise_backward(const LearnedNoise& forward, ConstTensorRef dlogits, ConstTensorRef dscale,
+                            TensorRef draw, const Context& context) {
+    const auto noise_te = host<const float>(forward.noise);
+    const auto scale_te = host<const float>(forward.scale);
+    const auto dlogits_te = host<const float>(dlogits);
+    const auto dscale_te = host<const float>(dscale);
+    const auto draw_te = host<float>(draw);
+    SY_FITS(
+        same_shape(noise_te, draw_te) && same_shape(scale_te, draw_te) && same_shape(dlogits_te, draw_te) &&
+            (dscale_te.data == nullptr || same_shape(dscale_te, draw_te)),
+        "learned_noise_backward: noise [", noise_te.rows, ", ", noise_te.cols, "], scale [", scale_te.rows,
+        ", ", scale_te.cols, "], gradients [", dlogits_te.rows, ", ", dlogits_te.cols, "] and [",
+        dscale_te.rows, ", ", dscale_te.cols, "] into [", draw_te.rows, ", ", draw_te.cols, "]");
+    for_elements(draw_te, context, [&](index_t t, index_t e) {
+        const float direct = dscale_te.data == nullptr ? 0.0F : dscale_te(t, e);
+        const float slope = -std::expm1(-(scale_te(t, e) - kNoiseFloor));
+        draw_te(t, e) = (dlogits_te(t, e) * noise_te(t, e) + direct) * slope;
     });
 }
 

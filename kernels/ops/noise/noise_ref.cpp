@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "kernels/core/host_view.hpp"
 #include "kernels/ops/noise/noise.hpp"
 
 namespace sy::ops::ref {
@@ -20,13 +21,14 @@ void learned_noise(MatrixView<const float> clean, MatrixView<const float> noise,
 
 void learned_noise_backward(const LearnedNoise& forward, MatrixView<const float> dlogits,
                             MatrixView<const float> dscale, MatrixView<float> draw) {
+    const auto noise = host<const float>(forward.noise);
+    const auto scale = host<const float>(forward.scale);
     for (index_t t = 0; t < draw.rows; ++t) {
         for (index_t e = 0; e < draw.cols; ++e) {
             const double direct = dscale.data == nullptr ? 0.0 : static_cast<double>(dscale(t, e));
-            const double softplus =
-                static_cast<double>(forward.scale(t, e)) - static_cast<double>(kNoiseFloor);
+            const double softplus = static_cast<double>(scale(t, e)) - static_cast<double>(kNoiseFloor);
             draw(t, e) = static_cast<float>(
-                (static_cast<double>(dlogits(t, e)) * static_cast<double>(forward.noise(t, e)) + direct) *
+                (static_cast<double>(dlogits(t, e)) * static_cast<double>(noise(t, e)) + direct) *
                 (1.0 - std::exp(-softplus)));
         }
     }

@@ -5,6 +5,7 @@
 
 #include "kernels/core/profile.hpp"
 #include "kernels/core/fits.hpp"
+#include "kernels/core/host_view.hpp"
 #include "kernels/ops/policy/policy.hpp"
 
 namespace sy::ops {
@@ -65,62 +66,76 @@ struct Policy {
 
 }  // namespace
 
-void policy_keys(MatrixView<const float> logits, const RandomKey& key, index_t first_token,
-                 MatrixView<float> keys, const Context& context) {
-    SY_FITS(keys.rows == logits.rows && keys.cols == logits.cols && first_token >= 0, "policy_keys: [",
-            logits.rows, ", ", logits.cols, "] into [", keys.rows, ", ", keys.cols, "], first token ",
-            first_token);
-    const Timed timed(context, OpKind::routing, 3.0 * static_cast<double>(keys.rows * keys.cols));
-    context.team.for_ranges(keys.rows, 8, [&](index_t begin, index_t end) {
+void policy_keys(ConstTensorRef logits, const RandomKey& key, index_t first_token, TensorRef keys,
+                 const Context& context) {
+    const auto logits_te = host<const float>(logits);
+    const auto keys_te = host<float>(keys);
+    SY_FITS(keys_te.rows == logits_te.rows && keys_te.cols == logits_te.cols && first_token >= 0,
+            "policy_keys: [", logits_te.rows, ", ", logits_te.cols, "] into [", keys_te.rows, ", ",
+            keys_te.cols, "], first token ", first_token);
+    const Timed timed(context, OpKind::routing, 3.0 * static_cast<double>(keys_te.rows * keys_te.cols));
+    context.team.for_ranges(keys_te.rows, 8, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t) {
-            add_gumbel(key, static_cast<std::uint64_t>((first_token + t) * keys.cols), logits.row_span(t),
-                       keys.row_span(t));
+            add_gumbel(key, static_cast<std::uint64_t>((first_token + t) * keys_te.cols),
+                       logits_te.row_span(t), keys_te.row_span(t));
         }
     });
 }
 
-void policy_advantage(const PolicyBaseline& in, std::span<double> advantage, const Context& context) {
-    SY_FITS(in.slope.rows == in.x.cols && in.slope.cols == 1 && in.offset.size() == 1 &&
-                in.token_loss.size() == at(in.x.rows) && advantage.size() == at(in.x.rows),
-            "policy_advantage: ", in.token_loss.size(), " rewards for ", in.x.rows, " tokens, ",
-            advantage.size(), " advantages, slope [", in.slope.rows, ", ", in.slope.cols, "] of width ",
-            in.x.cols);
-    const Timed timed(context, OpKind::routing, 2.0 * static_cast<double>(in.x.rows * in.x.cols));
-    context.team.for_ranges(in.x.rows, 8, [&](index_t begin, index_t end) {
+void policy_advantage(const PolicyBaseline& in, TensorRef advantage, const Context& context) {
+    const auto x_th = host<const float>(in.x);
+    const auto slope_h1 = host<const float>(in.slope);
+    const auto offset_1 = host_values<const float>(in.offset);
+    const auto token_loss_t = host_values<const float>(in.token_loss);
+    const auto advantage_t = host_values<double>(advantage);
+    SY_FITS(slope_h1.rows == x_th.cols && slope_h1.cols == 1 && offset_1.size() == 1 &&
+                token_loss_t.size() == at(x_th.rows) && advantage_t.size() == at(x_th.rows),
+            "policy_advantage: ", token_loss_t.size(), " rewards for ", x_th.rows, " tokens, ",
+            advantage_t.size(), " advantages, slope [", slope_h1.rows, ", ", slope_h1.cols, "] of width ",
+            x_th.cols);
+    const Timed timed(context, OpKind::routing, 2.0 * static_cast<double>(x_th.rows * x_th.cols));
+    context.team.for_ranges(x_th.rows, 8, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t) {
-            auto baseline = static_cast<double>(in.offset[0]);
-            for (index_t h = 0; h < in.x.cols; ++h)
-                baseline += static_cast<double>(in.x(t, h)) * static_cast<double>(in.slope(h, 0));
-            advantage[at(t)] = -static_cast<double>(in.token_loss[at(t)]) - baseline;
+            auto baseline = static_cast<double>(offset_1[0]);
+            for (index_t h = 0; h < x_th.cols; ++h)
+                baseline += static_cast<double>(x_th(t, h)) * static_cast<double>(slope_h1(h, 0));
+            advantage_t[at(t)] = -static_cast<double>(token_loss_t[at(t)]) - baseline;
         }
     });
 }
 
-void policy_baseline_backward(double factor, std::span<const double> advantage, std::span<float> dbaseline,
+void policy_baseline_backward(double factor, ConstTensorRef advantage, TensorRef dbaseline,
                               const Context& context) {
-    SY_FITS(advantage.size() == dbaseline.size(), "policy_baseline_backward: ", advantage.size(),
-            " advantages into ", dbaseline.size());
-    const Timed timed(context, OpKind::routing, static_cast<double>(advantage.size()));
-    std::ranges::transform(advantage, dbaseline.begin(),
+    const auto advantage_t = host_values<const double>(advantage);
+    const auto dbaseline_t = host_values<float>(dbaseline);
+    SY_FITS(advantage_t.size() == dbaseline_t.size(), "policy_baseline_backward: ", advantage_t.size(),
+            " advantages into ", dbaseline_t.size());
+    const Timed timed(context, OpKind::routing, static_cast<double>(advantage_t.size()));
+    std::ranges::transform(advantage_t, dbaseline_t.begin(),
                            [=](double one) { return static_cast<float>(factor * one); });
 }
 
-void policy_backward(const PolicyLoss& in, MatrixView<float> dlogits, const Context& context) {
-    const index_t tokens = in.logits.rows;
-    SY_FITS(dlogits.rows == tokens && dlogits.cols == in.logits.cols && in.lse.size() == at(tokens) &&
-                in.draws.rows == tokens && in.advantage.size() == at(tokens),
-            "policy_backward: logits [", tokens, ", ", in.logits.cols, "], gradient [", dlogits.rows, ", ",
-            dlogits.cols, "], ", in.lse.size(), " logsumexps, draws of ", in.draws.rows, " tokens, ",
-            in.advantage.size(), " advantages");
-    const Timed timed(context, OpKind::routing, static_cast<double>(tokens * in.logits.cols * in.draws.cols));
+void policy_backward(const PolicyLoss& in, TensorRef dlogits, const Context& context) {
+    const auto logits_te = host<const float>(in.logits);
+    const auto lse_t = host_values<const float>(in.lse);
+    const auto draws_tk = host<const std::int32_t>(in.draws);
+    const auto advantage_t = host_values<const double>(in.advantage);
+    const auto dlogits_te = host<float>(dlogits);
+    const index_t tokens = logits_te.rows;
+    SY_FITS(dlogits_te.rows == tokens && dlogits_te.cols == logits_te.cols && lse_t.size() == at(tokens) &&
+                draws_tk.rows == tokens && advantage_t.size() == at(tokens),
+            "policy_backward: logits [", tokens, ", ", logits_te.cols, "], gradient [", dlogits_te.rows, ", ",
+            dlogits_te.cols, "], ", lse_t.size(), " logsumexps, draws of ", draws_tk.rows, " tokens, ",
+            advantage_t.size(), " advantages");
+    const Timed timed(context, OpKind::routing, static_cast<double>(tokens * logits_te.cols * draws_tk.cols));
     context.team.for_ranges(tokens, 8, [&](index_t begin, index_t end) {
-        std::vector<double> row(at(in.logits.cols));
+        std::vector<double> row(at(logits_te.cols));
         for (index_t t = begin; t < end; ++t) {
             std::ranges::fill(row, 0.0);
-            const Policy policy(in.logits.row_span(t), in.lse[at(t)]);
-            policy.add_draws(-in.share * in.advantage[at(t)], in.draws.row_span(t), row);
+            const Policy policy(logits_te.row_span(t), lse_t[at(t)]);
+            policy.add_draws(-in.share * advantage_t[at(t)], draws_tk.row_span(t), row);
             if (in.entropy_bonus != 0.0) policy.add_entropy(-in.share * in.entropy_bonus, row);
-            for (index_t e = 0; e < in.logits.cols; ++e) dlogits(t, e) += static_cast<float>(row[at(e)]);
+            for (index_t e = 0; e < logits_te.cols; ++e) dlogits_te(t, e) += static_cast<float>(row[at(e)]);
         }
     });
 }

@@ -5,6 +5,7 @@
 #include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
 #include "kernels/core/fits.hpp"
+#include "kernels/core/host_view.hpp"
 #include "kernels/ops/sinkhorn/sinkhorn.hpp"
 
 namespace sy::ops {
@@ -54,40 +55,45 @@ void require_same(const char* name, MatrixView<const float> from, MatrixView<con
 
 }  // namespace
 
-void sinkhorn_powers(MatrixView<const float> logits, MatrixView<float> powers, const Context& context) {
-    require_same("sinkhorn_powers", logits, powers);
-    const Timed timed(context, OpKind::routing, 2.0 * static_cast<double>(logits.rows * logits.cols));
-    context.team.for_ranges(logits.rows, kRowsOfTask, [&](index_t begin, index_t end) {
-        powers_of_rows(logits, {begin, end}, powers);
+void sinkhorn_powers(ConstTensorRef logits, TensorRef powers, const Context& context) {
+    const auto logits_te = host<const float>(logits);
+    const auto powers_te = host<float>(powers);
+    require_same("sinkhorn_powers", logits_te, powers_te);
+    const Timed timed(context, OpKind::routing, 2.0 * static_cast<double>(logits_te.rows * logits_te.cols));
+    context.team.for_ranges(logits_te.rows, kRowsOfTask, [&](index_t begin, index_t end) {
+        powers_of_rows(logits_te, {begin, end}, powers_te);
     });
 }
 
-void sinkhorn_columns(MatrixView<const float> powers, std::span<const double> factor,
-                      std::span<ExactSum> sums, const Context& context) {
-    require_columns("sinkhorn_columns", powers, factor.size());
-    require_columns("sinkhorn_columns", powers, sums.size());
-    const Timed timed(context, OpKind::routing, 4.0 * static_cast<double>(powers.rows * powers.cols));
+void sinkhorn_columns(ConstTensorRef powers, std::span<const double> factor, std::span<ExactSum> sums,
+                      const Context& context) {
+    const auto powers_te = host<const float>(powers);
+    require_columns("sinkhorn_columns", powers_te, factor.size());
+    require_columns("sinkhorn_columns", powers_te, sums.size());
+    const Timed timed(context, OpKind::routing, 4.0 * static_cast<double>(powers_te.rows * powers_te.cols));
     std::ranges::fill(sums, ExactSum());
     std::mutex adding;
-    context.team.for_tasks(ceil_div(powers.rows, kRowsOfTask), [&](index_t task, int) {
-        const Range rows{task * kRowsOfTask, std::min(powers.rows, (task + 1) * kRowsOfTask)};
+    context.team.for_tasks(ceil_div(powers_te.rows, kRowsOfTask), [&](index_t task, int) {
+        const Range rows{task * kRowsOfTask, std::min(powers_te.rows, (task + 1) * kRowsOfTask)};
         std::vector<std::int64_t> units(sums.size(), 0);
-        add_rows(powers, rows, factor.data(), units.data());
+        add_rows(powers_te, rows, factor.data(), units.data());
         const std::lock_guard lock(adding);
         for (std::size_t e = 0; e < sums.size(); ++e) sums[e].add_units(units[e]);
     });
 }
 
-void sinkhorn_log_plan(MatrixView<const float> logits, std::span<const double> log_factor,
-                       MatrixView<float> plan, const Context& context) {
-    require_same("sinkhorn_log_plan", logits, plan);
-    require_columns("sinkhorn_log_plan", logits, log_factor.size());
-    const Timed timed(context, OpKind::routing, static_cast<double>(logits.rows * logits.cols));
-    context.team.for_ranges(logits.rows, kRowsOfTask, [&](index_t begin, index_t end) {
+void sinkhorn_log_plan(ConstTensorRef logits, std::span<const double> log_factor, TensorRef plan,
+                       const Context& context) {
+    const auto logits_te = host<const float>(logits);
+    const auto plan_te = host<float>(plan);
+    require_same("sinkhorn_log_plan", logits_te, plan_te);
+    require_columns("sinkhorn_log_plan", logits_te, log_factor.size());
+    const Timed timed(context, OpKind::routing, static_cast<double>(logits_te.rows * logits_te.cols));
+    context.team.for_ranges(logits_te.rows, kRowsOfTask, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t) {
-            for (index_t e = 0; e < logits.cols; ++e)
-                plan(t, e) = static_cast<float>(static_cast<double>(logits(t, e)) +
-                                                log_factor[static_cast<std::size_t>(e)]);
+            for (index_t e = 0; e < logits_te.cols; ++e)
+                plan_te(t, e) = static_cast<float>(static_cast<double>(logits_te(t, e)) +
+                                                   log_factor[static_cast<std::size_t>(e)]);
         }
     });
 }

@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "kernels/core/host_view.hpp"
 #include "kernels/ops/sinkhorn/sinkhorn.hpp"
 
 namespace sy::ops::ref {

@@ -5,10 +5,11 @@
 
 #include "kernels/core/context.hpp"
 #include "kernels/core/indexed.hpp"
-#include "kernels/core/tensor.hpp"
+#include "kernels/core/tensor_ref.hpp"
 
 /// Experts that choose tokens: one rank's part of the search for the highest scores of every expert over all ranks, and
-/// the choice itself. T tokens, E experts. Scores are compared by keys, integers in their order (0 and -0 equal).
+/// the choice itself. T tokens, E experts. Scores [T, E] are f32, compared by keys: integers in their order (0 and -0
+/// equal).
 /// All functions throw ShapeError when sides do not fit.
 /// @par Source  Zhou et al., "Mixture-of-experts with expert choice routing", arXiv:2202.09368, section 3
 namespace sy::ops {
@@ -25,21 +26,20 @@ struct TokenThreshold {
 };
 
 /// counts[e, d] = tokens whose key's upper digits are thresholds[e].key and whose next one, `shift` bits from its end,
-/// is d. @param counts  [E, 256] is overwritten
-void count_key_digits(MatrixView<const float> scores, PerExpertSpan<const TokenThreshold> thresholds,
-                      int shift, MatrixView<index_t> counts, const Context& context);
+/// is d. @param counts  [E, 256] i64, without gaps; is overwritten
+void count_key_digits(ConstTensorRef scores, PerExpertSpan<const TokenThreshold> thresholds, int shift,
+                      TensorRef counts, const Context& context);
 
 /// taken[t, e] = 1 where expert e takes token t, else 0; of equal keys the lower tokens.
 /// @param earlier  [E] tokens of lower ranks that have the threshold's key
-/// @param taken    [T, E] is overwritten
-void take_top_tokens(MatrixView<const float> scores, PerExpertSpan<const TokenThreshold> thresholds,
-                     PerExpertSpan<const index_t> earlier, MatrixView<std::uint8_t> taken,
-                     const Context& context);
+/// @param taken    [T, E] u8, is overwritten
+void take_top_tokens(ConstTensorRef scores, PerExpertSpan<const TokenThreshold> thresholds,
+                     PerExpertSpan<const index_t> earlier, TensorRef taken, const Context& context);
 
 /// The experts that take each token, by descending key, equal ones by number; -1 after the last.
-/// @param expert  [T, K], K at least the most experts of a token; is overwritten
-void list_takers(MatrixView<const float> scores, MatrixView<const std::uint8_t> taken,
-                 MatrixView<std::int32_t> expert, const Context& context);
+/// @param taken   [T, E] u8
+/// @param expert  [T, K] i32, K at least the most experts of a token; is overwritten
+void list_takers(ConstTensorRef scores, ConstTensorRef taken, TensorRef expert, const Context& context);
 
 namespace ref {
 /// The choice of the `count` highest scores of each expert among all tokens, [T, E].

@@ -3,6 +3,7 @@
 
 #include "kernels/core/profile.hpp"
 #include "kernels/core/fits.hpp"
+#include "kernels/core/host_view.hpp"
 #include "kernels/ops/top_tokens/top_tokens.hpp"
 
 namespace sy::ops {
@@ -31,55 +32,62 @@ bool same_shape(MatrixView<const float> scores, MatrixView<const std::uint8_t> t
 
 }  // namespace
 
-void count_key_digits(MatrixView<const float> scores, PerExpertSpan<const TokenThreshold> thresholds,
-                      int shift, MatrixView<index_t> counts, const Context& context) {
-    SY_FITS(thresholds.size() == scores.cols && counts.rows == scores.cols && counts.cols == kKeyDigits &&
-                counts.is_contiguous() && shift >= 0 && shift <= kKeyBits - kKeyDigitBits,
-            "count_key_digits: ", thresholds.size(), " thresholds and counts [", counts.rows, ", ",
-            counts.cols, "] of ", scores.cols, " experts, shift ", shift);
-    std::fill_n(counts.data, counts.rows * counts.cols, 0);
-    for_columns(scores, context, [&](index_t t, index_t e) {
-        const std::uint64_t key = key_of(scores(t, e));
+void count_key_digits(ConstTensorRef scores, PerExpertSpan<const TokenThreshold> thresholds, int shift,
+                      TensorRef counts, const Context& context) {
+    const auto scores_te = host<const float>(scores);
+    const auto counts_ed = host<index_t>(counts);
+    SY_FITS(thresholds.size() == scores_te.cols && counts_ed.rows == scores_te.cols &&
+                counts_ed.cols == kKeyDigits && counts_ed.is_contiguous() && shift >= 0 &&
+                shift <= kKeyBits - kKeyDigitBits,
+            "count_key_digits: ", thresholds.size(), " thresholds and counts [", counts_ed.rows, ", ",
+            counts_ed.cols, "] of ", scores_te.cols, " experts, shift ", shift);
+    std::fill_n(counts_ed.data, counts_ed.rows * counts_ed.cols, 0);
+    for_columns(scores_te, context, [&](index_t t, index_t e) {
+        const std::uint64_t key = key_of(scores_te(t, e));
         if (key >> (shift + kKeyDigitBits) == thresholds[e].key)
-            ++counts(e, static_cast<index_t>((key >> shift) % static_cast<std::uint64_t>(kKeyDigits)));
+            ++counts_ed(e, static_cast<index_t>((key >> shift) % static_cast<std::uint64_t>(kKeyDigits)));
     });
 }
 
-void take_top_tokens(MatrixView<const float> scores, PerExpertSpan<const TokenThreshold> thresholds,
-                     PerExpertSpan<const index_t> earlier, MatrixView<std::uint8_t> taken,
-                     const Context& context) {
-    SY_FITS(thresholds.size() == scores.cols && earlier.size() == scores.cols && same_shape(scores, taken),
+void take_top_tokens(ConstTensorRef scores, PerExpertSpan<const TokenThreshold> thresholds,
+                     PerExpertSpan<const index_t> earlier, TensorRef taken, const Context& context) {
+    const auto scores_te = host<const float>(scores);
+    const auto taken_te = host<std::uint8_t>(taken);
+    SY_FITS(thresholds.size() == scores_te.cols && earlier.size() == scores_te.cols &&
+                same_shape(scores_te, taken_te),
             "take_top_tokens: ", thresholds.size(), " thresholds and ", earlier.size(), " counts for [",
-            scores.rows, ", ", scores.cols, "] into [", taken.rows, ", ", taken.cols, "]");
-    PerExpert<index_t> tie(scores.cols);
+            scores_te.rows, ", ", scores_te.cols, "] into [", taken_te.rows, ", ", taken_te.cols, "]");
+    PerExpert<index_t> tie(scores_te.cols);
     std::ranges::copy(earlier, tie.begin());
-    for_columns(scores, context, [&](index_t t, index_t e) {
-        const std::uint64_t key = key_of(scores(t, e));
+    for_columns(scores_te, context, [&](index_t t, index_t e) {
+        const std::uint64_t key = key_of(scores_te(t, e));
         const TokenThreshold& end = thresholds[e];
-        taken(t, e) = key > end.key || (key == end.key && tie[e]++ < end.ties) ? 1 : 0;
+        taken_te(t, e) = key > end.key || (key == end.key && tie[e]++ < end.ties) ? 1 : 0;
     });
 }
 
-void list_takers(MatrixView<const float> scores, MatrixView<const std::uint8_t> taken,
-                 MatrixView<std::int32_t> expert, const Context& context) {
-    SY_FITS(same_shape(scores, taken) && expert.rows == scores.rows, "list_takers: scores [", scores.rows,
-            ", ", scores.cols, "], taken [", taken.rows, ", ", taken.cols, "] into [", expert.rows, ", ",
-            expert.cols, "]");
-    const Timed timed(context, OpKind::routing, static_cast<double>(scores.rows * scores.cols));
-    context.team.for_ranges(scores.rows, 16, [&](index_t begin, index_t end) {
+void list_takers(ConstTensorRef scores, ConstTensorRef taken, TensorRef expert, const Context& context) {
+    const auto scores_te = host<const float>(scores);
+    const auto taken_te = host<const std::uint8_t>(taken);
+    const auto expert_tk = host<std::int32_t>(expert);
+    SY_FITS(same_shape(scores_te, taken_te) && expert_tk.rows == scores_te.rows, "list_takers: scores [",
+            scores_te.rows, ", ", scores_te.cols, "], taken [", taken_te.rows, ", ", taken_te.cols,
+            "] into [", expert_tk.rows, ", ", expert_tk.cols, "]");
+    const Timed timed(context, OpKind::routing, static_cast<double>(scores_te.rows * scores_te.cols));
+    context.team.for_ranges(scores_te.rows, 16, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t) {
             index_t count = 0;
-            for (index_t e = 0; e < scores.cols; ++e) {
-                if (taken(t, e) == 0) continue;
-                SY_FITS(count < expert.cols, "list_takers: more than ", expert.cols, " experts take token ",
-                        t);
-                expert(t, count++) = static_cast<std::int32_t>(e);
+            for (index_t e = 0; e < scores_te.cols; ++e) {
+                if (taken_te(t, e) == 0) continue;
+                SY_FITS(count < expert_tk.cols, "list_takers: more than ", expert_tk.cols,
+                        " experts take token ", t);
+                expert_tk(t, count++) = static_cast<std::int32_t>(e);
             }
-            std::int32_t* const list = expert.row(t);
+            std::int32_t* const list = expert_tk.row(t);
             std::stable_sort(list, list + count, [&](std::int32_t a, std::int32_t b) {
-                return key_of(scores(t, a)) > key_of(scores(t, b));
+                return key_of(scores_te(t, a)) > key_of(scores_te(t, b));
             });
-            std::fill(list + count, list + expert.cols, -1);
+            std::fill(list + count, list + expert_tk.cols, -1);
         }
     });
 }

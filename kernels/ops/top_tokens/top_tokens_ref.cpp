@@ -2,6 +2,7 @@
 #include <numeric>
 #include <vector>
 
+#include "kernels/core/host_view.hpp"
 #include "kernels/ops/top_tokens/top_tokens.hpp"
 
 namespace sy::ops::ref {

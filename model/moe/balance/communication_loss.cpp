@@ -20,8 +20,7 @@ class CommunicationLoss : public RouterLoss {
     void add_sums(const RoutedBatch& routed, std::span<ExactSum> sums) const override {
         const auto num_groups = static_cast<std::size_t>(groups_);
         routed.add_shares(sums.first(num_groups));
-        ops::count_reached(routed.routing.sent().matrix<std::int32_t>(), size_, sums.subspan(num_groups),
-                           routed.context);
+        ops::count_reached(routed.routing.sent(), size_, sums.subspan(num_groups), routed.context);
     }
 
     double value(const LossTotals& totals) const override {

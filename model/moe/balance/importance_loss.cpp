@@ -15,7 +15,7 @@ class ImportanceLoss : public RouterLoss {
     bool gradient_needs_sums() const override { return true; }
 
     void add_sums(const RoutedBatch& routed, std::span<ExactSum> sums) const override {
-        ops::choice_sums(routed.choices(), routed.routing.weight.matrix<float>(), sums, routed.context);
+        ops::choice_sums(routed.choices(), routed.routing.weight, sums, routed.context);
     }
 
     double value(const LossTotals& totals) const override { return squared_variation(totals.sums); }

@@ -13,12 +13,11 @@ struct Distances {
     ops::Chances chances;
 
     Distances(const RoutedBatch& routed, index_t top_k)
-        : best(routed.context.arena, DType::i32, {routed.scores().rows, top_k + 1}),
+        : best(routed.context.arena, DType::i32, {routed.scores().rows(), top_k + 1}),
           value(routed.context.arena, DType::f32, routed.routing.logits.shape()),
-          chances{routed.routing.logits.matrix<float>(), routed.routing.clean.matrix<float>(),
-                  routed.routing.noise_scale.matrix<float>(), best.matrix<std::int32_t>()} {
-        ops::gate_top_k(chances.logits, best.matrix<std::int32_t>(), routed.context);
-        ops::chance_distances(chances, value.matrix<float>(), routed.context);
+          chances{routed.routing.logits, routed.routing.clean, routed.routing.noise_scale, best} {
+        ops::gate_top_k(chances.logits, best, routed.context);
+        ops::chance_distances(chances, value, routed.context);
     }
 };
 
@@ -36,8 +35,8 @@ class LoadLoss : public RouterLoss {
         // Without noise (evaluation) nothing is left to chance, and there is no loss.
         if (routed.routing.noise_scale.empty()) return;
         Distances distances(routed, top_k_);
-        const MatrixView<float> chance = distances.value.matrix<float>();
-        ops::normal_cdf(chance, chance, routed.context);
+        Tensor& chance = distances.value;
+        ops::normal_cdf(chance.matrix<float>(), chance.matrix<float>(), routed.context);
         // Chances are added as they are, as softmax scores would be.
         ops::share_sums(ops::Score::softmax, chance, sums, routed.context);
     }
@@ -50,12 +49,10 @@ class LoadLoss : public RouterLoss {
         const Context& context = routed.context;
         const Shape& shape = routed.routing.logits.shape();
         Distances distances(routed, top_k_);
-        const MatrixView<const float> distance = distances.value.matrix<float>();
         Tensor density(context.arena, DType::f32, shape);
-        ops::normal_density(distance, density.matrix<float>(), context);
+        ops::normal_density(distances.value.matrix<float>(), density.matrix<float>(), context);
         ops::chance_backward(
-            distances.chances, squared_variation_gradient(totals.sums, scale), distance,
-            density.matrix<float>(),
+            distances.chances, squared_variation_gradient(totals.sums, scale), distances.value, density,
             {opened(gradients.clean_logit, shape, context), opened(gradients.logit, shape, context),
              opened(gradients.noise_scale, shape, context)},
             context);

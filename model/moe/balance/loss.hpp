@@ -20,8 +20,8 @@ struct RoutedBatch {
     const PassInfo& pass;
     const Context& context;
 
-    MatrixView<const float> scores() const { return routing.scores.matrix<float>(); }
-    MatrixView<const std::int32_t> choices() const { return routing.expert.matrix<std::int32_t>(); }
+    ConstTensorRef scores() const { return routing.scores; }
+    ConstTensorRef choices() const { return routing.expert; }
     /// sums += the shares (ops::GateBackward) of each expert, or of equal runs of them. Losses take P_i from shares, so
     /// that each is 1 at even load whatever the scores, and none can be lowered by scaling all scores down.
     void add_shares(std::span<ExactSum> sums) const {

@@ -3,29 +3,20 @@
 namespace sy::model {
 namespace {
 
-/// f of every sequence and expert.
-class Frequencies {
-  public:
-    Frequencies(const RoutedBatch& routed, index_t top_k) : experts_(routed.scores().cols) {
-        const index_t tokens = routed.scores().rows;
-        const index_t length = routed.pass.seq_len;
-        SY_REQUIRE(tokens % length == 0, "sequence loss: ", tokens, " tokens are not whole sequences of ",
-                   length);
-        values_.resize(static_cast<std::size_t>(tokens / length * experts_));
-        Tensor highest(routed.context.arena, DType::i32, {tokens, top_k});
-        ops::gate_top_k(routed.scores(), highest.matrix<std::int32_t>(), routed.context);
-        const double unit = static_cast<double>(experts_) / static_cast<double>(top_k * length);
-        ops::sequence_frequencies(highest.matrix<std::int32_t>(), unit,
-                                  {values_.data(), tokens / length, experts_}, routed.context);
-    }
-    MatrixView<const double> view() const {
-        return {values_.data(), static_cast<index_t>(values_.size()) / experts_, experts_};
-    }
-
-  private:
-    index_t experts_;
-    std::vector<double> values_;  ///< [S, E]
-};
+/// f of every sequence and expert, [S, E] f64.
+Tensor frequencies(const RoutedBatch& routed, index_t top_k) {
+    const index_t tokens = routed.scores().rows();
+    const index_t experts = routed.scores().cols();
+    const index_t length = routed.pass.seq_len;
+    SY_REQUIRE(tokens % length == 0, "sequence loss: ", tokens, " tokens are not whole sequences of ",
+               length);
+    Tensor highest(routed.context.arena, DType::i32, {tokens, top_k});
+    ops::gate_top_k(routed.scores(), highest, routed.context);
+    const double unit = static_cast<double>(experts) / static_cast<double>(top_k * length);
+    Tensor frequency(routed.context.arena, DType::f64, {tokens / length, experts});
+    ops::sequence_frequencies(highest, unit, frequency, routed.context);
+    return frequency;
+}
 
 class SequenceLoss : public RouterLoss {
   public:
@@ -38,9 +29,9 @@ class SequenceLoss : public RouterLoss {
     index_t num_sums() const override { return 2; }
 
     void add_sums(const RoutedBatch& routed, std::span<ExactSum> sums) const override {
-        const Frequencies frequencies(routed, top_k_);
-        ops::sequence_sum(routed.routing.score, routed.scores(), frequencies.view(), sums[0], routed.context);
-        sums[1].add(static_cast<double>(frequencies.view().rows));
+        const Tensor frequency = frequencies(routed, top_k_);
+        ops::sequence_sum(routed.routing.score, routed.scores(), frequency, sums[0], routed.context);
+        sums[1].add(static_cast<double>(frequency.shape()[0]));
     }
 
     double value(const LossTotals& totals) const override {
@@ -50,7 +41,7 @@ class SequenceLoss : public RouterLoss {
     void add_gradient(const RoutedBatch& routed, const LossTotals&, double scale,
                       RouterGradients& gradients) const override {
         // 1 / (sequences * length): all sequences of a batch are equally long.
-        ops::sequence_backward(scale / routed.global_tokens(), Frequencies(routed, top_k_).view(),
+        ops::sequence_backward(scale / routed.global_tokens(), frequencies(routed, top_k_),
                                opened(gradients.token_share, routed.routing.scores.shape(), routed.context),
                                routed.context);
     }

@@ -12,7 +12,7 @@ class ZLoss : public RouterLoss {
     index_t num_sums() const override { return 1; }
 
     void add_sums(const RoutedBatch& routed, std::span<ExactSum> sums) const override {
-        ops::square_sum(routed.routing.lse.values<float>(), sums[0], routed.context);
+        ops::square_sum(routed.routing.lse, sums[0], routed.context);
     }
 
     double value(const LossTotals& totals) const override {
@@ -22,9 +22,8 @@ class ZLoss : public RouterLoss {
     void add_gradient(const RoutedBatch& routed, const LossTotals&, double scale,
                       RouterGradients& gradients) const override {
         const Tensor& lse = routed.routing.lse;
-        opened(gradients.lse, lse.shape(), routed.context);
-        ops::add_scaled(2.0 * scale / routed.global_tokens(), lse.values<float>(),
-                        gradients.lse.values<float>(), routed.context);
+        ops::add_scaled(2.0 * scale / routed.global_tokens(), lse,
+                        opened(gradients.lse, lse.shape(), routed.context), routed.context);
     }
 
   private:

@@ -6,6 +6,7 @@
 #include <limits>
 #include <numeric>
 
+#include "kernels/core/host_view.hpp"
 #include "kernels/core/indexed.hpp"
 
 namespace sy::model {
@@ -129,9 +130,9 @@ class Auction {
 
 }  // namespace
 
-std::vector<std::int32_t> balanced_assignment(MatrixView<const float> scores) {
-    if (scores.rows == 0) return {};
-    return Auction(scores).solve();
+std::vector<std::int32_t> balanced_assignment(ConstTensorRef scores) {
+    if (scores.rows() == 0) return {};
+    return Auction(host<const float>(scores)).solve();
 }
 
 }  // namespace sy::model

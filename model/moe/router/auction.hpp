@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels/core/tensor.hpp"
+#include "kernels/core/tensor_ref.hpp"
 
 namespace sy::model {
 
@@ -22,11 +22,11 @@ inline constexpr double kAuctionGap = 1e-5;
 /// price; slots of one expert differ in price only, so a bid exceeds the next best *expert* by epsilon. Prices stay
 /// from round to round while epsilon falls; each round ends with the distance to the dual bound.
 ///
-/// @param scores  [T, E] any numbers
+/// @param scores  [T, E] f32, any numbers
 /// @return        [T]
 /// @par Cost      O(E + log(T / E)) a bid; some bids a token and round
 /// @par Source    Bertsekas and Castanon, "The auction algorithm for the transportation problem" (1989), similar
 ///                objects; epsilon scaling: Bertsekas, "Auction algorithms for network flow problems" (1992)
-std::vector<std::int32_t> balanced_assignment(MatrixView<const float> scores);
+std::vector<std::int32_t> balanced_assignment(ConstTensorRef scores);
 
 }  // namespace sy::model

@@ -1,7 +1,7 @@
 #include <algorithm>
-#include <utility>
 
 #include "comm/collectives.hpp"
+#include "kernels/core/host_view.hpp"
 #include "kernels/core/profile.hpp"
 #include "kernels/ops/copy/copy.hpp"
 #include "kernels/ops/gate/gate.hpp"
@@ -17,11 +17,11 @@ class BaseLayer : public RoutingStrategy {
         : rule_{.score = Score::sigmoid, .renormalise = false, .scale = config.routed_scale} {}
 
     Tensor choose(const ChoiceInput& in, const Context& context) const override {
-        Tensor expert(context.arena, DType::i32, {in.logits.rows, 1});
+        Tensor expert(context.arena, DType::i32, {in.logits.rows(), 1});
         if (in.pass.training()) {
-            assign(in, expert.values<std::int32_t>(), context);
+            assign(in, expert, context);
         } else {
-            ops::gate_top_k(in.logits, expert.matrix<std::int32_t>(), context);
+            ops::gate_top_k(in.logits, expert, context);
         }
         return expert;
     }
@@ -29,9 +29,9 @@ class BaseLayer : public RoutingStrategy {
 
   private:
     /// Every rank solves the same problem: cheaper than to solve it once and send the answer, which all would await.
-    static void assign(const ChoiceInput& in, std::span<std::int32_t> expert, const Context& context) {
-        const index_t num_experts = in.logits.cols;
-        const index_t mine = in.logits.rows;
+    static void assign(const ChoiceInput& in, TensorRef expert, const Context& context) {
+        const index_t num_experts = in.logits.cols();
+        const index_t mine = in.logits.rows();
         const std::vector<index_t> tokens = comm::all_gather(in.world, std::span<const index_t>(&mine, 1));
         std::vector<index_t> offsets{0};
         for (const index_t count : tokens) offsets.push_back(offsets.back() + count * num_experts);
@@ -39,12 +39,12 @@ class BaseLayer : public RoutingStrategy {
         SY_REQUIRE(first_row == in.pass.batch.first_token, "base: this rank's tokens start at ",
                    in.pass.batch.first_token, ", and lower ranks hold ", first_row);
         Tensor all(context.arena, DType::f32, {offsets.back() / num_experts, num_experts});
-        const std::span<float> values = all.values<float>();
-        ops::copy(in.logits, all.matrix<float>().rows_of({first_row, first_row + mine}), context);
-        comm::all_gather(in.world, values, offsets);
-        const Timed timed(context, OpKind::routing, static_cast<double>(values.size()));
-        const std::vector<std::int32_t> assigned = balanced_assignment(std::as_const(all).matrix<float>());
-        std::copy_n(assigned.begin() + first_row, mine, expert.begin());
+        ops::copy(host<const float>(in.logits), host<float>(all.ref().rows_of({first_row, first_row + mine})),
+                  context);
+        comm::all_gather(in.world, host_values<float>(all.ref()), offsets);
+        const Timed timed(context, OpKind::routing, static_cast<double>(all.num_elements()));
+        const std::vector<std::int32_t> assigned = balanced_assignment(all);
+        std::copy_n(assigned.begin() + first_row, mine, host_values<std::int32_t>(expert).begin());
     }
 
     WeightRule rule_;

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "comm/collectives.hpp"
+#include "kernels/core/host_view.hpp"
 #include "kernels/ops/top_tokens/top_tokens.hpp"
 #include "model/moe/router/strategy.hpp"
 
@@ -16,27 +17,37 @@ struct Thresholds {
 /// The kappa-th highest key of every expert over the global batch, by its digits from the highest to the lowest: one
 /// all-reduced count of [E, 256] integers a digit, of which there are four.
 Thresholds find_thresholds(const ChoiceInput& in, index_t kappa, const Context& context) {
-    const index_t num_experts = in.scores.cols;
+    const index_t num_experts = in.scores.cols();
     Thresholds found{PerExpert<ops::TokenThreshold>(num_experts, {0, kappa}),
                      PerExpert<index_t>(num_experts)};
-    std::vector<index_t> storage(static_cast<std::size_t>(num_experts * ops::kKeyDigits));
-    const MatrixView<index_t> counts(storage.data(), num_experts, ops::kKeyDigits);
+    Tensor counts(context.arena, DType::i64, {num_experts, ops::kKeyDigits});
+    const auto counts_ed = host<index_t>(counts);
+    const auto all_counts = host_values<index_t>(counts.ref());
     for (int shift = ops::kKeyBits - ops::kKeyDigitBits; shift >= 0; shift -= ops::kKeyDigitBits) {
         ops::count_key_digits(in.scores, found.end, shift, counts, context);
-        const std::vector<index_t> own = storage;
-        comm::all_reduce(in.world, std::span<index_t>(storage));
+        const std::vector<index_t> own(all_counts.begin(), all_counts.end());
+        comm::all_reduce(in.world, all_counts);
         for (index_t e = 0; e < num_experts; ++e) {
             ops::TokenThreshold& threshold = found.end[e];
             index_t digit = ops::kKeyDigits - 1;
-            for (; digit > 0 && counts(e, digit) < threshold.ties; --digit)
-                threshold.ties -= counts(e, digit);
-            SY_REQUIRE(counts(e, digit) >= threshold.ties, "expert choice: expert ", e, " wants ", kappa,
+            for (; digit > 0 && counts_ed(e, digit) < threshold.ties; --digit)
+                threshold.ties -= counts_ed(e, digit);
+            SY_REQUIRE(counts_ed(e, digit) >= threshold.ties, "expert choice: expert ", e, " wants ", kappa,
                        " of ", in.pass.batch.global_tokens, " tokens, and the ranks together have fewer");
             threshold.key = (threshold.key << ops::kKeyDigitBits) | static_cast<std::uint64_t>(digit);
             found.ties[e] = own[static_cast<std::size_t>(e * ops::kKeyDigits + digit)];
         }
     }
     return found;
+}
+
+/// The most experts that take one token, at least 1. @param taken  [T, E] u8
+index_t most_takers(ConstTensorRef taken) {
+    const auto taken_te = host<const std::uint8_t>(taken);
+    index_t most = 1;
+    for (index_t t = 0; t < taken_te.rows; ++t)
+        most = std::max<index_t>(most, std::ranges::count(taken_te.row_span(t), std::uint8_t{1}));
+    return most;
 }
 
 class ExpertChoice : public RoutingStrategy {
@@ -52,18 +63,14 @@ class ExpertChoice : public RoutingStrategy {
                 "and while text is generated the later ones do not exist; train with another moe.router to "
                 "generate");
         }
-        const index_t num_experts = in.scores.cols;
+        const index_t num_experts = in.scores.cols();
         const index_t kappa = (in.pass.batch.global_tokens * choices_ + num_experts - 1) / num_experts;
         Thresholds thresholds = find_thresholds(in, kappa, context);
         comm::exscan(in.world, std::span<index_t>(thresholds.ties));
-        std::vector<std::uint8_t> storage(static_cast<std::size_t>(in.scores.rows * num_experts));
-        const MatrixView<std::uint8_t> taken(storage.data(), in.scores.rows, num_experts);
+        Tensor taken(context.arena, DType::u8, {in.scores.rows(), num_experts});
         ops::take_top_tokens(in.scores, thresholds.end, thresholds.ties, taken, context);
-        index_t most = 1;
-        for (index_t t = 0; t < taken.rows; ++t)
-            most = std::max<index_t>(most, std::ranges::count(taken.row_span(t), std::uint8_t{1}));
-        Tensor expert(context.arena, DType::i32, {in.scores.rows, most});
-        ops::list_takers(in.scores, taken, expert.matrix<std::int32_t>(), context);
+        Tensor expert(context.arena, DType::i32, {in.scores.rows(), most_takers(taken)});
+        ops::list_takers(in.scores, taken, expert, context);
         return expert;
     }
     WeightRule weights() const override { return rule_; }

@@ -18,11 +18,11 @@ class GroupLimited : public RoutingStrategy {
 
     Tensor choose(const ChoiceInput& in, const Context& context) const override {
         Tensor storage;
-        const MatrixView<const float> biased = bias_.add_to(in.scores, storage, context);
-        Tensor open(context.arena, DType::f32, {biased.rows, biased.cols});
-        ops::gate_limit_groups(biased, limit_, open.matrix<float>(), context);
-        Tensor expert(context.arena, DType::i32, {biased.rows, top_k_});
-        ops::gate_top_k(open.matrix<float>(), expert.matrix<std::int32_t>(), context);
+        const ConstTensorRef biased = bias_.add_to(in.scores, storage, context);
+        Tensor open(context.arena, DType::f32, {biased.rows(), biased.cols()});
+        ops::gate_limit_groups(biased, limit_, open, context);
+        Tensor expert(context.arena, DType::i32, {biased.rows(), top_k_});
+        ops::gate_top_k(open, expert, context);
         return expert;
     }
     WeightRule weights() const override { return rule_; }

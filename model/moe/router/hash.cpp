@@ -3,6 +3,7 @@
 #include <numeric>
 #include <utility>
 
+#include "kernels/core/host_view.hpp"
 #include "kernels/core/indexed.hpp"
 #include "kernels/core/philox.hpp"
 #include "model/moe/router/strategy.hpp"
@@ -22,14 +23,14 @@ class Hash : public RoutingStrategy {
 
     Tensor choose(const ChoiceInput& in, const Context& context) const override {
         const PerTokenSpan<const std::int32_t> ids(in.pass.ids);
-        const MatrixView<const double> table_vk = table();
+        const index_t num_ids = static_cast<index_t>(entries_.size()) / top_k_;
         Tensor expert(context.arena, DType::i32, {ids.size(), top_k_});
-        const MatrixView<std::int32_t> expert_tk = expert.matrix<std::int32_t>();
+        const auto expert_tk = host<std::int32_t>(expert);
         for (index_t t = 0; t < ids.size(); ++t) {
-            SY_REQUIRE(ids[t] >= 0 && ids[t] < table_vk.rows, "hash: token id ", ids[t], " in a table of ",
-                       table_vk.rows);
+            SY_REQUIRE(ids[t] >= 0 && ids[t] < num_ids, "hash: token id ", ids[t], " in a table of ",
+                       num_ids);
             for (index_t j = 0; j < top_k_; ++j) {
-                const double entry = table_vk(ids[t], j);
+                const double entry = entries_[place(ids[t], j)];
                 if (entry == kNoExpert) throw_no_counts();
                 SY_REQUIRE(entry >= 0.0 && entry < static_cast<double>(experts_), "hash: token id ", ids[t],
                            " has expert ", entry, " of ", experts_);
@@ -61,10 +62,7 @@ class Hash : public RoutingStrategy {
             "checkpoints; start from such a run, or set moe.hash = random");
     }
 
-    MatrixView<const double> table() const {
-        return {entries_.data(), static_cast<index_t>(entries_.size()) / top_k_, top_k_};
-    }
-    double& entry(index_t id, index_t j) { return entries_[static_cast<std::size_t>(id * top_k_ + j)]; }
+    std::size_t place(index_t id, index_t j) const { return static_cast<std::size_t>(id * top_k_ + j); }
 
     /// The first K places of a shuffle of the experts, anew for each id. Four draws share a counter, which is the id.
     void draw(const TableInput& in) {
@@ -81,7 +79,7 @@ class Hash : public RoutingStrategy {
                 const std::uint64_t rest = static_cast<std::uint64_t>(experts_ - j);
                 const std::uint64_t word = words[static_cast<std::size_t>(j % 4)];
                 std::swap(order[j], order[j + static_cast<index_t>((word * rest) >> 32)]);
-                entry(id, j) = order[j];
+                entries_[place(id, j)] = order[j];
             }
         }
     }
@@ -96,7 +94,7 @@ class Hash : public RoutingStrategy {
         for (const index_t id : ids) {
             std::ranges::partial_sort(loads, loads.begin() + top_k_);
             for (index_t j = 0; j < top_k_; ++j) {
-                entry(id, j) = static_cast<double>(loads[j].second);
+                entries_[place(id, j)] = static_cast<double>(loads[j].second);
                 loads[j].first += count_of(id);
             }
         }

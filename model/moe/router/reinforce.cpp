@@ -27,15 +27,15 @@ class Reinforce : public RoutingStrategy {
     }
 
     Tensor choose(const ChoiceInput& in, const Context& context) const override {
-        Tensor expert(context.arena, DType::i32, {in.logits.rows, top_k_});
+        Tensor expert(context.arena, DType::i32, {in.logits.rows(), top_k_});
         if (!in.pass.training()) {
-            ops::gate_top_k(in.logits, expert.matrix<std::int32_t>(), context);
+            ops::gate_top_k(in.logits, expert, context);
             return expert;
         }
-        Tensor noisy(context.arena, DType::f32, {in.logits.rows, in.logits.cols});
+        Tensor noisy(context.arena, DType::f32, {in.logits.rows(), in.logits.cols()});
         ops::policy_keys(in.logits, in.pass.random(in.layer_idx, RandomPurpose::router_action),
-                         in.pass.batch.first_token, noisy.matrix<float>(), context);
-        ops::gate_top_k(noisy.matrix<float>(), expert.matrix<std::int32_t>(), context);
+                         in.pass.batch.first_token, noisy, context);
+        ops::gate_top_k(noisy, expert, context);
         return expert;
     }
     WeightRule weights() const override { return rule_; }
@@ -44,22 +44,20 @@ class Reinforce : public RoutingStrategy {
                       RouterGradients& gradients, const Context& context) const override {
         const Parameters& parameters = shared_->parameters;
         const double share = 1.0 / static_cast<double>(pass.batch.global_tokens * pass.batch.accumulation);
-        std::vector<double> advantage(pass.token_loss.size());
-        ops::policy_advantage({x, parameters.weight<float>(slope_),
-                               parameters.weight<float>(offset_).row_span(0), pass.token_loss},
-                              advantage, context);
+        Tensor advantage(context.arena, DType::f64, {x.rows});
+        ops::policy_advantage(
+            {x, parameters.weight<float>(slope_), parameters.weight<float>(offset_), pass.token_loss},
+            advantage, context);
         learn_baseline(x, advantage, share, pass.seq_len, context);
-        ops::policy_backward({routing.logits.matrix<float>(), routing.lse.values<float>(),
-                              routing.expert.matrix<std::int32_t>(), advantage, share, entropy_bonus_},
+        ops::policy_backward({routing.logits, routing.lse, routing.expert, advantage, share, entropy_bonus_},
                              opened(gradients.logit, routing.logits.shape(), context), context);
     }
 
   private:
-    void learn_baseline(MatrixView<const float> x, std::span<const double> advantage, double share,
-                        index_t block_rows, const Context& context) const {
+    void learn_baseline(MatrixView<const float> x, ConstTensorRef advantage, double share, index_t block_rows,
+                        const Context& context) const {
         Tensor dbaseline(context.arena, DType::f32, {x.rows, 1});
-        ops::policy_baseline_backward(-2.0 * share * baseline_loss_, advantage, dbaseline.values<float>(),
-                                      context);
+        ops::policy_baseline_backward(-2.0 * share * baseline_loss_, advantage, dbaseline, context);
         const MatrixView<const float> dbaseline_t1 = dbaseline.matrix<float>();
         ops::bias_backward(dbaseline_t1, 1, shared_->parameters.gradient(offset_), context);
         ops::add_weight_gradient(x, dbaseline_t1, block_rows, shared_->parameters.gradient(slope_), context);

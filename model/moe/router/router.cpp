@@ -12,13 +12,9 @@
 namespace sy::model {
 namespace {
 
-MatrixView<const float> matrix_or_nothing(const Tensor& tensor) {
-    return tensor.empty() ? MatrixView<const float>() : tensor.matrix<float>();
-}
-
 ops::GateWeights weights_of(const Routing& routing, const WeightRule& rule) {
-    return {matrix_or_nothing(routing.scores), routing.expert.matrix<std::int32_t>(),
-            rule.renormalise ? ops::Renormalise::yes : ops::Renormalise::no, static_cast<float>(rule.scale)};
+    return {routing.scores, routing.expert, rule.renormalise ? ops::Renormalise::yes : ops::Renormalise::no,
+            static_cast<float>(rule.scale)};
 }
 
 /// Noisy top-k begins with equal logits and equal noise (Shazeer et al., appendix A).
@@ -34,19 +30,19 @@ void round_to_bf16(MatrixView<float> values, const Context& context) {
 
 void score_logits(const RoutingRule& rule, const PassInfo& pass, Routing& routing, const Context& context) {
     const MoeConfig& config = rule.config;
-    const MatrixView<float> logits = routing.logits.matrix<float>();
+    const index_t tokens = routing.logits.shape()[0];
+    const index_t experts = routing.logits.shape()[1];
     if (pass.training() && config.noise != LogitNoise::none && config.noise != LogitNoise::learned) {
         Tensor noise(context.arena, DType::f32, routing.logits.shape());
         const auto fill = config.noise == LogitNoise::gaussian ? ops::fill_normal : ops::fill_gumbel;
-        fill(pass.random(rule.layer_idx, RandomPurpose::router_noise), pass.batch.first_token * logits.cols,
-             static_cast<float>(config.noise_std), noise.values<float>(), context);
-        ops::add(noise.matrix<float>(), logits, context);
+        fill(pass.random(rule.layer_idx, RandomPurpose::router_noise), pass.batch.first_token * experts,
+             static_cast<float>(config.noise_std), noise, context);
+        ops::add(noise.matrix<float>(), routing.logits.matrix<float>(), context);
     }
     routing.score = rule.strategy.weights().score;
     routing.scores = Tensor(context.arena, DType::f32, routing.logits.shape());
-    routing.lse = Tensor(context.arena, DType::f32, {logits.rows});
-    ops::gate_scores(routing.score, logits, routing.scores.matrix<float>(), routing.lse.values<float>(),
-                     context);
+    routing.lse = Tensor(context.arena, DType::f32, {tokens});
+    ops::gate_scores(routing.score, routing.logits, routing.scores, routing.lse, context);
     if (config.router_dtype == DType::bf16) round_to_bf16(routing.scores.matrix<float>(), context);
 }
 
@@ -55,29 +51,27 @@ void score_logits(const RoutingRule& rule, const PassInfo& pass, Routing& routin
 void route_logits(const RoutingRule& rule, const PassInfo& pass, Routing& routing, const Context& context) {
     if (!routing.logits.empty()) score_logits(rule, pass, routing, context);
     routing.expert =
-        rule.strategy.choose({matrix_or_nothing(routing.logits), matrix_or_nothing(routing.scores), pass,
-                              rule.layer_idx, rule.world},
-                             context);
+        rule.strategy.choose({routing.logits, routing.scores, pass, rule.layer_idx, rule.world}, context);
     routing.weight = Tensor(context.arena, DType::f32, routing.expert.shape());
     const WeightRule weight_rule = rule.strategy.weights();
     ops::GateWeights weights = weights_of(routing, weight_rule);
     if (!weight_rule.scaled_by_score) weights.scores = {};
-    ops::gate_weights(weights, routing.weight.matrix<float>(), context);
+    ops::gate_weights(weights, routing.weight, context);
     if (pass.training() && rule.config.random_second) {
         routing.dispatched = Tensor(context.arena, DType::i32, routing.expert.shape());
-        ops::gate_draw_second(weights.expert, routing.weight.matrix<float>(),
+        ops::gate_draw_second(weights.expert, routing.weight,
                               {pass.random(rule.layer_idx, RandomPurpose::second_choice),
                                pass.batch.first_token, weight_rule.scale},
-                              routing.dispatched.matrix<std::int32_t>(), context);
+                              routing.dispatched, context);
     }
 }
 
-MatrixView<float> opened(Tensor& part, const Shape& shape, const Context& context) {
+TensorRef opened(Tensor& part, const Shape& shape, const Context& context) {
     if (part.empty()) {
         part = Tensor(context.arena, DType::f32, shape);
         part.fill_zero();
     }
-    return part.matrix<float>();
+    return part;
 }
 
 Router::Router(LayerContext& shared, const MoeConfig& config, const std::string& name, index_t layer_idx,
@@ -114,7 +108,7 @@ void Router::compute_logits(MatrixView<const float> x, const PassInfo& pass, Rou
     if (pass.training() && config_.jitter > 0.0) {
         routing.input = Tensor(context.arena, DType::f32, {x.rows, x.cols});
         ops::jitter(x, pass.random(layer_idx_, RandomPurpose::router_jitter), pass.batch.first_token,
-                    static_cast<float>(config_.jitter), routing.input.matrix<float>(), context);
+                    static_cast<float>(config_.jitter), routing.input, context);
         input = std::as_const(routing.input).matrix<float>();
     }
     routing.logits = Tensor(context.arena, DType::f32, {x.rows, config_.experts});
@@ -129,13 +123,11 @@ void Router::add_learned_noise(MatrixView<const float> input, const PassInfo& pa
                                const Context& context) const {
     for (Tensor* const part : {&routing.clean, &routing.noise, &routing.noise_scale})
         *part = Tensor(context.arena, DType::f32, routing.logits.shape());
-    const MatrixView<float> scale = routing.noise_scale.matrix<float>();
     multiply(input, routing.clean.matrix<float>(), context);
-    linear(input, shared_.parameters.weight(noise_weight_), scale, context);
+    linear(input, shared_.parameters.weight(noise_weight_), routing.noise_scale, context);
     ops::fill_normal(pass.random(layer_idx_, RandomPurpose::router_noise),
-                     pass.batch.first_token * scale.cols, 1.0F, routing.noise.values<float>(), context);
-    ops::learned_noise(routing.clean.matrix<float>(), routing.noise.matrix<float>(), scale,
-                       routing.logits.matrix<float>(), context);
+                     pass.batch.first_token * config_.experts, 1.0F, routing.noise, context);
+    ops::learned_noise(routing.clean, routing.noise, routing.noise_scale, routing.logits, context);
 }
 
 Routing Router::route(MatrixView<const float> x, const PassInfo& pass, const Context& context) const {
@@ -155,20 +147,17 @@ void Router::backward(MatrixView<const float> x, const Routing& routing, const R
     }
     const WeightRule rule = strategy_->weights();
     Tensor dlogits(context.arena, DType::f32, routing.logits.shape());
-    ops::gate_backward(
-        {rule.score, weights_of(routing, rule), routing.logits.matrix<float>(), routing.lse.values<float>(),
-         rule.scaled_by_score ? matrix_or_nothing(gradients.weight) : MatrixView<const float>(),
-         gradients.share, matrix_or_nothing(gradients.token_share), gradients.lse.values<float>(),
-         matrix_or_nothing(gradients.logit)},
-        dlogits.matrix<float>(), context);
+    ops::gate_backward({rule.score, weights_of(routing, rule), routing.logits, routing.lse,
+                        rule.scaled_by_score ? gradients.weight.ref() : ConstTensorRef(), gradients.share,
+                        gradients.token_share, gradients.lse, gradients.logit},
+                       dlogits, context);
     const bool jittered = !routing.input.empty();
     const MatrixView<const float> input = jittered ? routing.input.matrix<float>() : x;
     Tensor draw;
     if (!routing.noise.empty()) {
         draw = Tensor(context.arena, DType::f32, dlogits.shape());
-        ops::learned_noise_backward({routing.noise.matrix<float>(), routing.noise_scale.matrix<float>()},
-                                    dlogits.matrix<float>(), matrix_or_nothing(gradients.noise_scale),
-                                    draw.matrix<float>(), context);
+        ops::learned_noise_backward({routing.noise, routing.noise_scale}, dlogits, gradients.noise_scale,
+                                    draw, context);
     }
     // From here on the gradient of the clean logits: noise is added, so that of the logits is a part of it.
     if (!gradients.clean_logit.empty())

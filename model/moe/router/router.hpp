@@ -21,8 +21,8 @@ struct RouterGradients {
     Tensor noise_scale;        ///< [T, E] of the standard deviation of learned noise
 };
 
-/// A part of them, zero where nothing has been added to it yet.
-MatrixView<float> opened(Tensor& part, const Shape& shape, const Context& context);
+/// A part of them, f32, zero where nothing has been added to it yet.
+TensorRef opened(Tensor& part, const Shape& shape, const Context& context);
 
 /// By which rule logits are routed.
 struct RoutingRule {

@@ -10,14 +10,12 @@ SelectionBias::SelectionBias(const MoeConfig& config)
     : rate_(config.balance.bias_rate),
       values_(rate_ > 0.0 ? static_cast<std::size_t>(config.experts) : 0, 0.0) {}
 
-MatrixView<const float> SelectionBias::add_to(MatrixView<const float> scores, Tensor& storage,
-                                              const Context& context) const {
+ConstTensorRef SelectionBias::add_to(ConstTensorRef scores, Tensor& storage, const Context& context) const {
     if (values_.empty()) return scores;
-    storage = Tensor(context.arena, DType::f32, {scores.rows, scores.cols});
-    const MatrixView<float> biased = storage.matrix<float>();
+    storage = Tensor(context.arena, DType::f32, {scores.rows(), scores.cols()});
     const std::vector<float> bias(values_.begin(), values_.end());
-    ops::add_bias(scores, std::span<const float>(bias), biased, context);
-    return biased;
+    ops::add_bias(scores, std::span<const float>(bias), storage, context);
+    return storage;
 }
 
 void SelectionBias::finish_step(std::span<const index_t> load) {

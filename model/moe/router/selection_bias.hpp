@@ -16,9 +16,8 @@ class SelectionBias {
   public:
     explicit SelectionBias(const MoeConfig& config);
 
-    /// scores + bias, in `storage`; the scores themselves when there is no bias. @param scores  [T, E]
-    MatrixView<const float> add_to(MatrixView<const float> scores, Tensor& storage,
-                                   const Context& context) const;
+    /// scores + bias, in `storage`; the scores themselves when there is no bias. @param scores  [T, E] f32
+    ConstTensorRef add_to(ConstTensorRef scores, Tensor& storage, const Context& context) const;
     /// @param load  [E] choices of the step over all ranks
     void finish_step(std::span<const index_t> load);
     std::span<double> values() { return values_; }

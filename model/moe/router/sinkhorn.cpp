@@ -22,16 +22,16 @@ class Sinkhorn : public RoutingStrategy {
                 .scale = config.routed_scale} {}
 
     Tensor choose(const ChoiceInput& in, const Context& context) const override {
-        Tensor expert(context.arena, DType::i32, {in.logits.rows, top_k_});
+        Tensor expert(context.arena, DType::i32, {in.logits.rows(), top_k_});
         if (!in.pass.training()) {
-            ops::gate_top_k(in.logits, expert.matrix<std::int32_t>(), context);
+            ops::gate_top_k(in.logits, expert, context);
             return expert;
         }
         const std::vector<double> factors =
             sinkhorn_log_factors(in.logits, in.pass.batch.global_tokens, in.world, context);
-        Tensor plan(context.arena, DType::f32, {in.logits.rows, in.logits.cols});
-        ops::sinkhorn_log_plan(in.logits, factors, plan.matrix<float>(), context);
-        ops::gate_top_k(plan.matrix<float>(), expert.matrix<std::int32_t>(), context);
+        Tensor plan(context.arena, DType::f32, {in.logits.rows(), in.logits.cols()});
+        ops::sinkhorn_log_plan(in.logits, factors, plan, context);
+        ops::gate_top_k(plan, expert, context);
         return expert;
     }
     WeightRule weights() const override { return rule_; }
@@ -43,15 +43,15 @@ class Sinkhorn : public RoutingStrategy {
 
 }  // namespace
 
-std::vector<double> sinkhorn_log_factors(MatrixView<const float> logits, index_t global_tokens,
+std::vector<double> sinkhorn_log_factors(ConstTensorRef logits, index_t global_tokens,
                                          comm::Communicator& world, const Context& context) {
-    Tensor powers(context.arena, DType::f32, {logits.rows, logits.cols});
-    ops::sinkhorn_powers(logits, powers.matrix<float>(), context);
-    std::vector<ExactSum> columns(static_cast<std::size_t>(logits.cols));
+    Tensor powers(context.arena, DType::f32, {logits.rows(), logits.cols()});
+    ops::sinkhorn_powers(logits, powers, context);
+    std::vector<ExactSum> columns(static_cast<std::size_t>(logits.cols()));
     std::vector<double> factor(columns.size(), 1.0);
-    const double share = static_cast<double>(global_tokens) / static_cast<double>(logits.cols);
+    const double share = static_cast<double>(global_tokens) / static_cast<double>(logits.cols());
     for (int round = 0; round < kSinkhornRounds; ++round) {
-        ops::sinkhorn_columns(powers.matrix<float>(), factor, columns, context);
+        ops::sinkhorn_columns(powers, factor, columns, context);
         comm::all_reduce(world, columns);
         double moved = 0.0;
         for (std::size_t e = 0; e < columns.size(); ++e) {

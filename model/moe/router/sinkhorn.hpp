@@ -20,14 +20,14 @@ inline constexpr int kSinkhornRounds = 100;
 /// the global batch alone (up to 2^26 tokens). A column that adds up to less than 2^-36 counts as that much, factors
 /// stay within 1e-60 .. 1e60, and a logit that is 87 below its row's highest counts as -infinity.
 ///
-/// @param logits         [T, E] this rank's rows x
+/// @param logits         [T, E] f32, this rank's rows x
 /// @param global_tokens  T over all ranks
 /// @return               [E] log d, the same on every rank
 /// @par Collective over `world`
 /// @par Cost      E 64-bit integers all-reduced and T * E multiply-adds a round; usually 5 to 30 rounds
 /// @par Source    Clark et al., "Unified scaling laws for routed language models", arXiv:2202.01169, section 3 and its
 ///                appendix on S-BASE; Sinkhorn and Knopp (1967)
-std::vector<double> sinkhorn_log_factors(MatrixView<const float> logits, index_t global_tokens,
+std::vector<double> sinkhorn_log_factors(ConstTensorRef logits, index_t global_tokens,
                                          comm::Communicator& world, const Context& context);
 
 }  // namespace sy::model

@@ -40,8 +40,8 @@ struct Routing {
 
 /// What a strategy chooses by.
 struct ChoiceInput {
-    MatrixView<const float> logits;  ///< [T, E], noise included; empty unless uses_logits()
-    MatrixView<const float> scores;  ///< [T, E]; empty as the logits
+    ConstTensorRef logits;  ///< [T, E] f32, noise included; null unless uses_logits()
+    ConstTensorRef scores;  ///< [T, E] f32; null as the logits
     const PassInfo& pass;
     index_t layer_idx;
     comm::Communicator& world;

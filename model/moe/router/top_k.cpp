@@ -14,8 +14,8 @@ class TopK : public RoutingStrategy {
 
     Tensor choose(const ChoiceInput& in, const Context& context) const override {
         Tensor storage;
-        Tensor expert(context.arena, DType::i32, {in.scores.rows, top_k_});
-        ops::gate_top_k(bias_.add_to(in.scores, storage, context), expert.matrix<std::int32_t>(), context);
+        Tensor expert(context.arena, DType::i32, {in.scores.rows(), top_k_});
+        ops::gate_top_k(bias_.add_to(in.scores, storage, context), expert, context);
         return expert;
     }
     WeightRule weights() const override { return rule_; }

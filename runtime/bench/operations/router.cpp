@@ -15,10 +15,7 @@ void router(Bench& bench) {
     Tensor weight = bench.fresh({kTokens, kTopK});
     bench.time(
         "router softmax", "forward", 2.0 * kTokens * kExperts * kFloat, 1e-5,
-        [&] {
-            ops::gate_scores(ops::Score::softmax, logits.matrix<float>(), scores.matrix<float>(),
-                             lse.values<float>(), bench.context());
-        },
+        [&] { ops::gate_scores(ops::Score::softmax, logits, scores, lse, bench.context()); },
         [&] {
             Tensor expected = bench.fresh({kTokens, kExperts});
             ops::ref::gate_scores(ops::Score::softmax, logits.matrix<float>(), expected.matrix<float>(),
@@ -28,20 +25,14 @@ void router(Bench& bench) {
     bench.time(
         "router top-6 of 64", "forward", kTokens * (kExperts + 2.0 * kTopK) * kFloat, 1e-5,
         [&] {
-            ops::gate_top_k(std::as_const(scores).matrix<float>(), expert.matrix<std::int32_t>(),
-                            bench.context());
-            ops::gate_weights({std::as_const(scores).matrix<float>(),
-                               std::as_const(expert).matrix<std::int32_t>(), ops::Renormalise::yes, 1.0F},
-                              weight.matrix<float>(), bench.context());
+            ops::gate_top_k(scores, expert, bench.context());
+            ops::gate_weights({scores, expert, ops::Renormalise::yes, 1.0F}, weight, bench.context());
         },
         [&] {
             Tensor choice = bench.fresh({kTokens, kTopK}, DType::i32);
             Tensor expected = bench.fresh({kTokens, kTopK});
             ops::ref::gate_top_k(std::as_const(scores).matrix<float>(), choice.matrix<std::int32_t>());
-            ops::ref::gate_weights(
-                {std::as_const(scores).matrix<float>(), std::as_const(choice).matrix<std::int32_t>(),
-                 ops::Renormalise::yes, 1.0F},
-                expected.matrix<float>());
+            ops::ref::gate_weights({scores, choice, ops::Renormalise::yes, 1.0F}, expected.matrix<float>());
             const bool same = std::ranges::equal(std::as_const(choice).values<std::int32_t>(),
                                                  std::as_const(expert).values<std::int32_t>());
             return same ? largest_error(weight.values<float>(), expected.values<float>()) : HUGE_VAL;

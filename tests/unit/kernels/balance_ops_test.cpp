@@ -77,24 +77,25 @@ TEST_CASE("balance: a token that reaches a run twice counts once", "[unit]") {
     TestSession session(2);
     const Experts expert{0, 1, 3, 2, -1, -1, 5, 0};
     std::vector<ExactSum> sums(3);
-    ops::count_reached({expert.data(), 4, 2}, 2, sums, session.context);
+    ops::count_reached(MatrixView(expert.data(), 4, 2), 2, sums, session.context);
     CHECK(values_of(sums) == std::vector<double>{2.0, 1.0, 1.0});
-    CHECK_THROWS_AS(ops::count_reached({expert.data(), 4, 2}, 0, sums, session.context), ShapeError);
+    CHECK_THROWS_AS(ops::count_reached(MatrixView(expert.data(), 4, 2), 0, sums, session.context),
+                    ShapeError);
 }
 
 TEST_CASE("balance: values and their squares add up, and the squares' gradient is rounded once", "[unit]") {
     TestSession session(2);
     const std::vector<float> x{3.0F, -4.0F, 0.5F};
     ExactSum sum;
-    ops::square_sum(x, sum, session.context);
+    ops::square_sum(std::span(x), sum, session.context);
     CHECK(sum.value() == 25.25);
-    ops::value_sum(x, sum, session.context);
+    ops::value_sum(std::span(x), sum, session.context);
     CHECK(sum.value() == 24.75);
     std::vector<float> y{1.0F, 1.0F, 1.0F};
-    ops::add_scaled(0.1, x, y, session.context);
+    ops::add_scaled(0.1, std::span(x), std::span(y), session.context);
     for (std::size_t i = 0; i < x.size(); ++i)
         CHECK(y[i] == 1.0F + static_cast<float>(0.1 * static_cast<double>(x[i])));
-    CHECK_THROWS_AS(ops::add_scaled(1.0, std::span(x).first(2), y, session.context), ShapeError);
+    CHECK_THROWS_AS(ops::add_scaled(1.0, std::span(x).first(2), std::span(y), session.context), ShapeError);
 }
 
 TEST_CASE("balance: frequencies and sums of sequences agree with the reference", "[unit]") {
@@ -139,8 +140,9 @@ TEST_CASE("balance: distances of chances agree with the reference, and gradients
     TestMatrix scale(kTokens, kExperts, 3);
     for (float& one : scale.values) one = 0.5F + std::fabs(one);
     Experts best(static_cast<std::size_t>(kTokens * (top_k + 1)));
-    ops::gate_top_k(logits.view(), {best.data(), kTokens, top_k + 1}, session.context);
-    const ops::Chances chances{logits.view(), clean.view(), scale.view(), {best.data(), kTokens, top_k + 1}};
+    ops::gate_top_k(logits.view(), MatrixView(best.data(), kTokens, top_k + 1), session.context);
+    const ops::Chances chances{logits.view(), clean.view(), scale.view(),
+                               MatrixView(best.data(), kTokens, top_k + 1)};
     TestMatrix distance(kTokens, kExperts);
     TestMatrix wanted(kTokens, kExperts);
     ops::chance_distances(chances, distance.view(), session.context);

@@ -43,7 +43,7 @@ TEST_CASE("gate: a second choice goes out where the token's number lies below tw
         Experts sent(static_cast<std::size_t>(2 * (kTokens - begin)), -9);
         ops::gate_draw_second(rows_of_two(expert).rows_of({begin, kTokens}),
                               weight.view().rows_of({begin, kTokens}), {key, 30 + begin, 1.5},
-                              {sent.data(), kTokens - begin, 2}, session.context);
+                              MatrixView(sent.data(), kTokens - begin, 2), session.context);
         return sent;
     };
     const Experts sent = draw(0);
@@ -58,8 +58,8 @@ TEST_CASE("gate: a second choice goes out where the token's number lies below tw
     }
     CHECK((stayed > 20 && stayed < kTokens - 20));
     CHECK(draw(77) == Experts(sent.begin() + 2 * 77, sent.end()));
-    CHECK_THROWS_AS(ops::gate_draw_second({expert.data(), kTokens, 1}, weight.view(), {key, 0, 1.0},
-                                          {expert.data(), kTokens, 2}, session.context),
+    CHECK_THROWS_AS(ops::gate_draw_second(MatrixView(expert.data(), kTokens, 1), weight.view(), {key, 0, 1.0},
+                                          MatrixView(expert.data(), kTokens, 2), session.context),
                     ShapeError);
 }
 

@@ -28,7 +28,8 @@ Scores softmax(const TestMatrix& logits, int threads = 1) {
     TestSession session(threads);
     Scores result{TestMatrix(logits.rows, logits.cols),
                   std::vector<float>(static_cast<std::size_t>(logits.rows))};
-    ops::gate_scores(ops::Score::softmax, logits.view(), result.scores.view(), result.lse, session.context);
+    ops::gate_scores(ops::Score::softmax, logits.view(), result.scores.view(), std::span(result.lse),
+                     session.context);
     return result;
 }
 
@@ -91,7 +92,7 @@ TEST_CASE("gate: equal logits share equally, extreme ones do not overflow, in pl
     CHECK(static_cast<double>(got.lse[2]) == Approx(3.0 + std::log(2.0)));
     TestSession session;
     std::vector<float> lse(3);
-    ops::gate_scores(ops::Score::softmax, logits.view(), logits.view(), lse, session.context);
+    ops::gate_scores(ops::Score::softmax, logits.view(), logits.view(), std::span(lse), session.context);
     CHECK(test::same_bits(logits.values, got.scores.values));
 }
 
@@ -107,7 +108,7 @@ TEST_CASE("gate: whatever its finite logits, a row has finite scores and gradien
     logits.view()(6, 3) = -kInfinity;  // one that cannot be chosen
     TestMatrix scores(7, kExperts);
     std::vector<float> lse(7);
-    ops::gate_scores(kind, logits.view(), scores.view(), lse, session.context);
+    ops::gate_scores(kind, logits.view(), scores.view(), std::span(lse), session.context);
     Choice choice = choose(scores, 3, renormalise);
     // Groups and biases may force choices whose scores are 0.
     choice.expert[5 * 3 + 1] = 11;
@@ -120,10 +121,10 @@ TEST_CASE("gate: whatever its finite logits, a row has finite scores and gradien
     const ops::GateBackward in{.kind = kind,
                                .forward = {scores.view(), choice.experts(), renormalise, 1.0F},
                                .logits = logits.view(),
-                               .lse = lse,
+                               .lse = std::span(lse),
                                .dweight = dweight.view(),
                                .token_dshare = dense.view(),
-                               .dlse = dlse.values};
+                               .dlse = std::span(dlse.values)};
     ops::gate_backward(in, got.view(), session.context);
     ops::ref::gate_backward(in, wanted.view());
     for (const float value : scores.values) CHECK(std::isfinite(value));
@@ -205,7 +206,7 @@ TEST_CASE("gate: backward agrees with the reference, with and without each part"
     ops::GateBackward in{.forward = {scored.scores.view(), choice.experts(), renormalise, 1.0F},
                          .dweight = dweight.view()};
     if (has_dshare) in.dshare = dshare.values;
-    if (has_dlse) in.dlse = dlse.values;
+    if (has_dlse) in.dlse = std::span(dlse.values);
     TestMatrix got(33, experts, 5);
     TestMatrix wanted(33, experts);
     ops::gate_backward(in, got.view(), session.context);
@@ -252,7 +253,7 @@ TEST_CASE("gate: backward agrees with finite differences of softmax, choice, wei
     ops::gate_backward({.forward = {scored.scores.view(), choice.experts(), renormalise, 1.0F},
                         .dweight = dweight.view(),
                         .dshare = dshare.values,
-                        .dlse = dlse.values},
+                        .dlse = std::span(dlse.values)},
                        got.view(), session.context);
     CHECK(relative_error(got.values, test::numeric_gradient(test::widened(logits.values), loss)) < 2e-6);
 }
@@ -299,8 +300,9 @@ TEST_CASE("gate: more choices than experts and shapes that do not fit are refuse
     TestMatrix scores(4, 6);
     TestMatrix narrow(4, 5);
     std::vector<float> lse(4);
-    CHECK_THROWS_AS(ops::gate_scores(ops::Score::softmax, logits.view(), narrow.view(), lse, session.context),
-                    ShapeError);
+    CHECK_THROWS_AS(
+        ops::gate_scores(ops::Score::softmax, logits.view(), narrow.view(), std::span(lse), session.context),
+        ShapeError);
     CHECK_THROWS_AS(ops::gate_scores(ops::Score::softmax, logits.view(), scores.view(),
                                      std::span(lse).first(3), session.context),
                     ShapeError);
@@ -333,7 +335,7 @@ TEST_CASE("gate: sigmoid scores agree with the reference, and 0 gives a half", "
     TestMatrix wanted(70, experts);
     std::vector<float> lse(70);
     std::vector<float> wanted_lse(70);
-    ops::gate_scores(ops::Score::sigmoid, logits.view(), got.view(), lse, session.context);
+    ops::gate_scores(ops::Score::sigmoid, logits.view(), got.view(), std::span(lse), session.context);
     ops::ref::gate_scores(ops::Score::sigmoid, logits.view(), wanted.view(), wanted_lse);
     CHECK(relative_error(got.values, wanted.values) < 1e-6);
     CHECK(relative_error(lse, wanted_lse) < 1e-6);
@@ -349,11 +351,11 @@ TEST_CASE("gate: no choice weighs nothing and takes no part in the sum", "[unit]
     scores.values = {0.5F, 0.25F, 0.25F, 0.2F, 0.3F, 0.5F};
     std::vector<std::int32_t> expert{0, -1, -1, -1};
     TestMatrix weight(2, 2);
-    ops::gate_weights({scores.view(), {expert.data(), 2, 2}, Renormalise::yes, 2.5F}, weight.view(),
+    ops::gate_weights({scores.view(), MatrixView(expert.data(), 2, 2), Renormalise::yes, 2.5F}, weight.view(),
                       session.context);
     CHECK(weight.values == std::vector<float>{2.5F, 0.0F, 0.0F, 0.0F});
     expert = {0, 1, 2, -1};
-    ops::gate_weights({scores.view(), {expert.data(), 2, 2}, Renormalise::no, 2.0F}, weight.view(),
+    ops::gate_weights({scores.view(), MatrixView(expert.data(), 2, 2), Renormalise::no, 2.0F}, weight.view(),
                       session.context);
     CHECK(weight.values == std::vector<float>{1.0F, 0.5F, 1.0F, 0.0F});
 }
@@ -369,7 +371,7 @@ TEST_CASE(
     const TestMatrix logits(33, experts, 1);
     TestMatrix scores(33, experts);
     std::vector<float> lse(33);
-    ops::gate_scores(kind, logits.view(), scores.view(), lse, session.context);
+    ops::gate_scores(kind, logits.view(), scores.view(), std::span(lse), session.context);
     Choice choice = choose(scores, 3, renormalise);
     for (std::size_t i = 1; i < choice.expert.size(); i += 5) choice.expert[i] = -1;
     const TestMatrix dweight(33, 3, 2);
@@ -379,7 +381,7 @@ TEST_CASE(
     ops::GateBackward in{.kind = kind,
                          .forward = {scores.view(), choice.experts(), renormalise, 2.5F},
                          .logits = logits.view(),
-                         .lse = lse};
+                         .lse = std::span(lse)};
     if (part != 1) in.dweight = dweight.view();
     if (part == 2 || part == 4) in.token_dshare = dense.view();
     if (part == 3 || part == 4) in.dlogit = dlogit.view();
@@ -401,7 +403,7 @@ TEST_CASE("gate: backward of sigmoid scores agrees with finite differences of al
     const TestMatrix logits(kTokens, kExperts, 1);
     TestMatrix scores(kTokens, kExperts);
     std::vector<float> lse(kTokens);
-    ops::gate_scores(ops::Score::sigmoid, logits.view(), scores.view(), lse, session.context);
+    ops::gate_scores(ops::Score::sigmoid, logits.view(), scores.view(), std::span(lse), session.context);
     Choice choice = choose(scores, kTopK, renormalise);
     choice.expert[5] = -1;
     const TestMatrix dweight(kTokens, kTopK, 2);
@@ -440,11 +442,11 @@ TEST_CASE("gate: backward of sigmoid scores agrees with finite differences of al
     ops::gate_backward({.kind = ops::Score::sigmoid,
                         .forward = {scores.view(), choice.experts(), renormalise, 2.5F},
                         .logits = logits.view(),
-                        .lse = lse,
+                        .lse = std::span(lse),
                         .dweight = dweight.view(),
                         .dshare = dshare.values,
                         .token_dshare = dense.view(),
-                        .dlse = dlse.values,
+                        .dlse = std::span(dlse.values),
                         .dlogit = dlogit.view()},
                        got.view(), session.context);
     CHECK(relative_error(got.values, test::numeric_gradient(test::widened(logits.values), loss)) < 2e-6);
@@ -531,7 +533,7 @@ TEST_CASE("gate: no gradient of shares scales all sigmoid scores up or down", "[
     const TestMatrix logits(5, 64, 1);
     TestMatrix scores(5, 64);
     std::vector<float> lse(5);
-    ops::gate_scores(ops::Score::sigmoid, logits.view(), scores.view(), lse, session.context);
+    ops::gate_scores(ops::Score::sigmoid, logits.view(), scores.view(), std::span(lse), session.context);
     Choice choice = choose(scores, 2, Renormalise::no);
     std::vector<float> dshare(64, 0.5F);
     dshare[7] = 2.0F;

@@ -78,7 +78,7 @@ TEST_CASE("gate: scores, choice and gradient agree with the reference; ties go t
     TestMatrix expected(31, 21);
     std::vector<float> lse(31);
     std::vector<float> expected_lse(31);
-    ops::gate_scores(ops::Score::softmax, logits.view(), scores.view(), lse, session.context);
+    ops::gate_scores(ops::Score::softmax, logits.view(), scores.view(), std::span(lse), session.context);
     ops::ref::gate_scores(ops::Score::softmax, logits.view(), expected.view(), expected_lse);
     CHECK(relative_error(scores.values, expected.values) < 1e-6);
     CHECK(relative_error(lse, expected_lse) < 1e-6);
@@ -98,13 +98,15 @@ TEST_CASE("gate: scores, choice and gradient agree with the reference; ties go t
     const TestMatrix dshare(1, 21, 3);
     const TestMatrix dlse(1, 31, 4);
     TestMatrix dlogits(31, 21);
-    const ops::GateBackward in{
-        .forward = weights, .dweight = dweight.view(), .dshare = dshare.values, .dlse = dlse.values};
+    const ops::GateBackward in{.forward = weights,
+                               .dweight = dweight.view(),
+                               .dshare = dshare.values,
+                               .dlse = std::span(dlse.values)};
     ops::gate_backward(in, dlogits.view(), session.context);
     ops::ref::gate_backward(in, expected.view());
     CHECK(relative_error(dlogits.values, expected.values) < 1e-5);
     const TestMatrix flat(1, 21);
-    ops::gate_top_k(flat.view(), {chosen.data(), 1, 4}, session.context);
+    ops::gate_top_k(flat.view(), MatrixView(chosen.data(), 1, 4), session.context);
     CHECK(std::vector<std::int32_t>(chosen.begin(), chosen.begin() + 4) ==
           std::vector<std::int32_t>{0, 1, 2, 3});
 }

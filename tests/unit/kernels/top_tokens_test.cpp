@@ -28,7 +28,7 @@ Bytes take(const TestMatrix& scores, index_t count, int threads) {
     }
     Bytes taken(scores.values.size(), 9);
     ops::take_top_tokens(scores.view(), thresholds, PerExpert<index_t>(scores.cols, 0),
-                         {taken.data(), scores.rows, scores.cols}, session.context);
+                         MatrixView(taken.data(), scores.rows, scores.cols), session.context);
     return taken;
 }
 
@@ -52,7 +52,7 @@ TEST_CASE("top tokens: those of lower ranks that are equal go first", "[unit]") 
     const TestMatrix zeros(4, 1);
     PerExpert<ops::TokenThreshold> thresholds(1, {0x80000000U, 3});
     Bytes taken(4);
-    ops::take_top_tokens(zeros.view(), thresholds, PerExpert<index_t>(1, 1), {taken.data(), 4, 1},
+    ops::take_top_tokens(zeros.view(), thresholds, PerExpert<index_t>(1, 1), MatrixView(taken.data(), 4, 1),
                          session.context);
     CHECK(taken == Bytes{1, 1, 0, 0});
 }
@@ -64,11 +64,11 @@ TEST_CASE("top tokens: a token lists its takers by score, then by number", "[uni
     const Bytes taken{1, 1, 1, 0, 1, 1, 0, 1, 0, 0, 0, 0};
     std::vector<std::int32_t> expert(9, 7);
     const MatrixView<const std::uint8_t> rows{taken.data(), 3, 4};
-    ops::list_takers(scores.view(), rows, {expert.data(), 3, 3}, session.context);
+    ops::list_takers(scores.view(), rows, MatrixView(expert.data(), 3, 3), session.context);
     CHECK(expert == std::vector<std::int32_t>{1, 2, 0, 3, 0, 1, -1, -1, -1});
-    CHECK_THROWS_AS(ops::list_takers(scores.view(), rows, {expert.data(), 3, 2}, session.context),
+    CHECK_THROWS_AS(ops::list_takers(scores.view(), rows, MatrixView(expert.data(), 3, 2), session.context),
                     ShapeError);
-    CHECK_THROWS_AS(
-        ops::list_takers(scores.view(), rows.rows_of({0, 2}), {expert.data(), 3, 3}, session.context),
-        ShapeError);
+    CHECK_THROWS_AS(ops::list_takers(scores.view(), rows.rows_of({0, 2}), MatrixView(expert.data(), 3, 3),
+                                     session.context),
+                    ShapeError);
 }

@@ -60,7 +60,7 @@ Decision decide(int ranks, const Batch& batch, const MoeConfig& config) {
         const index_t first = mine.begin * batch.top_k;
         const PassInfo pass = batch.pass(mine.begin);
         const CapacityResult result = apply_capacity(
-            {{batch.expert.data() + first, mine.size(), batch.top_k},
+            {MatrixView(batch.expert.data() + first, mine.size(), batch.top_k),
              batch.score.empty()
                  ? MatrixView<const float>()
                  : MatrixView<const float>(batch.score.data() + first, mine.size(), batch.top_k),
