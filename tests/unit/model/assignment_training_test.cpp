@@ -34,22 +34,22 @@ TEST_CASE("training: with global routers 10 reproducible steps are bit-identical
         const MoeConfig moe = moe_of(router);
         REQUIRE(model_problems(config, moe).empty());
         INFO(router);
-        check_layouts(config, moe, 10);
+        check_layouts({.config = config, .moe = moe});
         // Choices are made again in the backward pass.
         ModelConfig recomputed = config;
         recomputed.recompute = Recompute::block;
-        const History again = train(3, 3, NumericsMode::reproducible, recomputed, moe, 10);
-        CHECK(again.loss == train(1, 1, NumericsMode::reproducible, config, moe, 10).loss);
+        const History again = train({3, 3}, {.config = recomputed, .moe = moe});
+        CHECK(again.loss == train({}, {.config = config, .moe = moe}).loss);
     }
 }
 
 TEST_CASE("training: with global routers fast mode agrees on every layout", "[unit]") {
     for (const char* router : {"expert_choice", "base", "sinkhorn", "reinforce"}) {
         const MoeConfig moe = moe_of(router);
-        const History reference = train(1, 1, NumericsMode::fast, tiny_model(), moe, 5);
-        for (const auto& [ranks, expert_parallel] : {std::pair{2, 2}, {3, 3}, {4, 2}, {8, 4}}) {
-            INFO(router << " on " << ranks << " ranks, expert-parallel " << expert_parallel);
-            const History other = train(ranks, expert_parallel, NumericsMode::fast, tiny_model(), moe, 5);
+        const History reference = train({}, {.moe = moe, .steps = 5, .numerics = NumericsMode::fast});
+        for (const test::Layout& layout : test::kLayouts) {
+            INFO(router << " on " << layout);
+            const History other = train(layout, {.moe = moe, .steps = 5, .numerics = NumericsMode::fast});
             for (std::size_t i = 0; i < 5; ++i)
                 CHECK(other.loss[i] == Approx(reference.loss[i]).epsilon(1e-5));
             CHECK(other.hash[0] == reference.hash[0]);
@@ -60,10 +60,10 @@ TEST_CASE("training: with global routers fast mode agrees on every layout", "[un
 TEST_CASE("training: expert choice of all tokens by all experts is top-k of all experts", "[unit]") {
     MoeConfig moe = moe_of("expert_choice");
     moe.top_k = moe.experts;
-    const History taken = train(2, 2, NumericsMode::reproducible, tiny_model(), moe, 5);
+    const History taken = train({2, 2}, {.moe = moe, .steps = 5});
     moe.router = "top_k";
     moe.renormalise = false;
-    const History chosen = train(2, 2, NumericsMode::reproducible, tiny_model(), moe, 5);
+    const History chosen = train({2, 2}, {.moe = moe, .steps = 5});
     CHECK(taken.loss == chosen.loss);
     CHECK(taken.norm == chosen.norm);
     CHECK(taken.hash == chosen.hash);

@@ -107,7 +107,7 @@ TEST_CASE("attention: training is bit-identical on every layout, dropout of prob
     INFO(which.name);
     ModelConfig config = model_of(which);
     config.attention.dropout = 0.1;
-    check_layouts(config, tiny_moe(), 4);
+    check_layouts({.config = config, .steps = 4});
 }
 
 TEST_CASE("attention: decoding with the cache gives the logits of a whole pass", "[unit]") {
@@ -130,9 +130,9 @@ TEST_CASE("attention: latent attention keeps one compressed row a token", "[unit
 
 TEST_CASE("attention: dropout changes training and not evaluation", "[unit]") {
     ModelConfig config = tiny_model();
-    const auto plain = test::train(1, 1, NumericsMode::fast, config, tiny_moe(), 2);
+    const auto plain = test::train({}, {.config = config, .steps = 2, .numerics = NumericsMode::fast});
     config.attention.dropout = 0.5;
-    const auto dropped = test::train(1, 1, NumericsMode::fast, config, tiny_moe(), 2);
+    const auto dropped = test::train({}, {.config = config, .steps = 2, .numerics = NumericsMode::fast});
     CHECK(plain.loss[0] != dropped.loss[0]);
     check_decoding(config, tiny_moe());
 }

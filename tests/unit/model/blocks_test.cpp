@@ -131,9 +131,9 @@ TEST_CASE("blocks: gradients under dropout agree with finite differences under t
 TEST_CASE("blocks: dropout changes training, another step's mask is another, and evaluation has none",
           "[unit]") {
     ModelConfig config = tiny_model();
-    const History plain = train(1, 1, NumericsMode::fast, config, tiny_moe(), 2);
+    const History plain = train({}, {.config = config, .steps = 2, .numerics = NumericsMode::fast});
     config.dropout = 0.2;
-    const History dropped = train(1, 1, NumericsMode::fast, config, tiny_moe(), 2);
+    const History dropped = train({}, {.config = config, .steps = 2, .numerics = NumericsMode::fast});
     CHECK(dropped.loss[0] != plain.loss[0]);
     comm::LocalFabric(1).run([&](comm::Communicator& world) {
         test::Rank with(world, 1, NumericsMode::fast, config, tiny_moe());
@@ -158,9 +158,10 @@ TEST_CASE("blocks: recomputation changes no bit", "[unit]") {
         INFO(which.name);
         ModelConfig config = changed(which);
         config.dropout = 0.1;
-        const History plain = train(2, 2, NumericsMode::fast, config, tiny_moe(), 3);
+        const History plain = train({2, 2}, {.config = config, .steps = 3, .numerics = NumericsMode::fast});
         config.recompute = Recompute::block;
-        CHECK(train(2, 2, NumericsMode::fast, config, tiny_moe(), 3).loss == plain.loss);
+        CHECK(train({2, 2}, {.config = config, .steps = 3, .numerics = NumericsMode::fast}).loss ==
+              plain.loss);
     }
 }
 
@@ -168,9 +169,9 @@ TEST_CASE("blocks: bf16 learns what float32 learns", "[unit]") {
     for (const Case& which : kCases) {
         INFO(which.name);
         ModelConfig config = changed(which);
-        const History plain = train(1, 1, NumericsMode::fast, config, tiny_moe(), 3);
+        const History plain = train({}, {.config = config, .steps = 3, .numerics = NumericsMode::fast});
         config.dtype = DType::bf16;
-        const History rounded = train(1, 1, NumericsMode::fast, config, tiny_moe(), 3);
+        const History rounded = train({}, {.config = config, .steps = 3, .numerics = NumericsMode::fast});
         for (std::size_t i = 0; i < 3; ++i) CHECK(rounded.loss[i] == Approx(plain.loss[i]).epsilon(0.03));
     }
 }
@@ -180,7 +181,7 @@ TEST_CASE("blocks: with dropout, reproducible steps are bit-identical on every l
         INFO(which.name);
         ModelConfig config = changed(which);
         config.dropout = 0.1;
-        check_layouts(config, tiny_moe(), 8);
+        check_layouts({.config = config, .steps = 8});
     }
 }
 

@@ -430,8 +430,7 @@ TEST_CASE("training: whoever is dropped, 10 steps are bit-identical on every lay
     moe.groups = 2;
     moe.device_capacity = GENERATE(0.0, 0.7);
     moe.protected_fraction = 0.25;
-    const test::History reference = test::train_on_layout(1, 1, test::tiny_model(), moe, 10);
-    CHECK(reference.loss.back() < reference.loss.front());
+    const test::History reference = test::check_layouts({.moe = moe});
     CHECK(reference.num_dropped > 0);
     // The ledger lists every drop once, and each layout the same ones.
     CHECK(static_cast<index_t>(reference.drops.size()) == reference.num_dropped);
@@ -439,13 +438,4 @@ TEST_CASE("training: whoever is dropped, 10 steps are bit-identical on every lay
     const auto by_device = std::count_if(reference.drops.begin(), reference.drops.end(),
                                          [](const auto& drop) { return drop.reason == DropReason::device; });
     CHECK((by_device > 0) == (moe.device_capacity > 0.0));
-    for (const auto& [ranks, expert_parallel] : {std::pair{2, 2}, {3, 1}, {4, 2}, {8, 4}}) {
-        INFO(ranks << " ranks, expert-parallel " << expert_parallel);
-        const test::History other =
-            test::train_on_layout(ranks, expert_parallel, test::tiny_model(), moe, 10);
-        CHECK(other.loss == reference.loss);
-        CHECK(other.norm == reference.norm);
-        CHECK(other.hash == reference.hash);
-        CHECK(other.drops == reference.drops);
-    }
 }

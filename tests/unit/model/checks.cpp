@@ -4,39 +4,10 @@
 
 #include "comm/collectives.hpp"
 #include "comm/local/local_fabric.hpp"
-#include "runtime/train/optimizer.hpp"
 
 namespace sy::test {
 
 using namespace sy::model;
-
-History train(int ranks, int expert_parallel, NumericsMode numerics, const ModelConfig& config,
-              const MoeConfig& moe, index_t steps) {
-    History history;
-    comm::LocalFabric(ranks).run([&](comm::Communicator& world) {
-        Rank rank(world, expert_parallel, numerics, config, moe);
-        runtime::OptimizerConfig rule;
-        rule.lr = 1e-2;
-        rule.warmup_steps = 2;
-        runtime::ShardedOptimizer optimizer(rule, rank.parameters, world, rank.groups, rank.session.context);
-        rank.transformer.on_gradient_ready([&](ParameterId id) { optimizer.gradient_ready(id); });
-        for (index_t step = 1; step <= steps; ++step) {
-            const Range mine = part_of(kSequences, ranks, world.rank());
-            const BatchInfo batch{mine.begin * config.seq_len, kSequences * config.seq_len, step, 0, 1};
-            const std::vector<std::int32_t> ids = tokens(step * kSequences + mine.begin, mine.size(), config);
-            const PassResult pass = rank.transformer.train(ids, batch, rank.session.context);
-            const runtime::ShardedOptimizer::Result result = optimizer.step(step, steps);
-            SY_REQUIRE(result.applied, "step ", step, " was skipped");
-            if (world.rank() != 0) continue;
-            history.loss.push_back(pass.total);
-            history.norm.push_back(result.gradient_norm);
-            history.hash.push_back(pass.routing_hash);
-            history.num_dropped += pass.num_dropped;
-        }
-        rank.groups.close();
-    });
-    return history;
-}
 
 void check_gradients(const ModelConfig& config, const MoeConfig& moe, Use use, double tolerance) {
     comm::LocalFabric(1).run([&](comm::Communicator& world) {
@@ -89,20 +60,6 @@ void check_gradients(const ModelConfig& config, const MoeConfig& moe, Use use, d
             }
         }
     });
-}
-
-void check_layouts(const ModelConfig& config, const MoeConfig& moe, index_t steps) {
-    const History reference = train(1, 1, NumericsMode::reproducible, config, moe, steps);
-    CHECK(reference.loss.back() < reference.loss.front());
-    for (const auto& [ranks, expert_parallel] :
-         {std::pair{2, 2}, {2, 1}, {3, 3}, {4, 2}, {4, 4}, {8, 8}, {8, 2}, {8, 1}}) {
-        INFO(ranks << " ranks, expert-parallel " << expert_parallel);
-        const History other = train(ranks, expert_parallel, NumericsMode::reproducible, config, moe, steps);
-        CHECK(other.loss == reference.loss);
-        CHECK(other.norm == reference.norm);
-        CHECK(other.hash == reference.hash);
-        CHECK(other.num_dropped == reference.num_dropped);
-    }
 }
 
 void check_decoding(const ModelConfig& config, const MoeConfig& moe) {

@@ -29,33 +29,41 @@ TEST_CASE("training: in reproducible mode 20 steps are bit-identical on every la
     moe.layers = "all";
     moe.capacity_factor = 0.9;
     moe.jitter = 0.05;
-    CHECK(train(1, 1, NumericsMode::fast, config, moe, 1).num_dropped > 0);
-    check_layouts(config, moe, 20);
+    CHECK(train({}, {.config = config, .moe = moe, .steps = 1, .numerics = NumericsMode::fast}).num_dropped >
+          0);
+    check_layouts({.config = config, .moe = moe, .steps = 20});
 }
 
 TEST_CASE("training: in fast mode losses agree on every layout and the first routing is equal", "[unit]") {
     const ModelConfig config = tiny_model();
     MoeConfig moe = tiny_moe();
     moe.capacity_factor = 1.0;
-    const History reference = train(1, 1, NumericsMode::fast, config, moe, 5);
-    for (const auto& [ranks, expert_parallel] : {std::pair{2, 2}, {3, 3}, {4, 2}, {8, 4}}) {
-        const History other = train(ranks, expert_parallel, NumericsMode::fast, config, moe, 5);
+    const History reference =
+        train({}, {.config = config, .moe = moe, .steps = 5, .numerics = NumericsMode::fast});
+    for (const test::Layout& layout : test::kLayouts) {
+        const History other =
+            train(layout, {.config = config, .moe = moe, .steps = 5, .numerics = NumericsMode::fast});
         for (std::size_t i = 0; i < 5; ++i) CHECK(other.loss[i] == Approx(reference.loss[i]).epsilon(1e-5));
         CHECK(other.hash[0] == reference.hash[0]);
     }
-    const History again = train(4, 2, NumericsMode::fast, config, moe, 5);
-    CHECK(again.loss == train(4, 2, NumericsMode::fast, config, moe, 5).loss);
+    const History again =
+        train({4, 2}, {.config = config, .moe = moe, .steps = 5, .numerics = NumericsMode::fast});
+    CHECK(again.loss ==
+          train({4, 2}, {.config = config, .moe = moe, .steps = 5, .numerics = NumericsMode::fast}).loss);
 }
 
 TEST_CASE("training: recomputation changes no bit, and bf16 learns what float32 learns", "[unit]") {
     ModelConfig config = tiny_model();
     const MoeConfig moe = tiny_moe();
-    const History plain = train(2, 2, NumericsMode::fast, config, moe, 5);
+    const History plain =
+        train({2, 2}, {.config = config, .moe = moe, .steps = 5, .numerics = NumericsMode::fast});
     config.recompute = Recompute::block;
-    CHECK(train(2, 2, NumericsMode::fast, config, moe, 5).loss == plain.loss);
+    CHECK(train({2, 2}, {.config = config, .moe = moe, .steps = 5, .numerics = NumericsMode::fast}).loss ==
+          plain.loss);
     config.recompute = Recompute::none;
     config.dtype = DType::bf16;
-    const History rounded = train(2, 2, NumericsMode::fast, config, moe, 5);
+    const History rounded =
+        train({2, 2}, {.config = config, .moe = moe, .steps = 5, .numerics = NumericsMode::fast});
     for (std::size_t i = 0; i < 5; ++i) CHECK(rounded.loss[i] == Approx(plain.loss[i]).epsilon(0.02));
 }
 

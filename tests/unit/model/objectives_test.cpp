@@ -260,11 +260,12 @@ TEST_CASE("objectives: recomputation changes no bit, and bf16 learns what float3
     for (const Case& which : kCases) {
         INFO(which.name);
         ModelConfig config = changed(which);
-        const auto plain = train(2, 2, NumericsMode::fast, config, tiny_moe(), 3);
+        const auto plain = train({2, 2}, {.config = config, .steps = 3, .numerics = NumericsMode::fast});
         config.recompute = Recompute::block;
-        CHECK(train(2, 2, NumericsMode::fast, config, tiny_moe(), 3).loss == plain.loss);
+        CHECK(train({2, 2}, {.config = config, .steps = 3, .numerics = NumericsMode::fast}).loss ==
+              plain.loss);
         config.dtype = DType::bf16;
-        const auto rounded = train(2, 2, NumericsMode::fast, config, tiny_moe(), 3);
+        const auto rounded = train({2, 2}, {.config = config, .steps = 3, .numerics = NumericsMode::fast});
         for (std::size_t i = 0; i < 3; ++i) CHECK(rounded.loss[i] == Approx(plain.loss[i]).epsilon(0.03));
     }
 }
@@ -276,7 +277,7 @@ TEST_CASE("objectives: with dropout, reproducible steps are bit-identical on eve
         config.dropout = 0.1;
         MoeConfig moe = tiny_moe();
         moe.capacity_factor = 0.9;
-        check_layouts(config, moe, 8);
+        check_layouts({.config = config, .moe = moe, .steps = 8});
     }
 }
 

@@ -170,7 +170,7 @@ TEST_CASE("hash: the router has no parameters and no gradient, and K experts wei
 
 TEST_CASE("hash: models train to the same bits on every layout, and learn by finite differences", "[unit]") {
     const MoeConfig moe = hash_moe(5, GENERATE(1, 2), HashTable::random);
-    test::check_layouts(test::tiny_model(), moe, 5);
+    test::check_layouts({.moe = moe, .steps = 5});
     test::check_gradients(test::tiny_model(), moe);
     test::check_decoding(test::tiny_model(), moe);
 }

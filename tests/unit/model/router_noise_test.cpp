@@ -336,5 +336,5 @@ TEST_CASE("layout: chance in routing trains to the same bits on every layout", "
         moe.capacity_factor = 1.0;
     }
     if (rule == 4) moe.router_dtype = DType::bf16;
-    test::check_layouts(test::tiny_model(), moe, 4);
+    test::check_layouts({.moe = moe, .steps = 4});
 }

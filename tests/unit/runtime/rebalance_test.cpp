@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include "runtime/json/json.hpp"
+#include "tests/unit/model/layouts.hpp"
 #include "tests/unit/runtime/run_fixture.hpp"
 
 using namespace sy;
@@ -75,11 +76,8 @@ Config balanced(Config config, index_t every, index_t spare_experts) {
     return config;
 }
 
-constexpr std::pair<int, int> kLayouts[] = {{1, 1}, {2, 2}, {2, 1}, {3, 3}, {4, 4},
-                                            {4, 2}, {8, 8}, {8, 4}, {8, 2}};
-
-std::string name_of(const test::TestFolder& folder, int ranks, int expert_parallel) {
-    return (folder / concat("on", ranks, "of", expert_parallel)).string();
+std::string name_of(const test::TestFolder& folder, const test::Layout& layout) {
+    return (folder / concat("on", layout.ranks, "of", layout.expert_parallel)).string();
 }
 
 }  // namespace
@@ -93,11 +91,11 @@ TEST_CASE("rebalance: in reproducible mode 20 steps are the same bits wherever e
     CHECK(reference.placements.empty());
     index_t moved = 0;
     index_t shadows = 0;
-    for (const auto& [ranks, expert_parallel] : kLayouts) {
-        INFO(ranks << " ranks, expert-parallel " << expert_parallel);
+    for (const test::Layout& layout : test::kLayouts) {
+        INFO(layout);
         Config config = balanced(plain, 3, 1);
-        config.parallel.expert_parallel = expert_parallel;
-        const Run other = run(ranks, config, name_of(folder, ranks, expert_parallel));
+        config.parallel.expert_parallel = layout.expert_parallel;
+        const Run other = run(layout.ranks, config, name_of(folder, layout));
         CHECK(other.same_as(reference));
         CHECK(other.placements.size() == 6);
         moved += other.sum("moved");
@@ -105,7 +103,7 @@ TEST_CASE("rebalance: in reproducible mode 20 steps are the same bits wherever e
         for (const Json& record : other.placements)
             CHECK(record.at("imbalance_after").as_number() <=
                   1.021 * record.at("imbalance_before").as_number());
-        if (expert_parallel == 1) CHECK(other.sum("moved") + other.sum("shadows") == 0);
+        if (layout.expert_parallel == 1) CHECK(other.sum("moved") + other.sum("shadows") == 0);
     }
     CHECK(moved > 50);
     CHECK(shadows > 20);
@@ -115,11 +113,11 @@ TEST_CASE("rebalance: in fast mode losses agree to 1e-5", "[unit]") {
     const test::TestFolder folder;
     const Config plain = many_experts(folder, NumericsMode::fast);
     const Run reference = run(1, plain, (folder / "reference").string());
-    for (const auto& [ranks, expert_parallel] : {std::pair{2, 2}, {4, 2}, {8, 8}}) {
-        INFO(ranks << " ranks, expert-parallel " << expert_parallel);
+    for (const test::Layout& layout : {test::Layout{2, 2}, {4, 2}, {8, 8}}) {
+        INFO(layout);
         Config config = balanced(plain, 3, 1);
-        config.parallel.expert_parallel = expert_parallel;
-        const Run other = run(ranks, config, name_of(folder, ranks, expert_parallel));
+        config.parallel.expert_parallel = layout.expert_parallel;
+        const Run other = run(layout.ranks, config, name_of(folder, layout));
         REQUIRE(other.loss.size() == reference.loss.size());
         for (std::size_t i = 0; i < other.loss.size(); ++i)
             CHECK(other.loss[i] == Approx(reference.loss[i]).epsilon(1e-5));

@@ -7,17 +7,14 @@
 #include "comm/collectives.hpp"
 #include "comm/local/local_fabric.hpp"
 #include "runtime/train/expert_moves.hpp"
-#include "runtime/train/optimizer.hpp"
 #include "tests/unit/comm/conformance.hpp"
-#include "tests/unit/model/tiny_model.hpp"
+#include "tests/unit/model/layouts.hpp"
 
 using namespace sy;
 using namespace sy::model;
 using test::Draws;
 
 namespace {
-
-constexpr index_t kSequences = 9;
 
 /// Any placement: every expert anywhere, with any number of shadows.
 comm::Placement random_placement(index_t num_experts, int num_ranks, Draws& draws) {
@@ -40,102 +37,62 @@ comm::Placements random_placements(const comm::Placements& like, std::uint64_t s
     return placements;
 }
 
-struct Run {
-    int ranks = 1;
-    int expert_parallel = 1;
-    index_t replace_every = 0;  ///< steps; 0: never
+/// Training in which experts change their ranks and get shadows every few steps.
+struct Moved {
+    test::History history;
+    index_t num_shadows = 0;  ///< over all moves
 };
 
-struct History {
-    std::vector<double> loss;
-    std::vector<double> norm;
-    std::vector<std::uint64_t> hash;
-    index_t num_shadows = 0;
-
-    bool operator==(const History& other) const {
-        return loss == other.loss && norm == other.norm && hash == other.hash;
-    }
-};
-
-struct Model {
-    ModelConfig config = test::tiny_model();
-    MoeConfig moe = test::tiny_moe();
-    NumericsMode numerics = NumericsMode::reproducible;
-};
-
-History train(const Run& run, const Model& model, index_t steps) {
-    History history;
-    comm::LocalFabric(run.ranks).run([&](comm::Communicator& world) {
-        test::Rank rank(world, run.expert_parallel, model.numerics, model.config, model.moe);
-        runtime::OptimizerConfig rule;
-        rule.lr = 1e-2;
-        rule.warmup_steps = 2;
-        runtime::ShardedOptimizer optimizer(rule, rank.parameters, world, rank.groups, rank.session.context);
-        rank.transformer.on_gradient_ready([&](ParameterId id) { optimizer.gradient_ready(id); });
-        for (index_t step = 1; step <= steps; ++step) {
-            const Range mine = part_of(kSequences, run.ranks, world.rank());
-            const index_t seq_len = model.config.seq_len;
-            const BatchInfo batch{mine.begin * seq_len, kSequences * seq_len, step, 0, 1};
-            const std::vector<std::int32_t> ids =
-                test::tokens(step * kSequences + mine.begin, mine.size(), model.config);
-            const PassResult pass = rank.transformer.train(ids, batch, rank.session.context);
-            const runtime::ShardedOptimizer::Result result = optimizer.step(step, steps);
-            SY_REQUIRE(result.applied, "step ", step, " was skipped");
-            if (run.replace_every > 0 && step % run.replace_every == 0)
-                optimizer.replace_experts(
-                    random_placements(rank.parameters.placements(), 100 + static_cast<std::uint64_t>(step)));
-            if (world.rank() != 0) continue;
-            history.loss.push_back(pass.total);
-            history.norm.push_back(result.gradient_norm);
-            history.hash.push_back(pass.routing_hash);
-            for (const auto& [layer, placement] : rank.parameters.placements())
-                history.num_shadows += placement.num_shadows();
-        }
-        rank.groups.close();
-    });
-    return history;
+Moved train_with_moves(test::Layout layout, test::Training training, index_t every) {
+    Moved moved;
+    training.after_step = [&](test::Rank& rank, runtime::ShardedOptimizer& optimizer, index_t step) {
+        if (step % every != 0) return;
+        optimizer.replace_experts(
+            random_placements(rank.parameters.placements(), 100 + static_cast<std::uint64_t>(step)));
+        if (rank.world.world.rank() != 0) return;
+        for (const auto& [layer, placement] : rank.parameters.placements())
+            moved.num_shadows += placement.num_shadows();
+    };
+    moved.history = test::train(layout, training);
+    return moved;
 }
-
-constexpr std::array kLayouts{std::pair{1, 1}, std::pair{2, 2}, std::pair{2, 1}, std::pair{3, 3},
-                              std::pair{4, 4}, std::pair{4, 2}, std::pair{8, 8}, std::pair{8, 4}};
 
 }  // namespace
 
 TEST_CASE("replace experts: in reproducible mode neither moves nor shadows change a bit", "[unit]") {
-    Model model;
-    model.moe.layers = "all";
-    model.moe.capacity_factor = 0.9;
-    model.moe.jitter = 0.05;
-    model.config.dtype = GENERATE(DType::f32, DType::bf16);
-    model.config.recompute = model.config.dtype == DType::f32 ? Recompute::block : Recompute::none;
-    const History reference = train({}, model, 20);
+    test::Training training{.steps = 20};
+    training.moe.layers = "all";
+    training.moe.capacity_factor = 0.9;
+    training.moe.jitter = 0.05;
+    training.config.dtype = GENERATE(DType::f32, DType::bf16);
+    training.config.recompute = training.config.dtype == DType::f32 ? Recompute::block : Recompute::none;
+    const test::History reference = test::train({}, training);
     CHECK(reference.loss.back() < reference.loss.front());
-    for (const auto& [ranks, expert_parallel] : kLayouts) {
-        INFO(ranks << " ranks, expert-parallel " << expert_parallel);
-        const History moved = train({ranks, expert_parallel, 3}, model, 20);
-        CHECK(moved == reference);
-        if (expert_parallel > 1) CHECK(moved.num_shadows > 20);
+    for (const test::Layout& layout : test::kLayouts) {
+        INFO(layout);
+        const Moved moved = train_with_moves(layout, training, 3);
+        CHECK(moved.history == reference);
+        if (layout.expert_parallel > 1) CHECK(moved.num_shadows > 20);
     }
 }
 
 TEST_CASE("replace experts: in fast mode losses agree, and the same moves give the same bits", "[unit]") {
-    Model model;
-    model.numerics = NumericsMode::fast;
-    const History reference = train({}, model, 8);
-    for (const auto& [ranks, expert_parallel] : kLayouts) {
-        INFO(ranks << " ranks, expert-parallel " << expert_parallel);
-        const History moved = train({ranks, expert_parallel, 2}, model, 8);
+    const test::Training training{.steps = 8, .numerics = NumericsMode::fast};
+    const test::History reference = test::train({}, training);
+    for (const test::Layout& layout : test::kLayouts) {
+        INFO(layout);
+        const test::History moved = train_with_moves(layout, training, 2).history;
         for (std::size_t i = 0; i < 8; ++i) {
             CHECK(moved.loss[i] == Approx(reference.loss[i]).epsilon(1e-5));
             CHECK(moved.norm[i] == Approx(reference.norm[i]).epsilon(1e-4));
         }
         CHECK(moved.hash[0] == reference.hash[0]);
-        CHECK(train({ranks, expert_parallel, 2}, model, 8) == moved);
+        CHECK(train_with_moves(layout, training, 2).history == moved);
     }
 }
 
 TEST_CASE("replace experts: evaluation and generation do not see it either", "[unit]") {
-    const Model model;
+    const test::Training model;
     comm::LocalFabric(3).run([&](comm::Communicator& world) {
         test::Rank rank(world, 3, model.numerics, model.config, model.moe);
         runtime::ShardedOptimizer optimizer({}, rank.parameters, world, rank.groups, rank.session.context);
