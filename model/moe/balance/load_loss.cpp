@@ -36,7 +36,7 @@ class LoadLoss : public RouterLoss {
         if (routed.routing.noise_scale.empty()) return;
         Distances distances(routed, top_k_);
         Tensor& chance = distances.value;
-        ops::normal_cdf(chance.matrix<float>(), chance.matrix<float>(), routed.context);
+        ops::normal_cdf(chance, chance, routed.context);
         // Chances are added as they are, as softmax scores would be.
         ops::share_sums(ops::Score::softmax, chance, sums, routed.context);
     }
@@ -50,7 +50,7 @@ class LoadLoss : public RouterLoss {
         const Shape& shape = routed.routing.logits.shape();
         Distances distances(routed, top_k_);
         Tensor density(context.arena, DType::f32, shape);
-        ops::normal_density(distances.value.matrix<float>(), density.matrix<float>(), context);
+        ops::normal_density(distances.value, density, context);
         ops::chance_backward(
             distances.chances, squared_variation_gradient(totals.sums, scale), distances.value, density,
             {opened(gradients.clean_logit, shape, context), opened(gradients.logit, shape, context),

@@ -39,12 +39,13 @@ class BaseLayer : public RoutingStrategy {
         SY_REQUIRE(first_row == in.pass.batch.first_token, "base: this rank's tokens start at ",
                    in.pass.batch.first_token, ", and lower ranks hold ", first_row);
         Tensor all(context.arena, DType::f32, {offsets.back() / num_experts, num_experts});
-        ops::copy(host<const float>(in.logits), host<float>(all.ref().rows_of({first_row, first_row + mine})),
-                  context);
-        comm::all_gather(in.world, host_values<float>(all.ref()), offsets);
+        const std::span<float> gathered = host_values<float>(all.ref());
+        const std::span<std::int32_t> expert_t = host_values<std::int32_t>(expert);
+        ops::copy(in.logits, all.ref().rows_of({first_row, first_row + mine}), context);
+        comm::all_gather(in.world, gathered, offsets);
         const Timed timed(context, OpKind::routing, static_cast<double>(all.num_elements()));
         const std::vector<std::int32_t> assigned = balanced_assignment(all);
-        std::copy_n(assigned.begin() + first_row, mine, host_values<std::int32_t>(expert).begin());
+        std::copy_n(assigned.begin() + first_row, mine, expert_t.begin());
     }
 
     WeightRule rule_;

@@ -22,8 +22,8 @@ bool starts_at_zero(const MoeConfig& config) {
     return config.noise == LogitNoise::learned;
 }
 
-void round_to_bf16(MatrixView<float> values, const Context& context) {
-    Tensor rounded(context.arena, DType::bf16, {values.rows, values.cols});
+void round_to_bf16(TensorRef values, const Context& context) {
+    Tensor rounded(context.arena, DType::bf16, {values.rows(), values.cols()});
     ops::cast(values, rounded, context);
     ops::cast(rounded, values, context);
 }
@@ -37,13 +37,13 @@ void score_logits(const RoutingRule& rule, const PassInfo& pass, Routing& routin
         const auto fill = config.noise == LogitNoise::gaussian ? ops::fill_normal : ops::fill_gumbel;
         fill(pass.random(rule.layer_idx, RandomPurpose::router_noise), pass.batch.first_token * experts,
              static_cast<float>(config.noise_std), noise, context);
-        ops::add(noise.matrix<float>(), routing.logits.matrix<float>(), context);
+        ops::add(noise, routing.logits, context);
     }
     routing.score = rule.strategy.weights().score;
     routing.scores = Tensor(context.arena, DType::f32, routing.logits.shape());
     routing.lse = Tensor(context.arena, DType::f32, {tokens});
     ops::gate_scores(routing.score, routing.logits, routing.scores, routing.lse, context);
-    if (config.router_dtype == DType::bf16) round_to_bf16(routing.scores.matrix<float>(), context);
+    if (config.router_dtype == DType::bf16) round_to_bf16(routing.scores, context);
 }
 
 }  // namespace
@@ -160,8 +160,7 @@ void Router::backward(MatrixView<const float> x, const Routing& routing, const R
                                     draw, context);
     }
     // From here on the gradient of the clean logits: noise is added, so that of the logits is a part of it.
-    if (!gradients.clean_logit.empty())
-        ops::add(gradients.clean_logit.matrix<float>(), dlogits.matrix<float>(), context);
+    if (!gradients.clean_logit.empty()) ops::add(gradients.clean_logit, dlogits, context);
     linear_backward({input, dlogits, shared_.parameters.weight(weight_), Write::overwrite, pass.seq_len}, dx,
                     shared_.parameters.gradient(weight_), context);
     if (noise_weight_ >= 0) {
