@@ -3,8 +3,8 @@
 
 namespace sy::comm {
 
-void combine_returned(MatrixView<const float> returned, const DispatchPlan& plan, Write write,
-                      MatrixView<float> y, const Context& context) {
+void combine_returned(ConstTensorRef returned, const DispatchPlan& plan, Write write, TensorRef y,
+                      const Context& context) {
     ops::sum_rows(returned, plan.send.return_offsets, plan.send.returns, write, y, context);
 }
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "kernels/core/host_view.hpp"
+
 namespace sy::comm {
 namespace {
 
@@ -16,7 +18,16 @@ std::string list(const char* name, std::span<const T> values) {
     return text + concat(values.size() > 16 ? " ...]" : "]");
 }
 
-void check_shapes(const Choices& choices) {
+/// Choices that the host reads: it plans.
+struct HostChoices {
+    MatrixView<const std::int32_t> expert;
+    MatrixView<const float> weight;
+    MatrixView<const std::uint8_t> kept;
+    index_t first_token;
+    index_t seq_len;
+};
+
+void check_shapes(const HostChoices& choices) {
     const index_t num_tokens = choices.expert.rows;
     const index_t top_k = choices.expert.cols;
     SY_REQUIRE(choices.weight.rows == num_tokens && choices.kept.rows == num_tokens &&
@@ -32,7 +43,7 @@ void check_shapes(const Choices& choices) {
 /// Where the choices of a source go.
 class Destinations {
   public:
-    Destinations(const Choices& choices, const Placement& placement, int source)
+    Destinations(const HostChoices& choices, const Placement& placement, int source)
         : choices_(choices),
           placement_(placement),
           source_(source),
@@ -51,7 +62,7 @@ class Destinations {
     }
 
   private:
-    const Choices& choices_;
+    const HostChoices& choices_;
     const Placement& placement_;
     int source_;
     PerExpert<int> rank_of_expert_;
@@ -59,7 +70,7 @@ class Destinations {
 };
 
 /// Rows and slots to each rank, as offsets.
-void count_rows(const Choices& choices, const Placement& placement, int group_rank, SendPlan& plan) {
+void count_rows(const HostChoices& choices, const Placement& placement, int group_rank, SendPlan& plan) {
     Destinations destinations(choices, placement, group_rank);
     PerRank<index_t> num_rows(placement.num_ranks(), 0);
     PerRank<index_t> num_slots(placement.num_ranks(), 0);
@@ -84,8 +95,10 @@ void count_rows(const Choices& choices, const Placement& placement, int group_ra
 
 }  // namespace
 
-SendPlan make_send_plan(const Choices& choices, const Placement& placement, int group_rank,
+SendPlan make_send_plan(const Choices& given, const Placement& placement, int group_rank,
                         ReturnRows return_rows) {
+    const HostChoices choices{host<const std::int32_t>(given.expert), host<const float>(given.weight),
+                              host<const std::uint8_t>(given.kept), given.first_token, given.seq_len};
     check_shapes(choices);
     const index_t num_tokens = choices.expert.rows;
     const index_t top_k = choices.expert.cols;

@@ -6,7 +6,7 @@
 
 #include "comm/axes.hpp"
 #include "comm/exchange/placement.hpp"
-#include "kernels/core/tensor.hpp"
+#include "kernels/core/tensor_ref.hpp"
 
 /// Who sends which rows where. T tokens and K choices on this rank, P ranks of the expert-parallel group,
 /// L experts on this rank (shadows too), R rows received, S slots = (received row, local expert) pairs.
@@ -14,9 +14,9 @@ namespace sy::comm {
 
 /// The decision of the router for this rank's tokens, after capacity.
 struct Choices {
-    MatrixView<const std::int32_t> expert;  ///< [T, K] global expert of each choice
-    MatrixView<const float> weight;         ///< [T, K] combine weight
-    MatrixView<const std::uint8_t> kept;    ///< [T, K] 1 when the choice got a slot
+    ConstTensorRef expert;    ///< [T, K] i32, global expert of each choice
+    ConstTensorRef weight;    ///< [T, K] f32, combine weight
+    ConstTensorRef kept;      ///< [T, K] u8, 1 when the choice got a slot
     index_t first_token = 0;  ///< global number of token 0: with seq_len it decides which copies of
     index_t seq_len = 1;      ///< replicated experts are used (Placement::rank_for), never a result
 };

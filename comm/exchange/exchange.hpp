@@ -7,6 +7,7 @@
 #include "comm/collectives.hpp"
 #include "comm/exchange/dispatch_plan.hpp"
 #include "kernels/core/context.hpp"
+#include "kernels/core/tensor.hpp"
 #include "kernels/core/write.hpp"
 
 namespace sy::comm {
@@ -50,30 +51,32 @@ class Exchange {
 
     /// Starts sending one row per (token, destination rank). Used by forward with x and by combine's backward
     /// with dy.
-    /// @param x  [T, H] float or bf16 in token order
+    /// @param x  [T, H] f32 or bf16 in token order
     /// @par Buffers  x has been read and the plan is not used any more when the call returns; the rows on their way are
     ///               memory of the result
     /// @par Waits    never; PendingRows::wait does
-    virtual PendingRows start_dispatch(MatrixView<const float> x, const DispatchPlan& plan) = 0;
-    virtual PendingRows start_dispatch(MatrixView<const bf16> x, const DispatchPlan& plan) = 0;
+    virtual PendingRows start_dispatch(ConstTensorRef x, const DispatchPlan& plan) = 0;
 
     /// Starts sending slot results back. Used by combine and by dispatch's backward.
-    /// @param slots  [S, H] float32 in the order of the receive plan. per_rank: the slots of a row are added
+    /// @param slots  [S, H] f32 in the order of the receive plan. per_rank: the slots of a row are added
     ///               first (ascending choice); per_choice: each travels by itself.
     /// @par Buffers  as start_dispatch: slots have been read when the call returns
     /// @par Waits    never; PendingRows::wait does
-    virtual PendingRows start_return(MatrixView<const float> slots, const DispatchPlan& plan) = 0;
+    virtual PendingRows start_return(ConstTensorRef slots, const DispatchPlan& plan) = 0;
 
-    /// One float a slot back to its choice: out [T, K], 0 where dropped (gradients of the combine weights).
-    virtual void return_scalars(PerSlotSpan<const float> slot_values, const DispatchPlan& plan,
-                                MatrixView<float> out) = 0;
+    /// One number a slot back to its choice (gradients of the combine weights).
+    /// @param slot_values  [S] f32
+    /// @param out          [T, K] f32, 0 where dropped
+    virtual void return_scalars(ConstTensorRef slot_values, const DispatchPlan& plan, TensorRef out) = 0;
 
     virtual ExchangeBytes bytes() const = 0;
 };
 
 /// y[t] = (or +=) sum over the returned rows of token t, in the order of plan.send.returns.
-void combine_returned(MatrixView<const float> returned, const DispatchPlan& plan, Write write,
-                      MatrixView<float> y, const Context& context);
+/// @param returned  [num_returned, H] f32
+/// @param y         [T, H] f32
+void combine_returned(ConstTensorRef returned, const DispatchPlan& plan, Write write, TensorRef y,
+                      const Context& context);
 
 /// Every rank sends directly to every other rank of the group.
 /// @param context  borrowed; buffers come from its arena

@@ -43,20 +43,24 @@ class FlatExchange : public Exchange {
         return plan;
     }
 
-    PendingRows start_dispatch(MatrixView<const float> x, const DispatchPlan& plan) override {
-        return dispatch(x, plan);
-    }
-    PendingRows start_dispatch(MatrixView<const bf16> x, const DispatchPlan& plan) override {
-        return dispatch(x, plan);
+    PendingRows start_dispatch(ConstTensorRef x, const DispatchPlan& plan) override {
+        SY_REQUIRE(x.rows() == plan.num_tokens(), "exchange: ", x.rows(), " tokens for a plan of ",
+                   plan.num_tokens());
+        return start_rows({plan.send.row_offsets, plan.receive.row_offsets, remote(plan.send.row_offsets),
+                           "dispatch of rows"},
+                          x.dtype(), x.cols(), [&](Range rows, TensorRef out) {
+                              ops::gather_rows(x, part<const std::int32_t>(plan.send.row_token, rows), out,
+                                               context_);
+                          });
     }
 
-    PendingRows start_return(MatrixView<const float> slots, const DispatchPlan& plan) override {
-        SY_REQUIRE(slots.rows == plan.receive.num_slots(), "exchange: ", slots.rows, " slots returned of ",
-                   plan.receive.num_slots());
+    PendingRows start_return(ConstTensorRef slots, const DispatchPlan& plan) override {
+        SY_REQUIRE(slots.rows() == plan.receive.num_slots(), "exchange: ", slots.rows(),
+                   " slots returned of ", plan.receive.num_slots());
         if (plan.return_rows == ReturnRows::per_rank) {
             return start_rows({plan.receive.row_offsets, plan.send.row_offsets,
                                remote(plan.receive.row_offsets), "return of rows"},
-                              slots.cols, [&](Range rows, MatrixView<float> out) {
+                              DType::f32, slots.cols(), [&](Range rows, TensorRef out) {
                                   const auto offsets =
                                       part(plan.receive.row_slot_offsets.edges(), {rows.begin, rows.end + 1});
                                   ops::sum_rows(slots, offsets, plan.receive.slot_of_record, Write::overwrite,
@@ -65,15 +69,16 @@ class FlatExchange : public Exchange {
         }
         return start_rows({plan.receive.slot_offsets, plan.send.slot_offsets,
                            remote(plan.receive.row_offsets), "return of rows"},
-                          slots.cols, [&](Range records, MatrixView<float> out) {
+                          DType::f32, slots.cols(), [&](Range records, TensorRef out) {
                               ops::gather_rows(slots,
                                                part<const std::int32_t>(plan.receive.slot_of_record, records),
                                                out, context_);
                           });
     }
 
-    void return_scalars(PerSlotSpan<const float> slot_values, const DispatchPlan& plan,
-                        MatrixView<float> out) override {
+    void return_scalars(ConstTensorRef values, const DispatchPlan& plan, TensorRef choices) override {
+        const PerSlotSpan<const float> slot_values = host_values<const float>(values);
+        const auto out = host<float>(choices);
         const index_t num_choices = plan.send.slot_of_choice.size();
         SY_REQUIRE(slot_values.size() == plan.receive.num_slots() && out.rows == plan.num_tokens() &&
                        out.rows * out.cols == num_choices,
@@ -109,18 +114,6 @@ class FlatExchange : public Exchange {
         return offsets.total() - offsets[group_.rank()].size();
     }
 
-    template <class T>
-    PendingRows dispatch(MatrixView<const T> x, const DispatchPlan& plan) {
-        SY_REQUIRE(x.rows == plan.num_tokens(), "exchange: ", x.rows, " tokens for a plan of ",
-                   plan.num_tokens());
-        return start_rows<T>({plan.send.row_offsets, plan.receive.row_offsets, remote(plan.send.row_offsets),
-                              "dispatch of rows"},
-                             x.cols, [&](Range rows, MatrixView<T> out) {
-                                 ops::gather_rows(x, part<const std::int32_t>(plan.send.row_token, rows), out,
-                                                  context_);
-                             });
-    }
-
     /// Rows to and from each rank.
     struct Transfer {
         const RankOffsets& out_offsets;
@@ -132,22 +125,22 @@ class FlatExchange : public Exchange {
     /// Sends rows. Those for other ranks are written first and are on their way while this rank's own are written
     /// to where they are wanted.
     /// @param write  write(range of outgoing rows, where)
-    template <class T = float, class WriteRows>
-    PendingRows start_rows(const Transfer& transfer, index_t width, const WriteRows& write) {
+    template <class WriteRows>
+    PendingRows start_rows(const Transfer& transfer, DType dtype, index_t width, const WriteRows& write) {
         const Range own = transfer.out_offsets[group_.rank()];
         const Range own_target = transfer.in_offsets[group_.rank()];
         const index_t num_out = transfer.out_offsets.total();
         SY_REQUIRE(own_target.size() == own.size(), transfer.doing, ": ", own.size(), " own rows for ",
                    own_target.size());
-        Tensor staging(context_.arena, dtype_of<T>::value, {num_out, width});
-        Tensor rows(context_.arena, dtype_of<T>::value, {transfer.in_offsets.total(), width});
+        Tensor staging(context_.arena, dtype, {num_out, width});
+        Tensor rows(context_.arena, dtype, {transfer.in_offsets.total(), width});
         for (const Range part : {Range{0, own.begin}, Range{own.end, num_out}})
-            if (part.size() > 0) write(part, staging.matrix<T>().rows_of(part));
+            if (part.size() > 0) write(part, staging.ref().rows_of(part));
         const index_t row_bytes = width * dtype_bytes(staging.dtype());
         PendingExchange exchange = start_exchange_with_others(
             group_, std::as_const(staging).raw(), transfer.out_offsets.scaled(row_bytes), rows.raw(),
             transfer.in_offsets.scaled(row_bytes), next_tag(), transfer.doing);
-        if (own.size() > 0) write(own, rows.matrix<T>().rows_of(own_target));
+        if (own.size() > 0) write(own, rows.ref().rows_of(own_target));
         bytes_.rows += remote(transfer.out_offsets) * row_bytes;
         bytes_.bound += transfer.bound_rows * row_bytes;
         return PendingRows(std::move(rows), std::move(staging), std::move(exchange));

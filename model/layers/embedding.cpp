@@ -20,7 +20,7 @@ Embedding::Embedding(LayerContext& shared, const Spec& spec, ParameterId table)
     }
     if (config.position.kind == PositionKind::sine) {
         sine_ = Tensor(context.arena, DType::f32, {spec.num_positions, config.hidden});
-        ops::sine_table(sine_.matrix<float>(), context);
+        ops::sine_table(sine_, context);
     }
     if (config.embedding_norm) norm_ = std::make_unique<NormLayer>(shared, spec.prefix + "embedding_norm");
 }
@@ -28,42 +28,27 @@ Embedding::Embedding(LayerContext& shared, const Spec& spec, ParameterId table)
 Value& Embedding::rows(Tape& tape, std::span<const std::int32_t> ids) const {
     const Context& context = tape.context();
     Value& x = tape.value(static_cast<index_t>(ids.size()), shared_.config.hidden);
-    if (shared_.config.dtype == DType::bf16) {
-        ops::embedding(shared_.parameters.weight<bf16>(table_), ids, x.view(), context);
-    } else {
-        ops::embedding(shared_.parameters.weight<float>(table_), ids, x.view(), context);
-    }
+    ops::embedding(shared_.parameters.working_weight(table_), ids, x.data, context);
     const auto scale = static_cast<float>(shared_.config.embedding_scale);
-    if (scale != 1.0F) ops::scale(scale, x.view(), context);
+    if (scale != 1.0F) ops::scale(scale, x.data, context);
     tape.record([this, &x, &context, scale, kept = std::vector(ids.begin(), ids.end())] {
         if (scale == 1.0F) {
             ops::embedding_backward(kept, x.grad_view(), shared_.parameters.gradient(table_), context);
         } else {
             Tensor scaled = Tensor(context.arena, DType::f32, x.data.shape());
-            ops::scale(scale, x.grad_view(), scaled.matrix<float>(), context);
-            ops::embedding_backward(kept, std::as_const(scaled).matrix<float>(),
-                                    shared_.parameters.gradient(table_), context);
+            ops::scale(scale, x.grad_view(), scaled, context);
+            ops::embedding_backward(kept, scaled, shared_.parameters.gradient(table_), context);
         }
         shared_.gradient_ready(table_);
     });
     return x;
 }
 
-void Embedding::add_positions(MatrixView<float> x, std::span<const std::int32_t> positions,
-                              const Context& context) const {
-    if (!sine_.empty()) {
-        ops::add_positions(sine_.matrix<float>(), positions, x, context);
-    } else if (shared_.config.dtype == DType::bf16) {
-        ops::add_positions(shared_.parameters.weight<bf16>(learned_), positions, x, context);
-    } else {
-        ops::add_positions(shared_.parameters.weight<float>(learned_), positions, x, context);
-    }
-}
-
 Value& Embedding::finish(Tape& tape, Value& x, PerRow<std::int32_t> positions, const PassInfo& pass) const {
     const Context& context = tape.context();
-    if (learned_ >= 0 || !sine_.empty()) add_positions(x.view(), positions, context);
+    if (!sine_.empty()) ops::add_positions(sine_, positions, x.data, context);
     if (learned_ >= 0) {
+        ops::add_positions(shared_.parameters.working_weight(learned_), positions, x.data, context);
         tape.record([this, &x, &context, kept = std::move(positions)] {
             ops::embedding_backward(kept, x.grad_view(), shared_.parameters.gradient(learned_), context);
             shared_.gradient_ready(learned_);

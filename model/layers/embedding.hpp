@@ -32,8 +32,6 @@ class Embedding {
 
   private:
     Value& finish(Tape& tape, Value& x, PerRow<std::int32_t> positions, const PassInfo& pass) const;
-    void add_positions(MatrixView<float> x, std::span<const std::int32_t> positions,
-                       const Context& context) const;
 
     LayerContext& shared_;
     Spec spec_;

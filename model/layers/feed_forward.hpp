@@ -25,21 +25,16 @@ class FeedForward {
         Tensor gate;
         Tensor up;
     };
-    Saved apply(MatrixView<const float> x, MatrixView<float> out, bool keep, const Context& context) const;
-    /// dx [T, H] is overwritten.
-    void backward(MatrixView<const float> x, const Saved& saved, MatrixView<const float> dy,
-                  MatrixView<float> dx, const PassInfo& pass, const Context& context) const;
+    /// @param x, out  [T, H] f32
+    Saved apply(ConstTensorRef x, TensorRef out, bool keep, const Context& context) const;
+    /// @param x, dy  [T, H] f32
+    /// @param dx     [T, H] f32 is overwritten
+    void backward(ConstTensorRef x, const Saved& saved, ConstTensorRef dy, TensorRef dx, const PassInfo& pass,
+                  const Context& context) const;
     Value& forward(Tape& tape, Value& x, const PassInfo& pass) const;
 
   private:
-    template <class In>
-    Saved run(MatrixView<const float> x, MatrixView<float> out, bool keep, const Context& context) const;
-    template <class In>
-    void run_backward(MatrixView<const float> x, const Saved& saved, MatrixView<const float> dy,
-                      MatrixView<float> dx, const PassInfo& pass, const Context& context) const;
-
-    template <class In>
-    ops::ExpertWeights<In> weights() const;
+    ops::ExpertWeights weights() const;
     ops::ExpertBiasGradients bias_gradients() const;
 
     LayerContext& shared_;

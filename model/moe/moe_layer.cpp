@@ -77,12 +77,12 @@ MoeLayer::MoeLayer(LayerContext& shared, const MoeConfig& config, const ModelWor
     down_ = add("down", config.expert_width, model.hidden, output_deviation);
 }
 
-template <class In>
-ops::ExpertWeights<In> MoeLayer::expert_weights() const {
+ops::ExpertWeights MoeLayer::expert_weights() const {
     const Parameters& parameters = shared_.parameters;
-    return {gate_ < 0 ? TensorView3<const In>() : parameters.expert_weight<In>(gate_),
-            parameters.expert_weight<In>(up_), parameters.expert_weight<In>(down_),
-            shared_.config.activation};
+    return {.gate = gate_ < 0 ? ConstTensorRef() : parameters.expert_weight(gate_),
+            .up = parameters.expert_weight(up_),
+            .down = parameters.expert_weight(down_),
+            .activation = shared_.config.activation};
 }
 
 void MoeLayer::report(const Kept& kept, MoeStatistics& statistics, const Context& context) const {
@@ -130,111 +130,100 @@ ops::DropoutRows MoeLayer::output_dropout(const Kept& kept) const {
 }
 
 Value& MoeLayer::forward(Tape& tape, Value& x, const PassInfo& pass, MoeStatistics* statistics) const {
-    return shared_.config.dtype == DType::bf16 ? run<bf16>(tape, x, pass, statistics)
-                                               : run<float>(tape, x, pass, statistics);
-}
-
-template <class In>
-Value& MoeLayer::run(Tape& tape, Value& x, const PassInfo& pass, MoeStatistics* statistics) const {
     const Context& context = tape.context();
-    const MatrixView<const float> input = x.view();
+    const DType dtype = shared_.config.dtype;
+    const ConstTensorRef input = x.data;
     Kept kept;
     kept.pass = pass;
-    kept.routing = router_.route(input, pass, context);
-    const MatrixView<const std::int32_t> expert = kept.routing.sent().matrix<std::int32_t>();
+    kept.routing = router_.route(x.view(), pass, context);
     kept.capacity = limit_choices(kept.routing, pass, config_, world_.world, context);
     account(kept, tape, statistics);
 
     const comm::ReturnRows grouping =
         context.numerics == NumericsMode::fast ? comm::ReturnRows::per_rank : comm::ReturnRows::per_choice;
-    const comm::Choices choices{expert,
-                                std::as_const(kept.routing.weight).matrix<float>(),
-                                {kept.capacity.kept.data(), expert.rows, expert.cols},
-                                pass.batch.first_token,
-                                pass.seq_len};
+    const ConstTensorRef expert = kept.routing.sent();
+    const ConstTensorRef choice_kept = std::span<const std::uint8_t>(kept.capacity.kept);
+    const comm::Choices choices{.expert = expert,
+                                .weight = kept.routing.weight,
+                                .kept = choice_kept.as_matrix(expert.rows(), expert.cols()),
+                                .first_token = pass.batch.first_token,
+                                .seq_len = pass.seq_len};
     kept.plan = world_.exchange.plan(choices, shared_.parameters.placement(layer_idx_), grouping);
-    Value& y = tape.value(input.rows, input.cols);
+    Value& y = tape.value(input.rows(), input.cols());
     {
-        const ProductInput sent(input, dtype_of<In>::value, context);
-        comm::PendingRows arriving = world_.exchange.start_dispatch(host<const In>(sent.ref()), kept.plan);
+        const ProductInput sent(input, dtype, context);
+        comm::PendingRows arriving = world_.exchange.start_dispatch(sent.ref(), kept.plan);
         // The shared experts work while the rows travel.
-        if (shared_experts_) kept.shared = shared_experts_->apply(input, y.view(), tape.recording(), context);
+        if (shared_experts_) kept.shared = shared_experts_->apply(input, y.data, tape.recording(), context);
         kept.rows = arriving.wait();
     }
     const comm::ReceivePlan& receive = kept.plan.receive;
     const ops::ExpertSlots slots{receive.expert_offsets, receive.slot_row, receive.slot_weight, {}};
-    ops::ExpertSaved<In> saved;
+    ops::ExpertSaved room;
     if (tape.recording()) {
+        const Shape shape{receive.num_slots(), config_.expert_width};
         if (gate_ >= 0) {
-            kept.gate =
-                Tensor(context.arena, dtype_of<In>::value, {receive.num_slots(), config_.expert_width});
-            saved.gate = kept.gate.matrix<In>();
+            kept.gate = Tensor(context.arena, dtype, shape);
+            room.gate = kept.gate;
         }
-        kept.up = Tensor(context.arena, dtype_of<In>::value, {receive.num_slots(), config_.expert_width});
-        saved.up = kept.up.matrix<In>();
+        kept.up = Tensor(context.arena, dtype, shape);
+        room.up = kept.up;
     }
-    Tensor outputs(context.arena, DType::f32, {receive.num_slots(), input.cols});
-    ops::expert_ffn<In>(std::as_const(kept.rows).matrix<In>(), expert_weights<In>(), slots, saved,
-                        outputs.matrix<float>(), context);
+    Tensor outputs(context.arena, DType::f32, {receive.num_slots(), input.cols()});
+    ops::expert_ffn(kept.rows, expert_weights(), slots, room, outputs, context);
     if (drops_outputs(pass)) {
         SY_REQUIRE(world_.expert_group != nullptr, "moe: expert dropout needs the ranks of the exchange");
         const Parameters& parameters = shared_.parameters;
         const auto local = parameters.placement(layer_idx_).experts_of(parameters.group_rank());
         kept.dropout_rows = expert_dropout_rows(receive, pass, local, config_.experts, *world_.expert_group);
-        ops::dropout_rows<float>(outputs.matrix<float>(), output_dropout(kept), outputs.matrix<float>(),
-                                 context);
+        ops::dropout_rows(outputs, output_dropout(kept), outputs, context);
     }
-    Tensor returned = world_.exchange.start_return(std::as_const(outputs).matrix<float>(), kept.plan).wait();
-    comm::combine_returned(std::as_const(returned).matrix<float>(), kept.plan,
-                           shared_experts_ ? Write::add : Write::overwrite, y.view(), context);
-    tape.record([this, &x, &y, &context, kept = std::move(kept)]() mutable {
-        run_backward<In>(x, y, kept, context);
-    });
+    const Tensor returned = world_.exchange.start_return(outputs, kept.plan).wait();
+    comm::combine_returned(returned, kept.plan, shared_experts_ ? Write::add : Write::overwrite, y.data,
+                           context);
+    tape.record(
+        [this, &x, &y, &context, kept = std::move(kept)]() mutable { run_backward(x, y, kept, context); });
     return y;
 }
 
 /// What the products of backward read: rows and slots that point into them, or a row a slot.
-template <class In>
 struct MoeLayer::SlotOperands {
-    MatrixView<const In> x;
-    MatrixView<const In> dy;
+    ConstTensorRef x;
+    ConstTensorRef dy;
     std::span<const std::int32_t> row;
     Tensor own_x;  ///< behind x, where every slot has a row of its own
     Tensor own_dy;
 };
 
-template <class In>
-MoeLayer::SlotOperands<In> MoeLayer::backward_operands(const Kept& kept, MatrixView<const In> dy_rows,
-                                                       const Context& context) const {
+MoeLayer::SlotOperands MoeLayer::backward_operands(const Kept& kept, ConstTensorRef dy_rows,
+                                                   const Context& context) const {
     const comm::ReceivePlan& receive = kept.plan.receive;
-    SlotOperands<In> operands{kept.rows.matrix<In>(), dy_rows, receive.slot_row, {}, {}};
+    SlotOperands operands{kept.rows, dy_rows, receive.slot_row, {}, {}};
     if (!drops_outputs(kept.pass)) return operands;
     // The mask differs between the slots of a row, and so do their gradients.
-    const Shape shape{receive.num_slots(), dy_rows.cols};
-    operands.own_x = Tensor(context.arena, dtype_of<In>::value, shape);
-    operands.own_dy = Tensor(context.arena, dtype_of<In>::value, shape);
+    const Shape shape{receive.num_slots(), dy_rows.cols()};
+    operands.own_x = Tensor(context.arena, shared_.config.dtype, shape);
+    operands.own_dy = Tensor(context.arena, shared_.config.dtype, shape);
     ops::gather_rows(operands.x, receive.slot_row, operands.own_x, context);
     ops::DropoutRows rows = output_dropout(kept);
     rows.source = receive.slot_row;
-    ops::dropout_rows<In>(dy_rows, rows, operands.own_dy.template matrix<In>(), context);
-    operands.x = operands.own_x.template matrix<In>();
-    operands.dy = operands.own_dy.template matrix<In>();
+    ops::dropout_rows(dy_rows, rows, operands.own_dy, context);
+    operands.x = operands.own_x;
+    operands.dy = operands.own_dy;
     operands.row = {};
     return operands;
 }
 
-template <class In>
 void MoeLayer::run_backward(Value& x, Value& y, Kept& kept, const Context& context) const {
     Parameters& parameters = shared_.parameters;
-    const MatrixView<const float> dy = y.grad_view();
+    const ConstTensorRef dy = y.grad_view();
     const comm::ReceivePlan& receive = kept.plan.receive;
-    Tensor dx_th(context.arena, DType::f32, x.data.shape());
-    const MatrixView<float> dx = dx_th.matrix<float>();
+    Tensor dx(context.arena, DType::f32, x.data.shape());
     Tensor dy_rows;
     {
-        const ProductInput sent(dy, dtype_of<In>::value, context);
-        comm::PendingRows arriving = world_.exchange.start_dispatch(host<const In>(sent.ref()), kept.plan);
-        if (shared_experts_) shared_experts_->backward(x.view(), kept.shared, dy, dx, kept.pass, context);
+        const ProductInput sent(dy, shared_.config.dtype, context);
+        comm::PendingRows arriving = world_.exchange.start_dispatch(sent.ref(), kept.plan);
+        if (shared_experts_) shared_experts_->backward(x.data, kept.shared, dy, dx, kept.pass, context);
         dy_rows = arriving.wait();
     }
     if (context.numerics == NumericsMode::reproducible)
@@ -245,28 +234,26 @@ void MoeLayer::run_backward(Value& x, Value& y, Kept& kept, const Context& conte
         gradients[1].push_back(parameters.gradient(up_, l));
         gradients[2].push_back(parameters.gradient(down_, l));
     }
-    Tensor dx_slots(context.arena, DType::f32, {receive.num_slots(), dx.cols});
-    std::vector<float> dweight(at(receive.num_slots()));
-    const SlotOperands<In> operands =
-        backward_operands<In>(kept, std::as_const(dy_rows).matrix<In>(), context);
-    ops::expert_ffn_backward<In>(
-        operands.x, expert_weights<In>(),
-        {receive.expert_offsets, operands.row, receive.slot_weight, kept.blocks},
-        {gate_ < 0 ? MatrixView<const In>() : kept.gate.matrix<In>(), kept.up.matrix<In>()},
-        {operands.dy, dx_slots.matrix<float>(), dweight, {gradients[0], gradients[1], gradients[2]}},
-        context);
-    Tensor returned = world_.exchange.start_return(std::as_const(dx_slots).matrix<float>(), kept.plan).wait();
-    comm::combine_returned(std::as_const(returned).matrix<float>(), kept.plan,
-                           shared_experts_ ? Write::add : Write::overwrite, dx, context);
+    Tensor dx_slots(context.arena, DType::f32, {receive.num_slots(), dy.cols()});
+    Tensor dweight(context.arena, DType::f32, {receive.num_slots()});
+    const SlotOperands operands = backward_operands(kept, dy_rows, context);
+    ops::ExpertKept projections{{}, kept.up};
+    if (gate_ >= 0) projections.gate = kept.gate;
+    ops::expert_ffn_backward(
+        operands.x, expert_weights(),
+        {receive.expert_offsets, operands.row, receive.slot_weight, kept.blocks}, projections,
+        {operands.dy, dx_slots, dweight, {gradients[0], gradients[1], gradients[2]}}, context);
+    const Tensor returned = world_.exchange.start_return(dx_slots, kept.plan).wait();
+    comm::combine_returned(returned, kept.plan, shared_experts_ ? Write::add : Write::overwrite, dx, context);
     Tensor dweight_tk(context.arena, DType::f32, kept.routing.weight.shape());
-    world_.exchange.return_scalars(dweight, kept.plan, dweight_tk.matrix<float>());
+    world_.exchange.return_scalars(dweight, kept.plan, dweight_tk);
     for (const ParameterId id : {down_, up_, gate_})
         if (id >= 0) shared_.gradient_ready(id);
     route_backward(x, kept, std::move(dweight_tk), dx, context);
-    x.add_gradient(std::move(dx_th), context);
+    x.add_gradient(std::move(dx), context);
 }
 
-void MoeLayer::route_backward(Value& x, Kept& kept, Tensor dweight, MatrixView<float> dx,
+void MoeLayer::route_backward(Value& x, Kept& kept, Tensor dweight, TensorRef dx,
                               const Context& context) const {
     RouterGradients gradients;
     gradients.weight = std::move(dweight);
@@ -285,7 +272,7 @@ void MoeLayer::route_backward(Value& x, Kept& kept, Tensor dweight, MatrixView<f
     router_.strategy().add_gradient(x.view(), kept.routing, kept.pass, gradients, context);
     Tensor dinput(context.arena, DType::f32, x.data.shape());
     router_.backward(x.view(), kept.routing, gradients, kept.pass, dinput.matrix<float>(), context);
-    ops::add(dinput.matrix<float>(), dx, context);
+    ops::add(dinput, dx, context);
 }
 
 }  // namespace sy::model

@@ -46,9 +46,6 @@ class MoeLayer {
 
   private:
     struct Kept;
-    template <class In>
-    Value& run(Tape& tape, Value& x, const PassInfo& pass, MoeStatistics* statistics) const;
-    template <class In>
     void run_backward(Value& x, Value& y, Kept& kept, const Context& context) const;
     void report(const Kept& kept, MoeStatistics& statistics, const Context& context) const;
     void list_drops(const Kept& kept) const;
@@ -57,15 +54,10 @@ class MoeLayer {
     /// Applies when training with moe.expert_dropout.
     bool drops_outputs(const PassInfo& pass) const { return pass.training() && config_.expert_dropout > 0.0; }
     ops::DropoutRows output_dropout(const Kept& kept) const;
-    template <class In>
     struct SlotOperands;
-    template <class In>
-    SlotOperands<In> backward_operands(const Kept& kept, MatrixView<const In> dy_rows,
-                                       const Context& context) const;
-    void route_backward(Value& x, Kept& kept, Tensor dweight, MatrixView<float> dx,
-                        const Context& context) const;
-    template <class In>
-    ops::ExpertWeights<In> expert_weights() const;
+    SlotOperands backward_operands(const Kept& kept, ConstTensorRef dy_rows, const Context& context) const;
+    void route_backward(Value& x, Kept& kept, Tensor dweight, TensorRef dx, const Context& context) const;
+    ops::ExpertWeights expert_weights() const;
 
     LayerContext& shared_;
     const MoeConfig& config_;

@@ -185,14 +185,15 @@ RoutedTokens RoutedExchange::route(MatrixView<const float> logits, Use use, inde
     routed.kept = std::move(capacity.kept);
     routed.load = std::move(capacity.load);
     routed.num_dropped = capacity.num_dropped;
-    const MatrixView<const std::int32_t> expert = std::as_const(routed.expert).matrix<std::int32_t>();
+    const ConstTensorRef expert = routed.expert;
+    const ConstTensorRef kept = std::span<const std::uint8_t>(routed.kept);
     const comm::ReturnRows grouping =
         context_.numerics == NumericsMode::fast ? comm::ReturnRows::per_rank : comm::ReturnRows::per_choice;
-    routed.plan = exchange_->plan({expert,
-                                   std::as_const(routed.weight).matrix<float>(),
-                                   {routed.kept.data(), expert.rows, expert.cols},
-                                   pass.batch.first_token,
-                                   pass.seq_len},
+    routed.plan = exchange_->plan({.expert = expert,
+                                   .weight = routed.weight,
+                                   .kept = kept.as_matrix(expert.rows(), expert.cols()),
+                                   .first_token = pass.batch.first_token,
+                                   .seq_len = pass.seq_len},
                                   placement_, grouping);
     return routed;
 }
@@ -221,8 +222,8 @@ void RoutedExchange::combine(MatrixView<const float> outputs, const RoutedTokens
     check_rows(world_, "combine", outputs, plan.receive.num_slots(), std::move(problems));
     Tensor weighted(context_.arena, DType::f32, {outputs.rows, outputs.cols});
     ops::scale_rows(std::span(plan.receive.slot_weight), outputs, weighted, context_);
-    const Tensor returned = exchange_->start_return(std::as_const(weighted).matrix<float>(), plan).wait();
-    comm::combine_returned(returned.matrix<float>(), plan, Write::overwrite, y, context_);
+    const Tensor returned = exchange_->start_return(weighted, plan).wait();
+    comm::combine_returned(returned, plan, Write::overwrite, y, context_);
 }
 
 }  // namespace sy::model

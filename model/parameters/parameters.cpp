@@ -168,13 +168,12 @@ MatrixView<const T> Parameters::weight(ParameterId id) const {
     return {source.values<T>().data() + place.offset, place.rows, place.cols};
 }
 
-template <class T>
-TensorView3<const T> Parameters::expert_weight(ParameterId id) const {
+ConstTensorRef Parameters::expert_weight(ParameterId id) const {
     const Shape& shape = specs_[id].shape;
     const Place& place = places_[id];
-    if (place.num_local == 0) return {nullptr, 0, shape[1], shape[2]};
-    const Tensor& source = std::is_same_v<T, bf16> ? expert_.working : expert_.weights;
-    return {source.values<T>().data() + place.offset, place.num_local, shape[1], shape[2]};
+    const index_t rows = place.num_local * shape[1];
+    const Tensor& source = compute_ == DType::bf16 ? expert_.working : expert_.weights;
+    return source.ref().cols_of({place.offset, place.offset + rows * shape[2]}).as_matrix(rows, shape[2]);
 }
 
 GradientView Parameters::gradient(ParameterId id, index_t local_idx) {
@@ -217,7 +216,5 @@ void Parameters::refresh_working() {
 
 template MatrixView<const float> Parameters::weight<float>(ParameterId) const;
 template MatrixView<const bf16> Parameters::weight<bf16>(ParameterId) const;
-template TensorView3<const float> Parameters::expert_weight<float>(ParameterId) const;
-template TensorView3<const bf16> Parameters::expert_weight<bf16>(ParameterId) const;
 
 }  // namespace sy::model

@@ -121,9 +121,9 @@ class Parameters {
     /// Float32 or bf16 view of a replicated parameter. [rows, cols]
     template <class T>
     MatrixView<const T> weight(ParameterId id) const;
-    /// All local experts of an expert parameter, in the placement's local order. [L, in, out]
-    template <class T>
-    TensorView3<const T> expert_weight(ParameterId id) const;
+    /// All local experts of an expert parameter as products use them, below each other in the placement's local order:
+    /// [L * in, out], of the model's dtype.
+    ConstTensorRef expert_weight(ParameterId id) const;
     /// Gradient of matrix `local_idx` (0, or the local expert number) of a parameter.
     GradientView gradient(ParameterId id, index_t local_idx = 0);
     /// The matrices of a parameter among those of its group, without shadows.

@@ -46,7 +46,9 @@ struct Routing {
         }
     }
     comm::Choices choices() const {
-        return {{expert.data(), tokens, top_k}, {weight.data(), tokens, top_k}, {kept.data(), tokens, top_k}};
+        return {MatrixView<const std::int32_t>(expert.data(), tokens, top_k),
+                MatrixView<const float>(weight.data(), tokens, top_k),
+                MatrixView<const std::uint8_t>(kept.data(), tokens, top_k)};
     }
 };
 
@@ -100,14 +102,13 @@ class ExchangeBench {
         comm::DispatchPlan plan;
         row("plan", time_together(world_, repeats_, [&] { plan = make_plan(); }), 0.0, 0.0, 0.0);
         Tensor rows;
-        const Times dispatch = time_together(
-            world_, repeats_, [&] { rows = exchange_->start_dispatch(x_.matrix<float>(), plan).wait(); });
+        const Times dispatch =
+            time_together(world_, repeats_, [&] { rows = exchange_->start_dispatch(x_, plan).wait(); });
         Tensor slots(machine_.arena, DType::f32, {plan.receive.num_slots(), shape_.hidden});
         weigh(rows, plan.receive, slots);
         Tensor returned;
-        const Times back = time_together(world_, repeats_, [&] {
-            returned = exchange_->start_return(std::as_const(slots).matrix<float>(), plan).wait();
-        });
+        const Times back =
+            time_together(world_, repeats_, [&] { returned = exchange_->start_return(slots, plan).wait(); });
         const double raw = comm::launched_by_mpi() ? raw_ms(plan) : 0.0;
         const double bytes = remote_bytes(plan);
         const double error = combine_error(returned, plan);
@@ -144,8 +145,7 @@ class ExchangeBench {
     /// The weights of a token add up to one, so it comes back as it went.
     double combine_error(const Tensor& returned, const comm::DispatchPlan& plan) {
         Tensor y(machine_.arena, DType::f32, {shape_.tokens, shape_.hidden});
-        comm::combine_returned(returned.matrix<float>(), plan, Write::overwrite, y.matrix<float>(),
-                               machine_.context);
+        comm::combine_returned(returned, plan, Write::overwrite, y, machine_.context);
         double error = 0.0;
         for (std::size_t i = 0; i < y.values<float>().size(); ++i) {
             const double difference =

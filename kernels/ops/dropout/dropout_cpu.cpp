@@ -1,8 +1,8 @@
 #include <algorithm>
 
+#include "kernels/core/fits.hpp"
 #include "kernels/core/profile.hpp"
 #include "kernels/ops/dropout/dropout.hpp"
-#include "kernels/core/fits.hpp"
 #include "kernels/ops/dropout/keep.hpp"
 
 namespace sy::ops {
@@ -71,8 +71,10 @@ void check_probability(float probability) {
 
 }  // namespace
 
-void dropout(MatrixView<const float> x, const RandomKey& key, index_t first_row, float probability,
-             MatrixView<float> y, const Context& context) {
+void dropout(ConstTensorRef from, const RandomKey& key, index_t first_row, float probability, TensorRef to,
+             const Context& context) {
+    const auto x = host<const float>(from);
+    const auto y = host<float>(to);
     SY_FITS(x.rows == y.rows && x.cols == y.cols && first_row >= 0, "dropout: [", x.rows, ", ", x.cols,
             "] into [", y.rows, ", ", y.cols, "], first row ", first_row);
     check_probability(probability);
@@ -91,8 +93,10 @@ void dropout(MatrixView<const float> x, const RandomKey& key, index_t first_row,
     });
 }
 
+namespace {
+
 template <class In>
-void dropout_rows(MatrixView<const In> x, const DropoutRows& rows, MatrixView<In> y, const Context& context) {
+void drop_rows(MatrixView<const In> x, const DropoutRows& rows, MatrixView<In> y, const Context& context) {
     const auto num_rows = static_cast<std::size_t>(y.rows);
     SY_FITS(x.cols == y.cols && rows.stream_row.size() == num_rows &&
                 (rows.source.empty() ? x.rows == y.rows : rows.source.size() == num_rows),
@@ -106,9 +110,11 @@ void dropout_rows(MatrixView<const In> x, const DropoutRows& rows, MatrixView<In
     context.team.for_ranges(y.rows, 8, [&](index_t begin, index_t end) { drop_scattered(op, {begin, end}); });
 }
 
-template void dropout_rows<float>(MatrixView<const float>, const DropoutRows&, MatrixView<float>,
-                                  const Context&);
-template void dropout_rows<bf16>(MatrixView<const bf16>, const DropoutRows&, MatrixView<bf16>,
-                                 const Context&);
+}  // namespace
+
+void dropout_rows(ConstTensorRef x, const DropoutRows& rows, TensorRef y, const Context& context) {
+    SY_FITS(y.dtype() == x.dtype(), "dropout: ", dtype_name(x.dtype()), " into ", dtype_name(y.dtype()));
+    dispatch_dtype(x.dtype(), [&]<class In>() { drop_rows(host<const In>(x), rows, host<In>(y), context); });
+}
 
 }  // namespace sy::ops

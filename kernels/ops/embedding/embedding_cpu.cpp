@@ -1,8 +1,8 @@
 #include <cmath>
 
+#include "kernels/core/fits.hpp"
 #include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
-#include "kernels/core/fits.hpp"
 #include "kernels/ops/embedding/embedding.hpp"
 
 namespace sy::ops {
@@ -33,11 +33,9 @@ void check_ids(std::span<const std::int32_t> ids, index_t num_rows) {
     }
 }
 
-}  // namespace
-
 template <class In>
-void embedding(MatrixView<const In> table, std::span<const std::int32_t> ids, MatrixView<float> out,
-               const Context& context) {
+void widen_rows(MatrixView<const In> table, std::span<const std::int32_t> ids, MatrixView<float> out,
+                const Context& context) {
     SY_FITS(out.rows == static_cast<index_t>(ids.size()) && out.cols == table.cols, "embedding: ", ids.size(),
             " ids, table width ", table.cols, ", out [", out.rows, ", ", out.cols, "]");
     const Timed timed(context, OpKind::elementwise, 0.0);
@@ -49,8 +47,8 @@ void embedding(MatrixView<const In> table, std::span<const std::int32_t> ids, Ma
 }
 
 template <class In>
-void add_positions(MatrixView<const In> table, std::span<const std::int32_t> positions, MatrixView<float> x,
-                   const Context& context) {
+void add_rows(MatrixView<const In> table, std::span<const std::int32_t> positions, MatrixView<float> x,
+              const Context& context) {
     SY_FITS(x.rows == static_cast<index_t>(positions.size()) && x.cols == table.cols,
             "add_positions: ", positions.size(), " positions, table width ", table.cols, ", x [", x.rows,
             ", ", x.cols, "]");
@@ -62,7 +60,22 @@ void add_positions(MatrixView<const In> table, std::span<const std::int32_t> pos
     });
 }
 
-void sine_table(MatrixView<float> table, const Context& context) {
+}  // namespace
+
+void embedding(ConstTensorRef table, std::span<const std::int32_t> ids, TensorRef out,
+               const Context& context) {
+    dispatch_dtype(table.dtype(),
+                   [&]<class In>() { widen_rows(host<const In>(table), ids, host<float>(out), context); });
+}
+
+void add_positions(ConstTensorRef table, std::span<const std::int32_t> positions, TensorRef x,
+                   const Context& context) {
+    dispatch_dtype(table.dtype(),
+                   [&]<class In>() { add_rows(host<const In>(table), positions, host<float>(x), context); });
+}
+
+void sine_table(TensorRef out, const Context& context) {
+    const auto table = host<float>(out);
     const auto width = static_cast<double>(table.cols);
     context.team.for_ranges(table.rows, 16, [&](index_t begin, index_t end) {
         for (index_t col = 0; col < table.cols; ++col) {
@@ -76,8 +89,9 @@ void sine_table(MatrixView<float> table, const Context& context) {
     });
 }
 
-void embedding_backward(std::span<const std::int32_t> ids, MatrixView<const float> dout,
-                        GradientView gradient, const Context& context) {
+void embedding_backward(std::span<const std::int32_t> ids, ConstTensorRef out_gradient, GradientView gradient,
+                        const Context& context) {
+    const auto dout = host<const float>(out_gradient);
     SY_FITS(dout.rows == static_cast<index_t>(ids.size()) && dout.cols == gradient.cols,
             "embedding_backward: ", ids.size(), " ids, dout [", dout.rows, ", ", dout.cols,
             "], gradient width ", gradient.cols);
@@ -91,14 +105,5 @@ void embedding_backward(std::span<const std::int32_t> ids, MatrixView<const floa
         }
     });
 }
-
-template void embedding<float>(MatrixView<const float>, std::span<const std::int32_t>, MatrixView<float>,
-                               const Context&);
-template void embedding<bf16>(MatrixView<const bf16>, std::span<const std::int32_t>, MatrixView<float>,
-                              const Context&);
-template void add_positions<float>(MatrixView<const float>, std::span<const std::int32_t>, MatrixView<float>,
-                                   const Context&);
-template void add_positions<bf16>(MatrixView<const bf16>, std::span<const std::int32_t>, MatrixView<float>,
-                                  const Context&);
 
 }  // namespace sy::ops

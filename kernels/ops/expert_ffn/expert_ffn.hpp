@@ -5,7 +5,7 @@
 
 #include "kernels/core/context.hpp"
 #include "kernels/core/gradient.hpp"
-#include "kernels/core/tensor.hpp"
+#include "kernels/core/tensor_ref.hpp"
 #include "kernels/ops/activation/kind.hpp"
 
 /// Feed-forward of several experts over their own rows: out = (f(x Wgate) * (x Wup)) Wdown, or f(x Wup) Wdown where the
@@ -31,19 +31,18 @@ struct ExpertSlots {
     index_t num_slots() const { return offsets.back(); }
 };
 
-/// Added to the projections and to the output of a dense feed-forward. All empty: none.
+/// Added to the projections and to the output of a dense feed-forward, f32. All null: none.
 struct ExpertBiases {
-    std::span<const float> gate;  ///< [F]; empty when not gated
-    std::span<const float> up;    ///< [F]
-    std::span<const float> down;  ///< [H]
+    ConstTensorRef gate;  ///< [F]; null when not gated
+    ConstTensorRef up;    ///< [F]
+    ConstTensorRef down;  ///< [H]
 };
 
-/// In {float, bf16}: type of the weights and of the rows in products.
-template <class In>
+/// The matrices of all experts below each other, f32 or bf16: the dtype of the rows in products too.
 struct ExpertWeights {
-    TensorView3<const In> gate;  ///< [L, H, F]; null data when not gated
-    TensorView3<const In> up;    ///< [L, H, F]
-    TensorView3<const In> down;  ///< [L, F, H]
+    ConstTensorRef gate;  ///< [L * H, F]; null when not gated
+    ConstTensorRef up;    ///< [L * H, F]
+    ConstTensorRef down;  ///< [L * F, H]
     Activation activation = Activation::swiglu;
     ExpertBiases biases = {};
 };
@@ -63,46 +62,38 @@ struct ExpertGradients {
     ExpertBiasGradients biases = {};
 };
 
-/// What forward keeps for backward, [S, F] each.
-template <class In>
+/// Where forward keeps what backward needs, [S, F] each of the weights' dtype.
 struct ExpertSaved {
-    MatrixView<In> gate;  ///< x Wgate and its bias, before the activation; null data when not gated
-    MatrixView<In> up;    ///< x Wup and its bias
+    TensorRef gate;  ///< x Wgate and its bias, before the activation; null when not gated
+    TensorRef up;    ///< x Wup and its bias
+};
+/// What it kept.
+struct ExpertKept {
+    ConstTensorRef gate;
+    ConstTensorRef up;
 };
 
-/// out[s] = weight[s] * ffn_expert(s)(x[row[s]]), [S, H] float32.
-/// @param x      [R, H]
-/// @param saved  receives [S, F] twice, once when not gated; with null data nothing is kept (evaluation)
+/// out[s] = weight[s] * ffn_expert(s)(x[row[s]]).
+/// @param x      [R, H], of the weights' dtype
+/// @param saved  receives [S, F] twice, once when not gated; null: nothing is kept (evaluation)
+/// @param out    [S, H] f32
 /// @throws ShapeError when operands do not fit each other, or for biases of what is not dense
-template <class In>
-void expert_ffn(MatrixView<const In> x, const ExpertWeights<In>& weights, const ExpertSlots& slots,
-                ExpertSaved<In> saved, MatrixView<float> out, const Context& context);
+void expert_ffn(ConstTensorRef x, const ExpertWeights& weights, const ExpertSlots& slots,
+                const ExpertSaved& saved, TensorRef out, const Context& context);
 
 /// Gradients of expert_ffn from dy, the gradient of the *weighted* slot outputs' row: slot s sees dy[row[s]].
-/// @param dy       [R, H] In; slot s receives weight[s] * dy[row[s]]
-/// @param dx       [S, H] float32, per slot (not yet added over the slots of a row)
-/// @param dweight  [S] dot(unweighted output of the slot, dy[row[s]]), taken as dot(h, dy Wdown^T) so that
-///                 outputs need not be kept; empty when slots.weight is empty
-template <class In>
+/// @param dy       [R, H], of the weights' dtype; slot s receives weight[s] * dy[row[s]]
+/// @param dx       [S, H] f32, per slot (not yet added over the slots of a row)
+/// @param dweight  [S] f32, dot(unweighted output of the slot, dy[row[s]]), taken as dot(h, dy Wdown^T) so that
+///                 outputs need not be kept; null when slots.weight is empty
 struct ExpertBackward {
-    MatrixView<const In> dy;
-    MatrixView<float> dx;
-    std::span<float> dweight;
+    ConstTensorRef dy;
+    TensorRef dx;
+    TensorRef dweight;
     ExpertGradients gradients;
 };
-template <class In>
-void expert_ffn_backward(MatrixView<const In> x, const ExpertWeights<In>& weights, const ExpertSlots& slots,
-                         ExpertSaved<const In> saved, const ExpertBackward<In>& backward,
-                         const Context& context);
-
-namespace ref {
-template <class In>
-void expert_ffn(MatrixView<const In> x, const ExpertWeights<In>& weights, const ExpertSlots& slots,
-                MatrixView<float> out);
-/// Recomputes the forward in double; adds into `gradients`.
-template <class In>
-void expert_ffn_backward(MatrixView<const In> x, const ExpertWeights<In>& weights, const ExpertSlots& slots,
-                         const ExpertBackward<In>& backward);
-}  // namespace ref
+/// @throws ShapeError when operands do not fit each other
+void expert_ffn_backward(ConstTensorRef x, const ExpertWeights& weights, const ExpertSlots& slots,
+                         const ExpertKept& kept, const ExpertBackward& backward, const Context& context);
 
 }  // namespace sy::ops

@@ -4,6 +4,7 @@
 #include "kernels/core/profile.hpp"
 #include "kernels/ops/activation/activation.hpp"
 #include "kernels/ops/bias/bias.hpp"
+#include "kernels/ops/expert_ffn/check.hpp"
 #include "kernels/ops/expert_ffn/tasks.hpp"
 
 namespace sy::ops {
@@ -25,10 +26,10 @@ struct Intermediate {
 template <class In>
 struct Call {
     MatrixView<const In> x;
-    const ExpertWeights<In>& weights;
+    const HostExpertWeights<In>& weights;
     const ExpertSlots& slots;
-    const ExpertSaved<const In>& saved;
-    const ExpertBackward<In>& backward;
+    const HostExpertSaved<const In>& saved;
+    const HostExpertBackward<In>& backward;
     const Context& context;
 };
 
@@ -148,40 +149,9 @@ void bias_gradients(const Call<In>& call, const Intermediate<In>& between) {
     bias_backward(between.dy, blocks, gradients.down, call.context);
 }
 
-/// Throws when operands of backward do not fit each other.
 template <class In>
-void check_backward(const Call<In>& call) {
-    detail::check_operands(call.x, call.weights, call.slots);
-    const ExpertBackward<In>& backward = call.backward;
-    const index_t num_slots = call.slots.num_slots();
-    const index_t hidden = call.x.cols;
-    const index_t width = call.weights.up.cols;
-    const bool rows_fit = backward.dy.rows == call.x.rows && backward.dy.cols == hidden &&
-                          backward.dx.rows == num_slots && backward.dx.cols == hidden;
-    const bool gate_fits = is_gated(call.weights.activation)
-                               ? call.saved.gate.rows == num_slots && call.saved.gate.cols == width
-                               : call.saved.gate.data == nullptr;
-    const bool saved_fit = gate_fits && call.saved.up.rows == num_slots && call.saved.up.cols == width;
-    if (!rows_fit || !saved_fit || backward.dweight.size() != call.slots.weight.size()) {
-        throw ShapeError(concat("expert_ffn_backward: dy [", backward.dy.rows, ", ", backward.dy.cols,
-                                "], dx [", backward.dx.rows, ", ", backward.dx.cols, "], saved [",
-                                call.saved.gate.rows, ", ", call.saved.gate.cols, "] and [",
-                                call.saved.up.rows, ", ", call.saved.up.cols, "], ", backward.dweight.size(),
-                                " weight gradients for ", num_slots, " slots of width ", hidden, " with ",
-                                call.slots.weight.size(), " weights"));
-    }
-    detail::check_gradients(backward.gradients, call.weights);
-    detail::check_blocks(call.slots, backward.gradients);
-}
-
-}  // namespace
-
-template <class In>
-void expert_ffn_backward(MatrixView<const In> x, const ExpertWeights<In>& weights, const ExpertSlots& slots,
-                         ExpertSaved<const In> saved, const ExpertBackward<In>& backward,
-                         const Context& context) {
-    const Call<In> call{x, weights, slots, saved, backward, context};
-    check_backward(call);
+void compute_gradients(const Call<In>& call) {
+    const auto& [x, weights, slots, saved, backward, context] = call;
     const index_t num_slots = slots.num_slots();
     if (num_slots == 0) return;
     const index_t hidden = x.cols;
@@ -222,11 +192,18 @@ void expert_ffn_backward(MatrixView<const In> x, const ExpertWeights<In>& weight
     bias_gradients(call, between);
 }
 
-template void expert_ffn_backward<float>(MatrixView<const float>, const ExpertWeights<float>&,
-                                         const ExpertSlots&, ExpertSaved<const float>,
-                                         const ExpertBackward<float>&, const Context&);
-template void expert_ffn_backward<bf16>(MatrixView<const bf16>, const ExpertWeights<bf16>&,
-                                        const ExpertSlots&, ExpertSaved<const bf16>,
-                                        const ExpertBackward<bf16>&, const Context&);
+}  // namespace
+
+void expert_ffn_backward(ConstTensorRef x, const ExpertWeights& weights, const ExpertSlots& slots,
+                         const ExpertKept& kept, const ExpertBackward& backward, const Context& context) {
+    detail::check_backward(x, weights, slots, kept, backward);
+    dispatch_dtype(x.dtype(), [&]<class In>() {
+        const HostExpertWeights<In> weight_views = host_weights<In>(weights, slots.num_experts());
+        const HostExpertSaved<const In> kept_views{host<const In>(kept.gate), host<const In>(kept.up)};
+        const HostExpertBackward<In> backward_views{host<const In>(backward.dy), host<float>(backward.dx),
+                                                    host_values<float>(backward.dweight), backward.gradients};
+        compute_gradients<In>({host<const In>(x), weight_views, slots, kept_views, backward_views, context});
+    });
+}
 
 }  // namespace sy::ops

@@ -1,7 +1,7 @@
 #include "kernels/core/profile.hpp"
 #include "kernels/ops/activation/activation.hpp"
 #include "kernels/ops/bias/on_this_thread.hpp"
-#include "kernels/core/fits.hpp"
+#include "kernels/ops/expert_ffn/check.hpp"
 #include "kernels/ops/expert_ffn/tasks.hpp"
 
 namespace sy::ops {
@@ -15,15 +15,15 @@ struct Workspace {
     float* up;
     In* h;
 
-    static index_t num_projections(const ExpertWeights<In>& weights) {
+    static index_t num_projections(const HostExpertWeights<In>& weights) {
         return is_gated(weights.activation) ? 2 : 1;
     }
-    static index_t bytes(const ExpertWeights<In>& weights) {
+    static index_t bytes(const HostExpertWeights<In>& weights) {
         const index_t width_bytes = num_projections(weights) * index_t{sizeof(float)} + index_t{sizeof(In)};
         return detail::kTaskSlots * (weights.up.rows * index_t{sizeof(In)} + weights.up.cols * width_bytes) +
                256;
     }
-    Workspace(std::byte* memory, const ExpertWeights<In>& weights) {
+    Workspace(std::byte* memory, const HostExpertWeights<In>& weights) {
         const index_t size = detail::kTaskSlots * weights.up.cols;
         gate = reinterpret_cast<float*>(memory);
         up = gate + (num_projections(weights) - 1) * size;
@@ -36,9 +36,9 @@ struct Workspace {
 template <class In>
 struct Call {
     MatrixView<const In> x;
-    const ExpertWeights<In>& weights;
+    const HostExpertWeights<In>& weights;
     const ExpertSlots& slots;
-    const ExpertSaved<In>& saved;
+    const HostExpertSaved<In>& saved;
     MatrixView<float> out;
     const Context& context;
 };
@@ -47,7 +47,7 @@ struct Call {
 template <class In>
 MatrixView<const In> activate_task(const Call<In>& call, const detail::SlotTask& task, MatrixView<float> gate,
                                    MatrixView<float> up, In* memory) {
-    const ExpertBiases& biases = call.weights.biases;
+    const HostExpertBiases& biases = call.weights.biases;
     Activate<In> activation{.kind = call.weights.activation,
                             .gate = gate,
                             .up = up,
@@ -69,7 +69,7 @@ MatrixView<const In> activate_task(const Call<In>& call, const detail::SlotTask&
 
 template <class In>
 void forward_task(const Call<In>& call, const detail::SlotTask& task, const Workspace<In>& work) {
-    const ExpertWeights<In>& weights = call.weights;
+    const HostExpertWeights<In>& weights = call.weights;
     const index_t width = weights.up.cols;
     const index_t count = task.slots.size();
     const bool dense = call.slots.row.empty();
@@ -99,28 +99,8 @@ void forward_task(const Call<In>& call, const detail::SlotTask& task, const Work
 }
 
 template <class In>
-void check_saved(const ExpertSaved<In>& saved, const ExpertWeights<In>& weights, index_t num_slots) {
-    if (saved.up.data == nullptr && saved.gate.data == nullptr) return;
-    const auto fits = [&](const MatrixView<In>& kept) {
-        return kept.rows == num_slots && kept.cols == weights.up.cols;
-    };
-    if (!fits(saved.up) || !(is_gated(weights.activation) ? fits(saved.gate) : saved.gate.data == nullptr)) {
-        throw ShapeError(concat("expert_ffn: room to keep [", saved.gate.rows, ", ", saved.gate.cols,
-                                "] and [", saved.up.rows, ", ", saved.up.cols, "] of ", num_slots,
-                                " slots and width ", weights.up.cols, " with ",
-                                activation_name(weights.activation)));
-    }
-}
-
-}  // namespace
-
-template <class In>
-void expert_ffn(MatrixView<const In> x, const ExpertWeights<In>& weights, const ExpertSlots& slots,
-                ExpertSaved<In> saved, MatrixView<float> out, const Context& context) {
-    detail::check_operands(x, weights, slots);
-    SY_FITS(out.rows == slots.num_slots() && out.cols == x.cols, "expert_ffn: out [", out.rows, ", ",
-            out.cols, "] for ", slots.num_slots(), " slots of width ", x.cols);
-    check_saved(saved, weights, slots.num_slots());
+void compute(MatrixView<const In> x, const HostExpertWeights<In>& weights, const ExpertSlots& slots,
+             const HostExpertSaved<In>& saved, MatrixView<float> out, const Context& context) {
     const Timed timed(
         context, OpKind::elementwise,
         activation_flops(weights.activation) * static_cast<double>(slots.num_slots() * weights.up.cols));
@@ -133,9 +113,15 @@ void expert_ffn(MatrixView<const In> x, const ExpertWeights<In>& weights, const 
     });
 }
 
-template void expert_ffn<float>(MatrixView<const float>, const ExpertWeights<float>&, const ExpertSlots&,
-                                ExpertSaved<float>, MatrixView<float>, const Context&);
-template void expert_ffn<bf16>(MatrixView<const bf16>, const ExpertWeights<bf16>&, const ExpertSlots&,
-                               ExpertSaved<bf16>, MatrixView<float>, const Context&);
+}  // namespace
+
+void expert_ffn(ConstTensorRef x, const ExpertWeights& weights, const ExpertSlots& slots,
+                const ExpertSaved& saved, TensorRef out, const Context& context) {
+    detail::check_forward(x, weights, slots, saved, out);
+    dispatch_dtype(x.dtype(), [&]<class In>() {
+        compute<In>(host<const In>(x), host_weights<In>(weights, slots.num_experts()), slots,
+                    {host<In>(saved.gate), host<In>(saved.up)}, host<float>(out), context);
+    });
+}
 
 }  // namespace sy::ops

@@ -1,6 +1,6 @@
 #include "kernels/core/offsets.hpp"
 #include "kernels/ops/activation/activation.hpp"
-#include "kernels/ops/expert_ffn/expert_ffn.hpp"
+#include "kernels/ops/expert_ffn/host_operands.hpp"
 
 namespace sy::ops::ref {
 namespace {
@@ -33,7 +33,7 @@ struct Slot {
 };
 
 template <class In>
-Slot<In> forward_slot(MatrixView<const In> x, const ExpertWeights<In>& weights, const ExpertSlots& slots,
+Slot<In> forward_slot(MatrixView<const In> x, const HostExpertWeights<In>& weights, const ExpertSlots& slots,
                       index_t slot) {
     Slot<In> result;
     result.expert = 0;
@@ -67,7 +67,7 @@ void add(GradientView gradient, index_t row, index_t col, double value) {
 }  // namespace
 
 template <class In>
-void expert_ffn(MatrixView<const In> x, const ExpertWeights<In>& weights, const ExpertSlots& slots,
+void expert_ffn(MatrixView<const In> x, const HostExpertWeights<In>& weights, const ExpertSlots& slots,
                 MatrixView<float> out) {
     for (index_t slot = 0; slot < slots.num_slots(); ++slot) {
         const Slot<In> forward = forward_slot(x, weights, slots, slot);
@@ -81,8 +81,8 @@ void expert_ffn(MatrixView<const In> x, const ExpertWeights<In>& weights, const 
 }
 
 template <class In>
-void expert_ffn_backward(MatrixView<const In> x, const ExpertWeights<In>& weights, const ExpertSlots& slots,
-                         const ExpertBackward<In>& backward) {
+void expert_ffn_backward(MatrixView<const In> x, const HostExpertWeights<In>& weights,
+                         const ExpertSlots& slots, const HostExpertBackward<In>& backward) {
     for (index_t slot = 0; slot < slots.num_slots(); ++slot) {
         const Slot<In> forward = forward_slot(x, weights, slots, slot);
         const ExpertGradients& gradients = backward.gradients;
@@ -126,13 +126,13 @@ void expert_ffn_backward(MatrixView<const In> x, const ExpertWeights<In>& weight
     }
 }
 
-template void expert_ffn<float>(MatrixView<const float>, const ExpertWeights<float>&, const ExpertSlots&,
+template void expert_ffn<float>(MatrixView<const float>, const HostExpertWeights<float>&, const ExpertSlots&,
                                 MatrixView<float>);
-template void expert_ffn<bf16>(MatrixView<const bf16>, const ExpertWeights<bf16>&, const ExpertSlots&,
+template void expert_ffn<bf16>(MatrixView<const bf16>, const HostExpertWeights<bf16>&, const ExpertSlots&,
                                MatrixView<float>);
-template void expert_ffn_backward<float>(MatrixView<const float>, const ExpertWeights<float>&,
-                                         const ExpertSlots&, const ExpertBackward<float>&);
-template void expert_ffn_backward<bf16>(MatrixView<const bf16>, const ExpertWeights<bf16>&,
-                                        const ExpertSlots&, const ExpertBackward<bf16>&);
+template void expert_ffn_backward<float>(MatrixView<const float>, const HostExpertWeights<float>&,
+                                         const ExpertSlots&, const HostExpertBackward<float>&);
+template void expert_ffn_backward<bf16>(MatrixView<const bf16>, const HostExpertWeights<bf16>&,
+                                        const ExpertSlots&, const HostExpertBackward<bf16>&);
 
 }  // namespace sy::ops::ref

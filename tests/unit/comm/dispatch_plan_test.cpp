@@ -3,10 +3,21 @@
 
 #include "comm/exchange/dispatch_plan.hpp"
 
+#include "kernels/core/host_view.hpp"
+
 using namespace sy;
 using namespace sy::comm;
 
 namespace {
+
+/// Choices of `num_tokens` tokens, as many of each.
+Choices choices_of(const std::vector<std::int32_t>& expert, const std::vector<float>& weight,
+                   const std::vector<std::uint8_t>& kept, index_t num_tokens) {
+    const index_t top_k = std::ssize(expert) / num_tokens;
+    return {.expert = MatrixView<const std::int32_t>(expert.data(), num_tokens, top_k),
+            .weight = MatrixView<const float>(weight.data(), num_tokens, top_k),
+            .kept = MatrixView<const std::uint8_t>(kept.data(), num_tokens, top_k)};
+}
 
 /// Three tokens with two choices each, five experts on three ranks: 0 1 | 2 3 | 4.
 struct Tiny {
@@ -15,7 +26,7 @@ struct Tiny {
     std::vector<std::uint8_t> kept{1, 1, 1, 0, 1, 1};
     Placement placement = block_placement(5, 3);
 
-    Choices choices() const { return {{expert.data(), 3, 2}, {weight.data(), 3, 2}, {kept.data(), 3, 2}}; }
+    Choices choices() const { return choices_of(expert, weight, kept, 3); }
 };
 
 /// Makes the receive plan of rank 0 of two (experts 0 1 | 2 3) from records of both ranks.
@@ -54,7 +65,7 @@ TEST_CASE("dispatch plan: rows that return are added by the first choice they ca
     const std::vector<std::int32_t> expert{3, 0, 2};
     const std::vector<float> weight(3, 1.0F);
     const std::vector<std::uint8_t> kept(3, 1);
-    const Choices choices{{expert.data(), 1, 3}, {weight.data(), 1, 3}, {kept.data(), 1, 3}};
+    const Choices choices = choices_of(expert, weight, kept, 1);
     const SendPlan plan = make_send_plan(choices, block_placement(4, 2), 0, ReturnRows::per_rank);
     CHECK(plan.row_offsets == std::vector<index_t>{0, 1, 2});
     CHECK(plan.returns == std::vector<std::int32_t>{1, 0});
@@ -67,8 +78,9 @@ TEST_CASE("dispatch plan: copies of an expert take turns by sequence, and one on
     const std::vector<std::int32_t> expert{0, 3, 0, 3, 0, 3, 0, 3, 0, 3, 0, 3};
     const std::vector<float> weight(12, 1.0F);
     const std::vector<std::uint8_t> kept(12, 1);
-    const Choices choices{
-        {expert.data(), 6, 2}, {weight.data(), 6, 2}, {kept.data(), 6, 2}, 2, 2};  // sequences 1, 2, 3
+    Choices choices = choices_of(expert, weight, kept, 6);
+    choices.first_token = 2;
+    choices.seq_len = 2;  // sequences 1, 2, 3
     const SendPlan far = make_send_plan(choices, placement, 3, ReturnRows::per_rank);
     // Sequence 1 goes to rank 1, where both experts share a row; 2 to rank 2; 3 to rank 0.
     CHECK(far.row_offsets == std::vector<index_t>{0, 2, 8, 10, 10});
@@ -113,10 +125,10 @@ TEST_CASE("dispatch plan: choices that do not fit are refused", "[unit]") {
         return make_send_plan(choices, from.placement, 0, ReturnRows::per_rank);
     };
     Choices choices = tiny.choices();
-    choices.weight.rows = 2;
+    choices.weight = choices.weight.rows_of({0, 2});
     CHECK_THROWS_WITH(refusal(tiny, choices), Catch::Contains("experts [3, 2], weights [2, 2], kept [3, 2]"));
     choices = tiny.choices();
-    choices.kept.cols = 1;
+    choices.kept = choices.kept.cols_of({0, 1});
     CHECK_THROWS_AS(refusal(tiny, choices), LogicError);
     choices = tiny.choices();
     choices.seq_len = 0;

@@ -77,10 +77,9 @@ struct Problem {
 
     Choices choices(Range tokens) const {
         const index_t begin = tokens.begin * setup.top_k;
-        return {{expert.data() + begin, tokens.size(), setup.top_k},
-                {weight.data() + begin, tokens.size(), setup.top_k},
-                {kept.data() + begin, tokens.size(), setup.top_k},
-                tokens.begin,
+        return {MatrixView<const std::int32_t>(expert.data() + begin, tokens.size(), setup.top_k),
+                MatrixView<const float>(weight.data() + begin, tokens.size(), setup.top_k),
+                MatrixView<const std::uint8_t>(kept.data() + begin, tokens.size(), setup.top_k), tokens.begin,
                 kSeqLen};
     }
 
@@ -255,7 +254,7 @@ void check_exchange(Communicator& group, const Setup& setup) {
         slot_values.resize(slots_of_expert.end, static_cast<float>(local[l] + 1));
     }
     TestMatrix scalars(mine.size(), setup.top_k, 6);
-    exchange->return_scalars(slot_values, plan, scalars.view());
+    exchange->return_scalars(std::span<const float>(slot_values), plan, scalars.view());
     expected.clear();
     for (index_t choice = mine.begin * setup.top_k; choice < mine.end * setup.top_k; ++choice)
         expected.push_back(problem.kept[at(choice)] != 0 ? static_cast<float>(problem.expert[at(choice)] + 1)
@@ -402,8 +401,9 @@ void misuse_is_refused(Communicator& world) {
     require_throws<LogicError>([&] { exchange->start_return(slots.view(), plan); }, "a slot too many");
     const std::vector<float> values(at(plan.receive.num_slots() + 1));
     TestMatrix out(mine.size(), problem.setup.top_k);
-    require_throws<LogicError>([&] { exchange->return_scalars(values, plan, out.view()); },
-                               "a scalar too many");
+    require_throws<LogicError>(
+        [&] { exchange->return_scalars(std::span<const float>(values), plan, out.view()); },
+        "a scalar too many");
     const std::span<const float> right = std::span<const float>(values).first(at(plan.receive.num_slots()));
     TestMatrix wide(mine.size(), problem.setup.top_k + 1);
     require_throws<LogicError>([&] { exchange->return_scalars(right, plan, wide.view()); },

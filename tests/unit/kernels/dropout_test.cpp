@@ -114,8 +114,8 @@ TEMPLATE_TEST_CASE("dropout_rows: rows from anywhere, each with its own place in
     std::vector<TestType> out(5 * kCols);
     TestSession session(GENERATE(1, 3));
     const MatrixView<const TestType> from(in.data(), 6, kCols);
-    ops::dropout_rows<TestType>(from, {kKey, 0.3F, stream_row, source}, {out.data(), 5, kCols},
-                                session.context);
+    const MatrixView<TestType> to(out.data(), 5, kCols);
+    ops::dropout_rows(from, {kKey, 0.3F, stream_row, source}, to, session.context);
     for (std::size_t i = 0; i < 5; ++i) {
         for (index_t h = 0; h < kCols; ++h) {
             const auto element = static_cast<std::uint64_t>(stream_row[i] * kCols + h);
@@ -128,7 +128,7 @@ TEMPLATE_TEST_CASE("dropout_rows: rows from anywhere, each with its own place in
     std::vector<TestType> same = in;
     const std::vector<index_t> all_rows{5, 4, 3, 2, 1, 0};
     const MatrixView<TestType> place(same.data(), 6, kCols);
-    ops::dropout_rows<TestType>(place, {kKey, 0.3F, all_rows, {}}, place, session.context);
+    ops::dropout_rows(place, {kKey, 0.3F, all_rows, {}}, place, session.context);
     for (std::size_t h = 0; h < kCols; ++h) {
         const float value = static_cast<float>(in[h]) * (1.0F / (1.0F - 0.3F));
         const float wanted = uniform(kKey, 5 * kCols + h) < 0.3F ? 0.0F : static_cast<float>(TestType(value));
@@ -136,7 +136,7 @@ TEMPLATE_TEST_CASE("dropout_rows: rows from anywhere, each with its own place in
     }
     const std::vector<std::int32_t> all_bad{0, 1, 2, 3, 6};
     const auto drop = [&](const ops::DropoutRows& rows) {
-        ops::dropout_rows<TestType>(from, rows, {out.data(), 5, kCols}, session.context);
+        ops::dropout_rows(from, rows, to, session.context);
     };
     CHECK_THROWS_AS(drop({kKey, 1.0F, stream_row, source}), LogicError);
     CHECK_THROWS_AS(drop({kKey, 0.3F, all_rows, source}), ShapeError);

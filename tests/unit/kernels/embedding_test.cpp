@@ -56,8 +56,8 @@ TEST_CASE("embedding: rows are copied, and bf16 rows widened, without rounding",
     const auto ids = some_ids(tokens, 9);
     TestMatrix out(tokens, cols, 2);
     TestMatrix from_narrow(tokens, cols, 2);
-    ops::embedding<float>(table.view(), ids, out.view(), session.context);
-    ops::embedding<bf16>({narrow.data(), 9, cols}, ids, from_narrow.view(), session.context);
+    ops::embedding(table.view(), ids, out.view(), session.context);
+    ops::embedding(MatrixView<const bf16>(narrow.data(), 9, cols), ids, from_narrow.view(), session.context);
     for (index_t t = 0; t < tokens; ++t) {
         const index_t id = ids[static_cast<std::size_t>(t)];
         for (index_t i = 0; i < cols; ++i) {
@@ -113,8 +113,8 @@ TEST_CASE("embedding: ids outside the vocabulary are named and nothing is writte
     std::vector<float> gradient(20, 0.0F);
     const std::int32_t bad = GENERATE(-1, 5, 2000000000);
     const std::vector<std::int32_t> ids{0, 1, bad};
-    CHECK_THROWS_AS(ops::embedding<float>(table.view(), ids, out.view(), session.context), ShapeError);
-    CHECK_THROWS_WITH(ops::embedding<float>(table.view(), ids, out.view(), session.context),
+    CHECK_THROWS_AS(ops::embedding(table.view(), ids, out.view(), session.context), ShapeError);
+    CHECK_THROWS_WITH(ops::embedding(table.view(), ids, out.view(), session.context),
                       Catch::Contains(std::to_string(bad)) && Catch::Contains("position 2"));
     CHECK_THROWS_AS(
         ops::embedding_backward(ids, out.view(), {gradient.data(), nullptr, 5, 4, nullptr}, session.context),
@@ -131,8 +131,8 @@ TEST_CASE("embedding: shapes that do not fit are refused", "[unit]") {
     std::vector<float> gradient(20);
     const std::vector<std::int32_t> ids{0, 1};
     const std::vector<std::int32_t> more{0, 1, 2};
-    CHECK_THROWS_AS(ops::embedding<float>(table.view(), ids, narrow.view(), session.context), ShapeError);
-    CHECK_THROWS_AS(ops::embedding<float>(table.view(), more, out.view(), session.context), ShapeError);
+    CHECK_THROWS_AS(ops::embedding(table.view(), ids, narrow.view(), session.context), ShapeError);
+    CHECK_THROWS_AS(ops::embedding(table.view(), more, out.view(), session.context), ShapeError);
     const GradientView view{gradient.data(), nullptr, 5, 4, nullptr};
     CHECK_THROWS_AS(ops::embedding_backward(ids, narrow.view(), view, session.context), ShapeError);
     CHECK_THROWS_AS(ops::embedding_backward(more, out.view(), view, session.context), ShapeError);
@@ -149,8 +149,9 @@ TEST_CASE("embedding: positions add the rows of their table, and its gradient is
     const TestMatrix before(50, cols, 2);
     TestMatrix x = before;
     TestMatrix from_narrow = before;
-    ops::add_positions<float>(table.view(), positions, x.view(), session.context);
-    ops::add_positions<bf16>({narrow.data(), 9, cols}, positions, from_narrow.view(), session.context);
+    ops::add_positions(table.view(), positions, x.view(), session.context);
+    ops::add_positions(MatrixView<const bf16>(narrow.data(), 9, cols), positions, from_narrow.view(),
+                       session.context);
     for (index_t t = 0; t < 50; ++t) {
         const index_t position = positions[static_cast<std::size_t>(t)];
         for (index_t i = 0; i < cols; ++i) {
@@ -184,14 +185,12 @@ TEST_CASE("embedding: positions outside the table and shapes that do not fit are
     const TestMatrix before = x;
     const std::vector<std::int32_t> good{0, 1, 4};
     const std::vector<std::int32_t> bad{0, 1, GENERATE(-1, 5)};
-    CHECK_THROWS_AS(ops::add_positions<float>(table.view(), bad, x.view(), session.context), ShapeError);
-    CHECK_THROWS_WITH(ops::add_positions<float>(table.view(), bad, x.view(), session.context),
+    CHECK_THROWS_AS(ops::add_positions(table.view(), bad, x.view(), session.context), ShapeError);
+    CHECK_THROWS_WITH(ops::add_positions(table.view(), bad, x.view(), session.context),
                       Catch::Contains("id " + std::to_string(bad[2])) && Catch::Contains("5 rows"));
-    CHECK_THROWS_AS(ops::add_positions<float>(table.view(), good, narrow.view(), session.context),
+    CHECK_THROWS_AS(ops::add_positions(table.view(), good, narrow.view(), session.context), ShapeError);
+    CHECK_THROWS_AS(ops::add_positions(table.view(), std::span(good).first(2), x.view(), session.context),
                     ShapeError);
-    CHECK_THROWS_AS(
-        ops::add_positions<float>(table.view(), std::span(good).first(2), x.view(), session.context),
-        ShapeError);
     CHECK(test::same_bits(x.values, before.values));
 }
 

@@ -1,4 +1,5 @@
 #include "kernels/ops/expert_ffn/expert_ffn.hpp"
+#include "kernels/ops/expert_ffn/host_operands.hpp"
 
 #include <catch2/catch.hpp>
 
@@ -48,13 +49,26 @@ struct Problem {
     MatrixView<const In> x_view() const { return {x.data(), rows, kHidden}; }
     MatrixView<const In> dy_view() const { return {dy.data(), rows, kHidden}; }
     ops::ExpertSlots slots() const { return {offsets, row, weight, blocks}; }
-    ops::ExpertWeights<In> weights() const {
-        ops::ExpertWeights<In> result{.gate = {},
-                                      .up = {up.data(), experts, kHidden, kWidth},
-                                      .down = {down.data(), experts, kWidth, kHidden},
-                                      .activation = kind,
-                                      .biases = {gate_bias, up_bias, down_bias}};
+    ops::HostExpertWeights<In> host_weights() const {
+        ops::HostExpertWeights<In> result{.gate = {},
+                                          .up = {up.data(), experts, kHidden, kWidth},
+                                          .down = {down.data(), experts, kWidth, kHidden},
+                                          .activation = kind,
+                                          .biases = {gate_bias, up_bias, down_bias}};
         if (ops::is_gated(kind)) result.gate = {gate.data(), experts, kHidden, kWidth};
+        return result;
+    }
+    ops::ExpertWeights weights() const {
+        const auto below_each_other = [](const TensorView3<const In>& all) {
+            return MatrixView<const In>(all.data, all.count * all.rows, all.cols);
+        };
+        const ops::HostExpertWeights<In> views = host_weights();
+        ops::ExpertWeights result{.gate = {},
+                                  .up = below_each_other(views.up),
+                                  .down = below_each_other(views.down),
+                                  .activation = kind,
+                                  .biases = {views.biases.gate, views.biases.up, views.biases.down}};
+        if (ops::is_gated(kind)) result.gate = below_each_other(views.gate);
         return result;
     }
 };
@@ -151,22 +165,22 @@ struct Run {
     static std::size_t room(const Problem<In>& problem) {
         return static_cast<std::size_t>(problem.num_slots() * kWidth);
     }
-    ops::ExpertSaved<In> saved() {
-        ops::ExpertSaved<In> result{{}, {saved_up.data(), out.rows, kWidth}};
-        if (gated) result.gate = {saved_gate.data(), out.rows, kWidth};
+    ops::ExpertSaved saved() {
+        ops::ExpertSaved result{{}, MatrixView<In>(saved_up.data(), out.rows, kWidth)};
+        if (gated) result.gate = MatrixView<In>(saved_gate.data(), out.rows, kWidth);
         return result;
     }
     void apply(const Problem<In>& problem, const Gradients& gradients, TestSession& session) {
-        ops::expert_ffn<In>(problem.x_view(), problem.weights(), problem.slots(), saved(), out.view(),
-                            session.context);
-        const ops::ExpertSaved<In> kept = saved();
-        ops::expert_ffn_backward<In>(
-            problem.x_view(), problem.weights(), problem.slots(), {kept.gate, kept.up},
-            {problem.dy_view(), dx.view(), dweight, gradients.all()}, session.context);
+        ops::expert_ffn(problem.x_view(), problem.weights(), problem.slots(), saved(), out.view(),
+                        session.context);
+        const ops::ExpertSaved kept = saved();
+        ops::expert_ffn_backward(problem.x_view(), problem.weights(), problem.slots(), {kept.gate, kept.up},
+                                 {problem.dy_view(), dx.view(), std::span<float>(dweight), gradients.all()},
+                                 session.context);
     }
     void reference(const Problem<In>& problem, const Gradients& gradients) {
-        ops::ref::expert_ffn<In>(problem.x_view(), problem.weights(), problem.slots(), out.view());
-        ops::ref::expert_ffn_backward<In>(problem.x_view(), problem.weights(), problem.slots(),
+        ops::ref::expert_ffn<In>(problem.x_view(), problem.host_weights(), problem.slots(), out.view());
+        ops::ref::expert_ffn_backward<In>(problem.x_view(), problem.host_weights(), problem.slots(),
                                           {problem.dy_view(), dx.view(), dweight, gradients.all()});
     }
 };
@@ -194,8 +208,7 @@ void check_against_reference(const Problem<In>& problem, int threads, NumericsMo
     CHECK_FALSE(gradients.overflow);
     // Nothing kept: the same bits.
     TestMatrix alone(problem.num_slots(), kHidden);
-    ops::expert_ffn<In>(problem.x_view(), problem.weights(), problem.slots(), {}, alone.view(),
-                        session.context);
+    ops::expert_ffn(problem.x_view(), problem.weights(), problem.slots(), {}, alone.view(), session.context);
     CHECK(test::same_bits(alone.values, got.out.values));
 }
 
@@ -332,39 +345,40 @@ TEST_CASE("expert_ffn: operands that do not fit are refused", "[unit]") {
         const Problem<float> good = dense<float>(kind, Biased::yes);
         Run<float> run(good);
         const Gradients gradients(good, NumericsMode::fast);
-        const auto forward = [&](const ops::ExpertWeights<float>& weights, const ops::ExpertSlots& slots,
-                                 const ops::ExpertSaved<float>& saved) {
-            ops::expert_ffn<float>(good.x_view(), weights, slots, saved, run.out.view(), session.context);
+        const auto forward = [&](const ops::ExpertWeights& weights, const ops::ExpertSlots& slots,
+                                 const ops::ExpertSaved& saved) {
+            ops::expert_ffn(good.x_view(), weights, slots, saved, run.out.view(), session.context);
         };
         const auto refused = [&](auto&& change) {
-            ops::ExpertWeights<float> weights = good.weights();
+            ops::ExpertWeights weights = good.weights();
             ops::ExpertSlots slots = good.slots();
-            ops::ExpertSaved<float> saved = run.saved();
+            ops::ExpertSaved saved = run.saved();
             change(weights, slots, saved);
             CHECK_THROWS_AS(forward(weights, slots, saved), ShapeError);
         };
         CHECK_NOTHROW(forward(good.weights(), good.slots(), run.saved()));
-        refused([](auto& w, auto&, auto&) { w.up.cols = 12; });
-        refused([](auto& w, auto&, auto&) { w.down.rows = 12; });
-        refused([&](auto& w, auto&, auto&) { w.gate = gated ? TensorView3<const float>() : w.up; });
-        refused([](auto& w, auto&, auto&) { w.biases.up = w.biases.up.first(12); });
+        refused([](auto& w, auto&, auto&) { w.up = w.up.cols_of({0, 12}); });
+        refused([](auto& w, auto&, auto&) { w.down = w.down.rows_of({0, 12}); });
+        refused([&](auto& w, auto&, auto&) { w.gate = gated ? ConstTensorRef() : w.up; });
+        refused([](auto& w, auto&, auto&) { w.biases.up = w.biases.up.cols_of({0, 12}); });
         refused([](auto& w, auto&, auto&) { w.biases.down = {}; });
+        refused([&](auto& w, auto&, auto&) { w.biases.gate = gated ? ConstTensorRef() : w.biases.up; });
+        refused([](auto&, auto&, auto& saved) { saved.up = saved.up.rows_of({0, 3}); });
+        refused([&](auto&, auto&, auto& saved) { saved.gate = gated ? TensorRef() : saved.up; });
+        const std::vector<bf16> rounded(good.up.size());
         refused(
-            [&](auto& w, auto&, auto&) { w.biases.gate = gated ? std::span<const float>() : w.biases.up; });
-        refused([](auto&, auto&, auto& saved) { saved.up.rows = 3; });
-        refused([&](auto&, auto&, auto& saved) { saved.gate = gated ? MatrixView<float>() : saved.up; });
+            [&](auto& w, auto&, auto&) { w.up = MatrixView<const bf16>(rounded.data(), kHidden, kWidth); });
         // Biases belong to what is dense.
         const std::vector<float> ones(static_cast<std::size_t>(good.rows), 1.0F);
         refused([&](auto&, auto& slots, auto&) { slots.weight = ones; });
 
-        const auto backward = [&](const ops::ExpertGradients& into, const ops::ExpertSaved<float>& saved) {
-            ops::expert_ffn_backward<float>(good.x_view(), good.weights(), good.slots(),
-                                            {saved.gate, saved.up}, {good.dy_view(), run.dx.view(), {}, into},
-                                            session.context);
+        const auto backward = [&](const ops::ExpertGradients& into, const ops::ExpertSaved& saved) {
+            ops::expert_ffn_backward(good.x_view(), good.weights(), good.slots(), {saved.gate, saved.up},
+                                     {good.dy_view(), run.dx.view(), {}, into}, session.context);
         };
         const auto refused_back = [&](auto&& change) {
             ops::ExpertGradients into = gradients.all();
-            ops::ExpertSaved<float> saved = run.saved();
+            ops::ExpertSaved saved = run.saved();
             change(into, saved);
             CHECK_THROWS_AS(backward(into, saved), ShapeError);
         };
@@ -374,7 +388,7 @@ TEST_CASE("expert_ffn: operands that do not fit are refused", "[unit]") {
         refused_back([](auto& into, auto&) { into.biases.up = {}; });
         refused_back([](auto& into, auto&) { into.biases.down.cols = 19; });
         refused_back([](auto& into, auto&) { into.down = into.up; });
-        refused_back([](auto&, auto& saved) { saved.up.cols = 12; });
-        refused_back([&](auto&, auto& saved) { saved.gate = gated ? MatrixView<float>() : saved.up; });
+        refused_back([](auto&, auto& saved) { saved.up = saved.up.cols_of({0, 12}); });
+        refused_back([&](auto&, auto& saved) { saved.gate = gated ? TensorRef() : saved.up; });
     }
 }
