@@ -29,10 +29,6 @@ struct Value {
     void add_gradient(Tensor fresh, const Context& context);
     TensorRef ref() { return data; }
     ConstTensorRef grad_ref() const { return grad_owner != nullptr ? grad_owner->grad : grad; }
-    MatrixView<float> view() { return data.matrix<float>(); }
-    MatrixView<const float> grad_view() {
-        return std::as_const(grad_owner != nullptr ? grad_owner->grad : grad).matrix<float>();
-    }
 };
 
 /// What an operation does in the backward pass, with the tensors it kept. Move-only, so that it can own tensors.

@@ -33,10 +33,10 @@ Value& Embedding::rows(Tape& tape, std::span<const std::int32_t> ids) const {
     if (scale != 1.0F) ops::scale(scale, x.data, context);
     tape.record([this, &x, &context, scale, kept = std::vector(ids.begin(), ids.end())] {
         if (scale == 1.0F) {
-            ops::embedding_backward(kept, x.grad_view(), shared_.parameters.gradient(table_), context);
+            ops::embedding_backward(kept, x.grad_ref(), shared_.parameters.gradient(table_), context);
         } else {
             Tensor scaled = Tensor(context.arena, DType::f32, x.data.shape());
-            ops::scale(scale, x.grad_view(), scaled, context);
+            ops::scale(scale, x.grad_ref(), scaled, context);
             ops::embedding_backward(kept, scaled, shared_.parameters.gradient(table_), context);
         }
         shared_.gradient_ready(table_);
@@ -50,7 +50,7 @@ Value& Embedding::finish(Tape& tape, Value& x, PerRow<std::int32_t> positions, c
     if (learned_ >= 0) {
         ops::add_positions(shared_.parameters.working_weight(learned_), positions, x.data, context);
         tape.record([this, &x, &context, kept = std::move(positions)] {
-            ops::embedding_backward(kept, x.grad_view(), shared_.parameters.gradient(learned_), context);
+            ops::embedding_backward(kept, x.grad_ref(), shared_.parameters.gradient(learned_), context);
             shared_.gradient_ready(learned_);
         });
     }
@@ -61,12 +61,12 @@ Value& Embedding::finish(Tape& tape, Value& x, PerRow<std::int32_t> positions, c
 
 Value& Embedding::forward(Tape& tape, const PassInfo& pass) const {
     Value& x = rows(tape, pass.ids);
-    return finish(tape, x, positions_of_rows(x.view().rows, pass.seq_len), pass);
+    return finish(tape, x, positions_of_rows(x.ref().rows(), pass.seq_len), pass);
 }
 
 Value& Embedding::forward_at(Tape& tape, const PassInfo& pass, index_t position) const {
     Value& x = rows(tape, pass.ids);
-    return finish(tape, x, PerRow<std::int32_t>(x.view().rows, narrow<std::int32_t>(position)), pass);
+    return finish(tape, x, PerRow<std::int32_t>(x.ref().rows(), narrow<std::int32_t>(position)), pass);
 }
 
 }  // namespace sy::model

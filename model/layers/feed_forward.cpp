@@ -100,7 +100,7 @@ Value& FeedForward::forward(Tape& tape, Value& x, const PassInfo& pass) const {
     Saved saved = apply(x.data, y.data, tape.recording(), context);
     tape.record([this, &x, &y, &context, pass, saved = std::move(saved)] {
         Tensor dx(context.arena, DType::f32, x.data.shape());
-        backward(x.data, saved, y.grad_view(), dx, pass, context);
+        backward(x.data, saved, y.grad_ref(), dx, pass, context);
         x.add_gradient(std::move(dx), context);
     });
     return y;

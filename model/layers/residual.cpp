@@ -27,10 +27,10 @@ void drop(Tape& tape, Value& x, double probability, index_t key_idx, const PassI
     const auto rate = static_cast<float>(probability);
     const index_t first = pass.batch.first_token;
     const Context& context = tape.context();
-    ops::dropout(x.view(), key, first, rate, x.view(), context);
+    ops::dropout(x.ref(), key, first, rate, x.ref(), context);
     tape.record([&x, &context, key, first, rate] {
         Tensor kept(context.arena, DType::f32, x.data.shape());
-        ops::dropout(x.grad_view(), key, first, rate, kept.matrix<float>(), context);
+        ops::dropout(x.grad_ref(), key, first, rate, kept, context);
         x.grad = std::move(kept);
         x.grad_owner = nullptr;
     });

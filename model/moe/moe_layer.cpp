@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "comm/collectives.hpp"
+#include "kernels/core/host_view.hpp"
 #include "kernels/ops/permute/permute.hpp"
 #include "kernels/ops/reduce/reduce.hpp"
 #include "model/layers/linear.hpp"
@@ -88,13 +89,12 @@ ops::ExpertWeights MoeLayer::expert_weights() const {
 void MoeLayer::report(const Kept& kept, MoeStatistics& statistics, const Context& context) const {
     statistics.load = kept.capacity.load;
     statistics.num_dropped = kept.capacity.num_dropped;
-    statistics.routing_hash =
-        ops::routing_hash(kept.routing.sent().matrix<std::int32_t>(), kept.capacity.kept, layer_idx_,
-                          kept.pass.batch.first_token, context);
+    statistics.routing_hash = ops::routing_hash(kept.routing.sent(), kept.capacity.kept, layer_idx_,
+                                                kept.pass.batch.first_token, context);
 }
 
 void MoeLayer::list_drops(const Kept& kept) const {
-    const MatrixView<const std::int32_t> expert = kept.routing.sent().matrix<std::int32_t>();
+    const auto expert = host<const std::int32_t>(kept.routing.sent().ref());
     const BatchInfo& batch = kept.pass.batch;
     for (std::size_t i = 0; i < kept.capacity.reason.size(); ++i) {
         if (kept.capacity.reason[i] == DropReason::none) continue;
@@ -135,7 +135,7 @@ Value& MoeLayer::forward(Tape& tape, Value& x, const PassInfo& pass, MoeStatisti
     const ConstTensorRef input = x.data;
     Kept kept;
     kept.pass = pass;
-    kept.routing = router_.route(x.view(), pass, context);
+    kept.routing = router_.route(x.ref(), pass, context);
     kept.capacity = limit_choices(kept.routing, pass, config_, world_.world, context);
     account(kept, tape, statistics);
 
@@ -216,7 +216,7 @@ MoeLayer::SlotOperands MoeLayer::backward_operands(const Kept& kept, ConstTensor
 
 void MoeLayer::run_backward(Value& x, Value& y, Kept& kept, const Context& context) const {
     Parameters& parameters = shared_.parameters;
-    const ConstTensorRef dy = y.grad_view();
+    const ConstTensorRef dy = y.grad_ref();
     const comm::ReceivePlan& receive = kept.plan.receive;
     Tensor dx(context.arena, DType::f32, x.data.shape());
     Tensor dy_rows;
@@ -269,9 +269,9 @@ void MoeLayer::route_backward(Value& x, Kept& kept, Tensor dweight, TensorRef dx
                            loss->coefficient() * share, gradients);
         first += count;
     }
-    router_.strategy().add_gradient(x.view(), kept.routing, kept.pass, gradients, context);
+    router_.strategy().add_gradient(x.ref(), kept.routing, kept.pass, gradients, context);
     Tensor dinput(context.arena, DType::f32, x.data.shape());
-    router_.backward(x.view(), kept.routing, gradients, kept.pass, dinput.matrix<float>(), context);
+    router_.backward(x.ref(), kept.routing, gradients, kept.pass, dinput, context);
     ops::add(dinput, dx, context);
 }
 

@@ -160,14 +160,6 @@ ConstTensorRef Parameters::weight_in(ParameterId id, DType dtype) const {
     return source.ref().cols_of(elements).as_matrix(place.rows, place.cols);
 }
 
-template <class T>
-MatrixView<const T> Parameters::weight(ParameterId id) const {
-    const FlatGroup& flat = group(specs_[id].sharding);
-    const comm::FlatMatrix& place = flat.matrices[matrices_of(id).begin].place;
-    const Tensor& source = std::is_same_v<T, bf16> ? flat.working : flat.weights;
-    return {source.values<T>().data() + place.offset, place.rows, place.cols};
-}
-
 ConstTensorRef Parameters::expert_weight(ParameterId id) const {
     const Shape& shape = specs_[id].shape;
     const Place& place = places_[id];
@@ -213,8 +205,5 @@ void Parameters::refresh_working() {
         ops::cast(flat->weights, flat->working, context_);
     }
 }
-
-template MatrixView<const float> Parameters::weight<float>(ParameterId) const;
-template MatrixView<const bf16> Parameters::weight<bf16>(ParameterId) const;
 
 }  // namespace sy::model

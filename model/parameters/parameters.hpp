@@ -118,9 +118,6 @@ class Parameters {
     ConstTensorRef weight(ParameterId id) const { return weight_in(id, DType::f32); }
     /// The same as products use it: of the model's dtype.
     ConstTensorRef working_weight(ParameterId id) const { return weight_in(id, compute_); }
-    /// Float32 or bf16 view of a replicated parameter. [rows, cols]
-    template <class T>
-    MatrixView<const T> weight(ParameterId id) const;
     /// All local experts of an expert parameter as products use them, below each other in the placement's local order:
     /// [L * in, out], of the model's dtype.
     ConstTensorRef expert_weight(ParameterId id) const;

@@ -314,7 +314,7 @@ class Reference {
     }
     /// The router's weight is the first parameter [H, E].
     Numbers logits_of(const Numbers& x) const {
-        const MatrixView<const float> w_he = r_.bench.parameters.weight<float>(0);
+        const auto w_he = host<const float>(r_.bench.parameters.weight(0));
         Numbers logits(moe_.experts, 0.0);
         for (index_t h = 0; h < w_he.rows; ++h) {
             for (index_t e = 0; e < w_he.cols; ++e) logits[e] += x[h] * static_cast<double>(w_he(h, e));

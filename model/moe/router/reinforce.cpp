@@ -40,25 +40,24 @@ class Reinforce : public RoutingStrategy {
     }
     WeightRule weights() const override { return rule_; }
 
-    void add_gradient(MatrixView<const float> x, const Routing& routing, const PassInfo& pass,
+    void add_gradient(ConstTensorRef x, const Routing& routing, const PassInfo& pass,
                       RouterGradients& gradients, const Context& context) const override {
         const Parameters& parameters = shared_->parameters;
         const double share = 1.0 / static_cast<double>(pass.batch.global_tokens * pass.batch.accumulation);
-        Tensor advantage(context.arena, DType::f64, {x.rows});
-        ops::policy_advantage(
-            {x, parameters.weight<float>(slope_), parameters.weight<float>(offset_), pass.token_loss},
-            advantage, context);
+        Tensor advantage(context.arena, DType::f64, {x.rows()});
+        ops::policy_advantage({x, parameters.weight(slope_), parameters.weight(offset_), pass.token_loss},
+                              advantage, context);
         learn_baseline(x, advantage, share, pass.seq_len, context);
         ops::policy_backward({routing.logits, routing.lse, routing.expert, advantage, share, entropy_bonus_},
                              opened(gradients.logit, routing.logits.shape(), context), context);
     }
 
   private:
-    void learn_baseline(MatrixView<const float> x, ConstTensorRef advantage, double share, index_t block_rows,
+    void learn_baseline(ConstTensorRef x, ConstTensorRef advantage, double share, index_t block_rows,
                         const Context& context) const {
-        Tensor dbaseline(context.arena, DType::f32, {x.rows, 1});
+        Tensor dbaseline(context.arena, DType::f32, {x.rows(), 1});
         ops::policy_baseline_backward(-2.0 * share * baseline_loss_, advantage, dbaseline, context);
-        const MatrixView<const float> dbaseline_t1 = dbaseline.matrix<float>();
+        const ConstTensorRef dbaseline_t1 = dbaseline;
         ops::bias_backward(dbaseline_t1, 1, shared_->parameters.gradient(offset_), context);
         ops::add_weight_gradient(x, dbaseline_t1, block_rows, shared_->parameters.gradient(slope_), context);
         shared_->gradient_ready(slope_);

@@ -95,52 +95,52 @@ Router::Router(LayerContext& shared, const MoeConfig& config, const std::string&
     strategy_->register_parameters(shared, name + ".router");
 }
 
-void Router::multiply(MatrixView<const float> x, MatrixView<float> logits, const Context& context) const {
+void Router::multiply(ConstTensorRef x, TensorRef logits, const Context& context) const {
     const ProductInput input(x, config_.router_dtype, context);
     const ProductInput weight(shared_.parameters.weight(weight_), config_.router_dtype, context);
     linear(input.ref(), weight.ref(), logits, context);
     if (config_.router_dtype == DType::bf16) round_to_bf16(logits, context);
 }
 
-void Router::compute_logits(MatrixView<const float> x, const PassInfo& pass, Routing& routing,
+void Router::compute_logits(ConstTensorRef x, const PassInfo& pass, Routing& routing,
                             const Context& context) const {
-    MatrixView<const float> input = x;
+    ConstTensorRef input = x;
     if (pass.training() && config_.jitter > 0.0) {
-        routing.input = Tensor(context.arena, DType::f32, {x.rows, x.cols});
+        routing.input = Tensor(context.arena, DType::f32, {x.rows(), x.cols()});
         ops::jitter(x, pass.random(layer_idx_, RandomPurpose::router_jitter), pass.batch.first_token,
                     static_cast<float>(config_.jitter), routing.input, context);
-        input = std::as_const(routing.input).matrix<float>();
+        input = routing.input;
     }
-    routing.logits = Tensor(context.arena, DType::f32, {x.rows, config_.experts});
+    routing.logits = Tensor(context.arena, DType::f32, {x.rows(), config_.experts});
     if (pass.training() && config_.noise == LogitNoise::learned) {
         add_learned_noise(input, pass, routing, context);
     } else {
-        multiply(input, routing.logits.matrix<float>(), context);
+        multiply(input, routing.logits, context);
     }
 }
 
-void Router::add_learned_noise(MatrixView<const float> input, const PassInfo& pass, Routing& routing,
+void Router::add_learned_noise(ConstTensorRef input, const PassInfo& pass, Routing& routing,
                                const Context& context) const {
     for (Tensor* const part : {&routing.clean, &routing.noise, &routing.noise_scale})
         *part = Tensor(context.arena, DType::f32, routing.logits.shape());
-    multiply(input, routing.clean.matrix<float>(), context);
+    multiply(input, routing.clean, context);
     linear(input, shared_.parameters.weight(noise_weight_), routing.noise_scale, context);
     ops::fill_normal(pass.random(layer_idx_, RandomPurpose::router_noise),
                      pass.batch.first_token * config_.experts, 1.0F, routing.noise, context);
     ops::learned_noise(routing.clean, routing.noise, routing.noise_scale, routing.logits, context);
 }
 
-Routing Router::route(MatrixView<const float> x, const PassInfo& pass, const Context& context) const {
+Routing Router::route(ConstTensorRef x, const PassInfo& pass, const Context& context) const {
     Routing routing;
     if (strategy_->uses_logits()) compute_logits(x, pass, routing, context);
     route_logits({*strategy_, config_, layer_idx_, world_}, pass, routing, context);
-    SY_REQUIRE(routing.expert.shape()[0] == x.rows, "router: choices of ", routing.expert.shape()[0],
-               " tokens for ", x.rows);
+    SY_REQUIRE(routing.expert.shape()[0] == x.rows(), "router: choices of ", routing.expert.shape()[0],
+               " tokens for ", x.rows());
     return routing;
 }
 
-void Router::backward(MatrixView<const float> x, const Routing& routing, const RouterGradients& gradients,
-                      const PassInfo& pass, MatrixView<float> dx, const Context& context) const {
+void Router::backward(ConstTensorRef x, const Routing& routing, const RouterGradients& gradients,
+                      const PassInfo& pass, TensorRef dx, const Context& context) const {
     if (!strategy_->uses_logits()) {
         ops::fill(0.0F, dx, context);
         return;
@@ -152,7 +152,7 @@ void Router::backward(MatrixView<const float> x, const Routing& routing, const R
                         gradients.token_share, gradients.lse, gradients.logit},
                        dlogits, context);
     const bool jittered = !routing.input.empty();
-    const MatrixView<const float> input = jittered ? routing.input.matrix<float>() : x;
+    const ConstTensorRef input = jittered ? routing.input.ref() : x;
     Tensor draw;
     if (!routing.noise.empty()) {
         draw = Tensor(context.arena, DType::f32, dlogits.shape());

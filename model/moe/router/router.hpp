@@ -49,23 +49,23 @@ class Router {
 
     /// @param x  [T, H]
     /// @par Collective over the world
-    Routing route(MatrixView<const float> x, const PassInfo& pass, const Context& context) const;
+    Routing route(ConstTensorRef x, const PassInfo& pass, const Context& context) const;
 
     /// @param x   [T, H] as it was given to route
     /// @param dx  [T, H] is overwritten
-    void backward(MatrixView<const float> x, const Routing& routing, const RouterGradients& gradients,
-                  const PassInfo& pass, MatrixView<float> dx, const Context& context) const;
+    void backward(ConstTensorRef x, const Routing& routing, const RouterGradients& gradients,
+                  const PassInfo& pass, TensorRef dx, const Context& context) const;
 
     RoutingStrategy& strategy() const { return *strategy_; }
 
   private:
     /// The product of the router's input and weights, in moe.router_dtype.
-    void multiply(MatrixView<const float> x, MatrixView<float> logits, const Context& context) const;
+    void multiply(ConstTensorRef x, TensorRef logits, const Context& context) const;
     /// Fills the logits with noise of a learned scale, and keeps what backward needs of it.
-    void add_learned_noise(MatrixView<const float> input, const PassInfo& pass, Routing& routing,
+    void add_learned_noise(ConstTensorRef input, const PassInfo& pass, Routing& routing,
                            const Context& context) const;
     /// Fills input and logits, with learned noise.
-    void compute_logits(MatrixView<const float> x, const PassInfo& pass, Routing& routing,
+    void compute_logits(ConstTensorRef x, const PassInfo& pass, Routing& routing,
                         const Context& context) const;
 
     LayerContext& shared_;

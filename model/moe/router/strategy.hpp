@@ -82,7 +82,7 @@ class RoutingStrategy {
     /// In backward of a training pass: adds gradients that come through neither weights nor losses, and completes
     /// those of the strategy's own parameters.
     /// @param x  [T, H] the layer's input
-    virtual void add_gradient(MatrixView<const float> x, const Routing& routing, const PassInfo& pass,
+    virtual void add_gradient(ConstTensorRef x, const Routing& routing, const PassInfo& pass,
                               RouterGradients& gradients, const Context& context) const {
         static_cast<void>(x);
         static_cast<void>(routing);
