@@ -11,7 +11,7 @@
 
 /// Memory named by those who pass it on. A reference says what an operand is (its dtype and sides) and which part of it
 /// is meant; what is in it, only bodies of operations can see (kernels/core/host_view.hpp). So a model is written once
-/// for every device, and a read by the host that nobody planned does not compile.
+/// for every device, and to read through a reference without that header does not compile.
 namespace sy {
 
 template <class T>
