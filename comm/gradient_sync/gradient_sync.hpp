@@ -25,7 +25,8 @@ class GradientSync {
     /// Backward has finished this matrix for the last micro-step; starts its bucket when all its matrices are.
     /// Buckets are started in descending order, as backward finishes them, so that all ranks agree on the order.
     /// @param gradient  the whole flat array
-    /// @par Buffers  until finish() has returned the matrix may be read but not written, and the array must stay where it is
+    /// @par Buffers  until finish() has returned the matrix may be read but not written, and the array must stay where it
+    ///               is; when an error keeps finish() from being reached, until this object is destroyed
     /// @par Waits    never
     template <class T>
     void ready(index_t matrix, std::span<const T> gradient);

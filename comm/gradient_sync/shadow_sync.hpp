@@ -41,7 +41,8 @@ class ShadowSync {
 
     /// The gradients of a set are complete on this rank: shadows send theirs.
     /// @param gradient  the whole flat array
-    /// @par Buffers  until the set is finished its matrices may be read but not written, and the array must stay where it is
+    /// @par Buffers  until the set is finished its matrices may be read but not written, and the array must stay where it
+    ///               is; when an error keeps it from being finished, until this object is destroyed
     /// @par Waits    never
     template <class T>
     void start(index_t set, std::span<const T> gradient);

@@ -80,12 +80,13 @@ template <class T>
 void check_sums(Communicator& group, index_t bucket_elements) {
     TestSession session(1);
     const BucketPlan plan = make_plan(group.size(), bucket_elements);
+    // Outlives `sync`: when a rank fails, the others may read what they were offered until `sync` is destroyed.
+    std::vector<T> gradient(at(num_elements(plan)));
     GradientSync sync(group, plan, 100, session.context);
     const std::vector<index_t> mine = owned(plan, group.rank());
     for (int step = 0; step < 4; ++step) {
-        std::vector<T> gradient;
         for (index_t i = 0; i < num_elements(plan); ++i)
-            gradient.push_back(gradient_of<T>(group.rank(), step, i));
+            gradient[at(i)] = gradient_of<T>(group.rank(), step, i);
         for (const index_t matrix : order_at(step, group.rank(), plan.matrices.size())) {
             sync.ready(matrix, std::span<const T>(gradient));
             sync.progress();
@@ -146,8 +147,8 @@ void groups_work_at_once(Communicator& world) {
 void wrong_use_is_refused(Communicator& world) {
     TestSession session(1);
     const BucketPlan plan = make_plan(world.size(), 1000000);
+    std::vector<float> gradient(at(num_elements(plan)), 1.0F);  // Outlives `sync`, as in check_sums().
     GradientSync sync(world, plan, 0, session.context);
-    std::vector<float> gradient(at(num_elements(plan)), 1.0F);
     const std::span<const float> all(gradient);
     const auto num_matrices = static_cast<index_t>(plan.matrices.size());
     for (const index_t matrix : {index_t{-1}, num_matrices})

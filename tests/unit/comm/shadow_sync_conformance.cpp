@@ -1,4 +1,6 @@
 // Gradients of shadows reach their primaries, and weights of primaries their shadows.
+#include <algorithm>
+
 #include "comm/gradient_sync/shadow_sync.hpp"
 #include "tests/support/session.hpp"
 #include "tests/unit/comm/conformance.hpp"
@@ -93,10 +95,12 @@ void check_sums(Communicator& group, std::uint64_t seed) {
     TestSession session(1);
     const Copies copies(group.size(), seed);
     const Local local(copies, group.rank());
+    // Outlives `sync`: when a rank fails, the others may read what they were offered until `sync` is destroyed.
+    std::vector<T> gradient(at(local.num_elements));
     ShadowSync sync(group, local.copied, 100, session.context);
     index_t sent = 0;
     for (int step = 0; step < 3; ++step) {
-        std::vector<T> gradient(at(local.num_elements), T(7));
+        std::ranges::fill(gradient, T(7));
         std::vector<T> expected = gradient;
         for (const Local::Held& held : local.held) {
             const bool primary = held.matrix.primary == group.rank();
@@ -161,8 +165,8 @@ void wrong_use_is_refused(Communicator& world) {
     require_throws<LogicError>([&] { sync_of({0, 4, me, {me, world.size()}}, 0); }, "a rank too many");
     require_throws<LogicError>([&] { sync_of({0, 4, me + 1, {me}}, 0); }, "a primary that holds nothing");
     require_throws<LogicError>([&] { sync_of({0, 4, me + 1, {me + 1}}, 0); }, "a matrix of another rank");
-    ShadowSync sync(world, {{}}, 0, session.context);
     std::vector<float> gradient(4);
+    ShadowSync sync(world, {{}}, 0, session.context);
     require_throws<LogicError>([&] { sync.try_finish(0, std::span<float>(gradient)); },
                                "a set that was not started");
     sync.start(0, std::span<const float>(gradient));
