@@ -1,0 +1,51 @@
+#include "runtime/interchange/safetensors.hpp"
+
+#include <algorithm>
+
+#include "runtime/interchange/foreign_model.hpp"
+
+namespace sy::runtime {
+
+SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::vector<SafetensorsEntry> entries)
+    : path_(path.string()), file_(path), entries_(std::move(entries)) {
+    sort_for_safetensors(entries_);
+    const std::string header = safetensors_header(entries_);
+    append(std::as_bytes(std::span(header)));
+}
+
+void SafetensorsWriter::append(std::span<const std::byte> bytes) {
+    digest_.add(bytes);
+    file_.append(bytes);
+}
+
+WrittenTensor SafetensorsWriter::write(std::span<const float> values) {
+    SY_REQUIRE(next_ < entries_.size(), path_, ": it has ", entries_.size(), " tensors");
+    const SafetensorsEntry& entry = entries_[next_++];
+    SY_REQUIRE(static_cast<index_t>(values.size()) == entry.shape.num_elements(), entry.name, ": ",
+               values.size(), " values for ", entry.shape.to_string());
+    std::vector<std::byte> bytes(static_cast<std::size_t>(entry.bytes.size()));
+    try {
+        encode(entry.storage, values, bytes);
+    } catch (const IoError& error) {
+        throw IoError(concat(entry.name, ": ", error.what()));
+    }
+    Sha256 digest;
+    digest.add(bytes);
+    append(bytes);
+    return {entry.name, digest.finish()};
+}
+
+std::string SafetensorsWriter::finish() {
+    SY_REQUIRE(next_ == entries_.size(), path_, ": ", next_, " of ", entries_.size(), " tensors are written");
+    file_.finish();
+    return digest_.finish();
+}
+
+void SafetensorsFile::read_rows(const SafetensorsEntry& entry, Range rows, std::span<float> values) const {
+    const index_t row_bytes = foreign_size(entry.shape).cols * storage_bytes(entry.storage, 1);
+    std::vector<std::byte> bytes(static_cast<std::size_t>(rows.size() * row_bytes));
+    file_.read(data_begin_ + entry.bytes.begin + rows.begin * row_bytes, bytes);
+    decode(entry.storage, bytes, values);
+}
+
+}  // namespace sy::runtime
