@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <optional>
 #include <sstream>
+#include <utility>
 
 #include "kernels/core/error.hpp"
 #include "runtime/json/utf8.hpp"
@@ -71,7 +73,11 @@ std::string read_value(const std::string& written, std::string& value) {
     return "the closing quote is missing";
 }
 
-void read_line(const std::string& line, const std::string& place, std::string& section, ConfigText& result) {
+/// Where each key of each section was set first.
+using Places = std::map<std::pair<std::string, std::string>, std::string>;
+
+void read_line(const std::string& line, const std::string& place, std::string& section, Places& places,
+               ConfigText& result) {
     if (line.front() == '[') {
         const std::string header = trim(line.substr(0, find_comment(line, 0)));
         section = header.back() == ']' ? trim(header.substr(1, header.size() - 2)) : std::string{};
@@ -85,16 +91,16 @@ void read_line(const std::string& line, const std::string& place, std::string& s
     }
     Setting setting{section, trim(line.substr(0, equals)), {}, place};
     const std::string problem = read_value(line.substr(equals + 1), setting.value);
-    const auto earlier = std::find_if(
-        result.settings.begin(), result.settings.end(),
-        [&](const Setting& other) { return other.section == setting.section && other.key == setting.key; });
     if (!problem.empty()) {
         result.problems.push_back(concat(place, ": ", setting.key, ": ", problem));
-    } else if (earlier != result.settings.end()) {
-        result.problems.push_back(
-            concat(place, ": ", setting.key, " is set already at ", earlier->place, "; remove one"));
-    } else {
+        return;
+    }
+    const auto [earlier, is_first] = places.try_emplace({section, setting.key}, place);
+    if (is_first) {
         result.settings.push_back(std::move(setting));
+    } else {
+        result.problems.push_back(
+            concat(place, ": ", setting.key, " is set already at ", earlier->second, "; remove one"));
     }
 }
 
@@ -111,6 +117,7 @@ ConfigText read_config_text(const std::string& text, const std::string& name) {
     // Some editors begin UTF-8 with a byte order mark, which means nothing.
     std::istringstream lines(text.starts_with("\xef\xbb\xbf") ? text.substr(3) : text);
     std::string section;
+    Places places;
     int number = 0;
     if (text.starts_with("\xff\xfe") || text.starts_with("\xfe\xff")) {
         result.problems.push_back(concat(name, " is UTF-16; save it as UTF-8"));
@@ -122,7 +129,7 @@ ConfigText read_config_text(const std::string& text, const std::string& name) {
         if (line.empty() || line.front() == '#') continue;
         const std::string place = concat(name, ":", number);
         if (is_utf8(line)) {
-            read_line(line, place, section, result);
+            read_line(line, place, section, places, result);
         } else {
             result.problems.push_back(
                 concat(place, ": '", escaped(line), "' is not UTF-8; save the file as UTF-8"));

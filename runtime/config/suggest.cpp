@@ -27,15 +27,20 @@ std::size_t edit_distance(const std::string& a, const std::string& b) {
 }  // namespace
 
 std::string nearest_name(const std::string& word, const std::vector<std::string>& candidates) {
+    const std::size_t most = std::max<std::size_t>(1, word.size() / 3);
     std::string nearest;
     std::size_t least = std::numeric_limits<std::size_t>::max();
     for (const std::string& candidate : candidates) {
+        // A letter has to be added or dropped for each that one of them has more. So a word of megabytes is compared with
+        // nothing.
+        if (std::max(word.size(), candidate.size()) - std::min(word.size(), candidate.size()) > most)
+            continue;
         const std::size_t distance = edit_distance(word, candidate);
         if (distance >= least) continue;
         least = distance;
         nearest = candidate;
     }
-    return least <= std::max<std::size_t>(1, word.size() / 3) ? nearest : std::string{};
+    return least <= most ? nearest : std::string{};
 }
 
 std::string suggestion(const std::string& word, const std::vector<std::string>& candidates,

@@ -130,6 +130,17 @@ TEST_CASE("resume: a setting that is left out is its default, on either side, an
     CHECK(compare_settings(saved_settings(""), config).problems.size() == 2);
 }
 
+TEST_CASE(
+    "resume: settings of a checkpoint that are long beyond measure are read in time that grows with them",
+    "[unit]") {
+    // Someone else may have written them: compared line by line, these took hours.
+    std::string text = "[model]\nnorm = " + std::string(std::size_t{1} << 23, 'n') + "\n";
+    for (int i = 0; i < 400'000; ++i) text += concat("key_", i, " = 1\n");
+    const Config saved = saved_settings(text + "[moe]\nexperts = 6\n");
+    CHECK(saved.moe.experts == 6);
+    CHECK(saved.model.norm == Config{}.model.norm);
+}
+
 TEST_CASE("resume: all that differs is refused at once, for training, evaluation and generation", "[unit]") {
     const TestFolder folder;
     const Config config = small_config(folder);
