@@ -14,7 +14,8 @@ using Lines = std::vector<std::string>;
 /// What a manifest says, as text by name.
 using Values = std::map<std::string, std::string>;
 
-/// Lines for names that only one side has, and for values that differ.
+/// Lines for names that only one side has, and for values that differ. Control characters are escaped: a terminal that
+/// gets them does what whoever wrote the checkpoint wants.
 void compare_values(const Values& first, const Values& second, Lines& lines) {
     std::set<std::string> names;
     for (const auto& [name, value] : first) names.insert(name);
@@ -23,9 +24,11 @@ void compare_values(const Values& first, const Values& second, Lines& lines) {
         const auto a = first.find(name);
         const auto b = second.find(name);
         if (a == first.end() || b == second.end()) {
-            lines.push_back(concat(name, ": only in the ", a == first.end() ? "second" : "first"));
+            lines.push_back(
+                concat(quote_if_needed(name), ": only in the ", a == first.end() ? "second" : "first"));
         } else if (a->second != b->second) {
-            lines.push_back(concat(name, ": ", a->second, " | ", b->second));
+            lines.push_back(concat(quote_if_needed(name), ": ", quote_if_needed(a->second), " | ",
+                                   quote_if_needed(b->second)));
         }
     }
 }
@@ -39,10 +42,10 @@ Values state_of(const Manifest& manifest) {
                   {"state.skipped_steps", concat(state.skipped_steps)},
                   {"state.skipped_in_a_row", concat(state.skipped_in_a_row)}};
     if (state.data) {
-        values["state.data.paths"] = quote_if_needed(state.data->paths);
+        values["state.data.paths"] = state.data->paths;
         values["state.data.bytes"] = concat(state.data->num_bytes());
         values["state.data.checksum"] = hex(state.data->checksum);
-        values["state.data.tokenizer"] = quote_if_needed(state.data->tokenizer);
+        values["state.data.tokenizer"] = state.data->tokenizer;
         values["state.data.window"] = concat(state.data->window);
         values["state.data.validation_fraction"] = concat(state.data->validation_fraction);
     }

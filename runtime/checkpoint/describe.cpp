@@ -25,7 +25,7 @@ std::string tensor_checksum(const std::map<MatrixId, std::uint64_t>& sums, Kind 
 
 void describe_state(const TrainingState& state, std::ostringstream& text) {
     text << "seed              " << state.seed << "\n"
-         << "random numbers    " << state.random << "\n"
+         << "random numbers    " << quote_if_needed(state.random) << "\n"
          << "samples consumed  " << state.samples_consumed << "\n"
          << "skipped steps     " << state.skipped_steps << ", " << state.skipped_in_a_row
          << " of them the last in a row\n"
@@ -40,7 +40,7 @@ void describe_state(const TrainingState& state, std::ostringstream& text) {
     }
     text << "router state      " << (state.router.empty() ? "none" : "") << "\n";
     for (const auto& [name, values] : state.router)
-        text << "  " << name << ": " << values.size() << " numbers\n";
+        text << "  " << quote_if_needed(name) << ": " << values.size() << " numbers\n";
 }
 
 void describe_tensors(const Manifest& manifest, std::ostringstream& text) {
@@ -81,8 +81,9 @@ std::string describe_checkpoint(const std::filesystem::path& folder) {
          << "step              " << manifest.step << "\n"
          << "layout            " << layout_name(manifest.layout) << ", " << manifest.files.size()
          << " files, " << manifest.pieces.size() << " pieces\n"
-         << "trained on        " << manifest.written_on << "\n"
-         << "instruction set   " << (manifest.isa.empty() ? "not known" : manifest.isa) << "\n"
+         << "trained on        " << quote_if_needed(manifest.written_on) << "\n"
+         << "instruction set   " << (manifest.isa.empty() ? "not known" : quote_if_needed(manifest.isa))
+         << "\n"
          << "parameters        " << parameters << " in " << manifest.shapes.size() << " tensors\n"
          << "bytes             " << bytes << "\n";
     describe_state(manifest.state, text);

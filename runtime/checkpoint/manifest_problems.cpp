@@ -11,6 +11,8 @@ namespace {
 using Problems = std::vector<std::string>;
 
 constexpr index_t kValueBytes = sizeof(float);
+/// Of steps and samples: beyond all runs, and far from where a few more would overflow.
+constexpr index_t kMostCounted = index_t{1} << 60;
 
 /// A text from the manifest as a message shows it: short, and without control characters.
 std::string shown(const std::string& text) {
@@ -29,19 +31,23 @@ bool is_plain_name(const std::string& name) {
            });
 }
 
+/// The most bytes that each of some files may have, so that they can be added up.
+index_t most_of_each(std::size_t num_files) {
+    return std::numeric_limits<index_t>::max() / std::max<index_t>(1, static_cast<index_t>(num_files));
+}
+
 void check_state(const Manifest& manifest, Problems& problems) {
     const TrainingState& state = manifest.state;
     const auto check = [&](const char* name, index_t value) {
         if (value < 0) problems.push_back(concat(name, " is ", value, ", which is negative"));
+        if (value > kMostCounted) problems.push_back(concat(name, " is ", value, ", which no run reaches"));
     };
     check("step", manifest.step);
     check("samples_consumed", state.samples_consumed);
     check("skipped_steps", state.skipped_steps);
     check("skipped_in_a_row", state.skipped_in_a_row);
     if (!state.data) return;
-    // So that they can be added up.
-    const auto most = std::numeric_limits<index_t>::max() /
-                      std::max<index_t>(1, static_cast<index_t>(state.data->file_bytes.size()));
+    const index_t most = most_of_each(state.data->file_bytes.size());
     for (const index_t bytes : state.data->file_bytes) {
         if (bytes < 0 || bytes > most)
             problems.push_back(concat("a file of the text has ", bytes, " bytes, which no file has"));
@@ -56,8 +62,9 @@ std::map<std::string, index_t> check_files(const Manifest& manifest, Problems& p
             problems.push_back(
                 concat("file ", shown(file.name), " is not the plain name of a data file in the folder"));
         }
-        if (file.bytes < 0)
-            problems.push_back(concat("file ", shown(file.name), " has ", file.bytes, " bytes"));
+        if (file.bytes < 0 || file.bytes > most_of_each(manifest.files.size()))
+            problems.push_back(
+                concat("file ", shown(file.name), " has ", file.bytes, " bytes, which no file has"));
         if (!bytes_of.emplace(file.name, file.bytes).second)
             problems.push_back(concat("file ", shown(file.name), " is listed twice"));
     }

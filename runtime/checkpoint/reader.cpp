@@ -174,6 +174,10 @@ std::vector<std::string> verify_checkpoint(const std::filesystem::path& folder) 
         });
     }
     for (const std::string& problem : coverage_problems(manifest)) problems.push_back(problem);
+    for (const auto& [name, values] : manifest.state.router) {
+        if (!std::ranges::all_of(values, [](double value) { return std::isfinite(value); }))
+            problems.push_back(concat("router state ", name, " holds NaN or infinity: the run had diverged"));
+    }
     for (const PieceRecord& piece : manifest.pieces) {
         attempt([&] {
             if (!all_finite(reader->read_piece(piece)))

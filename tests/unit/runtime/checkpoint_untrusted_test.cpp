@@ -123,6 +123,14 @@ const std::vector<Mutation>& mutations() {
         {"does not put it in", [](Manifest& m) { m.pieces[0].file = "model.h5"; }},
         {"lies in the dataset '/other'", [](Manifest& m) { m.pieces[0].dataset = "/other"; }},
         {"step is -3, which is negative", [](Manifest& m) { m.step = -3; }},
+        {"step is 9223372036854775807, which no run reaches",
+         [](Manifest& m) { m.step = std::numeric_limits<index_t>::max(); }},
+        {"samples_consumed is 9223372036854775807, which no run reaches",
+         [](Manifest& m) { m.state.samples_consumed = std::numeric_limits<index_t>::max(); }},
+        {"bytes, which no file has",
+         [](Manifest& m) {
+             for (FileRecord& file : m.files) file.bytes = index_t{1} << 62;
+         }},
         {"skipped_steps is -1, which is negative", [](Manifest& m) { m.state.skipped_steps = -1; }},
         {"a file of the text has -5 bytes",
          [](Manifest& m) {
@@ -240,6 +248,32 @@ TEST_CASE("untrusted checkpoint: values that are not finite are named", "[unit]"
     const Example example(value);
     CHECK_THAT(example.problems(),
                Catch::Contains("weight gate[0] rows 0 to 3 in shard-00000.h5 hold NaN or infinity"));
+}
+
+TEST_CASE("untrusted checkpoint: a router's state that is not finite is named", "[unit]") {
+    const Example example;
+    example.rewrite([](Manifest& manifest) {
+        manifest.state.router["layers.0.moe"] = {0.5, std::numeric_limits<double>::quiet_NaN()};
+    });
+    CHECK_THAT(example.problems(), Catch::Contains("router state layers.0.moe holds NaN or infinity"));
+}
+
+TEST_CASE("untrusted checkpoint: what is printed of a manifest has no control characters", "[unit]") {
+    const Example example;
+    fs::copy(example.path, example.folder / "copy");
+    const std::string clear_screen = "\x1b[2J";
+    example.rewrite([&](Manifest& manifest) {
+        manifest.written_on = manifest.isa = manifest.state.random = clear_screen;
+        manifest.state.router[clear_screen] = {0.5};
+        manifest.config = "[model]\nnorm = " + clear_screen + "\n" + clear_screen + " = 3\n";
+        DataRecord& data = manifest.state.data.emplace();
+        data.paths = data.tokenizer = clear_screen;
+    });
+    std::string printed = describe_checkpoint(example.path);
+    for (const std::string& line : compare_checkpoints(example.path, example.folder / "copy"))
+        printed += line + "\n";
+    CHECK(printed.find("\\x1b[2J") != std::string::npos);
+    CHECK(printed.find('\x1b') == std::string::npos);
 }
 
 TEST_CASE("untrusted checkpoint: diff reads the values that it calls the same", "[unit]") {
