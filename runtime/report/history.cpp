@@ -4,7 +4,7 @@
 #include <fstream>
 #include <limits>
 #include <map>
-#include <optional>
+#include <system_error>
 
 #include "kernels/core/error.hpp"
 #include "runtime/json/json.hpp"
@@ -54,47 +54,53 @@ bool reached_its_end(const Json& record) {
     return early != nullptr && early->is_bool() && !early->as_bool();
 }
 
-/// A line that a killed run left unfinished is no record, nor is a line of another program's.
-std::optional<Json> record_in(const std::string& line) {
-    try {
-        Json record = Json::parse(line);
-        if (record.find("type") != nullptr) return record;
-    } catch (const IoError&) {
-        return std::nullopt;
+/// What has been read so far; the later record of a step counts.
+struct Records {
+    std::map<index_t, StepPoint> steps;
+    std::map<index_t, ValidationPoint> validations;
+    bool any = false;
+    bool finished = false;
+
+    /// @throws IoError for a line that is no record: a killed run left it unfinished, or another program wrote it
+    void add(const std::string& line) {
+        const Json record = Json::parse(line);
+        const Json& type = record.at("type");
+        if (type == "step") {
+            steps[whole(record, "step")] = step_point(record);
+        } else if (type == "eval") {
+            const index_t step = whole(record, "step");
+            validations[step] = {step, number(record, "bits_per_byte")};
+        }
+        any = true;
+        finished = type == "end" && reached_its_end(record);
     }
-    return std::nullopt;
-}
+};
 
 }  // namespace
 
 RunHistory read_history(const std::filesystem::path& folder) {
     const std::filesystem::path path = folder / "metrics.jsonl";
-    std::ifstream file(path);
-    if (!file)
+    // A pipe would be waited for, and a device may go on for ever.
+    std::error_code ignored;
+    const bool is_file = std::filesystem::is_regular_file(path, ignored);
+    std::ifstream file;
+    if (is_file) file.open(path);
+    if (!is_file || !file)
         throw IoError(concat("report: cannot read ", path.string(), "; give the run.directory of a run"));
-    std::map<index_t, StepPoint> steps;
-    std::map<index_t, ValidationPoint> validations;
+    Records records;
     RunHistory history;
-    bool any = false;
     for (std::string line; std::getline(file, line);) {
-        const std::optional<Json> record = record_in(line);
-        if (!record) {
-            history.unread_lines += line.empty() ? 0 : 1;
-            continue;
+        if (line.empty()) continue;
+        try {
+            records.add(line);
+        } catch (const IoError&) {
+            ++history.unread_lines;
         }
-        any = true;
-        const Json& type = record->at("type");
-        if (type == "step") {
-            steps[whole(*record, "step")] = step_point(*record);
-        } else if (type == "eval") {
-            const index_t step = whole(*record, "step");
-            validations[step] = {step, number(*record, "bits_per_byte")};
-        }
-        history.finished = type == "end" && reached_its_end(*record);
     }
-    if (!any) throw IoError(concat("report: no line of ", path.string(), " is a record of a run"));
-    for (const auto& [step, point] : steps) history.steps.push_back(point);
-    for (const auto& [step, point] : validations) history.validations.push_back(point);
+    if (!records.any) throw IoError(concat("report: no line of ", path.string(), " is a record of a run"));
+    for (const auto& [step, point] : records.steps) history.steps.push_back(point);
+    for (const auto& [step, point] : records.validations) history.validations.push_back(point);
+    history.finished = records.finished;
     return history;
 }
 

@@ -1,5 +1,7 @@
 #include <catch2/catch.hpp>
 
+#include <sys/stat.h>
+
 #include <cmath>
 #include <limits>
 #include <sstream>
@@ -153,6 +155,10 @@ TEST_CASE("report: what is no run is refused by name", "[unit]") {
     write_run(folder / "run", {2.0});
     const std::vector<RunRow> rows{read_row(folder / "run")};
     CHECK_THROWS_AS(write_data(folder / "metrics.jsonl" / "data", rows), IoError);
+    // A pipe that nobody writes to is not waited for.
+    std::filesystem::create_directory(folder / "pipe");
+    REQUIRE(::mkfifo((folder / "pipe/metrics.jsonl").c_str(), 0600) == 0);
+    CHECK_THROWS_WITH(read_row(folder / "pipe"), Catch::Contains("cannot read"));
 }
 
 TEST_CASE("report: loads are of the last 100 steps, drops and speed of all", "[unit]") {
@@ -311,14 +317,16 @@ TEST_CASE("report: lines that could not be read are counted", "[unit]") {
     write_run(folder / "a", {2.0});
     {
         std::ofstream file(folder / "a" / "metrics.jsonl", std::ios::app);
-        file << "{\"type\":\"step\",\"step\":2,\"tok\nnothing\n\n{\"no\":\"record\"}\n";
+        file << "{\"type\":\"step\",\"step\":2,\"tok\nnothing\n\n{\"no\":\"record\"}\n"
+                "{\"type\":\"step\",\"step\":2,\"layers\":[7]}\n[]\n3\n";
     }
     const std::vector<RunRow> rows{read_row(folder / "a")};
-    CHECK(rows[0].unread_lines() == 3);
-    CHECK(has(remark(rows), "Lines of metrics.jsonl that could not be read: a 3."));
+    CHECK(rows[0].unread_lines() == 6);
+    CHECK(rows[0].steps() == 1);
+    CHECK(has(remark(rows), "Lines of metrics.jsonl that could not be read: a 6."));
     std::ostringstream json;
     print_json(json, rows);
-    CHECK(has(json.str(), "\"unread_lines\":3"));
+    CHECK(has(json.str(), "\"unread_lines\":6"));
 }
 
 TEST_CASE("report: rows that are the same bit for bit are named", "[unit]") {
