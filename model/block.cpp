@@ -6,47 +6,32 @@ namespace sy::model {
 
 Block::Block(const BlockContext& context, const Positions& positions, const BlockSpec& spec)
     : shared_(context.shared), spec_(spec) {
-    const ModelConfig& config = shared_.config;
-    const AttentionSpec self{.layer_idx = spec.layer_idx,
-                             .stream_idx = spec.stream_idx,
-                             .role = AttentionRole::self,
-                             .visibility = spec.visibility,
-                             .window = spec.window};
-    add_sublayer(Part::attention, "attention", [&](const std::string& name) {
-        attention_ = make_attention(shared_, name, self, positions);
-    });
-    if (spec.has_cross_attention) {
-        AttentionSpec cross = self;
-        cross.role = AttentionRole::cross;
-        cross.visibility = ops::Visibility::all;
-        cross.window = 0;
-        add_sublayer(Part::cross_attention, "cross_attention", [&](const std::string& name) {
-            cross_attention_ = make_attention(shared_, name, cross, positions);
-        });
+    const auto attention = [&](Part part, ops::Visibility visibility, index_t window) {
+        add_sublayer(part);
+        return make_attention(
+            shared_,
+            {.key = key(part), .layer_idx = spec.layer_idx, .visibility = visibility, .window = window},
+            positions);
+    };
+    attention_ = attention(Part::attention, spec.visibility, spec.window);
+    if (spec.has_cross_attention)
+        cross_attention_ = attention(Part::cross_attention, ops::Visibility::all, 0);
+    add_sublayer(Part::feed_forward);
+    if (spec.is_moe) {
+        moe_ = std::make_unique<MoeLayer>(shared_, context.moe, context.world, key(Part::mixture));
+    } else {
+        feed_forward_ = std::make_unique<FeedForward>(shared_, key(Part::feed_forward));
     }
-    add_sublayer(Part::feed_forward, "feed_forward", [&](const std::string& name) {
-        if (spec.is_moe) {
-            moe_ = std::make_unique<MoeLayer>(shared_, context.moe, context.world, spec_.name + ".moe",
-                                              spec.stream_idx);
-        } else {
-            const Bias bias = config.ffn_bias ? Bias::added : Bias::none;
-            feed_forward_ =
-                std::make_unique<FeedForward>(shared_, name, FeedForward::Spec{config.ffn_width, bias});
-        }
-    });
 }
 
-template <class Make>
-void Block::add_sublayer(Part part, const std::string& part_name, const Make& make) {
-    const std::string name = spec_.name + "." + part_name;
+void Block::add_sublayer(Part part) {
     SubLayer& layer = sublayers_.emplace_back();
     layer.part = part;
     // In parallel, the first sub-layer's norm serves all.
     if (shared_.config.wiring == Wiring::serial || sublayers_.size() == 1)
-        layer.norm = std::make_unique<NormLayer>(shared_, name + "_norm");
-    make(name);
+        layer.norm = std::make_unique<NormLayer>(shared_, key(part), Role::norm);
     if (shared_.config.norm_placement == NormPlacement::both)
-        layer.output_norm = std::make_unique<NormLayer>(shared_, name + "_output_norm");
+        layer.output_norm = std::make_unique<NormLayer>(shared_, key(part), Role::output_norm);
 }
 
 Value& Block::apply(const SubLayer& layer, const BlockRun& run, Value& x) const {
@@ -68,10 +53,15 @@ Value& Block::apply(const SubLayer& layer, const BlockRun& run, Value& x) const 
     return y;
 }
 
-Value& Block::drop(const SubLayer& layer, const BlockRun& run, Value& x) const {
+index_t Block::dropout_stream(Part part) const {
     // Stream 0 of a layer's four is the embedding's, of a stack whose first layer it is.
-    const index_t key_idx = 4 * spec_.stream_idx + 1 + static_cast<index_t>(layer.part);
-    model::drop(run.tape, x, shared_.config.dropout, key_idx, run.pass);
+    const index_t first = 4 * spec_.stream_idx;
+    if (part == Part::attention) return first + 1;
+    return part == Part::feed_forward ? first + 2 : first + 3;
+}
+
+Value& Block::drop(const SubLayer& layer, const BlockRun& run, Value& x) const {
+    model::drop(run.tape, x, shared_.config.dropout, dropout_stream(layer.part), run.pass);
     return x;
 }
 

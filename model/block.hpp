@@ -26,9 +26,10 @@ struct BlockContext {
 
 /// Where a block stands.
 struct BlockSpec {
-    std::string name;        ///< "layers.3"
-    index_t layer_idx = 0;   ///< in its stack
-    index_t stream_idx = 0;  ///< over all stacks, for random numbers
+    StackId stack = StackId::main;
+    index_t layer_idx = 0;   ///< in its stack; of multi-token prediction, behind the main stack's last
+    index_t stream_idx = 0;  ///< over all stacks: in keys of parameters and random numbers
+    std::string name;        ///< "layers.3", for people
     bool is_moe = false;
     ops::Visibility visibility = ops::Visibility::causal;
     index_t window = 0;                ///< as AttentionSpec
@@ -65,15 +66,15 @@ class Block {
     const MoeLayer* moe() const { return moe_.get(); }
 
   private:
-    enum class Part { attention, feed_forward, cross_attention };
     struct SubLayer {
         Part part;
         std::unique_ptr<NormLayer> norm;
         std::unique_ptr<NormLayer> output_norm;  ///< second norm of NormPlacement::both
     };
 
-    template <class Make>
-    void add_sublayer(Part part, const std::string& part_name, const Make& make);
+    LayerKey key(Part part) const { return {spec_.stack, spec_.stream_idx, part}; }
+    void add_sublayer(Part part);
+    index_t dropout_stream(Part part) const;
     Value& apply(const SubLayer& layer, const BlockRun& run, Value& x) const;
     Value& drop(const SubLayer& layer, const BlockRun& run, Value& x) const;
     Stream serial(const SubLayer& layer, const BlockRun& run, Stream in) const;

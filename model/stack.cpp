@@ -2,10 +2,10 @@
 
 namespace sy::model {
 
-Stack::Stack(const BlockContext& context, const Spec& spec, ParameterId table)
+Stack::Stack(const BlockContext& context, const Spec& spec)
     : shared_(context.shared),
-      embedding_(context.shared, {spec.prefix, spec.num_positions, spec.first_stream}, table),
-      positions_(context.shared, spec.prefix, spec.num_positions) {
+      embedding_(context.shared, {spec.id, spec.num_positions, spec.first_stream}),
+      positions_(context.shared, spec.id, spec.num_positions) {
     const AttentionConfig& attention = shared_.config.attention;
     const std::vector<bool> is_moe = moe_layers(context.moe, spec.num_layers);
     const std::vector<bool> windowed =
@@ -14,16 +14,17 @@ Stack::Stack(const BlockContext& context, const Spec& spec, ParameterId table)
     for (index_t layer = 0; layer < spec.num_layers; ++layer) {
         const auto at = static_cast<std::size_t>(layer);
         blocks_.emplace_back(context, positions_,
-                             BlockSpec{.name = concat(spec.prefix, "layers.", layer),
+                             BlockSpec{.stack = spec.id,
                                        .layer_idx = layer,
                                        .stream_idx = spec.first_stream + layer,
+                                       .name = block_name(spec.id, layer),
                                        .is_moe = is_moe[at],
                                        .visibility = spec.visibility,
                                        .window = windowed[at] && causal ? attention.window : 0,
                                        .has_cross_attention = spec.has_cross_attention});
     }
     if (shared_.config.norm_placement != NormPlacement::post)
-        final_norm_ = std::make_unique<NormLayer>(shared_, spec.prefix + "final_norm");
+        final_norm_ = std::make_unique<NormLayer>(shared_, LayerKey{spec.id, -1, Part::output}, Role::norm);
 }
 
 NormLayer::Result Stack::finish(Tape& tape, Stream stream, const PassInfo& pass) const {

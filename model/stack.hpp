@@ -16,15 +16,14 @@ namespace sy::model {
 class Stack {
   public:
     struct Spec {
-        std::string prefix;  ///< of its names: "" or "encoder."
+        StackId id = StackId::main;
         index_t num_layers = 0;
         index_t first_stream = 0;   ///< of its first layer over all stacks
         index_t num_positions = 0;  ///< longest sequence
         ops::Visibility visibility = ops::Visibility::causal;
         bool has_cross_attention = false;  ///< whether its blocks have cross-attention
     };
-    /// @param table  the embedding [V, H]
-    Stack(const BlockContext& context, const Spec& spec, ParameterId table);
+    Stack(const BlockContext& context, const Spec& spec);
 
     /// @param statistics  one a block
     /// @param encoder     what cross-attention reads; null without

@@ -62,61 +62,55 @@ Transformer::Transformer(const ModelConfig& config, const MoeConfig& moe, Parame
       world_(world),
       seed_(seed),
       layer_context_{config_, parameters, [this](ParameterId id) { ready(id); }} {
-    const ParameterId embedding = parameters.add({.name = "embedding.weight",
-                                                  .shape = {config.vocab_size, config.hidden},
-                                                  .deviation = static_cast<float>(config.init_std)});
-    build_stacks(embedding);
-    head_ = std::make_unique<Head>(layer_context_, config.tied_head ? embedding : ParameterId{-1});
+    build_stacks();
+    head_ = std::make_unique<Head>(layer_context_);
     count_uses();
     make_router_tables({});
 }
 
-void Transformer::build_stacks(ParameterId embedding) {
+void Transformer::build_stacks() {
     const BlockContext context{layer_context_, moe_, world_};
     const bool reads = config_.architecture == Architecture::encoder_decoder;
     const auto visibility =
         config_.architecture == Architecture::encoder ? ops::Visibility::all : ops::Visibility::causal;
-    stack_ = std::make_unique<Stack>(context,
-                                     Stack::Spec{.prefix = "",
-                                                 .num_layers = config_.layers,
-                                                 .num_positions = config_.seq_len,
-                                                 .visibility = visibility,
-                                                 .has_cross_attention = reads},
-                                     embedding);
+    stack_ = std::make_unique<Stack>(context, Stack::Spec{.id = StackId::main,
+                                                          .num_layers = config_.layers,
+                                                          .num_positions = config_.seq_len,
+                                                          .visibility = visibility,
+                                                          .has_cross_attention = reads});
     for (const Block& block : stack_->blocks()) blocks_.push_back(&block);
     modules_.reserve(config_.mtp_depth);
     for (index_t depth = 0; depth < config_.mtp_depth; ++depth) {
         const index_t layer = config_.layers + depth;
         modules_.emplace_back(context, stack_->positions(),
-                              BlockSpec{.name = concat("mtp.", depth),
+                              BlockSpec{.stack = StackId::prediction,
                                         .layer_idx = layer,
                                         .stream_idx = layer,
+                                        .name = block_name(StackId::prediction, depth),
                                         .is_moe = stack_->blocks().back().spec().is_moe});
         blocks_.push_back(&modules_.back().block());
     }
     if (!reads) return;
-    encoder_ = std::make_unique<Stack>(context,
-                                       Stack::Spec{.prefix = "encoder.",
-                                                   .num_layers = config_.num_encoder_layers(),
-                                                   .first_stream = blocks_.size(),
-                                                   .num_positions = config_.seq_len,
-                                                   .visibility = ops::Visibility::all},
-                                       embedding);
+    encoder_ = std::make_unique<Stack>(context, Stack::Spec{.id = StackId::encoder,
+                                                            .num_layers = config_.num_encoder_layers(),
+                                                            .first_stream = blocks_.size(),
+                                                            .num_positions = config_.seq_len,
+                                                            .visibility = ops::Visibility::all});
     for (const Block& block : encoder_->blocks()) blocks_.push_back(&block);
 }
 
 void Transformer::count_uses() {
     const PerParameterSpan<const ParameterSpec> specs = parameters_.specs();
     for (ParameterId id = 0; id < specs.size(); ++id) {
-        const std::string& name = specs[id].name;
+        const auto& [layer, role, piece] = specs[id].key;
         index_t uses = 1;
-        if (name == "embedding.weight" && encoder_ != nullptr) ++uses;
-        if (name == "embedding.weight" || name == "head.weight" || name.starts_with("final_norm."))
+        if (role == Role::table && encoder_ != nullptr) ++uses;
+        if (role == Role::table || layer == LayerKey{StackId::main, -1, Part::output})
             uses += config_.mtp_depth;
         if (uses > 1) shared_parameters_[id].wanted = uses;
         // A tied head adds to the table as well, and every block to the one bias of positions.
-        if (name == "embedding.weight" && config_.tied_head) uses *= 2;
-        if (name.ends_with("position_bias")) uses = blocks_.size();
+        if (role == Role::table && config_.tied_head) uses *= 2;
+        if (role == Role::position_bias) uses = blocks_.size();
         parameters_.set_uses(id, uses);
     }
 }

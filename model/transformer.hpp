@@ -70,7 +70,7 @@ PassResult over_passes(std::span<const PassResult> passes);
 /// encoder's output (span corruption).
 class Transformer {
   public:
-    /// Registers its parameters; call parameters.allocate(seed) afterwards.
+    /// @param parameters  of blueprint(config, moe); their values may come later
     Transformer(const ModelConfig& config, const MoeConfig& moe, Parameters& parameters,
                 const ModelWorld& world, std::uint64_t seed);
 
@@ -143,7 +143,7 @@ class Transformer {
         PerDepth<Depth> depths;
     };
 
-    void build_stacks(ParameterId embedding);
+    void build_stacks();
     void count_uses();
     void make_router_tables(std::span<const index_t> counts);
     void ready(ParameterId id);

@@ -30,15 +30,14 @@ ops::AttentionDropout attention_dropout(const ModelConfig& config, const Attenti
                                         const PassInfo& pass) {
     if (!pass.training() || config.attention.dropout <= 0.0) return {};
     return {static_cast<float>(config.attention.dropout),
-            pass.random(spec.stream_idx, RandomPurpose::attention_dropout), pass.batch.first_token};
+            pass.random(spec.key.block, RandomPurpose::attention_dropout), pass.batch.first_token};
 }
 
-std::unique_ptr<AttentionLayer> make_attention(LayerContext& shared, const std::string& name,
-                                               const AttentionSpec& spec, const Positions& positions) {
-    const bool latent =
-        shared.config.attention.kind == AttentionKind::latent && spec.role == AttentionRole::self;
-    return latent ? make_latent_attention(shared, name, spec, positions)
-                  : make_grouped_attention(shared, name, spec, positions);
+std::unique_ptr<AttentionLayer> make_attention(LayerContext& shared, const AttentionSpec& spec,
+                                               const Positions& positions) {
+    const bool latent = shared.config.attention.kind == AttentionKind::latent && !spec.is_cross();
+    return latent ? make_latent_attention(shared, spec, positions)
+                  : make_grouped_attention(shared, spec, positions);
 }
 
 }  // namespace sy::model

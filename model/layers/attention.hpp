@@ -1,7 +1,6 @@
 #pragma once
 
 #include <memory>
-#include <string>
 
 #include "kernels/ops/attention/attention.hpp"
 #include "model/autograd/tape.hpp"
@@ -11,15 +10,14 @@
 
 namespace sy::model {
 
-enum class AttentionRole { self, cross };
-
 /// Where an attention layer stands, and what its queries see.
 struct AttentionSpec {
-    index_t layer_idx = 0;   ///< in its stack
-    index_t stream_idx = 0;  ///< over all stacks, for random numbers
-    AttentionRole role = AttentionRole::self;
+    LayerKey key;           ///< self-attention or cross-attention of a block
+    index_t layer_idx = 0;  ///< in its stack
     ops::Visibility visibility = ops::Visibility::causal;
     index_t window = 0;  ///< tokens a query sees, itself included; 0: all
+
+    bool is_cross() const { return key.part == Part::cross_attention; }
 };
 
 /// What cross-attention reads. Every reader adds to its gradient.
@@ -67,16 +65,16 @@ ops::AttentionDropout attention_dropout(const ModelConfig& config, const Attenti
                                         const PassInfo& pass);
 
 /// MHA, GQA or MQA by the number of key/value heads; biases, QK norm, window, soft cap as the config says.
-std::unique_ptr<AttentionLayer> make_grouped_attention(LayerContext& shared, const std::string& name,
-                                                       const AttentionSpec& spec, const Positions& positions);
+std::unique_ptr<AttentionLayer> make_grouped_attention(LayerContext& shared, const AttentionSpec& spec,
+                                                       const Positions& positions);
 
 /// Keys and values from one compressed row a token, which is all that generation keeps.
 /// @par Source  DeepSeek-V2, arXiv:2405.04434, section 2.1
-std::unique_ptr<AttentionLayer> make_latent_attention(LayerContext& shared, const std::string& name,
-                                                      const AttentionSpec& spec, const Positions& positions);
+std::unique_ptr<AttentionLayer> make_latent_attention(LayerContext& shared, const AttentionSpec& spec,
+                                                      const Positions& positions);
 
 /// By attention.kind; cross-attention is always grouped.
-std::unique_ptr<AttentionLayer> make_attention(LayerContext& shared, const std::string& name,
-                                               const AttentionSpec& spec, const Positions& positions);
+std::unique_ptr<AttentionLayer> make_attention(LayerContext& shared, const AttentionSpec& spec,
+                                               const Positions& positions);
 
 }  // namespace sy::model

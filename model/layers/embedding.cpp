@@ -9,20 +9,17 @@
 
 namespace sy::model {
 
-Embedding::Embedding(LayerContext& shared, const Spec& spec, ParameterId table)
-    : shared_(shared), spec_(spec), table_(table) {
+Embedding::Embedding(LayerContext& shared, const Spec& spec)
+    : shared_(shared), spec_(spec), table_(embedding_table(shared.parameters)) {
     const ModelConfig& config = shared.config;
     const Context& context = shared.parameters.context();
-    if (config.position.kind == PositionKind::learned) {
-        learned_ = shared.parameters.add({.name = spec.prefix + "position_embedding.weight",
-                                          .shape = {spec.num_positions, config.hidden},
-                                          .deviation = static_cast<float>(config.init_std)});
-    }
+    const LayerKey layer{spec.stack, -1, Part::embedding};
+    learned_ = shared.parameters.find({layer, Role::position_embedding});
     if (config.position.kind == PositionKind::sine) {
         sine_ = Tensor(context.arena, DType::f32, {spec.num_positions, config.hidden});
         ops::sine_table(sine_, context);
     }
-    if (config.embedding_norm) norm_ = std::make_unique<NormLayer>(shared, spec.prefix + "embedding_norm");
+    if (config.embedding_norm) norm_ = std::make_unique<NormLayer>(shared, layer, Role::norm);
 }
 
 Value& Embedding::rows(Tape& tape, std::span<const std::int32_t> ids) const {

@@ -14,13 +14,11 @@ namespace sy::model {
 class Embedding {
   public:
     struct Spec {
-        std::string prefix;      ///< of the stack's names: "" or "encoder."
+        StackId stack = StackId::main;
         index_t num_positions;   ///< of the table of absolute positions
         index_t stream_idx = 0;  ///< of the stack's first layer, for random numbers
     };
-    /// Registers PREFIXposition_embedding.weight and PREFIXembedding_norm where the config wants them.
-    /// @param table  the embedding [V, H], shared by all stacks
-    Embedding(LayerContext& shared, const Spec& spec, ParameterId table);
+    Embedding(LayerContext& shared, const Spec& spec);
 
     /// pass.ids, row t standing at position t mod pass.seq_len.
     Value& forward(Tape& tape, const PassInfo& pass) const;

@@ -9,25 +9,14 @@
 
 namespace sy::model {
 
-FeedForward::FeedForward(LayerContext& shared, const std::string& name, const Spec& spec) : shared_(shared) {
-    const ModelConfig& config = shared.config;
-    const auto deviation = static_cast<float>(config.init_std);
-    const auto add = [&](const char* part, index_t in, index_t out, float scale) {
-        return shared.parameters.add({.name = name + "." + part, .shape = {in, out}, .deviation = scale});
-    };
-    const bool gated = ops::is_gated(config.activation);
-    if (gated) gate_ = add("gate", config.hidden, spec.width, deviation);
-    up_ = add("up", config.hidden, spec.width, deviation);
-    down_ = add("down", spec.width, config.hidden, output_deviation(config));
-    if (spec.bias == Bias::none) return;
-    const auto add_bias = [&](const char* part, index_t size) {
-        return shared.parameters.add(
-            {.name = name + "." + part, .shape = {size}, .init = Init::zeros, .weight_decay = false});
-    };
-    if (gated) gate_bias_ = add_bias("gate_bias", spec.width);
-    up_bias_ = add_bias("up_bias", spec.width);
-    down_bias_ = add_bias("down_bias", config.hidden);
-}
+FeedForward::FeedForward(LayerContext& shared, const LayerKey& layer)
+    : shared_(shared),
+      gate_(shared.parameters.find({layer, Role::gate})),
+      up_(shared.parameters.id({layer, Role::up})),
+      down_(shared.parameters.id({layer, Role::down})),
+      gate_bias_(shared.parameters.find({layer, Role::gate, Piece::bias})),
+      up_bias_(shared.parameters.find({layer, Role::up, Piece::bias})),
+      down_bias_(shared.parameters.find({layer, Role::down, Piece::bias})) {}
 
 ops::ExpertWeights FeedForward::weights() const {
     const Parameters& parameters = shared_.parameters;

@@ -10,14 +10,9 @@
 namespace sy::model {
 
 /// Dense feed-forward with model.activation; also the shared experts of a mixture, which are one wide feed-forward.
-/// Its matrices are NAME.gate (if gated), NAME.up and NAME.down, its biases NAME.up_bias and so on.
 class FeedForward {
   public:
-    struct Spec {
-        index_t width = 0;
-        Bias bias = Bias::none;
-    };
-    FeedForward(LayerContext& shared, const std::string& name, const Spec& spec);
+    FeedForward(LayerContext& shared, const LayerKey& layer);
 
     /// Adds to nothing: out is overwritten. `saved` keeps what backward needs.
     struct Saved {
@@ -38,12 +33,12 @@ class FeedForward {
     ops::ExpertBiasGradients bias_gradients() const;
 
     LayerContext& shared_;
-    ParameterId gate_ = -1;
+    ParameterId gate_;  ///< -1 without a gate
     ParameterId up_;
     ParameterId down_;
-    ParameterId gate_bias_ = -1;
-    ParameterId up_bias_ = -1;
-    ParameterId down_bias_ = -1;
+    ParameterId gate_bias_;  ///< -1 without biases
+    ParameterId up_bias_;
+    ParameterId down_bias_;
 };
 
 }  // namespace sy::model

@@ -11,20 +11,17 @@ namespace {
 
 class GroupedAttention : public AttentionLayer {
   public:
-    GroupedAttention(LayerContext& shared, const std::string& name, const AttentionSpec& spec,
-                     const Positions& positions)
+    GroupedAttention(LayerContext& shared, const AttentionSpec& spec, const Positions& positions)
         : shared_(shared),
           spec_(spec),
           positions_(positions),
-          query_(projection(name + ".query", {shared.config.hidden, q_width()}, inner_bias())),
-          key_(projection(name + ".key", {shared.config.hidden, kv_width()}, inner_bias())),
-          value_(projection(name + ".value", {shared.config.hidden, kv_width()}, inner_bias())),
-          output_(shared, name + ".output", {q_width(), shared.config.hidden},
-                  output_deviation(shared.config),
-                  shared.config.attention.bias == Biases::all ? Bias::added : Bias::none) {
+          query_(shared, spec.key, Role::query),
+          key_(shared, spec.key, Role::key),
+          value_(shared, spec.key, Role::value),
+          output_(shared, spec.key, Role::output) {
         if (!shared.config.attention.qk_norm) return;
-        query_norm_.emplace(shared, name + ".query_norm", shared.config.head_width());
-        key_norm_.emplace(shared, name + ".key_norm", shared.config.head_width());
+        query_norm_.emplace(shared, spec.key, Role::query_norm);
+        key_norm_.emplace(shared, spec.key, Role::key_norm);
     }
 
     Value& forward(Tape& tape, Value& x, const PassInfo& pass, const EncoderOutput* encoder) const override {
@@ -133,12 +130,6 @@ class GroupedAttention : public AttentionLayer {
     DType dtype() const { return shared_.config.dtype; }
     index_t q_width() const { return shared_.config.heads * shared_.config.head_width(); }
     index_t kv_width() const { return shared_.config.kv_heads * shared_.config.head_width(); }
-    Bias inner_bias() const {
-        return shared_.config.attention.bias == Biases::none ? Bias::none : Bias::added;
-    }
-    Projection projection(const std::string& name, Projection::Sides sides, Bias bias) const {
-        return {shared_, name, sides, static_cast<float>(shared_.config.init_std), bias};
-    }
 
     ops::AttentionShape shape_of(index_t num_sequences, index_t seq_len, index_t key_len) const {
         const ModelConfig& config = shared_.config;
@@ -150,7 +141,7 @@ class GroupedAttention : public AttentionLayer {
         if (!cross()) shape.bias = positions_.bias();
         return shape;
     }
-    bool cross() const { return spec_.role == AttentionRole::cross; }
+    bool cross() const { return spec_.is_cross(); }
 
     void rotate(TensorRef x, index_t seq_len, ops::Direction direction, const Context& context) const {
         if (!cross()) positions_.rotate(x, shared_.config.head_width(), seq_len, direction, context);
@@ -206,10 +197,9 @@ class GroupedAttention : public AttentionLayer {
 
 }  // namespace
 
-std::unique_ptr<AttentionLayer> make_grouped_attention(LayerContext& shared, const std::string& name,
-                                                       const AttentionSpec& spec,
+std::unique_ptr<AttentionLayer> make_grouped_attention(LayerContext& shared, const AttentionSpec& spec,
                                                        const Positions& positions) {
-    return std::make_unique<GroupedAttention>(shared, name, spec, positions);
+    return std::make_unique<GroupedAttention>(shared, spec, positions);
 }
 
 }  // namespace sy::model

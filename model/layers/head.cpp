@@ -16,13 +16,11 @@ constexpr index_t kChunkRows = 256;
 
 }  // namespace
 
-Head::Head(LayerContext& shared, ParameterId tied) : shared_(shared), tied_(tied >= 0), weight_(tied) {
-    if (tied_) return;
-    const ModelConfig& config = shared.config;
-    weight_ = shared.parameters.add({.name = "head.weight",
-                                     .shape = {config.hidden, config.vocab_size},
-                                     .deviation = static_cast<float>(config.init_std)});
-}
+Head::Head(LayerContext& shared)
+    : shared_(shared),
+      tied_(shared.config.tied_head),
+      weight_(tied_ ? embedding_table(shared.parameters)
+                    : shared.parameters.id({{StackId::main, -1, Part::output}, Role::head})) {}
 
 void Head::forward(Tape& tape, Value& x, const HeadLoss& loss, const PassInfo& pass) const {
     const Context& context = tape.context();

@@ -21,8 +21,8 @@ struct HeadLoss {
 /// Projection to the vocabulary and cross entropy, a few rows at a time: logits of all tokens never exist together.
 class Head {
   public:
-    /// @param tied  the embedding [V, H] to use instead of an own matrix [H, V]; or -1
-    Head(LayerContext& shared, ParameterId tied);
+    /// Multiplies by the embedding [V, H] where model.tied_head, else by a matrix [H, V] of its own.
+    explicit Head(LayerContext& shared);
 
     /// With a recording tape x.grad and the weight's gradient are computed at once.
     /// @param x  [T, H], after the last norm

@@ -27,22 +27,19 @@ struct Widths : ops::HeadWidths {
 
 class LatentAttention : public AttentionLayer {
   public:
-    LatentAttention(LayerContext& shared, const std::string& name, const AttentionSpec& spec,
-                    const Positions& positions)
+    LatentAttention(LayerContext& shared, const AttentionSpec& spec, const Positions& positions)
         : shared_(shared),
           spec_(spec),
           positions_(positions),
           widths_(shared.config),
-          key_value_down_(inner(name + ".key_value_down", {shared.config.hidden, widths_.cache()})),
-          key_value_norm_(shared, name + ".key_value_norm", widths_.compressed),
-          key_value_up_(inner(name + ".key_value_up", {widths_.compressed, widths_.expanded()})),
-          query_(inner(name + ".query", {query_rank() > 0 ? query_rank() : shared.config.hidden,
-                                         widths_.heads * widths_.key()})),
-          output_(shared, name + ".output", {widths_.heads * widths_.value, shared.config.hidden},
-                  output_deviation(shared.config), Bias::none) {
+          key_value_down_(shared, spec.key, Role::key_value_down),
+          key_value_norm_(shared, spec.key, Role::key_value_norm),
+          key_value_up_(shared, spec.key, Role::key_value_up),
+          query_(shared, spec.key, Role::query),
+          output_(shared, spec.key, Role::output) {
         if (query_rank() == 0) return;
-        query_down_.emplace(inner(name + ".query_down", {shared.config.hidden, query_rank()}));
-        query_norm_.emplace(shared, name + ".query_norm", query_rank());
+        query_down_.emplace(shared, spec.key, Role::query_down);
+        query_norm_.emplace(shared, spec.key, Role::query_norm);
     }
 
     Value& forward(Tape& tape, Value& x, const PassInfo& pass, const EncoderOutput* encoder) const override {
@@ -156,9 +153,6 @@ class LatentAttention : public AttentionLayer {
 
     DType dtype() const { return shared_.config.dtype; }
     index_t query_rank() const { return shared_.config.attention.query_rank; }
-    Projection inner(const std::string& name, Projection::Sides sides) const {
-        return {shared_, name, sides, static_cast<float>(shared_.config.init_std), Bias::none};
-    }
     ops::RotaryHeads query_heads() const { return {widths_.key(), widths_.plain}; }
 
     ops::AttentionShape shape_of(index_t num_sequences, index_t seq_len) const {
@@ -275,9 +269,9 @@ class LatentAttention : public AttentionLayer {
 
 }  // namespace
 
-std::unique_ptr<AttentionLayer> make_latent_attention(LayerContext& shared, const std::string& name,
-                                                      const AttentionSpec& spec, const Positions& positions) {
-    return std::make_unique<LatentAttention>(shared, name, spec, positions);
+std::unique_ptr<AttentionLayer> make_latent_attention(LayerContext& shared, const AttentionSpec& spec,
+                                                      const Positions& positions) {
+    return std::make_unique<LatentAttention>(shared, spec, positions);
 }
 
 }  // namespace sy::model

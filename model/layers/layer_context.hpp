@@ -15,7 +15,9 @@ struct LayerContext {
     std::function<void(ParameterId)> gradient_ready;
 };
 
-/// Whether something has a bias.
-enum class Bias { none, added };
+/// The embedding [V, H], which all stacks read.
+inline ParameterId embedding_table(const Parameters& parameters) {
+    return parameters.id({{StackId::main, -1, Part::embedding}, Role::table});
+}
 
 }  // namespace sy::model

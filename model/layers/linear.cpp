@@ -1,15 +1,9 @@
 #include "model/layers/linear.hpp"
 
-#include <cmath>
-
 #include "kernels/ops/cast/cast.hpp"
 #include "kernels/ops/gemm/gemm.hpp"
 
 namespace sy::model {
-
-float output_deviation(const ModelConfig& config) {
-    return static_cast<float>(config.init_std / std::sqrt(2.0 * static_cast<double>(config.layers)));
-}
 
 ProductInput::ProductInput(ConstTensorRef x, DType dtype, const Context& context) : ref_(x) {
     if (dtype == x.dtype()) return;

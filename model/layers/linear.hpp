@@ -9,10 +9,6 @@
 /// Pieces that every layer with products uses. Operands of a product are f32, or bf16 in a bf16 model.
 namespace sy::model {
 
-/// Standard deviation of the weights that write to the residual stream: smaller by the root of the number of such
-/// writes (GPT-2's rule).
-float output_deviation(const ModelConfig& config);
-
 /// Rows as inputs of products: the f32 rows themselves, or a bf16 copy of them that this object owns.
 class ProductInput {
   public:

@@ -4,14 +4,10 @@
 
 namespace sy::model {
 
-NormLayer::NormLayer(LayerContext& shared, const std::string& name) : shared_(shared) {
-    const index_t hidden = shared.config.hidden;
-    gain_ = shared.parameters.add(
-        {.name = name + ".gain", .shape = {hidden}, .init = Init::ones, .weight_decay = false});
-    if (!shared.config.norm_bias) return;
-    bias_ = shared.parameters.add(
-        {.name = name + ".bias", .shape = {hidden}, .init = Init::zeros, .weight_decay = false});
-}
+NormLayer::NormLayer(LayerContext& shared, const LayerKey& layer, Role role)
+    : shared_(shared),
+      gain_(shared.parameters.id({layer, role, Piece::gain})),
+      bias_(shared.parameters.find({layer, role, Piece::bias})) {}
 
 ops::Norm NormLayer::norm() const {
     const Parameters& parameters = shared_.parameters;

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <string>
-
 #include "kernels/ops/norm/norm.hpp"
 #include "model/autograd/tape.hpp"
 #include "model/layers/layer_context.hpp"
@@ -12,7 +10,8 @@ namespace sy::model {
 /// RMSNorm or LayerNorm of x, or of a running sum: the residual stream x becomes x + delta on the way.
 class NormLayer {
   public:
-    NormLayer(LayerContext& shared, const std::string& name);
+    /// @param role  of the norm in its layer
+    NormLayer(LayerContext& shared, const LayerKey& layer, Role role);
 
     /// @param delta  output of the previous sub-layer, added to `stream` first; null for none
     struct Result {
@@ -27,7 +26,7 @@ class NormLayer {
 
     LayerContext& shared_;
     ParameterId gain_;
-    ParameterId bias_ = -1;
+    ParameterId bias_;  ///< or -1
 };
 
 }  // namespace sy::model

@@ -46,18 +46,14 @@ PerRow<std::int32_t> positions_of_rows(index_t rows, index_t seq_len) {
     return positions;
 }
 
-Positions::Positions(LayerContext& shared, const std::string& prefix, index_t num_positions)
-    : shared_(shared), num_positions_(num_positions) {
+Positions::Positions(LayerContext& shared, StackId stack, index_t num_positions)
+    : shared_(shared),
+      num_positions_(num_positions),
+      table_(shared.parameters.find({{stack, -1, Part::embedding}, Role::position_bias})) {
     const ModelConfig& config = shared.config;
     const PositionKind kind = config.position.kind;
     if (kind == PositionKind::rope) rotary_.emplace(num_positions, rotary_rule(config));
     if (kind == PositionKind::alibi) slopes_ = ops::alibi_slopes(config.heads);
-    if (kind == PositionKind::t5) {
-        table_ = shared.parameters.add({.name = prefix + "position_bias",
-                                        .shape = {config.position.t5_buckets, config.heads},
-                                        .deviation = static_cast<float>(config.init_std),
-                                        .weight_decay = false});
-    }
 }
 
 void Positions::rotate(TensorRef x, ops::RotaryHeads heads, index_t seq_len, ops::Direction direction,

@@ -19,9 +19,7 @@ PerRow<std::int32_t> positions_of_rows(index_t rows, index_t seq_len);
 /// scores. Absolute positions are the embedding's.
 class Positions {
   public:
-    /// Registers T5's table as PREFIXposition_bias.
-    /// @param prefix  of the stack's names: "" or "encoder."
-    Positions(LayerContext& shared, const std::string& prefix, index_t num_positions);
+    Positions(LayerContext& shared, StackId stack, index_t num_positions);
 
     /// Rotates the rotary columns of every head of x, row r standing at position r mod seq_len; nothing without RoPE.
     /// @param x  [T, heads * head_dim] f32
@@ -44,7 +42,7 @@ class Positions {
     index_t num_positions_;
     std::optional<ops::RotaryTable> rotary_;
     std::vector<float> slopes_;
-    ParameterId table_ = -1;
+    ParameterId table_;  ///< T5's, or -1
 };
 
 }  // namespace sy::model

@@ -4,13 +4,10 @@
 
 namespace sy::model {
 
-Projection::Projection(LayerContext& shared, const std::string& name, Sides sides, float deviation, Bias bias)
-    : shared_(shared) {
-    weight_ = shared.parameters.add({.name = name, .shape = {sides.in, sides.out}, .deviation = deviation});
-    if (bias == Bias::none) return;
-    bias_ = shared.parameters.add(
-        {.name = name + "_bias", .shape = {sides.out}, .init = Init::zeros, .weight_decay = false});
-}
+Projection::Projection(LayerContext& shared, const LayerKey& layer, Role role)
+    : shared_(shared),
+      weight_(shared.parameters.id({layer, role})),
+      bias_(shared.parameters.find({layer, role, Piece::bias})) {}
 
 void Projection::forward(ConstTensorRef x, TensorRef y, const Context& context) const {
     linear(x, weight(), y, context);

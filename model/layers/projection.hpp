@@ -6,15 +6,10 @@
 
 namespace sy::model {
 
-/// y = x W (+ b): a matrix [in, out] called NAME, and if wanted a bias [out] called NAME_bias.
+/// y = x W (+ b): a matrix [in, out] of some role in a layer, and its bias [out] where the model has one.
 class Projection {
   public:
-    struct Sides {
-        index_t in = 0;
-        index_t out = 0;
-    };
-    /// @param deviation  of the initial weights; biases start at 0
-    Projection(LayerContext& shared, const std::string& name, Sides sides, float deviation, Bias bias);
+    Projection(LayerContext& shared, const LayerKey& layer, Role role);
 
     /// @param x  [T, in], of the model's dtype
     /// @param y  [T, out] f32 is overwritten
@@ -45,7 +40,7 @@ class Projection {
   private:
     LayerContext& shared_;
     ParameterId weight_;
-    ParameterId bias_ = -1;
+    ParameterId bias_;  ///< or -1
 };
 
 }  // namespace sy::model

@@ -4,11 +4,10 @@
 
 namespace sy::model {
 
-RowNorm::RowNorm(LayerContext& shared, const std::string& name, index_t width)
-    : shared_(shared), width_(width) {
-    gain_ = shared.parameters.add(
-        {.name = name + ".gain", .shape = {width}, .init = Init::ones, .weight_decay = false});
-}
+RowNorm::RowNorm(LayerContext& shared, const LayerKey& layer, Role role)
+    : shared_(shared),
+      gain_(shared.parameters.id({layer, role, Piece::gain})),
+      width_(shared.parameters.spec(gain_).shape[0]) {}
 
 template <class Ref>
 Ref RowNorm::as_rows(Ref x) const {

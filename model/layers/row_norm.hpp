@@ -9,8 +9,8 @@ namespace sy::model {
 /// @par Source  Zhang and Sennrich, arXiv:1910.07467; QK norm: Henry et al., arXiv:2010.04245
 class RowNorm {
   public:
-    /// @param width  of what is normalised; the gain [width] is called NAME.gain
-    RowNorm(LayerContext& shared, const std::string& name, index_t width);
+    /// @param role  of the norm in its layer; its gain is as long as what is normalised
+    RowNorm(LayerContext& shared, const LayerKey& layer, Role role);
 
     /// What backward needs: the rows before the norm.
     struct Saved {
@@ -33,8 +33,8 @@ class RowNorm {
     ops::Norm rule() const;
 
     LayerContext& shared_;
-    index_t width_;
     ParameterId gain_;
+    index_t width_;
 };
 
 }  // namespace sy::model

@@ -51,31 +51,19 @@ std::vector<index_t> sequence_blocks(const comm::ReceivePlan& plan, index_t seq_
 }  // namespace
 
 MoeLayer::MoeLayer(LayerContext& shared, const MoeConfig& config, const ModelWorld& world,
-                   const std::string& name, index_t layer_idx)
+                   const LayerKey& key)
     : shared_(shared),
       config_(config),
       world_(world),
-      layer_idx_(layer_idx),
-      router_(shared, config, name, layer_idx, world.world),
+      layer_idx_(key.block),
+      router_(shared, config, key, world.world),
       losses_(make_router_losses(config)) {
-    const ModelConfig& model = shared.config;
-    const auto deviation = static_cast<float>(model.init_std);
-    const auto output_deviation =
-        static_cast<float>(model.init_std / std::sqrt(2.0 * static_cast<double>(model.layers)));
-    if (config.shared_experts > 0) {
-        shared_experts_.emplace(shared, name + ".shared",
-                                FeedForward::Spec{config.shared_experts * config.expert_width});
-    }
-    const auto add = [&](const char* part, index_t rows, index_t cols, float scale) {
-        return shared.parameters.add({.name = name + ".experts." + part,
-                                      .shape = {config.experts, rows, cols},
-                                      .sharding = Sharding::expert,
-                                      .deviation = scale,
-                                      .layer = layer_idx_});
-    };
-    if (ops::is_gated(model.activation)) gate_ = add("gate", model.hidden, config.expert_width, deviation);
-    up_ = add("up", model.hidden, config.expert_width, deviation);
-    down_ = add("down", config.expert_width, model.hidden, output_deviation);
+    const LayerKey experts{key.stack, key.block, Part::experts};
+    gate_ = shared.parameters.find({experts, Role::gate});
+    up_ = shared.parameters.id({experts, Role::up});
+    down_ = shared.parameters.id({experts, Role::down});
+    if (config.shared_experts > 0)
+        shared_experts_.emplace(shared, LayerKey{key.stack, key.block, Part::shared_experts});
 }
 
 ops::ExpertWeights MoeLayer::expert_weights() const {

@@ -32,10 +32,8 @@ struct MoeStatistics {
 /// A mixture of experts in place of a feed-forward: router, capacity, exchange, experts, combine, shared experts.
 class MoeLayer {
   public:
-    /// @param name       of its parameters: "layers.3.moe"
-    /// @param layer_idx  over all stacks
-    MoeLayer(LayerContext& shared, const MoeConfig& config, const ModelWorld& world, const std::string& name,
-             index_t layer_idx);
+    /// @param key  the mixture of a block
+    MoeLayer(LayerContext& shared, const MoeConfig& config, const ModelWorld& world, const LayerKey& key);
 
     /// @param statistics  filled; null on a replay
     /// @par Collective over the world
@@ -62,11 +60,11 @@ class MoeLayer {
     LayerContext& shared_;
     const MoeConfig& config_;
     const ModelWorld& world_;
-    index_t layer_idx_;
+    index_t layer_idx_;  ///< over all stacks
     Router router_;
     std::vector<std::unique_ptr<RouterLoss>> losses_;
     std::optional<FeedForward> shared_experts_;
-    ParameterId gate_ = -1;
+    ParameterId gate_;  ///< -1 without a gate
     ParameterId up_;
     ParameterId down_;
 };

@@ -3,14 +3,20 @@
 #include "kernels/ops/copy/copy.hpp"
 
 namespace sy::model {
+namespace {
+
+LayerKey key_of(const BlockSpec& spec) {
+    return {spec.stack, spec.stream_idx, Part::prediction};
+}
+
+}  // namespace
+
 PredictionModule::PredictionModule(const BlockContext& context, const Positions& positions,
                                    const BlockSpec& spec)
     : shared_(context.shared),
-      hidden_norm_(context.shared, spec.name + ".hidden_norm"),
-      embedding_norm_(context.shared, spec.name + ".embedding_norm"),
-      projection_(context.shared, spec.name + ".projection",
-                  {2 * context.shared.config.hidden, context.shared.config.hidden},
-                  static_cast<float>(context.shared.config.init_std), Bias::none),
+      hidden_norm_(context.shared, key_of(spec), Role::hidden_norm),
+      embedding_norm_(context.shared, key_of(spec), Role::embedding_norm),
+      projection_(context.shared, key_of(spec), Role::projection),
       block_(context, positions, spec) {}
 
 Value& PredictionModule::combine(Tape& tape, Value& hidden, Value& embedded, const PassInfo& pass) const {

@@ -10,7 +10,6 @@ namespace sy::model {
 /// @par Source  DeepSeek-V3, arXiv:2412.19437, section 2.2, equations 21 and 22
 class PredictionModule {
   public:
-    /// Registers NAME.hidden_norm, NAME.embedding_norm, NAME.projection and a block of this name.
     PredictionModule(const BlockContext& context, const Positions& positions, const BlockSpec& spec);
 
     /// @param hidden    [T, H] of the depth before

@@ -35,7 +35,7 @@ LocalMatrix next_matrix(FlatLayout& flat, ParameterId id, index_t global_idx, co
 
 void append_experts(FlatLayout& flat, ParameterId id, const ParameterSpec& spec,
                     const comm::Placements& placements, int group_rank) {
-    const comm::Placement& placement = placement_of(spec.layer, placements);
+    const comm::Placement& placement = placement_of(spec.layer(), placements);
     SY_REQUIRE(placement.num_experts() == spec.shape[0], "parameter ", spec.name, " of shape ",
                spec.shape.to_string(), " for ", placement.to_string());
     for (const index_t expert : placement.primaries_of(group_rank))
@@ -66,19 +66,34 @@ FlatLayout expert_layout(PerParameterSpan<const ParameterSpec> specs, const comm
     return layout;
 }
 
-Parameters::Parameters(comm::Placements placements, int group_rank, DType compute, const Context& context)
-    : placements_(std::move(placements)), group_rank_(group_rank), compute_(compute), context_(context) {}
+Parameters::Parameters(std::span<const ParameterSpec> specs, comm::Placements placements, int group_rank,
+                       DType compute, const Context& context)
+    : placements_(std::move(placements)), group_rank_(group_rank), compute_(compute), context_(context) {
+    for (const ParameterSpec& spec : specs) add(spec);
+}
 
-ParameterId Parameters::add(ParameterSpec spec) {
+void Parameters::add(const ParameterSpec& spec) {
     for (const ParameterSpec& other : specs_)
-        SY_REQUIRE(other.name != spec.name, "parameter ", spec.name, " is added twice");
+        SY_REQUIRE(other.name != spec.name && other.key != spec.key, "parameter ", spec.name,
+                   " is added after ", other.name, ", whose name or key it has");
     const int dims = spec.shape.num_dims();
     SY_REQUIRE(spec.sharding == Sharding::expert ? dims == 3 : dims == 1 || dims == 2, "parameter ",
                spec.name, " of shape ", spec.shape.to_string());
     const ParameterId id = specs_.size();
-    specs_.push_back(std::move(spec));
+    ids_.emplace(spec.key, id);
+    specs_.push_back(spec);
     places_.push_back(append(id));
-    return id;
+}
+
+ParameterId Parameters::find(const ParameterKey& key) const {
+    const auto found = ids_.find(key);
+    return found == ids_.end() ? ParameterId{-1} : found->second;
+}
+
+ParameterId Parameters::id(const ParameterKey& key) const {
+    const ParameterId found = find(key);
+    SY_REQUIRE(found >= 0, "parameters: the model has none of ", key.to_string());
+    return found;
 }
 
 Parameters::Place Parameters::append(ParameterId id) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
@@ -12,29 +13,11 @@
 #include "kernels/core/gradient.hpp"
 #include "kernels/core/indexed.hpp"
 #include "kernels/core/tensor.hpp"
+#include "model/parameters/blueprint.hpp"
 
-/// Parameters: logical name, global shape, who owns what, initialiser. The only place that knows what is sharded how.
-/// Weights of products are stored [in, out]; expert weights [E, in, out].
+/// The values of parameters (model/parameters/blueprint.hpp says which there are): who owns what, where it lies, how it
+/// begins. The only place that knows what is sharded how.
 namespace sy::model {
-
-enum class Sharding {
-    replicated,  ///< every rank holds all of it; optimizer state is sharded over all ranks
-    expert,  ///< dimension 0 counts experts; a rank holds those placed on it; replicas share optimizer state
-};
-
-enum class Init { normal, ones, zeros };
-
-struct ParameterSpec {
-    std::string name;  ///< logical: "layers.3.moe.experts.gate"
-    Shape shape;       ///< global: [H], [in, out] or [E, in, out]
-    Sharding sharding = Sharding::replicated;
-    Init init = Init::normal;
-    float deviation = 0.02F;
-    bool weight_decay = true;
-    index_t uses = 1;     ///< how often, at most, a token of a pass adds to an element of the gradient
-    index_t layer = -1;   ///< of an expert parameter: the mixture layer whose placement it follows
-    bool frozen = false;  ///< takes no part in optimizer steps
-};
 
 using ParameterId = index_t;
 struct ParameterAxis;
@@ -82,12 +65,16 @@ struct FlatGroup : FlatLayout {
 
 class Parameters {
   public:
+    /// Lays out the parameters of a blueprint; they have no values before allocate().
     /// @param placements  of every mixture layer; empty in a model without experts
     /// @param group_rank  this rank in the expert-parallel group
-    Parameters(comm::Placements placements, int group_rank, DType compute, const Context& context);
+    /// @throws LogicError when a name or key comes twice, or an expert parameter's layer has no placement
+    Parameters(std::span<const ParameterSpec> specs, comm::Placements placements, int group_rank,
+               DType compute, const Context& context);
 
-    /// Registers a parameter; all before allocate(). Names are unique. Order of registration is flat order.
-    ParameterId add(ParameterSpec spec);
+    /// The parameter of a key. find: -1 where there is none; id: @throws LogicError naming the key
+    ParameterId id(const ParameterKey& key) const;
+    ParameterId find(const ParameterKey& key) const;
     /// Creates the flat arrays, and fills them by name and global index, so that values do not depend on the layout.
     void allocate(std::uint64_t seed);
     /// Lays out the expert parameters for other placements. Their new weights are not initialised, gradients are zero.
@@ -140,6 +127,7 @@ class Parameters {
         index_t num_local = 0;
         index_t offset = 0;
     };
+    void add(const ParameterSpec& spec);
     Place append(ParameterId id);
     ConstTensorRef weight_in(ParameterId id, DType dtype) const;
     void create_arrays(FlatGroup& flat);
@@ -150,6 +138,7 @@ class Parameters {
     DType compute_;
     const Context& context_;
     PerParameter<ParameterSpec> specs_;
+    std::map<ParameterKey, ParameterId> ids_;
     PerParameter<Place> places_;
     FlatGroup replicated_;
     FlatGroup expert_;

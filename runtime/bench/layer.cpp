@@ -151,9 +151,10 @@ struct Layer {
           moe(moe_config(shape)),
           exchange(comm::make_flat_exchange(world, machine.context)),
           ranks{world, *exchange},
-          parameters(comm::block_placements({true}, moe.experts, 1), 0, dtype, machine.context),
+          parameters(model::mixture_blueprint(config, moe), comm::block_placements({true}, moe.experts, 1), 0,
+                     dtype, machine.context),
           shared{config, parameters, [](model::ParameterId) {}},
-          layer(shared, moe, ranks, "layers.0.moe", 0),
+          layer(shared, moe, ranks, model::kFirstMixture),
           input(machine.random<float>({kTokens, kHidden}, 3)),
           output(machine.arena, DType::f32, {kTokens, kHidden}),
           gradient(machine.arena, DType::f32, {kTokens, kHidden}) {

@@ -332,7 +332,7 @@ Times time_layer(const BenchOptions& options, Machine& machine, comm::Communicat
     RoutingBench bench(machine, world, fine_config());
     const std::unique_ptr<comm::Exchange> exchange = comm::make_flat_exchange(world, machine.context);
     const model::ModelWorld ranks{world, *exchange};
-    const model::MoeLayer layer(bench.shared, bench.moe, ranks, "layers.0.moe", 0);
+    const model::MoeLayer layer(bench.shared, bench.moe, ranks, model::kFirstMixture);
     bench.parameters.allocate(1);
     const std::span<const float> source = std::as_const(bench.x).values<float>();
     return time_repeatedly(options, [&] {

@@ -20,6 +20,14 @@ PerToken<std::int32_t> random_ids() {
     return ids;
 }
 
+model::ModelConfig routing_model() {
+    model::ModelConfig config;
+    config.hidden = kRoutingHidden;
+    config.seq_len = kRoutingSequence;
+    config.vocab_size = kRoutingVocabulary;
+    return config;
+}
+
 }  // namespace
 
 model::MoeConfig fine_config() {
@@ -36,20 +44,19 @@ RoutingBench::RoutingBench(Machine& machine_, comm::Communicator& world_, const 
     : machine(machine_),
       world(world_),
       moe(moe_),
-      parameters(comm::block_placements({true}, moe.experts, 1), 0, DType::f32, machine.context),
+      config(routing_model()),
+      parameters(model::mixture_blueprint(config, moe), comm::block_placements({true}, moe.experts, 1), 0,
+                 DType::f32, machine.context),
       shared{config, parameters, [](model::ParameterId) {}},
       ids(random_ids()),
       x(machine.random<float>({kRoutingTokens, kRoutingHidden}, 3)) {
-    config.hidden = kRoutingHidden;
-    config.seq_len = kRoutingSequence;
-    config.vocab_size = kRoutingVocabulary;
     for (index_t t = 0; t < kRoutingTokens; ++t) token_loss.push_back(1.0F + static_cast<float>(t % 5));
     pass = {{0, kRoutingTokens, 1, 0, 1}, model::Use::train, 1, kRoutingSequence, ids, token_loss};
 }
 
 Routed::Routed(Machine& machine, comm::Communicator& world, const model::MoeConfig& moe)
     : bench(machine, world, moe),
-      router(bench.shared, bench.moe, "test", 0, world),
+      router(bench.shared, bench.moe, model::kFirstMixture, world),
       losses(model::make_router_losses(bench.moe)),
       dx(machine.arena, DType::f32, {kRoutingTokens, kRoutingHidden}),
       load(moe.experts) {

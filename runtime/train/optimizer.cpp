@@ -71,7 +71,7 @@ void ShardedOptimizer::make_shadow_sync() {
         static_cast<index_t>(parameters_.specs().size()));
     const model::FlatGroup& flat = parameters_.group(model::Sharding::expert);
     const auto add = [&](const model::LocalMatrix& matrix) {
-        const comm::Placement& placement = parameters_.placement(parameters_.spec(matrix.parameter).layer);
+        const comm::Placement& placement = parameters_.placement(parameters_.spec(matrix.parameter).layer());
         const std::span<const int> ranks = placement.copies_of(matrix.global_idx);
         if (ranks.size() == 1) return;
         copied[matrix.parameter].push_back({matrix.place.offset,

@@ -14,8 +14,8 @@
 namespace sy::runtime {
 namespace {
 
-/// A model that knows its parameters but holds no values.
-struct Blueprint {
+/// A model without weights: what its routers carry from step to step, and what draws initial values.
+struct EmptyModel {
     ThreadTeam team{1};
     Arena arena;
     ops::Gemm gemm;
@@ -25,23 +25,15 @@ struct Blueprint {
     model::Parameters parameters;
     model::Transformer transformer;
 
-    Blueprint(const Config& config, comm::Communicator& alone)
+    EmptyModel(const Config& config, comm::Communicator& alone)
         : exchange(comm::make_flat_exchange(alone, context)),
           world{alone, *exchange},
           parameters(
+              model::blueprint(config.model, config.moe),
               comm::block_placements(model::moe_blocks(config.moe, config.model), config.moe.experts, 1), 0,
               config.model.dtype, context),
           transformer(config.model, config.moe, parameters, world, config.train.seed) {}
 };
-
-constexpr std::string_view kExperts = ".moe.experts.";
-
-/// "layers.3.feed_forward.up" for "layers.3.moe.experts.up"; empty for other names.
-std::string dense_name(const std::string& name) {
-    const auto place = name.find(kExperts);
-    if (place == std::string::npos) return {};
-    return name.substr(0, place) + ".feed_forward." + name.substr(place + kExperts.size());
-}
 
 bool is_one_expert(const Shape& dense, const Shape& experts) {
     return dense.num_dims() == 2 && experts.num_dims() == 3 && dense[0] == experts[1] &&
@@ -50,19 +42,24 @@ bool is_one_expert(const Shape& dense, const Shape& experts) {
 
 class Planner {
   public:
-    explicit Planner(const std::map<std::string, Shape>& dense) : dense_(dense) {}
+    Planner(const std::map<std::string, Shape>& dense, const model::ModelConfig& model) : dense_(dense) {
+        model::MoeConfig none;
+        none.layers = "none";
+        for (model::ParameterSpec& spec : model::blueprint(model, none))
+            dense_names_[spec.key] = std::move(spec.name);
+    }
 
     void add(const model::ParameterSpec& spec) {
         using Kind = UpcycleSource::Kind;
         const auto same = dense_.find(spec.name);
-        const auto feed_forward = dense_.find(dense_name(spec.name));
+        const auto feed_forward = dense_.find(dense_name(spec.key));
         if (same != dense_.end()) {
             use(spec, *same, Kind::copied, same->second == spec.shape);
         } else if (feed_forward != dense_.end()) {
             use(spec, *feed_forward, Kind::spread, is_one_expert(feed_forward->second, spec.shape));
-        } else if (spec.name.find(".moe.router") != std::string::npos) {
+        } else if (spec.key.layer.part == model::Part::mixture) {
             plan_[spec.name] = {Kind::fresh, {}};
-        } else if (spec.name.find(".moe.shared.") != std::string::npos) {
+        } else if (spec.key.layer.part == model::Part::shared_experts) {
             problem(concat(spec.name, " ", spec.shape.to_string(),
                            ": a dense model has no shared experts; set moe.shared_experts = 0"));
         } else {
@@ -85,6 +82,12 @@ class Planner {
     }
 
   private:
+    /// The matrix of a dense feed-forward that each expert's begins as; empty for other parameters.
+    std::string dense_name(model::ParameterKey key) const {
+        if (key.layer.part != model::Part::experts) return {};
+        key.layer.part = model::Part::feed_forward;
+        return dense_names_.at(key);
+    }
     void use(const model::ParameterSpec& spec, const std::pair<const std::string, Shape>& source,
              UpcycleSource::Kind kind, bool fits) {
         used_.insert(source.first);
@@ -100,23 +103,25 @@ class Planner {
     void problem(const std::string& text) { problems_.push_back("upcycle: " + text); }
 
     const std::map<std::string, Shape>& dense_;
+    std::map<model::ParameterKey, std::string> dense_names_;  ///< of the same model without mixtures
     std::set<std::string> used_;
     std::map<std::string, UpcycleSource> plan_;
     std::vector<std::string> problems_;
 };
 
 void write_mixture(const CheckpointReader& reader, const std::filesystem::path& new_folder,
-                   const Config& config, const Blueprint& model) {
+                   const Config& config, const EmptyModel& model) {
     if (config.moe.router == "hash" && config.moe.hash == model::HashTable::balanced) {
         throw ConfigError(
             "upcycle: moe.hash = balanced is made from the text of a run that starts anew; set moe.hash = "
             "random");
     }
     const std::map<std::string, UpcycleSource> sources =
-        plan_upcycle(reader.manifest().shapes, model.parameters.specs());
+        plan_upcycle(reader.manifest().shapes, config.model, config.moe);
+    const std::vector<model::ParameterSpec> specs = model::blueprint(config.model, config.moe);
     std::map<std::string, const model::ParameterSpec*> spec_of;
     std::map<std::string, Shape> shapes;
-    for (const model::ParameterSpec& spec : model.parameters.specs()) {
+    for (const model::ParameterSpec& spec : specs) {
         spec_of[spec.name] = &spec;
         shapes[spec.name] = spec.shape;
     }
@@ -151,9 +156,10 @@ void write_mixture(const CheckpointReader& reader, const std::filesystem::path& 
 }  // namespace
 
 std::map<std::string, UpcycleSource> plan_upcycle(const std::map<std::string, Shape>& dense,
-                                                  std::span<const model::ParameterSpec> mixture) {
-    Planner planner(dense);
-    for (const model::ParameterSpec& spec : mixture) planner.add(spec);
+                                                  const model::ModelConfig& model,
+                                                  const model::MoeConfig& moe) {
+    Planner planner(dense, model);
+    for (const model::ParameterSpec& spec : model::blueprint(model, moe)) planner.add(spec);
     return planner.finish();
 }
 
@@ -173,7 +179,7 @@ void upcycle_checkpoint(const std::filesystem::path& from, const std::filesystem
                         const Config& config) {
     const CheckpointReader reader(from);
     comm::LocalFabric(1).run([&](comm::Communicator& alone) {
-        const Blueprint model(config, alone);
+        const EmptyModel model(config, alone);
         write_mixture(reader, new_folder, config, model);
     });
 }

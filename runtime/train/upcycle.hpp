@@ -2,7 +2,6 @@
 
 #include <filesystem>
 #include <map>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -28,7 +27,8 @@ struct UpcycleSource {
 /// @param dense  shapes of the tensors of the dense checkpoint
 /// @throws ConfigError with everything that does not fit: widths, parameters without a source, tensors without a place
 std::map<std::string, UpcycleSource> plan_upcycle(const std::map<std::string, Shape>& dense,
-                                                  std::span<const model::ParameterSpec> mixture);
+                                                  const model::ModelConfig& model,
+                                                  const model::MoeConfig& moe);
 
 /// What makes the first outputs of such a mixture differ from the dense model's, one sentence each with the remedy.
 std::vector<std::string> upcycle_notes(const model::MoeConfig& moe);

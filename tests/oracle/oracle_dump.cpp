@@ -102,7 +102,8 @@ class OracleRank {
           groups_(comm::split_grid(ranks, comm::make_process_grid(ranks.size(), variant.expert_parallel))),
           exchange_(comm::make_flat_exchange(*groups_.expert_group, session_.context)),
           world_{ranks, *exchange_},
-          parameters_(comm::block_placements(model::moe_blocks(variant.moe, variant.model),
+          parameters_(model::blueprint(variant.model, variant.moe),
+                      comm::block_placements(model::moe_blocks(variant.moe, variant.model),
                                              variant.moe.experts, groups_.expert_group->size()),
                       groups_.expert_group->rank(), variant.model.dtype, session_.context),
           transformer_(variant.model, variant.moe, parameters_, world_, kSeed) {

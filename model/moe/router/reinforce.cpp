@@ -18,12 +18,10 @@ class Reinforce : public RoutingStrategy {
                 .renormalise = false,
                 .scale = config.routed_scale} {}
 
-    void register_parameters(LayerContext& shared, const std::string& name) override {
+    void find_parameters(LayerContext& shared, const LayerKey& key) override {
         shared_ = &shared;
-        slope_ = shared.parameters.add(
-            {.name = name + ".baseline", .shape = {shared.config.hidden, 1}, .init = Init::zeros});
-        offset_ = shared.parameters.add(
-            {.name = name + ".baseline_offset", .shape = {1}, .init = Init::zeros, .weight_decay = false});
+        slope_ = shared.parameters.id({key, Role::baseline});
+        offset_ = shared.parameters.id({key, Role::baseline, Piece::bias});
     }
 
     Tensor choose(const ChoiceInput& in, const Context& context) const override {

@@ -18,10 +18,6 @@ ops::GateWeights weights_of(const Routing& routing, const WeightRule& rule) {
 }
 
 /// Noisy top-k begins with equal logits and equal noise (Shazeer et al., appendix A).
-bool starts_at_zero(const MoeConfig& config) {
-    return config.noise == LogitNoise::learned;
-}
-
 void round_to_bf16(TensorRef values, const Context& context) {
     Tensor rounded(context.arena, DType::bf16, {values.rows(), values.cols()});
     ops::cast(values, rounded, context);
@@ -74,25 +70,15 @@ TensorRef opened(Tensor& part, const Shape& shape, const Context& context) {
     return part;
 }
 
-Router::Router(LayerContext& shared, const MoeConfig& config, const std::string& name, index_t layer_idx,
-               comm::Communicator& world)
+Router::Router(LayerContext& shared, const MoeConfig& config, const LayerKey& key, comm::Communicator& world)
     : shared_(shared),
       config_(config),
-      layer_idx_(layer_idx),
+      layer_idx_(key.block),
       world_(world),
       strategy_(make_strategy(config)),
-      weight_(strategy_->uses_logits()
-                  ? shared.parameters.add({.name = name + ".router",
-                                           .shape = {shared.config.hidden, config.experts},
-                                           .init = starts_at_zero(config) ? Init::zeros : Init::normal,
-                                           .deviation = static_cast<float>(shared.config.init_std)})
-                  : -1) {
-    if (config.noise == LogitNoise::learned) {
-        noise_weight_ = shared.parameters.add({.name = name + ".router_noise",
-                                               .shape = {shared.config.hidden, config.experts},
-                                               .init = Init::zeros});
-    }
-    strategy_->register_parameters(shared, name + ".router");
+      weight_(shared.parameters.find({key, Role::router})),
+      noise_weight_(shared.parameters.find({key, Role::router_noise})) {
+    strategy_->find_parameters(shared, key);
 }
 
 void Router::multiply(ConstTensorRef x, TensorRef logits, const Context& context) const {

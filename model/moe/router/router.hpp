@@ -43,9 +43,8 @@ void route_logits(const RoutingRule& rule, const PassInfo& pass, Routing& routin
 /// Backward starts from the gradients of weights and losses; the choice itself is a constant.
 class Router {
   public:
-    /// Registers its parameters as NAME.router...
-    Router(LayerContext& shared, const MoeConfig& config, const std::string& name, index_t layer_idx,
-           comm::Communicator& world);
+    /// @param key  the mixture of a block
+    Router(LayerContext& shared, const MoeConfig& config, const LayerKey& key, comm::Communicator& world);
 
     /// @param x  [T, H]
     /// @par Collective over the world
@@ -73,8 +72,8 @@ class Router {
     index_t layer_idx_;
     comm::Communicator& world_;
     std::unique_ptr<RoutingStrategy> strategy_;
-    ParameterId weight_;             ///< -1 where the strategy does not use logits
-    ParameterId noise_weight_ = -1;  ///< of learned noise
+    ParameterId weight_;        ///< -1 where the strategy does not use logits
+    ParameterId noise_weight_;  ///< of learned noise, or -1
 };
 
 }  // namespace sy::model

@@ -16,6 +16,7 @@
 namespace sy::model {
 
 struct LayerContext;
+struct LayerKey;
 struct RouterGradients;
 
 /// In a list of choices: none here.
@@ -74,10 +75,10 @@ class RoutingStrategy {
     /// Whether it looks at logits; without, the router has no parameters, and its input no gradient from it.
     virtual bool uses_logits() const { return true; }
 
-    /// Registers what the strategy learns besides the router's weights, as NAME...; called once, after them.
-    virtual void register_parameters(LayerContext& shared, const std::string& name) {
+    /// Finds what the strategy learns besides the router's weights; called once. @param key  the mixture of a block
+    virtual void find_parameters(LayerContext& shared, const LayerKey& key) {
         static_cast<void>(shared);
-        static_cast<void>(name);
+        static_cast<void>(key);
     }
     /// In backward of a training pass: adds gradients that come through neither weights nor losses, and completes
     /// those of the strategy's own parameters.

@@ -119,10 +119,12 @@ TEST_CASE("attention: decoding with the cache gives the logits of a whole pass",
 TEST_CASE("attention: latent attention keeps one compressed row a token", "[unit]") {
     const ModelConfig config = model_of({"latent", latent});
     test::TestSession session(1);
-    Parameters parameters({}, 0, DType::f32, session.context);
+    MoeConfig dense;
+    dense.layers = "none";
+    Parameters parameters(blueprint(config, dense), {}, 0, DType::f32, session.context);
     LayerContext shared{config, parameters, [](ParameterId) {}};
-    const Positions positions(shared, "", config.seq_len);
-    const auto layer = make_attention(shared, "attention", {}, positions);
+    const Positions positions(shared, StackId::main, config.seq_len);
+    const auto layer = make_attention(shared, {.key = {StackId::main, 0, Part::attention}}, positions);
     const KeyValueCache cache = layer->make_cache(3, 7, session.context);
     CHECK(cache.keys.shape() == Shape{3, 7, 10 + 4});
     CHECK(cache.values.empty());

@@ -33,9 +33,10 @@ struct Alone {
     Alone(comm::Communicator& world, const MoeConfig& config, index_t hidden)
         : model(model_of(hidden)),
           moe(config),
-          parameters({}, 0, DType::f32, session.context),
+          parameters(mixture_blueprint(model, moe), comm::block_placements({true}, moe.experts, 1), 0,
+                     DType::f32, session.context),
           shared{model, parameters, [this](ParameterId id) { ready.push_back(id); }},
-          router(shared, moe, "moe", 0, world) {
+          router(shared, moe, kFirstMixture, world) {
         parameters.allocate(5);
         parameters.zero_gradients();
     }
@@ -123,9 +124,9 @@ TEST_CASE("reinforce: gradients are those of the surrogate, by finite difference
         Alone alone(world, config, kHidden);
         const TestMatrix x(kTokens, kHidden, 3, 1.0F);
         for (std::size_t h = 0; h < kHidden; ++h)
-            alone.weight("moe.router.baseline")[h] = 0.2F * static_cast<float>(h) - 0.3F;
-        alone.weight("moe.router.baseline_offset")[0] = -0.4F;
-        for (float& weight : alone.weight("moe.router")) weight *= 40.0F;
+            alone.weight("layers.0.moe.router.baseline")[h] = 0.2F * static_cast<float>(h) - 0.3F;
+        alone.weight("layers.0.moe.router.baseline_offset")[0] = -0.4F;
+        for (float& weight : alone.weight("layers.0.moe.router")) weight *= 40.0F;
         std::vector<float> loss;
         for (int t = 0; t < kTokens; ++t) loss.push_back(0.5F + 0.25F * static_cast<float>(t % 3));
         const PassInfo pass = pass_of(0, kTokens, 1, loss);
@@ -142,7 +143,7 @@ TEST_CASE("reinforce: gradients are those of the surrogate, by finite difference
             double baseline = static_cast<double>(-0.4F);
             for (index_t h = 0; h < kHidden; ++h) {
                 baseline += static_cast<double>(x.view()(t, h)) *
-                            static_cast<double>(alone.weight("moe.router.baseline")[at(h)]);
+                            static_cast<double>(alone.weight("layers.0.moe.router.baseline")[at(h)]);
             }
             surrogate.baseline.push_back(baseline);
             surrogate.reward.push_back(-static_cast<double>(loss[at(t)]));
@@ -165,8 +166,8 @@ TEST_CASE("reinforce: gradients are those of the surrogate, by finite difference
                         step * (h == kHidden ? 1.0 : static_cast<double>(x.view()(t, h)));
                 return moved.value(draws);
             });
-            const float gradient = h == kHidden ? alone.gradient("moe.router.baseline_offset")[0]
-                                                : alone.gradient("moe.router.baseline")[at(h)];
+            const float gradient = h == kHidden ? alone.gradient("layers.0.moe.router.baseline_offset")[0]
+                                                : alone.gradient("layers.0.moe.router.baseline")[at(h)];
             CHECK(gradient == Approx(expected).margin(1e-7).epsilon(1e-4));
         }
     });
@@ -180,7 +181,7 @@ TEST_CASE("reinforce: policies that are certain, and experts that cannot be draw
     comm::LocalFabric(1).run([&](comm::Communicator& world) {
         Alone alone(world, config, 6);
         const TestMatrix x(8, 6, 3, 1.0F);
-        for (float& weight : alone.weight("moe.router")) weight *= scale;
+        for (float& weight : alone.weight("layers.0.moe.router")) weight *= scale;
         const std::vector<float> loss(8, 0.5F);
         const PassInfo pass = pass_of(0, 8, 1, loss);
         const Routing routing = alone.router.route(x.view(), pass, alone.session.context);
@@ -258,7 +259,8 @@ TEST_CASE("reinforce: the policy finds the expert that helps each kind of token"
             alone.router.strategy().add_gradient(x.view(), routing, pass, gradients, alone.session.context);
             TestMatrix dx(kTokens, kKinds);
             alone.router.backward(x.view(), routing, gradients, pass, dx.view(), alone.session.context);
-            for (const char* name : {"moe.router", "moe.router.baseline", "moe.router.baseline_offset"}) {
+            for (const char* name : {"layers.0.moe.router", "layers.0.moe.router.baseline",
+                                     "layers.0.moe.router.baseline_offset"}) {
                 const std::span<const float> gradient = alone.gradient(name);
                 const std::span<float> weight = alone.weight(name);
                 for (std::size_t i = 0; i < weight.size(); ++i) weight[i] -= 0.5F * gradient[i];

@@ -105,10 +105,11 @@ inline RouterRun run_router(const model::MoeConfig& moe, const std::vector<doubl
         model::ModelConfig config;
         config.hidden = kRouterHidden;
         config.init_std = static_cast<double>(deviation);
-        model::Parameters parameters(comm::block_placements({true}, moe.experts, 1), 0, DType::f32,
+        model::Parameters parameters(model::mixture_blueprint(config, moe),
+                                     comm::block_placements({true}, moe.experts, 1), 0, DType::f32,
                                      session.context);
         model::LayerContext shared{config, parameters, [](model::ParameterId) {}};
-        model::Router router(shared, moe, "test", 0, world);
+        model::Router router(shared, moe, model::kFirstMixture, world);
         parameters.allocate(3);
         std::ranges::copy(bias, router.strategy().state().begin());
         const TestMatrix x(kRouterTokens, kRouterHidden, 8);

@@ -139,10 +139,12 @@ TEST_CASE("hash: the router has no parameters and no gradient, and K experts wei
     comm::LocalFabric(1).run([&](comm::Communicator& world) {
         test::TestSession session;
         const ModelConfig config = test::tiny_model();
-        Parameters parameters(comm::block_placements({true}, moe.experts, 1), 0, DType::f32, session.context);
+        Parameters parameters(mixture_blueprint(config, moe), comm::block_placements({true}, moe.experts, 1),
+                              0, DType::f32, session.context);
         LayerContext shared{config, parameters, [](ParameterId) {}};
-        const Router router(shared, moe, "test", 0, world);
-        SY_REQUIRE(parameters.specs().empty(), "it has parameters");
+        const Router router(shared, moe, kFirstMixture, world);
+        for (const ParameterSpec& spec : parameters.specs())
+            SY_REQUIRE(spec.key.layer.part != Part::mixture, "it has the parameter ", spec.name);
         router.strategy().make_table({config.vocab_size, 0, 5, {}});
         const std::vector<std::int32_t> ids{3, 22, 3, 0};
         PassInfo pass;

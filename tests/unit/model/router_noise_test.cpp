@@ -39,9 +39,10 @@ struct Trained {
 
     explicit Trained(const MoeConfig& moe, comm::Communicator& world)
         : config(with_hidden()),
-          parameters(comm::block_placements({true}, moe.experts, 1), 0, DType::f32, session.context),
+          parameters(mixture_blueprint(config, moe), comm::block_placements({true}, moe.experts, 1), 0,
+                     DType::f32, session.context),
           shared{config, parameters, [](ParameterId) {}},
-          router(std::make_unique<Router>(shared, moe, "test", 0, world)) {
+          router(std::make_unique<Router>(shared, moe, kFirstMixture, world)) {
         parameters.allocate(3);
         const std::span<float> weights = parameters.group(Sharding::replicated).weights.values<float>();
         const TestMatrix random(1, static_cast<index_t>(weights.size()), 5);

@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 
 #include <cmath>
+#include <map>
 #include <set>
 
 #include "comm/local/local_fabric.hpp"
@@ -108,22 +109,18 @@ std::vector<Variant> variants() {
     return all;
 }
 
-struct Built {
-    index_t total = 0;
-    index_t experts = 0;
-};
-
-Built build(const Variant& variant) {
-    Built built;
+/// How often each parameter's gradient is complete in one training pass of two sequences, by name.
+std::map<std::string, index_t> completions(const Variant& variant) {
+    std::map<std::string, index_t> count;
     comm::LocalFabric(1).run([&](comm::Communicator& world) {
         Rank rank(world, 1, NumericsMode::fast, variant.model, variant.moe);
-        for (const ParameterSpec& spec : rank.parameters.specs()) {
-            built.total += spec.shape.num_elements();
-            if (spec.sharding == Sharding::expert) built.experts += spec.shape.num_elements();
-        }
+        for (const ParameterSpec& spec : rank.parameters.specs()) count[spec.name] = 0;
+        rank.transformer.on_gradient_ready([&](ParameterId id) { ++count[rank.parameters.spec(id).name]; });
+        rank.transformer.train(test::tokens(0, 2, variant.model), {0, 2 * variant.model.seq_len, 1, 0, 1},
+                               rank.session.context);
         rank.groups.close();
     });
-    return built;
+    return count;
 }
 
 /// What one more of the last published digit is worth.
@@ -147,14 +144,14 @@ bool active_agrees(index_t ours, index_t embedding, const PublishedSize& publish
 
 }  // namespace
 
-TEST_CASE("model_size: counts exactly the parameters that a model registers, option by option", "[unit]") {
+TEST_CASE("blueprint: every parameter belongs to a layer that trains it, option by option", "[unit]") {
     for (const Variant& variant : variants()) {
         INFO(variant.name);
         REQUIRE(model_problems(variant.model, variant.moe) == std::vector<std::string>{});
-        const ModelSize size = model_size(variant.model, variant.moe);
-        const Built built = build(variant);
-        CHECK(size.total_parameters == built.total);
-        CHECK(size.expert_parameters == built.experts);
+        for (const auto& [name, times] : completions(variant)) {
+            INFO(name);
+            CHECK(times == 1);
+        }
     }
 }
 

@@ -63,7 +63,8 @@ struct Rank {
           groups(comm::split_grid(ranks, comm::make_process_grid(ranks.size(), expert_parallel))),
           exchange(comm::make_flat_exchange(*groups.expert_group, session.context)),
           world{ranks, *exchange, groups.expert_group.get(), &drops},
-          parameters(comm::block_placements(model::moe_blocks(moe, config), moe.experts,
+          parameters(model::blueprint(config, moe),
+                     comm::block_placements(model::moe_blocks(moe, config), moe.experts,
                                             groups.expert_group->size()),
                      groups.expert_group->rank(), config.dtype, session.context),
           transformer(config, moe, parameters, world, 5) {

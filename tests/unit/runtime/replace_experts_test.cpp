@@ -125,10 +125,10 @@ TEST_CASE("replace experts: evaluation and generation do not see it either", "[u
 
 TEST_CASE("expert moves: everything arrives once, and what stays does not travel", "[unit]") {
     const std::vector<ParameterSpec> specs{
-        {.name = "dense", .shape = {30, 7}},
-        {.name = "one", .shape = {5, 6, 4}, .sharding = Sharding::expert, .layer = 1},
-        {.name = "two", .shape = {5, 4, 10}, .sharding = Sharding::expert, .layer = 1},
-        {.name = "other", .shape = {3, 2, 9}, .sharding = Sharding::expert, .layer = 4}};
+        {.name = "dense", .shape = {30, 7}, .key = {}},
+        {.name = "one", .shape = {5, 6, 4}, .key = {{.block = 1}}, .sharding = Sharding::expert},
+        {.name = "two", .shape = {5, 4, 10}, .key = {{.block = 1}}, .sharding = Sharding::expert},
+        {.name = "other", .shape = {3, 2, 9}, .key = {{.block = 4}}, .sharding = Sharding::expert}};
     const index_t expert = 6 * 4 + 4 * 10;
     const index_t total = 5 * expert + 3 * 2 * 9;
     const comm::Placements before{{1, comm::block_placement(5, 2)}, {4, comm::block_placement(3, 2)}};
