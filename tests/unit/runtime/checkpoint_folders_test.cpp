@@ -1,6 +1,11 @@
 // The folder run/checkpoints: which names count, and what latest means.
 #include <catch2/catch.hpp>
 
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+
 #include "runtime/checkpoint/checkpoint.hpp"
 #include "runtime/checkpoint/folders.hpp"
 #include "tests/unit/runtime/run_fixture.hpp"
@@ -9,6 +14,20 @@ using namespace sy;
 using namespace sy::runtime;
 using namespace sy::test;
 namespace fs = std::filesystem;
+
+namespace {
+
+/// The error that every removal in a folder fails with; 0: none.
+int removals_fail_with = 0;
+
+}  // namespace
+
+/// In place of the C library's, for std::filesystem too.
+extern "C" int unlinkat(int folder, const char* name, int flags) noexcept {
+    if (removals_fail_with == 0) return static_cast<int>(::syscall(SYS_unlinkat, folder, name, flags));
+    errno = removals_fail_with;
+    return -1;
+}
 
 namespace {
 
@@ -111,6 +130,28 @@ TEST_CASE("folders: an old checkpoint that cannot be removed is noted, and the o
     CHECK(fs::exists(folder / "step-00000001"));
     CHECK_FALSE(fs::exists(folder / "step-00000002"));
     CHECK(fs::exists(folder / "step-00000003"));
+}
+
+TEST_CASE("folders: files that are open elsewhere stay, with a note, until a later checkpoint removes them",
+          "[unit]") {
+    const TestFolder folder;
+    for (const char* step : {"step-00000001", "step-00000002"}) fs::create_directory(folder / step);
+    folder.file("step-00000001/shard-00000.h5", "open on another host");
+    fs::create_directory_symlink("step-00000002", folder / "latest");
+    // As NFS says it of a file that it keeps as .nfs...
+    removals_fail_with = EBUSY;
+    const std::vector<std::string> notes = runtime::detail::remove_old(folder.path(), 1, std::nullopt);
+    const std::vector<std::string> again = runtime::detail::make_unfinished(folder.path(), 3);
+    removals_fail_with = 0;
+    for (const std::vector<std::string>& said : {notes, again}) {
+        REQUIRE(said.size() == 1);
+        CHECK_THAT(said[0], Catch::Contains("could not remove") && Catch::Contains("busy"));
+    }
+    CHECK(runtime::detail::published_steps(folder.path()) == std::vector<index_t>{2});
+    const fs::path kept = folder / ".unfinished-removal-of-step-00000001";
+    CHECK(fs::exists(kept));
+    CHECK(runtime::detail::make_unfinished(folder.path(), 4).empty());
+    CHECK_FALSE(fs::exists(kept));
 }
 
 TEST_CASE("folders: a link that is gone or wrong is named with the newest whole checkpoint", "[unit]") {

@@ -1,6 +1,9 @@
 // The writer alone, on a model of two tensors.
 #include <catch2/catch.hpp>
 
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <cmath>
 #include <functional>
@@ -22,6 +25,20 @@ using namespace sy::runtime;
 using sy::test::TestFolder;
 using sy::test::TestSession;
 namespace fs = std::filesystem;
+
+namespace {
+
+/// Counts down with every write to a file; at 0 the disk gets another last byte than the program gave it.
+std::atomic<int> writes_before_damage = -1;
+
+}  // namespace
+
+/// In place of the C library's.
+extern "C" ssize_t pwrite(int descriptor, const void* bytes, size_t count, off_t offset) {
+    std::vector<char> written(static_cast<const char*>(bytes), static_cast<const char*>(bytes) + count);
+    if (writes_before_damage-- == 0 && count > 0) written.back() = static_cast<char>(written.back() ^ 4);
+    return ::syscall(SYS_pwrite64, descriptor, written.data(), count, offset);
+}
 
 namespace {
 
@@ -136,6 +153,32 @@ TEST_CASE("writer: what fails in one rank's thread is thrown on every rank", "[u
     CHECK_FALSE(fs::exists(folder / "checkpoints/step-00000002"));
     CHECK(verify_checkpoint(folder / "checkpoints/step-00000001").empty());
     CHECK(verify_checkpoint(folder / "checkpoints/step-00000003").empty());
+}
+
+TEST_CASE("writer: whichever write the disk gets wrong, the checkpoint is read back and not published",
+          "[unit]") {
+    const CheckpointConfig form{GENERATE(CheckpointLayout::sharded, CheckpointLayout::single), false};
+    int number = 0;
+    for (bool reached = true; reached; ++number) {
+        INFO("write " << number);
+        const TestFolder folder;
+        std::string messages[2];
+        writes_before_damage = number;
+        with_writers(folder.path(), form,
+                     [&](CheckpointWriter& writer, Part& part, comm::Communicator& world) {
+                         messages[world.rank()] = io_error_of([&] {
+                             writer.start(part.pieces, manifest_of_step(1));
+                             writer.finish();
+                         });
+                     });
+        reached = writes_before_damage.exchange(-1) < 0;
+        for (const std::string& message : messages)
+            CHECK_THAT(message, Catch::Contains(reached ? "back from the disk" : "nothing thrown"));
+        CHECK(fs::exists(folder / "checkpoints/latest") != reached);
+        CHECK(fs::exists(folder / "checkpoints/step-00000001") != reached);
+    }
+    // Each shard, what shows them, and the manifest; or HDF5's own bytes, each piece, and the manifest.
+    CHECK(number > 4);
 }
 
 TEST_CASE("writer: parts that do not make a whole model are not published", "[unit]") {
