@@ -1,0 +1,46 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "runtime/checkpoint/checkpoint.hpp"
+#include "runtime/interchange/gguf/model.hpp"
+
+/// Checkpoints as GGUF files and back. Neither needs MPI, the run's layout, or more memory than a tensor of a layer.
+namespace sy::runtime {
+
+struct GgufExport {
+    Storage storage = Storage::f32;  ///< of matrices; vectors and routers stay float32
+    std::string architecture = {};   ///< of llama.cpp; empty: the one that computes the model exactly
+};
+
+struct GgufWritten {
+    std::string architecture;
+    std::vector<std::string> notes;  ///< what was left out or is otherwise there
+};
+
+/// Writes a file, under a temporary name until it is whole, and FILE.manifest.json beside it: where each tensor came
+/// from, and the SHA-256 of the file.
+/// @throws ConfigError naming every setting that llama.cpp cannot express; IoError when the file exists, a piece of the
+///         checkpoint is missing or altered, or a value cannot be stored: then there is none
+GgufWritten export_gguf(const std::filesystem::path& checkpoint, const std::filesystem::path& file,
+                        const GgufExport& options);
+
+/// Writes a checkpoint of step 0, with no moments, and its settings as NEW_CHECKPOINT.conf beside it.
+/// @throws IoError or ConfigError with everything of the file that has no place here: then there is no checkpoint
+void import_gguf(const std::filesystem::path& file, const std::filesystem::path& new_checkpoint);
+
+namespace gguf {
+
+/// How each tensor of a model is stored: vectors, routers and what must stay float32 as such, all others as asked.
+/// @throws ConfigError naming tensors whose rows no block of the storage fits
+std::vector<Tensor> stored_tensors(const ForeignModel& model, Storage storage);
+
+/// Tensors that the model wants and the file has not or has in another shape, or the other way round.
+std::vector<std::string> tensor_problems(const ForeignModel& model, const Header& header);
+
+}  // namespace gguf
+
+}  // namespace sy::runtime

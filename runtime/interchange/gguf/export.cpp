@@ -1,0 +1,183 @@
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "runtime/checkpoint/files.hpp"
+#include "runtime/interchange/foreign_values.hpp"
+#include "runtime/interchange/gguf/convert.hpp"
+#include "runtime/interchange/sha256.hpp"
+#include "runtime/json/json.hpp"
+
+namespace sy::runtime {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// llama.cpp's number of a file type.
+std::uint32_t file_type(Storage storage) {
+    switch (storage) {
+        case Storage::f32:
+            return 0;
+        case Storage::f16:
+            return 1;
+        case Storage::q8_0:
+            return 7;
+        case Storage::bf16:
+            return 32;
+    }
+    return 0;
+}
+
+/// Removed unless it was published.
+class UnfinishedFile {
+  public:
+    explicit UnfinishedFile(const fs::path& file)
+        : file_(file), path_(file.parent_path() / (".unfinished-" + file.filename().string())) {
+        if (fs::exists(fs::symlink_status(file_)))
+            throw IoError(concat("export: ", file_.string(), " exists; give another name"));
+        if (fs::exists(fs::symlink_status(path_)))
+            throw IoError(
+                concat("export: ", path_.string(),
+                       " is being written, or was left by an export that was killed: then remove it"));
+    }
+    ~UnfinishedFile() {
+        std::error_code ignored;
+        fs::remove(path_, ignored);
+    }
+    UnfinishedFile(const UnfinishedFile&) = delete;
+    UnfinishedFile& operator=(const UnfinishedFile&) = delete;
+
+    const fs::path& path() const { return path_; }
+    /// Gives it its name, which a link does not take from another file.
+    void publish() const {
+        if (::link(path_.c_str(), file_.c_str()) != 0)
+            throw IoError(concat("link of ", path_.string(), " to ", file_.string(),
+                                 " failed: ", std::strerror(errno)));
+        fs::remove(path_);
+        detail::flush_to_disk(file_.has_parent_path() ? file_.parent_path() : fs::path("."));
+    }
+
+  private:
+    fs::path file_;
+    fs::path path_;
+};
+
+Json::Array shape_of(const Shape& shape) {
+    return json_array(shape.dims());
+}
+
+Json source_of(const ForeignPart& part) {
+    if (part.source == ForeignPart::Source::constant) return concat("constant ", part.addend);
+    return part.tensor;
+}
+
+/// The values of a tensor, stored.
+std::vector<std::byte> stored_values(const CheckpointReader& reader, const ForeignTensor& tensor,
+                                     Storage storage) {
+    std::vector<float> values(static_cast<std::size_t>(tensor.shape.num_elements()));
+    read_foreign(tensor, reader, values);
+    std::vector<std::byte> bytes(
+        static_cast<std::size_t>(storage_bytes(storage, tensor.shape.num_elements())));
+    try {
+        encode(storage, values, bytes);
+    } catch (const IoError& error) {
+        throw IoError(concat("export: ", tensor.name, ": ", error.what()));
+    }
+    return bytes;
+}
+
+std::string sha256_of(const fs::path& path) {
+    const detail::RegularFile file(path);
+    std::vector<std::byte> block(static_cast<std::size_t>(std::min(detail::kBlockBytes, file.bytes())));
+    Sha256 digest;
+    for (index_t begin = 0; begin < file.bytes(); begin += detail::kBlockBytes) {
+        const auto bytes = std::span(block).first(
+            static_cast<std::size_t>(std::min(detail::kBlockBytes, file.bytes() - begin)));
+        file.read(begin, bytes);
+        digest.add(bytes);
+    }
+    return digest.finish();
+}
+
+/// Writes the tensors. @return what the manifest says of each
+Json::Array write_tensors(const CheckpointReader& reader, const ForeignModel& model,
+                          const gguf::Header& header, const fs::path& path) {
+    GgufWriter writer(path, header);
+    Json::Array tensors;
+    for (std::size_t i = 0; i < model.tensors.size(); ++i) {
+        const ForeignTensor& tensor = model.tensors[i];
+        const Storage storage = header.tensors[i].storage;
+        const std::vector<std::byte> bytes = stored_values(reader, tensor, storage);
+        writer.append(tensor.name, bytes);
+        Sha256 digest;
+        digest.add(bytes);
+        Json::Array sources;
+        for (const ForeignPart& part : tensor.parts) {
+            Json source = source_of(part);
+            if (sources.empty() || !(sources.back() == source)) sources.push_back(std::move(source));
+        }
+        tensors.push_back(Json::Object{{"name", tensor.name},
+                                       {"shape", shape_of(tensor.shape)},
+                                       {"dtype", storage_name(storage)},
+                                       {"sha256", digest.finish()},
+                                       {"from", std::move(sources)}});
+    }
+    writer.finish();
+    return tensors;
+}
+
+}  // namespace
+
+namespace gguf {
+
+std::vector<Tensor> stored_tensors(const ForeignModel& model, Storage storage) {
+    std::vector<Tensor> tensors;
+    std::vector<std::string> problems;
+    for (const ForeignTensor& tensor : model.tensors) {
+        const bool keep = tensor.keep_f32 || tensor.shape.num_dims() == 1;
+        const Storage own = keep ? Storage::f32 : storage;
+        if (tensor.shape.dims().back() % storage_block(own) != 0)
+            problems.push_back(concat("--dtype ", storage_name(storage), ": ", tensor.name, " ",
+                                      tensor.shape.to_string(), " has rows that are no multiple of ",
+                                      storage_block(own), "; write bf16 or f16"));
+        tensors.push_back({tensor.name, tensor.shape, own, 0});
+    }
+    if (!problems.empty()) throw ConfigError(problems);
+    place_tensors(tensors, Header{}.alignment);
+    return tensors;
+}
+
+}  // namespace gguf
+
+GgufWritten export_gguf(const fs::path& checkpoint, const fs::path& file, const GgufExport& options) {
+    const CheckpointReader reader(checkpoint);
+    const Manifest& manifest = reader.manifest();
+    const Config config = parse_config(manifest.config, "the checkpoint's settings");
+    const std::string architecture = gguf::choose_architecture(config, options.architecture);
+    const gguf::GgufModel described =
+        gguf::describe(config, architecture, manifest.shapes, router_state_sizes(manifest.state));
+    gguf::Header header;
+    header.keys = described.keys;
+    header.keys.push_back({"general.file_type", file_type(options.storage)});
+    header.tensors = gguf::stored_tensors(described.model, options.storage);
+    const fs::path manifest_path = file.string() + ".manifest.json";
+    const UnfinishedFile unfinished(file);
+    const UnfinishedFile unfinished_manifest(manifest_path);
+    Json tensors = write_tensors(reader, described.model, header, unfinished.path());
+    const Json text =
+        Json::Object{{"format", "gguf"},
+                     {"architecture", architecture},
+                     {"checkpoint", fs::absolute(checkpoint).lexically_normal().filename().string()},
+                     {"step", manifest.step},
+                     {"file", file.filename().string()},
+                     {"sha256", sha256_of(unfinished.path())},
+                     {"tensors", std::move(tensors)}};
+    detail::write_text(unfinished_manifest.path(), text.text() + "\n");
+    unfinished_manifest.publish();
+    unfinished.publish();
+    return {architecture, gguf::export_notes(config)};
+}
+
+}  // namespace sy::runtime

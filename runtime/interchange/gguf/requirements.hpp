@@ -1,0 +1,61 @@
+#pragma once
+
+#include "runtime/config/config.hpp"
+
+/// What architectures of llama.cpp have in common that a setting may contradict.
+namespace sy::runtime::gguf {
+
+inline constexpr index_t kMostLayers = 512;  ///< of llama.cpp
+
+/// Collects what a model has and an architecture has not.
+class Requirements {
+  public:
+    explicit Requirements(const Config& config) : config_(config) {}
+
+    /// @param text  the setting and what is expected, such as "model.wiring: only serial"
+    void require(bool fits, const std::string& text) {
+        if (!fits) problems_.push_back(text);
+    }
+    /// Of all: a decoder of bytes, sub-layers one after the other, sizes that llama.cpp takes.
+    void decoder();
+    /// No norm, scale or cap of embeddings and logits.
+    void plain_embedding();
+    /// No window, cap or scale of its own.
+    void plain_attention();
+    /// RMS norms before sub-layers, rotary positions, gated SiLU, no caps.
+    void rms_decoder();
+    /// Grouped attention over heads that are rotated whole or, when `partial`, in part.
+    enum class Rotation { whole, partial };
+    void grouped_attention(Rotation rotation);
+    /// No layer is a mixture.
+    void dense();
+    /// Mixtures behind leading dense layers.
+    void trailing_mixtures();
+    /// Softmax over all experts, the best renormalised, nothing else.
+    void plain_routing();
+    /// Scores, bias, groups and scale as metadata say.
+    void described_routing();
+    /// Layer norms with biases, biases everywhere, GELU with tanh.
+    void layer_norm_decoder();
+
+    std::vector<std::string> take() { return std::move(problems_); }
+
+  private:
+    void routing();
+
+    const Config& config_;
+    std::vector<std::string> problems_;
+};
+
+bool has_mixture(const Config& config);
+/// Layers before the first mixture; all where there is none.
+index_t leading_dense_layers(const Config& config);
+/// Width of a query or key head, rotary part included.
+index_t key_width(const model::ModelConfig& model);
+index_t value_width(const model::ModelConfig& model);
+/// Columns of a head that are rotated.
+index_t rotary_width(const model::ModelConfig& model);
+/// Whether scores are scaled by 1 / sqrt(key_width).
+bool has_usual_scale(const model::ModelConfig& model);
+
+}  // namespace sy::runtime::gguf

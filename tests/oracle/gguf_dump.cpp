@@ -1,0 +1,229 @@
+// Small random models of every family as GGUF files, beside the logits that we compute, for llama.cpp to repeat.
+//   gguf_dump models FOLDER     writes FOLDER/NAME.gguf, .tokens (int32) and .logits (float32 [tokens, vocabulary]), and
+//                               prints NAME ARCHITECTURE; imports each file and compares it with the checkpoint, bit for bit
+//   gguf_dump container FOLDER  writes FOLDER/container.gguf, a tensor of every type, and its values, container.f32
+//   gguf_dump read FILE OUT     writes the values of all tensors of FILE as float32
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+
+#include "comm/local/local_fabric.hpp"
+#include "kernels/core/philox.hpp"
+#include "model/families/preset.hpp"
+#include "runtime/checkpoint/compare.hpp"
+#include "runtime/checkpoint/reshard.hpp"
+#include "runtime/interchange/gguf/convert.hpp"
+#include "runtime/interchange/our_tensors.hpp"
+#include "runtime/train/session.hpp"
+
+namespace sy::test {
+namespace {
+
+namespace fs = std::filesystem;
+using runtime::Config;
+
+constexpr index_t kTokens = 64;
+
+/// What is changed in a preset so that llama.cpp has an architecture for it, or so that another one is chosen.
+struct Case {
+    const char* name;
+    const char* preset;
+    void (*change)(Config&) = [](Config&) {};
+};
+
+const Case kCases[] = {
+    {"llama", "llama-3-8b"},
+    {"llama-interleaved", "llama-7b",
+     [](Config& config) {
+         config.model.position.rope_pairs = model::RopePairs::interleaved;
+         config.model.attention.bias = model::Biases::all;
+         config.model.tied_head = true;
+         config.model.position.rope_scaling = model::RopeScaling::linear;
+         config.model.position.rope_factor = 2.0;
+     }},
+    {"mixtral", "mixtral-8x7b"},
+    {"qwen3moe", "qwen3-30b-a3b"},
+    {"olmoe", "olmoe-1b-7b"},
+    {"qwen2moe", "qwen1.5-moe-a2.7b",
+     [](Config& config) {
+         config.model.position.rope_fraction = 0.5;
+         config.model.position.rope_pairs = model::RopePairs::interleaved;
+     }},
+    {"deepseek-moe", "deepseek-moe-16b"},
+    {"glm4moe", "deepseek-v3",
+     [](Config& config) {
+         config.model.attention.kind = model::AttentionKind::grouped;
+         config.model.attention.qk_norm = true;
+         config.model.attention.value_dim = 0;
+         config.model.mtp_depth = 0;
+     }},
+    {"deepseek-v3", "deepseek-v3", [](Config& config) { config.model.mtp_depth = 0; }},
+    {"deepseek-v2-lite", "deepseek-v2-lite",
+     [](Config& config) { config.model.position.rope_pairs = model::RopePairs::half_split; }},
+    {"gemma2", "gemma-2-9b"},
+    {"dbrx", "dbrx",
+     [](Config& config) { config.model.position.rope_pairs = model::RopePairs::interleaved; }},
+    {"gpt2", "gpt-2"},
+    {"bloom", "bloom-176b"},
+};
+
+Config config_of(const Case& chosen) {
+    Config config;
+    const model::Preset preset = model::find_preset(chosen.preset).value();
+    config.model = preset.model;
+    config.moe = preset.moe;
+    model::scale_down(config.model, config.moe);
+    config.model.seq_len = kTokens;
+    config.parallel.threads = 1;
+    config.run.lock = false;
+    chosen.change(config);
+    return config;
+}
+
+/// Weights large enough that every part of the model shows in its logits; gains and biases that are not 1 and 0.
+float random_value(const std::string& name, index_t place) {
+    const std::uint64_t stream = std::hash<std::string>{}(name);
+    const float draw = normal({stream, 0, 0, RandomPurpose::test}, static_cast<std::uint64_t>(place));
+    if (name.ends_with(".gain")) return 1.0F + 0.2F * draw;
+    return 0.15F * draw;
+}
+
+void write_random(const Config& config, const fs::path& folder) {
+    const runtime::OurTensors ours = runtime::our_tensors(config);
+    runtime::Manifest manifest;
+    manifest.config = dump(config);
+    manifest.shapes = ours.shapes;
+    for (const auto& [name, size] : ours.router_state) {
+        std::vector<double>& values = manifest.state.router[name];
+        for (index_t i = 0; i < size; ++i) values.push_back(static_cast<double>(random_value(name, i)));
+    }
+    const auto fill = [](const runtime::ReshardPart& part, std::span<float> values) {
+        for (std::size_t i = 0; i < values.size(); ++i) {
+            const index_t place =
+                (part.id.matrix << 32) + part.rows.begin * part.cols + static_cast<index_t>(i);
+            values[i] = part.id.kind == runtime::Kind::weight ? random_value(part.id.tensor, place) : 0.0F;
+        }
+    };
+    const runtime::ReshardPlan plan = runtime::plan_reshard(manifest.shapes, 1);
+    write_checkpoint(folder, {std::move(manifest), fill, [](const runtime::Manifest&) {}}, plan);
+}
+
+template <class T>
+void write_values(const fs::path& path, std::span<const T> values) {
+    std::ofstream file(path, std::ios::binary);
+    file.write(reinterpret_cast<const char*>(values.data()),
+               static_cast<std::streamsize>(values.size_bytes()));
+    SY_REQUIRE(file.flush().good(), "cannot write ", path.string());
+}
+
+void write_logits(const Config& config, const fs::path& checkpoint, const fs::path& stem) {
+    comm::LocalFabric(1).run([&](comm::Communicator& alone) {
+        runtime::Session session(config, alone);
+        session.restore(runtime::CheckpointReader(checkpoint));
+        std::vector<std::int32_t> tokens;
+        std::vector<float> logits;
+        auto state = session.transformer().start_generation(1, kTokens, session.context());
+        for (index_t i = 0; i < kTokens; ++i) {
+            tokens.push_back(static_cast<std::int32_t>((i * i * 7 + i * 31 + 65) % 256));
+            const Tensor row =
+                session.transformer().decode(std::span(tokens).last(1), state, session.context());
+            const auto values = row.values<float>();
+            logits.insert(logits.end(), values.begin(), values.end());
+        }
+        write_values<std::int32_t>(stem.string() + ".tokens", tokens);
+        write_values<float>(stem.string() + ".logits", logits);
+        session.close();
+    });
+}
+
+/// Weights and router state of both, bit for bit.
+void check_same(const fs::path& checkpoint, const fs::path& imported) {
+    const runtime::CheckpointReader a(checkpoint);
+    const runtime::CheckpointReader b(imported);
+    SY_REQUIRE(a.manifest().shapes == b.manifest().shapes, "other tensors");
+    const auto& expected = a.manifest().state.router;
+    const auto& found = b.manifest().state.router;
+    SY_REQUIRE(expected == found, "another router state");
+    const auto checksums = b.manifest().matrix_checksums();
+    for (const auto& [id, checksum] : a.manifest().matrix_checksums())
+        SY_REQUIRE(checksums.at(id) == checksum, id.to_string(), " has other values");
+}
+
+void dump_case(const Case& chosen, const fs::path& folder) {
+    const Config config = config_of(chosen);
+    const fs::path stem = folder / chosen.name;
+    const fs::path checkpoint = stem.string() + ".ckpt";
+    write_random(config, checkpoint);
+    write_logits(config, checkpoint, stem);
+    const runtime::GgufWritten written = runtime::export_gguf(checkpoint, stem.string() + ".gguf", {});
+    std::printf("%s %s\n", chosen.name, written.architecture.c_str());
+    runtime::import_gguf(stem.string() + ".gguf", stem.string() + ".again");
+    check_same(checkpoint, stem.string() + ".again");
+}
+
+void dump_container(const fs::path& folder) {
+    using runtime::Storage;
+    runtime::gguf::Header header;
+    header.keys = {{"general.architecture", std::string("test")},
+                   {"test.number", std::uint32_t{7}},
+                   {"test.flag", true},
+                   {"test.real", 1e-5F},
+                   {"test.texts", runtime::gguf::Array(std::vector<std::string>{"a", "\u0120b"})}};
+    const Shape shape{20, 3, 64};
+    std::vector<float> values;
+    for (index_t i = 0; i < shape.num_elements(); ++i) {
+        // Magnitudes from subnormal halves to hundreds.
+        const float scale = std::exp2(static_cast<float>(i / 64 % 36 - 28));
+        values.push_back(scale * normal({1, 0, 0, RandomPurpose::test}, static_cast<std::uint64_t>(i)));
+    }
+    std::fill_n(values.begin(), 40, 0.0F);
+    for (const Storage storage : runtime::kStorages)
+        header.tensors.push_back({std::string(storage_name(storage)), shape, storage, 0});
+    runtime::GgufWriter writer(folder / "container.gguf", header);
+    for (const runtime::gguf::Tensor& tensor : header.tensors) {
+        std::vector<std::byte> bytes(static_cast<std::size_t>(tensor.bytes()));
+        encode(tensor.storage, values, bytes);
+        writer.append(tensor.name, bytes);
+    }
+    writer.finish();
+    write_values<float>(folder / "container.f32", values);
+}
+
+void dump_values(const fs::path& file, const fs::path& out) {
+    const runtime::GgufReader reader(file);
+    std::vector<float> all;
+    for (const runtime::gguf::Tensor& tensor : reader.header().tensors) {
+        std::vector<float> values(static_cast<std::size_t>(tensor.shape.num_elements()));
+        reader.read(tensor, 0, values);
+        all.insert(all.end(), values.begin(), values.end());
+    }
+    write_values<float>(out, all);
+}
+
+int run(std::span<char* const> words) {
+    const std::string_view mode = words.empty() ? "" : words[0];
+    if (mode == "models" && words.size() == 2) {
+        for (const Case& chosen : kCases) dump_case(chosen, words[1]);
+    } else if (mode == "container" && words.size() == 2) {
+        dump_container(words[1]);
+    } else if (mode == "read" && words.size() == 3) {
+        dump_values(words[1], words[2]);
+    } else {
+        std::fprintf(stderr, "usage: gguf_dump models FOLDER | container FOLDER | read FILE OUT\n");
+        return 2;
+    }
+    return 0;
+}
+
+}  // namespace
+}  // namespace sy::test
+
+int main(int argc, char** argv) {
+    try {
+        return sy::test::run(std::span(argv, static_cast<std::size_t>(argc)).subspan(1));
+    } catch (const std::exception& error) {
+        std::fprintf(stderr, "gguf_dump: %s\n", error.what());
+        return 1;
+    }
+}

@@ -1,0 +1,67 @@
+"""Logits of llama.cpp for the files of gguf_dump against ours.
+
+gguf_llama.py FOLDER     reads FOLDER/index ("NAME ARCHITECTURE" a line), NAME.gguf, NAME.tokens and NAME.logits
+llama.cpp comes inside the package cyllama.
+"""
+
+import pathlib
+import sys
+
+import numpy as np
+from cyllama.llama import llama_cpp
+
+F32, FLASH_OFF = 0, 0
+# llama.cpp looks GELU up in a table of half precision.
+TOLERANCE = {"gpt2": 5e-3, "bloom": 5e-3, "gemma2": 5e-3}
+TEXT = "In the beginning \x01\u03b1"
+
+
+class Model(llama_cpp.LlamaModel):
+    """Knows the size of its vocabulary, which cyllama 0.2.18 asks for and does not define."""
+
+    @property
+    def n_vocab(self):
+        return self.get_vocab().n_vocab
+
+
+def llama_logits(path, tokens):
+    model = Model(str(path), verbose=False)
+    vocab = model.get_vocab()
+    ids = list(vocab.tokenize(TEXT, False, False))
+    if ids != list(TEXT.encode()):
+        sys.exit(f"{path}: tokens are not bytes: {ids}")
+    params = llama_cpp.LlamaContextParams()
+    params.n_ctx = params.n_batch = params.n_ubatch = len(tokens)
+    params.n_threads = params.n_threads_batch = 1
+    params.type_k = params.type_v = F32
+    params.flash_attn_type = FLASH_OFF
+    context = llama_cpp.LlamaContext(model, params, verbose=False)
+    rows = []
+    for position, token in enumerate(tokens):
+        batch = llama_cpp.LlamaBatch(n_tokens=1, embd=0, n_seq_max=1)
+        batch.add(int(token), position, [0], True)
+        context.decode(batch)
+        rows.append(context.get_logits())
+    return np.array(rows, dtype=np.float32)
+
+
+def main():
+    folder = pathlib.Path(sys.argv[1])
+    llama_cpp.disable_logging()
+    llama_cpp.llama_backend_init()
+    wrong = 0
+    for line in (folder / "index").read_text().splitlines():
+        name, architecture = line.split()
+        tokens = np.fromfile(folder / f"{name}.tokens", dtype=np.int32)
+        ours = np.fromfile(folder / f"{name}.logits", dtype=np.float32).reshape(len(tokens), -1)
+        theirs = llama_logits(folder / f"{name}.gguf", tokens)
+        difference = float(np.abs(ours - theirs).max())
+        tolerance = TOLERANCE.get(architecture, 1e-4)
+        right = ours.shape == theirs.shape and difference <= tolerance and ours.std() > 0.1
+        wrong += not right
+        print(f"{name:18} {architecture:10} largest difference {difference:.1e} of logits with deviation "
+              f"{ours.std():.2f}: {'ok' if right else 'WRONG'}", flush=True)
+    sys.exit(1 if wrong else 0)
+
+
+main()
