@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "runtime/data/text_file.hpp"
-#include "runtime/data/tokenizer.hpp"
+#include "runtime/tokenizer/tokenizer.hpp"
 
 namespace sy::runtime {
 

@@ -4,7 +4,7 @@
 #include "kernels/core/offsets.hpp"
 #include "model/objective/masking.hpp"
 #include "model/objective/spans.hpp"
-#include "runtime/data/tokenizer.hpp"
+#include "runtime/tokenizer/tokenizer.hpp"
 #include "runtime/generate/generate.hpp"
 
 namespace sy::runtime {

@@ -7,7 +7,7 @@
 #include "kernels/core/offsets.hpp"
 #include "kernels/core/philox.hpp"
 #include "kernels/ops/softmax_xent/softmax_xent.hpp"
-#include "runtime/data/tokenizer.hpp"
+#include "runtime/tokenizer/tokenizer.hpp"
 
 namespace sy::runtime {
 namespace {

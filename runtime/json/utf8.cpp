@@ -1,7 +1,5 @@
 #include "runtime/json/utf8.hpp"
 
-#include <cstddef>
-
 namespace sy::runtime {
 namespace {
 
@@ -24,14 +22,20 @@ bool second_fits(unsigned char first, unsigned char second) {
 
 }  // namespace
 
+std::size_t character_bytes(std::string_view text, std::size_t place) {
+    const auto byte = [&](std::size_t idx) { return static_cast<unsigned char>(text[idx]); };
+    const std::size_t length = length_of(byte(place));
+    if (length <= 1) return length;
+    if (place + length > text.size() || !second_fits(byte(place), byte(place + 1))) return 0;
+    for (std::size_t next = 2; next < length; ++next)
+        if (!continues_character(text[place + next])) return 0;
+    return length;
+}
+
 bool is_utf8(std::string_view text) {
-    const auto byte = [&](std::size_t place) { return static_cast<unsigned char>(text[place]); };
     for (std::size_t place = 0; place < text.size();) {
-        const std::size_t length = length_of(byte(place));
-        if (length == 0 || place + length > text.size()) return false;
-        if (length > 1 && !second_fits(byte(place), byte(place + 1))) return false;
-        for (std::size_t next = 2; next < length; ++next)
-            if ((byte(place + next) & 0xc0U) != 0x80U) return false;
+        const std::size_t length = character_bytes(text, place);
+        if (length == 0) return false;
         place += length;
     }
     return true;
