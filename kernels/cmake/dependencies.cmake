@@ -18,6 +18,7 @@ find_package(OpenSSL REQUIRED COMPONENTS Crypto)
 pkg_check_modules(PCRE2 REQUIRED IMPORTED_TARGET libpcre2-8>=10.40)
 pkg_check_modules(UTF8PROC REQUIRED IMPORTED_TARGET libutf8proc)
 find_package(Random123 REQUIRED)
+pkg_check_modules(SENTENCEPIECE QUIET IMPORTED_TARGET sentencepiece)
 pkg_check_modules(UCX QUIET IMPORTED_TARGET ucx)
 if(SY_WITH_UCX AND NOT UCX_FOUND)
   message(FATAL_ERROR "SY_WITH_UCX=ON, but pkg-config knows no ucx; install it (libucx-dev) or add its folder to "

@@ -1,0 +1,47 @@
+#include <catch2/catch.hpp>
+
+#include "runtime/tokenizer/sentencepiece_tokenizer.hpp"
+#include "tests/unit/runtime/test_folder.hpp"
+
+#ifdef SY_HAS_SENTENCEPIECE
+#include <sentencepiece_trainer.h>
+#endif
+
+using namespace sy;
+using namespace sy::runtime;
+using sy::test::TestFolder;
+
+#ifdef SY_HAS_SENTENCEPIECE
+
+TEST_CASE("sentencepiece: a model encodes, and gives texts back", "[unit]") {
+    const TestFolder folder;
+    std::string text;
+    for (int i = 0; i < 200; ++i)
+        text += concat("the ", i, " words of the lord and the word of ", 7 * i, "\n");
+    folder.file("text", text);
+    const sentencepiece::util::Status trained = sentencepiece::SentencePieceTrainer::Train(concat(
+        "--input=", (folder / "text").string(), " --model_prefix=", (folder / "tiny").string(),
+        " --vocab_size=320 --model_type=bpe --byte_fallback=true --hard_vocab_limit=false --minloglevel=2"));
+    INFO(trained.ToString());
+    REQUIRE(trained.ok());
+    const SentencePieceTokenizer tokenizer((folder / "tiny.model").string());
+    CHECK(tokenizer.vocab_size() > 259);
+    const std::string sentence = "the words of the lord 漢 42";
+    const std::vector<std::int32_t> ids = tokenizer.encode(sentence);
+    CHECK(tokenizer.decode(ids) == sentence);
+    CHECK(ids.size() < sentence.size());
+    CHECK(tokenizer.encode("").empty());
+    CHECK_THROWS_WITH(tokenizer.decode(std::vector{narrow<std::int32_t>(tokenizer.vocab_size())}),
+                      Catch::Contains("there is no token of the id"));
+    CHECK_THROWS_WITH(SentencePieceTokenizer((folder / "text").string()),
+                      Catch::Contains("cannot read it as a model"));
+    CHECK_THROWS_WITH(SentencePieceTokenizer((folder / "none").string()), Catch::Contains("is not a file"));
+}
+
+#else
+
+TEST_CASE("sentencepiece: without the library a model is refused", "[unit]") {
+    CHECK_THROWS_WITH(SentencePieceTokenizer("tokenizer.model"), Catch::Contains("was built without"));
+}
+
+#endif
