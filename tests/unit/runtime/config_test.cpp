@@ -11,6 +11,9 @@ using namespace sy::runtime;
 using sy::test::TestFolder;
 using Problems = std::vector<std::string>;
 
+// Every file system can write one file a rank; several nodes in one file is more than NFS promises.
+static_assert(CheckpointConfig{}.layout == CheckpointLayout::sharded);
+
 namespace {
 
 /// A variable of the environment while the test runs.
