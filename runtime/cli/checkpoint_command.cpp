@@ -56,7 +56,7 @@ int run_upcycle(const Arguments& arguments) {
 }
 
 /// What an action takes besides folders, and cannot do without.
-enum class Needs { nothing, ranks, config };
+enum class Needs { nothing, ranks, config, format };
 
 struct Action {
     std::string_view name;
@@ -72,14 +72,22 @@ constexpr std::array kActions{
     Action{"diff", 3, Needs::nothing, "diff FOLDER OTHER_FOLDER", run_diff},
     Action{"reshard", 3, Needs::ranks, "reshard FOLDER NEW_FOLDER --ranks N", run_reshard},
     Action{"upcycle", 3, Needs::config, "upcycle FOLDER NEW_FOLDER --config FILE", run_upcycle},
+    Action{
+        "export", 3, Needs::format,
+        "export FOLDER NEW --to hf|gguf [--dtype f32|bf16|f16|q8_0] [--shard-size BYTES|5GB] [--family NAME]",
+        run_export},
+    Action{"import", 3, Needs::nothing, "import FOLDER|FILE NEW_FOLDER", run_import},
 };
 
 bool fits(const Action& action, const Arguments& arguments) {
     const bool has_config = !arguments.sources.file.empty();
+    const bool has_format = !arguments.format.empty();
+    const bool has_details =
+        !arguments.dtype.empty() || !arguments.shard_size.empty() || !arguments.family.empty();
     return arguments.words.size() == action.num_words &&
            arguments.ranks.has_value() == (action.needs == Needs::ranks) &&
-           has_config == (action.needs == Needs::config) &&
-           (has_config || arguments.sources.assignments.empty());
+           has_config == (action.needs == Needs::config) && has_format == (action.needs == Needs::format) &&
+           (has_format || !has_details) && (has_config || arguments.sources.assignments.empty());
 }
 
 }  // namespace
@@ -94,7 +102,8 @@ int run_checkpoint_command(const Arguments& arguments) {
         return action.run(arguments);
     }
     throw ConfigError(concat("checkpoint: unknown action '", arguments.words[0],
-                             "'; write inspect, verify, diff, reshard or upcycle"));
+                             "'; write inspect, verify, diff, reshard, upcycle, export or "
+                             "import"));
 }
 
 }  // namespace sy::runtime

@@ -35,6 +35,11 @@ constexpr OptionHelp kOptions[] = {
     {"seconds", "--seconds S", "least time to measure each row (0.5); 0: one call each, to check results"},
     {"json", "--json", "one JSON object a line instead of a table"},
     {"data", "--data FOLDER", "also writes the data of plots, two files for each row"},
+    {"to", "--to hf|gguf", "the format to export to: a folder for transformers, or a file for llama.cpp"},
+    {"dtype", "--dtype f32|bf16|f16|q8_0", "dtype of exported weights (f32); q8_0 is gguf's"},
+    {"shard-size", "--shard-size BYTES|5GB", "most bytes of tensors in a file of --to hf (5GB)"},
+    {"family", "--family NAME",
+     "the model class (model_type) or architecture to export as; by default the first that fits"},
 };
 
 bool takes(const Command& command, std::string_view option) {
@@ -108,7 +113,9 @@ Found read_words(std::span<const char* const> arguments) {
         "set", po::value<std::vector<std::string>>())("resume", po::value<std::string>())(
         "ranks", po::value<int>())("ranks-per-node", po::value<int>())("preset", po::value<std::string>())(
         "scaled-down", "")("scaling-law", "")("threads", po::value<int>())("seconds", po::value<double>())(
-        "json", "")("data", po::value<std::string>())("word", po::value<std::vector<std::string>>());
+        "json", "")("data", po::value<std::string>())("to", po::value<std::string>())(
+        "dtype", po::value<std::string>())("shard-size", po::value<std::string>())(
+        "family", po::value<std::string>())("word", po::value<std::vector<std::string>>());
     po::positional_options_description order;
     order.add("word", -1);
     Found found;
@@ -160,7 +167,12 @@ Arguments check_usage(const Command& command, const Found& found) {
     if (found.values.contains("seconds")) arguments.seconds = found.values["seconds"].as<double>();
     if (!(arguments.seconds >= 0.0))
         problems.push_back(concat("--seconds ", arguments.seconds, ": give 0 or more"));
-    if (found.values.contains("data")) arguments.data = found.values["data"].as<std::string>();
+    for (const auto& [name, field] :
+         {std::pair("data", &arguments.data), std::pair("to", &arguments.format),
+          std::pair("dtype", &arguments.dtype), std::pair("shard-size", &arguments.shard_size),
+          std::pair("family", &arguments.family)}) {
+        if (found.values.contains(name)) *field = found.values[name].as<std::string>();
+    }
     arguments.json = found.values.contains("json");
     if (found.values.contains("threads") && arguments.threads < 1)
         problems.push_back(concat("--threads ", arguments.threads, ": give 1 or more"));

@@ -24,7 +24,11 @@ struct Arguments {
     int threads = 0;       ///< of a rank; 0: not given
     double seconds = 0.5;  ///< of measuring
     bool json = false;
-    std::string data;  ///< folder for files to draw from; empty: none
+    std::string data;        ///< folder for files to draw from; empty: none
+    std::string format;      ///< of an export; empty: not given
+    std::string dtype;       ///< of exported weights; empty: f32
+    std::string shard_size;  ///< most bytes of tensors in an exported file; empty: 5 GB
+    std::string family;      ///< model class to export as; empty: the first that fits
 };
 
 /// One subcommand. Options it does not list are refused: nothing is ignored in silence.
@@ -49,6 +53,10 @@ int run_command_line(std::span<const char* const> arguments);
 
 /// `switchyard checkpoint ACTION ...`. @return the exit code
 int run_checkpoint_command(const Arguments& arguments);
+
+/// `switchyard checkpoint export|import`: models as other programs store them. @return the exit code
+int run_export(const Arguments& arguments);
+int run_import(const Arguments& arguments);
 
 /// `switchyard report FOLDER...`. @return the exit code
 int run_report_command(const Arguments& arguments);

@@ -118,6 +118,9 @@ constexpr std::string_view kCheckpointActions = R"(Actions
   reshard FOLDER NEW_FOLDER --ranks N  the same checkpoint in N shards; a run can resume from either
   upcycle FOLDER NEW_FOLDER --config FILE   a mixture, as FILE describes it, whose experts begin as copies of the dense
                                        feed-forwards in FOLDER; train --resume NEW_FOLDER starts from it
+  export FOLDER NEW_FOLDER --to hf     the weights in a folder that transformers opens, with config.json and tokenizer
+  export FOLDER NEW_FILE --to gguf     the model as llama.cpp runs it, with NEW_FILE.manifest.json of checksums beside it
+  import FOLDER|FILE NEW_FOLDER        a checkpoint of step 0 from such a folder or file, its settings as NEW_FOLDER.conf
 )";
 
 constexpr std::string_view kTrainSignals =
@@ -145,7 +148,8 @@ constexpr std::array kCommands{
     Command{"plan", "", 0, 0, "preset scaled-down config set ranks ranks-per-node scaling-law",
             "parameters, memory and traffic of a config, before anything runs",
             "switchyard plan --preset deepseek-v3 --ranks 256", run_plan},
-    Command{"checkpoint", "ACTION FOLDER [FOLDER]", 2, 3, "config set ranks", "inspect, verify, compare, reshard and upcycle checkpoints",
+    Command{"checkpoint", "ACTION FOLDER [FOLDER]", 2, 3, "config set ranks to dtype shard-size family",
+            "inspect, verify, compare, reshard, upcycle, export and import checkpoints",
             "switchyard checkpoint verify run/checkpoints/latest", run_checkpoint_command, kCheckpointActions},
     Command{"bench", "gemm|ops|layer|routing|checkpoint|exchange|step", 1, 1, "preset scaled-down config set threads seconds json",
             "benchmarks beside limits and peers of the same run, each result checked",

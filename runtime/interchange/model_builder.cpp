@@ -45,13 +45,16 @@ void ModelBuilder::transposed_experts(const std::string& name, const std::string
     }
 }
 
-void ModelBuilder::constant(const std::string& name, const Shape& shape, float value) {
+ForeignTensor& ModelBuilder::constant(const std::string& name, const Shape& shape, float value) {
+    ForeignTensor& tensor = begin(name, shape);
     const ForeignSize size = foreign_size(shape);
-    begin(name, shape)
-        .parts.push_back({.source = ForeignPart::Source::constant,
-                          .rows = {0, size.rows},
-                          .cols = {0, size.cols},
-                          .addend = value});
+    if (shape.num_elements() > 0) {
+        tensor.parts.push_back({.source = ForeignPart::Source::constant,
+                                .rows = {0, size.rows},
+                                .cols = {0, size.cols},
+                                .addend = value});
+    }
+    return tensor;
 }
 
 void ModelBuilder::router_state(const std::string& name, const std::string& router, index_t length) {

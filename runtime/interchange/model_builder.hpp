@@ -24,7 +24,7 @@ class ModelBuilder {
     /// [E, out, in] of our experts [E, in, out].
     void transposed_experts(const std::string& name, const std::string& ours);
     /// A tensor of one value.
-    void constant(const std::string& name, const Shape& shape, float value);
+    ForeignTensor& constant(const std::string& name, const Shape& shape, float value);
     /// [E] numbers that a router carries from step to step.
     void router_state(const std::string& name, const std::string& router, index_t length);
 

@@ -181,7 +181,8 @@ TEST_CASE("command line: wrong usage is refused with a remedy, before anything r
         {{"checkpoint", "verify"},
          "checkpoint: 1 words after the command; write switchyard checkpoint ACTION FOLDER [FOLDER]"},
         {{"checkpoint", "repair", "x"},
-         "checkpoint: unknown action 'repair'; write inspect, verify, diff, reshard or upcycle"},
+         "checkpoint: unknown action 'repair'; write inspect, verify, diff, reshard, upcycle, export or "
+         "import"},
         {{"checkpoint", "diff", "x"},
          "checkpoint diff: write switchyard checkpoint diff FOLDER OTHER_FOLDER"},
         {{"checkpoint", "verify", "x", "--ranks", "3"},

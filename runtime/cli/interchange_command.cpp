@@ -1,0 +1,67 @@
+#include <filesystem>
+#include <iostream>
+
+#include "runtime/checkpoint/checkpoint.hpp"
+#include "runtime/cli/command_line.hpp"
+#include "runtime/interchange/gguf/convert.hpp"
+#include "runtime/interchange/hf_export.hpp"
+#include "runtime/interchange/hf_import.hpp"
+
+namespace sy::runtime {
+namespace {
+
+void print_notes(const std::vector<std::string>& notes) {
+    for (const std::string& note : notes) std::cout << "note: " << note << "\n";
+}
+
+void export_to_hf(const Arguments& arguments) {
+    HfExport options{.family = arguments.family};
+    if (!arguments.dtype.empty()) options.storage = parse_storage(arguments.dtype);
+    if (!arguments.shard_size.empty()) options.shard_bytes = parse_shard_size(arguments.shard_size);
+    const HfExported done = export_hf(follow_latest(arguments.words[1]), arguments.words[2], options);
+    print_notes(done.notes);
+    std::cout << done.architecture << ": " << done.num_tensors << " tensors, " << done.num_parameters
+              << " parameters, " << done.num_files << (done.num_files == 1 ? " file" : " files");
+}
+
+void export_to_gguf(const Arguments& arguments) {
+    if (!arguments.shard_size.empty())
+        throw ConfigError("checkpoint export --to gguf writes one file; leave --shard-size out");
+    GgufExport options{.architecture = arguments.family};
+    if (!arguments.dtype.empty()) options.storage = parse_storage(arguments.dtype);
+    const GgufWritten done = export_gguf(follow_latest(arguments.words[1]), arguments.words[2], options);
+    print_notes(done.notes);
+    std::cout << "architecture " << done.architecture << " of llama.cpp";
+}
+
+}  // namespace
+
+int run_export(const Arguments& arguments) {
+    if (arguments.format == "hf") {
+        export_to_hf(arguments);
+    } else if (arguments.format == "gguf") {
+        export_to_gguf(arguments);
+    } else {
+        throw ConfigError(
+            concat("checkpoint export: unknown format --to ", arguments.format, "; write hf or gguf"));
+    }
+    std::cout << ", written to " << arguments.words[2] << "\n";
+    return 0;
+}
+
+int run_import(const Arguments& arguments) {
+    const std::string& from = arguments.words[1];
+    const std::string& to = arguments.words[2];
+    if (std::filesystem::is_directory(from)) {
+        const HfImported done = import_hf(from, to);
+        print_notes(done.notes);
+        std::cout << done.architecture << ", ";
+    } else {
+        import_gguf(from, to);
+    }
+    std::cout << "written to " << to << ", its settings to " << to
+              << ".conf; go on with switchyard train --config " << to << ".conf --resume " << to << "\n";
+    return 0;
+}
+
+}  // namespace sy::runtime

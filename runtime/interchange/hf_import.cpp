@@ -1,0 +1,244 @@
+#include "runtime/interchange/hf_import.hpp"
+
+#include <algorithm>
+#include <functional>
+
+#include "model/parameters/blueprint.hpp"
+#include "runtime/checkpoint/files.hpp"
+#include "runtime/checkpoint/reshard.hpp"
+#include "runtime/interchange/byte_tokenizer.hpp"
+#include "runtime/interchange/foreign_values.hpp"
+#include "runtime/interchange/hf_family.hpp"
+#include "runtime/interchange/hf_weights.hpp"
+
+namespace sy::runtime {
+namespace {
+
+namespace fs = std::filesystem;
+using Source = ForeignPart::Source;
+
+constexpr index_t kMostConfigBytes = 10'000'000;
+constexpr const char* kHead = "lm_head.weight";
+constexpr const char* kStack = "transformer.";
+
+TensorShapes shapes_of(const Config& config) {
+    TensorShapes shapes;
+    for (const model::ParameterSpec& spec : model::blueprint(config.model, config.moe))
+        shapes[spec.name] = spec.shape;
+    return shapes;
+}
+
+/// How the experts lie in a folder, by names and shapes.
+ExpertLayout expert_layout(const TensorShapes& theirs, const Config& config) {
+    for (const auto& [name, shape] : theirs) {
+        if (!name.ends_with(".experts.down_proj") || shape.num_dims() != 3) continue;
+        return shape[1] == config.model.hidden ? ExpertLayout::fused : ExpertLayout::fused_in_out;
+    }
+    return ExpertLayout::separate;
+}
+
+/// Buffers that older versions have written beside the weights, and that are computed.
+bool is_computed(const std::string& name) {
+    return name.ends_with(".rotary_emb.inv_freq") || name.ends_with(".attn.masked_bias") ||
+           (name.ends_with(".attn.bias") && name.find(".h.") != std::string::npos);
+}
+
+/// A head that is written although it is the embedding's: it has to be equal.
+void add_tied_head(const TensorShapes& theirs, const Config& config, ForeignModel& model) {
+    if (!config.model.tied_head || !theirs.contains(kHead)) return;
+    const auto table = std::ranges::find_if(model.tensors, [](const ForeignTensor& tensor) {
+        return tensor.parts.size() == 1 && tensor.parts[0].tensor == "embedding.weight" &&
+               tensor.parts[0].source == Source::weight;
+    });
+    if (table == model.tensors.end()) return;
+    ForeignTensor head = *table;
+    head.name = kHead;
+    head.parts[0].source = Source::repeated;
+    model.tensors.push_back(std::move(head));
+}
+
+/// Files of a model without its head leave the first name out, as those of GPT-2 on the hub do.
+void fit_names(const TensorShapes& theirs, ForeignModel& model) {
+    const auto has_stack = [](const auto& tensor) { return tensor.first.starts_with(kStack); };
+    if (std::ranges::any_of(theirs, has_stack)) return;
+    for (ForeignTensor& tensor : model.tensors)
+        if (tensor.name.starts_with(kStack)) tensor.name.erase(0, std::string_view(kStack).size());
+}
+
+/// Every tensor that is missing, unknown or of another shape.
+void check_tensors(const ForeignModel& model, const TensorShapes& theirs) {
+    std::vector<std::string> problems;
+    std::map<std::string, Shape> unknown = theirs;
+    for (const ForeignTensor& tensor : model.tensors) {
+        const auto found = unknown.extract(tensor.name);
+        if (found.empty()) {
+            if (tensor.shape.num_elements() > 0)
+                problems.push_back(
+                    concat("import: ", tensor.name, " ", tensor.shape.to_string(), " is missing"));
+        } else if (found.mapped() != tensor.shape) {
+            problems.push_back(concat("import: ", tensor.name, " is ", found.mapped().to_string(),
+                                      ", by config.json it should be ", tensor.shape.to_string()));
+        }
+    }
+    for (const auto& [name, shape] : unknown) {
+        if (!is_computed(name))
+            problems.push_back(
+                concat("import: ", name, " ", shape.to_string(), " has no place in this model"));
+    }
+    if (!problems.empty()) throw ConfigError(problems);
+}
+
+/// Gives our matrices from their tensors.
+class Matrices {
+  public:
+    Matrices(const ForeignModel& model, const HfWeights& weights) : weights_(weights) {
+        for (const ForeignTensor& tensor : model.tensors) {
+            for (const ForeignPart& part : tensor.parts) {
+                if (part.source == Source::weight)
+                    places_[{Kind::weight, part.tensor, part.matrix}].push_back({&tensor, &part});
+            }
+        }
+    }
+
+    /// The values of a block, [rows, cols] as ours.
+    std::vector<float> block(const ForeignTensor& tensor, const ForeignPart& part) const {
+        const index_t cols = foreign_size(tensor.shape).cols;
+        const Range rows = part.foreign_rows();
+        std::vector<float> theirs(static_cast<std::size_t>(rows.size() * cols));
+        weights_.read_rows(tensor.name, rows, theirs);
+        std::vector<float> ours(static_cast<std::size_t>(part.num_values()));
+        take_part(part, {theirs.data(), rows.size(), cols}, ours);
+        return ours;
+    }
+
+    /// A whole matrix. @param values  [rows, cols]
+    void read(const MatrixId& id, index_t cols, std::span<float> values) const {
+        for (const auto& [tensor, part] : places_.at(id)) {
+            const std::vector<float> values_of_part = block(*tensor, *part);
+            for (index_t row = 0; row < part->rows.size(); ++row) {
+                const auto from = values_of_part.begin() + row * part->cols.size();
+                std::copy(from, from + part->cols.size(),
+                          values.begin() + (part->rows.begin + row) * cols + part->cols.begin);
+            }
+        }
+    }
+
+  private:
+    struct Place {
+        const ForeignTensor* tensor;
+        const ForeignPart* part;
+    };
+    const HfWeights& weights_;
+    std::map<MatrixId, std::vector<Place>> places_;
+};
+
+/// What must be equal: tensors that ours has not, and weights that are there twice. Also reads the state of routers.
+std::map<std::string, std::vector<double>> check_values(const ForeignModel& model, const TensorShapes& ours,
+                                                        const Matrices& matrices) {
+    std::map<std::string, std::vector<double>> state;
+    std::vector<std::string> problems;
+    for (const ForeignTensor& tensor : model.tensors) {
+        for (const ForeignPart& part : tensor.parts) {
+            if (part.source == Source::weight) continue;
+            if (part.source == Source::constant) {
+                ForeignPart plain = part;
+                plain.addend = 0.0F;
+                const std::vector<float> values = matrices.block(tensor, plain);
+                if (!std::ranges::all_of(values, [&](float value) { return value == part.addend; }))
+                    problems.push_back(concat("import: ", tensor.name, " must be ", part.addend,
+                                              " everywhere: this model has no such parameter"));
+                continue;
+            }
+            const std::vector<float> values = matrices.block(tensor, part);
+            if (part.source == Source::router_state) {
+                state[part.tensor].assign(values.begin(), values.end());
+                continue;
+            }
+            const MatrixShape size = matrix_shape(ours.at(part.tensor));
+            std::vector<float> original(static_cast<std::size_t>(size.rows * size.cols));
+            matrices.read({Kind::weight, part.tensor, part.matrix}, size.cols, original);
+            if (values != original)
+                problems.push_back(concat("import: ", tensor.name, " is not equal to ", part.tensor,
+                                          ", with which this model shares it"));
+        }
+    }
+    if (!problems.empty()) throw ConfigError(problems);
+    return state;
+}
+
+/// Whether a folder has another tokenizer than an export of a model on bytes.
+bool has_other_tokenizer(const fs::path& folder) {
+    const fs::path path = folder / "tokenizer.json";
+    if (!fs::exists(path)) return fs::exists(folder / "tokenizer.model");
+    const std::string bytes = byte_tokenizer_json();
+    return detail::regular_file_bytes(path) != std::ssize(bytes) ||
+           detail::read_regular_text(path, std::ssize(bytes)) != bytes;
+}
+
+Manifest first_manifest(const Config& config, const TensorShapes& shapes) {
+    Manifest manifest;
+    manifest.config = dump(config);
+    manifest.shapes = shapes;
+    manifest.state.seed = config.train.seed;
+    return manifest;
+}
+
+}  // namespace
+
+HfImported import_hf(const fs::path& folder, const fs::path& new_checkpoint) {
+    const Json config_json = Json::parse(detail::read_regular_text(folder / "config.json", kMostConfigBytes));
+    const HfConfig found = read_hf_config(config_json);
+    Config config = found.config;
+    const HfWeights weights(folder);
+    const TensorShapes theirs = weights.shapes();
+    HfImported result{
+        .architecture = std::string(found.family->architecture), .config_file = {}, .notes = {}};
+    const std::string first_module = concat("model.layers.", config.model.layers, ".");
+    const bool has_modules = std::ranges::any_of(
+        theirs, [&](const auto& tensor) { return tensor.first.starts_with(first_module); });
+    if (config.model.mtp_depth > 0 && !has_modules) {
+        config.model.mtp_depth = 0;
+        result.notes.emplace_back(
+            "the modules of multi-token prediction that config.json counts are not among the weights");
+    }
+    if (has_other_tokenizer(folder)) {
+        result.notes.push_back(concat("the folder's tokenizer is not taken over: data.tokenizer = ",
+                                      config.data.tokenizer, ", whose ids mean other texts"));
+    }
+    const TensorShapes ours = shapes_of(config);
+    ForeignModel model = found.family->tensors(config, ours, expert_layout(theirs, config));
+    fit_names(theirs, model);
+    add_tied_head(theirs, config, model);
+    check_tensors(model, theirs);
+    const Matrices matrices(model, weights);
+    Manifest manifest = first_manifest(config, ours);
+    manifest.state.router = check_values(model, ours, matrices);
+    manifest.written_on = concat("imported from a ", result.architecture);
+    const std::vector<std::string> problems =
+        layout_problems(model, ours, router_state_sizes(manifest.state));
+    SY_REQUIRE(problems.empty(), "import of a ", result.architecture, ": ", problems[0]);
+
+    result.config_file = fs::path(new_checkpoint.string() + ".conf");
+    if (fs::exists(result.config_file))
+        throw IoError(concat(result.config_file.string(), " exists already and is not overwritten"));
+    const auto fill = [&](const ReshardPart& part, std::span<float> values) {
+        if (part.id.kind != Kind::weight) {
+            std::ranges::fill(values, 0.0F);
+        } else {
+            SY_REQUIRE(static_cast<index_t>(values.size()) == part.rows.size() * part.cols &&
+                           part.rows == (Range{0, matrix_shape(ours.at(part.id.tensor)).rows}),
+                       "import: a part of ", part.id.to_string());
+            matrices.read(part.id, part.cols, values);
+        }
+    };
+    const auto check = [](const Manifest& written) {
+        const std::vector<std::string> missing = coverage_problems(written);
+        if (!missing.empty()) throw IoError(concat("import: ", missing[0]));
+    };
+    const std::string settings = manifest.config;
+    write_checkpoint(new_checkpoint, {std::move(manifest), fill, check}, plan_reshard(ours, 1));
+    detail::write_text(result.config_file, settings);
+    return result;
+}
+
+}  // namespace sy::runtime

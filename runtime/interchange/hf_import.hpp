@@ -1,0 +1,22 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace sy::runtime {
+
+struct HfImported {
+    std::string architecture;
+    std::filesystem::path config_file;  ///< the settings, for --config
+    std::vector<std::string> notes;
+};
+
+/// Makes a checkpoint of step 0 from a folder that transformers has written, and NEW.conf beside it with its settings.
+/// Moments are zero. Every tensor of the folder is used once. Holds a matrix of ours and its place in theirs in memory.
+/// @throws ConfigError with every key of config.json that cannot be expressed here, every tensor that is missing, unknown
+///         or of another shape
+/// @throws IoError when the checkpoint exists, a file is damaged or a value not finite: then none is made
+HfImported import_hf(const std::filesystem::path& folder, const std::filesystem::path& new_checkpoint);
+
+}  // namespace sy::runtime
