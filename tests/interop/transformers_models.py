@@ -9,7 +9,7 @@ import sys
 import numpy
 import torch
 import transformers
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 SWITCHYARD, LOGITS_DUMP = sys.argv[1:3]
 SCRATCH = pathlib.Path(sys.argv[3])
@@ -230,6 +230,55 @@ def check_ours(number, preset, architecture, settings, text):
     print(f"{name}: exported, logits differ by at most {worst:.1e}; back and exported again to the bit")
 
 
+def refused(what, folder, expected):
+    """The import of a folder fails with a message, and leaves nothing."""
+    target = folder.parent / f"{folder.name}-refused"
+    done = subprocess.run([SWITCHYARD, "checkpoint", "import", folder, target], capture_output=True, text=True)
+    assert done.returncode in (1, 2), f"{what}: exit code {done.returncode}"
+    assert expected in done.stderr, f"{what}: expected '{expected}', found: {done.stderr}"
+    assert not target.exists() and not pathlib.Path(f"{target}.conf").exists(), f"{what}: something was left"
+
+
+def check_refusals():
+    """Folders with one thing wrong."""
+    model_class = transformers.Qwen2MoeForCausalLM
+    settings = SIZES | MIXTURE | dict(num_experts=4, shared_expert_intermediate_size=24)
+    model = model_class(model_class.config_class(**settings)).eval()
+    with torch.no_grad():
+        for layer in model.model.layers:
+            layer.mlp.shared_expert_gate.weight.zero_()
+    folder = SCRATCH / "refused"
+    model.save_pretrained(folder)
+    run(SWITCHYARD, "checkpoint", "import", folder, SCRATCH / "not-refused")
+    file = folder / "model.safetensors"
+    right = load_file(file)
+    norm = "model.norm.weight"
+
+    def with_tensors(what, changes, expected):
+        save_file({key: value for key, value in (right | changes).items() if value is not None}, file, {"format": "pt"})
+        refused(what, folder, expected)
+
+    gate = "model.layers.1.mlp.shared_expert_gate.weight"
+    with_tensors("a missing tensor", {norm: None}, "import: model.norm.weight [32] is missing")
+    with_tensors("an unknown tensor", {"extra": torch.ones(2)}, "import: extra [2] has no place")
+    with_tensors("another shape", {norm: torch.ones(31)}, "model.norm.weight is [31], by config.json it should be [32]")
+    with_tensors("not a number", {norm: torch.full((32,), float("nan"))}, "model.norm.weight in model.safetensors has a")
+    with_tensors("a gate that is no constant", {gate: torch.ones(1, 32)}, f"{gate} must be 0 everywhere")
+    save_file(right, file, {"format": "pt"})
+    file.write_bytes(file.read_bytes()[:-4])
+    refused("a file cut short", folder, "is no safetensors file of weights")
+    save_file(right, file, {"format": "pt"})
+    index = {"metadata": {}, "weight_map": {key: "../model.safetensors" for key in right}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    refused("a file elsewhere", folder, "no plain name of a safetensors file")
+    (folder / "model.safetensors.index.json").unlink()
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | dict(clip_qkv=8, hidden_act="mish")))
+    refused("keys", folder, "clip_qkv = 8 is not known")
+    refused("keys", folder, "hidden_act = mish")
+    print("refusals: 9 folders with one thing wrong each")
+
+
 def main():
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
@@ -251,6 +300,11 @@ def main():
             check_ours(number, preset, *case, text)
         except Exception as error:
             failures.append(f"{preset}: {type(error).__name__}: {error}")
+    if not ONLY:
+        try:
+            check_refusals()
+        except Exception as error:
+            failures.append(f"refusals: {type(error).__name__}: {error}")
     for failure in failures:
         print("FAILED", failure)
     print(f"{len(THEIRS) + len(OURS)} models, transformers {transformers.__version__}, {len(failures)} failed")
