@@ -150,6 +150,19 @@ void check_same(const fs::path& checkpoint, const fs::path& imported) {
         SY_REQUIRE(checksums.at(id) == checksum, id.to_string(), " has other values");
 }
 
+/// The same model in the other storages, whose logits differ by their rounding.
+void dump_roundings(const fs::path& checkpoint, const fs::path& stem) {
+    for (const runtime::Storage storage : runtime::kStorages) {
+        if (storage == runtime::Storage::f32) continue;
+        const std::string rounded = concat(stem.string(), "-", storage_name(storage));
+        const runtime::GgufWritten written =
+            runtime::export_gguf(checkpoint, rounded + ".gguf", {.storage = storage});
+        for (const char* const part : {".tokens", ".logits"})
+            fs::copy_file(stem.string() + part, rounded + part);
+        std::printf("%s %s\n", fs::path(rounded).filename().c_str(), written.architecture.c_str());
+    }
+}
+
 void dump_case(const Case& chosen, const fs::path& folder) {
     const Config config = config_of(chosen);
     const fs::path stem = folder / chosen.name;
@@ -160,6 +173,7 @@ void dump_case(const Case& chosen, const fs::path& folder) {
     std::printf("%s %s\n", chosen.name, written.architecture.c_str());
     runtime::import_gguf(stem.string() + ".gguf", stem.string() + ".again");
     check_same(checkpoint, stem.string() + ".again");
+    if (std::string_view(chosen.name) == "llama") dump_roundings(checkpoint, stem);
 }
 
 void dump_container(const fs::path& folder) {
