@@ -195,6 +195,11 @@ std::vector<std::string> model_notes(const MoeConfig& moe) {
             "number "
             "of ranks; moe.capacity_scope = global does not");
     }
+    const bool limits = moe.router == "group_limited" || moe.balance.communication_loss > 0.0;
+    if (moe.group_limit > 0 && !limits) {
+        notes.push_back(concat("moe.group_limit = ", moe.group_limit, " limits nothing with moe.router = ",
+                               moe.router, "; moe.router = group_limited makes it count"));
+    }
     return notes;
 }
 

@@ -70,6 +70,7 @@ Preset deepseek_v2() {
     moe.expert_width = 1536;
     moe.shared_experts = 2;
     moe.routed_scale = 16.0;
+    moe.router = "group_limited";
     moe.groups = 8;
     moe.group_limit = 3;
     moe.device_capacity = 1.0;
@@ -99,6 +100,7 @@ Preset deepseek_v3() {
     moe.score = Score::sigmoid;
     moe.renormalise = true;
     moe.routed_scale = 2.5;
+    moe.router = "group_limited";
     moe.groups = 8;
     moe.group_limit = 4;
     moe.group_score = GroupScore::top_sum;

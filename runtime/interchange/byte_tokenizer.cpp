@@ -1,34 +1,13 @@
 #include "runtime/interchange/byte_tokenizer.hpp"
 
 #include "runtime/json/json.hpp"
+#include "runtime/tokenizer/byte_level.hpp"
 
 namespace sy::runtime {
-namespace {
-
-bool is_printable(int byte) {
-    return (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xac) || byte >= 0xae;
-}
-
-/// A code point below 0x800.
-std::string utf8(int code) {
-    if (code < 0x80) return {static_cast<char>(code)};
-    return {static_cast<char>(0xc0 | (code >> 6)), static_cast<char>(0x80 | (code & 0x3f))};
-}
-
-}  // namespace
-
-std::array<std::string, 256> byte_stand_ins() {
-    std::array<std::string, 256> result;
-    int next = 0x100;
-    for (int byte = 0; byte < 256; ++byte)
-        result[static_cast<std::size_t>(byte)] = utf8(is_printable(byte) ? byte : next++);
-    return result;
-}
-
 std::string byte_tokenizer_json() {
     Json::Object vocabulary;
     index_t id = 0;
-    for (const std::string& token : byte_stand_ins()) vocabulary.push_back({token, id++});
+    for (const std::string& token : byte_characters()) vocabulary.push_back({token, id++});
     const Json byte_level = Json::Object{
         {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", false}, {"use_regex", false}};
     const Json model = Json::Object{{"type", "BPE"},

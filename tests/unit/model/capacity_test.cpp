@@ -421,6 +421,19 @@ TEST_CASE("capacity: settings that cannot be meant are refused with the remedy",
     CHECK(model_notes(moe).empty());
 }
 
+TEST_CASE("routing: a limit of groups that no rule looks at is told", "[unit]") {
+    MoeConfig moe = test::tiny_moe();
+    moe.groups = 4;
+    moe.group_limit = 2;
+    REQUIRE(model_notes(moe).size() == 1);
+    CHECK_THAT(model_notes(moe)[0], Catch::Contains("moe.group_limit = 2 limits nothing"));
+    moe.balance.communication_loss = 0.01;
+    CHECK(model_notes(moe).empty());
+    moe.balance.communication_loss = 0.0;
+    moe.router = "group_limited";
+    CHECK(model_notes(moe).empty());
+}
+
 TEST_CASE("training: whoever is dropped, 10 steps are bit-identical on every layout", "[unit]") {
     MoeConfig moe = test::tiny_moe();
     moe.layers = "all";

@@ -269,6 +269,8 @@ TEST_CASE("scale_down: a small model of the same structure", "[unit]") {
         CHECK(moe.layers.substr(0, 3) == preset.moe.layers.substr(0, 3));
         CHECK((moe.shared_experts > 0) == (preset.moe.shared_experts > 0));
         CHECK((moe.groups > 0) == (preset.moe.groups > 0));
+        CHECK(model_notes(moe).empty());
+        CHECK(model_notes(preset.moe).empty());
         if (moe.groups > 0) {
             CHECK(moe.group_limit < moe.groups);
             CHECK(moe.experts % moe.groups == 0);

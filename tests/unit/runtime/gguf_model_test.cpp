@@ -53,7 +53,6 @@ TEST_CASE(
     CHECK(chosen("qwen2-57b-a14b") == "glm4moe");
     CHECK(chosen("deepseek-moe-16b") == "glm4moe");
     CHECK(chosen("deepseek-v2-lite") == "deepseek2");
-    CHECK(chosen("deepseek-v2") == "deepseek2");
     CHECK(chosen("deepseek-v3") == "deepseek2");
     CHECK(chosen("gemma-2-9b") == "gemma2");
     CHECK(chosen("dbrx") == "dbrx");
@@ -74,7 +73,6 @@ TEST_CASE("gguf model: what llama.cpp cannot compute is refused, every setting b
     }
     // The best group by its best expert, not by its best two.
     config = scaled_down("deepseek-v2");
-    config.moe.router = "group_limited";
     CHECK_THROWS_WITH(gguf::choose_architecture(config), Catch::Contains("moe.group_score"));
     config = scaled_down("mixtral-8x7b");
     config.moe.renormalise = false;

@@ -8,6 +8,7 @@
 #include "runtime/interchange/byte_tokenizer.hpp"
 #include "runtime/interchange/hf_export.hpp"
 #include "runtime/interchange/hf_settings.hpp"
+#include "runtime/tokenizer/byte_level.hpp"
 
 using namespace sy;
 using namespace sy::runtime;
@@ -119,7 +120,7 @@ TEST_CASE("hf export: sizes of shards are read strictly", "[unit]") {
 }
 
 TEST_CASE("byte tokenizer: every byte has a stand-in of its own", "[unit]") {
-    const auto tokens = byte_stand_ins();
+    const auto tokens = byte_characters();
     CHECK(std::set<std::string>(tokens.begin(), tokens.end()).size() == 256);
     CHECK(tokens['A'] == "A");
     CHECK(tokens[' '] == "\u0120");
