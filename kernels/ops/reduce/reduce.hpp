@@ -10,10 +10,6 @@ namespace sy::ops {
 /// @throws ShapeError when sizes differ
 void row_sums_of_squares(ConstTensorRef x, TensorRef sums, const Context& context);
 
-/// sums[c] += sum over rows of x[r, c]; rows in order within blocks of 64, blocks in order. x [T, H] f32, sums [H] f32.
-/// @throws ShapeError when sizes differ
-void column_sums(ConstTensorRef x, TensorRef sums, const Context& context);
-
 /// y += x and y = x + z, elementwise. x, y, z [T, H] f32
 /// @throws ShapeError when the shapes differ
 void add(ConstTensorRef x, TensorRef y, const Context& context);
@@ -27,11 +23,5 @@ void scale(float factor, TensorRef x, const Context& context);
 /// y[r] = factor[r] * x[r]. x, y [R, H] f32, which may be the same; factor [R] f32
 /// @throws ShapeError when sizes differ
 void scale_rows(ConstTensorRef factor, ConstTensorRef x, TensorRef y, const Context& context);
-
-/// Sum in double of values one after another, f32, in a fixed order.
-double sum(ConstTensorRef values);
-
-/// Whether every value, f32, one after another, is finite.
-bool all_finite(ConstTensorRef values, const Context& context);
 
 }  // namespace sy::ops

@@ -1,8 +1,3 @@
-#include <algorithm>
-#include <atomic>
-#include <cmath>
-#include <limits>
-
 #include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
 #include "kernels/core/fits.hpp"
@@ -47,15 +42,6 @@ void scale_range(float factor, const float* x, float* y, index_t count) {
     });
 }
 
-bool finite_range(const float* values, index_t count) {
-    return simd::for_isa([=]() SY_BODY {
-        int bad = 0;
-        for (index_t i = 0; i < count; ++i)
-            bad |= static_cast<int>(!(std::fabs(values[i]) <= std::numeric_limits<float>::max()));
-        return bad == 0;
-    });
-}
-
 }  // namespace
 
 void row_sums_of_squares(ConstTensorRef rows, TensorRef of_rows, const Context& context) {
@@ -68,27 +54,6 @@ void row_sums_of_squares(ConstTensorRef rows, TensorRef of_rows, const Context& 
         for (index_t r = begin; r < end; ++r)
             sums[static_cast<std::size_t>(r)] = squares_of_row(x.row(r), x.cols);
     });
-}
-
-void column_sums(ConstTensorRef rows, TensorRef of_columns, const Context& context) {
-    const auto x = host<const float>(rows);
-    const auto sums = host_values<float>(of_columns);
-    SY_FITS(static_cast<index_t>(sums.size()) == x.cols, "column_sums: ", sums.size(), " sums for ", x.cols,
-            " columns");
-    constexpr index_t kBlock = 64;
-    const index_t num_blocks = ceil_div(x.rows, kBlock);
-    if (num_blocks == 0) return;
-    Tensor partial(context.arena, DType::f32, {num_blocks, x.cols});
-    partial.fill_zero();
-    const MatrixView<float> partials = partial.matrix<float>();
-    context.team.for_tasks(num_blocks, [&](index_t block, int) {
-        float* const target = partials.row(block);
-        for (index_t r = block * kBlock; r < std::min((block + 1) * kBlock, x.rows); ++r) {
-            add_range(target, x.row(r), target, x.cols);
-        }
-    });
-    for (index_t block = 0; block < num_blocks; ++block)
-        add_range(sums.data(), partials.row(block), sums.data(), x.cols);
 }
 
 void add(ConstTensorRef first, ConstTensorRef second, TensorRef total, const Context& context) {
@@ -141,21 +106,6 @@ void scale_rows(ConstTensorRef factors, ConstTensorRef from, TensorRef to, const
         for (index_t r = begin; r < end; ++r)
             scale_range(factor[static_cast<std::size_t>(r)], x.row(r), y.row(r), x.cols);
     });
-}
-
-double sum(ConstTensorRef values) {
-    double total = 0.0;
-    for (const float value : host_values<const float>(values)) total += static_cast<double>(value);
-    return total;
-}
-
-bool all_finite(ConstTensorRef values, const Context& context) {
-    const auto x = host_values<const float>(values);
-    std::atomic<bool> good{true};
-    context.team.for_ranges(static_cast<index_t>(x.size()), 4096, [&](index_t begin, index_t end) {
-        if (!finite_range(x.data() + begin, end - begin)) good.store(false);
-    });
-    return good.load();
 }
 
 }  // namespace sy::ops
