@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <system_error>
 
 #include "runtime/checkpoint/checkpoint.hpp"
 #include "runtime/checkpoint/files.hpp"
@@ -130,6 +131,28 @@ void rename_finished(const fs::path& unfinished, const fs::path& folder) {
     if (fs::exists(folder)) throw IoError(concat(folder.string(), " exists already and is not overwritten"));
     fs::rename(unfinished, folder);
     flush_to_disk(folder.parent_path());
+}
+
+void write_new_folder(const fs::path& new_folder, const std::function<void(const fs::path&)>& fill) {
+    fs::path to = fs::absolute(new_folder).lexically_normal();
+    if (!to.has_filename()) to = to.parent_path();
+    if (fs::exists(to)) throw IoError(concat(to.string(), " exists already and is not overwritten"));
+    if (!fs::is_directory(to.parent_path()))
+        throw IoError(
+            concat("there is no folder ", to.parent_path().string(), " to make ", to.string(), " in"));
+    const fs::path unfinished = to.parent_path() / concat(kUnfinished, to.filename().string());
+    if (!fs::create_directory(unfinished)) {
+        throw IoError(concat(unfinished.string(), " is there, from a command that goes on or was ended; ",
+                             "remove it if none goes on"));
+    }
+    try {
+        fill(unfinished);
+        rename_finished(unfinished, to);
+    } catch (...) {
+        std::error_code ignored;
+        fs::remove_all(unfinished, ignored);
+        throw;
+    }
 }
 
 void point_latest_to(const fs::path& checkpoints, index_t step) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -36,6 +37,12 @@ std::vector<std::string> make_unfinished(const std::filesystem::path& checkpoint
 
 /// Gives a finished folder its name, which must be free, and flushes both folders to disk.
 void rename_finished(const std::filesystem::path& unfinished, const std::filesystem::path& folder);
+
+/// Makes a folder that is no step of a run: under a temporary name, which goes when filling it fails, and then under its own.
+/// @param fill  writes what is in it, to the folder that it is given
+/// @throws IoError when there is such a folder already, none to make it in, or another command that is making it
+void write_new_folder(const std::filesystem::path& folder,
+                      const std::function<void(const std::filesystem::path&)>& fill);
 
 /// Points latest to a published step. A kill leaves the earlier latest or this one.
 void point_latest_to(const std::filesystem::path& checkpoints, index_t step);

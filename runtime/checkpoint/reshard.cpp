@@ -72,18 +72,7 @@ ReshardPlan plan_reshard(const std::map<std::string, Shape>& shapes, index_t num
 }
 
 void write_checkpoint(const fs::path& new_folder, NewCheckpoint checkpoint, const ReshardPlan& plan) {
-    fs::path to = fs::absolute(new_folder).lexically_normal();
-    if (!to.has_filename()) to = to.parent_path();
-    if (fs::exists(to)) throw IoError(concat(to.string(), " exists already and is not overwritten"));
-    if (!fs::is_directory(to.parent_path()))
-        throw IoError(
-            concat("there is no folder ", to.parent_path().string(), " to make ", to.string(), " in"));
-    const fs::path unfinished = to.parent_path() / concat(".unfinished-", to.filename().string());
-    if (!fs::create_directory(unfinished)) {
-        throw IoError(concat(unfinished.string(), " is there, from a command that goes on or was ended; ",
-                             "remove it if none goes on"));
-    }
-    try {
+    detail::write_new_folder(new_folder, [&](const fs::path& unfinished) {
         Manifest& manifest = checkpoint.manifest;
         manifest.layout = CheckpointLayout::sharded;
         manifest.files.clear();
@@ -93,12 +82,7 @@ void write_checkpoint(const fs::path& new_folder, NewCheckpoint checkpoint, cons
         checkpoint.check(manifest);
         detail::write_virtual_model(unfinished, manifest);
         detail::write_text(unfinished / "manifest.json", write_manifest(manifest));
-        detail::rename_finished(unfinished, to);
-    } catch (...) {
-        std::error_code ignored;
-        fs::remove_all(unfinished, ignored);
-        throw;
-    }
+    });
 }
 
 void reshard_checkpoint(const fs::path& from, const fs::path& new_folder, const ReshardPlan& plan) {

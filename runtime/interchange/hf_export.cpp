@@ -113,29 +113,6 @@ void write_tokenizer(const fs::path& folder, const Config& config, std::vector<s
     detail::write_text(folder / "tokenizer_config.json", byte_tokenizer_config_json(config.model.seq_len));
 }
 
-/// Makes a new folder under a temporary name, fills it and gives it its name.
-void write_folder(const fs::path& new_folder, const std::function<void(const fs::path&)>& fill) {
-    fs::path to = fs::absolute(new_folder).lexically_normal();
-    if (!to.has_filename()) to = to.parent_path();
-    if (fs::exists(to)) throw IoError(concat(to.string(), " exists already and is not overwritten"));
-    if (!fs::is_directory(to.parent_path()))
-        throw IoError(
-            concat("there is no folder ", to.parent_path().string(), " to make ", to.string(), " in"));
-    const fs::path unfinished = to.parent_path() / concat(".unfinished-", to.filename().string());
-    if (!fs::create_directory(unfinished)) {
-        throw IoError(concat(unfinished.string(), " is there, from a command that goes on or was ended; ",
-                             "remove it if none goes on"));
-    }
-    try {
-        fill(unfinished);
-        detail::rename_finished(unfinished, to);
-    } catch (...) {
-        std::error_code ignored;
-        fs::remove_all(unfinished, ignored);
-        throw;
-    }
-}
-
 /// The description of the exported model. @throws ConfigError when the checkpoint holds more or other tensors
 ForeignModel describe(const HfFamily& family, const Config& config, const Manifest& manifest) {
     ForeignModel model = family.tensors(config, manifest.shapes, ExpertLayout::separate);
@@ -170,7 +147,7 @@ HfExported export_hf(const fs::path& checkpoint, const fs::path& folder, const H
                       .num_tensors = std::ssize(model.tensors),
                       .num_files = std::ssize(shards),
                       .notes = hf_notes(config)};
-    write_folder(folder, [&](const fs::path& unfinished) {
+    detail::write_new_folder(folder, [&](const fs::path& unfinished) {
         Record record;
         for (index_t i = 0; i < std::ssize(shards); ++i) {
             write_shard(unfinished, shard_file(i, std::ssize(shards)), shards[static_cast<std::size_t>(i)],

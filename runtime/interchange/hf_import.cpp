@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <functional>
 
-#include "model/parameters/blueprint.hpp"
 #include "runtime/checkpoint/files.hpp"
 #include "runtime/checkpoint/reshard.hpp"
 #include "runtime/interchange/byte_tokenizer.hpp"
 #include "runtime/interchange/foreign_values.hpp"
 #include "runtime/interchange/hf_family.hpp"
 #include "runtime/interchange/hf_weights.hpp"
+#include "runtime/interchange/our_tensors.hpp"
 
 namespace sy::runtime {
 namespace {
@@ -20,13 +20,6 @@ using Source = ForeignPart::Source;
 constexpr index_t kMostConfigBytes = 10'000'000;
 constexpr const char* kHead = "lm_head.weight";
 constexpr const char* kStack = "transformer.";
-
-TensorShapes shapes_of(const Config& config) {
-    TensorShapes shapes;
-    for (const model::ParameterSpec& spec : model::blueprint(config.model, config.moe))
-        shapes[spec.name] = spec.shape;
-    return shapes;
-}
 
 /// How the experts lie in a folder, by names and shapes.
 ExpertLayout expert_layout(const TensorShapes& theirs, const Config& config) {
@@ -205,7 +198,7 @@ HfImported import_hf(const fs::path& folder, const fs::path& new_checkpoint) {
         result.notes.push_back(concat("the folder's tokenizer is not taken over: data.tokenizer = ",
                                       config.data.tokenizer, ", whose ids mean other texts"));
     }
-    const TensorShapes ours = shapes_of(config);
+    const TensorShapes ours = our_tensors(config).shapes;
     ForeignModel model = found.family->tensors(config, ours, expert_layout(theirs, config));
     fit_names(theirs, model);
     add_tied_head(theirs, config, model);
