@@ -60,6 +60,8 @@ constexpr std::array kMayDiffer{
     MayDiffer{"optimizer.", Matters::in_training, "steps differ from now on"},
     // Going on with another text is refused by itself: its contents are compared, not its name.
     MayDiffer{"data.path", Matters::never, ""},
+    // So is going on with another tokenizer: its identity is compared.
+    MayDiffer{"data.tokenizer", Matters::never, ""},
     MayDiffer{"data.changed", Matters::never, ""},
     MayDiffer{"data.validation_fraction", Matters::always,
               "other text is validated on, which may have been trained on"},

@@ -292,13 +292,13 @@ void optimizer_options(OptionTable& table, OptimizerConfig& optimizer) {
 }
 
 void data_options(OptionTable& table, DataConfig& data) {
-    std::vector<std::pair<std::string, std::string>> tokenizers;
-    for (const char* const name : kTokenizerNames) tokenizers.emplace_back(name, name);
     table.text({"data.path", "",
                 "text to learn from: a file, or several joined by commas, read one after the other"},
                data.path);
-    table.choice<std::string>({"data.tokenizer", "", "how text becomes tokens"}, data.tokenizer,
-                              std::move(tokenizers));
+    table.text(
+        {"data.tokenizer", "",
+         "how text becomes tokens: bytes, or a tokenizer.json, a tokenizer.model or a folder with one"},
+        data.tokenizer);
     table.number({"data.validation_fraction", "", "share of the text, at its end, kept for validation"},
                  data.validation_fraction, 0.0, 0.9);
     table.choice<ChangedData>(
@@ -405,16 +405,12 @@ std::vector<std::string> joint_problems(const Config& config) {
     require(train.global_batch % train.accumulation == 0,
             concat("train.accumulation = ", train.accumulation,
                    " does not divide train.global_batch = ", train.global_batch, "; use a divisor"));
-    require(config.model.vocab_size >= 256 || config.data.tokenizer != "bytes",
-            concat("model.vocab_size = ", config.model.vocab_size,
-                   " is less than the 256 tokens of data.tokenizer = bytes; use 256"));
     require(
         config.numerics == NumericsMode::fast || config.moe.capacity_scope == model::CapacityScope::global,
         "numerics.mode = reproducible promises the same bits on every layout, which moe.capacity_scope = "
         "local cannot give; use moe.capacity_scope = global or numerics.mode = fast");
-    require(config.generate.gap.size() == 1,
-            concat("generate.gap = \"", config.generate.gap,
-                   "\" is not one byte; take one that stands nowhere else in generate.prompt"));
+    require(config.generate.gap != "",
+            "generate.gap is empty; take a text that stands nowhere else in generate.prompt");
     require(config.run.directory != "", "run.directory is empty; name a folder");
     const ParallelConfig& parallel = config.parallel;
     const bool balanced = parallel.placement == PlacementRule::balanced;

@@ -1,10 +1,8 @@
 // What is missing from a text, found by a model that was trained to: masked tokens, or corrupted spans.
-#include <algorithm>
-
 #include "kernels/core/offsets.hpp"
 #include "model/objective/masking.hpp"
 #include "model/objective/spans.hpp"
-#include "runtime/tokenizer/tokenizer.hpp"
+#include "runtime/data/open_tokenizer.hpp"
 #include "runtime/generate/generate.hpp"
 
 namespace sy::runtime {
@@ -20,15 +18,26 @@ void check_length(std::size_t length, index_t most) {
                              most, "; give it 1 to ", most));
 }
 
-/// The tokens between gaps: one piece more than there are gaps, and at least one gap, if only behind the prompt.
-std::vector<Ids> pieces_of(const Ids& prompt, std::int32_t gap) {
-    std::vector<Ids> pieces(1);
-    for (std::size_t i = 0; i < prompt.size(); ++i) {
-        if (prompt[i] != gap) {
-            pieces.back().push_back(prompt[i]);
-        } else if (i == 0 || prompt[i - 1] != gap) {
-            pieces.emplace_back();
-        }
+/// The texts between gaps: one more than there are gaps. They are cut before they become tokens, because a token may hold
+/// the gap and its neighbours.
+std::vector<std::string> split_at_gaps(std::string_view prompt, std::string_view gap) {
+    std::vector<std::string> texts;
+    for (std::size_t place = prompt.find(gap); place != std::string_view::npos; place = prompt.find(gap)) {
+        texts.emplace_back(prompt.substr(0, place));
+        prompt.remove_prefix(place + gap.size());
+    }
+    texts.emplace_back(prompt);
+    return texts;
+}
+
+/// The tokens between spans, each of which is a run of gaps: one piece more than there are spans, and at least one span,
+/// if only behind the prompt.
+std::vector<Ids> pieces_of(const GenerateConfig& rule, const Tokenizer& tokenizer) {
+    const std::vector<std::string> texts = split_at_gaps(rule.prompt, rule.gap);
+    std::vector<Ids> pieces;
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+        if (texts[i].empty() && i > 0 && i + 1 < texts.size()) continue;
+        pieces.push_back(tokenizer.encode(texts[i]));
     }
     if (pieces.size() == 1) pieces.emplace_back();
     return pieces;
@@ -83,18 +92,22 @@ std::vector<Ids> find_spans(Session& session, const Ids& source, std::size_t num
 
 std::string fill_masks(Session& session) {
     const GenerateConfig& rule = session.config().generate;
-    const std::unique_ptr<Tokenizer> tokenizer = make_tokenizer(session.config().data.tokenizer);
-    const std::int32_t gap = tokenizer->encode(rule.gap).front();
-    const Ids prompt = tokenizer->encode(rule.prompt);
-    check_length(prompt.size(), session.config().model.seq_len);
-    Ids ids = prompt;
-    std::ranges::replace(ids, gap, model::mask_id(session.config().model));
-    if (ids == prompt) {
+    const std::unique_ptr<Tokenizer> tokenizer = open_tokenizer(session.config());
+    const std::vector<std::string> texts = split_at_gaps(rule.prompt, rule.gap);
+    Ids ids = tokenizer->encode(texts.front());
+    std::vector<std::size_t> gaps;
+    for (std::size_t i = 1; i < texts.size(); ++i) {
+        gaps.push_back(ids.size());
+        ids.push_back(model::mask_id(session.config().model));
+        const Ids more = tokenizer->encode(texts[i]);
+        ids.insert(ids.end(), more.begin(), more.end());
+    }
+    check_length(ids.size(), session.config().model.seq_len);
+    if (gaps.empty()) {
         throw ConfigError(concat("generate: an encoder finds missing tokens, and continues nothing; put \"",
                                  rule.gap, "\" (generate.gap) into generate.prompt for each"));
     }
-    for (std::size_t place = 0; place < ids.size(); ++place) {
-        if (prompt[place] != gap) continue;
+    for (const std::size_t place : gaps) {
         const Tensor logits =
             session.transformer().read(ids, static_cast<index_t>(ids.size()), session.context());
         const std::span<const float> row = logits.matrix<float>().row_span(static_cast<index_t>(place));
@@ -107,10 +120,9 @@ std::string fill_masks(Session& session) {
 std::string fill_spans(Session& session) {
     const GenerateConfig& rule = session.config().generate;
     const model::ModelConfig& config = session.config().model;
-    const std::unique_ptr<Tokenizer> tokenizer = make_tokenizer(session.config().data.tokenizer);
+    const std::unique_ptr<Tokenizer> tokenizer = open_tokenizer(session.config());
     const model::SpanLengths lengths = model::span_lengths(config);
-    const std::vector<Ids> pieces =
-        pieces_of(tokenizer->encode(rule.prompt), tokenizer->encode(rule.gap).front());
+    const std::vector<Ids> pieces = pieces_of(rule, *tokenizer);
     const std::size_t num_gaps = pieces.size() - 1;
     if (static_cast<index_t>(num_gaps) > lengths.num_spans) {
         throw ConfigError(concat("generate.prompt has ", num_gaps,

@@ -7,7 +7,7 @@
 #include "kernels/core/offsets.hpp"
 #include "kernels/core/philox.hpp"
 #include "kernels/ops/softmax_xent/softmax_xent.hpp"
-#include "runtime/tokenizer/tokenizer.hpp"
+#include "runtime/data/open_tokenizer.hpp"
 
 namespace sy::runtime {
 namespace {
@@ -66,7 +66,7 @@ void check_length(index_t prompt_length, index_t more, index_t seq_len) {
 
 std::string continue_prompt(Session& session) {
     const GenerateConfig& rule = session.config().generate;
-    const std::unique_ptr<Tokenizer> tokenizer = make_tokenizer(session.config().data.tokenizer);
+    const std::unique_ptr<Tokenizer> tokenizer = open_tokenizer(session.config());
     std::vector<std::int32_t> ids = tokenizer->encode(rule.prompt);
     const auto prompt_length = static_cast<index_t>(ids.size());
     const index_t length = prompt_length + rule.tokens;

@@ -1,33 +1,14 @@
 #include "runtime/tokenizer/json_tokenizer.hpp"
 
+#include <algorithm>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 
 #include "runtime/json/utf8.hpp"
 #include "runtime/tokenizer/nfc.hpp"
+#include "runtime/tokenizer/tokenizer_file.hpp"
 
 namespace sy::runtime {
 namespace {
-
-/// Twenty times the largest files of today.
-constexpr std::uintmax_t kMostBytes = std::uintmax_t{256} << 20;
-
-std::string read_file(const std::string& path) {
-    std::error_code error;
-    if (!std::filesystem::is_regular_file(path, error))
-        throw IoError(concat("tokenizer: ", path, " is not a file; name a tokenizer.json"));
-    const std::uintmax_t size = std::filesystem::file_size(path, error);
-    if (error) throw IoError(concat("tokenizer: cannot read ", path, ": ", error.message()));
-    if (size > kMostBytes)
-        throw IoError(concat("tokenizer: ", path, " has ", size,
-                             " bytes, more than a tokenizer.json ever has (", kMostBytes, ")"));
-    std::string text(static_cast<std::size_t>(size), '\0');
-    std::ifstream file(path, std::ios::binary);
-    if (!file.read(text.data(), static_cast<std::streamsize>(text.size())))
-        throw IoError(concat("tokenizer: cannot read ", path, ": ", std::strerror(errno)));
-    return text;
-}
 
 /// The end of the UTF-8 that begins at `place`.
 std::size_t end_of_utf8(std::string_view text, std::size_t place) {
@@ -44,6 +25,20 @@ std::size_t end_of_utf8(std::string_view text, std::size_t place) {
         place += length;
     }
     return place;
+}
+
+/// The last token that the file puts behind a text, else the special token that published models call their end of text:
+/// the file itself does not say which one that is.
+std::optional<std::int32_t> find_end_of_text(const std::vector<std::int32_t>& text_end,
+                                             const std::vector<AddedToken>& added) {
+    if (!text_end.empty()) return text_end.back();
+    for (const std::string_view name :
+         {"<|endoftext|>", "<|end_of_text|>", "<\uff5cend\u2581of\u2581sentence\uff5c>", "</s>", "<eos>"}) {
+        const auto token = std::ranges::find_if(
+            added, [name](const AddedToken& one) { return one.special && one.content == name; });
+        if (token != added.end()) return token->id;
+    }
+    return std::nullopt;
 }
 
 }  // namespace
@@ -77,19 +72,26 @@ class JsonTokenizer::Loan {
     std::unique_ptr<Scratch> scratch_;
 };
 
-JsonTokenizer::JsonTokenizer(const std::string& path) : JsonTokenizer(read_file(path), path) {}
+JsonTokenizer::JsonTokenizer(const std::string& path)
+    : JsonTokenizer(read_tokenizer_file(path, "tokenizer.json"), path) {}
 
 JsonTokenizer::JsonTokenizer(std::string_view text, const std::string& name)
-    : JsonTokenizer(read_tokenizer_json(text, name), name) {}
+    : JsonTokenizer(read_tokenizer_json(text, name), name, tokenizer_identity("bpe", text)) {}
 
-JsonTokenizer::JsonTokenizer(TokenizerJson file, const std::string& name)
+JsonTokenizer::JsonTokenizer(TokenizerJson file, const std::string& name, std::string identity)
     : name_(name),
+      identity_(std::move(identity)),
       normalizer_(file.normalizer),
       pre_tokenizer_(std::move(file.steps)),
       encoder_(std::move(file.rules)),
       bytes_of_id_(std::move(file.bytes_of_id)),
       text_begin_(std::move(file.text_begin)),
-      text_end_(std::move(file.text_end)) {
+      text_end_(std::move(file.text_end)),
+      end_of_text_(find_end_of_text(text_end_, file.added)) {
+    for (const std::optional<std::string>& bytes : bytes_of_id_)
+        num_bytes_.push_back(bytes ? static_cast<index_t>(bytes->size()) : 0);
+    for (const AddedToken& token : file.added)
+        if (token.special) num_bytes_[static_cast<std::size_t>(token.id)] = 0;
     std::string storage;
     for (AddedToken& token : file.added) {
         if (!token.normalized) {
@@ -149,6 +151,10 @@ std::string JsonTokenizer::decode(std::span<const std::int32_t> ids) const {
         text += *bytes_of_id_[place];
     }
     return text;
+}
+
+index_t JsonTokenizer::num_bytes(std::int32_t id) const {
+    return id >= 0 && id < vocab_size() ? num_bytes_[static_cast<std::size_t>(id)] : 0;
 }
 
 }  // namespace sy::runtime

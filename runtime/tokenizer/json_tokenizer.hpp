@@ -26,13 +26,17 @@ class JsonTokenizer final : public Tokenizer {
     JsonTokenizer(std::string_view text, const std::string& name);
 
     std::string name() const override { return name_; }
+    std::string identity() const override { return identity_; }
     index_t vocab_size() const override { return static_cast<index_t>(bytes_of_id_.size()); }
     std::vector<std::int32_t> encode(std::string_view text) const override;
     std::string decode(std::span<const std::int32_t> ids) const override;
-
-    /// Tokens that a model expects before and after each text; encode leaves them out.
-    const std::vector<std::int32_t>& text_begin() const { return text_begin_; }
-    const std::vector<std::int32_t>& text_end() const { return text_end_; }
+    index_t num_bytes(std::int32_t id) const override;
+    std::span<const std::int32_t> text_begin() const override { return text_begin_; }
+    /// The last of text_end(), else the special token named as published models name theirs: <|endoftext|>,
+    /// <|end_of_text|>, <｜end▁of▁sentence｜>, </s> or <eos>.
+    std::optional<std::int32_t> end_of_text() const override { return end_of_text_; }
+    /// Tokens that a model expects after each text; encode leaves them out.
+    std::span<const std::int32_t> text_end() const { return text_end_; }
 
   private:
     struct Scratch {
@@ -43,11 +47,12 @@ class JsonTokenizer final : public Tokenizer {
     /// Working memory for one thread, taken from and given back to a list.
     class Loan;
 
-    JsonTokenizer(TokenizerJson file, const std::string& name);
+    JsonTokenizer(TokenizerJson file, const std::string& name, std::string identity);
     void append_utf8(std::string_view text, Scratch& scratch, std::vector<std::int32_t>& ids) const;
     void append_plain(std::string_view text, Scratch& scratch, std::vector<std::int32_t>& ids) const;
 
     std::string name_;
+    std::string identity_;
     Normalizer normalizer_;
     AddedTokenFinder added_to_text_;
     AddedTokenFinder added_to_normalized_;
@@ -56,6 +61,8 @@ class JsonTokenizer final : public Tokenizer {
     std::vector<std::optional<std::string>> bytes_of_id_;
     std::vector<std::int32_t> text_begin_;
     std::vector<std::int32_t> text_end_;
+    std::optional<std::int32_t> end_of_text_;
+    std::vector<index_t> num_bytes_;  ///< of each id
     mutable std::mutex mutex_;
     mutable std::vector<std::unique_ptr<Scratch>> idle_;
     mutable std::size_t num_scratches_ = 0;  ///< idle or at work

@@ -4,7 +4,7 @@
 
 #include <sentencepiece_processor.h>
 
-#include <filesystem>
+#include "runtime/tokenizer/tokenizer_file.hpp"
 
 namespace sy::runtime {
 
@@ -21,11 +21,10 @@ void check(const sentencepiece::util::Status& status, const std::string& path, c
 }  // namespace
 
 SentencePieceTokenizer::SentencePieceTokenizer(const std::string& path) : path_(path) {
-    std::error_code error;
-    if (!std::filesystem::is_regular_file(path, error))
-        throw IoError(concat("tokenizer: ", path, " is not a file; name a tokenizer.model"));
+    const std::string bytes = read_tokenizer_file(path, "tokenizer.model");
+    identity_ = tokenizer_identity("sentencepiece", bytes);
     auto library = std::make_unique<Library>();
-    check(library->processor.Load(path), path, "read it as a model of SentencePiece");
+    check(library->processor.LoadFromSerializedProto(bytes), path, "read it as a model of SentencePiece");
     library_ = std::move(library);
 }
 
@@ -50,6 +49,25 @@ std::string SentencePieceTokenizer::decode(std::span<const std::int32_t> ids) co
     check(library_->processor.Decode(std::vector<int>(ids.begin(), ids.end()), &text), path_,
           "decode tokens");
     return text;
+}
+
+index_t SentencePieceTokenizer::num_bytes(std::int32_t id) const {
+    const sentencepiece::SentencePieceProcessor& processor = library_->processor;
+    if (id < 0 || id >= vocab_size() || processor.IsControl(id) || processor.IsUnknown(id)) return 0;
+    if (processor.IsByte(id)) return 1;
+    // A blank is written as U+2581, which has three bytes.
+    constexpr std::string_view kBlank = "\u2581";
+    const std::string& piece = processor.IdToPiece(id);
+    auto count = static_cast<index_t>(piece.size());
+    for (std::size_t place = piece.find(kBlank); place != std::string::npos;
+         place = piece.find(kBlank, place + kBlank.size()))
+        count -= static_cast<index_t>(kBlank.size()) - 1;
+    return count;
+}
+
+std::optional<std::int32_t> SentencePieceTokenizer::end_of_text() const {
+    const int id = library_->processor.eos_id();
+    return id < 0 ? std::nullopt : std::optional<std::int32_t>(id);
 }
 
 }  // namespace sy::runtime
@@ -86,6 +104,14 @@ std::vector<std::int32_t> SentencePieceTokenizer::encode(std::string_view) const
 }
 
 std::string SentencePieceTokenizer::decode(std::span<const std::int32_t>) const {
+    refuse(path_);
+}
+
+index_t SentencePieceTokenizer::num_bytes(std::int32_t) const {
+    refuse(path_);
+}
+
+std::optional<std::int32_t> SentencePieceTokenizer::end_of_text() const {
     refuse(path_);
 }
 

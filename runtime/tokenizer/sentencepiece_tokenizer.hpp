@@ -20,13 +20,20 @@ class SentencePieceTokenizer final : public Tokenizer {
     ~SentencePieceTokenizer() override;
 
     std::string name() const override { return path_; }
+    std::string identity() const override { return identity_; }
     index_t vocab_size() const override;
     std::vector<std::int32_t> encode(std::string_view text) const override;
     std::string decode(std::span<const std::int32_t> ids) const override;
+    /// 0 for unknown tokens too: of what they stand for nothing is known.
+    index_t num_bytes(std::int32_t id) const override;
+    /// The file does not say whether a model expects any.
+    std::span<const std::int32_t> text_begin() const override { return {}; }
+    std::optional<std::int32_t> end_of_text() const override;
 
   private:
     struct Library;
     std::string path_;
+    std::string identity_;
     std::unique_ptr<const Library> library_;
 };
 

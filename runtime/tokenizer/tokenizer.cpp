@@ -1,6 +1,9 @@
 #include "runtime/tokenizer/tokenizer.hpp"
 
-#include "runtime/data/config.hpp"
+#include <filesystem>
+
+#include "runtime/tokenizer/json_tokenizer.hpp"
+#include "runtime/tokenizer/sentencepiece_tokenizer.hpp"
 
 namespace sy::runtime {
 namespace {
@@ -9,7 +12,8 @@ namespace {
 class ByteTokenizer final : public Tokenizer {
   public:
     std::string name() const override { return "bytes"; }
-    index_t vocab_size() const override { return 256; }
+    std::string identity() const override { return "bytes"; }
+    index_t vocab_size() const override { return kNumBytes; }
 
     std::vector<std::int32_t> encode(std::string_view text) const override {
         std::vector<std::int32_t> ids;
@@ -22,20 +26,43 @@ class ByteTokenizer final : public Tokenizer {
         std::string text;
         text.reserve(ids.size());
         for (const std::int32_t id : ids) {
-            if (id < 0 || id > 255) throw ShapeError(concat("bytes tokenizer: ", id, " is not a byte"));
+            if (num_bytes(id) == 0) throw ShapeError(concat("bytes tokenizer: ", id, " is not a byte"));
             text.push_back(static_cast<char>(static_cast<unsigned char>(id)));
         }
         return text;
     }
+
+    index_t num_bytes(std::int32_t id) const override { return id >= 0 && id < kNumBytes ? 1 : 0; }
+    std::span<const std::int32_t> text_begin() const override { return {}; }
+    std::optional<std::int32_t> end_of_text() const override { return std::nullopt; }
+
+  private:
+    static constexpr index_t kNumBytes = 256;
 };
+
+/// The tokenizer's file in a folder. @throws IoError when there is none
+std::filesystem::path file_in(const std::filesystem::path& folder) {
+    for (const char* const name : {"tokenizer.json", "tokenizer.model"}) {
+        std::error_code error;
+        if (std::filesystem::exists(folder / name, error)) return folder / name;
+    }
+    throw IoError(concat("tokenizer: the folder ", folder.string(),
+                         " has neither a tokenizer.json nor a tokenizer.model; name a file, or bytes"));
+}
 
 }  // namespace
 
-std::unique_ptr<Tokenizer> make_tokenizer(const std::string& name) {
-    if (name == "bytes") return std::make_unique<ByteTokenizer>();
-    std::string known;
-    for (const char* const one : kTokenizerNames) known += concat(known.empty() ? "" : ", ", one);
-    throw ConfigError(concat("data.tokenizer = ", name, " is unknown; known: ", known));
+std::unique_ptr<Tokenizer> make_tokenizer(const std::string& spec) {
+    if (spec == "bytes") return std::make_unique<ByteTokenizer>();
+    std::error_code error;
+    std::filesystem::path path = spec;
+    if (std::filesystem::is_directory(path, error)) path = file_in(path);
+    if (path.extension() == ".json") return std::make_unique<JsonTokenizer>(path.string());
+    if (path.extension() == ".model") return std::make_unique<SentencePieceTokenizer>(path.string());
+    throw ConfigError(concat("tokenizer: '", spec,
+                             "' is unknown; known are bytes, a tokenizer.json of Hugging Face's tokenizers "
+                             "(*.json), a tokenizer.model of SentencePiece (*.model), and a folder with one "
+                             "of these files"));
 }
 
 }  // namespace sy::runtime

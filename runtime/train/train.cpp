@@ -5,6 +5,7 @@
 #include "runtime/checkpoint/agree.hpp"
 #include "runtime/checkpoint/folders.hpp"
 #include "runtime/checkpoint/writer.hpp"
+#include "runtime/data/open_tokenizer.hpp"
 #include "runtime/train/branch.hpp"
 #include "runtime/train/data_record.hpp"
 #include "runtime/train/drop_log.hpp"
@@ -36,6 +37,14 @@ std::unique_ptr<RunLock> lock_run(const Session& session) {
     return lock;
 }
 
+/// @throws ConfigError for any other: a text is read byte by byte so far
+std::unique_ptr<Tokenizer> open_byte_tokenizer(const Config& config) {
+    std::unique_ptr<Tokenizer> tokenizer = open_tokenizer(config);
+    if (tokenizer->identity() == "bytes") return tokenizer;
+    throw ConfigError(concat("data.tokenizer = ", config.data.tokenizer,
+                             ": training and evaluation take bytes alone so far"));
+}
+
 /// A run from its first step, or the one after a checkpoint, to its last.
 class TrainingRun {
   public:
@@ -43,6 +52,7 @@ class TrainingRun {
         : session_(session),
           config_(session.config()),
           stop_wanted_(stop_wanted),
+          tokenizer_(open_byte_tokenizer(config_)),
           corpus_(config_.data.path, config_.model.seq_len, config_.data.validation_fraction,
                   config_.train.seed),
           lock_(lock_run(session)),
@@ -215,6 +225,7 @@ class TrainingRun {
     const Config& config_;
     const std::function<bool()>& stop_wanted_;
     bool asked_to_stop_ = false;
+    std::unique_ptr<Tokenizer> tokenizer_;
     Corpus corpus_;
     std::unique_ptr<RunLock> lock_;
     TrainingState state_;

@@ -84,7 +84,6 @@ TEST_CASE("config: each wrong line of a file is named with its place, what is ex
         {"[model]\ndtype = bf61", "run.conf:2: model.dtype: 'bf61' is not one of f32|bf16; try bf16"},
         {"[numerics]\nmode = exact",
          "run.conf:2: numerics.mode: 'exact' is not one of fast|reproducible; the default is fast"},
-        {"[data]\ntokenizer = bpe", "run.conf:2: data.tokenizer: 'bpe' is not bytes; the default is bytes"},
         {"[model]\nhiden = 3", "run.conf:2: unknown option model.hiden; did you mean model.hidden?"},
         {"[train]\nhidden = 3", "run.conf:2: unknown option train.hidden; did you mean model.hidden?"},
         {"[train]\ncompletely_else = 3",
@@ -152,10 +151,6 @@ TEST_CASE("config: contradictions name the values, the remedy and where both wer
          "run.conf:2)"},
         {"[moe]\nlayers = every:0",
          "moe.layers = every:0: every:N needs a whole number N >= 1 (moe.layers from run.conf:2)"},
-        {"[model]\nvocab_size = 255",
-         "model.vocab_size = 255 is less than the 256 tokens of data.tokenizer = bytes; use 256 "
-         "(model.vocab_size from "
-         "run.conf:2)"},
         {"[run]\ndirectory = \"\"", "run.directory is empty; name a folder (run.directory from run.conf:2)"},
     }));
     INFO(text);

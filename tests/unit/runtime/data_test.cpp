@@ -4,8 +4,11 @@
 
 #include <set>
 
+#include "model/objective/spans.hpp"
 #include "runtime/data/corpus.hpp"
+#include "runtime/data/open_tokenizer.hpp"
 #include "tests/unit/runtime/test_folder.hpp"
+#include "tests/unit/runtime/tokenizer_file.hpp"
 
 using namespace sy;
 using namespace sy::runtime;
@@ -236,5 +239,57 @@ TEST_CASE("data: the byte tokenizer gives back every text", "[unit]") {
     CHECK(tokenizer->name() == "bytes");
     CHECK_THROWS_WITH(tokenizer->decode(std::vector<std::int32_t>{65, 256}),
                       "bytes tokenizer: 256 is not a byte");
-    CHECK_THROWS_WITH(make_tokenizer("bpe"), "data.tokenizer = bpe is unknown; known: bytes");
+    CHECK(tokenizer->identity() == "bytes");
+    CHECK(tokenizer->num_bytes(255) == 1);
+    CHECK(tokenizer->num_bytes(256) == 0);
+    CHECK(tokenizer->num_bytes(-1) == 0);
+    CHECK(tokenizer->text_begin().empty());
+    CHECK_FALSE(tokenizer->end_of_text());
+}
+
+TEST_CASE("data: a tokenizer is named by what it is or by where its file lies, and known by the file's bytes",
+          "[unit]") {
+    const TestFolder folder;
+    const std::string text = test::TokenizerFile().text();
+    const std::string file = folder.file("tokenizer.json", text);
+    const std::unique_ptr<Tokenizer> tokenizer = make_tokenizer(file);
+    CHECK(tokenizer->vocab_size() == 262);
+    CHECK(make_tokenizer(folder.path().string())->identity() == tokenizer->identity());
+    CHECK(make_tokenizer(folder.file("other.json", text))->identity() == tokenizer->identity());
+    CHECK(make_tokenizer(folder.file("another.json", text + "\n"))->identity() != tokenizer->identity());
+    CHECK_THAT(tokenizer->identity(), Catch::Matches("bpe xxh3:[0-9a-f]{16}"));
+    CHECK_THROWS_AS(make_tokenizer("bpe"), ConfigError);
+    CHECK_THROWS_WITH(make_tokenizer("bpe"),
+                      Catch::Contains("'bpe' is unknown; known are bytes, a tokenizer.json"));
+    CHECK_THROWS_WITH(make_tokenizer((folder / "none.json").string()), Catch::Contains("is not a file"));
+    std::filesystem::create_directory(folder / "empty");
+    CHECK_THROWS_WITH(make_tokenizer((folder / "empty").string()),
+                      Catch::Contains("neither a tokenizer.json nor a tokenizer.model"));
+}
+
+TEST_CASE("data: a tokenizer needs room in the vocabulary, beside the ids of masks and spans", "[unit]") {
+    Config config;
+    config.model.vocab_size = 256;
+    CHECK(open_tokenizer(config)->vocab_size() == 256);
+    config.model.vocab_size = 255;
+    CHECK_THROWS_WITH(
+        open_tokenizer(config),
+        "model.vocab_size = 255 is less than the 256 tokens of data.tokenizer = bytes; set it to at "
+        "least 256, or use the tokenizer that the model was trained with");
+    const TestFolder folder;
+    config.data.tokenizer = folder.file("tokenizer.json", test::TokenizerFile().text());
+    config.model.architecture = model::Architecture::encoder;
+    config.model.vocab_size = 262;
+    CHECK_THROWS_WITH(open_tokenizer(config),
+                      Catch::Contains("the 262 tokens of data.tokenizer = ") &&
+                          Catch::Contains(" and the 1 id that stands for masked tokens") &&
+                          Catch::Contains("at least 263"));
+    config.model.vocab_size = 263;
+    CHECK(open_tokenizer(config)->vocab_size() == 262);
+    config.model.architecture = model::Architecture::encoder_decoder;
+    const index_t spans = model::span_lengths(config.model).num_spans;
+    config.model.vocab_size = 262 + spans + 1;
+    CHECK_THROWS_WITH(open_tokenizer(config), Catch::Contains("ids that mark spans"));
+    config.model.vocab_size = 262 + spans + 2;
+    CHECK(open_tokenizer(config)->vocab_size() == 262);
 }

@@ -30,6 +30,14 @@ TEST_CASE("sentencepiece: a model encodes, and gives texts back", "[unit]") {
     const std::vector<std::int32_t> ids = tokenizer.encode(sentence);
     CHECK(tokenizer.decode(ids) == sentence);
     CHECK(ids.size() < sentence.size());
+    // The blank that the model puts in front counts as well.
+    index_t num_bytes = 0;
+    for (const std::int32_t id : ids) num_bytes += tokenizer.num_bytes(id);
+    CHECK(num_bytes == static_cast<index_t>(sentence.size()) + 1);
+    REQUIRE(tokenizer.end_of_text());
+    CHECK(tokenizer.num_bytes(*tokenizer.end_of_text()) == 0);
+    CHECK(make_tokenizer((folder / "tiny.model").string())->identity() == tokenizer.identity());
+    CHECK_THAT(tokenizer.identity(), Catch::Matches("sentencepiece xxh3:[0-9a-f]{16}"));
     CHECK(tokenizer.encode("").empty());
     CHECK_THROWS_WITH(tokenizer.decode(std::vector{narrow<std::int32_t>(tokenizer.vocab_size())}),
                       Catch::Contains("there is no token of the id"));

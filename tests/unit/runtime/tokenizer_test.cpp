@@ -140,9 +140,35 @@ TEST_CASE("tokenizer: the processor's tokens stand before and after a text, not 
         [{"SpecialToken":{"id":"<s>","type_id":0}},{"Sequence":{"id":"A","type_id":0}},{"SpecialToken":{"id":"</s>","type_id":0}}],
         "pair":[],"special_tokens":{"<s>":{"id":"<s>","ids":[262],"tokens":["<s>"]},"</s>":{"id":"</s>","ids":[263],"tokens":["</s>"]}}}]})";
     const JsonTokenizer tokenizer = read(file);
-    CHECK(tokenizer.text_begin() == Ids{262});
-    CHECK(tokenizer.text_end() == Ids{263});
+    CHECK(Ids(tokenizer.text_begin().begin(), tokenizer.text_begin().end()) == Ids{262});
+    CHECK(Ids(tokenizer.text_end().begin(), tokenizer.text_end().end()) == Ids{263});
+    CHECK(tokenizer.end_of_text() == 263);
     CHECK(tokenizer.encode("the") == Ids{257});
+}
+
+TEST_CASE("tokenizer: without a processor the end of text is the special token that is named so", "[unit]") {
+    TokenizerFile file;
+    CHECK_FALSE(read(file).end_of_text());
+    file.added = R"([{"id":262,"content":"<|endoftext|>"},{"id":263,"content":"</s>","special":true}])";
+    CHECK(read(file).end_of_text() == 263);
+    file.added =
+        R"([{"id":262,"content":"<|endoftext|>","special":true},{"id":263,"content":"</s>","special":true}])";
+    CHECK(read(file).end_of_text() == 262);
+}
+
+TEST_CASE(
+    "tokenizer: the bytes that tokens stand for are those of the text, special tokens standing for none",
+    "[unit]") {
+    TokenizerFile file;
+    file.added = R"([{"id":262,"content":"<s>","special":true},{"id":263,"content":"<w>"}])";
+    const JsonTokenizer tokenizer = read(file);
+    index_t num_bytes = 0;
+    for (const std::int32_t id : tokenizer.encode("the inging\xff \u00e9<w>"))
+        num_bytes += tokenizer.num_bytes(id);
+    CHECK(num_bytes == 17);
+    CHECK(tokenizer.num_bytes(262) == 0);
+    CHECK(tokenizer.num_bytes(264) == 0);
+    CHECK(tokenizer.num_bytes(-1) == 0);
 }
 
 TEST_CASE("tokenizer: NFC composes, reorders marks and leaves the rest alone", "[unit]") {
