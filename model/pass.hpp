@@ -16,6 +16,10 @@ struct BatchInfo {
     index_t step = 0;
     index_t micro_step = 0;
     index_t accumulation = 1;  ///< equal micro-steps of a step
+    /// [T] of this rank's rows: the first row of the sequence, counted within it, that belongs to the same document.
+    /// Attention reads nothing before it, so that sequences may be packed of several documents. Only a decoder's; empty: a
+    /// sequence is one document. Alive until the pass has gone backward.
+    std::span<const index_t> document_begins = {};
 
     /// Global number of this rank's first token in the step, over its micro-steps.
     index_t first_token_of_step() const { return micro_step * global_tokens + first_token; }

@@ -182,6 +182,8 @@ PassResult Transformer::run(std::span<const std::int32_t> ids, const BatchInfo& 
     const index_t stride = config_.seq_len + 1;
     SY_REQUIRE(static_cast<index_t>(ids.size()) % stride == 0, "transformer: ", ids.size(),
                " ids are no whole sequences of ", stride);
+    SY_REQUIRE(batch.document_begins.empty() || config_.architecture == Architecture::decoder,
+               "transformer: only a decoder can keep the documents of a sequence apart");
     const bool training = use == Use::train;
     PassInfo pass{batch, use, seed_, config_.seq_len, {}, {}};
     const Rows rows = prepare(ids, pass);

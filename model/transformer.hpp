@@ -76,7 +76,8 @@ class Transformer {
 
     /// Forward and backward of this rank's sequences; adds to the gradients. Means over targets are over those of the
     /// whole step, so that its gradient does not depend on how it is cut into micro-steps.
-    /// @param ids  [sequences, S + 1] token ids; may be empty on a rank
+    /// @param ids    [sequences, S + 1] token ids; may be empty on a rank
+    /// @param batch  with document_begins, tokens of one document do not see those of others
     /// @par Collective over the world
     PassResult train(std::span<const std::int32_t> ids, const BatchInfo& batch, const Context& context);
     /// Forward only; the same rules (capacity) without noise. @par Collective over the world

@@ -47,6 +47,7 @@ class GroupedAttention : public AttentionLayer {
                   fresh(rows, shared_.config.heads)};
         if (cross()) kept.encoder.emplace(encoder->value->ref(), dtype(), context);
         kept.shape.dropout = attention_dropout(shared_.config, spec_, pass);
+        if (!cross()) kept.shape.first_keys = pass.batch.document_begins;
         const ConstTensorRef source = cross() ? kept.encoder->ref() : kept.input.ref();
         const TensorRef q = kept.q;
         const TensorRef k = kept.k;

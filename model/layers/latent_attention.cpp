@@ -62,6 +62,7 @@ class LatentAttention : public AttentionLayer {
                   {},
                   {}};
         kept.shape.dropout = attention_dropout(shared_.config, spec_, pass);
+        kept.shape.first_keys = pass.batch.document_begins;
         const TensorRef q = kept.q;
         if (query_down_) {
             Tensor down = fresh(query_rank());

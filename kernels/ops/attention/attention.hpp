@@ -43,6 +43,9 @@ struct AttentionShape {
     Visibility visibility = Visibility::causal;
     index_t window =
         0;  ///< query i sees keys j > i - window only (arXiv:2310.06825); 0: no limit. Needs `causal`
+    /// [T] the first key, counted in its sequence, that each query sees: where its document begins, so that sequences
+    /// may be packed of several documents. Ascending within a sequence, query i's at most i. Needs `causal`. Empty: 0
+    std::span<const index_t> first_keys{};
     float soft_cap = 0.0F;  ///< cap(s) = soft_cap * tanh(s / soft_cap) (arXiv:2408.00118); 0: cap(s) = s
     PositionBias bias{};
     AttentionDropout dropout{};
@@ -86,7 +89,7 @@ void attention_backward(const AttentionShape& shape, const AttentionBackward& op
 
 /// One new token a sequence (generation). Causal: against its cache, as the last row of a forward of lengths[b] tokens;
 /// with a window only the last `window` rows are read. All: against an encoder output (cross attention), without bias.
-/// Of the shape, num_sequences, seq_len and key_len are not used; there is no dropout.
+/// Of the shape, num_sequences, seq_len, key_len and first_keys are not used; there is no dropout.
 /// @param q        [B, heads * D] f32
 /// @param k_cache  [B * capacity, kv_heads * D] f32, sequence after sequence, the new token's key already written
 /// @param v_cache  [B * capacity, kv_heads * Dv] f32; with a single key/value head they may be wider, and the first

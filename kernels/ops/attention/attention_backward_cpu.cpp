@@ -50,6 +50,7 @@ struct Backward {
 
 /// One block of query rows of one head: scores against, and gradients of probabilities for, the keys its rows see.
 struct Block {
+    index_t sequence;
     Range rows;         ///< of the sequence
     Range keys;         ///< of the sequence
     index_t first_row;  ///< of the call
@@ -117,7 +118,7 @@ void differentiate_softmax(const Backward& call, const Block& block) {
             float* const scores = block.scores.data + i * block.scores.stride;
             float* const dscores = block.dscores.data + i * block.dscores.stride;
             const index_t query = block.rows.begin + i;
-            const Range seen = detail::keys_of_row(shape, query);
+            const Range seen = detail::keys_of_row(shape, block.sequence, query);
             const index_t first = seen.begin - block.keys.begin;
             const index_t distance = seen.begin - query;
             Row row{scores + first,
@@ -161,10 +162,11 @@ void backward_block(const Backward& call, const Task& task, Range rows, Write wr
     };
     const detail::HeadLayout q_layout = detail::layout_of_q(shape);
     const detail::HeadLayout k_layout = detail::layout_of_k(shape);
-    const Range keys = detail::keys_of_block(shape, rows);
+    const Range keys = detail::keys_of_block(shape, task.sequence, rows);
     const index_t first_row = task.sequence * shape.seq_len + rows.begin;
     const std::span<float> sums = call.distance_sums(task.scratch);
     const Block block{
+        task.sequence,
         rows,
         keys,
         first_row,
@@ -200,8 +202,10 @@ void backward_task(const Backward& call, index_t sequence, index_t kv_head, floa
     const AttentionShape& shape = call.shape;
     const index_t group = shape.heads / shape.kv_heads;
     const index_t last_block = ceil_div(shape.seq_len, detail::kQueryBlock) - 1;
-    // The last block, computed first, overwrites what it sees of dk and dv: all of them, unless there is a window.
-    const index_t first_seen = detail::keys_of_block(shape, detail::rows_of_block(shape, last_block)).begin;
+    // The last block, computed first, overwrites what it sees of dk and dv: not all of them where there
+    // is a window, or another document before it.
+    const index_t first_seen =
+        detail::keys_of_block(shape, sequence, detail::rows_of_block(shape, last_block)).begin;
     for (const MatrixView<float> target :
          {detail::layout_of_k(shape).part(call.operands.dk, sequence, kv_head),
           detail::layout_of_v(shape).part(call.operands.dv, sequence, kv_head)}) {

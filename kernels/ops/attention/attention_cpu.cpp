@@ -43,7 +43,7 @@ void exponentiate_block(const Forward& call, const Block& block, detail::RowSoft
         for (index_t i = 0; i < block.scores.rows; ++i) {
             float* const row = block.scores.data + i * block.scores.stride;
             const index_t query = block.rows.begin + i;
-            const Range seen = detail::keys_of_row(call.shape, query);
+            const Range seen = detail::keys_of_row(call.shape, block.sequence, query);
             const index_t first = seen.begin - block.keys.begin;
             for (index_t j = 0; j < first; ++j) row[j] = 0.0F;
             const float scale = detail::finish_scores(row + first, seen.size(), rule, seen.begin - query);
@@ -79,7 +79,7 @@ void forward_block(const Forward& call, index_t sequence, index_t head, Range ro
                    const Context& context) {
     const AttentionShape& shape = call.shape;
     const index_t kv_head = head / (shape.heads / shape.kv_heads);
-    const Range seen = detail::keys_of_block(shape, rows);
+    const Range seen = detail::keys_of_block(shape, sequence, rows);
     const Block block{sequence,
                       head,
                       rows,

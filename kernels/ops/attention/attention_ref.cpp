@@ -22,9 +22,11 @@ struct Weight {
     double slope = 1.0;        ///< of the cap where the score stands
 };
 
-bool sees(const AttentionShape& shape, index_t i, index_t j) {
+bool sees(const AttentionShape& shape, const Query& query, index_t j) {
     if (shape.visibility == Visibility::all) return true;
-    return j <= i && (shape.window == 0 || j > i - shape.window);
+    const auto row = static_cast<std::size_t>(query.first_row + query.i);
+    if (!shape.first_keys.empty() && j < shape.first_keys[row]) return false;
+    return j <= query.i && (shape.window == 0 || j > query.i - shape.window);
 }
 
 double bias_of(const AttentionShape& shape, index_t head, index_t distance) {
@@ -55,7 +57,7 @@ std::vector<Weight> weights(const AttentionShape& shape, MatrixView<const float>
     std::vector<Weight> result(static_cast<std::size_t>(shape.num_keys()));
     std::vector<double> score(result.size(), -HUGE_VAL);
     for (index_t j = 0; j < shape.num_keys(); ++j) {
-        if (!sees(shape, query.i, j)) continue;
+        if (!sees(shape, query, j)) continue;
         const auto at = static_cast<std::size_t>(j);
         double sum = 0.0;
         for (index_t d = 0; d < shape.head_dim; ++d) {

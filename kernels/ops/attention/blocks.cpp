@@ -33,6 +33,28 @@ void check_rules(const AttentionShape& shape) {
             shape.dropout.first_token);
 }
 
+namespace {
+
+/// @throws ShapeError unless first keys stand for documents one after another
+void check_first_keys(const AttentionShape& shape) {
+    if (shape.first_keys.empty()) return;
+    const auto rows = static_cast<index_t>(shape.first_keys.size());
+    SY_FITS(rows == shape.num_sequences * shape.seq_len && shape.visibility == Visibility::causal,
+            "attention: first keys of ", rows, " queries (expected ", shape.num_sequences, " x ",
+            shape.seq_len, ", in causal attention)");
+    index_t before = 0;
+    for (index_t row = 0; row < rows; ++row) {
+        const index_t query = row % shape.seq_len;
+        const index_t first = shape.first_keys[static_cast<std::size_t>(row)];
+        if (query == 0) before = 0;
+        SY_FITS(first >= before && first <= query, "attention: query ", query, " of sequence ",
+                row / shape.seq_len, " has first key ", first, " (expected ", before, " to ", query, ")");
+        before = first;
+    }
+}
+
+}  // namespace
+
 void check_operands(const AttentionShape& shape, ConstTensorRef q, ConstTensorRef k, ConstTensorRef v) {
     check_rules(shape);
     const index_t keys = shape.num_keys();
@@ -40,6 +62,7 @@ void check_operands(const AttentionShape& shape, ConstTensorRef q, ConstTensorRe
                 (keys == shape.seq_len || shape.visibility == Visibility::all),
             "attention: ", shape.seq_len, " queries on ", keys,
             " keys (expected as many unless all are visible)");
+    check_first_keys(shape);
     const index_t key_rows = shape.num_sequences * keys;
     SY_FITS(q.rows() == shape.num_sequences * shape.seq_len && k.rows() == key_rows && v.rows() == key_rows &&
                 q.cols() == shape.heads * shape.head_dim && k.cols() == shape.kv_heads * shape.head_dim &&

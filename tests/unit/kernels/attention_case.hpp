@@ -18,6 +18,7 @@ struct AttentionCase {
     index_t key_rows;
     TestMatrix q, k, v, dout, out, lse, dq, dk, dv;
     std::vector<float> slopes;
+    std::vector<index_t> first_keys;
     TestMatrix table{0, 0};
     TestMatrix dtable{0, 0};
     std::vector<std::int64_t> fixed_dtable;  ///< what dtable is the float of, in `reproducible`
@@ -45,8 +46,18 @@ struct AttentionCase {
         shape.bias.max_distance = max_distance;
     }
 
+    /// Documents of which one begins at each multiple of `length` of the call's rows, and where a sequence does.
+    void use_documents(index_t length) {
+        for (index_t row = 0; row < rows; ++row) {
+            const index_t begin =
+                row % shape.seq_len == 0 || row % length == 0 ? row % shape.seq_len : first_keys.back();
+            first_keys.push_back(begin);
+        }
+    }
+
     ops::AttentionShape rules() const {
         ops::AttentionShape result = shape;
+        result.first_keys = first_keys;
         result.bias.slopes = std::span(slopes);
         if (table.rows > 0) result.bias.table = table.view();
         return result;
@@ -118,6 +129,11 @@ inline std::vector<AttentionVariant> attention_variants() {
     const auto alibi = [](AttentionCase& at) { at.use_alibi(); };
     const auto causal_table = [](AttentionCase& at) { at.use_table(8, 40); };
     const auto wide_table = [](AttentionCase& at) { at.use_table(12, 30); };
+    const auto documents = [](AttentionCase& at) { at.use_documents(23); };
+    const auto all_documents = [](AttentionCase& at) {
+        at.use_documents(41);
+        at.use_table(8, 40);
+    };
     const ops::AttentionDropout some{.probability = 0.3F, .key = {.seed = 5, .layer = 2}, .first_token = 71};
     return {
         {"causal", nullptr, {}},
@@ -137,6 +153,11 @@ inline std::vector<AttentionVariant> attention_variants() {
         {"T5", causal_table, {}},
         {"T5, all visible", wide_table, {.visibility = all}},
         {"T5, more keys", wide_table, {.key_len = 141, .visibility = all}},
+        {"documents", documents, {}},
+        {"documents, window", documents, {.value_dim = 7, .window = 9}},
+        {"documents, window, cap, T5, dropout",
+         all_documents,
+         {.window = 30, .soft_cap = 1.0F, .dropout = some}},
         {"dropout", nullptr, {.dropout = some}},
         {"dropout, fewer keys", nullptr, {.key_len = 39, .visibility = all, .dropout = some}},
         {"window, cap, ALiBi, dropout",

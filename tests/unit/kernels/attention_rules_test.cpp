@@ -127,6 +127,9 @@ TEST_CASE("attention: under every rule, a sequence's results do not depend on th
                  {&AttentionCase::q, &AttentionCase::k, &AttentionCase::v, &AttentionCase::dout})
                 (alone.*operand).values = part_of_values(together.*operand, 3, sequence);
             alone.shape.dropout.first_token = together.shape.dropout.first_token + sequence * kLength;
+            if (const auto& all = together.first_keys; !all.empty())
+                alone.first_keys.assign(all.begin() + sequence * kLength,
+                                        all.begin() + (sequence + 1) * kLength);
             alone.run(session.context);
             for (const auto result : {&AttentionCase::out, &AttentionCase::lse, &AttentionCase::dq,
                                       &AttentionCase::dk, &AttentionCase::dv})
@@ -248,6 +251,26 @@ TEST_CASE("attention: keys before the window are not read, and need no room", "[
     CHECK(peak(10) * 8 < peak(0));
 }
 
+TEST_CASE("attention: keys of another document are not read", "[unit]") {
+    TestSession session(1);
+    AttentionCase got({.num_sequences = 1, .seq_len = 200, .heads = 2, .kv_heads = 1, .head_dim = 8});
+    got.use_documents(128);
+    // Bits of the second document do not depend on the first, nor gradients of the first on the second.
+    AttentionCase other = got;
+    for (index_t row = 0; row < 128; ++row)
+        for (index_t d = 0; d < 8; ++d) other.k.view()(row, d) = other.v.view()(row, d) = std::nanf("");
+    got.run(session.context);
+    other.run(session.context);
+    for (index_t row = 128; row < 200; ++row) {
+        for (index_t d = 0; d < 16; ++d) {
+            REQUIRE(got.out.view()(row, d) == other.out.view()(row, d));
+            REQUIRE(got.dq.view()(row, d) == other.dq.view()(row, d));
+        }
+        REQUIRE(got.dk.view()(row, 0) == other.dk.view()(row, 0));
+        REQUIRE(got.dv.view()(row, 0) == other.dv.view()(row, 0));
+    }
+}
+
 TEST_CASE("attention: a huge cap caps nothing, a small one levels the scores", "[unit]") {
     TestSession session(1);
     AttentionCase plain({1, 90, 2, 2, 12, 0.3F});
@@ -318,6 +341,14 @@ TEST_CASE("attention: rules that contradict each other or the operands are refus
     refused([](AttentionCase& bad) { bad.shape.dropout.probability = -0.1F; });
     refused([](AttentionCase& bad) { bad.shape.dropout.first_token = -1; });
     refused([](AttentionCase& bad) { bad.slopes = {0.5F}; });
+    refused([](AttentionCase& bad) { bad.first_keys.assign(9, 0); });
+    refused([](AttentionCase& bad) { bad.first_keys = {0, 0, 3, 3, 3, 0, 0, 0, 0, 0}; });
+    refused([](AttentionCase& bad) { bad.first_keys = {0, 1, 0, 3, 3, 0, 0, 0, 0, 0}; });
+    refused([](AttentionCase& bad) { bad.first_keys = {0, -1, 0, 0, 0, 0, 0, 0, 0, 0}; });
+    refused([](AttentionCase& bad) {
+        bad.first_keys.assign(10, 0);
+        bad.shape.visibility = Visibility::all;
+    });
     refused([](AttentionCase& bad) { bad.use_table(1, 128); });
     refused([](AttentionCase& bad) { bad.use_table(8, 4); });
     refused([](AttentionCase& bad) {

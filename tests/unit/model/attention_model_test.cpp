@@ -1,6 +1,7 @@
 // Every kind of attention and position in a whole tiny model: gradients, layouts, generation.
 #include <catch2/catch.hpp>
 
+#include "comm/local/local_fabric.hpp"
 #include "tests/unit/model/checks.hpp"
 
 using namespace sy;
@@ -114,6 +115,37 @@ TEST_CASE("attention: decoding with the cache gives the logits of a whole pass",
     const Case& which = GENERATE(from_range(std::begin(kCases), std::end(kCases)));
     INFO(which.name);
     check_decoding(model_of(which), tiny_moe());
+}
+
+namespace {
+
+/// Sum of the cross entropies of one sequence, whose length may be another than the model's.
+double loss_of(ModelConfig config, std::span<const std::int32_t> ids,
+               std::span<const index_t> document_begins = {}) {
+    config.seq_len = static_cast<index_t>(ids.size()) - 1;
+    double loss = 0.0;
+    comm::LocalFabric(1).run([&](comm::Communicator& world) {
+        test::Rank rank(world, 1, NumericsMode::fast, config, tiny_moe());
+        const BatchInfo batch{.global_tokens = config.seq_len, .document_begins = document_begins};
+        loss = rank.transformer.evaluate(ids, batch, rank.session.context).token_sum.value();
+        rank.groups.close();
+    });
+    return loss;
+}
+
+}  // namespace
+
+TEST_CASE("attention: documents packed into one sequence have the losses that each has alone", "[unit]") {
+    const Case& which = GENERATE(from_range(std::begin(kCases), std::end(kCases)));
+    INFO(which.name);
+    const ModelConfig config = model_of(which);
+    const std::vector<std::int32_t> ids = test::tokens(0, 1, config);
+    const std::span<const std::int32_t> all = ids;
+    const std::vector<index_t> begins{0, 0, 0, 0, 0, 5, 5, 5, 5, 5, 5, 5};
+    const double apart = loss_of(config, all.first(6)) + loss_of(config, all.subspan(5));
+    CHECK(loss_of(config, ids, begins) == Approx(apart).epsilon(1e-5));
+    // No position, however small, could hide that the second document sees the first.
+    CHECK(std::fabs(loss_of(config, ids) - apart) > 1e-4 * apart);
 }
 
 TEST_CASE("attention: latent attention keeps one compressed row a token", "[unit]") {
