@@ -40,6 +40,10 @@ constexpr OptionHelp kOptions[] = {
     {"shard-size", "--shard-size BYTES|5GB", "most bytes of tensors in a file of --to hf (5GB)"},
     {"family", "--family NAME",
      "the model class (model_type) or architecture to export as; by default the first that fits"},
+    {"tokenizer", "--tokenizer bytes|PATH",
+     "a tokenizer.json, a tokenizer.model, or a folder with one of them"},
+    {"out", "--out FILE", "the file to write; never one that exists"},
+    {"jsonl-field", "--jsonl-field NAME", "the field of JSON lines that holds the document (text)"},
 };
 
 bool takes(const Command& command, std::string_view option) {
@@ -115,7 +119,9 @@ Found read_words(std::span<const char* const> arguments) {
         "scaled-down", "")("scaling-law", "")("threads", po::value<int>())("seconds", po::value<double>())(
         "json", "")("data", po::value<std::string>())("to", po::value<std::string>())(
         "dtype", po::value<std::string>())("shard-size", po::value<std::string>())(
-        "family", po::value<std::string>())("word", po::value<std::vector<std::string>>());
+        "family", po::value<std::string>())("tokenizer", po::value<std::string>())(
+        "out", po::value<std::string>())("jsonl-field", po::value<std::string>())(
+        "word", po::value<std::vector<std::string>>());
     po::positional_options_description order;
     order.add("word", -1);
     Found found;
@@ -170,7 +176,8 @@ Arguments check_usage(const Command& command, const Found& found) {
     for (const auto& [name, field] :
          {std::pair("data", &arguments.data), std::pair("to", &arguments.format),
           std::pair("dtype", &arguments.dtype), std::pair("shard-size", &arguments.shard_size),
-          std::pair("family", &arguments.family)}) {
+          std::pair("family", &arguments.family), std::pair("tokenizer", &arguments.tokenizer),
+          std::pair("out", &arguments.out), std::pair("jsonl-field", &arguments.jsonl_field)}) {
         if (found.values.contains(name)) *field = found.values[name].as<std::string>();
     }
     arguments.json = found.values.contains("json");

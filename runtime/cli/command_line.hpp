@@ -24,11 +24,14 @@ struct Arguments {
     int threads = 0;       ///< of a rank; 0: not given
     double seconds = 0.5;  ///< of measuring
     bool json = false;
-    std::string data;        ///< folder for files to draw from; empty: none
-    std::string format;      ///< of an export; empty: not given
-    std::string dtype;       ///< of exported weights; empty: f32
-    std::string shard_size;  ///< most bytes of tensors in an exported file; empty: 5 GB
-    std::string family;      ///< model class to export as; empty: the first that fits
+    std::string data;         ///< folder for files to draw from; empty: none
+    std::string format;       ///< of an export; empty: not given
+    std::string dtype;        ///< of exported weights; empty: f32
+    std::string shard_size;   ///< most bytes of tensors in an exported file; empty: 5 GB
+    std::string family;       ///< model class to export as; empty: the first that fits
+    std::string tokenizer;    ///< as data.tokenizer; empty: not given
+    std::string out;          ///< file to write; empty: not given
+    std::string jsonl_field;  ///< of a line that holds a document; empty: not given
 };
 
 /// One subcommand. Options it does not list are refused: nothing is ignored in silence.
@@ -57,6 +60,9 @@ int run_checkpoint_command(const Arguments& arguments);
 /// `switchyard checkpoint export|import`: models as other programs store them. @return the exit code
 int run_export(const Arguments& arguments);
 int run_import(const Arguments& arguments);
+
+/// `switchyard data ACTION ...`: token files. @return the exit code
+int run_data_command(const Arguments& arguments);
 
 /// `switchyard report FOLDER...`. @return the exit code
 int run_report_command(const Arguments& arguments);

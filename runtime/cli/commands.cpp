@@ -123,6 +123,15 @@ constexpr std::string_view kCheckpointActions = R"(Actions
   import FOLDER|FILE NEW_FOLDER        a checkpoint of step 0 from such a folder or file, its settings as NEW_FOLDER.conf
 )";
 
+constexpr std::string_view kDataActions = R"(Actions
+  tokenize INPUT... --tokenizer PATH --out FILE   texts as a file of token ids, which data.path takes in their place
+  inspect FILE...                      its counts, tokenizer and checksum
+  verify FILE...                       whether every token and document is there and unaltered; exit code 1 if not
+An INPUT named .jsonl or .ndjson has a document a line, any other is one document. Behind each document stands the
+tokenizer's end-of-text token, if it has one. What a kill has left, FILE's folder/.unfinished-*, is continued by the same
+command, and the result is the same to the byte.
+)";
+
 constexpr std::string_view kTrainSignals =
     R"(--resume latest resumes from the checkpoint that the link run.directory/checkpoints/latest names, --resume FOLDER from that
 checkpoint; what the run's folder holds of later steps, checkpoints and lines of metrics.jsonl and drops.jsonl, is first
@@ -151,6 +160,10 @@ constexpr std::array kCommands{
     Command{"checkpoint", "ACTION FOLDER [FOLDER]", 2, 3, "config set ranks to dtype shard-size family",
             "inspect, verify, compare, reshard, upcycle, export and import checkpoints",
             "switchyard checkpoint verify run/checkpoints/latest", run_checkpoint_command, kCheckpointActions},
+    Command{"data", "ACTION FILE...", 2, 100000, "tokenizer out jsonl-field threads",
+            "tokenize texts; inspect and verify token files",
+            "switchyard data tokenize book.txt more.jsonl --tokenizer tokenizer.json --out text.tok", run_data_command,
+            kDataActions},
     Command{"bench", "gemm|ops|layer|routing|checkpoint|exchange|step", 1, 1, "preset scaled-down config set threads seconds json",
             "benchmarks beside limits and peers of the same run, each result checked",
             "mpirun --bind-to none -n 2 switchyard bench exchange", run_benchmark},

@@ -12,7 +12,8 @@ namespace {
 /// A terminal need not be rewritten more often.
 constexpr double kLiveInterval_s = 0.1;
 
-/// "45 s", "2:05", "1:02:05".
+}  // namespace
+
 std::string duration_text(double seconds) {
     const auto whole = static_cast<index_t>(std::llround(std::fmax(seconds, 0.0)));
     if (whole < 60) return concat(whole, " s");
@@ -21,8 +22,6 @@ std::string duration_text(double seconds) {
     text << whole / 60 % 60 << ":" << std::setw(2) << std::setfill('0') << whole % 60;
     return text.str();
 }
-
-}  // namespace
 
 ProgressStyle progress_style_of_stdout(Launcher launcher) {
     return launcher == Launcher::no && ::isatty(STDOUT_FILENO) == 1 ? ProgressStyle::live

@@ -46,6 +46,9 @@ class Progress {
     std::size_t live_width_ = 0;  ///< 0: no live line is open
 };
 
+/// "45 s", "2:05", "1:02:05"
+std::string duration_text(double seconds);
+
 /// "step 20/400  loss 2.3456  12345 tokens/s  comm 12 %  imbalance 1.23  dropped 0  left 2:05"
 std::string progress_line(const StepRecord& record, index_t last_step, double seconds_left);
 
