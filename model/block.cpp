@@ -46,9 +46,9 @@ Value& Block::apply(const SubLayer& layer, const BlockRun& run, Value& x) const 
     }
     Value& y = run.tape.value(x.ref().rows(), x.ref().cols());
     if (cross) {
-        cross_attention_->decode_cross(x.ref(), run.cache->cross, y.ref(), run.tape.context());
+        cross_attention_->extend_cross(x.ref(), *run.rows, run.cache->cross, y.ref(), run.tape.context());
     } else {
-        attention_->decode(x.ref(), run.position, run.cache->self, y.ref(), run.tape.context());
+        attention_->extend(x.ref(), *run.rows, run.cache->self, y.ref(), run.tape.context());
     }
     return y;
 }

@@ -48,8 +48,8 @@ struct BlockRun {
     const PassInfo& pass;
     MoeStatistics* statistics = nullptr;     ///< of its mixture; null on a replay
     const EncoderOutput* encoder = nullptr;  ///< what cross-attention reads
-    BlockCache* cache = nullptr;             ///< of a generation, which feeds one token a sequence; else null
-    index_t position = 0;                    ///< of that token
+    BlockCache* cache = nullptr;             ///< of a generation; else null
+    const CacheRows* rows = nullptr;         ///< what a generation feeds
 };
 
 /// Attention and a feed-forward or mixture, with norms and residual sums where model.norm_placement and model.wiring

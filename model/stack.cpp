@@ -41,13 +41,11 @@ NormLayer::Result Stack::forward(Tape& tape, const PassInfo& pass, std::span<Moe
     return finish(tape, stream, pass);
 }
 
-NormLayer::Result Stack::decode(Tape& tape, const PassInfo& pass, std::span<BlockCache> caches,
-                                index_t position) const {
-    Stream stream{&embedding_.forward_at(tape, pass, position), nullptr};
-    for (std::size_t i = 0; i < blocks_.size(); ++i) {
-        stream = blocks_[i].forward({.tape = tape, .pass = pass, .cache = &caches[i], .position = position},
-                                    stream);
-    }
+NormLayer::Result Stack::extend(Tape& tape, const PassInfo& pass, std::span<BlockCache> caches,
+                                const CacheRows& rows) const {
+    Stream stream{&embedding_.forward_at(tape, pass, rows.position), nullptr};
+    for (std::size_t i = 0; i < blocks_.size(); ++i)
+        stream = blocks_[i].forward({.tape = tape, .pass = pass, .cache = &caches[i], .rows = &rows}, stream);
     return finish(tape, stream, pass);
 }
 

@@ -30,9 +30,9 @@ class Stack {
     /// @return  the residual stream, and its last norm: the same value where norms stand behind sums
     NormLayer::Result forward(Tape& tape, const PassInfo& pass, std::span<MoeStatistics> statistics,
                               const EncoderOutput* encoder = nullptr) const;
-    /// One token a sequence at `position`. @param caches  one a block
-    NormLayer::Result decode(Tape& tape, const PassInfo& pass, std::span<BlockCache> caches,
-                             index_t position) const;
+    /// New tokens of generated sequences, pass.ids. @param caches  one a block
+    NormLayer::Result extend(Tape& tape, const PassInfo& pass, std::span<BlockCache> caches,
+                             const CacheRows& rows) const;
 
     /// A pass through one block, which keeps nothing but its ends where model.recompute = block.
     Stream run(const Block& block, const BlockRun& run, Stream in) const;

@@ -98,21 +98,51 @@ class Transformer {
         gradient_ready_ = std::move(callback);
     }
 
-    /// State of generation for B sequences on this rank.
+    /// What generation keeps on this rank: slots for sequences, and how many tokens each has read.
     struct Generation {
-        std::vector<BlockCache> caches;
-        index_t position = 0;
+        std::vector<BlockCache> caches;  ///< [slots, capacity, ...] of each block
+        std::vector<index_t> lengths;    ///< [slots]
+
+        index_t num_slots() const { return static_cast<index_t>(lengths.size()); }
+        index_t capacity() const { return caches.front().self.keys.shape()[1]; }
     };
     /// Starts a decoder without a prompt.
-    Generation start_generation(index_t num_sequences, index_t capacity, const Context& context) const;
+    Generation start_generation(index_t num_slots, index_t capacity, const Context& context) const;
     /// Starts the decoder of an encoder_decoder, whose encoder reads the source first. @par Collective over the world
     /// @param source  [B, source_len] token ids; may be empty on a rank
     Generation start_generation(std::span<const std::int32_t> source, index_t source_len, index_t capacity,
                                 const Context& context) const;
-    /// Feeds one token a sequence to the decoder and returns logits [B, V]. Dropless.
+
+    /// Logits of all rows of a prompt, or of its last one.
+    enum class LogitRows { last, all };
+    /// Reads a whole prompt into a slot, whose earlier sequence is forgotten. Dropless, as all that generates.
+    ///
+    /// A sequence's logits are the same bits whether it is prefilled or fed token by token, in whatever slot, and whatever
+    /// else is generated; where numerics.mode is reproducible also on however many ranks (`fast` sums the experts of a
+    /// token on each rank first). Instruction sets differ in bf16.
     /// @par Collective over the world
+    /// @param ids  [S]; empty on a rank that has no prompt
+    /// @return  [1, V] or [S, V]; no row without a prompt
     /// @throws ShapeError beyond the capacity
+    Tensor prefill(std::span<const std::int32_t> ids, index_t slot, LogitRows rows, Generation& state,
+                   const Context& context) const;
+    /// Feeds one token to each of some slots, at the place that its sequence has reached, and returns logits [B, V].
+    /// @par Collective over the world
+    /// @param ids    [B]; may be empty on a rank
+    /// @param slots  [B], each slot once
+    /// @throws ShapeError beyond the capacity
+    Tensor decode(std::span<const std::int32_t> ids, std::span<const index_t> slots, Generation& state,
+                  const Context& context) const;
+    /// Feeds every slot. @param ids  [slots]
     Tensor decode(std::span<const std::int32_t> ids, Generation& state, const Context& context) const;
+
+    /// Cross entropy of every token but a row's first, given those before it in the row, in nats. Dropless, for decoders.
+    /// Logits of all tokens never exist together. @par Collective over the world
+    /// @param ids      [B, row_len]; may be empty on a rank
+    /// @param row_len  2 to model.seq_len + 1
+    /// @return  [B, row_len - 1]
+    std::vector<float> score(std::span<const std::int32_t> ids, index_t row_len,
+                             const Context& context) const;
     /// Logits [B * S, V] of an encoder that stands alone, at every position. Dropless. @par Collective over the world
     /// @param ids  [B, S]; may be empty on a rank
     Tensor read(std::span<const std::int32_t> ids, index_t seq_len, const Context& context) const;
@@ -161,6 +191,9 @@ class Transformer {
                    std::span<const ExactSum> sums, index_t global_tokens) const;
     /// A pass over new rows outside of training, the same on every rank but for the rows.
     PassInfo generating(std::span<const std::int32_t> ids, index_t seq_len) const;
+    /// The last norm of new tokens of generated sequences. @throws ShapeError where one is beyond the capacity
+    Value& extend(Tape& tape, std::span<const std::int32_t> ids, const CacheRows& rows,
+                  Generation& state) const;
     /// The last norm of a whole stack, with no token dropped.
     Value& read_all(const Stack& stack, Tape& tape, const PassInfo& pass) const;
     Range stack_blocks() const { return {0, std::ssize(stack_->blocks())}; }

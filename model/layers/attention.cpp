@@ -1,15 +1,26 @@
 #include "model/layers/attention.hpp"
 
+#include <algorithm>
 #include <cmath>
+
+#include "kernels/ops/copy/copy.hpp"
 
 namespace sy::model {
 
-TensorRef cached_row(Tensor& cache, index_t position) {
-    const Shape& shape = cache.shape();
-    const index_t width = shape[2];
-    return cache.ref()
-        .as_matrix(shape[0], shape[1] * width)
-        .cols_of({position * width, (position + 1) * width});
+PerRow<index_t> CacheRows::lengths() const {
+    PerRow<index_t> result(size());
+    for (index_t row = 0; row < size(); ++row) result[row] = position[row] + 1;
+    return result;
+}
+
+void store_rows(ConstTensorRef x, const CacheRows& rows, Tensor& cache, Range cols, const Context& context) {
+    const index_t capacity = cache.shape()[1];
+    const TensorRef all = cache.ref().as_matrix(cache.shape()[0] * capacity, cache.shape()[2]).cols_of(cols);
+    const auto place = [&](index_t row) { return rows.slot[row] * capacity + rows.position[row]; };
+    const index_t together = rows.is_prompt ? std::max<index_t>(rows.size(), 1) : 1;
+    for (index_t row = 0; row < rows.size(); row += together)
+        ops::copy(x.rows_of({row, row + together}), all.rows_of({place(row), place(row) + together}),
+                  context);
 }
 
 ops::AttentionShape attention_shape(const ModelConfig& config, const AttentionSpec& spec,

@@ -26,14 +26,25 @@ struct EncoderOutput {
     index_t seq_len = 0;
 };
 
-/// What generation keeps of the tokens so far, [B, capacity, width]. Latent attention keeps its compressed rows in
+/// What generation keeps of the tokens so far, [slots, capacity, width]. Latent attention keeps its compressed rows in
 /// `keys` and has no values.
 struct KeyValueCache {
     Tensor keys;
     Tensor values;
 };
-/// The row at `position` of every sequence, [B, width].
-TensorRef cached_row(Tensor& cache, index_t position);
+/// Which slot of the caches each row of a generating pass belongs to, and where in its sequence it stands: all of one
+/// prompt from its beginning on, or one token each of several sequences. Their keys and values go to those places.
+struct CacheRows {
+    PerRow<index_t> slot;
+    PerRow<std::int32_t> position;
+    bool is_prompt = false;  ///< all rows are those of one slot, at positions 0, 1, ...
+
+    index_t size() const { return slot.size(); }
+    /// Tokens that each row sees, itself included.
+    PerRow<index_t> lengths() const;
+};
+/// Writes x into columns of a cache [slots, capacity, width], each row to its place.
+void store_rows(ConstTensorRef x, const CacheRows& rows, Tensor& cache, Range cols, const Context& context);
 
 /// Attention of one block: projections, positions, attention, output projection.
 class AttentionLayer {
@@ -44,17 +55,17 @@ class AttentionLayer {
     virtual Value& forward(Tape& tape, Value& x, const PassInfo& pass,
                            const EncoderOutput* encoder) const = 0;
 
-    virtual KeyValueCache make_cache(index_t num_sequences, index_t capacity,
-                                     const Context& context) const = 0;
-    /// One token a sequence at `position`, [B, H] -> [B, H]; appends to the cache.
-    virtual void decode(ConstTensorRef x, index_t position, KeyValueCache& cache, TensorRef out,
+    virtual KeyValueCache make_cache(index_t num_slots, index_t capacity, const Context& context) const = 0;
+    /// New tokens of generated sequences, [T, H] -> [T, H]; adds them to the cache. A row has the same bits whether it
+    /// comes with its prompt or alone.
+    virtual void extend(ConstTensorRef x, const CacheRows& rows, KeyValueCache& cache, TensorRef out,
                         const Context& context) const = 0;
     /// Cross-attention: the cache of an encoder output [B * seq_len, H].
     virtual KeyValueCache make_cross_cache(ConstTensorRef encoder, index_t seq_len,
                                            const Context& context) const = 0;
-    /// Cross-attention of one token a sequence against such a cache.
-    virtual void decode_cross(ConstTensorRef x, const KeyValueCache& cache, TensorRef out,
-                              const Context& context) const = 0;
+    /// Cross-attention of new tokens, each against its slot of such a cache.
+    virtual void extend_cross(ConstTensorRef x, const CacheRows& rows, const KeyValueCache& cache,
+                              TensorRef out, const Context& context) const = 0;
 };
 
 /// What both kinds of attention have in common: heads, scale, who sees whom, soft cap; dropout while training.

@@ -61,9 +61,8 @@ Value& Embedding::forward(Tape& tape, const PassInfo& pass) const {
     return finish(tape, x, positions_of_rows(x.ref().rows(), pass.seq_len), pass);
 }
 
-Value& Embedding::forward_at(Tape& tape, const PassInfo& pass, index_t position) const {
-    Value& x = rows(tape, pass.ids);
-    return finish(tape, x, PerRow<std::int32_t>(x.ref().rows(), narrow<std::int32_t>(position)), pass);
+Value& Embedding::forward_at(Tape& tape, const PassInfo& pass, const PerRow<std::int32_t>& positions) const {
+    return finish(tape, rows(tape, pass.ids), positions, pass);
 }
 
 }  // namespace sy::model

@@ -22,9 +22,9 @@ class Embedding {
 
     /// pass.ids, row t standing at position t mod pass.seq_len.
     Value& forward(Tape& tape, const PassInfo& pass) const;
-    /// pass.ids, all at one position, forward only.
+    /// pass.ids at these positions, forward only.
     /// @throws ShapeError beyond the table of positions
-    Value& forward_at(Tape& tape, const PassInfo& pass, index_t position) const;
+    Value& forward_at(Tape& tape, const PassInfo& pass, const PerRow<std::int32_t>& positions) const;
     /// Scaled rows of the table alone: what else reads tokens (multi-token prediction).
     Value& rows(Tape& tape, std::span<const std::int32_t> ids) const;
 

@@ -1,7 +1,6 @@
 #include <optional>
 
 #include "kernels/core/indexed.hpp"
-#include "kernels/ops/copy/copy.hpp"
 #include "model/layers/attention.hpp"
 #include "model/layers/projection.hpp"
 #include "model/layers/row_norm.hpp"
@@ -72,12 +71,12 @@ class GroupedAttention : public AttentionLayer {
         return y;
     }
 
-    KeyValueCache make_cache(index_t num_sequences, index_t capacity, const Context& context) const override {
-        const Shape shape{num_sequences, capacity, kv_width()};
+    KeyValueCache make_cache(index_t num_slots, index_t capacity, const Context& context) const override {
+        const Shape shape{num_slots, capacity, kv_width()};
         return {Tensor(context.arena, DType::f32, shape), Tensor(context.arena, DType::f32, shape)};
     }
 
-    void decode(ConstTensorRef x, index_t position, KeyValueCache& cache, TensorRef out,
+    void extend(ConstTensorRef x, const CacheRows& rows, KeyValueCache& cache, TensorRef out,
                 const Context& context) const override {
         Tensor q(context.arena, DType::f32, {x.rows(), q_width()});
         Tensor k(context.arena, DType::f32, {x.rows(), kv_width()});
@@ -90,11 +89,15 @@ class GroupedAttention : public AttentionLayer {
             query_norm_->apply(q, context);
             key_norm_->apply(k, context);
         }
-        positions_.rotate_at(q, shared_.config.head_width(), position, context);
-        positions_.rotate_at(k, shared_.config.head_width(), position, context);
-        ops::copy(k, cached_row(cache.keys, position), context);
-        ops::copy(v, cached_row(cache.values, position), context);
-        attend_cache(q, cache, position + 1, out, context);
+        positions_.rotate_at(q, shared_.config.head_width(), rows.position, context);
+        positions_.rotate_at(k, shared_.config.head_width(), rows.position, context);
+        store_rows(k, rows, cache.keys, {0, kv_width()}, context);
+        store_rows(v, rows, cache.values, {0, kv_width()}, context);
+        if (!rows.is_prompt) return attend_cache(q, rows, rows.lengths(), cache, out, context);
+        Tensor attended(context.arena, DType::f32, q.shape());
+        Tensor lse(context.arena, DType::f32, {rows.size(), shared_.config.heads});
+        ops::attention(shape_of(1, rows.size(), 0), q, k, v, attended, lse, context);
+        project(attended, out, context);
     }
 
     KeyValueCache make_cross_cache(ConstTensorRef encoder, index_t seq_len,
@@ -108,13 +111,14 @@ class GroupedAttention : public AttentionLayer {
         return cache;
     }
 
-    void decode_cross(ConstTensorRef x, const KeyValueCache& cache, TensorRef out,
+    void extend_cross(ConstTensorRef x, const CacheRows& rows, const KeyValueCache& cache, TensorRef out,
                       const Context& context) const override {
         Tensor q(context.arena, DType::f32, {x.rows(), q_width()});
         const ProductInput input(x, dtype(), context);
         query_.forward(input.ref(), q, context);
         if (query_norm_) query_norm_->apply(q, context);
-        attend_cache(q, cache, cache.keys.shape()[1], out, context);
+        const PerRow<index_t> lengths(rows.size(), cache.keys.shape()[1]);
+        attend_cache(q, rows, lengths, cache, out, context);
     }
 
   private:
@@ -174,15 +178,18 @@ class GroupedAttention : public AttentionLayer {
         value_.backward(key_input, dv, key_block, source, context);
     }
 
-    /// Attention of one query a sequence over the first `length` rows of its cache, and the output projection.
-    void attend_cache(const Tensor& q, const KeyValueCache& cache, index_t length, TensorRef out,
-                      const Context& context) const {
+    /// Attention of each query over the first rows of its slot's cache, and the output projection.
+    void attend_cache(const Tensor& q, const CacheRows& rows, const PerRow<index_t>& lengths,
+                      const KeyValueCache& cache, TensorRef out, const Context& context) const {
         Tensor attended(context.arena, DType::f32, q.shape());
-        const PerRow<index_t> lengths(q.shape()[0], length);
-        ops::attention_decode(shape_of(q.shape()[0], 1, 0), q, cache.keys, cache.values, lengths, attended,
-                              context);
-        const ProductInput rows(attended, dtype(), context);
-        output_.forward(rows.ref(), out, context);
+        ops::attention_decode(shape_of(rows.size(), 1, 0), q, cache.keys, cache.values,
+                              {rows.slot, lengths, cache.keys.shape()[1]}, attended, context);
+        project(attended, out, context);
+    }
+
+    void project(const Tensor& attended, TensorRef out, const Context& context) const {
+        const ProductInput input(attended, dtype(), context);
+        output_.forward(input.ref(), out, context);
     }
 
     LayerContext& shared_;

@@ -92,50 +92,45 @@ class LatentAttention : public AttentionLayer {
         return y;
     }
 
-    KeyValueCache make_cache(index_t num_sequences, index_t capacity, const Context& context) const override {
-        return {Tensor(context.arena, DType::f32, {num_sequences, capacity, widths_.cache()}), {}};
+    KeyValueCache make_cache(index_t num_slots, index_t capacity, const Context& context) const override {
+        return {Tensor(context.arena, DType::f32, {num_slots, capacity, widths_.cache()}), {}};
     }
 
     /// Generation keeps [C, R] a token. A query is taken through the heads' key projection instead of every key, and
-    /// the sum of compressed rows through their value projection: the products are the same, in another order.
-    void decode(ConstTensorRef x, index_t position, KeyValueCache& cache, TensorRef out,
+    /// the sum of compressed rows through their value projection: the products are the same, in another order. A prompt
+    /// goes the same way as later tokens do, so that both have the same bits.
+    void extend(ConstTensorRef x, const CacheRows& rows, KeyValueCache& cache, TensorRef out,
                 const Context& context) const override {
         const ProductInput input(x, dtype(), context);
-        const Tensor q = decode_query(input.ref(), position, context);
+        const Tensor q = extending_query(input.ref(), rows, context);
         Compressed fresh = compress(input.ref(), context);
         key_value_norm_.apply(fresh.rows, context);
-        const TensorRef rotary = fresh.down.ref().cols_of(widths_.rotary_cols());
-        positions_.rotate_at(rotary, widths_.rotary, position, context);
-        const TensorRef row = cached_row(cache.keys, position);
-        ops::copy(fresh.rows, row.cols_of(widths_.compressed_cols()), context);
-        ops::copy(rotary, row.cols_of(widths_.rotary_cols()), context);
+        const TensorRef keys = fresh.down;
+        positions_.rotate_at(keys.cols_of(widths_.rotary_cols()), widths_.rotary, rows.position, context);
+        ops::copy(fresh.rows, keys.cols_of(widths_.compressed_cols()), context);
+        store_rows(keys, rows, cache.keys, {0, widths_.cache()}, context);
         Tensor latent_q(context.arena, DType::f32, {x.rows(), widths_.heads * widths_.cache()});
         Tensor latent_out(context.arena, DType::f32, {x.rows(), widths_.heads * widths_.compressed});
         for (index_t h = 0; h < widths_.heads; ++h) absorb_query(h, q, latent_q, context);
-        ops::AttentionShape shape = shape_of(x.rows(), 1);
+        ops::AttentionShape shape = shape_of(1, x.rows());
         shape.kv_heads = 1;
         shape.head_dim = widths_.cache();
         shape.value_dim = widths_.compressed;
-        const PerRow<index_t> lengths(x.rows(), position + 1);
-        ops::attention_decode(shape, latent_q, cache.keys, cache.keys, lengths, latent_out, context);
-        Tensor attended(context.arena, DType::f32, {x.rows(), widths_.heads * widths_.value});
-        const ProductInput latent(latent_out, dtype(), context);
-        for (index_t h = 0; h < widths_.heads; ++h) {
-            const index_t first = h * (widths_.plain + widths_.value) + widths_.plain;
-            ops::multiply(
-                {latent.ref().cols_of({h * widths_.compressed, (h + 1) * widths_.compressed}),
-                 ops::Transpose::no, key_value_up_.weight().cols_of({first, first + widths_.value}),
-                 ops::Transpose::no, attended.ref().cols_of({h * widths_.value, (h + 1) * widths_.value})},
-                context);
+        if (rows.is_prompt) {
+            Tensor lse(context.arena, DType::f32, {x.rows(), widths_.heads});
+            ops::attention(shape, latent_q, keys, fresh.rows, latent_out, lse, context);
+        } else {
+            ops::attention_decode(shape, latent_q, cache.keys, cache.keys,
+                                  {rows.slot, rows.lengths(), cache.keys.shape()[1]}, latent_out, context);
         }
-        const ProductInput rows(attended, dtype(), context);
-        output_.forward(rows.ref(), out, context);
+        project(latent_out, out, context);
     }
 
     KeyValueCache make_cross_cache(ConstTensorRef, index_t, const Context&) const override {
         throw LogicError("attention: latent attention reads no encoder output");
     }
-    void decode_cross(ConstTensorRef, const KeyValueCache&, TensorRef, const Context&) const override {
+    void extend_cross(ConstTensorRef, const CacheRows&, const KeyValueCache&, TensorRef,
+                      const Context&) const override {
         throw LogicError("attention: latent attention reads no encoder output");
     }
 
@@ -227,7 +222,7 @@ class LatentAttention : public AttentionLayer {
         query_down_->backward(kept.input.ref(), ddown, block, x, context);
     }
 
-    Tensor decode_query(ConstTensorRef x, index_t position, const Context& context) const {
+    Tensor extending_query(ConstTensorRef x, const CacheRows& new_rows, const Context& context) const {
         Tensor q(context.arena, DType::f32, {x.rows(), widths_.heads * widths_.key()});
         if (query_down_) {
             Tensor down(context.arena, DType::f32, {x.rows(), query_rank()});
@@ -238,7 +233,7 @@ class LatentAttention : public AttentionLayer {
         } else {
             query_.forward(x, q, context);
         }
-        positions_.rotate_at(q, query_heads(), position, context);
+        positions_.rotate_at(q, query_heads(), new_rows.position, context);
         return q;
     }
 
@@ -253,6 +248,22 @@ class LatentAttention : public AttentionLayer {
              ops::Transpose::yes, to.cols_of(widths_.compressed_cols())},
             context);
         ops::copy(head.cols_of({widths_.plain, widths_.key()}), to.cols_of(widths_.rotary_cols()), context);
+    }
+
+    /// Sums of compressed rows, a head each, through the heads' value projection and the output projection.
+    void project(const Tensor& latent_out, TensorRef out, const Context& context) const {
+        Tensor attended(context.arena, DType::f32, {out.rows(), widths_.heads * widths_.value});
+        const ProductInput latent(latent_out, dtype(), context);
+        for (index_t h = 0; h < widths_.heads; ++h) {
+            const index_t first = h * (widths_.plain + widths_.value) + widths_.plain;
+            ops::multiply(
+                {latent.ref().cols_of({h * widths_.compressed, (h + 1) * widths_.compressed}),
+                 ops::Transpose::no, key_value_up_.weight().cols_of({first, first + widths_.value}),
+                 ops::Transpose::no, attended.ref().cols_of({h * widths_.value, (h + 1) * widths_.value})},
+                context);
+        }
+        const ProductInput input(attended, dtype(), context);
+        output_.forward(input.ref(), out, context);
     }
 
     LayerContext& shared_;

@@ -62,11 +62,10 @@ void Positions::rotate(TensorRef x, ops::RotaryHeads heads, index_t seq_len, ops
     ops::rotary(x, heads, positions_of_rows(x.rows(), seq_len), *rotary_, direction, context);
 }
 
-void Positions::rotate_at(TensorRef x, ops::RotaryHeads heads, index_t position,
+void Positions::rotate_at(TensorRef x, ops::RotaryHeads heads, PerRowSpan<const std::int32_t> positions,
                           const Context& context) const {
     if (!rotary_) return;
-    const PerRow<std::int32_t> all(x.rows(), narrow<std::int32_t>(position));
-    ops::rotary(x, heads, all, *rotary_, ops::Direction::forward, context);
+    ops::rotary(x, heads, positions, *rotary_, ops::Direction::forward, context);
 }
 
 ops::PositionBias Positions::bias() const {

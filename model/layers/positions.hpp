@@ -25,8 +25,9 @@ class Positions {
     /// @param x  [T, heads * head_dim] f32
     void rotate(TensorRef x, ops::RotaryHeads heads, index_t seq_len, ops::Direction direction,
                 const Context& context) const;
-    /// The same for rows that all stand at one position.
-    void rotate_at(TensorRef x, ops::RotaryHeads heads, index_t position, const Context& context) const;
+    /// The same for rows whose positions are given.
+    void rotate_at(TensorRef x, ops::RotaryHeads heads, PerRowSpan<const std::int32_t> positions,
+                   const Context& context) const;
 
     ops::PositionBias bias() const;
     /// T5's table, whose gradient every layer of the stack adds to; null data for other kinds.

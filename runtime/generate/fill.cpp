@@ -67,14 +67,14 @@ std::vector<Ids> find_spans(Session& session, const Ids& source, std::size_t num
     feed(model::start_id(config));
     std::int32_t next = model::sentinel_id(config, 0);
     std::vector<Ids> found(1);
-    for (index_t token = 0; token < rule.tokens && state.position < capacity;) {
+    for (index_t token = 0; token < rule.tokens && state.lengths.front() < capacity;) {
         const Tensor logits = feed(next);
         const std::span<const float> all = logits.values<float>();
         const std::int32_t end = model::sentinel_id(config, static_cast<index_t>(found.size()));
         // A token of the text, or the sentinel that ends the span.
         std::vector<float> choices(all.begin(), all.begin() + vocab_size);
         choices.push_back(all[static_cast<std::size_t>(end)]);
-        const index_t choice = sample_token_at(choices, rule, state.position);
+        const index_t choice = sample_token_at(choices, rule, state.lengths.front());
         if (choice < vocab_size) {
             next = static_cast<std::int32_t>(choice);
             found.back().push_back(next);

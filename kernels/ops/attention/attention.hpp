@@ -87,19 +87,25 @@ struct AttentionBackward {
 void attention_backward(const AttentionShape& shape, const AttentionBackward& operands,
                         const Context& context);
 
-/// One new token a sequence (generation). Causal: against its cache, as the last row of a forward of lengths[b] tokens;
-/// with a window only the last `window` rows are read. All: against an encoder output (cross attention), without bias.
-/// Of the shape, num_sequences, seq_len, key_len and first_keys are not used; there is no dropout.
+/// Where the queries of a decode stand: query b reads the first length[b] rows of cache number cache[b].
+struct DecodeRows {
+    std::span<const index_t> cache;   ///< [B]
+    std::span<const index_t> length;  ///< [B] valid rows of that cache, the new token included
+    index_t capacity = 0;             ///< rows of each cache
+};
+
+/// New tokens against caches of the tokens before them (generation). Causal: bit for bit the last row of a forward of
+/// length[b] tokens, in both numerics modes and whatever else is in the call; with a window only the last `window` rows
+/// are read. All: against an encoder output (cross attention), without bias. Of the shape, num_sequences, seq_len, key_len
+/// and first_keys are not used; there is no dropout.
 /// @param q        [B, heads * D] f32
-/// @param k_cache  [B * capacity, kv_heads * D] f32, sequence after sequence, the new token's key already written
-/// @param v_cache  [B * capacity, kv_heads * Dv] f32; with a single key/value head they may be wider, and the first
+/// @param k_cache  [caches * capacity, kv_heads * D] f32, cache after cache, the new tokens' keys already written
+/// @param v_cache  [caches * capacity, kv_heads * Dv] f32; with a single key/value head they may be wider, and the first
 ///                 Dv columns count (MLA's latent rows are keys and values at once)
-/// @param lengths  [B] valid rows of each cache, the new token included
 /// @param out      [B, heads * Dv] f32
-/// @throws ShapeError when an operand does not fit the shape or a length its cache
+/// @throws ShapeError when an operand does not fit the shape, a length its cache or a cache the memory
 void attention_decode(const AttentionShape& shape, ConstTensorRef q, ConstTensorRef k_cache,
-                      ConstTensorRef v_cache, std::span<const index_t> lengths, TensorRef out,
-                      const Context& context);
+                      ConstTensorRef v_cache, const DecodeRows& rows, TensorRef out, const Context& context);
 
 /// The same in double, one row at a time; backward recomputes probabilities and reads neither out nor lse.
 namespace ref {

@@ -1,6 +1,8 @@
 // Decoding under attention's rules: a new token against a cache, and against a fixed memory.
 #include <catch2/catch.hpp>
 
+#include <numeric>
+
 #include "tests/unit/kernels/attention_case.hpp"
 #include "tests/unit/kernels/numeric.hpp"
 
@@ -15,13 +17,20 @@ namespace {
 
 constexpr index_t kCapacity = 140;
 
+std::vector<index_t> first_caches(index_t count) {
+    std::vector<index_t> caches(static_cast<std::size_t>(count));
+    std::iota(caches.begin(), caches.end(), index_t{0});
+    return caches;
+}
+
 /// Decodes the last query of caches of these lengths, whose rows are those of `at`.
 TestMatrix decode(const AttentionCase& at, const TestMatrix& queries, const std::vector<index_t>& lengths,
                   const Context& context) {
     TestMatrix out(queries.rows, at.out.cols, 99);
     const Range rows{0, queries.rows * kCapacity};
+    const std::vector<index_t> caches = first_caches(queries.rows);
     ops::attention_decode(at.rules(), queries.view(), at.k.view().rows_of(rows), at.v.view().rows_of(rows),
-                          lengths, out.view(), context);
+                          {caches, lengths, kCapacity}, out.view(), context);
     return out;
 }
 
@@ -62,6 +71,40 @@ TEST_CASE("attention: under every causal rule decode is the last row of forward"
         }
         CHECK(relative_error(decode(cache, queries, lengths, session.context).values,
                              rows_of(cache.out, last).values) < 3e-6);
+    }
+}
+
+TEST_CASE("attention: decode has the bits of forward, from any cache and in any order", "[unit]") {
+    TestSession session(2);
+    for (test::AttentionVariant variant : test::attention_variants()) {
+        variant.rules.dropout = {};
+        if (variant.rules.visibility == Visibility::all) continue;
+        INFO(variant.name);
+        AttentionCase at = case_of(variant, 2, kCapacity);
+        TestMatrix lse(at.q.rows, at.shape.heads);
+        ops::attention(at.rules(), at.q.view(), at.k.view(), at.v.view(), at.out.view(), lse.view(),
+                       session.context);
+        std::vector<index_t> caches;
+        std::vector<index_t> lengths;
+        for (index_t length = kCapacity; length > 0; --length) {
+            for (const index_t cache : {index_t{1}, index_t{0}}) {
+                caches.push_back(cache);
+                lengths.push_back(length);
+            }
+        }
+        const auto count = static_cast<index_t>(lengths.size());
+        TestMatrix queries(count, at.q.cols);
+        TestMatrix wanted(count, at.out.cols);
+        for (index_t i = 0; i < count; ++i) {
+            const auto place = static_cast<std::size_t>(i);
+            const index_t row = caches[place] * kCapacity + lengths[place] - 1;
+            std::copy_n(at.q.view().row(row), at.q.cols, queries.view().row(i));
+            std::copy_n(at.out.view().row(row), at.out.cols, wanted.view().row(i));
+        }
+        TestMatrix got(count, at.out.cols, 99);
+        ops::attention_decode(at.rules(), queries.view(), at.k.view(), at.v.view(),
+                              {caches, lengths, kCapacity}, got.view(), session.context);
+        CHECK(test::same_bits(got.values, wanted.values));
     }
 }
 
@@ -109,8 +152,8 @@ TEST_CASE("attention: a single latent head is keys and values at once", "[unit]"
     const TestMatrix queries = rows_of(at.q, {8, kCapacity - 1});
     const TestMatrix wanted = decode(at, queries, lengths, session.context);
     TestMatrix got(2, 48, 99);
-    ops::attention_decode(at.shape, queries.view(), at.k.view(), at.k.view(), lengths, got.view(),
-                          session.context);
+    ops::attention_decode(at.shape, queries.view(), at.k.view(), at.k.view(),
+                          {first_caches(2), lengths, kCapacity}, got.view(), session.context);
     CHECK(test::same_bits(got.values, wanted.values));
 }
 

@@ -215,8 +215,9 @@ TEST_CASE("attention: decode equals the last row of forward for caches of differ
         for (float& x : cache.v.view().row_span(kCapacity + s)) x = std::nanf("");
     }
     TestMatrix decoded(3, 6 * kDim, 99);
-    ops::attention_decode(cache.shape, queries.view(), cache.k.view(), cache.v.view(), lengths,
-                          decoded.view(), session.context);
+    ops::attention_decode(cache.shape, queries.view(), cache.k.view(), cache.v.view(),
+                          {std::vector<index_t>{0, 1, 2}, lengths, kCapacity}, decoded.view(),
+                          session.context);
     CHECK(relative_error(decoded.values, expected) < 3e-6);
 }
 
@@ -257,10 +258,13 @@ TEST_CASE("attention: operands that do not fit are refused", "[unit]") {
     const TestMatrix q(1, 32, 1);
     const TestMatrix cache(5, 16, 2);
     TestMatrix out(1, 32);
-    for (const index_t length : {0, 6}) {
-        const std::vector<index_t> lengths{length};
-        CHECK_THROWS_AS(ops::attention_decode({1, 1, 4, 2, 8, 0.3F}, q.view(), cache.view(), cache.view(),
-                                              lengths, out.view(), session.context),
-                        ShapeError);
-    }
+    const auto decode = [&](index_t which, index_t length) {
+        ops::attention_decode({1, 1, 4, 2, 8, 0.3F}, q.view(), cache.view(), cache.view(),
+                              {std::span(&which, 1), std::span(&length, 1), 5}, out.view(), session.context);
+    };
+    CHECK_NOTHROW(decode(0, 5));
+    CHECK_THROWS_AS(decode(0, 0), ShapeError);
+    CHECK_THROWS_AS(decode(0, 6), ShapeError);
+    CHECK_THROWS_AS(decode(1, 5), ShapeError);
+    CHECK_THROWS_AS(decode(-1, 5), ShapeError);
 }

@@ -142,8 +142,8 @@ TEST_CASE("attention: forward, backward and decode agree with the reference", "[
     const std::vector<index_t> lengths{seq_len};
     TestMatrix decoded(1, 40);
     const Range first{0, seq_len};
-    ops::attention_decode(shape, last, k.view().rows_of(first), v.view().rows_of(first), lengths,
-                          decoded.view(), session.context);
+    ops::attention_decode(shape, last, k.view().rows_of(first), v.view().rows_of(first),
+                          {std::vector<index_t>{0}, lengths, seq_len}, decoded.view(), session.context);
     const std::vector<float> row(expected.values.begin() + (seq_len - 1) * 40,
                                  expected.values.begin() + seq_len * 40);
     CHECK(relative_error(decoded.values, row) < 3e-6);
