@@ -33,6 +33,9 @@ enum class Wiring { serial, parallel };
 
 enum class Biases { none, query_key_value, all };
 
+/// RMSNorm of queries and keys. head: of each head by itself (Qwen3); projection: of all heads together (OLMoE).
+enum class QkNorm { none, head, projection };
+
 enum class AttentionKind {
     grouped,  ///< MHA, GQA or MQA by the number of key/value heads
     latent,   ///< MLA of DeepSeek-V2
@@ -45,12 +48,13 @@ struct AttentionConfig {
     std::string window_layers = "all";  ///< which layers have the window, as moe.layers
     double softcap = 0.0;               ///< scores become cap * tanh(score / cap); 0: none
     double scale = 0.0;                 ///< of the scores; 0: 1 / sqrt(head width)
-    bool qk_norm = false;               ///< RMSNorm of every query and key head
-    double dropout = 0.0;               ///< of probabilities
-    index_t query_rank = 0;             ///< MLA: width of compressed queries; 0: not compressed
-    index_t kv_rank = 512;              ///< MLA: width of the compressed keys and values that the cache holds
-    index_t rope_dim = 64;              ///< MLA: width of a head's rotary part
-    index_t value_dim = 0;              ///< MLA: width of a value head; 0: the head width
+    QkNorm qk_norm = QkNorm::none;
+    double clip_qkv = 0.0;   ///< queries, keys and values are held between -clip and clip (DBRX); 0: none
+    double dropout = 0.0;    ///< of probabilities
+    index_t query_rank = 0;  ///< MLA: width of compressed queries; 0: not compressed
+    index_t kv_rank = 512;   ///< MLA: width of the compressed keys and values that the cache holds
+    index_t rope_dim = 64;   ///< MLA: width of a head's rotary part
+    index_t value_dim = 0;   ///< MLA: width of a value head; 0: the head width
 };
 
 enum class PositionKind { none, rope, learned, sine, t5, alibi };
@@ -89,7 +93,11 @@ struct ModelConfig {
     Wiring wiring = Wiring::serial;
     double embedding_scale = 1.0;
     bool embedding_norm = false;  ///< BERT, BLOOM
+    index_t token_types = 0;      ///< rows of a table whose first is added to every token (BERT); 0: none
     bool tied_head = false;
+    bool head_bias = false;
+    bool head_transform = false;  ///< before the head: dense, activation, norm (BERT)
+    double logit_scale = 1.0;     ///< of the head's product (T5, Grok)
     double logit_softcap = 0.0;
     double output_z_loss = 0.0;  ///< coefficient of mean logsumexp^2 of the head's logits (PaLM)
     double dropout = 0.0;        ///< of embeddings and of what sub-layers add to the stream
@@ -139,6 +147,7 @@ struct MoeConfig {
     index_t top_k = 2;
     index_t expert_width = 352;
     index_t shared_experts = 0;
+    bool shared_gate = false;      ///< their output times the sigmoid of a product of its own (Qwen2-MoE)
     std::string router = "top_k";  ///< a name of router_names()
     bool allow_noncausal = false;  ///< of router = expert_choice, in a decoder
     Score score = Score::softmax;

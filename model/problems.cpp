@@ -86,8 +86,10 @@ void latent_problems(const ModelConfig& model, std::vector<std::string>& problem
                    " must be even and positive where positions rotate; DeepSeek-V2 has 64"));
     require(problems, attention.bias == Biases::none,
             "attention.kind = latent has no biases; set attention.bias = none");
-    require(problems, !attention.qk_norm,
+    require(problems, attention.qk_norm == QkNorm::none,
             "attention.kind = latent normalises its compressed rows; set attention.qk_norm = no");
+    require(problems, attention.clip_qkv == 0.0,
+            "attention.kind = latent has no projections to clip; set attention.clip_qkv = 0");
 }
 
 /// Below, 1 / cap overflows, or all logits are capped to almost the same number.
@@ -143,6 +145,15 @@ void block_problems(const ModelConfig& model, std::vector<std::string>& problems
     }
     require(problems, model.mtp_depth == 0 || decoder,
             "model.mtp_depth predicts tokens after the next one, which only a decoder does; set it to 0");
+    require(
+        problems, model.mtp_depth == 0 || !model.head_transform,
+        "model.head_transform stands before one head, and model.mtp_depth needs several; set one of them to "
+        "0 or no");
+    require(
+        problems, !model.head_transform || !ops::is_gated(model.activation),
+        concat("model.head_transform has the activation of the model without a gate; set model.activation = "
+               "gelu instead of ",
+               ops::activation_name(model.activation), ", or model.head_transform = no"));
     require(problems, model.mtp_depth < model.seq_len,
             concat("model.mtp_depth = ", model.mtp_depth, " looks beyond sequences of ", model.seq_len,
                    " tokens; lower it or raise model.seq_len"));
@@ -174,6 +185,9 @@ std::vector<std::string> model_problems(const ModelConfig& model, const MoeConfi
         for (const std::string& name : routers) known += (known.empty() ? "" : ", ") + name;
         problems.push_back(concat("moe.router = ", moe.router, " is unknown; known: ", known));
     }
+    require(problems, !moe.shared_gate || moe.shared_experts > 0,
+            "moe.shared_gate gates the output of shared experts, and moe.shared_experts = 0; set both, or "
+            "neither");
     capacity_problems(moe, problems);
     const std::vector<std::string> assignment = assignment_problems(model, moe);
     problems.insert(problems.end(), assignment.begin(), assignment.end());

@@ -25,11 +25,15 @@ Stack::Stack(const BlockContext& context, const Spec& spec)
     }
     if (shared_.config.norm_placement != NormPlacement::post)
         final_norm_ = std::make_unique<NormLayer>(shared_, LayerKey{spec.id, -1, Part::output}, Role::norm);
+    if (shared_.config.head_transform && spec.id == StackId::main)
+        transform_ = std::make_unique<HeadTransform>(shared_);
 }
 
 NormLayer::Result Stack::finish(Tape& tape, Stream stream, const PassInfo& pass) const {
-    if (final_norm_) return final_norm_->forward(tape, *stream.sum, stream.delta, pass);
-    return {stream.sum, stream.sum};
+    NormLayer::Result last{stream.sum, stream.sum};
+    if (final_norm_) last = final_norm_->forward(tape, *stream.sum, stream.delta, pass);
+    if (transform_) last.normed = &transform_->forward(tape, *last.normed, pass);
+    return last;
 }
 
 NormLayer::Result Stack::forward(Tape& tape, const PassInfo& pass, std::span<MoeStatistics> statistics,

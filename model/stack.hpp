@@ -7,6 +7,7 @@
 
 #include "model/block.hpp"
 #include "model/layers/embedding.hpp"
+#include "model/layers/head_transform.hpp"
 #include "model/layers/norm_layer.hpp"
 #include "model/layers/positions.hpp"
 
@@ -40,7 +41,7 @@ class Stack {
     const Embedding& embedding() const { return embedding_; }
     const Positions& positions() const { return positions_; }
     std::span<const Block> blocks() const { return blocks_; }
-    /// The last norm of a stream, or the stream itself.
+    /// The last norm of a stream, or the stream itself, and what stands before the head.
     NormLayer::Result finish(Tape& tape, Stream stream, const PassInfo& pass) const;
 
   private:
@@ -51,6 +52,7 @@ class Stack {
     Positions positions_;
     std::vector<Block> blocks_;
     std::unique_ptr<NormLayer> final_norm_;
+    std::unique_ptr<HeadTransform> transform_;  ///< of the stack under the head, where the model has one
 };
 
 }  // namespace sy::model

@@ -17,7 +17,7 @@ std::vector<Preset> olmoe_presets() {
     model.heads = model.kv_heads = 16;
     model.ffn_width = 1024;
     model.seq_len = 4096;
-    model.attention.qk_norm = true;
+    model.attention.qk_norm = QkNorm::head;
     MoeConfig& moe = preset.moe;
     moe.experts = 64;
     moe.top_k = 8;

@@ -33,7 +33,7 @@ Preset qwen_3(const char* name, index_t hidden, index_t layers, double total) {
     preset.model.kv_heads = 4;
     preset.model.head_dim = 128;
     preset.model.seq_len = 4096;
-    preset.model.attention.qk_norm = true;
+    preset.model.attention.qk_norm = QkNorm::head;
     preset.moe.experts = 128;
     preset.moe.top_k = 8;
     return preset;

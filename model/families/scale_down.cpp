@@ -90,6 +90,10 @@ void scale_down(ModelConfig& model, MoeConfig& moe) {
     model.ffn_width = std::min(in_proportion(model.ffn_width, model.hidden, kHidden, 8), 16 * kHidden);
     if (model.embedding_scale != 1.0)
         model.embedding_scale *= std::sqrt(static_cast<double>(kHidden) / static_cast<double>(model.hidden));
+    // T5's is 1 / root of hidden, Grok's a number by itself.
+    const double root = std::sqrt(static_cast<double>(model.hidden));
+    if (std::abs(model.logit_scale * root - 1.0) < 1e-9)
+        model.logit_scale = 1.0 / std::sqrt(static_cast<double>(kHidden));
     model.hidden = kHidden;
     model.layers = layers;
     model.encoder_layers = std::min(model.encoder_layers, layers);

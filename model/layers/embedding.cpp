@@ -15,6 +15,7 @@ Embedding::Embedding(LayerContext& shared, const Spec& spec)
     const Context& context = shared.parameters.context();
     const LayerKey layer{spec.stack, -1, Part::embedding};
     learned_ = shared.parameters.find({layer, Role::position_embedding});
+    types_ = shared.parameters.find({layer, Role::token_type});
     if (config.position.kind == PositionKind::sine) {
         sine_ = Tensor(context.arena, DType::f32, {spec.num_positions, config.hidden});
         ops::sine_table(sine_, context);
@@ -49,6 +50,14 @@ Value& Embedding::finish(Tape& tape, Value& x, PerRow<std::int32_t> positions, c
         tape.record([this, &x, &context, kept = std::move(positions)] {
             ops::embedding_backward(kept, x.grad_ref(), shared_.parameters.gradient(learned_), context);
             shared_.gradient_ready(learned_);
+        });
+    }
+    if (types_ >= 0) {
+        const PerRow<std::int32_t> first(x.ref().rows(), 0);
+        ops::add_positions(shared_.parameters.working_weight(types_), first, x.data, context);
+        tape.record([this, &x, &context, first] {
+            ops::embedding_backward(first, x.grad_ref(), shared_.parameters.gradient(types_), context);
+            shared_.gradient_ready(types_);
         });
     }
     Value& out = norm_ ? *norm_->forward(tape, x, nullptr, pass).normed : x;

@@ -10,7 +10,8 @@
 
 namespace sy::model {
 
-/// What a stack makes of token ids: scaled rows of the model's one table, absolute positions, norm, dropout.
+/// What a stack makes of token ids: scaled rows of the model's one table, absolute positions, the first token type, norm,
+/// dropout.
 class Embedding {
   public:
     struct Spec {
@@ -35,6 +36,7 @@ class Embedding {
     Spec spec_;
     ParameterId table_;
     ParameterId learned_ = -1;
+    ParameterId types_ = -1;
     Tensor sine_;  ///< [P, H] or empty
     std::unique_ptr<NormLayer> norm_;
 };

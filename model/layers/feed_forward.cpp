@@ -35,8 +35,8 @@ ops::ExpertBiasGradients FeedForward::bias_gradients() const {
     return {gradient(gate_bias_), gradient(up_bias_), gradient(down_bias_)};
 }
 
-FeedForward::Saved FeedForward::apply(ConstTensorRef x, TensorRef out, bool keep,
-                                      const Context& context) const {
+FeedForward::Saved FeedForward::apply(ConstTensorRef x, TensorRef out, bool keep, const Context& context,
+                                      std::span<const float> weight) const {
     const ops::ExpertWeights operands = weights();
     const DType dtype = shared_.config.dtype;
     Saved saved;
@@ -57,28 +57,30 @@ FeedForward::Saved FeedForward::apply(ConstTensorRef x, TensorRef out, bool keep
         }
     }
     const index_t offsets[] = {0, x.rows()};
-    ops::expert_ffn(input, operands, {offsets, {}, {}, {}}, room, out, context);
+    ops::expert_ffn(input, operands, {offsets, {}, weight, {}}, room, out, context);
     return saved;
 }
 
-void FeedForward::backward(ConstTensorRef x, const Saved& saved, ConstTensorRef dy, TensorRef dx,
-                           const PassInfo& pass, const Context& context) const {
+void FeedForward::backward(const Backward& in, const Saved& saved, const PassInfo& pass,
+                           const Context& context) const {
     Parameters& parameters = shared_.parameters;
     const DType dtype = shared_.config.dtype;
-    const ConstTensorRef input = dtype == DType::bf16 ? saved.input.ref() : x;
-    const ProductInput dy_input(dy, dtype, context);
-    const index_t offsets[] = {0, x.rows()};
+    const index_t rows = in.x.rows();
+    const ConstTensorRef input = dtype == DType::bf16 ? saved.input.ref() : in.x;
+    const ProductInput dy_input(in.dy, dtype, context);
+    const index_t offsets[] = {0, rows};
     std::vector<index_t> blocks;
-    for (index_t row = 0; row <= x.rows(); row += pass.seq_len) blocks.push_back(row);
-    if (blocks.back() != x.rows()) blocks.push_back(x.rows());
+    for (index_t row = 0; row <= rows; row += pass.seq_len) blocks.push_back(row);
+    if (blocks.back() != rows) blocks.push_back(rows);
     std::vector<GradientView> gate;
     if (gate_ >= 0) gate.push_back(parameters.gradient(gate_));
     const GradientView up[] = {parameters.gradient(up_)};
     const GradientView down[] = {parameters.gradient(down_)};
     ops::ExpertKept kept{{}, saved.up};
     if (gate_ >= 0) kept.gate = saved.gate;
-    ops::expert_ffn_backward(input, weights(), {offsets, {}, {}, blocks}, kept,
-                             {dy_input.ref(), dx, {}, {gate, up, down, bias_gradients()}}, context);
+    ops::expert_ffn_backward(input, weights(), {offsets, {}, in.weight, blocks}, kept,
+                             {dy_input.ref(), in.dx, in.dweight, {gate, up, down, bias_gradients()}},
+                             context);
     for (const ParameterId id : {down_bias_, up_bias_, gate_bias_, down_, up_, gate_})
         if (id >= 0) shared_.gradient_ready(id);
 }
@@ -89,7 +91,7 @@ Value& FeedForward::forward(Tape& tape, Value& x, const PassInfo& pass) const {
     Saved saved = apply(x.data, y.data, tape.recording(), context);
     tape.record([this, &x, &y, &context, pass, saved = std::move(saved)] {
         Tensor dx(context.arena, DType::f32, x.data.shape());
-        backward(x.data, saved, y.grad_ref(), dx, pass, context);
+        backward({x.data, y.grad_ref(), dx}, saved, pass, context);
         x.add_gradient(std::move(dx), context);
     });
     return y;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <span>
 #include <string>
 
 #include "kernels/ops/expert_ffn/expert_ffn.hpp"
@@ -21,11 +22,22 @@ class FeedForward {
         Tensor up;
     };
     /// @param x, out  [T, H] f32
-    Saved apply(ConstTensorRef x, TensorRef out, bool keep, const Context& context) const;
-    /// @param x, dy  [T, H] f32
-    /// @param dx     [T, H] f32 is overwritten
-    void backward(ConstTensorRef x, const Saved& saved, ConstTensorRef dy, TensorRef dx, const PassInfo& pass,
-                  const Context& context) const;
+    /// @param weight  [T] of each row's output; empty: all are 1
+    Saved apply(ConstTensorRef x, TensorRef out, bool keep, const Context& context,
+                std::span<const float> weight = {}) const;
+    /// What the output depends on beside the parameters, and the gradients of both.
+    /// @param x, dy    [T, H] f32
+    /// @param dx       [T, H] f32 is overwritten
+    /// @param weight   [T] as in apply
+    /// @param dweight  [T] f32 is overwritten; null without weights
+    struct Backward {
+        ConstTensorRef x;
+        ConstTensorRef dy;
+        TensorRef dx;
+        std::span<const float> weight = {};
+        TensorRef dweight = {};
+    };
+    void backward(const Backward& in, const Saved& saved, const PassInfo& pass, const Context& context) const;
     Value& forward(Tape& tape, Value& x, const PassInfo& pass) const;
 
   private:

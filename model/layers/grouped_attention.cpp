@@ -1,6 +1,8 @@
 #include <optional>
 
 #include "kernels/core/indexed.hpp"
+#include "kernels/ops/copy/copy.hpp"
+#include "kernels/ops/pointwise/pointwise.hpp"
 #include "model/layers/attention.hpp"
 #include "model/layers/projection.hpp"
 #include "model/layers/row_norm.hpp"
@@ -18,7 +20,7 @@ class GroupedAttention : public AttentionLayer {
           key_(shared, spec.key, Role::key),
           value_(shared, spec.key, Role::value),
           output_(shared, spec.key, Role::output) {
-        if (!shared.config.attention.qk_norm) return;
+        if (shared.config.attention.qk_norm == QkNorm::none) return;
         query_norm_.emplace(shared, spec.key, Role::query_norm);
         key_norm_.emplace(shared, spec.key, Role::key_norm);
     }
@@ -58,6 +60,7 @@ class GroupedAttention : public AttentionLayer {
             kept.raw_q = query_norm_->forward(q, context);
             kept.raw_k = key_norm_->forward(k, context);
         }
+        if (clip() > 0.0F) clip_kept(kept, context);
         rotate(q, pass.seq_len, ops::Direction::forward, context);
         rotate(k, key_len, ops::Direction::forward, context);
         ops::attention(kept.shape, q, k, v, kept.out, kept.lse, context);
@@ -89,6 +92,7 @@ class GroupedAttention : public AttentionLayer {
             query_norm_->apply(q, context);
             key_norm_->apply(k, context);
         }
+        for (Tensor* const projection : {&q, &k, &v}) clip_rows(*projection, context);
         positions_.rotate_at(q, shared_.config.head_width(), rows.position, context);
         positions_.rotate_at(k, shared_.config.head_width(), rows.position, context);
         store_rows(k, rows, cache.keys, {0, kv_width()}, context);
@@ -108,6 +112,8 @@ class GroupedAttention : public AttentionLayer {
         key_.forward(input.ref(), k, context);
         value_.forward(input.ref(), cache.values, context);
         if (key_norm_) key_norm_->apply(k, context);
+        clip_rows(k, context);
+        clip_rows(cache.values.ref(), context);
         return cache;
     }
 
@@ -117,6 +123,7 @@ class GroupedAttention : public AttentionLayer {
         const ProductInput input(x, dtype(), context);
         query_.forward(input.ref(), q, context);
         if (query_norm_) query_norm_->apply(q, context);
+        clip_rows(q, context);
         const PerRow<index_t> lengths(rows.size(), cache.keys.shape()[1]);
         attend_cache(q, rows, lengths, cache, out, context);
     }
@@ -130,9 +137,23 @@ class GroupedAttention : public AttentionLayer {
         std::optional<ProductInput> encoder;
         RowNorm::Saved raw_q, raw_k;
         Tensor q, k, v, out, lse;
+        Tensor clipped_q = {};  ///< before it is rotated; empty without attention.clip_qkv
+        Tensor clipped_k = {};
     };
 
     DType dtype() const { return shared_.config.dtype; }
+    float clip() const { return static_cast<float>(shared_.config.attention.clip_qkv); }
+    void clip_rows(TensorRef x, const Context& context) const {
+        if (clip() > 0.0F) ops::clip(x, clip(), context);
+    }
+    /// Clips queries, keys and values, and keeps what shows later where they were stopped.
+    void clip_kept(Kept& kept, const Context& context) const {
+        for (Tensor* const projection : {&kept.q, &kept.k, &kept.v}) clip_rows(*projection, context);
+        kept.clipped_q = Tensor(context.arena, DType::f32, kept.q.shape());
+        kept.clipped_k = Tensor(context.arena, DType::f32, kept.k.shape());
+        ops::copy(kept.q, kept.clipped_q, context);
+        ops::copy(kept.k, kept.clipped_k, context);
+    }
     index_t q_width() const { return shared_.config.heads * shared_.config.head_width(); }
     index_t kv_width() const { return shared_.config.kv_heads * shared_.config.head_width(); }
 
@@ -167,6 +188,11 @@ class GroupedAttention : public AttentionLayer {
         if (!cross() && spec_.layer_idx == 0) positions_.table_ready();
         rotate(dq, block, ops::Direction::backward, context);
         rotate(dk, key_block, ops::Direction::backward, context);
+        if (clip() > 0.0F) {
+            ops::clip_backward(kept.clipped_q, clip(), dq, context);
+            ops::clip_backward(kept.clipped_k, clip(), dk, context);
+            ops::clip_backward(kept.v, clip(), dv, context);
+        }
         if (query_norm_) {
             query_norm_->backward(kept.raw_q, dq, block, context);
             key_norm_->backward(kept.raw_k, dk, key_block, context);

@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "kernels/core/offsets.hpp"
+#include "kernels/ops/bias/bias.hpp"
 #include "kernels/ops/gemm/gemm.hpp"
+#include "kernels/ops/reduce/reduce.hpp"
 #include "kernels/ops/softcap/softcap.hpp"
 #include "kernels/ops/softmax_xent/softmax_xent.hpp"
 #include "model/layers/linear.hpp"
@@ -20,7 +22,15 @@ Head::Head(LayerContext& shared)
     : shared_(shared),
       tied_(shared.config.tied_head),
       weight_(tied_ ? embedding_table(shared.parameters)
-                    : shared.parameters.id({{StackId::main, -1, Part::output}, Role::head})) {}
+                    : shared.parameters.id({{StackId::main, -1, Part::output}, Role::head})),
+      bias_(shared.parameters.find({{StackId::main, -1, Part::output}, Role::head, Piece::bias})) {}
+
+ConstTensorRef Head::scaled(ConstTensorRef x, Tensor& room, const Context& context) const {
+    if (scale() == 1.0F) return x;
+    room = Tensor(context.arena, DType::f32, {x.rows(), x.cols()});
+    ops::scale(scale(), x, room, context);
+    return room;
+}
 
 void Head::forward(Tape& tape, Value& x, const HeadLoss& loss, const PassInfo& pass) const {
     const Context& context = tape.context();
@@ -35,7 +45,8 @@ void Head::forward(Tape& tape, Value& x, const HeadLoss& loss, const PassInfo& p
     Tensor logits(context.arena, DType::f32, chunk_shape);
     const auto cap = static_cast<float>(shared_.config.logit_softcap);
     Tensor uncapped(context.arena, DType::f32, cap > 0.0F ? chunk_shape : Shape{0, 0});
-    const ProductInput input(x.data, shared_.config.dtype, context);
+    Tensor room;
+    const ProductInput input(scaled(x.data, room, context), shared_.config.dtype, context);
     for (index_t first = 0; first < rows;) {
         const index_t sequence_end = (first / pass.seq_len + 1) * pass.seq_len;
         const Range chunk{first, std::min({first + kChunkRows, sequence_end, rows})};
@@ -44,6 +55,7 @@ void Head::forward(Tape& tape, Value& x, const HeadLoss& loss, const PassInfo& p
         const ConstTensorRef x_part = input.ref().rows_of(chunk);
         const TensorRef raw = cap > 0.0F ? uncapped.ref().rows_of({0, chunk.size()}) : chunk_logits;
         ops::multiply({x_part, ops::Transpose::no, weight, plain, raw}, context);
+        if (bias_ >= 0) ops::add_bias(parameters.weight(bias_), raw, context);
         if (cap > 0.0F) ops::soft_cap(raw, cap, chunk_logits, context);
         ops::softmax_xent(chunk_logits, part(loss.target, chunk), tape.recording() ? loss.scale : 0.0F,
                           loss.loss.cols_of(chunk),
@@ -51,6 +63,7 @@ void Head::forward(Tape& tape, Value& x, const HeadLoss& loss, const PassInfo& p
         if (!tape.recording()) continue;
         // The loss has put its gradient in place of the capped logits.
         if (cap > 0.0F) ops::soft_cap_backward(raw, cap, chunk_logits, context);
+        if (bias_ >= 0) ops::bias_backward(chunk_logits, chunk.size(), parameters.gradient(bias_), context);
         const ProductInput dlogits(chunk_logits, shared_.config.dtype, context);
         ops::multiply({dlogits.ref(), ops::Transpose::no, weight, turned, x.grad.ref().rows_of(chunk)},
                       context);
@@ -61,15 +74,20 @@ void Head::forward(Tape& tape, Value& x, const HeadLoss& loss, const PassInfo& p
             ops::add_weight_gradient(x_part, dlogits.ref(), chunk.size(), gradient, context);
         }
     }
+    if (!tape.recording()) return;
+    if (scale() != 1.0F) ops::scale(scale(), x.grad, context);
+    if (bias_ >= 0) shared_.gradient_ready(bias_);
     // The embedding of a tied head is complete only after the embedding's own backward.
-    if (tape.recording() && !tied_) shared_.gradient_ready(weight_);
+    if (!tied_) shared_.gradient_ready(weight_);
 }
 
 void Head::logits(ConstTensorRef x, TensorRef out, const Context& context) const {
     const ops::Transpose plain = tied_ ? ops::Transpose::yes : ops::Transpose::no;
-    const ProductInput input(x, shared_.config.dtype, context);
+    Tensor room;
+    const ProductInput input(scaled(x, room, context), shared_.config.dtype, context);
     ops::multiply({input.ref(), ops::Transpose::no, shared_.parameters.working_weight(weight_), plain, out},
                   context);
+    if (bias_ >= 0) ops::add_bias(shared_.parameters.weight(bias_), out, context);
     const auto cap = static_cast<float>(shared_.config.logit_softcap);
     if (cap > 0.0F) ops::soft_cap(out, cap, out, context);
 }

@@ -21,7 +21,8 @@ struct HeadLoss {
 /// Projection to the vocabulary and cross entropy, a few rows at a time: logits of all tokens never exist together.
 class Head {
   public:
-    /// Multiplies by the embedding [V, H] where model.tied_head, else by a matrix [H, V] of its own.
+    /// Multiplies by the embedding [V, H] where model.tied_head, else by a matrix [H, V] of its own; then the scale and the
+    /// bias that the model has.
     explicit Head(LayerContext& shared);
 
     /// With a recording tape x.grad and the weight's gradient are computed at once.
@@ -32,9 +33,14 @@ class Head {
     void logits(ConstTensorRef x, TensorRef out, const Context& context) const;
 
   private:
+    float scale() const { return static_cast<float>(shared_.config.logit_scale); }
+    /// x times model.logit_scale, as the product reads it. @param room  holds the rows where the scale is not 1
+    ConstTensorRef scaled(ConstTensorRef x, Tensor& room, const Context& context) const;
+
     LayerContext& shared_;
     bool tied_;
     ParameterId weight_;
+    ParameterId bias_;  ///< [V], or -1
 };
 
 }  // namespace sy::model

@@ -5,7 +5,8 @@
 
 namespace sy::model {
 
-/// RMSNorm inside a layer: of every query or key head, or of the compressed rows of latent attention.
+/// RMSNorm inside a layer: of every query or key head, of all of them together, or of the compressed rows of latent
+/// attention.
 /// @par Source  Zhang and Sennrich, arXiv:1910.07467; QK norm: Henry et al., arXiv:2010.04245
 class RowNorm {
   public:

@@ -22,7 +22,7 @@ struct MoeLayer::Kept {
     comm::DispatchPlan plan;
     Tensor rows;      ///< [R, H] received
     Tensor gate, up;  ///< [S, F]
-    FeedForward::Saved shared;
+    SharedExperts::Saved shared;
     std::vector<index_t> blocks;
     std::vector<index_t> dropout_rows;  ///< [S] of the outputs in their random stream
 };

@@ -6,10 +6,10 @@
 #include "comm/exchange/exchange.hpp"
 #include "kernels/ops/dropout/dropout.hpp"
 #include "kernels/ops/expert_ffn/expert_ffn.hpp"
-#include "model/layers/feed_forward.hpp"
 #include "model/moe/balance/loss.hpp"
 #include "model/moe/capacity.hpp"
 #include "model/moe/router/router.hpp"
+#include "model/moe/shared_experts.hpp"
 
 namespace sy::model {
 
@@ -63,7 +63,7 @@ class MoeLayer {
     index_t layer_idx_;  ///< over all stacks
     Router router_;
     std::vector<std::unique_ptr<RouterLoss>> losses_;
-    std::optional<FeedForward> shared_experts_;
+    std::optional<SharedExperts> shared_experts_;
     ParameterId gate_;  ///< -1 without a gate
     ParameterId up_;
     ParameterId down_;

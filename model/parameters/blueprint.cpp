@@ -21,9 +21,13 @@ class Builder {
             {model_.vocab_size, model_.hidden});
     }
     void add_head() {
-        if (model_.tied_head) return;
-        add({{StackId::main, -1, Part::output}, "head"}, Role::head, ".weight",
-            {model_.hidden, model_.vocab_size});
+        const Site head{{StackId::main, -1, Part::output}, "head"};
+        if (model_.head_transform) {
+            add_projection(head, Role::transform, ".transform", model_.hidden, model_.hidden, true);
+            add_norm(head, Role::transform_norm, ".transform_norm");
+        }
+        if (!model_.tied_head) add(head, Role::head, ".weight", {model_.hidden, model_.vocab_size});
+        if (model_.head_bias) add_vector(head, Role::head, Piece::bias, ".bias", model_.vocab_size);
     }
 
     void add_stack(StackId stack, index_t num_layers) {
@@ -33,6 +37,8 @@ class Builder {
         if (model_.position.kind == PositionKind::learned)
             add(embedding, Role::position_embedding, "position_embedding.weight",
                 {model_.seq_len, model_.hidden});
+        if (model_.token_types > 0)
+            add(embedding, Role::token_type, "token_type.weight", {model_.token_types, model_.hidden});
         if (model_.embedding_norm) add_norm(embedding, Role::norm, "embedding_norm");
         if (model_.position.kind == PositionKind::t5)
             add(embedding, Role::position_bias, "position_bias", {model_.position.t5_buckets, model_.heads})
@@ -76,6 +82,9 @@ class Builder {
         if (moe_.shared_experts > 0)
             add_feed_forward({{stack, block, Part::shared_experts}, name + ".shared"},
                              moe_.shared_experts * moe_.expert_width, false);
+        if (moe_.shared_gate)
+            add({{stack, block, Part::shared_experts}, name + ".shared"}, Role::output_gate, ".output_gate",
+                {model_.hidden, 1});
         const Site experts{{stack, block, Part::experts}, name + ".experts"};
         const auto add_experts = [&](Role role, const char* part, index_t in, index_t out) -> auto& {
             ParameterSpec& spec = add(experts, role, part, {moe_.experts, in, out});
@@ -167,9 +176,11 @@ class Builder {
         add_projection(site, Role::value, ".value", hidden, model_.kv_heads * width, inner);
         writes_to_stream(add(site, Role::output, ".output", {model_.heads * width, hidden}));
         if (biases == Biases::all) add_vector(site, Role::output, Piece::bias, ".output_bias", hidden);
-        if (!model_.attention.qk_norm) return;
-        add_gain(site, Role::query_norm, ".query_norm", width);
-        add_gain(site, Role::key_norm, ".key_norm", width);
+        const QkNorm norm = model_.attention.qk_norm;
+        if (norm == QkNorm::none) return;
+        const bool whole = norm == QkNorm::projection;
+        add_gain(site, Role::query_norm, ".query_norm", whole ? model_.heads * width : width);
+        add_gain(site, Role::key_norm, ".key_norm", whole ? model_.kv_heads * width : width);
     }
 
     /// DeepSeek-V2, arXiv:2405.04434, section 2.1: queries and the pair of keys and values pass through narrow normed

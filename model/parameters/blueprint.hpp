@@ -37,6 +37,7 @@ enum class Role {
     table,
     position_embedding,
     position_bias,
+    token_type,
     norm,         ///< on the residual stream, before or behind the layer as model.norm_placement says
     output_norm,  ///< the second norm of norm_placement = both
     query,
@@ -54,10 +55,13 @@ enum class Role {
     down,
     router,
     router_noise,
+    output_gate,  ///< of the shared experts
     baseline,
     hidden_norm,
     embedding_norm,
     projection,
+    transform,       ///< the dense layer before the head, as model.head_transform
+    transform_norm,  ///< and its norm
     head,
 };
 

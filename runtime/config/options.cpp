@@ -64,7 +64,15 @@ void model_options(OptionTable& table, model::ModelConfig& model) {
                  model.embedding_scale, 1e-6, 1e6);
     table.flag({"model.embedding_norm", "", "a norm after the embedding (BERT, BLOOM)"},
                model.embedding_norm);
+    table.whole<index_t>(
+        {"model.token_types", "", "rows of BERT's token types, the first of which is added; 0: none"},
+        model.token_types, 0, kMostWidth);
     table.flag({"model.tied_head", "", "use the embedding as the output projection"}, model.tied_head);
+    table.flag({"model.head_bias", "", "a bias of the output projection (BERT, GPT-J)"}, model.head_bias);
+    table.flag({"model.head_transform", "", "dense, activation and norm before the output projection (BERT)"},
+               model.head_transform);
+    table.number({"model.logit_scale", "", "output projection times this; tied T5: 1 / root of hidden"},
+                 model.logit_scale, 1e-6, 1e6);
     table.number({"model.logit_softcap", "", "output logits become cap * tanh(logit / cap); 0: none"},
                  model.logit_softcap, 0.0, 1e6);
     table.number({"model.output_z_loss", "", "coefficient of the output softmax's z-loss (PaLM: 1e-4)"},
@@ -91,6 +99,7 @@ void model_options(OptionTable& table, model::ModelConfig& model) {
 void attention_options(OptionTable& table, model::AttentionConfig& attention) {
     using model::AttentionKind;
     using model::Biases;
+    using model::QkNorm;
     table.choice<AttentionKind>({"attention.kind", "", "grouped: MHA, GQA, MQA; latent: MLA"}, attention.kind,
                                 {{"grouped", AttentionKind::grouped}, {"latent", AttentionKind::latent}});
     table.choice<Biases>(
@@ -105,7 +114,14 @@ void attention_options(OptionTable& table, model::AttentionConfig& attention) {
                  attention.softcap, 0.0, 1e6);
     table.number({"attention.scale", "", "scale of the attention scores; 0: 1 / sqrt(head width)"},
                  attention.scale, 0.0, 1e3);
-    table.flag({"attention.qk_norm", "", "RMSNorm of each query and key head"}, attention.qk_norm);
+    table.choice<QkNorm>({"attention.qk_norm", "",
+                          "RMSNorm of queries and keys: of each head, or of all heads together (projection)"},
+                         attention.qk_norm,
+                         {{"no", QkNorm::none}, {"yes", QkNorm::head}, {"projection", QkNorm::projection}},
+                         OptionType::flag);
+    table.number(
+        {"attention.clip_qkv", "", "queries, keys and values are held in [-clip, clip]; 0: no limit"},
+        attention.clip_qkv, 0.0, 1e6);
     table.number({"attention.dropout", "", "dropout rate of the attention probabilities"}, attention.dropout,
                  0.0, 0.99);
     table.whole<index_t>({"attention.query_rank", "", "MLA: width of compressed queries; 0: not compressed"},
@@ -172,6 +188,8 @@ void moe_options(OptionTable& table, model::MoeConfig& moe) {
                          kMostWidth);
     table.whole<index_t>({"moe.shared_experts", "", "experts that every token visits"}, moe.shared_experts, 0,
                          1000);
+    table.flag({"moe.shared_gate", "", "a learned gate on the shared experts' output (Qwen2-MoE)"},
+               moe.shared_gate);
     table.choice<std::string>({"moe.router", "", "routing strategy"}, moe.router, std::move(routers));
     table.flag({"moe.allow_noncausal", "", "let a decoder use expert_choice, which sees later tokens"},
                moe.allow_noncausal);

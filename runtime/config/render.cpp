@@ -8,7 +8,7 @@
 namespace sy::runtime {
 namespace {
 
-/// Numbers and flags as JSON's own, words and text as strings.
+/// Numbers and yes and no as JSON's own, words and text as strings.
 Json json_value(const Option& option) {
     const std::string text = option.get();
     switch (option.type) {
@@ -16,7 +16,8 @@ Json json_value(const Option& option) {
         case OptionType::number:
             return Json::parse(text);
         case OptionType::flag:
-            return text == "yes";
+            if (text == "yes" || text == "no") return text == "yes";
+            break;
         case OptionType::choice:
         case OptionType::text:
             break;

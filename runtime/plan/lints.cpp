@@ -111,7 +111,7 @@ void norm_lints(const Config& config, Advice& advice) {
                   "width cost the same"));
     // Latent attention norms its compressed queries and keys.
     const bool guarded = model.attention.kind == model::AttentionKind::latent || model.output_z_loss > 0.0 ||
-                         model.attention.qk_norm || model.attention.softcap > 0.0 ||
+                         model.attention.qk_norm != model::QkNorm::none || model.attention.softcap > 0.0 ||
                          model.logit_softcap > 0.0;
     const double total = static_cast<double>(model::model_size(model, config.moe).total_parameters);
     advise(advice, total > 1e9 && !guarded,

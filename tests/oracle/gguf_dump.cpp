@@ -54,7 +54,7 @@ const Case kCases[] = {
     {"glm4moe", "deepseek-v3",
      [](Config& config) {
          config.model.attention.kind = model::AttentionKind::grouped;
-         config.model.attention.qk_norm = true;
+         config.model.attention.qk_norm = model::QkNorm::head;
          config.model.attention.value_dim = 0;
          config.model.mtp_depth = 0;
      }},

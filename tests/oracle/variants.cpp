@@ -152,7 +152,7 @@ Variant scores() {
     variant.model.attention.window_layers = "every:2";
     variant.model.attention.softcap = 1.5;
     variant.model.attention.scale = 0.4;
-    variant.model.attention.qk_norm = true;
+    variant.model.attention.qk_norm = model::QkNorm::head;
     variant.model.position.rope_fraction = 0.75;
     return variant;
 }
@@ -336,7 +336,7 @@ runtime::Json Variant::describe() const {
                                {"windowed", windowed_layers(model)},
                                {"attention_softcap", model.attention.softcap},
                                {"attention_scale", model.attention.scale},
-                               {"qk_norm", model.attention.qk_norm},
+                               {"qk_norm", model.attention.qk_norm != model::QkNorm::none},
                                {"norm_eps", model.norm_eps},
                                {"tied_head", model.tied_head},
                                {"layer_norm", model.norm == model::NormKind::layer},

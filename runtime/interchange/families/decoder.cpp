@@ -173,7 +173,7 @@ void add_attention(ModelBuilder& builder, const Config& config, const std::strin
     add_linear(builder, theirs + "self_attn.k_proj", ours + "attention.key", order);
     add_linear(builder, theirs + "self_attn.v_proj", ours + "attention.value");
     add_linear(builder, theirs + "self_attn.o_proj", ours + "attention.output");
-    if (!config.model.attention.qk_norm) return;
+    if (config.model.attention.qk_norm == model::QkNorm::none) return;
     builder.same(theirs + "self_attn.q_norm.weight", ours + "attention.query_norm.gain").order = order;
     builder.same(theirs + "self_attn.k_norm.weight", ours + "attention.key_norm.gain").order = order;
 }

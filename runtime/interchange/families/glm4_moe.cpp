@@ -22,7 +22,7 @@ Json::Object write(const Config& config) {
     write_experts(config, keys);
     write_biased_routing(config, keys);
     keys.push_back({"head_dim", config.model.head_dim});
-    keys.push_back({"use_qk_norm", config.model.attention.qk_norm});
+    keys.push_back({"use_qk_norm", config.model.attention.qk_norm != model::QkNorm::none});
     keys.push_back({"partial_rotary_factor", config.model.position.rope_fraction});
     return keys;
 }
@@ -34,7 +34,8 @@ void read(ConfigKeys& keys, Config& config) {
     read_experts(keys, config, 1);
     read_biased_routing(keys, config);
     config.model.head_dim = keys.whole("head_dim", 0);
-    config.model.attention.qk_norm = keys.flag("use_qk_norm", false);
+    config.model.attention.qk_norm =
+        keys.flag("use_qk_norm", false) ? model::QkNorm::head : model::QkNorm::none;
     config.model.attention.bias =
         keys.flag("attention_bias", false) ? model::Biases::query_key_value : model::Biases::none;
 }

@@ -45,7 +45,7 @@ void read(ConfigKeys& keys, Config& config) {
     read_decoder(keys, config);
     model::ModelConfig& model = config.model;
     model::MoeConfig& moe = config.moe;
-    model.attention.qk_norm = true;
+    model.attention.qk_norm = model::QkNorm::head;
     model.head_dim = keys.whole("head_dim", 0);
     model.attention.bias = keys.flag("attention_bias", false) ? model::Biases::all : model::Biases::none;
     const index_t window = keys.whole("sliding_window", 4096);

@@ -50,6 +50,8 @@ bool has_usual_scale(const model::ModelConfig& model) {
 void Requirements::decoder() {
     const model::ModelConfig& model = config_.model;
     require(model.architecture == model::Architecture::decoder, "model.architecture: only decoder");
+    require(!model.head_bias && !model.head_transform && model.token_types == 0,
+            "model.head_bias, model.head_transform, model.token_types: only no, no and 0");
     require(model.wiring == model::Wiring::serial, "model.wiring: only serial");
     require(model.layers <= kMostLayers, concat("model.layers: at most ", kMostLayers));
     require(config_.data.tokenizer == "bytes", "data.tokenizer: only bytes");
@@ -62,12 +64,14 @@ void Requirements::decoder() {
 void Requirements::plain_embedding() {
     require(config_.model.embedding_scale == 1.0, "model.embedding_scale: only 1");
     require(config_.model.logit_softcap == 0.0, "model.logit_softcap: only 0");
+    require(config_.model.logit_scale == 1.0, "model.logit_scale: only 1");
 }
 
 void Requirements::plain_attention() {
     const model::AttentionConfig& attention = config_.model.attention;
     require(attention.softcap == 0.0, "attention.softcap: only 0");
     require(attention.window == 0, "attention.window: only 0");
+    require(attention.clip_qkv == 0.0, "attention.clip_qkv: only 0");
     require(has_usual_scale(config_.model), "attention.scale: only 1 / sqrt(head width)");
 }
 
@@ -106,6 +110,7 @@ void Requirements::trailing_mixtures() {
 
 void Requirements::routing() {
     require(config_.moe.experts <= kMostExperts, concat("moe.experts: at most ", kMostExperts));
+    require(!config_.moe.shared_gate, "moe.shared_gate: only no");
     require(!config_.moe.random_second, "moe.random_second: only no");
 }
 
@@ -147,7 +152,7 @@ void Requirements::layer_norm_decoder() {
             "model.ffn_bias, attention.bias: only yes and all");
     require(model.attention.kind == model::AttentionKind::grouped, "attention.kind: only grouped");
     require(model.head_width() * model.heads == model.hidden, "model.head_dim: only hidden / heads");
-    require(!model.attention.qk_norm, "attention.qk_norm: only no");
+    require(model.attention.qk_norm == model::QkNorm::none, "attention.qk_norm: only no");
     plain_attention();
 }
 

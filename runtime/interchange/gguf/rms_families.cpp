@@ -10,6 +10,7 @@ namespace sy::runtime::gguf {
 namespace {
 
 using model::Biases;
+using model::QkNorm;
 using model::RopePairs;
 using Change = RotaryOrder::Change;
 
@@ -33,7 +34,7 @@ std::vector<std::string> llama_problems(const Config& config) {
     Requirements requirements(config);
     requirements.rms_decoder();
     requirements.grouped_attention(Requirements::Rotation::whole);
-    requirements.require(!config.model.attention.qk_norm, "attention.qk_norm: only no");
+    requirements.require(config.model.attention.qk_norm == QkNorm::none, "attention.qk_norm: only no");
     if (has_mixture(config)) {
         requirements.require(leading_dense_layers(config) == 0, "moe.layers: only all or none");
         requirements.trailing_mixtures();
@@ -80,7 +81,7 @@ std::vector<std::string> qwen3moe_problems(const Config& config) {
     Requirements requirements(config);
     requirements.rms_decoder();
     requirements.grouped_attention(Requirements::Rotation::whole);
-    requirements.require(config.model.attention.qk_norm, "attention.qk_norm: only yes");
+    requirements.require(config.model.attention.qk_norm == QkNorm::head, "attention.qk_norm: only yes");
     requirements.require(config.model.attention.bias == Biases::none, "attention.bias: only none");
     requirements.require(leading_dense_layers(config) == 0, "moe.layers: only all");
     requirements.trailing_mixtures();
@@ -111,7 +112,7 @@ void qwen3moe_settings(const KeyReader& keys, Config& config) {
     read_decoder_settings(keys, config);
     read_rotary_settings(keys, RopePairs::half_split, config.model.head_dim, config);
     read_expert_counts(keys, config);
-    config.model.attention.qk_norm = true;
+    config.model.attention.qk_norm = QkNorm::head;
     config.moe.expert_width = keys.number("expert_feed_forward_length");
 }
 
@@ -123,6 +124,8 @@ std::vector<std::string> glm4moe_problems(const Config& config) {
     requirements.grouped_attention(Requirements::Rotation::partial);
     requirements.require(config.model.attention.bias != Biases::all,
                          "attention.bias: only none or query_key_value");
+    requirements.require(config.model.attention.qk_norm != QkNorm::projection,
+                         "attention.qk_norm: only no or yes");
     requirements.trailing_mixtures();
     requirements.described_routing();
     return requirements.take();
@@ -157,7 +160,8 @@ void glm4moe_settings(const KeyReader& keys, Config& config) {
     read_rotary_settings(keys, RopePairs::half_split, config.model.head_dim, config);
     read_described_routing(keys, model::Score::sigmoid, config);
     config.model.attention.bias = biases_of(keys);
-    config.model.attention.qk_norm = keys.has_tensor("blk.0.attn_q_norm.weight");
+    config.model.attention.qk_norm =
+        keys.has_tensor("blk.0.attn_q_norm.weight") ? QkNorm::head : QkNorm::none;
 }
 
 // --- deepseek2: latent attention, run as one head over the compressed rows.
@@ -167,7 +171,7 @@ std::vector<std::string> deepseek2_problems(const Config& config) {
     Requirements requirements(config);
     requirements.rms_decoder();
     requirements.require(model.attention.kind == model::AttentionKind::latent, "attention.kind: only latent");
-    requirements.require(!model.attention.qk_norm, "attention.qk_norm: only no");
+    requirements.require(model.attention.qk_norm == QkNorm::none, "attention.qk_norm: only no");
     requirements.require(model.attention.bias == Biases::none, "attention.bias: only none");
     requirements.require(
         model.attention.query_rank == 0 || (model.layers != 26 && model.layers != 27),
@@ -241,12 +245,14 @@ std::vector<std::string> gemma2_problems(const Config& config) {
     const double scale = std::sqrt(static_cast<double>(model.hidden));
     requirements.require(std::abs(model.embedding_scale - scale) <= 1e-6 * scale,
                          "model.embedding_scale: only sqrt(model.hidden)");
-    requirements.require(model.tied_head, "model.tied_head: only yes");
+    requirements.require(model.tied_head && model.logit_scale == 1.0,
+                         "model.tied_head, model.logit_scale: only yes and 1");
+    requirements.require(model.attention.clip_qkv == 0.0, "attention.clip_qkv: only 0");
     requirements.require(model.activation == model::Activation::geglu_tanh && !model.ffn_bias,
                          "model.activation, model.ffn_bias: only geglu_tanh without bias");
     requirements.require(model.logit_softcap > 0.0 && model.attention.softcap > 0.0,
                          "model.logit_softcap, attention.softcap: only above 0");
-    requirements.require(!model.attention.qk_norm && model.attention.bias == Biases::none,
+    requirements.require(model.attention.qk_norm == QkNorm::none && model.attention.bias == Biases::none,
                          "attention.qk_norm, attention.bias: only no and none");
     requirements.require(model.layers != 46 && has_usual_scale(model),
                          "attention.scale, model.layers: only 1 / sqrt(head width), and not 46 layers, which "

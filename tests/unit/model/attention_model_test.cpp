@@ -17,7 +17,10 @@ namespace {
 struct Case {
     const char* name;
     void (*change)(ModelConfig&);
+    double tolerance = 0.005;
 };
+/// Where slopes jump, differences feel it.
+constexpr double kBent = 0.1;
 
 void latent(ModelConfig& model) {
     model.kv_heads = model.heads;
@@ -43,8 +46,15 @@ const Case kCases[] = {
     {"QK norm and a wide head",
      [](ModelConfig& m) {
          m.head_dim = 6;
-         m.attention.qk_norm = true;
+         m.attention.qk_norm = QkNorm::head;
      }},
+    {"norm of all heads together, clipped",
+     [](ModelConfig& m) {
+         m.attention.qk_norm = QkNorm::projection;
+         m.attention.clip_qkv = 1.2;
+     },
+     kBent},
+    {"clipped queries, keys and values", [](ModelConfig& m) { m.attention.clip_qkv = 0.9; }, kBent},
     {"window in every second layer, soft cap and scale",
      [](ModelConfig& m) {
          m.attention.window = 4;
@@ -99,7 +109,7 @@ TEST_CASE("attention: gradients of every parameter agree with finite differences
     MoeConfig moe = tiny_moe();
     moe.top_k = moe.experts;
     CHECK(model_problems(config, moe).empty());
-    check_gradients(config, moe);
+    check_gradients(config, moe, Use::evaluate, which.tolerance);
 }
 
 TEST_CASE("attention: training is bit-identical on every layout, dropout of probabilities included",

@@ -111,6 +111,19 @@ TEST_CASE("blocks: gradients of every activation agree with finite differences",
     }
 }
 
+TEST_CASE("blocks: a gate on the shared experts, in products of both types", "[unit]") {
+    MoeConfig moe = all_experts();
+    moe.shared_gate = true;
+    ModelConfig config = tiny_model();
+    check_gradients(config, moe);
+    config.recompute = Recompute::block;
+    check_gradients(config, moe);
+    check_decoding(config, moe);
+    check_layouts({.config = config, .moe = moe, .steps = 4});
+    config.dtype = DType::bf16;
+    check_layouts({.config = config, .moe = moe, .steps = 4});
+}
+
 TEST_CASE("blocks: gradients under dropout agree with finite differences under the same masks", "[unit]") {
     for (const NormPlacement placement :
          {NormPlacement::pre, NormPlacement::post, NormPlacement::both, NormPlacement::outside}) {

@@ -47,6 +47,9 @@ const Case kCases[] = {
          m.activation = Activation::gelu;
          m.ffn_bias = true;
          m.tied_head = true;
+         m.token_types = 2;
+         m.head_transform = true;
+         m.head_bias = true;
      }},
     {"corrupted spans, as T5",
      [](ModelConfig& m) {
@@ -59,6 +62,7 @@ const Case kCases[] = {
          m.position.t5_max_distance = 16;
          m.activation = Activation::geglu_tanh;
          m.tied_head = true;
+         m.logit_scale = 0.25;
      }},
     {"corrupted spans, norms behind sums, rotary positions",
      [](ModelConfig& m) {
@@ -87,6 +91,8 @@ const Case kCases[] = {
     {"soft cap and z-loss of the logits",
      [](ModelConfig& m) {
          m.logit_softcap = 1.5;
+         m.logit_scale = 2.0;
+         m.head_bias = true;
          m.output_z_loss = 0.05;
      }},
 };

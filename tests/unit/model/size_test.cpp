@@ -58,7 +58,20 @@ std::vector<Variant> variants() {
     add("swiglu with biases", [](ModelConfig& m, MoeConfig&) { m.ffn_bias = true; });
     add("biases of q, k, v", [](ModelConfig& m, MoeConfig&) { m.attention.bias = Biases::query_key_value; });
     add("all biases", [](ModelConfig& m, MoeConfig&) { m.attention.bias = Biases::all; });
-    add("qk_norm", [](ModelConfig& m, MoeConfig&) { m.attention.qk_norm = true; });
+    add("qk_norm", [](ModelConfig& m, MoeConfig&) { m.attention.qk_norm = QkNorm::head; });
+    add("norm of all heads together",
+        [](ModelConfig& m, MoeConfig&) { m.attention.qk_norm = QkNorm::projection; });
+    add("a gate on the shared experts", [](ModelConfig&, MoeConfig& e) { e.shared_gate = true; });
+    add("token types", [](ModelConfig& m, MoeConfig&) { m.token_types = 2; });
+    add("a head with a bias", [](ModelConfig& m, MoeConfig&) { m.head_bias = true; });
+    add("a head with bias and transform, tied", [](ModelConfig& m, MoeConfig&) {
+        m.head_bias = m.head_transform = m.tied_head = true;
+        m.activation = Activation::gelu;
+    });
+    add("two predicted tokens, head with a bias", [](ModelConfig& m, MoeConfig&) {
+        m.mtp_depth = 2;
+        m.head_bias = true;
+    });
     add("learned positions", [](ModelConfig& m, MoeConfig&) { m.position.kind = PositionKind::learned; });
     add("t5 positions", [](ModelConfig& m, MoeConfig&) { m.position.kind = PositionKind::t5; });
     add("latent", [](ModelConfig& m, MoeConfig&) {
@@ -176,7 +189,7 @@ TEST_CASE("model_size: what each option adds", "[unit]") {
           -16 * 24 - 6 * 16 * 8);
     CHECK(added([](ModelConfig& m, MoeConfig&) { m.attention.bias = Biases::query_key_value; }) == 2 * 32);
     CHECK(added([](ModelConfig& m, MoeConfig&) { m.attention.bias = Biases::all; }) == 2 * 48);
-    CHECK(added([](ModelConfig& m, MoeConfig&) { m.attention.qk_norm = true; }) == 2 * 2 * 4);
+    CHECK(added([](ModelConfig& m, MoeConfig&) { m.attention.qk_norm = QkNorm::head; }) == 2 * 2 * 4);
     CHECK(added([](ModelConfig& m, MoeConfig&) { m.position.kind = PositionKind::learned; }) == 12 * 16);
     CHECK(added([](ModelConfig& m, MoeConfig&) { m.position.kind = PositionKind::t5; }) == 32 * 4);
     CHECK(added([](ModelConfig& m, MoeConfig&) { m.tied_head = true; }) == -23 * 16);
