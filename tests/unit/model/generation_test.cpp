@@ -40,7 +40,7 @@ const Case kCases[] = {
     {"QK norm, wide heads",
      [](ModelConfig& m, MoeConfig&) {
          m.head_dim = 20;
-         m.attention.qk_norm = true;
+         m.attention.qk_norm = QkNorm::head;
      }},
     {"windows, soft caps",
      [](ModelConfig& m, MoeConfig&) {
