@@ -51,7 +51,9 @@ int run_export(const Arguments& arguments) {
 
 int run_import(const Arguments& arguments) {
     const std::string& from = arguments.words[1];
-    const std::string& to = arguments.words[2];
+    // What stands beside the checkpoint is named after it, without the slash that may end its name.
+    const std::filesystem::path named = arguments.words[2];
+    const std::string to = (named.has_filename() ? named : named.parent_path()).string();
     if (std::filesystem::is_directory(from)) {
         const HfImported done = import_hf(from, to);
         print_notes(done.notes);

@@ -11,6 +11,8 @@
 #include "runtime/interchange/foreign_values.hpp"
 #include "runtime/interchange/hf_family.hpp"
 #include "runtime/interchange/safetensors.hpp"
+#include "runtime/interchange/tokenizer_files.hpp"
+#include "runtime/tokenizer/tokenizer.hpp"
 
 namespace sy::runtime {
 namespace {
@@ -103,14 +105,31 @@ std::string generation_config(const GenerateConfig& generate) {
         .text();
 }
 
+/// The tokenizer that the model was trained with must be the one that data.tokenizer names.
+void check_tokenizer(const Config& config, const Manifest& manifest) {
+    if (config.data.tokenizer == kBytes || !manifest.state.data || !fs::exists(config.data.tokenizer)) return;
+    const std::string& trained = manifest.state.data->tokenizer;
+    const std::string named = make_tokenizer(config.data.tokenizer)->identity();
+    if (named != trained)
+        throw ConfigError(concat("export: the model was trained with the tokenizer ", trained,
+                                 ", but data.tokenizer = ", config.data.tokenizer, " is ", named,
+                                 " now; put the former back in its place"));
+}
+
 void write_tokenizer(const fs::path& folder, const Config& config, std::vector<std::string>& notes) {
-    if (config.data.tokenizer != kBytes || config.model.vocab_size < kBytesVocabulary) {
-        notes.push_back(concat("no tokenizer is written for data.tokenizer = ", config.data.tokenizer,
-                               " and ", config.model.vocab_size, " tokens; copy its files into the folder"));
+    if (config.data.tokenizer == kBytes && config.model.vocab_size >= kBytesVocabulary) {
+        detail::write_text(folder / "tokenizer.json", byte_tokenizer_json());
+        detail::write_text(folder / "tokenizer_config.json",
+                           byte_tokenizer_config_json(config.model.seq_len));
         return;
     }
-    detail::write_text(folder / "tokenizer.json", byte_tokenizer_json());
-    detail::write_text(folder / "tokenizer_config.json", byte_tokenizer_config_json(config.model.seq_len));
+    if (config.data.tokenizer == kBytes) {
+        notes.push_back(concat("no tokenizer is written: model.vocab_size = ", config.model.vocab_size,
+                               " has no room for bytes"));
+    } else if (copy_tokenizer_files(config.data.tokenizer, folder).empty()) {
+        notes.push_back(concat("no tokenizer is written: there is none at data.tokenizer = ",
+                               config.data.tokenizer, "; copy its files into the folder"));
+    }
 }
 
 /// The description of the exported model. @throws ConfigError when the checkpoint holds more or other tensors
@@ -142,6 +161,7 @@ HfExported export_hf(const fs::path& checkpoint, const fs::path& folder, const H
     const Config config = parse_config(manifest.config, "the checkpoint's settings");
     const HfFamily& family = family_for(options, config);
     const ForeignModel model = describe(family, config, manifest);
+    check_tokenizer(config, manifest);
     const auto shards = plan_shards(model, options);
     HfExported result{.architecture = std::string(family.architecture),
                       .num_tensors = std::ssize(model.tensors),
@@ -162,8 +182,10 @@ HfExported export_hf(const fs::path& checkpoint, const fs::path& folder, const H
             detail::write_text(unfinished / "model.safetensors.index.json", index.text());
         }
         detail::write_text(unfinished / "config.json", hf_config_json(family, config, dtype).text());
-        detail::write_text(unfinished / "generation_config.json", generation_config(config.generate));
         write_tokenizer(unfinished, config, result.notes);
+        // One that came with the model's tokenizer stays as it is.
+        if (!fs::exists(unfinished / "generation_config.json"))
+            detail::write_text(unfinished / "generation_config.json", generation_config(config.generate));
         const Json record_json = Json::Object{{"checkpoint", fs::absolute(checkpoint).string()},
                                               {"step", manifest.step},
                                               {"settings", manifest.config},

@@ -2,14 +2,15 @@
 
 #include <algorithm>
 #include <functional>
+#include <iterator>
 
 #include "runtime/checkpoint/files.hpp"
 #include "runtime/checkpoint/reshard.hpp"
-#include "runtime/interchange/byte_tokenizer.hpp"
 #include "runtime/interchange/foreign_values.hpp"
 #include "runtime/interchange/hf_family.hpp"
 #include "runtime/interchange/hf_weights.hpp"
 #include "runtime/interchange/our_tensors.hpp"
+#include "runtime/interchange/tokenizer_files.hpp"
 
 namespace sy::runtime {
 namespace {
@@ -159,15 +160,6 @@ std::map<std::string, std::vector<double>> check_values(const ForeignModel& mode
     return state;
 }
 
-/// Whether a folder has another tokenizer than an export of a model on bytes.
-bool has_other_tokenizer(const fs::path& folder) {
-    const fs::path path = folder / "tokenizer.json";
-    if (!fs::exists(path)) return fs::exists(folder / "tokenizer.model");
-    const std::string bytes = byte_tokenizer_json();
-    return detail::regular_file_bytes(path) != std::ssize(bytes) ||
-           detail::read_regular_text(path, std::ssize(bytes)) != bytes;
-}
-
 Manifest first_manifest(const Config& config, const TensorShapes& shapes) {
     Manifest manifest;
     manifest.config = dump(config);
@@ -194,10 +186,11 @@ HfImported import_hf(const fs::path& folder, const fs::path& new_checkpoint) {
         result.notes.emplace_back(
             "the modules of multi-token prediction that config.json counts are not among the weights");
     }
-    if (has_other_tokenizer(folder)) {
-        result.notes.push_back(concat("the folder's tokenizer is not taken over: data.tokenizer = ",
-                                      config.data.tokenizer, ", whose ids mean other texts"));
-    }
+    if (fs::exists(new_checkpoint))
+        throw IoError(concat(new_checkpoint.string(), " exists already and is not overwritten"));
+    ImportedTokenizer tokenizer(folder, new_checkpoint);
+    if (tokenizer.setting()) config.data.tokenizer = *tokenizer.setting();
+    std::ranges::move(tokenizer.notes(), std::back_inserter(result.notes));
     const TensorShapes ours = our_tensors(config).shapes;
     ForeignModel model = found.family->tensors(config, ours, expert_layout(theirs, config));
     fit_names(theirs, model);
@@ -231,6 +224,7 @@ HfImported import_hf(const fs::path& folder, const fs::path& new_checkpoint) {
     const std::string settings = manifest.config;
     write_checkpoint(new_checkpoint, {std::move(manifest), fill, check}, plan_reshard(ours, 1));
     detail::write_text(result.config_file, settings);
+    tokenizer.keep();
     return result;
 }
 

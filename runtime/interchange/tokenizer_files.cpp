@@ -1,0 +1,96 @@
+#include "runtime/interchange/tokenizer_files.hpp"
+
+#include <algorithm>
+
+#include "runtime/checkpoint/files.hpp"
+#include "runtime/checkpoint/folders.hpp"
+#include "runtime/checkpoint/output_file.hpp"
+#include "runtime/interchange/byte_tokenizer.hpp"
+#include "runtime/tokenizer/tokenizer.hpp"
+
+namespace sy::runtime {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kJson = "tokenizer.json";
+constexpr const char* kModel = "tokenizer.model";
+/// What stands beside the two. The vocabularies of slow tokenizers are kept for other readers.
+constexpr const char* kCompanions[] = {
+    "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
+    "chat_template.jinja",   "generation_config.json"};
+/// Ten times the largest tokenizer.json of today.
+constexpr index_t kMostBytes = index_t{256} << 20;
+
+void copy_checked(const fs::path& from, const fs::path& to) {
+    const detail::RegularFile file(from);
+    if (file.bytes() > kMostBytes)
+        throw IoError(concat(from.string(), " has ", file.bytes(),
+                             " bytes, more than a file of a tokenizer ever has (", kMostBytes, ")"));
+    detail::NewFile copy(to);
+    std::vector<std::byte> block(static_cast<std::size_t>(std::min(detail::kBlockBytes, file.bytes())));
+    for (index_t begin = 0; begin < file.bytes(); begin += detail::kBlockBytes) {
+        const auto piece = std::span(block).first(
+            static_cast<std::size_t>(std::min(detail::kBlockBytes, file.bytes() - begin)));
+        file.read(begin, piece);
+        copy.append(piece);
+    }
+    copy.finish();
+}
+
+}  // namespace
+
+bool has_own_tokenizer(const fs::path& folder) {
+    const fs::path path = folder / kJson;
+    if (!fs::exists(path)) return fs::exists(folder / kModel);
+    const std::string bytes = byte_tokenizer_json();
+    return detail::regular_file_bytes(path) != std::ssize(bytes) ||
+           detail::read_regular_text(path, std::ssize(bytes)) != bytes;
+}
+
+std::vector<std::string> copy_tokenizer_files(const fs::path& from, const fs::path& to) {
+    std::vector<std::string> copied;
+    const auto copy = [&](const fs::path& file, const char* name) {
+        if (!fs::exists(file)) return;
+        copy_checked(file, to / name);
+        copied.emplace_back(name);
+    };
+    const bool is_folder = fs::is_directory(from);
+    if (is_folder) {
+        for (const char* const name : {kJson, kModel}) copy(from / name, name);
+    } else {
+        copy(from, from.extension() == ".model" ? kModel : kJson);
+    }
+    if (copied.empty()) return copied;
+    // Beside a file of another name they may belong to something else.
+    if (!is_folder && from.filename() != copied[0]) return copied;
+    for (const char* const name : kCompanions) copy((is_folder ? from : from.parent_path()) / name, name);
+    return copied;
+}
+
+ImportedTokenizer::ImportedTokenizer(const fs::path& folder, const fs::path& new_checkpoint) {
+    if (!has_own_tokenizer(folder)) return;
+    const fs::path to = new_checkpoint.string() + ".tokenizer";
+    detail::write_new_folder(to,
+                             [&](const fs::path& unfinished) { copy_tokenizer_files(folder, unfinished); });
+    setting_ = to.string();
+}
+
+ImportedTokenizer::~ImportedTokenizer() {
+    std::error_code ignored;
+    if (setting_ && !kept_) fs::remove_all(*setting_, ignored);
+}
+
+std::vector<std::string> ImportedTokenizer::notes() const {
+    if (!setting_) return {};
+    std::vector<std::string> notes{concat("the tokenizer is in ", *setting_, ", as data.tokenizer says")};
+    try {
+        make_tokenizer(*setting_);
+    } catch (const Error& error) {
+        notes.push_back(
+            concat("runs cannot use it, so that data.tokenizer has to be set to another: ", error.what()));
+    }
+    return notes;
+}
+
+}  // namespace sy::runtime

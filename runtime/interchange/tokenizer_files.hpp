@@ -1,0 +1,43 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+/// A model's tokenizer as it travels with it: the files of a folder of transformers, copied as they are. An import puts
+/// them beside the checkpoint, not into it, and data.tokenizer names them; an export copies them to where they came from.
+namespace sy::runtime {
+
+/// Whether a folder has a tokenizer other than the one that an export of a model on bytes writes.
+bool has_own_tokenizer(const std::filesystem::path& folder);
+
+/// Copies the files of a tokenizer, and generation_config.json beside them, into a folder that is there.
+/// @param from  as data.tokenizer: a folder, or a tokenizer.json or tokenizer.model, whatever it is called
+/// @return      the names of what was copied; empty when there is no tokenizer at `from`
+/// @throws IoError when a file is no regular one, too large for a tokenizer, or cannot be copied
+std::vector<std::string> copy_tokenizer_files(const std::filesystem::path& from,
+                                              const std::filesystem::path& to);
+
+/// The copy that an import makes. It goes with this object unless keep() was called.
+class ImportedTokenizer {
+  public:
+    /// Copies what a folder has; nothing where has_own_tokenizer is false.
+    /// @throws IoError when there is something of the name already
+    ImportedTokenizer(const std::filesystem::path& folder, const std::filesystem::path& new_checkpoint);
+    ~ImportedTokenizer();
+    ImportedTokenizer(const ImportedTokenizer&) = delete;
+    ImportedTokenizer& operator=(const ImportedTokenizer&) = delete;
+
+    /// For data.tokenizer: NEW_CHECKPOINT.tokenizer; nothing when nothing was copied.
+    const std::optional<std::string>& setting() const { return setting_; }
+    /// For people: where the tokenizer is, and why runs cannot use it where they cannot.
+    std::vector<std::string> notes() const;
+    void keep() { kept_ = true; }
+
+  private:
+    std::optional<std::string> setting_;
+    bool kept_ = false;
+};
+
+}  // namespace sy::runtime
