@@ -11,6 +11,8 @@ namespace {
 /// Readers refuse longer headers.
 constexpr index_t kMostHeaderBytes = 100'000'000;
 constexpr index_t kLengthBytes = 8;
+/// Their bytes can still be counted.
+constexpr index_t kMostElements = index_t{1} << 60;
 
 /// The name that a header has for it. @pre not q8_0
 const char* dtype_name_of(Storage storage) {
@@ -81,10 +83,13 @@ SafetensorsEntry read_entry(const Json::Member& member) {
                              " dimensions are read, none negative"));
     }
     entry.shape = Shape(dims);
+    if (entry.shape.num_elements() > kMostElements)
+        throw IoError(concat("its shape is ", value.at("shape").text(), ", which no file can hold"));
     const Json::Array& offsets = value.at("data_offsets").as_array();
     if (offsets.size() != 2) throw IoError("data_offsets are a beginning and an end");
     entry.bytes = {offsets[0].as_whole(), offsets[1].as_whole()};
-    if (entry.bytes.begin < 0 || entry.bytes.size() != size_of(entry)) {
+    if (entry.bytes.begin < 0 || entry.bytes.end < entry.bytes.begin ||
+        entry.bytes.size() != size_of(entry)) {
         throw IoError(concat("data_offsets ", value.at("data_offsets").text(), " do not hold ",
                              entry.shape.to_string(), " of ", dtype, ", ", size_of(entry), " bytes"));
     }

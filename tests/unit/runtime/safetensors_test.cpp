@@ -102,6 +102,11 @@ TEST_CASE("safetensors: tensors that do not fit their bytes are refused", "[unit
                Contains("none negative"));
     CHECK_THAT(problem_of(one(R"("dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,8])"), 8),
                Contains("a: "));
+    // Four bytes for each would be 2^64, and no bytes at all.
+    CHECK_THAT(problem_of(one(R"("dtype":"F32","shape":[4611686018427387904],"data_offsets":[0,0])"), 0),
+               Contains("a: its shape is [4611686018427387904], which no file can hold"));
+    CHECK_THAT(problem_of(one(R"("dtype":"F32","shape":[2],"data_offsets":[2,-9223372036854775807])"), 8),
+               Contains("do not hold [2] of F32, 8 bytes"));
     CHECK_THAT(problem_of(kTwo, 15), Contains("the tensors end at byte 14 of the data, which has 15"));
     CHECK_THAT(problem_of(kTwo, 13), Contains("the tensors end at byte 14 of the data, which has 13"));
     std::string hole = kTwo;
