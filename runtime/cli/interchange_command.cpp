@@ -59,7 +59,7 @@ int run_import(const Arguments& arguments) {
         print_notes(done.notes);
         std::cout << done.architecture << ", ";
     } else {
-        import_gguf(from, to);
+        print_notes(import_gguf(from, to));
     }
     std::cout << "written to " << to << ", its settings to " << to
               << ".conf; go on with switchyard train --config " << to << ".conf --resume " << to << "\n";

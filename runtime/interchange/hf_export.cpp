@@ -12,7 +12,6 @@
 #include "runtime/interchange/hf_family.hpp"
 #include "runtime/interchange/safetensors.hpp"
 #include "runtime/interchange/tokenizer_files.hpp"
-#include "runtime/tokenizer/tokenizer.hpp"
 
 namespace sy::runtime {
 namespace {
@@ -105,17 +104,6 @@ std::string generation_config(const GenerateConfig& generate) {
         .text();
 }
 
-/// The tokenizer that the model was trained with must be the one that data.tokenizer names.
-void check_tokenizer(const Config& config, const Manifest& manifest) {
-    if (config.data.tokenizer == kBytes || !manifest.state.data || !fs::exists(config.data.tokenizer)) return;
-    const std::string& trained = manifest.state.data->tokenizer;
-    const std::string named = make_tokenizer(config.data.tokenizer)->identity();
-    if (named != trained)
-        throw ConfigError(concat("export: the model was trained with the tokenizer ", trained,
-                                 ", but data.tokenizer = ", config.data.tokenizer, " is ", named,
-                                 " now; put the former back in its place"));
-}
-
 void write_tokenizer(const fs::path& folder, const Config& config, std::vector<std::string>& notes) {
     if (config.data.tokenizer == kBytes && config.model.vocab_size >= kBytesVocabulary) {
         detail::write_text(folder / "tokenizer.json", byte_tokenizer_json());
@@ -161,7 +149,7 @@ HfExported export_hf(const fs::path& checkpoint, const fs::path& folder, const H
     const Config config = parse_config(manifest.config, "the checkpoint's settings");
     const HfFamily& family = family_for(options, config);
     const ForeignModel model = describe(family, config, manifest);
-    check_tokenizer(config, manifest);
+    check_trained_tokenizer(config, manifest);
     const auto shards = plan_shards(model, options);
     HfExported result{.architecture = std::string(family.architecture),
                       .num_tensors = std::ssize(model.tensors),

@@ -188,7 +188,7 @@ HfImported import_hf(const fs::path& folder, const fs::path& new_checkpoint) {
     }
     if (fs::exists(new_checkpoint))
         throw IoError(concat(new_checkpoint.string(), " exists already and is not overwritten"));
-    ImportedTokenizer tokenizer(folder, new_checkpoint);
+    ImportedTokenizer tokenizer = import_tokenizer(folder, new_checkpoint);
     if (tokenizer.setting()) config.data.tokenizer = *tokenizer.setting();
     std::ranges::move(tokenizer.notes(), std::back_inserter(result.notes));
     const TensorShapes ours = our_tensors(config).shapes;

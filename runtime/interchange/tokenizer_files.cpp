@@ -1,6 +1,7 @@
 #include "runtime/interchange/tokenizer_files.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "runtime/checkpoint/files.hpp"
 #include "runtime/checkpoint/folders.hpp"
@@ -13,6 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr const char* kBytes = "bytes";
 constexpr const char* kJson = "tokenizer.json";
 constexpr const char* kModel = "tokenizer.model";
 /// What stands beside the two. The vocabularies of slow tokenizers are kept for other readers.
@@ -68,13 +70,25 @@ std::vector<std::string> copy_tokenizer_files(const fs::path& from, const fs::pa
     return copied;
 }
 
-ImportedTokenizer::ImportedTokenizer(const fs::path& folder, const fs::path& new_checkpoint) {
-    if (!has_own_tokenizer(folder)) return;
+void check_trained_tokenizer(const Config& config, const Manifest& manifest) {
+    if (config.data.tokenizer == kBytes || !manifest.state.data || !fs::exists(config.data.tokenizer)) return;
+    const std::string& trained = manifest.state.data->tokenizer;
+    const std::string named = make_tokenizer(config.data.tokenizer)->identity();
+    if (named != trained)
+        throw ConfigError(concat("export: the model was trained with the tokenizer ", trained,
+                                 ", but data.tokenizer = ", config.data.tokenizer, " is ", named,
+                                 " now; put the former back in its place"));
+}
+
+ImportedTokenizer::ImportedTokenizer(const fs::path& new_checkpoint,
+                                     const std::function<void(const fs::path&)>& fill) {
     const fs::path to = new_checkpoint.string() + ".tokenizer";
-    detail::write_new_folder(to,
-                             [&](const fs::path& unfinished) { copy_tokenizer_files(folder, unfinished); });
+    detail::write_new_folder(to, fill);
     setting_ = to.string();
 }
+
+ImportedTokenizer::ImportedTokenizer(ImportedTokenizer&& other) noexcept
+    : setting_(std::exchange(other.setting_, std::nullopt)), kept_(other.kept_) {}
 
 ImportedTokenizer::~ImportedTokenizer() {
     std::error_code ignored;
@@ -91,6 +105,11 @@ std::vector<std::string> ImportedTokenizer::notes() const {
             concat("runs cannot use it, so that data.tokenizer has to be set to another: ", error.what()));
     }
     return notes;
+}
+
+ImportedTokenizer import_tokenizer(const fs::path& folder, const fs::path& new_checkpoint) {
+    if (!has_own_tokenizer(folder)) return {};
+    return {new_checkpoint, [&](const fs::path& to) { copy_tokenizer_files(folder, to); }};
 }
 
 }  // namespace sy::runtime

@@ -1,9 +1,13 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
+
+#include "runtime/checkpoint/manifest.hpp"
+#include "runtime/config/config.hpp"
 
 /// A model's tokenizer as it travels with it: the files of a folder of transformers, copied as they are. An import puts
 /// them beside the checkpoint, not into it, and data.tokenizer names them; an export copies them to where they came from.
@@ -19,12 +23,21 @@ bool has_own_tokenizer(const std::filesystem::path& folder);
 std::vector<std::string> copy_tokenizer_files(const std::filesystem::path& from,
                                               const std::filesystem::path& to);
 
+/// @throws ConfigError when data.tokenizer names another tokenizer than the model was trained with; a file that is not
+///         there is none
+void check_trained_tokenizer(const Config& config, const Manifest& manifest);
+
 /// The copy that an import makes. It goes with this object unless keep() was called.
 class ImportedTokenizer {
   public:
-    /// Copies what a folder has; nothing where has_own_tokenizer is false.
+    /// There is no tokenizer.
+    ImportedTokenizer() = default;
+    /// @param fill  writes the files into a folder that is there
     /// @throws IoError when there is something of the name already
-    ImportedTokenizer(const std::filesystem::path& folder, const std::filesystem::path& new_checkpoint);
+    ImportedTokenizer(const std::filesystem::path& new_checkpoint,
+                      const std::function<void(const std::filesystem::path& folder)>& fill);
+    ImportedTokenizer(ImportedTokenizer&& other) noexcept;
+    ImportedTokenizer& operator=(ImportedTokenizer&&) = delete;
     ~ImportedTokenizer();
     ImportedTokenizer(const ImportedTokenizer&) = delete;
     ImportedTokenizer& operator=(const ImportedTokenizer&) = delete;
@@ -39,5 +52,9 @@ class ImportedTokenizer {
     std::optional<std::string> setting_;
     bool kept_ = false;
 };
+
+/// The tokenizer of a folder, copied; none where has_own_tokenizer is false.
+ImportedTokenizer import_tokenizer(const std::filesystem::path& folder,
+                                   const std::filesystem::path& new_checkpoint);
 
 }  // namespace sy::runtime

@@ -3,6 +3,8 @@
 //                               prints NAME ARCHITECTURE; imports each file and compares it with the checkpoint, bit for bit
 //   gguf_dump container FOLDER  writes FOLDER/container.gguf, a tensor of every type, and its values, container.f32
 //   gguf_dump read FILE OUT     writes the values of all tensors of FILE as float32
+//   gguf_dump tokenizer TOKENIZER STEM   exports a small model with a tokenizer.json to STEM.gguf, imports it, and writes
+//                               STEM.json: texts, and their ids by the tokenizer; those of the imported one are the same
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
@@ -15,6 +17,8 @@
 #include "runtime/checkpoint/reshard.hpp"
 #include "runtime/interchange/gguf/convert.hpp"
 #include "runtime/interchange/our_tensors.hpp"
+#include "runtime/json/json.hpp"
+#include "runtime/tokenizer/tokenizer.hpp"
 #include "runtime/train/session.hpp"
 
 namespace sy::test {
@@ -215,6 +219,53 @@ void dump_values(const fs::path& file, const fs::path& out) {
     write_values<float>(out, all);
 }
 
+/// Texts in form NFC, to which llama.cpp brings none, that pre-tokenizers cut in different ways.
+std::vector<std::string> sentences() {
+    return {"Hello world",
+            " Hello  world   again ",
+            "I'm here, YOU'RE there, he'll he'd we've 'tis O'Neill's",
+            "In 1995 there were 12345678 of 3.14159 and 7",
+            "one\ntwo\n\nthree\r\nfour\n \n\t\tfive   \n",
+            "def f(x_1):\n    return {x_1: [1, 2]}  # ok!\n",
+            "\u6f22\u5b57\u304b\u306a \u30ab\u30bf\u30ab\u30ca \ud55c\uad6d\uc5b4 \u0627\u0644\u0639 "
+            "\u05e9\u05dc \u0928\u092e\u0938\u094d\u0924\u0947",
+            "na\u00efve caf\u00e9 \u00dcber stra\u00dfe \u0416\u0443\u043a \u03b1\u03b2\u03b3",
+            "\U0001f600\U0001f468\u200d\U0001f469 \u2764\ufe0f \u2014 \u201cquoted\u201d \u2026",
+            "$100 + 50% = ??? !!! ...\n--- === ***",
+            "the end",
+            "\u00a0\u2003x\u3000y",
+            "http://www.example.org/a?b=c&d=%20 e-mail@x.y"};
+}
+
+void dump_tokenizer(const std::string& spec, const fs::path& stem) {
+    const std::unique_ptr<runtime::Tokenizer> tokenizer = runtime::make_tokenizer(spec);
+    Config config = config_of(kCases[0]);
+    config.model.tied_head = true;
+    // Some ids of a model are those of no token.
+    config.model.vocab_size = round_up(tokenizer->vocab_size() + 1, 64);
+    config.data.tokenizer = spec;
+    const fs::path checkpoint = stem.string() + ".ckpt";
+    const fs::path again = stem.string() + ".again";
+    write_random(config, checkpoint);
+    for (const std::string& note : runtime::export_gguf(checkpoint, stem.string() + ".gguf", {}).notes)
+        std::printf("note: %s\n", note.c_str());
+    runtime::import_gguf(stem.string() + ".gguf", again);
+    check_same(checkpoint, again);
+    const std::unique_ptr<runtime::Tokenizer> imported =
+        runtime::make_tokenizer(again.string() + ".tokenizer");
+    runtime::Json::Array texts;
+    runtime::Json::Array ids;
+    for (const std::string& text : sentences()) {
+        const std::vector<std::int32_t> expected = tokenizer->encode(text);
+        SY_REQUIRE(imported->encode(text) == expected, "the imported tokenizer differs in '", text, "'");
+        texts.push_back(text);
+        ids.push_back(runtime::json_array(expected));
+    }
+    SY_REQUIRE(imported->end_of_text() == tokenizer->end_of_text(), "another end of text was imported");
+    std::ofstream(stem.string() + ".json")
+        << runtime::Json(runtime::Json::Object{{"texts", std::move(texts)}, {"ids", std::move(ids)}}).text();
+}
+
 int run(std::span<char* const> words) {
     const std::string_view mode = words.empty() ? "" : words[0];
     if (mode == "models" && words.size() == 2) {
@@ -223,8 +274,12 @@ int run(std::span<char* const> words) {
         dump_container(words[1]);
     } else if (mode == "read" && words.size() == 3) {
         dump_values(words[1], words[2]);
+    } else if (mode == "tokenizer" && words.size() == 3) {
+        dump_tokenizer(words[1], words[2]);
     } else {
-        std::fprintf(stderr, "usage: gguf_dump models FOLDER | container FOLDER | read FILE OUT\n");
+        std::fprintf(
+            stderr,
+            "usage: gguf_dump models FOLDER | container FOLDER | read FILE OUT | tokenizer TOKENIZER STEM\n");
         return 2;
     }
     return 0;

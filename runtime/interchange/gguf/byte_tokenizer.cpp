@@ -1,16 +1,10 @@
 #include <algorithm>
 
 #include "runtime/interchange/gguf/model.hpp"
+#include "runtime/interchange/gguf/token_types.hpp"
 #include "runtime/tokenizer/byte_level.hpp"
 
 namespace sy::runtime::gguf {
-namespace {
-
-constexpr std::int32_t kNormal = 1;
-constexpr std::int32_t kUnused = 5;
-
-}  // namespace
-
 std::vector<Key> byte_tokenizer(index_t vocab_size) {
     const auto characters = byte_characters();
     std::vector<std::string> tokens(characters.begin(), characters.end());

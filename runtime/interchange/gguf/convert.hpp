@@ -29,8 +29,11 @@ GgufWritten export_gguf(const std::filesystem::path& checkpoint, const std::file
                         const GgufExport& options);
 
 /// Writes a checkpoint of step 0, with no moments, and its settings as NEW_CHECKPOINT.conf beside it.
+/// A tokenizer other than bytes goes to NEW_CHECKPOINT.tokenizer.
+/// @return notes for people
 /// @throws IoError or ConfigError with everything of the file that has no place here: then there is no checkpoint
-void import_gguf(const std::filesystem::path& file, const std::filesystem::path& new_checkpoint);
+std::vector<std::string> import_gguf(const std::filesystem::path& file,
+                                     const std::filesystem::path& new_checkpoint);
 
 namespace gguf {
 

@@ -1,13 +1,17 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 
 #include "runtime/checkpoint/files.hpp"
 #include "runtime/interchange/foreign_values.hpp"
 #include "runtime/interchange/gguf/convert.hpp"
+#include "runtime/interchange/gguf/tokenizer.hpp"
 #include "runtime/interchange/sha256.hpp"
+#include "runtime/interchange/tokenizer_files.hpp"
 #include "runtime/json/json.hpp"
 
 namespace sy::runtime {
@@ -128,6 +132,19 @@ Json::Array write_tensors(const CheckpointReader& reader, const ForeignModel& mo
     return tensors;
 }
 
+void add_tokenizer(const Config& config, const Manifest& manifest, gguf::Header& header,
+                   std::vector<std::string>& notes) {
+    gguf::TokenizerKeys tokenizer;
+    if (config.data.tokenizer == "bytes") {
+        tokenizer.keys = gguf::byte_tokenizer(config.model.vocab_size);
+    } else {
+        check_trained_tokenizer(config, manifest);
+        tokenizer = gguf::tokenizer_keys(config.data.tokenizer, config.model.vocab_size);
+    }
+    std::ranges::move(tokenizer.keys, std::back_inserter(header.keys));
+    std::ranges::move(tokenizer.notes, std::back_inserter(notes));
+}
+
 }  // namespace
 
 namespace gguf {
@@ -158,8 +175,10 @@ GgufWritten export_gguf(const fs::path& checkpoint, const fs::path& file, const 
     const std::string architecture = gguf::choose_architecture(config, options.architecture);
     const gguf::GgufModel described =
         gguf::describe(config, architecture, manifest.shapes, router_state_sizes(manifest.state));
+    std::vector<std::string> notes = gguf::export_notes(config);
     gguf::Header header;
     header.keys = described.keys;
+    add_tokenizer(config, manifest, header, notes);
     header.keys.push_back({"general.file_type", file_type(options.storage)});
     header.tensors = gguf::stored_tensors(described.model, options.storage);
     const fs::path manifest_path = file.string() + ".manifest.json";
@@ -177,7 +196,7 @@ GgufWritten export_gguf(const fs::path& checkpoint, const fs::path& file, const 
     detail::write_text(unfinished_manifest.path(), text.text() + "\n");
     unfinished_manifest.publish();
     unfinished.publish();
-    return {architecture, gguf::export_notes(config)};
+    return {architecture, std::move(notes)};
 }
 
 }  // namespace sy::runtime

@@ -5,7 +5,9 @@
 #include "runtime/checkpoint/files.hpp"
 #include "runtime/checkpoint/reshard.hpp"
 #include "runtime/interchange/gguf/convert.hpp"
+#include "runtime/interchange/gguf/tokenizer.hpp"
 #include "runtime/interchange/our_tensors.hpp"
+#include "runtime/interchange/tokenizer_files.hpp"
 
 namespace sy::runtime {
 namespace {
@@ -87,6 +89,16 @@ class Importer {
     std::map<std::string, std::vector<double>> router_;
 };
 
+/// The tokenizer of a file as transformers has it, beside the checkpoint.
+ImportedTokenizer write_tokenizer(const gguf::Header& header, const fs::path& new_checkpoint) {
+    const std::optional<gguf::TokenizerText> text = gguf::read_tokenizer(header);
+    if (!text) return {};
+    return {new_checkpoint, [&](const fs::path& folder) {
+                detail::write_text(folder / "tokenizer.json", text->tokenizer);
+                detail::write_text(folder / "tokenizer_config.json", text->config);
+            }};
+}
+
 }  // namespace
 
 namespace gguf {
@@ -113,13 +125,13 @@ std::vector<std::string> tensor_problems(const ForeignModel& model, const Header
 
 }  // namespace gguf
 
-void import_gguf(const fs::path& file, const fs::path& new_checkpoint) {
+std::vector<std::string> import_gguf(const fs::path& file, const fs::path& new_checkpoint) {
     const fs::path settings = new_checkpoint.string() + ".conf";
     for (const fs::path& path : {new_checkpoint, settings})
         if (fs::exists(fs::symlink_status(path)))
             throw IoError(concat("import: ", path.string(), " exists; give another name"));
     const GgufReader reader(file);
-    const Config config = gguf::read_settings(reader.header());
+    Config config = gguf::read_settings(reader.header());
     const OurTensors ours = our_tensors(config);
     const gguf::GgufModel described =
         gguf::describe(config, gguf::architecture_of(reader.header()), ours.shapes, ours.router_state);
@@ -127,6 +139,8 @@ void import_gguf(const fs::path& file, const fs::path& new_checkpoint) {
     for (const std::string& problem : gguf::tensor_problems(described.model, reader.header()))
         problems += "\n" + problem;
     if (!problems.empty()) throw IoError(concat(file.string(), " cannot be imported:", problems));
+    ImportedTokenizer tokenizer = write_tokenizer(reader.header(), new_checkpoint);
+    if (tokenizer.setting()) config.data.tokenizer = *tokenizer.setting();
     const Importer importer(reader, described.model);
     Manifest manifest;
     manifest.config = dump(config);
@@ -142,6 +156,8 @@ void import_gguf(const fs::path& file, const fs::path& new_checkpoint) {
     const ReshardPlan plan = plan_reshard(manifest.shapes, 1);
     write_checkpoint(new_checkpoint, {std::move(manifest), fill, check}, plan);
     detail::write_text(settings, dump(config));
+    tokenizer.keep();
+    return tokenizer.notes();
 }
 
 }  // namespace sy::runtime

@@ -19,7 +19,6 @@ std::string settings_text(const Config& config) {
     shown.model = config.model;
     shown.model.mtp_depth = 0;
     shown.moe = config.moe;
-    shown.data.tokenizer = config.data.tokenizer;
     const std::string all = dump(shown);
     std::string text;
     bool wanted = false;
@@ -72,25 +71,6 @@ std::vector<std::string> size_problems(const model::ModelConfig& model) {
     if (model.layers > kMost) problems.push_back(concat("block_count: ", model.layers, " layers"));
     if (model.heads > kMost) problems.push_back(concat("attention.head_count: ", model.heads, " heads"));
     return problems;
-}
-
-/// A file without a tokenizer says nothing about its text; one of others than bytes would be read wrongly.
-void check_tokenizer(const Header& header) {
-    constexpr const char* kTokensKey = "tokenizer.ggml.tokens";
-    const Value* const found = header.find(kTokensKey);
-    if (found == nullptr) return;
-    const auto tokens_of = [](const Value& value) -> const std::vector<std::string>* {
-        const auto* const array = std::get_if<Array>(&value);
-        return array != nullptr ? std::get_if<std::vector<std::string>>(array) : nullptr;
-    };
-    const std::vector<Key> bytes = byte_tokenizer(kNumBytes);
-    const auto* const expected =
-        tokens_of(std::ranges::find(bytes, std::string_view(kTokensKey), &Key::name)->value);
-    const auto* const tokens = tokens_of(*found);
-    if (tokens == nullptr || tokens->size() < expected->size() ||
-        !std::equal(expected->begin(), expected->end(), tokens->begin()))
-        throw IoError(concat("GGUF cannot be imported: ", kTokensKey,
-                             ": only a tokenizer whose first 256 tokens are the bytes is known here"));
 }
 
 /// Every key of the architecture has to be one that these settings give, with that value.
@@ -157,7 +137,6 @@ GgufModel describe(const Config& config, const std::string& architecture,
         problems += "\n" + problem;
     SY_REQUIRE(problems.empty(), "GGUF: ", architecture, " does not describe this model:", problems);
     for (Key& key : model_keys(config, found)) model.keys.push_back(std::move(key));
-    for (Key& key : byte_tokenizer(config.model.vocab_size)) model.keys.push_back(std::move(key));
     model.keys.push_back({kSettingsKey, settings_text(config)});
     return model;
 }
@@ -195,7 +174,6 @@ Config read_settings(const Header& header) {
     }
     std::vector<std::string> problems = size_problems(config.model);
     if (!problems.empty()) throw ConfigError(problems);
-    check_tokenizer(header);
     problems = architecture.problems(config);
     for (std::string& problem : model::model_problems(config.model, config.moe))
         problems.push_back(std::move(problem));

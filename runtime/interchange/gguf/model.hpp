@@ -9,7 +9,7 @@
 
 namespace sy::runtime::gguf {
 
-/// A model as llama.cpp stores it: keys, tokenizer included, and tensors. A pure value of the settings and of what our
+/// A model as llama.cpp stores it: keys, but for the tokenizer's, and tensors. A pure value of the settings and of what our
 /// tensors are called and how large they are.
 struct GgufModel {
     std::string architecture;

@@ -54,8 +54,8 @@ void Requirements::decoder() {
             "model.head_bias, model.head_transform, model.token_types: only no, no and 0");
     require(model.wiring == model::Wiring::serial, "model.wiring: only serial");
     require(model.layers <= kMostLayers, concat("model.layers: at most ", kMostLayers));
-    require(config_.data.tokenizer == "bytes", "data.tokenizer: only bytes");
-    require(model.vocab_size >= kBytes, "model.vocab_size: at least 256, one a byte");
+    require(config_.data.tokenizer != "bytes" || model.vocab_size >= kBytes,
+            "model.vocab_size: at least 256, one a byte");
     const auto scaling = model.position.rope_scaling;
     require(scaling == model::RopeScaling::none || scaling == model::RopeScaling::linear,
             "position.rope_scaling: only none or linear");

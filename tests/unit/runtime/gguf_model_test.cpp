@@ -131,10 +131,6 @@ TEST_CASE("gguf model: keys and tensors that have no place here are refused by n
     CHECK_THAT(problems[2], Catch::Contains("rope_freqs.weight") && Catch::Contains("has no place here"));
     header = foreign_header(model);
     for (gguf::Key& key : header.keys)
-        if (key.name == "tokenizer.ggml.tokens") key.value = gguf::Array(std::vector<std::string>{"a", "b"});
-    CHECK_THROWS_WITH(gguf::read_settings(header), Catch::Contains("whose first 256 tokens are the bytes"));
-    header = foreign_header(model);
-    for (gguf::Key& key : header.keys)
         if (key.name == "llama.block_count") key.value = std::uint32_t{4'000'000'000};
     CHECK_THROWS_WITH(gguf::read_settings(header), Catch::Contains("4000000000 layers"));
     header = foreign_header(model);

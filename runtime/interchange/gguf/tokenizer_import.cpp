@@ -1,0 +1,160 @@
+#include <algorithm>
+
+#include "runtime/interchange/gguf/model.hpp"
+#include "runtime/interchange/gguf/pre_tokenizers.hpp"
+#include "runtime/interchange/gguf/token_types.hpp"
+#include "runtime/interchange/gguf/tokenizer.hpp"
+#include "runtime/json/json.hpp"
+#include "runtime/json/utf8.hpp"
+#include "runtime/tokenizer/byte_level.hpp"
+#include "runtime/tokenizer/tokenizer_json.hpp"
+
+namespace sy::runtime::gguf {
+namespace {
+
+template <class T>
+const std::vector<T>* array_of(const Header& header, std::string_view name) {
+    const Value* const value = header.find(name);
+    const auto* const array = value != nullptr ? std::get_if<Array>(value) : nullptr;
+    return array != nullptr ? std::get_if<std::vector<T>>(array) : nullptr;
+}
+
+std::string text_of(const Header& header, std::string_view name) {
+    const Value* const value = header.find(name);
+    const auto* const text = value != nullptr ? std::get_if<std::string>(value) : nullptr;
+    return text != nullptr ? *text : std::string();
+}
+
+bool are_bytes(const std::vector<std::string>& tokens) {
+    const auto bytes = byte_characters();
+    return tokens.size() >= bytes.size() && std::equal(bytes.begin(), bytes.end(), tokens.begin());
+}
+
+const KnownPreTokenizer& find_known(const std::string& name) {
+    std::string names;
+    for (const KnownPreTokenizer& known : known_pre_tokenizers()) {
+        if (name == known.name) return known;
+        names += concat(names.empty() ? "" : ", ", known.name);
+    }
+    throw IoError(concat("tokenizer.ggml.pre = '", escaped(name),
+                         "': its rules are not known here; known are ", names));
+}
+
+Json pre_tokenizer_json(const KnownPreTokenizer& known) {
+    Json::Array steps;
+    for (const std::string& pattern : known.patterns)
+        steps.push_back(Json::Object{{"type", "Split"},
+                                     {"pattern", Json::Object{{"Regex", pattern}}},
+                                     {"behavior", "Isolated"},
+                                     {"invert", false}});
+    steps.push_back(Json::Object{{"type", "ByteLevel"},
+                                 {"add_prefix_space", false},
+                                 {"trim_offsets", false},
+                                 {"use_regex", known.patterns.empty()}});
+    return Json::Object{{"type", "Sequence"}, {"pretokenizers", std::move(steps)}};
+}
+
+/// The lists of tokens in a file, of equal lengths.
+struct Tokens {
+    const std::vector<std::string>& texts;
+    const std::vector<std::int32_t>& types;
+    const std::vector<std::string>& merges;
+};
+
+Json::Array added_tokens(const Tokens& tokens) {
+    Json::Array added;
+    for (std::size_t id = 0; id < tokens.texts.size(); ++id) {
+        const std::int32_t type = tokens.types[id];
+        if (type != kControl && type != kUserDefined) continue;
+        added.push_back(Json::Object{{"id", id},
+                                     {"content", tokens.texts[id]},
+                                     {"single_word", false},
+                                     {"lstrip", false},
+                                     {"rstrip", false},
+                                     {"normalized", false},
+                                     {"special", type == kControl}});
+    }
+    return added;
+}
+
+Json vocabulary(const Tokens& tokens) {
+    Json::Object vocabulary;
+    for (std::size_t id = 0; id < tokens.texts.size(); ++id)
+        if (tokens.types[id] == kNormal) vocabulary.push_back({tokens.texts[id], id});
+    return vocabulary;
+}
+
+Json tokenizer_json(const Tokens& tokens, const KnownPreTokenizer& known) {
+    const Json byte_level = Json::Object{
+        {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", false}, {"use_regex", false}};
+    return Json::Object{{"version", "1.0"},
+                        {"truncation", nullptr},
+                        {"padding", nullptr},
+                        {"added_tokens", added_tokens(tokens)},
+                        {"normalizer", known.nfc ? Json(Json::Object{{"type", "NFC"}}) : Json()},
+                        {"pre_tokenizer", pre_tokenizer_json(known)},
+                        {"post_processor", byte_level},
+                        {"decoder", byte_level},
+                        {"model", Json::Object{{"type", "BPE"},
+                                               {"dropout", nullptr},
+                                               {"unk_token", nullptr},
+                                               {"continuing_subword_prefix", nullptr},
+                                               {"end_of_word_suffix", nullptr},
+                                               {"fuse_unk", false},
+                                               {"byte_fallback", false},
+                                               {"ignore_merges", known.ignore_merges},
+                                               {"vocab", vocabulary(tokens)},
+                                               {"merges", json_array(tokens.merges)}}}};
+}
+
+/// tokenizer_config.json: which tokens begin and end a text.
+Json config_json(const Header& header, const Tokens& tokens) {
+    Json config = Json::Object{{"tokenizer_class", "PreTrainedTokenizerFast"}};
+    for (const auto& [key, name] : {std::pair("tokenizer.ggml.bos_token_id", "bos_token"),
+                                    std::pair("tokenizer.ggml.eos_token_id", "eos_token"),
+                                    std::pair("tokenizer.ggml.padding_token_id", "pad_token")}) {
+        const Value* const value = header.find(key);
+        if (value == nullptr) continue;
+        const auto* const id = std::get_if<std::uint32_t>(value);
+        if (id == nullptr || *id >= tokens.texts.size()) throw IoError(concat(key, " is no token's id"));
+        config[name] = tokens.texts[*id];
+    }
+    for (const auto& [key, name] : {std::pair("tokenizer.ggml.add_bos_token", "add_bos_token"),
+                                    std::pair("tokenizer.ggml.add_eos_token", "add_eos_token")}) {
+        const Value* const value = header.find(key);
+        const auto* const flag = value != nullptr ? std::get_if<bool>(value) : nullptr;
+        if (flag != nullptr) config[name] = *flag;
+    }
+    const std::string chat = text_of(header, "tokenizer.chat_template");
+    if (!chat.empty()) config["chat_template"] = chat;
+    return config;
+}
+
+}  // namespace
+
+std::optional<TokenizerText> read_tokenizer(const Header& header) {
+    if (header.find("tokenizer.ggml.tokens") == nullptr) return std::nullopt;
+    try {
+        const auto* const texts = array_of<std::string>(header, "tokenizer.ggml.tokens");
+        if (texts == nullptr) throw IoError("tokenizer.ggml.tokens are no texts");
+        const auto* const merges = array_of<std::string>(header, "tokenizer.ggml.merges");
+        if (are_bytes(*texts) && (merges == nullptr || merges->empty())) return std::nullopt;
+        const std::string model = text_of(header, "tokenizer.ggml.model");
+        if (model != "gpt2")
+            throw IoError(concat("tokenizer.ggml.model = '", escaped(model), "' is not supported, gpt2 is"));
+        const auto* const types = array_of<std::int32_t>(header, "tokenizer.ggml.token_type");
+        if (types == nullptr || merges == nullptr || types->size() != texts->size())
+            throw IoError("tokenizer.ggml.token_type and merges are not there, or do not fit the tokens");
+        const Tokens tokens{*texts, *types, *merges};
+        TokenizerText result;
+        result.tokenizer = tokenizer_json(tokens, find_known(text_of(header, "tokenizer.ggml.pre"))).text();
+        result.config = config_json(header, tokens).text();
+        // What runs could not use is not imported.
+        read_tokenizer_json(result.tokenizer, "its tokenizer");
+        return result;
+    } catch (const IoError& error) {
+        throw IoError(concat("the tokenizer of the GGUF file cannot be imported: ", error.what()));
+    }
+}
+
+}  // namespace sy::runtime::gguf

@@ -1,0 +1,147 @@
+#include <catch2/catch.hpp>
+
+#include <algorithm>
+
+#include "runtime/interchange/gguf/model.hpp"
+#include "runtime/interchange/gguf/pre_tokenizers.hpp"
+#include "runtime/interchange/gguf/tokenizer.hpp"
+#include "runtime/tokenizer/json_tokenizer.hpp"
+#include "tests/unit/runtime/test_folder.hpp"
+#include "tests/unit/runtime/tokenizer_file.hpp"
+
+using namespace sy;
+using namespace sy::runtime;
+using Catch::Matchers::Contains;
+using sy::test::TestFolder;
+using sy::test::TokenizerFile;
+
+namespace {
+
+TokenizerFile small_file() {
+    TokenizerFile file;
+    file.added =
+        R"([{"id":262,"content":"<|endoftext|>","special":true},{"id":264,"content":"<tab>","special":false}])";
+    return file;
+}
+
+gguf::TokenizerKeys keys_of(const TokenizerFile& file, index_t vocab_size = 270) {
+    const TestFolder folder;
+    return gguf::tokenizer_keys(folder.file("tokenizer.json", file.text()), vocab_size);
+}
+
+gguf::Header header_of(const TokenizerFile& file) {
+    gguf::Header header;
+    header.keys = keys_of(file).keys;
+    return header;
+}
+
+template <class T>
+T value_of(const gguf::Header& header, const char* name) {
+    return std::get<T>(*header.find(name));
+}
+
+/// A Split step of a known pre-tokenizer before ByteLevel.
+std::string split_like(const char* name) {
+    const auto known = gguf::known_pre_tokenizers();
+    const auto found = std::ranges::find(known, std::string_view(name), &gguf::KnownPreTokenizer::name);
+    return concat(
+        R"({"type":"Sequence","pretokenizers":[{"type":"Split","pattern":{"Regex":)",
+        Json(found->patterns.at(0)).text(),
+        R"(},"behavior":"Isolated","invert":false},{"type":"ByteLevel","add_prefix_space":false,"use_regex":false}]})");
+}
+
+void set(gguf::Header& header, const char* name, gguf::Value value) {
+    std::ranges::find(header.keys, std::string(name), &gguf::Key::name)->value = std::move(value);
+}
+
+}  // namespace
+
+TEST_CASE("gguf tokenizer: a tokenizer.json comes back with the same ids", "[unit]") {
+    for (const char* const pre : {"gpt-2", "qwen2"}) {
+        TokenizerFile file = small_file();
+        if (std::string_view(pre) == "qwen2") {
+            file.pre_tokenizer = split_like(pre);
+            file.normalizer = R"({"type":"NFC"})";
+        }
+        const gguf::Header header = header_of(file);
+        CHECK(value_of<std::string>(header, "tokenizer.ggml.pre") == pre);
+        const std::optional<gguf::TokenizerText> text = gguf::read_tokenizer(header);
+        REQUIRE(text);
+        const JsonTokenizer original(file.text(), "original");
+        const JsonTokenizer again(text->tokenizer, "again");
+        const std::string sentence = "the thing  is<tab> in\n\n the e\u0301 end 123<|endoftext|>";
+        CHECK(again.encode(sentence) == original.encode(sentence));
+        CHECK(again.end_of_text() == 262);
+        CHECK_THAT(text->config, Contains(R"("eos_token":"<|endoftext|>")"));
+    }
+}
+
+TEST_CASE("gguf tokenizer: types and ends are written out, nothing is left to llama.cpp's defaults",
+          "[unit]") {
+    TokenizerFile file = small_file();
+    file.post_processor =
+        R"({"type":"TemplateProcessing","single":[{"SpecialToken":{"id":"<|endoftext|>","type_id":0}},{"Sequence":{"id":"A","type_id":0}}],"pair":[],"special_tokens":{"<|endoftext|>":{"id":"<|endoftext|>","ids":[262],"tokens":["<|endoftext|>"]}}})";
+    const gguf::Header header = header_of(file);
+    const auto types =
+        std::get<std::vector<std::int32_t>>(value_of<gguf::Array>(header, "tokenizer.ggml.token_type"));
+    const auto tokens =
+        std::get<std::vector<std::string>>(value_of<gguf::Array>(header, "tokenizer.ggml.tokens"));
+    REQUIRE(tokens.size() == 270);
+    CHECK(types[261] == 1);
+    CHECK(types[262] == 3);
+    CHECK(types[263] == 5);
+    CHECK(types[264] == 4);
+    CHECK(tokens[263] == "[PAD263]");
+    CHECK(tokens[258] == "\u0120the");
+    CHECK(value_of<std::uint32_t>(header, "tokenizer.ggml.bos_token_id") == 262);
+    CHECK(value_of<std::uint32_t>(header, "tokenizer.ggml.eos_token_id") == 262);
+    CHECK(value_of<bool>(header, "tokenizer.ggml.add_bos_token"));
+    CHECK_FALSE(value_of<bool>(header, "tokenizer.ggml.add_eos_token"));
+    CHECK_FALSE(value_of<bool>(header_of(small_file()), "tokenizer.ggml.add_bos_token"));
+    const auto merges =
+        std::get<std::vector<std::string>>(value_of<gguf::Array>(header, "tokenizer.ggml.merges"));
+    CHECK(merges[2] == "\u0120 the");
+}
+
+TEST_CASE("gguf tokenizer: what llama.cpp would do otherwise is refused", "[unit]") {
+    TokenizerFile file = small_file();
+    file.pre_tokenizer =
+        R"({"type":"Sequence","pretokenizers":[{"type":"Digits"},{"type":"ByteLevel","add_prefix_space":false}]})";
+    CHECK_THROWS_WITH(keys_of(file), Contains("Digits") && Contains("is none of llama.cpp's"));
+    file.pre_tokenizer = R"({"type":"ByteLevel","add_prefix_space":true})";
+    CHECK_THROWS_WITH(keys_of(file), Contains("add_prefix_space"));
+    file.pre_tokenizer = R"({"type":"ByteLevel","add_prefix_space":false,"use_regex":false})";
+    CHECK_THROWS_WITH(keys_of(file), Contains("gpt-2, qwen2, llama-bpe, deepseek-v3"));
+    // llama-bpe takes words that are tokens as they are.
+    file.pre_tokenizer = split_like("llama-bpe");
+    CHECK_THROWS_WITH(keys_of(file), Contains("ignore_merges = false"));
+    file = small_file();
+    CHECK_THROWS_WITH(keys_of(file, 264), Contains("has the id 264, but model.vocab_size = 264"));
+    file.added = R"([{"id":262,"content":"<x>","special":false,"lstrip":true}])";
+    CHECK_THROWS_WITH(keys_of(file), Contains("takes blanks") && Contains("no token ends a text"));
+    const TestFolder folder;
+    CHECK_THROWS_WITH(gguf::tokenizer_keys(folder.path().string(), 300), Contains("only a tokenizer.json"));
+}
+
+TEST_CASE("gguf tokenizer: tokenizers of files that are not known here are refused", "[unit]") {
+    gguf::Header header;
+    CHECK_FALSE(gguf::read_tokenizer(header));
+    header.keys = gguf::byte_tokenizer(300);
+    CHECK_FALSE(gguf::read_tokenizer(header));
+    header = header_of(small_file());
+    set(header, "tokenizer.ggml.pre", std::string("default"));
+    CHECK_THROWS_WITH(gguf::read_tokenizer(header),
+                      Contains("tokenizer.ggml.pre = 'default'") && Contains("qwen2"));
+    header = header_of(small_file());
+    set(header, "tokenizer.ggml.model", std::string("llama"));
+    CHECK_THROWS_WITH(gguf::read_tokenizer(header), Contains("'llama' is not supported, gpt2 is"));
+    header = header_of(small_file());
+    set(header, "tokenizer.ggml.token_type", gguf::Array(std::vector<std::int32_t>{1}));
+    CHECK_THROWS_WITH(gguf::read_tokenizer(header), Contains("do not fit the tokens"));
+    header = header_of(small_file());
+    set(header, "tokenizer.ggml.eos_token_id", std::uint32_t{1000});
+    CHECK_THROWS_WITH(gguf::read_tokenizer(header), Contains("eos_token_id is no token's id"));
+    header = header_of(small_file());
+    set(header, "tokenizer.ggml.merges", gguf::Array(std::vector<std::string>{"zz y"}));
+    CHECK_THROWS_WITH(gguf::read_tokenizer(header), Contains("is no token of model.vocab"));
+}
