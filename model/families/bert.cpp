@@ -21,15 +21,15 @@ Preset bert(const char* name, index_t hidden, index_t layers) {
     model.norm_placement = NormPlacement::post;
     model.norm_eps = 1e-12;
     model.embedding_norm = true;
+    model.token_types = 2;
     model.tied_head = true;
+    model.head_bias = true;
+    model.head_transform = true;
     model.dropout = 0.1;
     model.attention.bias = Biases::all;
     model.attention.dropout = 0.1;
     model.position.kind = PositionKind::learned;
-    preset.beyond =
-        "token types; before the head a dense layer with GELU and a norm; the head's bias; next-sentence "
-        "prediction";
-    preset.beyond_parameters = 2 * hidden + hidden * hidden + 3 * hidden + model.vocab_size;
+    preset.beyond = "next-sentence prediction";
     return preset;
 }
 

@@ -7,8 +7,7 @@ std::vector<Preset> dbrx_presets() {
     Preset preset{.name = "dbrx",
                   .source = "databricks/dbrx-base",
                   .total = {131'596'523'520.0, 0},
-                  .active = {36e9, 2},
-                  .beyond = "queries, keys and values are clipped to -8 to 8"};
+                  .active = {36e9, 2}};
     ModelConfig& model = preset.model;
     model.vocab_size = 100352;
     model.hidden = 6144;
@@ -18,6 +17,7 @@ std::vector<Preset> dbrx_presets() {
     model.ffn_width = 10752;
     model.seq_len = 32768;
     model.norm = NormKind::layer;
+    model.attention.clip_qkv = 8.0;
     model.position.rope_theta = 500000.0;
     MoeConfig& moe = preset.moe;
     moe.experts = 16;

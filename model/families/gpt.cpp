@@ -65,14 +65,13 @@ Preset gpt_j() {
                   .source = "Wang and Komatsuzaki 2021",
                   .model = gpt(4096, 28, 16),
                   .moe = no_mixture(),
-                  .total = {6'050'882'784.0, 0},
-                  .beyond = "the head's bias",
-                  .beyond_parameters = 50400};
+                  .total = {6'050'882'784.0, 0}};
     ModelConfig& model = preset.model;
     model.vocab_size = 50400;
     model.seq_len = 2048;
     model.wiring = Wiring::parallel;
     model.tied_head = false;
+    model.head_bias = true;
     model.attention.bias = Biases::none;
     model.position.kind = PositionKind::rope;
     model.position.rope_fraction = 0.25;

@@ -8,7 +8,7 @@ std::vector<Preset> grok_presets() {
     Preset preset{.name = "grok-1",
                   .source = "github.com/xai-org/grok-1",
                   .total = {314e9, 2},
-                  .beyond = "logits times 0.577; how its experts were balanced"};
+                  .beyond = "how its experts were balanced"};
     ModelConfig& model = preset.model;
     model.vocab_size = 131072;
     model.hidden = 6144;
@@ -22,6 +22,7 @@ std::vector<Preset> grok_presets() {
     model.norm_placement = NormPlacement::both;
     model.embedding_scale = 78.38367176906169;
     model.tied_head = true;
+    model.logit_scale = 0.5773502691896257;
     model.attention.softcap = 30.0;
     MoeConfig& moe = preset.moe;
     moe.experts = 8;

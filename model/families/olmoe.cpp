@@ -7,9 +7,7 @@ std::vector<Preset> olmoe_presets() {
     Preset preset{.name = "olmoe-1b-7b",
                   .source = "arXiv:2409.02060",
                   .total = {6'919'161'856.0, 0},
-                  .active = {1.3e9, 2},
-                  .beyond = "queries and keys are normed over all heads together",
-                  .beyond_parameters = 16 * (2 * 2048 - 2 * 128)};
+                  .active = {1.3e9, 2}};
     ModelConfig& model = preset.model;
     model.vocab_size = 50304;
     model.hidden = 2048;
@@ -17,7 +15,7 @@ std::vector<Preset> olmoe_presets() {
     model.heads = model.kv_heads = 16;
     model.ffn_width = 1024;
     model.seq_len = 4096;
-    model.attention.qk_norm = QkNorm::head;
+    model.attention.qk_norm = QkNorm::projection;
     MoeConfig& moe = preset.moe;
     moe.experts = 64;
     moe.top_k = 8;

@@ -20,8 +20,7 @@ Preset qwen_2(const char* name, index_t hidden, index_t layers, double total) {
     preset.model.layers = layers;
     preset.model.attention.bias = Biases::query_key_value;
     preset.moe.renormalise = false;
-    preset.beyond = "the shared experts' output times a sigmoid gate of its own";
-    preset.beyond_parameters = layers * hidden;
+    preset.moe.shared_gate = true;
     return preset;
 }
 

@@ -25,8 +25,7 @@ std::vector<Preset> switch_presets() {
                  .source = "arXiv:2101.03961",
                  .model = t5_model(768, 12, 12, 64, 3072),
                  .moe = switch_moe("every:2", 8, 3072),
-                 .total = {619'339'008.0, 0},
-                 .beyond = "the head's input is divided by the root of hidden"};
+                 .total = {619'339'008.0, 0}};
     Preset base{.name = "switch-base",
                 .source = "arXiv:2101.03961",
                 .model = t5_model(768, 12, 12, 64, 2048),
@@ -35,6 +34,7 @@ std::vector<Preset> switch_presets() {
                 .beyond = "whether its head is tied is not said; here it is not, as in T5 1.1"};
     base.model.activation = Activation::geglu_tanh;
     base.model.tied_head = false;
+    base.model.logit_scale = 1.0;
     Preset c{.name = "switch-c",
              .source = "arXiv:2101.03961",
              .model = t5_model(2080, 15, 32, 64, 6144),

@@ -1,5 +1,7 @@
 #include "model/families/t5.hpp"
 
+#include <cmath>
+
 #include "model/families/lineages.hpp"
 
 namespace sy::model {
@@ -17,6 +19,7 @@ ModelConfig t5_model(index_t hidden, index_t layers, index_t heads, index_t head
     model.seq_len = 512;
     model.norm_eps = 1e-6;
     model.tied_head = true;
+    model.logit_scale = 1.0 / std::sqrt(static_cast<double>(hidden));
     model.dropout = 0.1;
     model.attention.scale = 1.0;
     model.attention.dropout = 0.1;
@@ -32,16 +35,15 @@ std::vector<Preset> t5_presets() {
                       .source = "arXiv:1910.10683",
                       .model = model,
                       .moe = no_mixture(),
-                      .total = {total, 0},
-                      .beyond = "the tied head's input is divided by the root of hidden"};
+                      .total = {total, 0}};
     };
     const auto version_1_1 = [&](const char* name, const ModelConfig& first, double total) {
         Preset result = preset(name, first, total);
         result.source += ", arXiv:2002.05202";
         result.model.activation = Activation::geglu_tanh;
         result.model.tied_head = false;
+        result.model.logit_scale = 1.0;
         result.model.dropout = result.model.attention.dropout = 0.0;
-        result.beyond.clear();
         return result;
     };
     return {preset("t5-base", t5_model(768, 12, 12, 64, 3072), 222'903'552.0),

@@ -91,6 +91,34 @@ void ConfigKeys::ignore(std::initializer_list<std::string_view> names) {
     seen_.insert(names.begin(), names.end());
 }
 
+void ConfigKeys::ignore_usual() {
+    ignore({"architectures",
+            "model_type",
+            "dtype",
+            "torch_dtype",
+            "transformers_version",
+            "use_cache",
+            "bos_token_id",
+            "eos_token_id",
+            "pad_token_id",
+            "sep_token_id",
+            "pretraining_tp",
+            "output_router_logits",
+            "_name_or_path",
+            "auto_map",
+            "_attn_implementation",
+            "_experts_implementation",
+            "return_dict",
+            "output_hidden_states",
+            "output_attentions",
+            "chunk_size_feed_forward",
+            "is_encoder_decoder",
+            "id2label",
+            "label2id",
+            "problem_type",
+            "tokenizer_class"});
+}
+
 void ConfigKeys::finish() {
     for (const Json::Member& member : object_.as_object()) {
         if (!seen_.contains(member.name) && !member.value.is_null()) {

@@ -40,6 +40,8 @@ class ConfigKeys {
     void only(std::string_view name, const Json& value);
     /// Keys that change no result.
     void ignore(std::initializer_list<std::string_view> names);
+    /// Those of them that configs of all classes have.
+    void ignore_usual();
     void problem(const std::string& text) { problems_.push_back("config.json: " + text); }
     /// Names the keys that nothing has asked for.
     void finish();

@@ -177,7 +177,7 @@ std::vector<std::string> layout_problems(const ForeignModel& model, const std::m
 
 void put_part(const ForeignPart& part, std::span<const float> ours, MatrixView<float> theirs) {
     const MatrixView<float> place = theirs.rows_of(part.foreign_rows()).cols_of(part.foreign_cols());
-    if (part.source == Source::constant) {
+    if (!part.has_values()) {
         for (index_t row = 0; row < place.rows; ++row) std::ranges::fill(place.row_span(row), part.addend);
         return;
     }

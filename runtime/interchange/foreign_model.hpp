@@ -34,10 +34,11 @@ struct ForeignPart {
         weight,        ///< a block of a matrix
         router_state,  ///< a row of numbers that a router carries from step to step
         constant,      ///< `addend` everywhere: a tensor that ours has not, such as a bias of zeros
-        repeated       ///< a weight that is in another part as well: on import it has to be equal
+        repeated,      ///< a weight that is in another part as well: on import it has to be equal
+        unused         ///< values that nobody reads: `addend` on export, anything on import
     };
     Source source = Source::weight;
-    std::string tensor = {};  ///< ours, or the router's name; empty for constants
+    std::string tensor = {};  ///< ours, or the router's name; empty for constants and what is unused
     index_t matrix = 0;       ///< index in the first of our three dimensions, else 0
     Range rows = {};          ///< of our matrix; a vector is one row
     Range cols = {};
@@ -48,6 +49,8 @@ struct ForeignPart {
     float factor = 1.0F;
     float addend = 0.0F;
 
+    /// Whether its values are those of a weight or a state of ours.
+    bool has_values() const { return source != Source::constant && source != Source::unused; }
     index_t num_values() const { return rows.size() * cols.size(); }
     /// Rows and columns of theirs that the block covers.
     Range foreign_rows() const;
@@ -80,7 +83,7 @@ ForeignSize foreign_size(const Shape& shape);
 std::vector<std::string> layout_problems(const ForeignModel& model, const std::map<std::string, Shape>& ours,
                                          const std::map<std::string, index_t>& router_state);
 
-/// Writes a block to its place. @param ours  [rows, cols] of the block; unused for constants
+/// Writes a block to its place. @param ours  [rows, cols] of the block; not read where it has no values
 /// @param theirs  [foreign rows, foreign cols] of the whole tensor
 void put_part(const ForeignPart& part, std::span<const float> ours, MatrixView<float> theirs);
 

@@ -69,7 +69,7 @@ void read_foreign(const ForeignTensor& tensor, const CheckpointReader& reader, s
     const MatrixView<float> theirs{values.data(), size.rows, size.cols};
     SourceRows rows(reader);
     for (const ForeignPart& part : tensor.parts)
-        put_part(part, part.source == Source::constant ? std::span<const float>{} : rows.block(part), theirs);
+        put_part(part, part.has_values() ? rows.block(part) : std::span<const float>{}, theirs);
 }
 
 }  // namespace sy::runtime

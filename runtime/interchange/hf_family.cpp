@@ -11,8 +11,9 @@ namespace {
 
 /// In this order an exported model takes the first that expresses it.
 const std::array kFamilies{
-    hf::kLlama, hf::kMistral, hf::kMixtral, hf::kQwen3Moe,   hf::kGpt2,       hf::kGptJ,
-    hf::kBloom, hf::kGemma2,  hf::kGlm4Moe, hf::kDeepseekV3, hf::kDeepseekV2, hf::kQwen2Moe,
+    hf::kLlama,    hf::kMistral, hf::kMixtral, hf::kQwen3Moe, hf::kOpt,        hf::kGpt2,
+    hf::kGptJ,     hf::kBloom,   hf::kGemma2,  hf::kGlm4Moe,  hf::kDeepseekV3, hf::kDeepseekV2,
+    hf::kQwen2Moe, hf::kOlmoe,   hf::kDbrx,    hf::kT5,       hf::kSwitch,     hf::kBert,
 };
 
 /// Settings as they would come back from the class.
@@ -47,8 +48,6 @@ const HfFamily& find_hf_family(const std::string& name) {
 }
 
 std::vector<std::string> hf_problems(const HfFamily& family, const Config& config) {
-    if (config.model.architecture != model::Architecture::decoder)
-        return {"model.architecture: these classes are decoders"};
     const Config plain = without_inert_settings(config);
     std::vector<std::string> problems =
         differing_settings(plain, without_inert_settings(read_back(family, plain)));
@@ -106,31 +105,7 @@ HfConfig read_hf_config(const Json& config_json) {
     ConfigKeys keys(config_json, problems);
     const HfFamily& family = find_hf_family(keys.text("model_type", ""));
     HfConfig result{.family = &family, .config = {}};
-    keys.ignore({"architectures",
-                 "model_type",
-                 "dtype",
-                 "torch_dtype",
-                 "transformers_version",
-                 "use_cache",
-                 "bos_token_id",
-                 "eos_token_id",
-                 "pad_token_id",
-                 "sep_token_id",
-                 "pretraining_tp",
-                 "output_router_logits",
-                 "_name_or_path",
-                 "auto_map",
-                 "_attn_implementation",
-                 "_experts_implementation",
-                 "return_dict",
-                 "output_hidden_states",
-                 "output_attentions",
-                 "chunk_size_feed_forward",
-                 "is_encoder_decoder",
-                 "id2label",
-                 "label2id",
-                 "problem_type",
-                 "tokenizer_class"});
+    keys.ignore_usual();
     family.read_config(keys, result.config);
     keys.finish();
     if (problems.empty()) {

@@ -1,6 +1,7 @@
 #include "runtime/interchange/hf_import.hpp"
 
 #include <algorithm>
+#include <array>
 #include <functional>
 #include <iterator>
 
@@ -19,7 +20,6 @@ namespace fs = std::filesystem;
 using Source = ForeignPart::Source;
 
 constexpr index_t kMostConfigBytes = 10'000'000;
-constexpr const char* kHead = "lm_head.weight";
 constexpr const char* kStack = "transformer.";
 
 /// How the experts lie in a folder, by names and shapes.
@@ -31,24 +31,45 @@ ExpertLayout expert_layout(const TensorShapes& theirs, const Config& config) {
     return ExpertLayout::separate;
 }
 
-/// Buffers that older versions have written beside the weights, and that are computed.
+/// Buffers that older versions have written beside the weights and that are computed, and a table of T5's that its class
+/// does not read.
 bool is_computed(const std::string& name) {
-    return name.ends_with(".rotary_emb.inv_freq") || name.ends_with(".attn.masked_bias") ||
+    return name.ends_with(".rotary_emb.inv_freq") || name.ends_with(".embeddings.position_ids") ||
+           name.ends_with(".EncDecAttention.relative_attention_bias.weight") || name.ends_with(".attn.masked_bias") ||
            (name.ends_with(".attn.bias") && name.find(".h.") != std::string::npos);
 }
 
-/// A head that is written although it is the embedding's: it has to be equal.
-void add_tied_head(const TensorShapes& theirs, const Config& config, ForeignModel& model) {
-    if (!config.model.tied_head || !theirs.contains(kHead)) return;
-    const auto table = std::ranges::find_if(model.tensors, [](const ForeignTensor& tensor) {
-        return tensor.parts.size() == 1 && tensor.parts[0].tensor == "embedding.weight" &&
-               tensor.parts[0].source == Source::weight;
-    });
-    if (table == model.tensors.end()) return;
-    ForeignTensor head = *table;
-    head.name = kHead;
-    head.parts[0].source = Source::repeated;
-    model.tensors.push_back(std::move(head));
+/// Parts of BERT for another task than predicting words.
+bool is_of_another_head(const std::string& name) {
+    return name.starts_with("bert.pooler.") || name.starts_with("cls.seq_relationship.");
+}
+
+/// Tensors that some files hold twice, by the name that is left out here and what it repeats.
+struct Repeated {
+    const char* name;
+    const char* ours;
+};
+constexpr std::array kRepeated{Repeated{"lm_head.weight", "embedding.weight"},
+                               Repeated{"cls.predictions.decoder.weight", "embedding.weight"},
+                               Repeated{"cls.predictions.decoder.bias", "head.bias"},
+                               Repeated{"encoder.embed_tokens.weight", "embedding.weight"},
+                               Repeated{"decoder.embed_tokens.weight", "embedding.weight"}};
+
+/// A tensor that is written although it is another one: it has to be equal.
+void add_repeated(const TensorShapes& theirs, ForeignModel& model) {
+    for (const Repeated& repeated : kRepeated) {
+        const auto is_named = [&](const ForeignTensor& tensor) { return tensor.name == repeated.name; };
+        if (!theirs.contains(repeated.name) || std::ranges::any_of(model.tensors, is_named)) continue;
+        const auto original = std::ranges::find_if(model.tensors, [&](const ForeignTensor& tensor) {
+            return tensor.parts.size() == 1 && tensor.parts[0].tensor == repeated.ours &&
+                   tensor.parts[0].source == Source::weight;
+        });
+        if (original == model.tensors.end()) continue;
+        ForeignTensor copy = *original;
+        copy.name = repeated.name;
+        copy.parts[0].source = Source::repeated;
+        model.tensors.push_back(std::move(copy));
+    }
 }
 
 /// Files of a model without its head leave the first name out, as those of GPT-2 on the hub do.
@@ -75,7 +96,7 @@ void check_tensors(const ForeignModel& model, const TensorShapes& theirs) {
         }
     }
     for (const auto& [name, shape] : unknown) {
-        if (!is_computed(name))
+        if (!is_computed(name) && !is_of_another_head(name))
             problems.push_back(
                 concat("import: ", name, " ", shape.to_string(), " has no place in this model"));
     }
@@ -133,7 +154,7 @@ std::map<std::string, std::vector<double>> check_values(const ForeignModel& mode
     std::vector<std::string> problems;
     for (const ForeignTensor& tensor : model.tensors) {
         for (const ForeignPart& part : tensor.parts) {
-            if (part.source == Source::weight) continue;
+            if (part.source == Source::weight || part.source == Source::unused) continue;
             if (part.source == Source::constant) {
                 ForeignPart plain = part;
                 plain.addend = 0.0F;
@@ -191,10 +212,16 @@ HfImported import_hf(const fs::path& folder, const fs::path& new_checkpoint) {
     ImportedTokenizer tokenizer = import_tokenizer(folder, new_checkpoint);
     if (tokenizer.setting()) config.data.tokenizer = *tokenizer.setting();
     std::ranges::move(tokenizer.notes(), std::back_inserter(result.notes));
+    if (config_json.find("expert_capacity") != nullptr) {
+        result.notes.push_back(concat("expert_capacity = ", config_json.find("expert_capacity")->text(),
+                                      ": the class drops the tokens of a sequence beyond it, here none is dropped"));
+    }
+    if (std::ranges::any_of(theirs, [](const auto& tensor) { return is_of_another_head(tensor.first); }))
+        result.notes.emplace_back("the pooler and the head of next-sentence prediction are left out");
     const TensorShapes ours = our_tensors(config).shapes;
     ForeignModel model = found.family->tensors(config, ours, expert_layout(theirs, config));
     fit_names(theirs, model);
-    add_tied_head(theirs, config, model);
+    add_repeated(theirs, model);
     check_tensors(model, theirs);
     const Matrices matrices(model, weights);
     Manifest manifest = first_manifest(config, ours);

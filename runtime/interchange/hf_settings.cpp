@@ -122,6 +122,7 @@ Config without_inert_settings(const Config& config) {
     plain.model.encoder_layers = config.model.num_encoder_layers();
     const double root = std::sqrt(static_cast<double>(config.model.hidden));
     if (std::abs(plain.model.embedding_scale - root) < 1e-12 * root) plain.model.embedding_scale = root;
+    if (std::abs(plain.model.logit_scale * root - 1.0) < 1e-12) plain.model.logit_scale = 1.0 / root;
     settle_attention(plain.model);
     settle_positions(plain.model.position);
     if (plain.model.attention.window > 0) {

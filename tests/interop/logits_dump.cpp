@@ -1,6 +1,7 @@
 // Writes what checkpoints predict, for a program that compares it with another's.
 //   logits_dump CHECKPOINT IDS OUT...   IDS: numbers of tokens in a text file; OUT: [tokens, vocabulary] float32; more
 //                                       than one checkpoint: CHECKPOINT IDS OUT CHECKPOINT IDS OUT ...
+// The encoder under a decoder reads the same ids, from the last to the first.
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -19,6 +20,21 @@ std::vector<std::int32_t> read_ids(const std::filesystem::path& path) {
     return {std::istream_iterator<std::int32_t>(file), {}};
 }
 
+void write_rows(const Tensor& logits, std::ofstream& file) {
+    const std::span<const std::byte> bytes = logits.raw();
+    file.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+}
+
+/// The state of a decoder before its first token.
+model::Transformer::Generation start(const model::Transformer& transformer, std::span<const std::int32_t> ids,
+                                     const Context& context) {
+    const auto length = static_cast<index_t>(ids.size());
+    if (transformer.config().architecture == model::Architecture::decoder)
+        return transformer.start_generation(1, length, context);
+    const std::vector<std::int32_t> source(ids.rbegin(), ids.rend());
+    return transformer.start_generation(source, length, length, context);
+}
+
 void dump(const std::filesystem::path& checkpoint, const std::filesystem::path& ids_file,
           const std::filesystem::path& out) {
     const CheckpointReader reader(checkpoint);
@@ -30,13 +46,12 @@ void dump(const std::filesystem::path& checkpoint, const std::filesystem::path& 
         session.restore(reader);
         model::Transformer& transformer = session.transformer();
         const Context& context = session.context();
-        model::Transformer::Generation state =
-            transformer.start_generation(1, static_cast<index_t>(ids.size()), context);
-        for (const std::int32_t id : ids) {
-            const Tensor logits = transformer.decode(std::span(&id, 1), state, context);
-            const std::span<const std::byte> bytes = logits.raw();
-            file.write(reinterpret_cast<const char*>(bytes.data()),
-                       static_cast<std::streamsize>(bytes.size()));
+        if (config.model.architecture == model::Architecture::encoder) {
+            write_rows(transformer.read(ids, static_cast<index_t>(ids.size()), context), file);
+        } else {
+            model::Transformer::Generation state = start(transformer, ids, context);
+            for (const std::int32_t id : ids)
+                write_rows(transformer.decode(std::span(&id, 1), state, context), file);
         }
         session.close();
     });

@@ -9,6 +9,8 @@ namespace sy::runtime::hf {
 namespace {
 
 constexpr const char* kStack = "transformer.";
+/// Says that the bias of GPT-J's head is zero and no parameter; not read by the class.
+constexpr const char* kHeadBiasKey = "switchyard_head_bias";
 
 Json::Object write_sizes(const Config& config) {
     const model::ModelConfig& model = config.model;
@@ -114,6 +116,7 @@ ForeignModel gpt2_tensors(const Config& config, const TensorShapes& ours, Expert
 
 Json::Object write_gptj(const Config& config) {
     Json::Object keys = write_sizes(config);
+    if (!config.model.head_bias) keys.push_back({kHeadBiasKey, false});
     keys.push_back(
         {"rotary_dim", 2 * decimal_floor(config.model.position.rope_fraction, config.model.head_dim, 2)});
     return keys;
@@ -123,6 +126,7 @@ void read_gptj(ConfigKeys& keys, Config& config) {
     read_sizes(keys, config, false);
     model::ModelConfig& model = config.model;
     model.wiring = model::Wiring::parallel;
+    model.head_bias = keys.flag(kHeadBiasKey, true);
     model.position.rope_pairs = model::RopePairs::interleaved;
     const index_t rotary = keys.whole("rotary_dim", 64);
     model.position.rope_fraction =
@@ -146,7 +150,11 @@ ForeignModel gptj_tensors(const Config& config, const TensorShapes& ours, Expert
     }
     add_norm(builder, concat(kStack, "ln_f"), "final_norm");
     if (!config.model.tied_head) builder.transposed("lm_head.weight", "head.weight");
-    builder.constant("lm_head.bias", {config.model.vocab_size}, 0.0F);
+    if (config.model.head_bias) {
+        builder.same("lm_head.bias", "head.bias");
+    } else {
+        builder.constant("lm_head.bias", {config.model.vocab_size}, 0.0F);
+    }
     return builder.take();
 }
 

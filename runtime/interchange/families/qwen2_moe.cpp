@@ -5,13 +5,20 @@ namespace sy::runtime::hf {
 namespace {
 
 /// The class multiplies its shared expert by the sigmoid of a gate, which is 1/2 for a gate of zeros: such a gate and a
-/// doubled down projection are our shared experts, exactly.
+/// doubled down projection are shared experts without a gate, exactly.
 constexpr float kUndoneGate = 2.0F;
+/// Says that the gate is such a one; not read by the class.
+constexpr const char* kGateKey = "switchyard_shared_gate";
 
 void add_shared_expert(ModelBuilder& builder, const Config& config, const std::string& block,
                        const std::string& ours) {
     const index_t hidden = config.model.hidden;
-    builder.constant(block + ".shared_expert_gate.weight", {1, hidden}, 0.0F);
+    const bool gated = config.moe.shared_gate;
+    if (gated) {
+        builder.transposed(block + ".shared_expert_gate.weight", ours + ".output_gate");
+    } else {
+        builder.constant(block + ".shared_expert_gate.weight", {1, hidden}, 0.0F);
+    }
     if (config.moe.shared_experts == 0) {
         for (const char* const name : {"gate_proj", "up_proj"})
             builder.constant(concat(block, ".shared_expert.", name, ".weight"), {1, hidden}, 0.0F);
@@ -20,7 +27,8 @@ void add_shared_expert(ModelBuilder& builder, const Config& config, const std::s
     }
     builder.transposed(block + ".shared_expert.gate_proj.weight", ours + ".gate");
     builder.transposed(block + ".shared_expert.up_proj.weight", ours + ".up");
-    builder.transposed(block + ".shared_expert.down_proj.weight", ours + ".down").factor = kUndoneGate;
+    builder.transposed(block + ".shared_expert.down_proj.weight", ours + ".down").factor =
+        gated ? 1.0F : kUndoneGate;
 }
 
 ForeignModel tensors(const Config& config, const TensorShapes& ours, ExpertLayout layout) {
@@ -53,6 +61,7 @@ Json::Object write(const Config& config) {
     // Without shared experts there is one of width 1 whose weights are zeros.
     const index_t shared_width = moe.shared_experts * moe.expert_width;
     keys.push_back({"shared_expert_intermediate_size", std::max<index_t>(shared_width, 1)});
+    if (!moe.shared_gate) keys.push_back({kGateKey, false});
     keys.push_back({"norm_topk_prob", moe.renormalise});
     keys.push_back({"router_aux_loss_coef", moe.balance.switch_loss});
     write_sparse_layers(config, keys);
@@ -74,6 +83,7 @@ void read(ConfigKeys& keys, Config& config) {
     moe.balance.switch_loss = keys.number("router_aux_loss_coef", 0.001);
     const index_t shared_width = keys.whole("shared_expert_intermediate_size", 5632);
     moe.shared_experts = shared_width / std::max<index_t>(moe.expert_width, 1);
+    moe.shared_gate = keys.flag(kGateKey, true);
     if (shared_width != moe.shared_experts * moe.expert_width && shared_width != 1) {
         keys.problem(concat("shared_expert_intermediate_size = ", shared_width,
                             " is no multiple of moe_intermediate_size = ", moe.expert_width,

@@ -51,7 +51,14 @@ TEST_CASE("hf family: presets are exported as their own class, and read back as 
                                                   {"gpt-2", "gpt2"},
                                                   {"gpt-j-6b", "gptj"},
                                                   {"bloom-176b", "bloom"},
-                                                  {"gemma-2-27b", "gemma2"}}));
+                                                  {"gemma-2-27b", "gemma2"},
+                                                  {"olmoe-1b-7b", "olmoe"},
+                                                  {"dbrx", "dbrx"},
+                                                  {"opt-175b", "opt"},
+                                                  {"bert-large", "bert"},
+                                                  {"t5-11b", "t5"},
+                                                  {"t5-v1.1-xxl", "t5"},
+                                                  {"switch-base-8", "switch_transformers"}}));
     CAPTURE(preset);
     const Config config = config_of(preset);
     const HfFamily& family = choose_hf_family(config);
@@ -69,6 +76,17 @@ TEST_CASE("hf family: settings that a class lacks are named, all of them", "[uni
           std::vector<std::string>{"attention.softcap = 50 would be read as 0",
                                    "moe.renormalise = no would be read as yes"});
     CHECK_THROWS_WITH(choose_hf_family(config), Contains("no class of transformers computes"));
+}
+
+TEST_CASE("hf family: layers of mixtures that Switch's counts cannot say, and gates that it lacks, are named",
+          "[unit]") {
+    Config config = config_of("switch-base-8");
+    config.moe.layers = "every:4";
+    CHECK_THROWS_WITH(choose_hf_family(config), Contains("moe.layers = every:4 would be read as"));
+    config = config_of("switch-c");
+    CHECK(choose_hf_family(config).name == "switch_transformers");
+    config = config_of("switch-base");
+    CHECK_THROWS_WITH(choose_hf_family(config), Contains("model.activation = geglu_tanh"));
 }
 
 TEST_CASE("hf family: settings that decide nothing are no problem", "[unit]") {
@@ -99,7 +117,13 @@ TEST_CASE("hf family: keys that are unknown, missing or not expressible are refu
                Contains("rope_theta is 5, in rope_parameters"));
     CHECK_THAT(reading_with("deepseek-v3", "scoring_func", "softmax"),
                Contains("scoring_func = \"softmax\" cannot be expressed here"));
-    CHECK_THAT(reading_with("llama-3-8b", "model_type", "olmoe"), Contains("family 'olmoe' is unknown"));
+    CHECK_THAT(reading_with("llama-3-8b", "model_type", "grok-1"), Contains("family 'grok-1' is unknown"));
+    CHECK_THAT(reading_with("opt-125m", "word_embed_proj_dim", 512),
+               Contains("word_embed_proj_dim = 512 cannot be expressed here, only 768"));
+    CHECK_THAT(reading_with("switch-base-8", "num_sparse_decoder_layers", 4),
+               Contains("are not one pattern"));
+    CHECK_THAT(reading_with("bert-base", "is_decoder", true), Contains("is_decoder = true"));
+    CHECK_THAT(reading_with("t5-base", "feed_forward_proj", "gated-mish"), Contains("= mish"));
 }
 
 TEST_CASE("hf settings: a pattern of layers is as short as it can be", "[unit]") {
