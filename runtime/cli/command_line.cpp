@@ -37,7 +37,7 @@ constexpr OptionHelp kOptions[] = {
     {"data", "--data FOLDER", "also writes the data of plots, two files for each row"},
     {"to", "--to hf|gguf", "the format to export to: a folder for transformers, or a file for llama.cpp"},
     {"dtype", "--dtype f32|bf16|f16|q8_0", "dtype of exported weights (f32); q8_0 is gguf's"},
-    {"shard-size", "--shard-size BYTES|5GB", "most bytes of tensors in a file of --to hf (5GB)"},
+    {"shard-size", "--shard-size BYTES|5GB", "most bytes of tensors in a file (hf: 5GB; gguf: one file)"},
     {"family", "--family NAME",
      "the model class (model_type) or architecture to export as; by default the first that fits"},
     {"tokenizer", "--tokenizer bytes|PATH",

@@ -25,13 +25,13 @@ void export_to_hf(const Arguments& arguments) {
 }
 
 void export_to_gguf(const Arguments& arguments) {
-    if (!arguments.shard_size.empty())
-        throw ConfigError("checkpoint export --to gguf writes one file; leave --shard-size out");
     GgufExport options{.architecture = arguments.family};
     if (!arguments.dtype.empty()) options.storage = parse_storage(arguments.dtype);
+    if (!arguments.shard_size.empty()) options.shard_bytes = parse_shard_size(arguments.shard_size);
     const GgufWritten done = export_gguf(follow_latest(arguments.words[1]), arguments.words[2], options);
     print_notes(done.notes);
     std::cout << "architecture " << done.architecture << " of llama.cpp";
+    if (done.num_files > 1) std::cout << ", " << done.num_files << " files";
 }
 
 }  // namespace

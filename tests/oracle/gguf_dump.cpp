@@ -48,9 +48,12 @@ const Case kCases[] = {
      }},
     {"mixtral", "mixtral-8x7b"},
     {"qwen3moe", "qwen3-30b-a3b"},
-    {"olmoe", "olmoe-1b-7b"},
-    {"qwen2moe", "qwen1.5-moe-a2.7b",
+    {"olmoe", "olmoe-1b-7b",
+     [](Config& config) { config.model.position.rope_pairs = model::RopePairs::interleaved; }},
+    {"qwen2moe", "qwen1.5-moe-a2.7b"},
+    {"qwen2moe-plain", "qwen1.5-moe-a2.7b",
      [](Config& config) {
+         config.moe.shared_gate = false;
          config.model.position.rope_fraction = 0.5;
          config.model.position.rope_pairs = model::RopePairs::interleaved;
      }},
@@ -68,6 +71,31 @@ const Case kCases[] = {
     {"gemma2", "gemma-2-9b"},
     {"dbrx", "dbrx",
      [](Config& config) { config.model.position.rope_pairs = model::RopePairs::interleaved; }},
+    {"grok", "grok-1",
+     [](Config& config) {
+         config.moe.renormalise = true;
+         config.model.logit_softcap = 6.0;
+     }},
+    {"yarn", "llama-3-8b",
+     [](Config& config) {
+         config.model.position.rope_scaling = model::RopeScaling::yarn;
+         config.model.position.rope_factor = 4.0;
+         config.model.position.rope_original_len = 16;
+     }},
+    {"yarn-latent", "deepseek-v3",
+     [](Config& config) {
+         config.model.mtp_depth = 0;
+         config.model.position.rope_scaling = model::RopeScaling::yarn;
+         config.model.position.rope_factor = 4.0;
+         config.model.position.rope_original_len = 16;
+     }},
+    {"ntk", "qwen3-30b-a3b",
+     [](Config& config) {
+         config.model.position.rope_scaling = model::RopeScaling::ntk;
+         config.model.position.rope_factor = 4.0;
+     }},
+    {"t5", "t5-base", [](Config& config) { config.model.layers = 3; }},
+    {"t5-1.1", "t5-v1.1-base"},
     {"gpt2", "gpt-2"},
     {"bloom", "bloom-176b"},
 };
@@ -121,17 +149,26 @@ void write_values(const fs::path& path, std::span<const T> values) {
     SY_REQUIRE(file.flush().good(), "cannot write ", path.string());
 }
 
+/// An encoder under the decoder reads the same tokens, from the last to the first.
+model::Transformer::Generation start(const model::Transformer& transformer,
+                                     std::span<const std::int32_t> tokens, const Context& context) {
+    if (transformer.config().architecture == model::Architecture::decoder)
+        return transformer.start_generation(1, kTokens, context);
+    const std::vector<std::int32_t> source(tokens.rbegin(), tokens.rend());
+    return transformer.start_generation(source, kTokens, kTokens, context);
+}
+
 void write_logits(const Config& config, const fs::path& checkpoint, const fs::path& stem) {
     comm::LocalFabric(1).run([&](comm::Communicator& alone) {
         runtime::Session session(config, alone);
         session.restore(runtime::CheckpointReader(checkpoint));
         std::vector<std::int32_t> tokens;
         std::vector<float> logits;
-        auto state = session.transformer().start_generation(1, kTokens, session.context());
-        for (index_t i = 0; i < kTokens; ++i) {
+        for (index_t i = 0; i < kTokens; ++i)
             tokens.push_back(static_cast<std::int32_t>((i * i * 7 + i * 31 + 65) % 256));
-            const Tensor row =
-                session.transformer().decode(std::span(tokens).last(1), state, session.context());
+        auto state = start(session.transformer(), tokens, session.context());
+        for (const std::int32_t& token : tokens) {
+            const Tensor row = session.transformer().decode(std::span(&token, 1), state, session.context());
             const auto values = row.values<float>();
             logits.insert(logits.end(), values.begin(), values.end());
         }

@@ -76,5 +76,9 @@ extern const Architecture kGemma2;
 extern const Architecture kGpt2;
 extern const Architecture kBloom;
 extern const Architecture kDbrx;
+extern const Architecture kGrok;
+extern const Architecture kOlmoe;
+extern const Architecture kQwen2Moe;
+extern const Architecture kT5;
 
 }  // namespace sy::runtime::gguf

@@ -14,22 +14,24 @@ namespace sy::runtime {
 struct GgufExport {
     Storage storage = Storage::f32;  ///< of matrices; vectors and routers stay float32
     std::string architecture = {};   ///< of llama.cpp; empty: the one that computes the model exactly
+    index_t shard_bytes = 0;         ///< of data in a file, which is numbered then; 0: one file
 };
 
 struct GgufWritten {
     std::string architecture;
     std::vector<std::string> notes;  ///< what was left out or is otherwise there
+    index_t num_files = 1;
 };
 
-/// Writes a file, under a temporary name until it is whole, and FILE.manifest.json beside it: where each tensor came
-/// from, and the SHA-256 of the file.
+/// Writes a file, or several that are numbered (gguf/split.hpp), under temporary names until all are whole, and
+/// FILE.manifest.json beside them: where each tensor came from, and the SHA-256 of each file.
 /// @throws ConfigError naming every setting that llama.cpp cannot express; IoError when the file exists, a piece of the
 ///         checkpoint is missing or altered, or a value cannot be stored: then there is none
 GgufWritten export_gguf(const std::filesystem::path& checkpoint, const std::filesystem::path& file,
                         const GgufExport& options);
 
-/// Writes a checkpoint of step 0, with no moments, and its settings as NEW_CHECKPOINT.conf beside it.
-/// A tokenizer other than bytes goes to NEW_CHECKPOINT.tokenizer.
+/// Reads a file, or the first of several. Writes a checkpoint of step 0, with no moments, and its settings as
+/// NEW_CHECKPOINT.conf beside it. A tokenizer other than bytes goes to NEW_CHECKPOINT.tokenizer.
 /// @return notes for people
 /// @throws IoError or ConfigError with everything of the file that has no place here: then there is no checkpoint
 std::vector<std::string> import_gguf(const std::filesystem::path& file,

@@ -4,11 +4,14 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <deque>
 #include <iterator>
+#include <limits>
 
 #include "runtime/checkpoint/files.hpp"
 #include "runtime/interchange/foreign_values.hpp"
 #include "runtime/interchange/gguf/convert.hpp"
+#include "runtime/interchange/gguf/split.hpp"
 #include "runtime/interchange/gguf/tokenizer.hpp"
 #include "runtime/interchange/sha256.hpp"
 #include "runtime/interchange/tokenizer_files.hpp"
@@ -62,6 +65,11 @@ class UnfinishedFile {
         fs::remove(path_);
         detail::flush_to_disk(file_.has_parent_path() ? file_.parent_path() : fs::path("."));
     }
+    /// Takes the file away again.
+    void withdraw() const {
+        std::error_code ignored;
+        fs::remove(file_, ignored);
+    }
 
   private:
     fs::path file_;
@@ -73,7 +81,7 @@ Json::Array shape_of(const Shape& shape) {
 }
 
 Json source_of(const ForeignPart& part) {
-    if (part.source == ForeignPart::Source::constant) return concat("constant ", part.addend);
+    if (!part.has_values()) return concat("constant ", part.addend);
     return part.tensor;
 }
 
@@ -105,14 +113,27 @@ std::string sha256_of(const fs::path& path) {
     return digest.finish();
 }
 
-/// Writes the tensors. @return what the manifest says of each
-Json::Array write_tensors(const CheckpointReader& reader, const ForeignModel& model,
-                          const gguf::Header& header, const fs::path& path) {
-    GgufWriter writer(path, header);
-    Json::Array tensors;
-    for (std::size_t i = 0; i < model.tensors.size(); ++i) {
-        const ForeignTensor& tensor = model.tensors[i];
-        const Storage storage = header.tensors[i].storage;
+/// One of the files of an export: its name, and which tensors of the model are in it.
+struct OutputFile {
+    OutputFile(const fs::path& path, gguf::Header what, std::vector<std::size_t> which)
+        : unfinished(path),
+          name(path.filename().string()),
+          header(std::move(what)),
+          tensors(std::move(which)) {}
+
+    UnfinishedFile unfinished;
+    std::string name;
+    gguf::Header header;
+    std::vector<std::size_t> tensors;
+};
+
+/// Writes the tensors of a file. @param tensors  gets what the manifest says of each
+void write_tensors(const CheckpointReader& reader, const ForeignModel& model, const OutputFile& file,
+                   Json::Array& tensors) {
+    GgufWriter writer(file.unfinished.path(), file.header);
+    for (std::size_t i = 0; i < file.tensors.size(); ++i) {
+        const ForeignTensor& tensor = model.tensors[file.tensors[i]];
+        const Storage storage = file.header.tensors[i].storage;
         const std::vector<std::byte> bytes = stored_values(reader, tensor, storage);
         writer.append(tensor.name, bytes);
         Sha256 digest;
@@ -126,10 +147,41 @@ Json::Array write_tensors(const CheckpointReader& reader, const ForeignModel& mo
                                        {"shape", shape_of(tensor.shape)},
                                        {"dtype", storage_name(storage)},
                                        {"sha256", digest.finish()},
+                                       {"file", file.name},
                                        {"from", std::move(sources)}});
     }
     writer.finish();
-    return tensors;
+}
+
+/// Gives all files their names, the first one, by which the others are found, last; none when one cannot get its.
+void publish(const std::deque<OutputFile>& files) {
+    std::size_t left = files.size();
+    try {
+        for (; left > 0; --left) files[left - 1].unfinished.publish();
+    } catch (...) {
+        for (; left < files.size(); ++left) files[left].unfinished.withdraw();
+        throw;
+    }
+}
+
+/// The files of a whole header. @throws IoError when one of them exists
+std::deque<OutputFile> output_files(const fs::path& file, const gguf::Header& whole, index_t shard_bytes) {
+    std::deque<OutputFile> files;
+    auto plan =
+        gguf::plan_files(whole.tensors, shard_bytes > 0 ? shard_bytes : std::numeric_limits<index_t>::max());
+    if (plan.size() == 1) {
+        files.emplace_back(file, whole, std::move(plan[0]));
+        return files;
+    }
+    if (file.extension() != ".gguf")
+        throw ConfigError(
+            concat("checkpoint export: ", file.string(), " becomes ", plan.size(),
+                   " files, which are numbered before .gguf; give a name that ends with .gguf"));
+    std::vector<gguf::Header> headers = gguf::split_headers(whole, plan);
+    for (std::size_t i = 0; i < plan.size(); ++i)
+        files.emplace_back(gguf::split_name(file, static_cast<index_t>(i), std::ssize(plan)),
+                           std::move(headers[i]), std::move(plan[i]));
+    return files;
 }
 
 void add_tokenizer(const Config& config, const Manifest& manifest, gguf::Header& header,
@@ -182,21 +234,26 @@ GgufWritten export_gguf(const fs::path& checkpoint, const fs::path& file, const 
     header.keys.push_back({"general.file_type", file_type(options.storage)});
     header.tensors = gguf::stored_tensors(described.model, options.storage);
     const fs::path manifest_path = file.string() + ".manifest.json";
-    const UnfinishedFile unfinished(file);
+    std::deque<OutputFile> files = output_files(file, header, options.shard_bytes);
     const UnfinishedFile unfinished_manifest(manifest_path);
-    Json tensors = write_tensors(reader, described.model, header, unfinished.path());
+    Json::Array tensors;
+    Json::Array digests;
+    for (const OutputFile& output : files) {
+        write_tensors(reader, described.model, output, tensors);
+        digests.push_back(
+            Json::Object{{"name", output.name}, {"sha256", sha256_of(output.unfinished.path())}});
+    }
     const Json text =
         Json::Object{{"format", "gguf"},
                      {"architecture", architecture},
                      {"checkpoint", fs::absolute(checkpoint).lexically_normal().filename().string()},
                      {"step", manifest.step},
-                     {"file", file.filename().string()},
-                     {"sha256", sha256_of(unfinished.path())},
+                     {"files", std::move(digests)},
                      {"tensors", std::move(tensors)}};
     detail::write_text(unfinished_manifest.path(), text.text() + "\n");
     unfinished_manifest.publish();
-    unfinished.publish();
-    return {architecture, std::move(notes)};
+    publish(files);
+    return {architecture, std::move(notes), std::ssize(files)};
 }
 
 }  // namespace sy::runtime

@@ -5,6 +5,7 @@
 #include "runtime/checkpoint/files.hpp"
 #include "runtime/checkpoint/reshard.hpp"
 #include "runtime/interchange/gguf/convert.hpp"
+#include "runtime/interchange/gguf/split.hpp"
 #include "runtime/interchange/gguf/tokenizer.hpp"
 #include "runtime/interchange/our_tensors.hpp"
 #include "runtime/interchange/tokenizer_files.hpp"
@@ -23,7 +24,7 @@ struct Place {
 
 class Importer {
   public:
-    Importer(const GgufReader& reader, const ForeignModel& model) : reader_(reader) {
+    Importer(const gguf::SplitReader& reader, const ForeignModel& model) : reader_(reader) {
         std::map<std::string_view, const gguf::Tensor*> stored;
         for (const gguf::Tensor& tensor : reader.header().tensors) stored[tensor.name] = &tensor;
         for (const ForeignTensor& tensor : model.tensors) {
@@ -34,10 +35,14 @@ class Importer {
                 } else if (part.source == Source::router_state) {
                     const std::vector<float> values = block(place);
                     router_[part.tensor] = {values.begin(), values.end()};
-                } else {
+                } else if (part.source == Source::constant) {
                     check_constant(place);
                 }
             }
+        }
+        for (const ForeignTensor& tensor : model.tensors) {
+            for (const ForeignPart& part : tensor.parts)
+                if (part.source == Source::repeated) check_repeated({&part, stored.at(tensor.name)});
         }
     }
 
@@ -84,7 +89,23 @@ class Importer {
                                  " everywhere, and there is no such tensor here"));
     }
 
-    const GgufReader& reader_;
+    /// A tensor that is another one, perhaps scaled. Rounded to fewer bits it is not compared.
+    void check_repeated(const Place& place) const {
+        if (place.tensor->storage != Storage::f32) return;
+        const Shape& shape = place.tensor->shape;
+        std::vector<float> found(static_cast<std::size_t>(shape.num_elements()));
+        reader_.read(*place.tensor, 0, found);
+        const Place& original = places_.at({Kind::weight, place.part->tensor, place.part->matrix}).front();
+        const std::vector<float> ours = block(original);
+        std::vector<float> expected(found.size());
+        const ForeignSize size = foreign_size(shape);
+        put_part(*place.part, ours, MatrixView<float>{expected.data(), size.rows, size.cols});
+        if (found != expected)
+            throw IoError(concat("import: ", place.tensor->name, " is not ", place.part->factor, " times ",
+                                 original.tensor->name, ", as it is in this model"));
+    }
+
+    const gguf::SplitReader& reader_;
     std::map<MatrixId, std::vector<Place>> places_;
     std::map<std::string, std::vector<double>> router_;
 };
@@ -130,7 +151,7 @@ std::vector<std::string> import_gguf(const fs::path& file, const fs::path& new_c
     for (const fs::path& path : {new_checkpoint, settings})
         if (fs::exists(fs::symlink_status(path)))
             throw IoError(concat("import: ", path.string(), " exists; give another name"));
-    const GgufReader reader(file);
+    const gguf::SplitReader reader(file);
     Config config = gguf::read_settings(reader.header());
     const OurTensors ours = our_tensors(config);
     const gguf::GgufModel described =

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <limits>
 #include <type_traits>
 
@@ -10,6 +11,8 @@
 namespace sy::runtime::gguf {
 namespace {
 
+/// 0.1 times DeepSeek's mscale_all_dim, which is 1 here.
+constexpr double kLatentYarnMultiplier = 0.1;
 constexpr index_t kSoftmax = 1;
 constexpr index_t kSigmoid = 2;
 
@@ -30,6 +33,14 @@ std::optional<T> as(const Value* value) {
             return std::nullopt;
         },
         *value);
+}
+
+/// NTK's stretching is another base.
+double rotary_base(const model::ModelConfig& model) {
+    const model::PositionConfig& position = model.position;
+    if (position.rope_scaling != model::RopeScaling::ntk) return position.rope_theta;
+    const auto width = static_cast<double>(rotary_width(model));
+    return position.rope_theta * std::pow(position.rope_factor, width / (width - 2.0));
 }
 
 /// 1e-05F is 9.99999974737875e-06 as a double; what was meant is 1e-05.
@@ -118,10 +129,17 @@ void read_decoder_settings(const KeyReader& keys, Config& config) {
 void add_rotary_keys(const Config& config, KeyList& keys) {
     const model::PositionConfig& position = config.model.position;
     keys.number("rope.dimension_count", rotary_width(config.model));
-    keys.real("rope.freq_base", position.rope_theta);
-    if (position.rope_scaling != model::RopeScaling::linear) return;
-    keys.text("rope.scaling.type", "linear");
+    keys.real("rope.freq_base", rotary_base(config.model));
+    if (position.rope_scaling != model::RopeScaling::linear &&
+        position.rope_scaling != model::RopeScaling::yarn)
+        return;
+    const bool yarn = position.rope_scaling == model::RopeScaling::yarn;
+    keys.text("rope.scaling.type", yarn ? "yarn" : "linear");
     keys.real("rope.scaling.factor", position.rope_factor);
+    if (!yarn) return;
+    keys.number("rope.scaling.original_context_length", position.rope_original_len);
+    if (config.model.attention.kind == model::AttentionKind::latent)
+        keys.real("rope.scaling.yarn_log_multiplier", kLatentYarnMultiplier);
 }
 
 void read_rotary_settings(const KeyReader& keys, model::RopePairs pairs, index_t head_width, Config& config) {
@@ -133,9 +151,11 @@ void read_rotary_settings(const KeyReader& keys, model::RopePairs pairs, index_t
     if (config.model.attention.kind == model::AttentionKind::grouped && head_width > 0)
         position.rope_fraction = static_cast<double>(rotated) / static_cast<double>(head_width);
     if (!keys.has("rope.scaling.factor")) return;
-    // That it is linear shows when the keys of these settings are compared with the file's.
-    position.rope_scaling = model::RopeScaling::linear;
+    // Which of the two it is shows when the keys of these settings are compared with the file's.
+    const bool yarn = keys.has("rope.scaling.original_context_length");
+    position.rope_scaling = yarn ? model::RopeScaling::yarn : model::RopeScaling::linear;
     position.rope_factor = keys.real("rope.scaling.factor");
+    if (yarn) position.rope_original_len = keys.number("rope.scaling.original_context_length");
 }
 
 void add_expert_counts(const Config& config, KeyList& keys) {

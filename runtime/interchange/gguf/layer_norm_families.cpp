@@ -71,11 +71,10 @@ std::vector<std::string> dbrx_problems(const Config& config) {
     requirements.require(model.norm_placement == model::NormPlacement::pre, "model.norm_placement: only pre");
     requirements.plain_embedding();
     requirements.plain_attention();
-    requirements.require(!model.tied_head, "model.tied_head: only no");
     requirements.require(model.activation == model::Activation::swiglu, "model.activation: only swiglu");
     requirements.require(model.attention.bias == model::Biases::none, "attention.bias: only none");
-    requirements.require(model.head_width() * model.heads == model.hidden,
-                         "model.head_dim: only hidden / heads");
+    requirements.require(model.attention.qk_norm == model::QkNorm::none, "attention.qk_norm: only no");
+    requirements.usual_widths();
     requirements.require(model.position.kind == model::PositionKind::rope, "position.kind: only rope");
     requirements.require(leading_dense_layers(config) == 0, "moe.layers: only all");
     requirements.trailing_mixtures();
@@ -88,7 +87,7 @@ void dbrx_keys(const Config& config, KeyList& keys) {
     add_rotary_keys(config, keys);
     add_expert_counts(config, keys);
     keys.number("feed_forward_length", config.moe.expert_width);
-    keys.real("attention.clamp_kqv", 0.0);  // no limit
+    keys.real("attention.clamp_kqv", config.model.attention.clip_qkv);  // 0 is no limit
 }
 
 void dbrx_tensors(const Config& config, ModelBuilder& builder) {
@@ -96,9 +95,7 @@ void dbrx_tensors(const Config& config, ModelBuilder& builder) {
     tensors.add_ends();
     for (index_t layer = 0; layer < config.model.layers; ++layer) {
         tensors.add_norm(layer, "attn_norm", "attention_norm");
-        tensors.add_fused_attention(layer, config.model.position.rope_pairs == model::RopePairs::interleaved
-                                               ? RotaryOrder::Change::pairs_to_halves
-                                               : RotaryOrder::Change::none);
+        tensors.add_fused_attention(layer, to_halves(config));
         tensors.add_norm(layer, "attn_output_norm", "feed_forward_norm");
         tensors.add_mixture(layer);
     }
@@ -109,6 +106,7 @@ void dbrx_settings(const KeyReader& keys, Config& config) {
     read_rotary_settings(keys, model::RopePairs::half_split, config.model.head_dim, config);
     read_expert_counts(keys, config);
     config.model.norm = model::NormKind::layer;
+    config.model.attention.clip_qkv = keys.real_or("attention.clamp_kqv", 0.0);
     config.moe.expert_width = config.model.ffn_width;
 }
 

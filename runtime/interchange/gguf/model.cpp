@@ -91,7 +91,8 @@ void check_keys(const Header& header, const std::string& architecture, const std
 }  // namespace
 
 std::span<const Architecture> architectures() {
-    static const std::array kAll{kLlama, kQwen3Moe, kDeepseek2, kDbrx, kGlm4Moe, kGemma2, kGpt2, kBloom};
+    static const std::array kAll{kLlama, kQwen3Moe, kOlmoe,  kQwen2Moe, kDeepseek2, kDbrx,
+                                 kGrok,  kGlm4Moe,  kGemma2, kGpt2,     kBloom,     kT5};
     return kAll;
 }
 

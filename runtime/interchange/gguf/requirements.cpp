@@ -47,18 +47,22 @@ bool has_usual_scale(const model::ModelConfig& model) {
            close(model.attention.scale, 1.0 / std::sqrt(static_cast<double>(key_width(model))));
 }
 
-void Requirements::decoder() {
+void Requirements::sizes() {
     const model::ModelConfig& model = config_.model;
-    require(model.architecture == model::Architecture::decoder, "model.architecture: only decoder");
-    require(!model.head_bias && !model.head_transform && model.token_types == 0,
-            "model.head_bias, model.head_transform, model.token_types: only no, no and 0");
-    require(model.wiring == model::Wiring::serial, "model.wiring: only serial");
     require(model.layers <= kMostLayers, concat("model.layers: at most ", kMostLayers));
     require(config_.data.tokenizer != "bytes" || model.vocab_size >= kBytes,
             "model.vocab_size: at least 256, one a byte");
-    const auto scaling = model.position.rope_scaling;
-    require(scaling == model::RopeScaling::none || scaling == model::RopeScaling::linear,
-            "position.rope_scaling: only none or linear");
+    require(!model.head_bias && !model.head_transform && model.token_types == 0,
+            "model.head_bias, model.head_transform, model.token_types: only no, no and 0");
+}
+
+void Requirements::decoder() {
+    const model::ModelConfig& model = config_.model;
+    sizes();
+    require(model.architecture == model::Architecture::decoder, "model.architecture: only decoder");
+    require(model.wiring == model::Wiring::serial, "model.wiring: only serial");
+    require(model.position.rope_scaling != model::RopeScaling::llama3,
+            "position.rope_scaling: only none, linear, ntk or yarn");
 }
 
 void Requirements::plain_embedding() {
@@ -71,7 +75,6 @@ void Requirements::plain_attention() {
     const model::AttentionConfig& attention = config_.model.attention;
     require(attention.softcap == 0.0, "attention.softcap: only 0");
     require(attention.window == 0, "attention.window: only 0");
-    require(attention.clip_qkv == 0.0, "attention.clip_qkv: only 0");
     require(has_usual_scale(config_.model), "attention.scale: only 1 / sqrt(head width)");
 }
 
@@ -86,6 +89,7 @@ void Requirements::rms_decoder() {
     require(model.activation == model::Activation::swiglu, "model.activation: only swiglu");
     require(!model.ffn_bias, "model.ffn_bias: only no");
     plain_attention();
+    require(model.attention.clip_qkv == 0.0, "attention.clip_qkv: only 0");
     require(model.position.kind == model::PositionKind::rope, "position.kind: only rope");
 }
 
@@ -110,24 +114,34 @@ void Requirements::trailing_mixtures() {
 
 void Requirements::routing() {
     require(config_.moe.experts <= kMostExperts, concat("moe.experts: at most ", kMostExperts));
-    require(!config_.moe.shared_gate, "moe.shared_gate: only no");
     require(!config_.moe.random_second, "moe.random_second: only no");
 }
 
-void Requirements::plain_routing() {
+void Requirements::top_k_routing() {
     const model::MoeConfig& moe = config_.moe;
     routing();
     require(moe.router == "top_k", "moe.router: only top_k");
     require(moe.score == model::Score::softmax, "moe.score: only softmax");
-    require(moe.renormalise, "moe.renormalise: only yes");
     require(moe.routed_scale == 1.0, "moe.routed_scale: only 1");
-    require(moe.shared_experts == 0, "moe.shared_experts: only 0");
     require(moe.balance.bias_rate == 0.0, "balance.bias_rate: only 0");
+}
+
+void Requirements::plain_routing() {
+    top_k_routing();
+    require(config_.moe.renormalise, "moe.renormalise: only yes");
+    require(config_.moe.shared_experts == 0, "moe.shared_experts: only 0");
+}
+
+void Requirements::usual_widths() {
+    const model::ModelConfig& model = config_.model;
+    require(model.head_width() * model.heads == model.hidden, "model.head_dim: only hidden / heads");
+    require(!model.tied_head, "model.tied_head: only no");
 }
 
 void Requirements::described_routing() {
     const model::MoeConfig& moe = config_.moe;
     routing();
+    require(!moe.shared_gate, "moe.shared_gate: only no");
     require(moe.score == model::Score::softmax || moe.score == model::Score::sigmoid,
             "moe.score: only softmax or sigmoid");
     require(moe.router == "top_k" || moe.router == "group_limited",
@@ -154,6 +168,7 @@ void Requirements::layer_norm_decoder() {
     require(model.head_width() * model.heads == model.hidden, "model.head_dim: only hidden / heads");
     require(model.attention.qk_norm == model::QkNorm::none, "attention.qk_norm: only no");
     plain_attention();
+    require(model.attention.clip_qkv == 0.0, "attention.clip_qkv: only 0");
 }
 
 }  // namespace sy::runtime::gguf

@@ -16,10 +16,14 @@ class Requirements {
     void require(bool fits, const std::string& text) {
         if (!fits) problems_.push_back(text);
     }
-    /// Of all: a decoder of bytes, sub-layers one after the other, sizes that llama.cpp takes.
+    /// Of all: bytes, a plain head, sizes that llama.cpp takes.
+    void sizes();
+    /// A decoder with sub-layers one after the other.
     void decoder();
     /// No norm, scale or cap of embeddings and logits.
     void plain_embedding();
+    /// Heads are as wide as hidden together, and the output has a matrix of its own.
+    void usual_widths();
     /// No window, cap or scale of its own.
     void plain_attention();
     /// RMS norms before sub-layers, rotary positions, gated SiLU, no caps.
@@ -31,7 +35,9 @@ class Requirements {
     void dense();
     /// Mixtures behind leading dense layers.
     void trailing_mixtures();
-    /// Softmax over all experts, the best renormalised, nothing else.
+    /// Softmax over all experts, the best of them, no groups, no bias, no scale.
+    void top_k_routing();
+    /// The same, renormalised, with no shared experts.
     void plain_routing();
     /// Scores, bias, groups and scale as metadata say.
     void described_routing();

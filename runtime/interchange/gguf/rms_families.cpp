@@ -12,16 +12,6 @@ namespace {
 using model::Biases;
 using model::QkNorm;
 using model::RopePairs;
-using Change = RotaryOrder::Change;
-
-/// From our order of rotary columns to neighbours, or to halves.
-Change to_pairs(const Config& config) {
-    return config.model.position.rope_pairs == RopePairs::half_split ? Change::halves_to_pairs : Change::none;
-}
-Change to_halves(const Config& config) {
-    return config.model.position.rope_pairs == RopePairs::interleaved ? Change::pairs_to_halves
-                                                                      : Change::none;
-}
 
 Biases biases_of(const KeyReader& keys) {
     if (keys.has_tensor("blk.0.attn_output.bias")) return Biases::all;

@@ -15,6 +15,18 @@ std::string our_layer(index_t layer) {
 
 }  // namespace
 
+RotaryOrder::Change to_pairs(const Config& config) {
+    return config.model.position.rope_pairs == model::RopePairs::half_split
+               ? RotaryOrder::Change::halves_to_pairs
+               : RotaryOrder::Change::none;
+}
+
+RotaryOrder::Change to_halves(const Config& config) {
+    return config.model.position.rope_pairs == model::RopePairs::interleaved
+               ? RotaryOrder::Change::pairs_to_halves
+               : RotaryOrder::Change::none;
+}
+
 void DecoderTensors::add_ends() {
     builder_.same("token_embd.weight", "embedding.weight");
     if (builder_.has("position_embedding.weight"))
@@ -175,6 +187,13 @@ void DecoderTensors::add_shared_experts(index_t layer) {
     builder_.constant(theirs + "gate_shexp.weight", Shape{width, hidden}, 0.0F);
     builder_.constant(theirs + "up_shexp.weight", Shape{width, hidden}, 0.0F);
     builder_.constant(theirs + "down_shexp.weight", Shape{hidden, width}, 0.0F);
+}
+
+void DecoderTensors::add_shared_gate(index_t layer) {
+    const std::string ours = our_layer(layer) + "moe.shared.output_gate";
+    const Shape& shape = builder_.shape(ours);
+    builder_.begin(block(layer) + "ffn_gate_inp_shexp.weight", Shape{shape[0]})
+        .parts.push_back(whole_matrix(ours, shape, 0, Orientation::transposed));
 }
 
 }  // namespace sy::runtime::gguf

@@ -6,6 +6,10 @@
 /// The tensors of a decoder under the names of llama.cpp; the one place that knows our names for them.
 namespace sy::runtime::gguf {
 
+/// From our order of rotary columns to neighbours, or to halves.
+RotaryOrder::Change to_pairs(const Config& config);
+RotaryOrder::Change to_halves(const Config& config);
+
 class DecoderTensors {
   public:
     DecoderTensors(const Config& config, ModelBuilder& builder) : config_(config), builder_(builder) {}
@@ -25,6 +29,8 @@ class DecoderTensors {
     void add_selection_bias(index_t layer);
     /// One feed-forward; one of zeros where there is none.
     void add_shared_experts(index_t layer);
+    /// The gate on their output, [H].
+    void add_shared_gate(index_t layer);
 
   private:
     RotaryOrder head_order(RotaryOrder::Change change) const;

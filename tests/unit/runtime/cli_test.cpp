@@ -192,8 +192,6 @@ TEST_CASE("command line: wrong usage is refused with a remedy, before anything r
          "f32|bf16|f16|q8_0] [--shard-size BYTES|5GB] [--family NAME]"},
         {{"checkpoint", "export", "x", "y", "--to", "onnx"},
          "checkpoint export: unknown format --to onnx; write hf or gguf"},
-        {{"checkpoint", "export", "x", "y", "--to", "gguf", "--shard-size", "5GB"},
-         "checkpoint export --to gguf writes one file; leave --shard-size out"},
         {{"checkpoint", "verify", "x", "--dtype", "f16"},
          "checkpoint verify: write switchyard checkpoint verify FOLDER"},
         {{"checkpoint", "upcycle", "x", "y"},

@@ -49,8 +49,8 @@ TEST_CASE(
     CHECK(chosen("llama-3-8b") == "llama");
     CHECK(chosen("mixtral-8x22b") == "llama");
     CHECK(chosen("qwen3-235b-a22b") == "qwen3moe");
-    CHECK(chosen("olmoe-1b-7b") == "glm4moe");
-    CHECK(chosen("qwen2-57b-a14b") == "glm4moe");
+    CHECK(chosen("olmoe-1b-7b") == "olmoe");
+    CHECK(chosen("qwen2-57b-a14b") == "qwen2moe");
     CHECK(chosen("deepseek-moe-16b") == "glm4moe");
     CHECK(chosen("deepseek-v2-lite") == "deepseek2");
     CHECK(chosen("deepseek-v3") == "deepseek2");
@@ -71,6 +71,17 @@ TEST_CASE("gguf model: what llama.cpp cannot compute is refused, every setting b
         INFO(preset);
         CHECK_THROWS_AS(chosen(preset), ConfigError);
     }
+    // Grok-1 does not renormalise, llama.cpp's graph does.
+    config = scaled_down("grok-1");
+    CHECK_THROWS_WITH(gguf::choose_architecture(config), Catch::Contains("moe.renormalise: only yes"));
+    config.moe.renormalise = true;
+    CHECK(gguf::choose_architecture(config) == "grok");
+    config = scaled_down("olmoe-1b-7b");
+    config.model.attention.clip_qkv = 8.0;
+    CHECK_THROWS_WITH(gguf::choose_architecture(config), Catch::Contains("attention.clip_qkv: only 0"));
+    config = scaled_down("llama-3-8b");
+    config.model.position.rope_scaling = model::RopeScaling::llama3;
+    CHECK_THROWS_WITH(gguf::choose_architecture(config), Catch::Contains("position.rope_scaling"));
     // The best group by its best expert, not by its best two.
     config = scaled_down("deepseek-v2");
     CHECK_THROWS_WITH(gguf::choose_architecture(config), Catch::Contains("moe.group_score"));
@@ -86,7 +97,7 @@ TEST_CASE("gguf model: what llama.cpp cannot compute is refused, every setting b
 TEST_CASE("gguf model: the keys of another program's file mean the settings that gave them", "[unit]") {
     for (const char* const preset :
          {"llama-3-8b", "mixtral-8x7b", "qwen3-30b-a3b", "olmoe-1b-7b", "deepseek-v3", "deepseek-v2-lite",
-          "gemma-2-9b", "dbrx", "gpt-2", "bloom-176b"}) {
+          "gemma-2-9b", "dbrx", "gpt-2", "bloom-176b", "qwen2-57b-a14b"}) {
         INFO(preset);
         const Config config = scaled_down(preset);
         const gguf::GgufModel model = describe(config);
