@@ -76,7 +76,7 @@ constexpr std::array kActions{
         "export", 3, Needs::format,
         "export FOLDER NEW --to hf|gguf [--dtype f32|bf16|f16|q8_0] [--shard-size BYTES|5GB] [--family NAME]",
         run_export},
-    Action{"import", 3, Needs::nothing, "import FOLDER|FILE NEW_FOLDER", run_import},
+    Action{"import", 3, Needs::nothing, "import FOLDER|FILE NEW_FOLDER [--without-tokenizer]", run_import},
 };
 
 bool fits(const Action& action, const Arguments& arguments) {
@@ -87,7 +87,8 @@ bool fits(const Action& action, const Arguments& arguments) {
     return arguments.words.size() == action.num_words &&
            arguments.ranks.has_value() == (action.needs == Needs::ranks) &&
            has_config == (action.needs == Needs::config) && has_format == (action.needs == Needs::format) &&
-           (has_format || !has_details) && (has_config || arguments.sources.assignments.empty());
+           (has_format || !has_details) && (!arguments.without_tokenizer || action.run == run_import) &&
+           (has_config || arguments.sources.assignments.empty());
 }
 
 }  // namespace

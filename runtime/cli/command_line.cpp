@@ -40,6 +40,8 @@ constexpr OptionHelp kOptions[] = {
     {"shard-size", "--shard-size BYTES|5GB", "most bytes of tensors in a file (hf: 5GB; gguf: one file)"},
     {"family", "--family NAME",
      "the model class (model_type) or architecture to export as; by default the first that fits"},
+    {"without-tokenizer", "--without-tokenizer",
+     "imports a model without its tokenizer, for ids that were made elsewhere"},
     {"tokenizer", "--tokenizer bytes|PATH",
      "a tokenizer.json, a tokenizer.model, or a folder with one of them"},
     {"out", "--out FILE", "the file to write; never one that exists"},
@@ -119,7 +121,7 @@ Found read_words(std::span<const char* const> arguments) {
         "scaled-down", "")("scaling-law", "")("threads", po::value<int>())("seconds", po::value<double>())(
         "json", "")("data", po::value<std::string>())("to", po::value<std::string>())(
         "dtype", po::value<std::string>())("shard-size", po::value<std::string>())(
-        "family", po::value<std::string>())("tokenizer", po::value<std::string>())(
+        "family", po::value<std::string>())("without-tokenizer", "")("tokenizer", po::value<std::string>())(
         "out", po::value<std::string>())("jsonl-field", po::value<std::string>())(
         "word", po::value<std::vector<std::string>>());
     po::positional_options_description order;
@@ -181,6 +183,7 @@ Arguments check_usage(const Command& command, const Found& found) {
         if (found.values.contains(name)) *field = found.values[name].as<std::string>();
     }
     arguments.json = found.values.contains("json");
+    arguments.without_tokenizer = found.values.contains("without-tokenizer");
     if (found.values.contains("threads") && arguments.threads < 1)
         problems.push_back(concat("--threads ", arguments.threads, ": give 1 or more"));
     if (arguments.ranks.value_or(1) < 1)

@@ -24,14 +24,15 @@ struct Arguments {
     int threads = 0;       ///< of a rank; 0: not given
     double seconds = 0.5;  ///< of measuring
     bool json = false;
-    std::string data;         ///< folder for files to draw from; empty: none
-    std::string format;       ///< of an export; empty: not given
-    std::string dtype;        ///< of exported weights; empty: f32
-    std::string shard_size;   ///< most bytes of tensors in an exported file; empty: 5 GB
-    std::string family;       ///< model class to export as; empty: the first that fits
-    std::string tokenizer;    ///< as data.tokenizer; empty: not given
-    std::string out;          ///< file to write; empty: not given
-    std::string jsonl_field;  ///< of a line that holds a document; empty: not given
+    std::string data;                ///< folder for files to draw from; empty: none
+    std::string format;              ///< of an export; empty: not given
+    std::string dtype;               ///< of exported weights; empty: f32
+    std::string shard_size;          ///< most bytes of tensors in an exported file; empty: 5 GB
+    std::string family;              ///< model class to export as; empty: the first that fits
+    bool without_tokenizer = false;  ///< of an import
+    std::string tokenizer;           ///< as data.tokenizer; empty: not given
+    std::string out;                 ///< file to write; empty: not given
+    std::string jsonl_field;         ///< of a line that holds a document; empty: not given
 };
 
 /// One subcommand. Options it does not list are refused: nothing is ignored in silence.

@@ -54,12 +54,14 @@ int run_import(const Arguments& arguments) {
     // What stands beside the checkpoint is named after it, without the slash that may end its name.
     const std::filesystem::path named = arguments.words[2];
     const std::string to = (named.has_filename() ? named : named.parent_path()).string();
+    const TokenizerImport tokenizer =
+        arguments.without_tokenizer ? TokenizerImport::leave_out : TokenizerImport::take_over;
     if (std::filesystem::is_directory(from)) {
-        const HfImported done = import_hf(from, to);
+        const HfImported done = import_hf(from, to, tokenizer);
         print_notes(done.notes);
         std::cout << done.architecture << ", ";
     } else {
-        print_notes(import_gguf(from, to));
+        print_notes(import_gguf(from, to, tokenizer));
     }
     std::cout << "written to " << to << ", its settings to " << to
               << ".conf; go on with switchyard train --config " << to << ".conf --resume " << to << "\n";

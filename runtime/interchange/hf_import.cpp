@@ -11,7 +11,6 @@
 #include "runtime/interchange/hf_family.hpp"
 #include "runtime/interchange/hf_weights.hpp"
 #include "runtime/interchange/our_tensors.hpp"
-#include "runtime/interchange/tokenizer_files.hpp"
 
 namespace sy::runtime {
 namespace {
@@ -191,7 +190,8 @@ Manifest first_manifest(const Config& config, const TensorShapes& shapes) {
 
 }  // namespace
 
-HfImported import_hf(const fs::path& folder, const fs::path& new_checkpoint) {
+HfImported import_hf(const fs::path& folder, const fs::path& new_checkpoint,
+                     TokenizerImport tokenizer_import) {
     const Json config_json = Json::parse(detail::read_regular_text(folder / "config.json", kMostConfigBytes));
     const HfConfig found = read_hf_config(config_json);
     Config config = found.config;
@@ -209,7 +209,9 @@ HfImported import_hf(const fs::path& folder, const fs::path& new_checkpoint) {
     }
     if (fs::exists(new_checkpoint))
         throw IoError(concat(new_checkpoint.string(), " exists already and is not overwritten"));
-    ImportedTokenizer tokenizer = import_tokenizer(folder, new_checkpoint);
+    ImportedTokenizer tokenizer = tokenizer_import == TokenizerImport::take_over
+                                      ? import_tokenizer(folder, new_checkpoint)
+                                      : ImportedTokenizer();
     if (tokenizer.setting()) config.data.tokenizer = *tokenizer.setting();
     std::ranges::move(tokenizer.notes(), std::back_inserter(result.notes));
     if (config_json.find("expert_capacity") != nullptr) {

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "runtime/interchange/tokenizer_files.hpp"
+
 namespace sy::runtime {
 
 struct HfImported {
@@ -17,6 +19,7 @@ struct HfImported {
 /// @throws ConfigError with every key of config.json that cannot be expressed here, every tensor that is missing, unknown
 ///         or of another shape
 /// @throws IoError when the checkpoint exists, a file is damaged or a value not finite: then none is made
-HfImported import_hf(const std::filesystem::path& folder, const std::filesystem::path& new_checkpoint);
+HfImported import_hf(const std::filesystem::path& folder, const std::filesystem::path& new_checkpoint,
+                     TokenizerImport tokenizer_import = TokenizerImport::take_over);
 
 }  // namespace sy::runtime

@@ -13,6 +13,10 @@
 /// them beside the checkpoint, not into it, and data.tokenizer names them; an export copies them to where they came from.
 namespace sy::runtime {
 
+/// What becomes of the tokenizer on an import. Left out, data.tokenizer stays at bytes: the model's ids are for token files
+/// that were made elsewhere.
+enum class TokenizerImport { take_over, leave_out };
+
 /// Whether a folder has a tokenizer other than the one that an export of a model on bytes writes.
 bool has_own_tokenizer(const std::filesystem::path& folder);
 

@@ -5,6 +5,8 @@
 //   gguf_dump read FILE OUT     writes the values of all tensors of FILE as float32
 //   gguf_dump tokenizer TOKENIZER STEM   exports a small model with a tokenizer.json to STEM.gguf, imports it, and writes
 //                               STEM.json: texts, and their ids by the tokenizer; those of the imported one are the same
+//   gguf_dump sentencepiece STEM   trains STEM.model, and does the same with it but for the import, which is refused;
+//                               without the library it ends with 77
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
@@ -20,6 +22,10 @@
 #include "runtime/json/json.hpp"
 #include "runtime/tokenizer/tokenizer.hpp"
 #include "runtime/train/session.hpp"
+
+#ifdef SY_HAS_SENTENCEPIECE
+#include <sentencepiece_trainer.h>
+#endif
 
 namespace sy::test {
 namespace {
@@ -274,33 +280,74 @@ std::vector<std::string> sentences() {
             "http://www.example.org/a?b=c&d=%20 e-mail@x.y"};
 }
 
-void dump_tokenizer(const std::string& spec, const fs::path& stem) {
-    const std::unique_ptr<runtime::Tokenizer> tokenizer = runtime::make_tokenizer(spec);
+void write_ids(const runtime::Tokenizer& tokenizer, const fs::path& stem) {
+    runtime::Json::Array texts;
+    runtime::Json::Array ids;
+    for (const std::string& text : sentences()) {
+        texts.push_back(text);
+        ids.push_back(runtime::json_array(tokenizer.encode(text)));
+    }
+    std::ofstream(stem.string() + ".json")
+        << runtime::Json(runtime::Json::Object{{"texts", std::move(texts)}, {"ids", std::move(ids)}}).text();
+}
+
+/// Exports a small model with a tokenizer to STEM.gguf. @return its checkpoint
+fs::path export_with(const std::string& spec, const fs::path& stem) {
     Config config = config_of(kCases[0]);
     config.model.tied_head = true;
     // Some ids of a model are those of no token.
-    config.model.vocab_size = round_up(tokenizer->vocab_size() + 1, 64);
+    config.model.vocab_size = round_up(runtime::make_tokenizer(spec)->vocab_size() + 1, 64);
     config.data.tokenizer = spec;
     const fs::path checkpoint = stem.string() + ".ckpt";
-    const fs::path again = stem.string() + ".again";
     write_random(config, checkpoint);
     for (const std::string& note : runtime::export_gguf(checkpoint, stem.string() + ".gguf", {}).notes)
         std::printf("note: %s\n", note.c_str());
+    return checkpoint;
+}
+
+int dump_sentencepiece([[maybe_unused]] const fs::path& stem) {
+#ifdef SY_HAS_SENTENCEPIECE
+    const std::string text = stem.string() + ".txt";
+    {
+        std::ofstream file(text);
+        for (int i = 0; i < 50; ++i)
+            for (const std::string& sentence : sentences()) file << sentence << " " << i << "\n";
+    }
+    const sentencepiece::util::Status trained = sentencepiece::SentencePieceTrainer::Train(concat(
+        "--input=", text, " --model_prefix=", stem.string(),
+        " --vocab_size=600 --model_type=bpe --byte_fallback=true --hard_vocab_limit=false --minloglevel=2 "
+        "--normalization_rule_name=identity --remove_extra_whitespaces=false --character_coverage=0.98"));
+    SY_REQUIRE(trained.ok(), trained.ToString());
+    const std::string model = stem.string() + ".model";
+    export_with(model, stem);
+    write_ids(*runtime::make_tokenizer(model), stem);
+    try {
+        runtime::import_gguf(stem.string() + ".gguf", stem.string() + ".again");
+    } catch (const IoError&) {
+        runtime::import_gguf(stem.string() + ".gguf", stem.string() + ".again",
+                             runtime::TokenizerImport::leave_out);
+        check_same(stem.string() + ".ckpt", stem.string() + ".again");
+        return 0;
+    }
+    throw IoError("a model of SentencePiece was imported");
+#else
+    return 77;
+#endif
+}
+
+void dump_tokenizer(const std::string& spec, const fs::path& stem) {
+    const std::unique_ptr<runtime::Tokenizer> tokenizer = runtime::make_tokenizer(spec);
+    const fs::path checkpoint = export_with(spec, stem);
+    const fs::path again = stem.string() + ".again";
     runtime::import_gguf(stem.string() + ".gguf", again);
     check_same(checkpoint, again);
     const std::unique_ptr<runtime::Tokenizer> imported =
         runtime::make_tokenizer(again.string() + ".tokenizer");
-    runtime::Json::Array texts;
-    runtime::Json::Array ids;
-    for (const std::string& text : sentences()) {
-        const std::vector<std::int32_t> expected = tokenizer->encode(text);
-        SY_REQUIRE(imported->encode(text) == expected, "the imported tokenizer differs in '", text, "'");
-        texts.push_back(text);
-        ids.push_back(runtime::json_array(expected));
-    }
+    for (const std::string& text : sentences())
+        SY_REQUIRE(imported->encode(text) == tokenizer->encode(text), "the imported tokenizer differs in '",
+                   text, "'");
     SY_REQUIRE(imported->end_of_text() == tokenizer->end_of_text(), "another end of text was imported");
-    std::ofstream(stem.string() + ".json")
-        << runtime::Json(runtime::Json::Object{{"texts", std::move(texts)}, {"ids", std::move(ids)}}).text();
+    write_ids(*tokenizer, stem);
 }
 
 int run(std::span<char* const> words) {
@@ -313,6 +360,8 @@ int run(std::span<char* const> words) {
         dump_values(words[1], words[2]);
     } else if (mode == "tokenizer" && words.size() == 3) {
         dump_tokenizer(words[1], words[2]);
+    } else if (mode == "sentencepiece" && words.size() == 2) {
+        return dump_sentencepiece(words[1]);
     } else {
         std::fprintf(
             stderr,

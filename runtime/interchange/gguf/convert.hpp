@@ -7,6 +7,7 @@
 
 #include "runtime/checkpoint/checkpoint.hpp"
 #include "runtime/interchange/gguf/model.hpp"
+#include "runtime/interchange/tokenizer_files.hpp"
 
 /// Checkpoints as GGUF files and back. Neither needs MPI, the run's layout, or more memory than a tensor of a layer.
 namespace sy::runtime {
@@ -35,7 +36,8 @@ GgufWritten export_gguf(const std::filesystem::path& checkpoint, const std::file
 /// @return notes for people
 /// @throws IoError or ConfigError with everything of the file that has no place here: then there is no checkpoint
 std::vector<std::string> import_gguf(const std::filesystem::path& file,
-                                     const std::filesystem::path& new_checkpoint);
+                                     const std::filesystem::path& new_checkpoint,
+                                     TokenizerImport tokenizer_import = TokenizerImport::take_over);
 
 namespace gguf {
 

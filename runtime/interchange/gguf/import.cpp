@@ -8,7 +8,6 @@
 #include "runtime/interchange/gguf/split.hpp"
 #include "runtime/interchange/gguf/tokenizer.hpp"
 #include "runtime/interchange/our_tensors.hpp"
-#include "runtime/interchange/tokenizer_files.hpp"
 
 namespace sy::runtime {
 namespace {
@@ -146,7 +145,8 @@ std::vector<std::string> tensor_problems(const ForeignModel& model, const Header
 
 }  // namespace gguf
 
-std::vector<std::string> import_gguf(const fs::path& file, const fs::path& new_checkpoint) {
+std::vector<std::string> import_gguf(const fs::path& file, const fs::path& new_checkpoint,
+                                     TokenizerImport tokenizer_import) {
     const fs::path settings = new_checkpoint.string() + ".conf";
     for (const fs::path& path : {new_checkpoint, settings})
         if (fs::exists(fs::symlink_status(path)))
@@ -160,7 +160,9 @@ std::vector<std::string> import_gguf(const fs::path& file, const fs::path& new_c
     for (const std::string& problem : gguf::tensor_problems(described.model, reader.header()))
         problems += "\n" + problem;
     if (!problems.empty()) throw IoError(concat(file.string(), " cannot be imported:", problems));
-    ImportedTokenizer tokenizer = write_tokenizer(reader.header(), new_checkpoint);
+    ImportedTokenizer tokenizer = tokenizer_import == TokenizerImport::take_over
+                                      ? write_tokenizer(reader.header(), new_checkpoint)
+                                      : ImportedTokenizer();
     if (tokenizer.setting()) config.data.tokenizer = *tokenizer.setting();
     const Importer importer(reader, described.model);
     Manifest manifest;

@@ -2,11 +2,14 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "runtime/interchange/gguf.hpp"
+#include "runtime/json/json.hpp"
 
-/// Tokenizers of byte-level BPE in GGUF files (tokenizer.ggml.model = gpt2), from a tokenizer.json and back.
+/// Tokenizers in GGUF files: byte-level BPE (tokenizer.ggml.model = gpt2) from a tokenizer.json and back, and BPE of
+/// SentencePiece (llama) from a tokenizer.model.
 namespace sy::runtime::gguf {
 
 struct TokenizerKeys {
@@ -14,10 +17,15 @@ struct TokenizerKeys {
     std::vector<std::string> notes;
 };
 
-/// @param spec        as data.tokenizer: a tokenizer.json, or a folder with one, and with tokenizer_config.json beside it
+/// @param spec        as data.tokenizer: a tokenizer.json, a tokenizer.model, or a folder with one; tokenizer_config.json
+///                    beside it says which ends llama.cpp is to add
 /// @param vocab_size  of the model; ids without a token are written as unused
 /// @throws ConfigError with everything that llama.cpp would do otherwise; IoError when a file is missing or damaged
 TokenizerKeys tokenizer_keys(const std::string& spec, index_t vocab_size);
+
+/// The same for the bytes of a tokenizer.model, and tokenizer_config.json or null.
+TokenizerKeys sentencepiece_keys(std::string_view bytes, const Json& config, const std::string& name,
+                                 index_t vocab_size);
 
 /// Files of a tokenizer as transformers has them.
 struct TokenizerText {

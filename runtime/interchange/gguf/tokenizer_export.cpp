@@ -24,20 +24,23 @@ struct Source {
     Json config;         ///< tokenizer_config.json, or null
 };
 
-Source read_source(const std::string& spec) {
+/// The file that data.tokenizer means: of a folder, the one that make_tokenizer takes.
+fs::path file_of(const std::string& spec) {
     fs::path path = spec;
-    if (fs::is_directory(path)) path /= "tokenizer.json";
-    if (path.extension() != ".json" || !fs::exists(path))
+    if (fs::is_directory(path))
+        path /= fs::exists(path / "tokenizer.json") ? "tokenizer.json" : "tokenizer.model";
+    if (!fs::exists(path) || (path.extension() != ".json" && path.extension() != ".model"))
         throw ConfigError(
             concat("data.tokenizer = ", spec,
-                   ": only a tokenizer.json can be written to GGUF, and there is none; export to hf, whose "
-                   "folder llama.cpp's converter reads"));
-    const std::string text = detail::read_regular_text(path, kMostBytes);
-    Source source{read_tokenizer_json(text, path.string()), Json::parse(text), {}};
+                   ": there is no tokenizer.json or tokenizer.model to be written to GGUF; put it back, or "
+                   "export to hf"));
+    return path;
+}
+
+Json config_beside(const fs::path& path) {
     const fs::path config = path.parent_path() / "tokenizer_config.json";
-    if (path.filename() == "tokenizer.json" && fs::exists(config))
-        source.config = Json::parse(detail::read_regular_text(config, kMostConfigBytes));
-    return source;
+    if (path.stem() != "tokenizer" || !fs::exists(config)) return {};
+    return Json::parse(detail::read_regular_text(config, kMostConfigBytes));
 }
 
 /// Tokens with their types, by id.
@@ -167,7 +170,11 @@ void check_added(const TokenizerJson& read, std::vector<std::string>& problems,
 }  // namespace
 
 TokenizerKeys tokenizer_keys(const std::string& spec, index_t vocab_size) {
-    const Source source = read_source(spec);
+    const fs::path path = file_of(spec);
+    const std::string text = detail::read_regular_text(path, kMostBytes);
+    if (path.extension() == ".model")
+        return sentencepiece_keys(text, config_beside(path), path.string(), vocab_size);
+    const Source source{read_tokenizer_json(text, path.string()), Json::parse(text), config_beside(path)};
     TokenizerKeys result;
     std::vector<std::string> problems;
     const char* pre = "";

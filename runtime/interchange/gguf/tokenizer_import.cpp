@@ -153,7 +153,9 @@ std::optional<TokenizerText> read_tokenizer(const Header& header) {
         read_tokenizer_json(result.tokenizer, "its tokenizer");
         return result;
     } catch (const IoError& error) {
-        throw IoError(concat("the tokenizer of the GGUF file cannot be imported: ", error.what()));
+        throw IoError(
+            concat("the tokenizer of the GGUF file cannot be imported: ", error.what(),
+                   "; --without-tokenizer imports the model alone, for ids that were made elsewhere"));
     }
 }
 

@@ -120,7 +120,8 @@ TEST_CASE("gguf tokenizer: what llama.cpp would do otherwise is refused", "[unit
     file.added = R"([{"id":262,"content":"<x>","special":false,"lstrip":true}])";
     CHECK_THROWS_WITH(keys_of(file), Contains("takes blanks") && Contains("no token ends a text"));
     const TestFolder folder;
-    CHECK_THROWS_WITH(gguf::tokenizer_keys(folder.path().string(), 300), Contains("only a tokenizer.json"));
+    CHECK_THROWS_WITH(gguf::tokenizer_keys(folder.path().string(), 300),
+                      Contains("there is no tokenizer.json or tokenizer.model"));
 }
 
 TEST_CASE("gguf tokenizer: tokenizers of files that are not known here are refused", "[unit]") {
@@ -144,4 +145,73 @@ TEST_CASE("gguf tokenizer: tokenizers of files that are not known here are refus
     header = header_of(small_file());
     set(header, "tokenizer.ggml.merges", gguf::Array(std::vector<std::string>{"zz y"}));
     CHECK_THROWS_WITH(gguf::read_tokenizer(header), Contains("is no token of model.vocab"));
+}
+
+namespace {
+
+/// A field of Protocol Buffers with a text or a number below 128.
+std::string field(int number, const std::string& text) {
+    std::string bytes;
+    for (unsigned key = static_cast<unsigned>(number) << 3 | 2;; key >>= 7) {
+        bytes.push_back(static_cast<char>(key < 128 ? key : (key & 127) | 128));
+        if (key < 128) break;
+    }
+    return bytes + static_cast<char>(text.size()) + text;
+}
+std::string field(int number, int value) {
+    const unsigned key = static_cast<unsigned>(number) << 3;
+    std::string bytes;
+    if (key >= 128) bytes.push_back(static_cast<char>((key & 127) | 128));
+    bytes.push_back(static_cast<char>(key >= 128 ? key >> 7 : key));
+    return bytes + static_cast<char>(value);
+}
+std::string piece(const std::string& text, int type) {
+    // A score of -2.
+    return field(1, field(1, text) + std::string("\x15\x00\x00\x00\xc0", 5) + field(3, type));
+}
+
+/// Pieces <unk>, <s>, </s> and one more, BPE that falls back to bytes and changes no text.
+std::string small_model(const std::string& trainer = field(3, 2) + field(35, 1),
+                        const std::string& normalizer = field(1, "identity") + field(4, 0)) {
+    return piece("<unk>", 2) + piece("<s>", 3) + piece("</s>", 3) + piece("\u2581the", 1) +
+           field(2, trainer) + field(3, normalizer);
+}
+
+gguf::TokenizerKeys model_keys(const std::string& bytes, const Json& config = {}) {
+    return gguf::sentencepiece_keys(bytes, config, "tokenizer.model", 6);
+}
+
+}  // namespace
+
+TEST_CASE("gguf tokenizer: a model of SentencePiece is written with scores and types", "[unit]") {
+    gguf::Header header;
+    header.keys = model_keys(small_model(), Json(Json::Object{{"add_bos_token", true}})).keys;
+    CHECK(value_of<std::string>(header, "tokenizer.ggml.model") == "llama");
+    CHECK(std::get<std::vector<std::string>>(value_of<gguf::Array>(header, "tokenizer.ggml.tokens")) ==
+          std::vector<std::string>{"<unk>", "<s>", "</s>", "\u2581the", "[PAD4]", "[PAD5]"});
+    CHECK(std::get<std::vector<float>>(value_of<gguf::Array>(header, "tokenizer.ggml.scores")) ==
+          std::vector<float>{-2, -2, -2, -2, 0, 0});
+    CHECK(std::get<std::vector<std::int32_t>>(value_of<gguf::Array>(header, "tokenizer.ggml.token_type")) ==
+          std::vector<std::int32_t>{2, 3, 3, 1, 5, 5});
+    CHECK(value_of<std::uint32_t>(header, "tokenizer.ggml.bos_token_id") == 1);
+    CHECK(value_of<std::uint32_t>(header, "tokenizer.ggml.eos_token_id") == 2);
+    CHECK(value_of<bool>(header, "tokenizer.ggml.add_bos_token"));
+    CHECK(value_of<bool>(header, "tokenizer.ggml.add_space_prefix"));
+}
+
+TEST_CASE("gguf tokenizer: models of SentencePiece that llama.cpp would read otherwise are refused",
+          "[unit]") {
+    CHECK_THROWS_WITH(model_keys(small_model(field(35, 1))), Contains("is not bpe"));
+    CHECK_THROWS_WITH(model_keys(small_model(field(3, 2))), Contains("no byte_fallback"));
+    CHECK_THROWS_WITH(model_keys(small_model(field(3, 2) + field(35, 1), field(2, "map") + field(4, 1))),
+                      Contains("it normalizes texts") && Contains("remove_extra_whitespaces"));
+    CHECK_THROWS_WITH(model_keys(small_model() + piece("<user>", 4)), Contains("user-defined"));
+    CHECK_THROWS_WITH(model_keys(small_model() + piece("a", 1) + piece("b", 1) + piece("c", 1)),
+                      Contains("it has 7 pieces, but model.vocab_size = 6"));
+    const std::string good = small_model();
+    for (const std::size_t length : {good.size() - 1, good.size() - 3, std::size_t{1}})
+        CHECK_THROWS_WITH(model_keys(good.substr(0, length)), Contains("is no model of SentencePiece"));
+    CHECK_THROWS_WITH(model_keys("\x0f"), Contains("unknown kind"));
+    CHECK_THROWS_WITH(model_keys(piece("a", 9)), Contains("unknown type 9"));
+    CHECK_THROWS_WITH(model_keys(""), Contains("has no pieces"));
 }

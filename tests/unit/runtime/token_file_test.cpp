@@ -4,7 +4,7 @@
 #include <numeric>
 #include <thread>
 
-#include "runtime/data/token_file.hpp"
+#include "runtime/data/token_file_format.hpp"
 #include "tests/unit/runtime/test_folder.hpp"
 
 using namespace sy;
@@ -163,6 +163,23 @@ TEST_CASE("token_file: every changed byte, and every other length, is found", "[
     CHECK_FALSE(TokenFile::is_token_file((folder / "text.txt").string()));
 }
 
+TEST_CASE(
+    "token_file: an id that is not in the vocabulary does not come out of a file whose checksums are right",
+    "[unit]") {
+    namespace format = sy::runtime::detail;  // sy has a detail of its own
+    const TestFolder folder;
+    std::string file = read_text(write_file(folder, 300, documents_of(300, 3)));
+    format::TokenFileHeader header;
+    std::memcpy(&header, file.data(), sizeof(header));
+    header.vocab_size = 10;
+    header.header_xxh3 = format::header_checksum(header);
+    std::memcpy(file.data(), &header, sizeof(header));
+    const TokenFile narrow(folder.file("narrow.tok", file));
+    std::vector<std::int32_t> ids(100);
+    CHECK_THROWS_WITH(narrow.read(0, ids), Contains("which is not in its vocabulary of 10"));
+    CHECK_FALSE(narrow.verify().empty());
+}
+
 TEST_CASE("token_file: a file that shrinks while it is open ends in a message", "[unit]") {
     const TestFolder folder;
     const fs::path path = write_file(folder, 300, documents_of(300, 200));
@@ -196,6 +213,23 @@ TEST_CASE("token_file: a writer continues from its last commit, to the same byte
         CHECK(read_text(path) == expected);
         CHECK(files_in(folder) == 2);
     }
+}
+
+TEST_CASE("token_file: what was written behind the last commit is cut off", "[unit]") {
+    const TestFolder folder;
+    const std::vector<Document> documents = documents_of(1000, 200);
+    const std::string expected = read_text(write_file(folder, 1000, {documents[0]}));
+    const fs::path path = folder / "again.tok";
+    {
+        TokenFileWriter writer(path, source_of(1000), "test");
+        append(writer, documents[0]);
+        writer.commit("1");
+        for (const Document& document : documents) append(writer, document);
+    }
+    REQUIRE(fs::file_size(folder / ".unfinished-again.tok") > expected.size());
+    TokenFileWriter writer(path, source_of(1000), "test");
+    writer.finish();
+    CHECK(read_text(path) == expected);
 }
 
 TEST_CASE("token_file: what a writer may not do is refused", "[unit]") {
