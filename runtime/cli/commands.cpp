@@ -10,6 +10,7 @@
 #include "runtime/cli/command_line.hpp"
 #include "runtime/cli/stop_signal.hpp"
 #include "runtime/cli/world.hpp"
+#include "runtime/eval/perplexity.hpp"
 #include "runtime/generate/generate.hpp"
 #include "runtime/plan/scaling_law.hpp"
 #include "runtime/train/resume.hpp"
@@ -52,6 +53,11 @@ int run_train(const Arguments& arguments) {
 int run_eval(const Arguments& arguments) {
     with_checkpoint(arguments, [](Session& session) {
         const Config& config = session.config();
+        if (!config.eval.text.empty()) {
+            const TextLoss loss = text_loss(session);
+            if (session.world().rank() == 0) std::cout << loss.text() << "\n";
+            return;
+        }
         const Corpus corpus(config.data.path, config.model.seq_len, config.data.validation_fraction,
                             config.train.seed);
         const double loss = validation_loss(session, corpus);
@@ -71,10 +77,7 @@ int run_eval(const Arguments& arguments) {
 }
 
 int run_generate(const Arguments& arguments) {
-    with_checkpoint(arguments, [](Session& session) {
-        const std::string text = generate(session);
-        if (session.world().rank() == 0) std::cout << text << "\n";
-    });
+    with_checkpoint(arguments, [](Session& session) { generate(session, std::cout); });
     return 0;
 }
 
@@ -150,9 +153,9 @@ constexpr std::string_view kReportFolders =
 constexpr std::array kCommands{
     Command{"train", "", 0, 0, "preset scaled-down config set resume", "train on a text, or resume from a checkpoint, on any number of ranks",
             "mpirun --bind-to none -n 4 switchyard train --config run.conf --set train.steps=1000", run_train, kTrainSignals},
-    Command{"eval", "", 0, 0, "preset scaled-down config set resume", "validation loss of a checkpoint",
+    Command{"eval", "", 0, 0, "preset scaled-down config set resume", "validation loss of a checkpoint, or its perplexity on eval.text",
             "mpirun --bind-to none -n 2 switchyard eval --config run.conf --resume latest", run_eval},
-    Command{"generate", "", 0, 0, "preset scaled-down config set resume", "continue a prompt with a checkpoint",
+    Command{"generate", "", 0, 0, "preset scaled-down config set resume", "continue prompts with a checkpoint",
             "switchyard generate --config run.conf --set generate.prompt=\"Once \"", run_generate},
     Command{"plan", "", 0, 0, "preset scaled-down config set ranks ranks-per-node scaling-law",
             "parameters, memory and traffic of a config, before anything runs",

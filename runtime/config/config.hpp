@@ -7,6 +7,7 @@
 #include "model/config.hpp"
 #include "runtime/checkpoint/config.hpp"
 #include "runtime/data/config.hpp"
+#include "runtime/eval/config.hpp"
 #include "runtime/generate/config.hpp"
 #include "runtime/train/config.hpp"
 
@@ -23,6 +24,7 @@ struct Config {
     RunConfig run;
     CheckpointConfig checkpoint;
     GenerateConfig generate;
+    EvalConfig eval;
     NumericsMode numerics = NumericsMode::fast;
 };
 

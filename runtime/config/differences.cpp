@@ -70,6 +70,7 @@ constexpr std::array kMayDiffer{
     MayDiffer{"run.", Matters::never, ""},
     MayDiffer{"checkpoint.", Matters::never, ""},
     MayDiffer{"generate.", Matters::never, ""},
+    MayDiffer{"eval.", Matters::never, ""},
 };
 
 /// The first entry that is the option or its section; null where it may not differ.

@@ -378,18 +378,52 @@ void generate_options(OptionTable& table, GenerateConfig& generate) {
     table.text({"generate.prompt", "", "text to continue, or with gaps that an encoder fills"},
                generate.prompt);
     table.text(
+        {"generate.prompts", "",
+         "file of prompts: one a line, or in .jsonl {\"prompt\": TEXT} a line; empty: generate.prompt"},
+        generate.prompts);
+    table.text(
         {"generate.gap", "", "in the prompt: a masked token (encoder) or corrupted span (encoder_decoder)"},
         generate.gap);
     table.whole<index_t>(
         {"generate.tokens", "tokens", "tokens to generate; with the prompt at most model.seq_len"},
         generate.tokens, 1, kMostWidth);
+    table.whole<index_t>({"generate.batch", "sequences", "sequences that each rank generates at once"},
+                         generate.batch, 1, 65536);
     table.number({"generate.temperature", "", "0: always the likeliest token"}, generate.temperature, 0.0,
                  100.0);
     table.whole<index_t>({"generate.top_k", "tokens", "sample among the likeliest; 0: all"}, generate.top_k,
                          0, kMostWidth);
     table.number({"generate.top_p", "", "sample among the likeliest that hold this probability"},
                  generate.top_p, 0.0, 1.0);
+    table.number(
+        {"generate.min_p", "", "sample among those at least so likely as this part of the likeliest"},
+        generate.min_p, 0.0, 1.0);
+    table.number({"generate.repetition_penalty", "",
+                  "logits of earlier tokens over this where positive, times this where negative; 1: none"},
+                 generate.repetition_penalty, 1e-3, 1e3);
     table.whole<std::uint64_t>({"generate.seed", "", "decides the sample"}, generate.seed, 0, kAnySeed);
+    table.text({"generate.stop", "", "text before which a result is cut; several as a JSON array of strings"},
+               generate.stop);
+    table.choice<GenerateOutput>(
+        {"generate.output", "", "texts, or a JSON object a line with tokens and log-probabilities"},
+        generate.output, {{"text", GenerateOutput::text}, {"jsonl", GenerateOutput::jsonl}});
+    table.flag({"generate.prompt_logprobs", "", "log-probabilities of the prompts' tokens too, in jsonl"},
+               generate.prompt_logprobs);
+}
+
+void eval_options(OptionTable& table, EvalConfig& eval) {
+    table.text({"eval.text", "", "file whose perplexity is wanted; empty: the validation loss of data.path"},
+               eval.text);
+    table.choice<EvalMethod>(
+        {"eval.method", "",
+         "windows one after the other, second halves scored as llama-perplexity, or overlapping windows"},
+        eval.method,
+        {{"windows", EvalMethod::windows},
+         {"llama.cpp", EvalMethod::llama_cpp},
+         {"sliding", EvalMethod::sliding}});
+    table.whole<index_t>({"eval.context", "tokens", "window; 0: model.seq_len"}, eval.context, 0, kMostWidth);
+    table.whole<index_t>({"eval.stride", "tokens", "from one sliding window to the next; 0: half a window"},
+                         eval.stride, 0, kMostWidth);
 }
 
 }  // namespace
@@ -411,6 +445,7 @@ std::vector<Option> options_of(Config& config) {
     run_options(table, config.run);
     checkpoint_options(table, config.checkpoint);
     generate_options(table, config.generate);
+    eval_options(table, config.eval);
     return table.take();
 }
 

@@ -4,6 +4,7 @@
 #include "model/objective/spans.hpp"
 #include "runtime/data/open_tokenizer.hpp"
 #include "runtime/generate/generate.hpp"
+#include "runtime/generate/sampler.hpp"
 
 namespace sy::runtime {
 namespace {
@@ -32,8 +33,8 @@ std::vector<std::string> split_at_gaps(std::string_view prompt, std::string_view
 
 /// The tokens between spans, each of which is a run of gaps: one piece more than there are spans, and at least one span,
 /// if only behind the prompt.
-std::vector<Ids> pieces_of(const GenerateConfig& rule, const Tokenizer& tokenizer) {
-    const std::vector<std::string> texts = split_at_gaps(rule.prompt, rule.gap);
+std::vector<Ids> pieces_of(const std::string& prompt, const std::string& gap, const Tokenizer& tokenizer) {
+    const std::vector<std::string> texts = split_at_gaps(prompt, gap);
     std::vector<Ids> pieces;
     for (std::size_t i = 0; i < texts.size(); ++i) {
         if (texts[i].empty() && i > 0 && i + 1 < texts.size()) continue;
@@ -74,7 +75,7 @@ std::vector<Ids> find_spans(Session& session, const Ids& source, std::size_t num
         // A token of the text, or the sentinel that ends the span.
         std::vector<float> choices(all.begin(), all.begin() + vocab_size);
         choices.push_back(all[static_cast<std::size_t>(end)]);
-        const index_t choice = sample_token_at(choices, rule, state.lengths.front());
+        const index_t choice = sample_token_at(choices, {}, rule, {0, state.lengths.front()});
         if (choice < vocab_size) {
             next = static_cast<std::int32_t>(choice);
             found.back().push_back(next);
@@ -90,10 +91,10 @@ std::vector<Ids> find_spans(Session& session, const Ids& source, std::size_t num
 
 }  // namespace
 
-std::string fill_masks(Session& session) {
+std::string fill_masks(Session& session, const std::string& prompt) {
     const GenerateConfig& rule = session.config().generate;
     const std::unique_ptr<Tokenizer> tokenizer = open_tokenizer(session.config());
-    const std::vector<std::string> texts = split_at_gaps(rule.prompt, rule.gap);
+    const std::vector<std::string> texts = split_at_gaps(prompt, rule.gap);
     Ids ids = tokenizer->encode(texts.front());
     std::vector<std::size_t> gaps;
     for (std::size_t i = 1; i < texts.size(); ++i) {
@@ -112,17 +113,18 @@ std::string fill_masks(Session& session) {
             session.transformer().read(ids, static_cast<index_t>(ids.size()), session.context());
         const std::span<const float> row = logits.matrix<float>().row_span(static_cast<index_t>(place));
         const auto known = part(row, {0, tokenizer->vocab_size()});
-        ids[place] = static_cast<std::int32_t>(sample_token_at(known, rule, static_cast<index_t>(place)));
+        ids[place] =
+            static_cast<std::int32_t>(sample_token_at(known, {}, rule, {0, static_cast<index_t>(place)}));
     }
     return tokenizer->decode(ids);
 }
 
-std::string fill_spans(Session& session) {
+std::string fill_spans(Session& session, const std::string& prompt) {
     const GenerateConfig& rule = session.config().generate;
     const model::ModelConfig& config = session.config().model;
     const std::unique_ptr<Tokenizer> tokenizer = open_tokenizer(session.config());
     const model::SpanLengths lengths = model::span_lengths(config);
-    const std::vector<Ids> pieces = pieces_of(rule, *tokenizer);
+    const std::vector<Ids> pieces = pieces_of(prompt, rule.gap, *tokenizer);
     const std::size_t num_gaps = pieces.size() - 1;
     if (static_cast<index_t>(num_gaps) > lengths.num_spans) {
         throw ConfigError(concat("generate.prompt has ", num_gaps,

@@ -41,6 +41,16 @@ bool is_utf8(std::string_view text) {
     return true;
 }
 
+std::string valid_utf8(std::string_view text) {
+    std::string valid;
+    for (std::size_t place = 0; place < text.size();) {
+        const std::size_t length = character_bytes(text, place);
+        valid += length == 0 ? "\xef\xbf\xbd" : text.substr(place, length);
+        place += length == 0 ? 1 : length;
+    }
+    return valid;
+}
+
 std::string escaped(std::string_view text) {
     constexpr std::string_view kDigits = "0123456789abcdef";
     std::string safe;

@@ -18,6 +18,9 @@ constexpr bool continues_character(char byte) {
     return (static_cast<unsigned char>(byte) & 0xc0U) == 0x80U;
 }
 
+/// The text with U+FFFD for every byte that is part of no character.
+std::string valid_utf8(std::string_view text);
+
 /// The text with \xHH for control characters and for every byte above 127, so that it can be shown whatever it is.
 std::string escaped(std::string_view text);
 

@@ -17,6 +17,10 @@ using simd::kLanes;
 
 /// Keys that are transposed together, a lane each.
 constexpr index_t kKeysTogether = 2 * kLanes;
+/// Columns of values whose sums are in registers at once.
+constexpr index_t kColsTogether = 4 * kLanes;
+/// How many rows before it is read one is fetched.
+constexpr index_t kRowsAhead = 16;
 
 /// One key/value head of a cache, and the query heads that share it.
 struct DecodeTask {
@@ -35,6 +39,19 @@ SY_INLINE T* row_of(const MatrixView<T>& x, index_t i) {
     return x.data + i * x.stride;
 }
 
+/// a * b + c for a number a, rounded once. The compiler makes one broadcast of it, which it does not of simd::splat.
+SY_INLINE f32x16 add_product(float a, f32x16 b, f32x16 c) {
+    f32x16 result;
+#pragma omp simd
+    for (int lane = 0; lane < kLanes; ++lane) result[lane] = __builtin_fmaf(a, b[lane], c[lane]);
+    return result;
+}
+
+/// Fetches a row that is read in a moment. Rows of a head lie too far apart for the processor to see them coming.
+SY_INLINE void prefetch(const float* row, index_t cols) {
+    for (index_t d = 0; d < cols; d += kLanes) __builtin_prefetch(row + d);
+}
+
 /// Rows of keys as columns; lanes without a key are 0.
 SY_INLINE void transpose(const MatrixView<const float>& keys, Range range, float* columns) {
     for (index_t lane = range.size(); lane < kKeysTogether; ++lane) {
@@ -42,69 +59,64 @@ SY_INLINE void transpose(const MatrixView<const float>& keys, Range range, float
     }
     for (index_t lane = 0; lane < range.size(); ++lane) {
         const float* const key = row_of(keys, range.begin + lane);
+        if (range.begin + lane + kRowsAhead < keys.rows) prefetch(key + kRowsAhead * keys.stride, keys.cols);
         for (index_t d = 0; d < keys.cols; ++d) columns[d * kKeysTogether + lane] = key[d];
     }
 }
 
-/// Products of kQueries query heads from `first` on with the transposed keys that begin at `key`.
-template <std::size_t kQueries>
-SY_INLINE void multiply_keys(const DecodeTask& task, index_t first, index_t key) {
-    f32x16 sums[kQueries][2] = {};
-    for (index_t d = 0; d < task.keys.cols; ++d) {
-        const float* const column = task.columns + d * kKeysTogether;
-        const f32x16 low = simd::load(column);
-        const f32x16 high = simd::load(column + kLanes);
-        for (std::size_t g = 0; g < kQueries; ++g) {
-            const f32x16 query = simd::splat(row_of(task.queries, first + static_cast<index_t>(g))[d]);
-            sums[g][0] = simd::fma(query, low, sums[g][0]);
-            sums[g][1] = simd::fma(query, high, sums[g][1]);
-        }
+/// Products of one query with the transposed keys.
+SY_INLINE void multiply_keys(const float* query, const float* columns, index_t cols, float* scores) {
+    f32x16 low{};
+    f32x16 high{};
+    for (index_t d = 0; d < cols; ++d) {
+        low = add_product(query[d], simd::load(columns + d * kKeysTogether), low);
+        high = add_product(query[d], simd::load(columns + d * kKeysTogether + kLanes), high);
     }
-    for (std::size_t g = 0; g < kQueries; ++g) {
-        float* const scores = row_of(task.scores, first + static_cast<index_t>(g)) + key;
-        simd::store(scores, sums[g][0]);
-        simd::store(scores + kLanes, sums[g][1]);
-    }
+    simd::store(scores, low);
+    simd::store(scores + kLanes, high);
 }
 
 SY_INLINE void multiply_queries(const DecodeTask& task) {
-    const index_t group = task.queries.rows;
     for (index_t key = 0; key < task.keys.rows; key += kKeysTogether) {
         transpose(task.keys, {key, std::min(key + kKeysTogether, task.keys.rows)}, task.columns);
-        index_t g = 0;
-        for (; g + 2 <= group; g += 2) multiply_keys<2>(task, g, key);
-        if (g < group) multiply_keys<1>(task, g, key);
+        for (index_t g = 0; g < task.queries.rows; ++g)
+            multiply_keys(row_of(task.queries, g), task.columns, task.keys.cols,
+                          row_of(task.scores, g) + key);
     }
 }
 
-/// out = inverse * (weights times values), for some neighbouring columns.
-template <std::size_t kVectors>
+/// out = inverse * (weights times values), for kColsTogether neighbouring columns.
 SY_INLINE void add_values(const float* weights, const MatrixView<const float>& values, index_t first_col,
                           float inverse, float* out) {
-    constexpr std::size_t kStep{kLanes};
-    f32x16 sums[kVectors] = {};
+    f32x16 a{};
+    f32x16 b{};
+    f32x16 c{};
+    f32x16 d{};
     for (index_t j = 0; j < values.rows; ++j) {
         const float* const value = row_of(values, j) + first_col;
-        const f32x16 weight = simd::splat(weights[j]);
-        for (std::size_t i = 0; i < kVectors; ++i)
-            sums[i] = simd::fma(weight, simd::load(value + i * kStep), sums[i]);
+        if (j + kRowsAhead < values.rows) prefetch(value + kRowsAhead * values.stride, kColsTogether);
+        a = add_product(weights[j], simd::load(value), a);
+        b = add_product(weights[j], simd::load(value + kLanes), b);
+        c = add_product(weights[j], simd::load(value + 2 * kLanes), c);
+        d = add_product(weights[j], simd::load(value + 3 * kLanes), d);
     }
-    for (std::size_t i = 0; i < kVectors; ++i) simd::store(out + first_col + i * kStep, sums[i] * inverse);
+    simd::store(out + first_col, a * inverse);
+    simd::store(out + first_col + kLanes, b * inverse);
+    simd::store(out + first_col + 2 * kLanes, c * inverse);
+    simd::store(out + first_col + 3 * kLanes, d * inverse);
 }
 
 SY_INLINE void weigh_values(const float* weights, const MatrixView<const float>& values, float inverse,
                             float* out) {
-    constexpr index_t kTogether = 4;
-    index_t col = 0;
-    for (; col + kTogether * kLanes <= values.cols; col += kTogether * kLanes)
-        add_values<std::size_t{kTogether}>(weights, values, col, inverse, out);
-    for (; col + kLanes <= values.cols; col += kLanes) add_values<1>(weights, values, col, inverse, out);
-    if (col == values.cols) return;
-    const index_t rest = values.cols - col;
-    f32x16 sums{};
-    for (index_t j = 0; j < values.rows; ++j)
-        sums = simd::fma(simd::splat(weights[j]), simd::load_part(row_of(values, j) + col, rest), sums);
-    simd::store_part(out + col, sums * inverse, rest);
+    index_t first = 0;
+    for (; first + kColsTogether <= values.cols; first += kColsTogether)
+        add_values(weights, values, first, inverse, out);
+    simd::for_lanes(values.cols - first, [&](index_t col, auto load, auto store) SY_BODY {
+        f32x16 sums{};
+        for (index_t j = 0; j < values.rows; ++j)
+            sums = add_product(weights[j], load(row_of(values, j) + first + col), sums);
+        store(out + first + col, sums * inverse);
+    });
 }
 
 void decode(const DecodeTask& task, const AttentionShape& shape) {

@@ -178,6 +178,17 @@ void for_blocks_of_a(const Call<In>& call, index_t block_k, const Body& body) {
     }
 }
 
+/// Words of k that a single tile of rows takes at once, where nothing has to be copied: all, or, where rows of B are a page or
+/// more apart, so few that whole rows are read side by side, as the processor fetches ahead. Sums then wait in C.
+template <class In>
+index_t words_of_single_tile(const Call<In>& call) {
+    constexpr index_t kPage = 4096;
+    constexpr index_t kFewRows = 4;
+    constexpr index_t kRowsOfB = 8;
+    const bool far_apart = row_bytes(call.product.b) >= kPage && call.product.c.rows <= kFewRows;
+    return far_apart ? kRowsOfB : call.num_words();
+}
+
 /// Rows of C that are too few to pay for packing B. All columns but those at the right edge that no kernel is made for.
 /// @return the columns that are done
 template <class In>
@@ -188,9 +199,9 @@ index_t multiply_in_place(const Call<In>& call) {
     const Range first_tile = part_of(num_rows, num_tiles, 0);
     const InPlaceFunction& widest = call.kernels.in_place[static_cast<std::size_t>(first_tile.size() - 1)];
     const index_t done = product.c.cols / widest.cols * widest.cols;
-    // One tile of rows goes along all of k at once if nothing has to be copied.
-    const bool one_block = num_tiles == 1 && reads_rows_in_place(call);
-    for_blocks_of_a(call, one_block ? call.num_words() : call.kernels.block_k, [&](const Block& block) {
+    const bool single = num_tiles == 1 && reads_rows_in_place(call);
+    const index_t block_k = single ? words_of_single_tile(call) : call.kernels.block_k;
+    for_blocks_of_a(call, block_k, [&](const Block& block) {
         const BlockOfA a = block_of_a(call, block);
         const Range elements = Elements(call.words(), block.ks, call.num_k).range;
         for (index_t col = 0; col < done; col += widest.cols) {

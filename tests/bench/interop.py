@@ -1,0 +1,89 @@
+"""Times generation beside other programs. Called by tests/bench/interop."""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--llama", default="")
+parser.add_argument("--ik-llama", default="")
+parser.add_argument("--programs", type=pathlib.Path, required=True)
+parser.add_argument("--threads", type=int, default=1)
+parser.add_argument("--rounds", type=int, default=5)
+parser.add_argument("--dtype", choices=["f32", "bf16"], default="f32")
+parser.add_argument("--json", action="store_true")
+arguments = parser.parse_args()
+
+PROMPT, TOKENS = 512, 64
+HERE = pathlib.Path(__file__).parent
+MODEL = dict(
+    vocab_size=256, hidden=512, layers=8, heads=8, kv_heads=8, seq_len=1024, norm_eps=1e-6, init_std=0.05,
+)  # fmt: skip
+MIXTURE = dict(experts=32, top_k=4, expert_width=256)
+
+
+def run(*words):
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(map(str, words))}: {done.stderr}")
+    return done.stdout
+
+
+def make_model(folder):
+    """One step of training is enough for weights. @return the checkpoint and its GGUF file"""
+    switchyard = arguments.programs / "bin" / "switchyard"
+    text = folder / "text"
+    text.write_text("wagons are sorted onto tracks\n" * 2000)
+    settings = [("model", key, value) for key, value in MODEL.items()]
+    settings += [("moe", key, value) for key, value in MIXTURE.items()]
+    settings += [("attention", "qk_norm", "yes"), ("data", "path", text), ("run", "directory", folder / "run"),
+                 ("train", "steps", 1), ("train", "global_batch", 1), ("train", "eval_every", 0)]
+    sets = [word for section, key, value in settings for word in ("--set", f"{section}.{key}={value}")]
+    run(switchyard, "train", *sets)
+    checkpoint = folder / "run" / "checkpoints" / "latest"
+    file = folder / "model.gguf"
+    run(switchyard, "checkpoint", "export", checkpoint, file, "--to", "gguf", "--dtype", arguments.dtype)
+    return checkpoint.resolve(), file
+
+
+def main():
+    with tempfile.TemporaryDirectory() as scratch:
+        checkpoint, file = make_model(pathlib.Path(scratch))
+        numbers = [arguments.threads, 1, PROMPT, TOKENS]
+        sides = {"switchyard": [arguments.programs / "tests" / "bench" / "generation_speed", checkpoint,
+                                arguments.dtype, *numbers]}
+        if arguments.llama:
+            sides["llama.cpp"] = [arguments.llama, "-B", HERE / "generation_llama.py", file, *numbers]
+        if arguments.ik_llama:
+            sides["ik_llama.cpp"] = [arguments.ik_llama, "-B", HERE / "generation_ik_llama.py", file, *numbers]
+        best = {name: dict(prefill=0.0, generation=0.0) for name in sides}
+        for _ in range(arguments.rounds):
+            for name, words in sides.items():
+                result = json.loads(run(*words).splitlines()[-1])
+                for phase in ("prefill", "generation"):
+                    best[name][phase] = max(best[name][phase], result[phase])
+                best[name]["tokens"] = result["tokens"]
+    for result in best.values():
+        tokens = result.pop("tokens")
+        ours = best["switchyard"].setdefault("reference", tokens)
+        result["same_tokens"] = next((i for i, pair in enumerate(zip(ours, tokens)) if pair[0] != pair[1]), len(ours))
+    best["switchyard"].pop("reference")
+    left_out = [name for name in ("llama.cpp", "ik_llama.cpp") if name not in best]
+    if arguments.json:
+        print(json.dumps(dict(dtype=arguments.dtype, threads=arguments.threads, programs=best, left_out=left_out)))
+        return
+    for name, result in best.items():
+        print(f"{name:13} prefill {result['prefill']:7.0f} tokens/s, generation {result['generation']:6.1f} tokens/s, "
+              f"the first {result['same_tokens']} of {TOKENS + 1} tokens as ours")
+    for phase in ("prefill", "generation"):
+        others = [result[phase] for name, result in best.items() if name != "switchyard"]
+        if others:
+            print(f"{phase}: {best['switchyard'][phase] / max(others):.2f} times the faster other program")
+    for name in left_out:
+        print(f"left out: {name}, which is not here; see tests/bench/interop --help")
+
+
+main()
