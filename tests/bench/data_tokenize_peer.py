@@ -8,6 +8,7 @@ import array
 import json
 import os
 import pathlib
+import resource
 import struct
 import subprocess
 import sys
@@ -69,9 +70,13 @@ def ids_of(path):
 
 
 def timed(words, environment):
+    """Seconds and processor seconds of a program."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     start = time.perf_counter()
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | environment)
-    return time.perf_counter() - start
+    seconds = time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def main():
@@ -106,9 +111,10 @@ def main():
                 if ids != theirs:
                     sys.exit(f"{family}: the ids differ")
                 os.remove(out)
-            rates = [num_bytes / min(seconds) / 1e6 for seconds in (ours, peer)]
-            print(f"{family:12} ours {rates[0]:7.2f}  peer {rates[1]:7.2f} MB/s  ratio {rates[0] / rates[1]:6.2f}  "
-                  f"{len(ids)} ids equal", flush=True)
+            for i, unit in enumerate(("MB/s", "MB/s of processor time")):
+                rates = [num_bytes / min(pair[i] for pair in pairs) / 1e6 for pairs in (ours, peer)]
+                print(f"{family:12} ours {rates[0]:7.2f}  peer {rates[1]:7.2f}  ratio {rates[0] / rates[1]:6.2f}  {unit}, "
+                      f"{len(ids)} ids equal", flush=True)
 
 
 if sys.argv[1:2] == ["--as-peer"]:
