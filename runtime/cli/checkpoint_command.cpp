@@ -74,7 +74,8 @@ constexpr std::array kActions{
     Action{"upcycle", 3, Needs::config, "upcycle FOLDER NEW_FOLDER --config FILE", run_upcycle},
     Action{
         "export", 3, Needs::format,
-        "export FOLDER NEW --to hf|gguf [--dtype f32|bf16|f16|q8_0] [--shard-size BYTES|5GB] [--family NAME]",
+        "export FOLDER NEW --to hf|gguf [--dtype f32|bf16|f16|q8_0] [--shard-size BYTES|5GB] [--family NAME] "
+        "[--with-moments]",
         run_export},
     Action{"import", 3, Needs::nothing, "import FOLDER|FILE NEW_FOLDER [--without-tokenizer]", run_import},
 };
@@ -82,8 +83,8 @@ constexpr std::array kActions{
 bool fits(const Action& action, const Arguments& arguments) {
     const bool has_config = !arguments.sources.file.empty();
     const bool has_format = !arguments.format.empty();
-    const bool has_details =
-        !arguments.dtype.empty() || !arguments.shard_size.empty() || !arguments.family.empty();
+    const bool has_details = !arguments.dtype.empty() || !arguments.shard_size.empty() ||
+                             !arguments.family.empty() || arguments.with_moments;
     return arguments.words.size() == action.num_words &&
            arguments.ranks.has_value() == (action.needs == Needs::ranks) &&
            has_config == (action.needs == Needs::config) && has_format == (action.needs == Needs::format) &&

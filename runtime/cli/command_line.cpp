@@ -38,6 +38,7 @@ constexpr OptionHelp kOptions[] = {
     {"to", "--to hf|gguf", "the format to export to: a folder for transformers, or a file for llama.cpp"},
     {"dtype", "--dtype f32|bf16|f16|q8_0", "dtype of exported weights (f32); q8_0 is gguf's"},
     {"shard-size", "--shard-size BYTES|5GB", "most bytes of tensors in a file (hf: 5GB; gguf: one file)"},
+    {"with-moments", "--with-moments", "also exports AdamW's moments, as moments.safetensors (hf)"},
     {"family", "--family NAME",
      "the model class (model_type) or architecture to export as; by default the first that fits"},
     {"without-tokenizer", "--without-tokenizer",
@@ -118,12 +119,12 @@ Found read_words(std::span<const char* const> arguments) {
     options.add_options()("help,h", "")("config", po::value<std::string>())(
         "set", po::value<std::vector<std::string>>())("resume", po::value<std::string>())(
         "ranks", po::value<int>())("ranks-per-node", po::value<int>())("preset", po::value<std::string>())(
-        "scaled-down", "")("scaling-law", "")("threads", po::value<int>())("seconds", po::value<double>())(
-        "json", "")("data", po::value<std::string>())("to", po::value<std::string>())(
-        "dtype", po::value<std::string>())("shard-size", po::value<std::string>())(
-        "family", po::value<std::string>())("without-tokenizer", "")("tokenizer", po::value<std::string>())(
-        "out", po::value<std::string>())("jsonl-field", po::value<std::string>())(
-        "word", po::value<std::vector<std::string>>());
+        "scaled-down", "")("scaling-law", "")("with-moments", "")("threads", po::value<int>())(
+        "seconds", po::value<double>())("json", "")("data", po::value<std::string>())(
+        "to", po::value<std::string>())("dtype", po::value<std::string>())(
+        "shard-size", po::value<std::string>())("family", po::value<std::string>())("without-tokenizer", "")(
+        "tokenizer", po::value<std::string>())("out", po::value<std::string>())(
+        "jsonl-field", po::value<std::string>())("word", po::value<std::vector<std::string>>());
     po::positional_options_description order;
     order.add("word", -1);
     Found found;
@@ -165,6 +166,7 @@ Arguments check_usage(const Command& command, const Found& found) {
     if (found.values.contains("preset")) arguments.sources.preset = found.values["preset"].as<std::string>();
     arguments.sources.scaled_down = found.values.contains("scaled-down");
     arguments.scaling_law = found.values.contains("scaling-law");
+    arguments.with_moments = found.values.contains("with-moments");
     if (found.values.contains("set"))
         arguments.sources.assignments = found.values["set"].as<std::vector<std::string>>();
     if (found.values.contains("resume")) arguments.resume = found.values["resume"].as<std::string>();

@@ -21,8 +21,9 @@ struct Arguments {
     std::optional<int> ranks;
     int ranks_per_node = 8;  ///< planned for
     bool scaling_law = false;
-    int threads = 0;       ///< of a rank; 0: not given
-    double seconds = 0.5;  ///< of measuring
+    bool with_moments = false;  ///< export AdamW's moments beside the weights
+    int threads = 0;            ///< of a rank; 0: not given
+    double seconds = 0.5;       ///< of measuring
     bool json = false;
     std::string data;                ///< folder for files to draw from; empty: none
     std::string format;              ///< of an export; empty: not given

@@ -160,7 +160,7 @@ constexpr std::array kCommands{
     Command{"plan", "", 0, 0, "preset scaled-down config set ranks ranks-per-node scaling-law",
             "parameters, memory and traffic of a config, before anything runs",
             "switchyard plan --preset deepseek-v3 --ranks 256", run_plan},
-    Command{"checkpoint", "ACTION FOLDER [FOLDER]", 2, 3, "config set ranks to dtype shard-size family without-tokenizer",
+    Command{"checkpoint", "ACTION FOLDER [FOLDER]", 2, 3, "config set ranks to dtype shard-size family with-moments without-tokenizer",
             "inspect, verify, compare, reshard, upcycle, export and import checkpoints",
             "switchyard checkpoint verify run/checkpoints/latest", run_checkpoint_command, kCheckpointActions},
     Command{"data", "ACTION FILE...", 2, 100000, "tokenizer out jsonl-field threads",

@@ -16,6 +16,7 @@ void print_notes(const std::vector<std::string>& notes) {
 
 void export_to_hf(const Arguments& arguments) {
     HfExport options{.family = arguments.family};
+    options.with_moments = arguments.with_moments;
     if (!arguments.dtype.empty()) options.storage = parse_storage(arguments.dtype);
     if (!arguments.shard_size.empty()) options.shard_bytes = parse_shard_size(arguments.shard_size);
     const HfExported done = export_hf(follow_latest(arguments.words[1]), arguments.words[2], options);
@@ -25,6 +26,8 @@ void export_to_hf(const Arguments& arguments) {
 }
 
 void export_to_gguf(const Arguments& arguments) {
+    if (arguments.with_moments)
+        throw ConfigError("checkpoint export --to gguf has no place for moments; leave --with-moments out");
     GgufExport options{.architecture = arguments.family};
     if (!arguments.dtype.empty()) options.storage = parse_storage(arguments.dtype);
     if (!arguments.shard_size.empty()) options.shard_bytes = parse_shard_size(arguments.shard_size);

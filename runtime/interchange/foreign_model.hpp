@@ -7,6 +7,7 @@
 
 #include "kernels/core/host_view.hpp"
 #include "kernels/core/tensor.hpp"
+#include "runtime/checkpoint/manifest.hpp"
 
 /// A model as another program stores it, described by where each block of our matrices lies in its tensors. The same
 /// description serves export and import. Our matrices are [in, out], theirs mostly [out, in].
@@ -45,7 +46,8 @@ struct ForeignPart {
     index_t foreign_row = 0;  ///< where the block begins in theirs
     index_t foreign_col = 0;
     Orientation orientation = Orientation::same;
-    RotaryOrder order = {};  ///< of our columns
+    RotaryOrder order = {};    ///< of our columns
+    Kind kind = Kind::weight;  ///< which values of the tensor: the weight's own, or a moment of the optimizer
     float factor = 1.0F;
     float addend = 0.0F;
 

@@ -29,10 +29,10 @@ class SourceRows {
   private:
     index_t read_weight(const ForeignPart& part) {
         const MatrixShape size = matrix_shape(reader_.manifest().shapes.at(part.tensor));
-        const MatrixId id{Kind::weight, part.tensor, part.matrix};
+        const MatrixId id{part.kind, part.tensor, part.matrix};
         if (id == id_ && part.rows == range_) return size.cols;
         rows_.resize(static_cast<std::size_t>(part.rows.size() * size.cols));
-        reader_.read(Kind::weight, part.tensor, part.matrix, part.rows, size.cols, rows_);
+        reader_.read(part.kind, part.tensor, part.matrix, part.rows, size.cols, rows_);
         if (!std::ranges::all_of(rows_, [](float value) { return std::isfinite(value); })) {
             throw IoError(concat("export: ", id.to_string(),
                                  " has a value that is not finite; go back to an earlier checkpoint"));

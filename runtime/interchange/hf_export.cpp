@@ -10,6 +10,7 @@
 #include "runtime/interchange/byte_tokenizer.hpp"
 #include "runtime/interchange/foreign_values.hpp"
 #include "runtime/interchange/hf_family.hpp"
+#include "runtime/interchange/hf_moments.hpp"
 #include "runtime/interchange/safetensors.hpp"
 #include "runtime/interchange/tokenizer_files.hpp"
 
@@ -53,9 +54,10 @@ std::vector<std::vector<const ForeignTensor*>> plan_shards(const ForeignModel& m
     return shards;
 }
 
-std::string shard_file(index_t shard_idx, index_t num_shards) {
-    if (num_shards == 1) return "model.safetensors";
-    return detail::numbered("model-", shard_idx + 1, 5, "") +
+/// @param what  "model" or "moments"
+std::string shard_file(const std::string& what, index_t shard_idx, index_t num_shards) {
+    if (num_shards == 1) return what + ".safetensors";
+    return what + detail::numbered("-", shard_idx + 1, 5, "") +
            detail::numbered("-of-", num_shards, 5, ".safetensors");
 }
 
@@ -93,6 +95,16 @@ void write_shard(const fs::path& folder, const std::string& name,
         record.num_parameters += entry.shape.num_elements();
     }
     record.files.push_back(Json::Object{{"name", name}, {"sha256", writer.finish()}});
+}
+
+/// The moments of the optimizer, which no index names: transformers does not read them.
+void write_moments(const fs::path& folder, const ForeignModel& model, const CheckpointReader& reader,
+                   const HfExport& options, Record& record) {
+    const ForeignModel moments = moments_of(model);
+    const auto shards = plan_shards(moments, options);
+    for (index_t i = 0; i < std::ssize(shards); ++i)
+        write_shard(folder, shard_file("moments", i, std::ssize(shards)), shards[static_cast<std::size_t>(i)],
+                    reader, Storage::f32, record);
 }
 
 std::string generation_config(const GenerateConfig& generate) {
@@ -158,8 +170,8 @@ HfExported export_hf(const fs::path& checkpoint, const fs::path& folder, const H
     detail::write_new_folder(folder, [&](const fs::path& unfinished) {
         Record record;
         for (index_t i = 0; i < std::ssize(shards); ++i) {
-            write_shard(unfinished, shard_file(i, std::ssize(shards)), shards[static_cast<std::size_t>(i)],
-                        reader, options.storage, record);
+            write_shard(unfinished, shard_file("model", i, std::ssize(shards)),
+                        shards[static_cast<std::size_t>(i)], reader, options.storage, record);
         }
         result.num_parameters = record.num_parameters;
         if (shards.size() > 1) {
@@ -169,6 +181,7 @@ HfExported export_hf(const fs::path& checkpoint, const fs::path& folder, const H
                              {"weight_map", std::move(record.weight_map)}};
             detail::write_text(unfinished / "model.safetensors.index.json", index.text());
         }
+        if (options.with_moments) write_moments(unfinished, model, reader, options, record);
         detail::write_text(unfinished / "config.json", hf_config_json(family, config, dtype).text());
         write_tokenizer(unfinished, config, result.notes);
         // One that came with the model's tokenizer stays as it is.

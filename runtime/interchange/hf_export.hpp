@@ -12,6 +12,7 @@ struct HfExport {
     std::string family;  ///< empty: the first that expresses the model
     Storage storage = Storage::f32;
     index_t shard_bytes = 5'000'000'000;  ///< most bytes of tensors in a file; a tensor is never split
+    bool with_moments = false;            ///< also writes moments.safetensors (hf_moments.hpp)
 };
 
 struct HfExported {

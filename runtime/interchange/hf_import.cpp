@@ -34,7 +34,8 @@ ExpertLayout expert_layout(const TensorShapes& theirs, const Config& config) {
 /// does not read.
 bool is_computed(const std::string& name) {
     return name.ends_with(".rotary_emb.inv_freq") || name.ends_with(".embeddings.position_ids") ||
-           name.ends_with(".EncDecAttention.relative_attention_bias.weight") || name.ends_with(".attn.masked_bias") ||
+           name.ends_with(".EncDecAttention.relative_attention_bias.weight") ||
+           name.ends_with(".attn.masked_bias") ||
            (name.ends_with(".attn.bias") && name.find(".h.") != std::string::npos);
 }
 
@@ -215,8 +216,9 @@ HfImported import_hf(const fs::path& folder, const fs::path& new_checkpoint,
     if (tokenizer.setting()) config.data.tokenizer = *tokenizer.setting();
     std::ranges::move(tokenizer.notes(), std::back_inserter(result.notes));
     if (config_json.find("expert_capacity") != nullptr) {
-        result.notes.push_back(concat("expert_capacity = ", config_json.find("expert_capacity")->text(),
-                                      ": the class drops the tokens of a sequence beyond it, here none is dropped"));
+        result.notes.push_back(
+            concat("expert_capacity = ", config_json.find("expert_capacity")->text(),
+                   ": the class drops the tokens of a sequence beyond it, here none is dropped"));
     }
     if (std::ranges::any_of(theirs, [](const auto& tensor) { return is_of_another_head(tensor.first); }))
         result.notes.emplace_back("the pooler and the head of next-sentence prediction are left out");

@@ -182,7 +182,7 @@ def load(folder):
 
 def weights(folder):
     tensors = {}
-    for file in folder.glob("*.safetensors"):
+    for file in folder.glob("model*.safetensors"):
         tensors |= load_file(file)
     return tensors
 
@@ -254,6 +254,23 @@ def check_theirs(number, name, architecture, settings):
     print(f"{name}: imported, logits differ by at most {worst:.1e}; exported again to the bit")
 
 
+def check_moments(name, folder):
+    """After one step AdamW's moments are (1 - b1) g and (1 - b2) g^2 of the same gradient, wherever they lie."""
+    moments = load_file(folder / "moments.safetensors")
+    shapes = {key: value.shape for key, value in weights(folder).items()}
+    ratio = (1 - 0.95) / (1 - 0.9) ** 2
+    nonzero = 0
+    for key, first in moments.items():
+        if not key.endswith(".exp_avg"):
+            continue
+        second = moments[key + "_sq"]
+        assert first.shape == second.shape == shapes[key.removesuffix(".exp_avg")], f"{name}: shape of {key}"
+        assert torch.allclose(second, ratio * first * first, rtol=1e-4, atol=1e-12), f"{name}: moments of {key}"
+        nonzero += bool(first.abs().max() > 0)
+    # Experts that no token has chosen have none.
+    assert nonzero > len(moments) // 4 > 0, f"{name}: {nonzero} of {len(moments) // 2} first moments are not 0"
+
+
 def check_ours(number, preset, architecture, settings, text):
     name = " ".join([preset, *settings])
     folder = SCRATCH / f"ours-{number}"
@@ -263,7 +280,8 @@ def check_ours(number, preset, architecture, settings, text):
         f"run.directory={folder}/run", "--set", "train.steps=1", "--set", "model.init_std=0.2", "--set",
         "train.eval_every=0", "--set", "model.seq_len=64", "--set", "train.global_batch=4", "--set", "model.norm_eps=1e-6", *sets)
     checkpoint = folder / "run" / "checkpoints" / "latest"
-    run(SWITCHYARD, "checkpoint", "export", checkpoint, folder / "hf", "--to", "hf")
+    run(SWITCHYARD, "checkpoint", "export", checkpoint, folder / "hf", "--to", "hf", "--with-moments")
+    check_moments(name, folder / "hf")
     model = load(folder / "hf")
     assert type(model).__name__ == architecture, f"{name}: exported as {type(model).__name__}"
     ids = list(text.read_bytes()[:NUM_IDS])

@@ -18,6 +18,7 @@
 #include "runtime/checkpoint/compare.hpp"
 #include "runtime/checkpoint/reshard.hpp"
 #include "runtime/interchange/gguf/convert.hpp"
+#include "runtime/interchange/gguf/split.hpp"
 #include "runtime/interchange/our_tensors.hpp"
 #include "runtime/json/json.hpp"
 #include "runtime/tokenizer/tokenizer.hpp"
@@ -210,6 +211,19 @@ void dump_roundings(const fs::path& checkpoint, const fs::path& stem) {
     }
 }
 
+/// The same model in several files, of which llama.cpp and the import are given the first.
+void dump_split(const fs::path& checkpoint, const fs::path& stem) {
+    const fs::path whole = stem.string() + "-split.gguf";
+    const runtime::GgufWritten written = runtime::export_gguf(checkpoint, whole, {.shard_bytes = 40'000});
+    SY_REQUIRE(written.num_files > 2, "the split model is in ", written.num_files, " files");
+    const fs::path first = runtime::gguf::split_name(whole, 0, written.num_files);
+    for (const char* const part : {".tokens", ".logits"})
+        fs::copy_file(stem.string() + part, fs::path(first).replace_extension(part));
+    std::printf("%s %s\n", first.stem().c_str(), written.architecture.c_str());
+    runtime::import_gguf(first, stem.string() + ".joined");
+    check_same(checkpoint, stem.string() + ".joined");
+}
+
 void dump_case(const Case& chosen, const fs::path& folder) {
     const Config config = config_of(chosen);
     const fs::path stem = folder / chosen.name;
@@ -220,7 +234,9 @@ void dump_case(const Case& chosen, const fs::path& folder) {
     std::printf("%s %s\n", chosen.name, written.architecture.c_str());
     runtime::import_gguf(stem.string() + ".gguf", stem.string() + ".again");
     check_same(checkpoint, stem.string() + ".again");
-    if (std::string_view(chosen.name) == "llama") dump_roundings(checkpoint, stem);
+    if (std::string_view(chosen.name) != "llama") return;
+    dump_roundings(checkpoint, stem);
+    dump_split(checkpoint, stem);
 }
 
 void dump_container(const fs::path& folder) {

@@ -69,7 +69,7 @@ def main():
         tolerance = ROUNDED.get(name, TOLERANCE.get(architecture, 1e-4))
         right = ours.shape == theirs.shape and difference <= tolerance and ours.std() > 0.1
         wrong += not right
-        print(f"{name:18} {architecture:10} largest difference {difference:.1e} of logits with deviation "
+        print(f"{name:26} {architecture:10} largest difference {difference:.1e} of logits with deviation "
               f"{ours.std():.2f}: {'ok' if right else 'WRONG'}", flush=True)
     sys.exit(1 if wrong else 0)
 

@@ -9,9 +9,9 @@ namespace operation {
 namespace {
 
 /// The table: in the order of the report.
-constexpr std::array kOperations{norms, activations, biases,         rotations,     attention,
-                                 heads, dropout,     soft_cap,       cross_entropy, router,
-                                 rows,  embedding,   position_table, adamw,         casts_and_sums};
+constexpr std::array kOperations{norms,     activations,    biases,    rotations,     attention, heads,
+                                 dropout,   soft_cap,       pointwise, cross_entropy, router,    rows,
+                                 embedding, position_table, adamw,     casts_and_sums};
 
 }  // namespace
 

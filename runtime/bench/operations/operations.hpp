@@ -57,6 +57,8 @@ void attention(Bench& bench);
 void heads(Bench& bench);
 void dropout(Bench& bench);
 void soft_cap(Bench& bench);
+/// Functions of one element at a time.
+void pointwise(Bench& bench);
 void cross_entropy(Bench& bench);
 void router(Bench& bench);
 void rows(Bench& bench);

@@ -189,7 +189,11 @@ TEST_CASE("command line: wrong usage is refused with a remedy, before anything r
          "checkpoint verify: write switchyard checkpoint verify FOLDER"},
         {{"checkpoint", "export", "x", "y"},
          "checkpoint export: write switchyard checkpoint export FOLDER NEW --to hf|gguf [--dtype "
-         "f32|bf16|f16|q8_0] [--shard-size BYTES|5GB] [--family NAME]"},
+         "f32|bf16|f16|q8_0] [--shard-size BYTES|5GB] [--family NAME] [--with-moments]"},
+        {{"checkpoint", "export", "x", "y", "--to", "gguf", "--with-moments"},
+         "checkpoint export --to gguf has no place for moments; leave --with-moments out"},
+        {{"checkpoint", "verify", "x", "--with-moments"},
+         "checkpoint verify: write switchyard checkpoint verify FOLDER"},
         {{"checkpoint", "export", "x", "y", "--to", "onnx"},
          "checkpoint export: unknown format --to onnx; write hf or gguf"},
         {{"checkpoint", "verify", "x", "--dtype", "f16"},

@@ -312,6 +312,8 @@ TEST_CASE("config: the dump of changed values reads back to the same values, bit
     }
     config.model.heads = 8;
     config.model.kv_heads = 2;
+    config.model.activation = model::Activation::gelu;  // without a gate, for model.head_transform
+    config.moe.shared_experts = 1;
     config.moe.layers = "0,2";
     config.moe.balance.entropy_bonus = 0.0;  // of another router
     config.moe.balance.load_loss = 0.0;      // of learned noise, which renormalises

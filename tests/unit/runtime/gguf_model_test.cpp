@@ -58,6 +58,8 @@ TEST_CASE(
     CHECK(chosen("dbrx") == "dbrx");
     CHECK(chosen("gpt-2-xl") == "gpt2");
     CHECK(chosen("bloom-176b") == "bloom");
+    CHECK(chosen("t5-base") == "t5");
+    CHECK(chosen("t5-v1.1-base") == "t5");
 }
 
 TEST_CASE("gguf model: what llama.cpp cannot compute is refused, every setting by name", "[unit]") {
@@ -67,7 +69,7 @@ TEST_CASE("gguf model: what llama.cpp cannot compute is refused, every setting b
     CHECK_THROWS_WITH(gguf::choose_architecture(config), Catch::Contains("llama") &&
                                                              Catch::Contains("moe.router: only top_k") &&
                                                              Catch::Contains("model.logit_softcap: only 0"));
-    for (const char* const preset : {"t5-base", "bert-base", "gpt-j-6b", "switch-base-8", "palm-540b"}) {
+    for (const char* const preset : {"bert-base", "gpt-j-6b", "switch-base-8", "palm-540b"}) {
         INFO(preset);
         CHECK_THROWS_AS(chosen(preset), ConfigError);
     }
