@@ -15,7 +15,7 @@ SWITCHYARD, LOGITS_DUMP = sys.argv[1:3]
 SCRATCH = pathlib.Path(sys.argv[3])
 ONLY = set(sys.argv[4:])
 NUM_IDS = 64
-NUM_GREEDY = 8
+NUM_GREEDY = 5
 TOLERANCE = 1e-4
 
 NO_IDS = dict(bos_token_id=None, eos_token_id=None, pad_token_id=None)
