@@ -48,6 +48,7 @@ Values state_of(const Manifest& manifest) {
         values["state.data.tokenizer"] = state.data->tokenizer;
         values["state.data.window"] = concat(state.data->window);
         values["state.data.validation_fraction"] = concat(state.data->validation_fraction);
+        values["state.data.weights"] = state.data->weights_text();
     }
     for (const auto& [name, array] : state.router) {
         std::ostringstream text;

@@ -33,8 +33,10 @@ void describe_state(const TrainingState& state, std::ostringstream& text) {
     if (state.data) {
         text << quote_if_needed(state.data->paths) << ": " << state.data->num_bytes() << " bytes, checksum "
              << hex(state.data->checksum) << ", tokenizer " << quote_if_needed(state.data->tokenizer)
-             << ", windows of " << state.data->window << " bytes, share of validation "
-             << state.data->validation_fraction << "\n";
+             << ", windows of " << state.data->window << " tokens, share of validation "
+             << state.data->validation_fraction;
+        if (!state.data->weights.empty()) text << ", weights " << state.data->weights_text();
+        text << "\n";
     } else {
         text << "not known\n";
     }

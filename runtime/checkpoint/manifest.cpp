@@ -74,6 +74,12 @@ std::string shard_dataset(const MatrixId& id, index_t first_row) {
     return concat(logical_name(id.kind, id.tensor), "/", id.matrix, ":", first_row);
 }
 
+std::string DataRecord::weights_text() const {
+    std::string text;
+    for (const index_t weight : weights) text += concat(text.empty() ? "" : ":", weight);
+    return text.empty() ? "none" : text;
+}
+
 index_t DataRecord::num_bytes() const {
     return std::accumulate(file_bytes.begin(), file_bytes.end(), index_t{0});
 }

@@ -69,13 +69,18 @@ struct FileRecord {
 /// The text that a run learns from, and how it is cut into samples.
 struct DataRecord {
     std::string paths;                ///< as data.path names them
-    std::vector<index_t> file_bytes;  ///< of each file
-    std::uint64_t checksum = 0;       ///< sum over blocks of 4 MiB of XXH3-64(block, seed = block number)
-    std::string tokenizer;
-    index_t window = 0;  ///< bytes of a sample
+    std::vector<index_t> file_bytes;  ///< of each text, or of the text of each token file
+    /// Of texts the sum over blocks of 4 MiB of XXH3-64(block, seed = block number), of token files the sum of
+    /// XXH3-64(checksum of the file, seed = number of the file).
+    std::uint64_t checksum = 0;
+    std::string tokenizer;  ///< its identity
+    index_t window = 0;     ///< tokens of a sample
     double validation_fraction = 0.0;
+    std::vector<index_t> weights = {};  ///< of each file, in lowest terms; empty where files are joined
 
     index_t num_bytes() const;
+    /// "7:3", or "none".
+    std::string weights_text() const;
     bool operator==(const DataRecord&) const = default;
 };
 

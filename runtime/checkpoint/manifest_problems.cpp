@@ -52,6 +52,13 @@ void check_state(const Manifest& manifest, Problems& problems) {
         if (bytes < 0 || bytes > most)
             problems.push_back(concat("a file of the text has ", bytes, " bytes, which no file has"));
     }
+    const std::vector<index_t>& weights = state.data->weights;
+    if (!weights.empty() && weights.size() != state.data->file_bytes.size())
+        problems.push_back(concat("the text has ", state.data->file_bytes.size(), " files and ",
+                                  weights.size(), " weights"));
+    for (const index_t weight : weights) {
+        if (weight <= 0) problems.push_back(concat("a file of the text has the weight ", weight));
+    }
 }
 
 std::map<std::string, index_t> check_files(const Manifest& manifest, Problems& problems) {

@@ -36,9 +36,11 @@ std::string checksum_of(const Json& body) {
 }
 
 Json data_to_json(const DataRecord& data) {
-    return Json::Object{{"paths", data.paths},        {"file_bytes", json_array(data.file_bytes)},
-                        {"xxh3", hex(data.checksum)}, {"tokenizer", data.tokenizer},
-                        {"window", data.window},      {"validation_fraction", data.validation_fraction}};
+    Json::Object body{{"paths", data.paths},        {"file_bytes", json_array(data.file_bytes)},
+                      {"xxh3", hex(data.checksum)}, {"tokenizer", data.tokenizer},
+                      {"window", data.window},      {"validation_fraction", data.validation_fraction}};
+    if (!data.weights.empty()) body.push_back({"weights", json_array(data.weights)});
+    return body;
 }
 
 DataRecord data_from_json(const Json& body) {
@@ -49,6 +51,8 @@ DataRecord data_from_json(const Json& body) {
     data.tokenizer = body.at("tokenizer").as_string();
     data.window = body.at("window").as_whole();
     data.validation_fraction = body.at("validation_fraction").as_number();
+    if (const Json* const weights = body.find("weights"))
+        for (const Json& weight : weights->as_array()) data.weights.push_back(weight.as_whole());
     return data;
 }
 

@@ -3,7 +3,6 @@
 #include <array>
 #include <cmath>
 #include <iostream>
-#include <numbers>
 
 #include "runtime/bench/bench.hpp"
 #include "runtime/checkpoint/agree.hpp"
@@ -58,12 +57,11 @@ int run_eval(const Arguments& arguments) {
             if (session.world().rank() == 0) std::cout << loss.text() << "\n";
             return;
         }
-        const Corpus corpus(config.data.path, config.model.seq_len, config.data.validation_fraction,
-                            config.train.seed);
-        const double loss = validation_loss(session, corpus);
-        if (!std::isfinite(loss)) {
+        const Corpus corpus(config, session.context().team.size());
+        const Validation validation = validation_loss(session, corpus);
+        if (!std::isfinite(validation.loss)) {
             throw Error(concat(
-                "eval: the validation loss is ", loss,
+                "eval: the validation loss is ", validation.loss,
                 ", which is no measure of a model: its weights, or what it computes with them, are not "
                 "finite, or train.eval_batches = ",
                 config.train.eval_batches,
@@ -71,7 +69,8 @@ int run_eval(const Arguments& arguments) {
                 "--resume"));
         }
         if (session.world().rank() == 0)
-            std::cout << "validation loss " << loss << ", " << loss / std::numbers::ln2 << " bits per byte\n";
+            std::cout << "validation loss " << validation.loss << ", " << validation.bits_per_byte
+                      << " bits per byte\n";
     });
     return 0;
 }

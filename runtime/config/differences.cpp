@@ -62,6 +62,7 @@ constexpr std::array kMayDiffer{
     MayDiffer{"data.path", Matters::never, ""},
     // So is going on with another tokenizer: its identity is compared.
     MayDiffer{"data.tokenizer", Matters::never, ""},
+    MayDiffer{"data.documents", Matters::always, "tokens see other parts of a window than in training"},
     MayDiffer{"data.changed", Matters::never, ""},
     MayDiffer{"data.validation_fraction", Matters::always,
               "other text is validated on, which may have been trained on"},

@@ -310,14 +310,20 @@ void optimizer_options(OptionTable& table, OptimizerConfig& optimizer) {
 }
 
 void data_options(OptionTable& table, DataConfig& data) {
-    table.text({"data.path", "",
-                "text to learn from: a file, or several joined by commas, read one after the other"},
-               data.path);
+    table.text(
+        {"data.path", "",
+         "texts or token files to learn from, joined by commas: read one after the other, or as NAME:WEIGHT "
+         "each in proportion to its weight"},
+        data.path);
     table.text(
         {"data.tokenizer", "",
          "how text becomes tokens: bytes, or a tokenizer.json, a tokenizer.model or a folder with one"},
         data.tokenizer);
-    table.number({"data.validation_fraction", "", "share of the text, at its end, kept for validation"},
+    table.choice<Documents>({"data.documents", "",
+                             "separate: attention does not cross from one document of a window to the next"},
+                            data.documents,
+                            {{"joined", Documents::joined}, {"separate", Documents::separate}});
+    table.number({"data.validation_fraction", "", "share of the tokens, at the end, kept for validation"},
                  data.validation_fraction, 0.0, 0.9);
     table.choice<ChangedData>(
         {"data.changed", "",
@@ -462,6 +468,9 @@ std::vector<std::string> joint_problems(const Config& config) {
         config.numerics == NumericsMode::fast || config.moe.capacity_scope == model::CapacityScope::global,
         "numerics.mode = reproducible promises the same bits on every layout, which moe.capacity_scope = "
         "local cannot give; use moe.capacity_scope = global or numerics.mode = fast");
+    require(config.data.documents == Documents::joined ||
+                config.model.architecture == model::Architecture::decoder,
+            "data.documents = separate keeps documents apart in decoders alone; use data.documents = joined");
     require(config.generate.gap != "",
             "generate.gap is empty; take a text that stands nowhere else in generate.prompt");
     require(config.run.directory != "", "run.directory is empty; name a folder");

@@ -2,6 +2,7 @@
 
 #include "runtime/config/config_file.hpp"
 #include "runtime/config/differences.hpp"
+#include "runtime/tokenizer/tokenizer.hpp"
 
 namespace sy::runtime {
 namespace {
@@ -22,8 +23,13 @@ std::string text_differences(const DataRecord& before, const DataRecord& now) {
     add("bytes", before.num_bytes(), now.num_bytes());
     add("checksum", hex(before.checksum), hex(now.checksum));
     add("tokenizer", before.tokenizer, now.tokenizer);
-    add("bytes of a window", before.window, now.window);
+    add("tokens of a window", before.window, now.window);
     add("data.validation_fraction", before.validation_fraction, now.validation_fraction);
+    // Bytes are the same however a text is cut into files; other tokens are not, for files are tokenized one by one.
+    if (now.tokenizer != "bytes" && before.num_bytes() == now.num_bytes() &&
+        before.file_bytes != now.file_bytes)
+        text += concat(text.empty() ? "" : ", ", "other bytes in each file");
+    add("weights", before.weights_text(), now.weights_text());
     return text;
 }
 
@@ -46,8 +52,10 @@ void compare_data(const TrainingState& state, const Config& config, const DataRe
     }
     const std::string other =
         concat(path, " is not the text that the checkpoint was trained on (", differences, ")");
-    const std::string effect =
-        concat("the ", state.samples_consumed, " samples consumed count windows of a text that was not read");
+    const std::string effect = concat(
+        "the ", state.samples_consumed, " samples consumed count windows of a text that was not read",
+        state.data->tokenizer == now.tokenizer ? ""
+                                               : ", and the model has learned other meanings of token ids");
     if (config.data.changed == ChangedData::accept) {
         notes.push_back(concat(other, ": ", effect));
     } else {
@@ -64,6 +72,21 @@ std::string learning_rate_note(const Config& before, const Config& now, index_t 
     if (step == 0 || next == expected) return {};
     return concat("the learning rate goes from ", last, " at step ", step, " to ", next, " at step ",
                   step + 1, " (", expected, " with the checkpoint's settings)");
+}
+
+/// Whether the ids mean what they meant in training; nothing is known of checkpoints without a text.
+void check_tokenizer(const Manifest& manifest, const Config& config, Sentences& notes) {
+    if (!manifest.state.data) return;
+    const std::string& before = manifest.state.data->tokenizer;
+    const std::string now = make_tokenizer(config.data.tokenizer)->identity();
+    if (now == before) return;
+    const std::string other = concat("data.tokenizer = ", quote_if_needed(config.data.tokenizer), " is '",
+                                     now, "', and the checkpoint was trained with '", before, "'");
+    if (config.data.changed == ChangedData::refuse)
+        throw ConfigError(concat(other,
+                                 ", to which the same ids are other texts; give that one, or set "
+                                 "data.changed = accept"));
+    notes.push_back(concat(other, ": the same ids are other texts to it"));
 }
 
 }  // namespace
@@ -107,9 +130,11 @@ Resumption resume_training(const Manifest& manifest, const Config& config,
 }
 
 Sentences check_settings(const Manifest& manifest, const Config& config) {
-    const SettingDifferences differences = compare_settings(saved_settings(manifest.config), config);
+    SettingDifferences differences = compare_settings(saved_settings(manifest.config), config);
     if (!differences.problems.empty()) throw ConfigError(differences.problems);
-    return differences.notes;
+    Sentences notes = std::move(differences.notes);
+    check_tokenizer(manifest, config, notes);
+    return notes;
 }
 
 }  // namespace sy::runtime

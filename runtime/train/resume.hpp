@@ -20,7 +20,8 @@ Resumption resume_training(const Manifest& manifest, const Config& config,
                            const std::optional<DataRecord>& data);
 
 /// For what uses a checkpoint's model and trains no further. @return notes on settings that are not the checkpoint's
-/// @throws ConfigError with every setting that makes another model of it
+/// @throws ConfigError with every setting that makes another model of it, or for another tokenizer than it was trained
+///         with, unless data.changed = accept
 std::vector<std::string> check_settings(const Manifest& manifest, const Config& config);
 
 }  // namespace sy::runtime

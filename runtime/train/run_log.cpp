@@ -2,7 +2,6 @@
 
 #include <iomanip>
 #include <iostream>
-#include <numbers>
 
 #include "comm/mpi/mpi_session.hpp"
 #include "kernels/core/isa.hpp"
@@ -71,11 +70,11 @@ void RunLog::step(index_t step, const StepOutcome& outcome, const PhaseSeconds& 
     progress_->step(record);
 }
 
-void RunLog::validation(index_t step, double loss, double seconds) {
+void RunLog::validation(index_t step, const Validation& validation, double seconds) {
     if (!file_) return;
-    const double bits = loss / std::numbers::ln2;
-    file_->write(to_json(EvalRecord{step, loss, bits, seconds}));
-    progress_->note(concat("validation at step ", step, ": loss ", loss, ", ", bits, " bits per byte"));
+    file_->write(to_json(EvalRecord{step, validation.loss, validation.bits_per_byte, seconds}));
+    progress_->note(concat("validation at step ", step, ": loss ", validation.loss, ", ",
+                           validation.bits_per_byte, " bits per byte"));
 }
 
 void RunLog::validation_abandoned(index_t step) {

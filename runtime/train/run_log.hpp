@@ -7,6 +7,7 @@
 #include "runtime/telemetry/json_lines.hpp"
 #include "runtime/telemetry/progress.hpp"
 #include "runtime/train/step.hpp"
+#include "runtime/train/train.hpp"
 
 namespace sy::runtime {
 
@@ -19,8 +20,7 @@ class RunLog {
     RunLog(const Session& session, index_t first_step, const std::vector<std::string>& notes);
 
     void step(index_t step, const StepOutcome& outcome, const PhaseSeconds& phases, double seconds);
-    /// @param loss  nats a token
-    void validation(index_t step, double loss, double seconds);
+    void validation(index_t step, const Validation& validation, double seconds);
     void validation_abandoned(index_t step);
     void checkpoint(const CheckpointWriter::Published& published);
     void placement(const PlacementRecord& record);

@@ -8,9 +8,17 @@ MicroBatch make_batch(const Session& session, const Corpus& corpus, Split split,
     const Range mine = part_of(sequences, session.world().size(), session.world().rank());
     const index_t first = which.first_sample + which.micro_step * sequences;
     MicroBatch batch;
-    for (index_t i = mine.begin; i < mine.end; ++i) corpus.append(split, first + i, batch.ids);
-    batch.info = {mine.begin * config.model.seq_len, sequences * config.model.seq_len, which.step,
-                  which.micro_step, config.train.accumulation};
+    for (index_t i = mine.begin; i < mine.end; ++i) {
+        corpus.append(split, first + i, batch.ids);
+        if (config.data.documents == Documents::separate)
+            corpus.append_document_begins(split, first + i, batch.document_begins);
+    }
+    batch.info = {mine.begin * config.model.seq_len,
+                  sequences * config.model.seq_len,
+                  which.step,
+                  which.micro_step,
+                  config.train.accumulation,
+                  batch.document_begins};
     return batch;
 }
 

@@ -10,9 +10,18 @@
 
 namespace sy::runtime {
 
-/// The ids of this rank's sequences of one micro-step, [sequences, seq_len + 1], and what they are part of.
+/// The ids of this rank's sequences of one micro-step, [sequences, seq_len + 1], and what they are part of. Moved, not copied: `info`
+/// refers to document_begins.
 struct MicroBatch {
+    MicroBatch() = default;
+    MicroBatch(MicroBatch&&) = default;
+    MicroBatch& operator=(MicroBatch&&) = default;
+    MicroBatch(const MicroBatch&) = delete;
+    MicroBatch& operator=(const MicroBatch&) = delete;
+    ~MicroBatch() = default;
+
     std::vector<std::int32_t> ids;
+    std::vector<index_t> document_begins;  ///< for `info`, with data.documents = separate
     model::BatchInfo info;
 };
 

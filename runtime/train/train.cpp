@@ -1,11 +1,12 @@
 #include "runtime/train/train.hpp"
 
+#include <numbers>
+
 #include "comm/collectives.hpp"
 #include "kernels/core/isa.hpp"
 #include "runtime/checkpoint/agree.hpp"
 #include "runtime/checkpoint/folders.hpp"
 #include "runtime/checkpoint/writer.hpp"
-#include "runtime/data/open_tokenizer.hpp"
 #include "runtime/train/branch.hpp"
 #include "runtime/train/data_record.hpp"
 #include "runtime/train/drop_log.hpp"
@@ -37,14 +38,6 @@ std::unique_ptr<RunLock> lock_run(const Session& session) {
     return lock;
 }
 
-/// @throws ConfigError for any other: a text is read byte by byte so far
-std::unique_ptr<Tokenizer> open_byte_tokenizer(const Config& config) {
-    std::unique_ptr<Tokenizer> tokenizer = open_tokenizer(config);
-    if (tokenizer->identity() == "bytes") return tokenizer;
-    throw ConfigError(concat("data.tokenizer = ", config.data.tokenizer,
-                             ": training and evaluation take bytes alone so far"));
-}
-
 /// A run from its first step, or the one after a checkpoint, to its last.
 class TrainingRun {
   public:
@@ -52,9 +45,7 @@ class TrainingRun {
         : session_(session),
           config_(session.config()),
           stop_wanted_(stop_wanted),
-          tokenizer_(open_byte_tokenizer(config_)),
-          corpus_(config_.data.path, config_.model.seq_len, config_.data.validation_fraction,
-                  config_.train.seed),
+          corpus_(config_, session.context().team.size()),
           lock_(lock_run(session)),
           done_(restore(resume)),
           log_(session, done_ + 1, notes_),
@@ -98,7 +89,7 @@ class TrainingRun {
     /// A run that is asked to stop meanwhile ends before its first step, which alone would need the counts.
     void count_tokens() {
         if (config_.moe.router != "hash" || config_.moe.hash != model::HashTable::balanced) return;
-        std::vector<index_t> counts = corpus_.count_bytes([this] { return asked_to_stop(); });
+        std::vector<index_t> counts = corpus_.count_tokens([this] { return asked_to_stop(); });
         counts.resize(static_cast<std::size_t>(config_.model.vocab_size), 0);
         session_.transformer().set_token_counts(counts);
     }
@@ -181,10 +172,10 @@ class TrainingRun {
 
     void validate() {
         const double start = steady_seconds();
-        const std::optional<double> loss =
+        const std::optional<Validation> validation =
             validation_loss(session_, corpus_, [this] { return asked_to_stop(); });
-        if (loss.has_value()) {
-            log_.validation(done_, *loss, steady_seconds() - start);
+        if (validation) {
+            log_.validation(done_, *validation, steady_seconds() - start);
         } else {
             log_.validation_abandoned(done_);
         }
@@ -225,7 +216,6 @@ class TrainingRun {
     const Config& config_;
     const std::function<bool()>& stop_wanted_;
     bool asked_to_stop_ = false;
-    std::unique_ptr<Tokenizer> tokenizer_;
     Corpus corpus_;
     std::unique_ptr<RunLock> lock_;
     TrainingState state_;
@@ -239,32 +229,57 @@ class TrainingRun {
     CheckpointWriter writer_;
 };
 
+/// Tokens and the bytes of text that they stand for.
+struct TokenBytes {
+    index_t num_tokens = 0;
+    index_t num_bytes = 0;
+
+    /// Counts the targets of a decoder, or all tokens that an encoder has read.
+    /// @param ids  [sequences, S + 1]
+    void count(std::span<const std::int32_t> ids, const model::ModelConfig& model,
+               const Tokenizer& tokenizer) {
+        const index_t stride = model.seq_len + 1;
+        const index_t not_counted = model.architecture == model::Architecture::decoder ? 0 : model.seq_len;
+        for (index_t i = 0; i < std::ssize(ids); ++i) {
+            if (i % stride == not_counted) continue;
+            ++num_tokens;
+            num_bytes += tokenizer.num_bytes(ids[static_cast<std::size_t>(i)]);
+        }
+    }
+};
+
 }  // namespace
 
-double validation_loss(Session& session, const Corpus& corpus) {
+Validation validation_loss(Session& session, const Corpus& corpus) {
     return validation_loss(session, corpus, [] { return false; }).value();
 }
 
-std::optional<double> validation_loss(Session& session, const Corpus& corpus,
-                                      const std::function<bool()>& stop_wanted) {
+std::optional<Validation> validation_loss(Session& session, const Corpus& corpus,
+                                          const std::function<bool()>& stop_wanted) {
     if (corpus.num_windows(Split::validation) == 0) {
         throw ConfigError(
             "validation: data.validation_fraction = 0 keeps no text for it; give the share that the run had");
     }
     ExactSum sum;
     index_t num_targets = 0;
+    TokenBytes read;
     const TrainConfig& train = session.config().train;
     for (index_t i = 0; i < train.eval_batches * train.accumulation; ++i) {
         if (wanted_by_any(session.world(), stop_wanted())) return std::nullopt;
         const index_t step = i / train.accumulation + 1;
         const MicroBatch batch = make_batch(session, corpus, Split::validation,
                                             {step, i % train.accumulation, (step - 1) * train.global_batch});
+        read.count(batch.ids, session.config().model, corpus.tokenizer());
         const model::PassResult pass =
             session.transformer().evaluate(batch.ids, batch.info, session.context());
         sum += pass.token_sum;
         num_targets += pass.num_targets;
     }
-    return sum.value() / static_cast<double>(num_targets);
+    index_t totals[] = {read.num_tokens, read.num_bytes};
+    comm::all_reduce(session.world(), std::span<index_t>(totals), comm::ReduceOp::sum);
+    const double loss = sum.value() / static_cast<double>(num_targets);
+    return Validation{
+        loss, loss / std::numbers::ln2 * (static_cast<double>(totals[0]) / static_cast<double>(totals[1]))};
 }
 
 TrainingEnd train(Session& session, const std::string& resume, const std::function<bool()>& stop_wanted) {

@@ -9,18 +9,26 @@
 
 namespace sy::runtime {
 
-/// Mean cross entropy of the targets of eval_batches global batches, in nats, the same on every layout, and for every
-/// accumulation where routing knows no capacity: that is of a pass. NaN when there are no targets.
+struct Validation {
+    double loss = 0.0;  ///< nats a target; NaN when there are none
+    /// The loss in bits, over the mean number of bytes that a target stands for, so that it can be compared between
+    /// tokenizers; for bytes loss / ln 2. Tokens that mark structure have a loss and no bytes. The targets of encoders are a
+    /// sample of the tokens, and the mean is over all tokens that were read. Infinite where no token has bytes.
+    double bits_per_byte = 0.0;
+};
+
+/// Mean cross entropy of the targets of eval_batches global batches, the same on every layout, and for every
+/// accumulation where routing knows no capacity: that is of a pass.
 /// @throws ConfigError when no text is kept for it
 /// @par Collective
-double validation_loss(Session& session, const Corpus& corpus);
+Validation validation_loss(Session& session, const Corpus& corpus);
 
 /// The same, unless it is abandoned.
 /// @param stop_wanted  asked before every batch; when any rank's answer is yes, all abandon it
 /// @return nothing when it was abandoned
 /// @par Collective
-std::optional<double> validation_loss(Session& session, const Corpus& corpus,
-                                      const std::function<bool()>& stop_wanted);
+std::optional<Validation> validation_loss(Session& session, const Corpus& corpus,
+                                          const std::function<bool()>& stop_wanted);
 
 /// How far a run came.
 struct TrainingEnd {

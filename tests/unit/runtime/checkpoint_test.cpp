@@ -148,8 +148,8 @@ TEST_CASE("checkpoint: any state reads back to the same bits", "[unit]") {
     manifest.step = 7;
     manifest.state = {0xffff'ffff'ffff'fff1U, TrainingState::kRandom, index_t{1} << 50, 3, 2, {}, {}};
     manifest.state.router["layers.1.moe.router.bias"] = {0.1, -1e-300, 1.0 / 3.0, -0.0};
-    manifest.state.data =
-        DataRecord{"a.txt,b c.txt", {7, index_t{1} << 40}, 0xffff'ffff'ffff'fff1U, "bytes", 33, 0.1 + 0.2};
+    manifest.state.data = DataRecord{
+        "a.txt,b c.txt", {7, index_t{1} << 40}, 0xffff'ffff'ffff'fff1U, "bytes", 33, 0.1 + 0.2, {7, 3}};
     const Manifest read = parse_manifest(write_manifest(manifest), "test");
     CHECK(read.state == manifest.state);
     CHECK(std::signbit(read.state.router.at("layers.1.moe.router.bias")[3]));

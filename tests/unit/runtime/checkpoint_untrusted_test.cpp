@@ -140,6 +140,16 @@ const std::vector<Mutation>& mutations() {
          [](Manifest& m) {
              m.state.data.emplace().file_bytes = {1, std::numeric_limits<index_t>::max()};
          }},
+        {"the text has 1 files and 2 weights",
+         [](Manifest& m) {
+             m.state.data.emplace().file_bytes = {7};
+             m.state.data->weights = {1, 1};
+         }},
+        {"a file of the text has the weight -3",
+         [](Manifest& m) {
+             m.state.data.emplace().file_bytes = {7};
+             m.state.data->weights = {-3};
+         }},
     };
     return table;
 }

@@ -30,6 +30,15 @@ std::string counting_text(std::size_t size) {
     return text;
 }
 
+Corpus corpus_of(const std::string& paths, index_t seq_len, double validation_fraction, std::uint64_t seed) {
+    Config config;
+    config.data.path = paths;
+    config.model.seq_len = seq_len;
+    config.data.validation_fraction = validation_fraction;
+    config.train.seed = seed;
+    return Corpus(config);
+}
+
 std::string io_error_of(const std::function<void()>& attempt) {
     try {
         attempt();
@@ -85,7 +94,7 @@ TEST_CASE("data: an epoch of samples covers the training text once, each sample 
           "[unit]") {
     const TestFolder folder;
     const std::string text = counting_text(1000);
-    const Corpus corpus(folder.file("text", text), 16, 0.1, 5);
+    const Corpus corpus = corpus_of(folder.file("text", text), 16, 0.1, 5);
     // 900 bytes for training: windows start at 0, 16, ..., and share their border token with the next one.
     REQUIRE(corpus.num_windows(Split::train) == (900 - 1) / 16);
     REQUIRE(corpus.num_windows(Split::validation) == (100 - 1) / 16);
@@ -115,12 +124,12 @@ TEST_CASE("data: samples depend on the seed and their number alone, whoever asks
           "[unit]") {
     const TestFolder folder;
     const std::string file = folder.file("text", counting_text(5000));
-    const Corpus all(file, 8, 0.05, 11);
-    const Corpus other_seed(file, 8, 0.05, 12);
+    const Corpus all = corpus_of(file, 8, 0.05, 11);
+    const Corpus other_seed = corpus_of(file, 8, 0.05, 12);
     int different = 0;
     for (const int ranks : {1, 2, 3, 4, 8}) {
         for (int rank = 0; rank < ranks; ++rank) {
-            const Corpus own(file, 8, 0.05, 11);
+            const Corpus own = corpus_of(file, 8, 0.05, 11);
             for (index_t i = 2000 - 1 - rank; i >= 0; i -= ranks) {
                 const std::vector<std::int32_t> ids = sample(own, Split::train, i);
                 REQUIRE(ids == sample(all, Split::train, i));
@@ -134,12 +143,12 @@ TEST_CASE("data: samples depend on the seed and their number alone, whoever asks
 TEST_CASE("data: several files are one text, also where a window crosses from one to the next", "[unit]") {
     const TestFolder folder;
     const std::string text = counting_text(3000);
-    const Corpus whole(folder.file("whole", text), 32, 0.1, 3);
+    const Corpus whole = corpus_of(folder.file("whole", text), 32, 0.1, 3);
     const std::string parts =
         folder.file("a", text.substr(0, 7)) + "," + folder.file("b", text.substr(7, 1)) + "," +
         folder.file("c", text.substr(8, 1500)) + "," + folder.file("d", text.substr(1508));
-    const Corpus joined(parts, 32, 0.1, 3);
-    REQUIRE(joined.num_bytes() == 3000);
+    const Corpus joined = corpus_of(parts, 32, 0.1, 3);
+    REQUIRE(joined.files().file_bytes() == std::vector<index_t>{7, 1, 1500, 1492});
     for (const Split split : {Split::train, Split::validation}) {
         REQUIRE(joined.num_windows(split) == whole.num_windows(split));
         for (index_t i = 0; i < 2 * whole.num_windows(split); ++i)
@@ -152,7 +161,7 @@ TEST_CASE("data: bytes above 127 are tokens 128 to 255, and zero bytes are text"
     std::string text = counting_text(64);
     text[0] = '\0';
     text[1] = '\xff';
-    const Corpus corpus(folder.file("text", text), 63, 0.0, 1);
+    const Corpus corpus = corpus_of(folder.file("text", text), 63, 0.0, 1);
     const std::vector<std::int32_t> ids = sample(corpus, Split::train, 0);
     CHECK(ids[0] == 0);
     CHECK(ids[1] == 255);
@@ -166,20 +175,21 @@ TEST_CASE("data: what cannot be read is refused with its name and reason, all fi
     const std::string pipe = (folder.path() / "pipe").string();
     REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
     CHECK(
-        io_error_of(
-            [&] { Corpus(missing + "," + good + "," + empty + "," + folder.path().string(), 8, 0.1, 1); }) ==
+        io_error_of([&] {
+            corpus_of(missing + "," + good + "," + empty + "," + folder.path().string(), 8, 0.1, 1);
+        }) ==
         "data.path: " + missing + " is not a file that can be read: No such file or directory\n" +
             "data.path: " + empty + " is empty\n" + "data.path: " + folder.path().string() +
             " is a folder, and no file with a text of some size; name a file\n" +
             "data.path: commas join files; one whose name has a comma cannot be given, so rename or link it");
     // Nobody writes to the pipe; it is refused, not waited for.
-    CHECK(io_error_of([&] { Corpus(pipe, 8, 0.1, 1); }) ==
+    CHECK(io_error_of([&] { corpus_of(pipe, 8, 0.1, 1); }) ==
           "data.path: " + pipe + " is a device or pipe, and no file with a text of some size; name a file");
-    CHECK(io_error_of([] { Corpus("/dev/zero", 8, 0.1, 1); }) ==
+    CHECK(io_error_of([] { corpus_of("/dev/zero", 8, 0.1, 1); }) ==
           "data.path: /dev/zero is a device or pipe, and no file with a text of some size; name a file");
-    CHECK_THROWS_WITH(Corpus("", 8, 0.1, 1),
+    CHECK_THROWS_WITH(corpus_of("", 8, 0.1, 1),
                       Catch::Contains("data.path is not set") && Catch::Contains("--set data.path="));
-    CHECK_THROWS_AS(Corpus("", 8, 0.1, 1), ConfigError);
+    CHECK_THROWS_AS(corpus_of("", 8, 0.1, 1), ConfigError);
 }
 
 TEST_CASE(
@@ -188,21 +198,22 @@ TEST_CASE(
     const TestFolder folder;
     const std::string file = folder.file("short", counting_text(100));
     CHECK(
-        io_error_of([&] { Corpus(file, 32, 0.1, 1); }) ==
+        io_error_of([&] { corpus_of(file, 32, 0.1, 1); }) ==
         "data.path = " + file +
             ": its 100 bytes are 90 for training and 10 for validation (data.validation_fraction = 0.1), but "
             "model.seq_len = 32 needs at least 33 in each; give about 330 bytes of text, or lower "
             "model.seq_len");
-    CHECK(io_error_of([&] { Corpus(file, 100, 0.0, 1); }) ==
+    CHECK(io_error_of([&] { corpus_of(file, 100, 0.0, 1); }) ==
           "data.path = " + file +
               ": its 100 bytes are 100 for training and 0 for validation (data.validation_fraction = 0), but "
               "model.seq_len = 100 needs at least 101 for training; give about 101 bytes of text, or lower "
               "model.seq_len");
-    CHECK(Corpus(folder.file("enough", counting_text(330)), 32, 0.1, 1).num_windows(Split::validation) == 1);
-    CHECK(Corpus(folder.file("just", counting_text(101)), 100, 0.0, 1).num_windows(Split::train) == 1);
+    CHECK(corpus_of(folder.file("enough", counting_text(330)), 32, 0.1, 1).num_windows(Split::validation) ==
+          1);
+    CHECK(corpus_of(folder.file("just", counting_text(101)), 100, 0.0, 1).num_windows(Split::train) == 1);
     // 29 of 100 bytes; in floating point 0.29 * 100 is a little less.
-    CHECK(Corpus(file, 28, 0.29, 1).num_windows(Split::validation) == 1);
-    const Corpus without(file, 32, 0.0, 1);
+    CHECK(corpus_of(file, 28, 0.29, 1).num_windows(Split::validation) == 1);
+    const Corpus without = corpus_of(file, 32, 0.0, 1);
     std::vector<std::int32_t> ids;
     CHECK_THROWS_AS(without.append(Split::validation, 0, ids), LogicError);
     CHECK_THROWS_AS(without.append(Split::train, -1, ids), LogicError);
@@ -212,7 +223,7 @@ TEST_CASE("data: a text that shrinks while it is read ends in a message, whoever
     const TestFolder folder;
     const std::string first = folder.file("first", counting_text(100));
     const std::string second = folder.file("second", counting_text(20000));
-    const Corpus corpus(first + "," + second, 32, 0.5, 1);
+    const Corpus corpus = corpus_of(first + "," + second, 32, 0.5, 1);
     std::filesystem::resize_file(second, 15000);
     CHECK(sample(corpus, Split::train, 0).size() == 33);
     const std::string message =
@@ -224,7 +235,7 @@ TEST_CASE("data: a text that shrinks while it is read ends in a message, whoever
                   sample(corpus, Split::validation, i);
           }) == message);
     std::filesystem::resize_file(second, 0);
-    CHECK_THROWS_AS(corpus.count_bytes([] { return false; }), IoError);
+    CHECK_THROWS_AS(corpus.count_tokens([] { return false; }), IoError);
 }
 
 TEST_CASE("data: the byte tokenizer gives back every text", "[unit]") {

@@ -40,8 +40,7 @@ double loss_of_first_batch(int ranks, const Config& config, const std::string& f
     comm::LocalFabric(ranks).run([&](comm::Communicator& world) {
         Session session(config, world);
         session.restore(CheckpointReader(folder));
-        const Corpus corpus(config.data.path, config.model.seq_len, config.data.validation_fraction,
-                            config.train.seed);
+        const Corpus corpus(config);
         const MicroBatch batch = make_batch(session, corpus, Split::train, {1, 0, 0});
         const double result =
             session.transformer().evaluate(batch.ids, batch.info, session.context()).token_loss;

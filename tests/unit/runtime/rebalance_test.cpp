@@ -36,9 +36,8 @@ Run run(int ranks, Config config, const std::string& directory, const std::strin
     comm::LocalFabric(ranks, options).run([&](comm::Communicator& world) {
         Session session(config, world);
         train(session, resume, [] { return false; });
-        const Corpus corpus(config.data.path, config.model.seq_len, config.data.validation_fraction,
-                            config.train.seed);
-        const double validation = validation_loss(session, corpus);
+        const Corpus corpus(config);
+        const double validation = validation_loss(session, corpus).loss;
         if (world.rank() == 0) result.validation = validation;
         // Copies of an expert keep to a node of two ranks.
         for (const auto& [layer, placement] : session.placements()) {

@@ -56,8 +56,7 @@ std::vector<std::string> problems_of(const Manifest& manifest, const Config& con
 std::vector<DataRecord> records_on(int ranks, const Config& config) {
     std::vector<DataRecord> records(static_cast<std::size_t>(ranks));
     comm::LocalFabric(ranks).run([&](comm::Communicator& world) {
-        const Corpus corpus(config.data.path, config.model.seq_len, config.data.validation_fraction,
-                            config.train.seed);
+        const Corpus corpus(config);
         records[static_cast<std::size_t>(world.rank())] =
             record_data(config, corpus, world, [] { return false; }).value();
     });
@@ -231,7 +230,7 @@ TEST_CASE("resume: another text is refused, unless it is accepted, and a moved o
     CHECK_THAT(refusal(), Contains("(data.validation_fraction 0.1 and 0.05 in the checkpoint)"));
     config.data.validation_fraction = 0.05;
     config.model.seq_len = 12;
-    CHECK_THAT(refusal(), Contains("(bytes of a window 13 and 17 in the checkpoint)"));
+    CHECK_THAT(refusal(), Contains("(tokens of a window 13 and 17 in the checkpoint)"));
     config.model.seq_len = 16;
     // The same text in two files, elsewhere.
     config.data.path =
@@ -297,7 +296,7 @@ TEST_CASE("resume: reading a long text is given up by all ranks when one is aske
     Config config = small_config(folder);
     config.data.path = folder.file("long", "");
     std::filesystem::resize_file(config.data.path, std::uintmax_t{140} << 20);
-    const Corpus corpus(config.data.path, config.model.seq_len, 0.05, 1);
+    const Corpus corpus(config);
     for (const int asked : {-1, 1}) {
         comm::LocalFabric(2).run([&](comm::Communicator& world) {
             const bool given_up =

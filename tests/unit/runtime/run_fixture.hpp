@@ -44,9 +44,8 @@ inline double train_on(int ranks, const runtime::Config& config, const std::stri
     comm::LocalFabric(ranks).run([&](comm::Communicator& world) {
         runtime::Session session(config, world);
         runtime::train(session, resume, [] { return false; });
-        const runtime::Corpus corpus(config.data.path, config.model.seq_len, config.data.validation_fraction,
-                                     config.train.seed);
-        const double result = runtime::validation_loss(session, corpus);
+        const runtime::Corpus corpus(config);
+        const double result = runtime::validation_loss(session, corpus).loss;
         if (world.rank() == 0) loss = result;
         session.close();
     });

@@ -72,8 +72,12 @@ TEST_CASE("data: an epoch visits every window once, in an order of its own", "[u
 
 TEST_CASE("data: missing, empty and short files are refused with what is needed", "[unit]") {
     const TestFolder folder;
-    CHECK_THROWS_WITH(Corpus((folder / "none").string(), 8, 0.1, 1), Catch::Contains("is not a file"));
+    Config config;
+    config.model.seq_len = 16;
+    CHECK_THROWS_AS(Corpus(config), ConfigError);
+    config.data.path = (folder / "none").string();
+    CHECK_THROWS_WITH(Corpus(config), Catch::Contains("is not a file"));
     std::ofstream(folder / "short") << "0123456789";
-    CHECK_THROWS_WITH(Corpus((folder / "short").string(), 16, 0.1, 1), Catch::Contains("needs at least 17"));
-    CHECK_THROWS_AS(Corpus("", 16, 0.1, 1), ConfigError);
+    config.data.path = (folder / "short").string();
+    CHECK_THROWS_WITH(Corpus(config), Catch::Contains("needs at least 17"));
 }

@@ -105,9 +105,8 @@ TEST_CASE("train: the same weights have the same validation loss for every accum
             for (const int ranks : {1, 2}) {
                 comm::LocalFabric(ranks).run([&](comm::Communicator& world) {
                     Session session(config, world);
-                    const Corpus corpus(config.data.path, config.model.seq_len,
-                                        config.data.validation_fraction, config.train.seed);
-                    const double loss = validation_loss(session, corpus);
+                    const Corpus corpus(config);
+                    const double loss = validation_loss(session, corpus).loss;
                     if (world.rank() == 0) losses.push_back(loss);
                     session.close();
                 });
@@ -127,9 +126,8 @@ TEST_CASE("train: weights that are not finite have no validation loss, however m
         Session session(config, world);
         for (const ShardedOptimizer::OwnedRows& rows : session.optimizer().owned_rows())
             std::ranges::fill(rows.weight, std::numeric_limits<float>::quiet_NaN());
-        const Corpus corpus(config.data.path, config.model.seq_len, config.data.validation_fraction,
-                            config.train.seed);
-        const double loss = validation_loss(session, corpus);
+        const Corpus corpus(config);
+        const double loss = validation_loss(session, corpus).loss;
         SY_REQUIRE(std::isnan(loss), "a validation loss of ", loss);
         session.close();
     });
@@ -317,11 +315,12 @@ TEST_CASE("train: a balanced hash router counts the text once and resumes from i
         CheckpointReader(find_checkpoint(halves.run.directory, "latest")).manifest().state.router;
     REQUIRE(table.size() == 2);
     // The most frequent byte of the training split comes first and goes to experts 0 and 1.
-    const Corpus corpus(config.data.path, config.model.seq_len, 0.1, config.train.seed);
-    const std::vector<index_t> counts = corpus.count_bytes([] { return false; });
+    const Corpus corpus(config);
+    const std::vector<index_t> counts = corpus.count_tokens([] { return false; });
+    const index_t num_bytes = corpus.files().file_bytes().front();
     CHECK(std::accumulate(counts.begin(), counts.end(), index_t{0}) ==
-          corpus.num_bytes() - static_cast<index_t>(static_cast<double>(corpus.num_bytes()) * 0.1));
-    const std::vector<index_t> called_off = corpus.count_bytes([] { return true; });
+          num_bytes - static_cast<index_t>(static_cast<double>(num_bytes) * 0.1));
+    const std::vector<index_t> called_off = corpus.count_tokens([] { return true; });
     CHECK(std::accumulate(called_off.begin(), called_off.end(), index_t{0}) == 0);
     const auto first = static_cast<std::size_t>(std::ranges::max_element(counts) - counts.begin());
     const std::vector<double>& entries = table.begin()->second;
