@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <vector>
@@ -41,7 +42,7 @@ struct ReadPart {
 };
 
 /// Reads any rows of any matrix, whatever layout and number of ranks wrote them. Holds one piece in memory at a time, and
-/// none where the rows to read are a whole piece.
+/// none where the rows to read are a whole piece. Several threads may read at once.
 class CheckpointReader {
   public:
     /// @throws IoError when the manifest or a file that it lists is not what it should be
@@ -70,11 +71,14 @@ class CheckpointReader {
     void check_names(const std::string& file) const;
 
   private:
+    /// @pre  hdf5_ is held
     const Hdf5File& open(const std::string& file) const;
 
     std::filesystem::path folder_;
     Manifest manifest_;
     std::map<MatrixId, std::vector<std::size_t>> pieces_of_;  ///< by first row
+    // HDF5 serves one thread at a time.
+    mutable std::mutex hdf5_;
     // The file read last: consecutive pieces mostly share one.
     mutable std::string open_name_;
     mutable std::unique_ptr<Hdf5File> open_file_;

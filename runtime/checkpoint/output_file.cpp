@@ -59,24 +59,30 @@ NewFile::NewFile(const std::filesystem::path& path) : path_(path), file_(path, O
 
 void NewFile::append(std::span<const std::byte> bytes) {
     while (!bytes.empty()) {
-        const std::size_t count =
-            std::min(bytes.size(), static_cast<std::size_t>(kBlockBytes) - block_.size());
+        constexpr auto kWhole = static_cast<std::size_t>(kBlockBytes);
+        if (block_.empty() && bytes.size() >= kWhole) {
+            write_block(bytes.first(kWhole));
+            bytes = bytes.subspan(kWhole);
+            continue;
+        }
+        const std::size_t count = std::min(bytes.size(), kWhole - block_.size());
         block_.insert(block_.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(count));
         bytes = bytes.subspan(count);
-        if (static_cast<index_t>(block_.size()) == kBlockBytes) write_block();
+        if (block_.size() < kWhole) continue;
+        write_block(block_);
+        block_.clear();
     }
 }
 
-void NewFile::write_block() {
-    file_.write(bytes_, block_);
-    checksum_ += block_checksum(block_, num_blocks_);
-    bytes_ += static_cast<index_t>(block_.size());
+void NewFile::write_block(std::span<const std::byte> block) {
+    file_.write(bytes_, block);
+    checksum_ += block_checksum(block, num_blocks_);
+    bytes_ += static_cast<index_t>(block.size());
     ++num_blocks_;
-    block_.clear();
 }
 
 FileRecord NewFile::finish() {
-    if (!block_.empty()) write_block();
+    if (!block_.empty()) write_block(block_);
     file_.flush();
     file_.close();
     const RegularFile file(path_);

@@ -42,11 +42,11 @@ class NewFile {
     FileRecord finish();
 
   private:
-    void write_block();
+    void write_block(std::span<const std::byte> block);
 
     std::filesystem::path path_;
     OutputFile file_;
-    std::vector<std::byte> block_;  ///< of kBlockBytes, except the last
+    std::vector<std::byte> block_;  ///< what is not written yet, less than kBlockBytes
     index_t num_blocks_ = 0;
     index_t bytes_ = 0;
     std::uint64_t checksum_ = 0;  ///< of the blocks written

@@ -86,6 +86,7 @@ const Hdf5File& CheckpointReader::open(const std::string& file) const {
 void CheckpointReader::read_piece(const PieceRecord& piece, std::span<float> values) const {
     const detail::Place place = detail::place_of(piece, manifest_);
     try {
+        const std::scoped_lock lock(hdf5_);
         const Hdf5File& file = open(piece.file);
         file.check_plain(piece.dataset);
         file.read(piece.dataset, place.dims, place.region, values);
@@ -126,6 +127,7 @@ std::vector<float> CheckpointReader::read_piece(const PieceRecord& piece) const 
     // Opening fails when the file does not have the bytes that the manifest says, so that none are allocated.
     std::vector<float> values;
     try {
+        const std::scoped_lock lock(hdf5_);
         open(piece.file);
         values.resize(static_cast<std::size_t>(piece.rows.size() * piece.cols));
     } catch (const IoError& error) {
@@ -137,6 +139,7 @@ std::vector<float> CheckpointReader::read_piece(const PieceRecord& piece) const 
 
 void CheckpointReader::check_model_file(Kind kind, const std::string& tensor,
                                         std::span<const VirtualPart> parts) const {
+    const std::scoped_lock lock(hdf5_);
     open(kModelFile).check_virtual(logical_name(kind, tensor), manifest_.shapes.at(tensor).dims(), parts);
 }
 
@@ -146,6 +149,7 @@ void CheckpointReader::check_names(const std::string& file) const {
         if (piece.file == file) expected.insert(piece.dataset);
         if (file == kModelFile) expected.insert(logical_name(piece.id.kind, piece.id.tensor));
     }
+    const std::scoped_lock lock(hdf5_);
     const std::vector<std::string> others = open(file).other_names(expected);
     if (others.empty()) return;
     throw IoError(concat(file, " holds ", others.front(), ", which the manifest does not list (",

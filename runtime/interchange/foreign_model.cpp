@@ -175,6 +175,34 @@ std::vector<std::string> layout_problems(const ForeignModel& model, const std::m
     return problems;
 }
 
+namespace {
+
+/// to(r, c) = change(from(r, c))
+template <class Change>
+void copy_rows(MatrixView<const float> from, MatrixView<float> to, const Change& change) {
+    for (index_t row = 0; row < from.rows; ++row)
+        std::ranges::transform(from.row_span(row), to.row(row), change);
+}
+
+/// to(c, r) = change(from(r, c)). Each cache line of either side is touched once, however far apart its rows lie.
+template <class Change>
+void transpose(MatrixView<const float> from, MatrixView<float> to, const Change& change) {
+    constexpr index_t kSide = 16;
+    float square[kSide][kSide];
+    for (index_t top = 0; top < from.rows; top += kSide) {
+        const index_t height = std::min(kSide, from.rows - top);
+        for (index_t left = 0; left < from.cols; left += kSide) {
+            const index_t width = std::min(kSide, from.cols - left);
+            for (index_t r = 0; r < height; ++r)
+                for (index_t c = 0; c < width; ++c) square[c][r] = from(top + r, left + c);
+            for (index_t c = 0; c < width; ++c)
+                for (index_t r = 0; r < height; ++r) to(left + c, top + r) = change(square[c][r]);
+        }
+    }
+}
+
+}  // namespace
+
 void put_part(const ForeignPart& part, std::span<const float> ours, MatrixView<float> theirs) {
     const MatrixView<float> place = theirs.rows_of(part.foreign_rows()).cols_of(part.foreign_cols());
     if (!part.has_values()) {
@@ -182,18 +210,44 @@ void put_part(const ForeignPart& part, std::span<const float> ours, MatrixView<f
         return;
     }
     const MatrixView<const float> block{ours.data(), part.rows.size(), part.cols.size()};
-    for_each_place(part, [&](index_t row, index_t col, index_t foreign_row, index_t foreign_col) {
-        place(foreign_row, foreign_col) = part.factor * block(row, col) + part.addend;
-    });
+    const auto put = [&](const auto& change) {
+        if (part.order.change != RotaryOrder::Change::none) {
+            for_each_place(part, [&](index_t row, index_t col, index_t foreign_row, index_t foreign_col) {
+                place(foreign_row, foreign_col) = change(block(row, col));
+            });
+        } else if (part.orientation == Orientation::transposed) {
+            transpose(block, place, change);
+        } else {
+            copy_rows(block, place, change);
+        }
+    };
+    if (part.changes_values()) {
+        put([&](float value) { return part.factor * value + part.addend; });
+    } else {
+        put([](float value) { return value; });
+    }
 }
 
 void take_part(const ForeignPart& part, MatrixView<const float> theirs, std::span<float> ours) {
     const MatrixView<const float> place =
         theirs.rows_of({0, part.foreign_rows().size()}).cols_of(part.foreign_cols());
     const MatrixView<float> block{ours.data(), part.rows.size(), part.cols.size()};
-    for_each_place(part, [&](index_t row, index_t col, index_t foreign_row, index_t foreign_col) {
-        block(row, col) = (place(foreign_row, foreign_col) - part.addend) / part.factor;
-    });
+    const auto take = [&](const auto& change) {
+        if (part.order.change != RotaryOrder::Change::none) {
+            for_each_place(part, [&](index_t row, index_t col, index_t foreign_row, index_t foreign_col) {
+                block(row, col) = change(place(foreign_row, foreign_col));
+            });
+        } else if (part.orientation == Orientation::transposed) {
+            transpose(place, block, change);
+        } else {
+            copy_rows(place, block, change);
+        }
+    };
+    if (part.changes_values()) {
+        take([&](float value) { return (value - part.addend) / part.factor; });
+    } else {
+        take([](float value) { return value; });
+    }
 }
 
 }  // namespace sy::runtime

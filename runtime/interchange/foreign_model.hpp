@@ -54,6 +54,8 @@ struct ForeignPart {
     /// Whether its values are those of a weight or a state of ours.
     bool has_values() const { return source != Source::constant && source != Source::unused; }
     index_t num_values() const { return rows.size() * cols.size(); }
+    /// Whether values differ, and not only their places. Else they are copied, with the sign of zeros.
+    bool changes_values() const { return factor != 1.0F || addend != 0.0F; }
     /// Rows and columns of theirs that the block covers.
     Range foreign_rows() const;
     Range foreign_cols() const;

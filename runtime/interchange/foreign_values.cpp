@@ -1,8 +1,9 @@
 #include "runtime/interchange/foreign_values.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <utility>
+
+#include "runtime/interchange/storage.hpp"
 
 namespace sy::runtime {
 namespace {
@@ -33,7 +34,7 @@ class SourceRows {
         if (id == id_ && part.rows == range_) return size.cols;
         rows_.resize(static_cast<std::size_t>(part.rows.size() * size.cols));
         reader_.read(part.kind, part.tensor, part.matrix, part.rows, size.cols, rows_);
-        if (!std::ranges::all_of(rows_, [](float value) { return std::isfinite(value); })) {
+        if (!all_finite(rows_)) {
             throw IoError(concat("export: ", id.to_string(),
                                  " has a value that is not finite; go back to an earlier checkpoint"));
         }

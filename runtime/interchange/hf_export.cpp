@@ -12,6 +12,7 @@
 #include "runtime/interchange/hf_family.hpp"
 #include "runtime/interchange/hf_moments.hpp"
 #include "runtime/interchange/safetensors.hpp"
+#include "runtime/interchange/stored_tensors.hpp"
 #include "runtime/interchange/tokenizer_files.hpp"
 
 namespace sy::runtime {
@@ -80,21 +81,22 @@ void write_shard(const fs::path& folder, const std::string& name,
         entries.push_back({tensor->name, tensor->keep_f32 ? Storage::f32 : storage, tensor->shape, Range{}});
     }
     SafetensorsWriter writer(folder / name, std::move(entries));
-    std::vector<float> values;
-    for (const SafetensorsEntry& entry : writer.entries()) {
-        values.resize(static_cast<std::size_t>(entry.shape.num_elements()));
-        read_foreign(*by_name.at(entry.name), reader, values);
-        const WrittenTensor written = writer.write(values);
+    std::vector<TensorToStore> to_store;
+    for (const SafetensorsEntry& entry : writer.entries())
+        to_store.push_back({by_name.at(entry.name), entry.storage});
+    for_each_stored(reader, to_store, [&](std::size_t idx, const StoredTensor& stored) {
+        const SafetensorsEntry& entry = writer.entries()[idx];
+        writer.write(stored.bytes);
         record.tensors.push_back(Json::Object{{"name", entry.name},
                                               {"file", name},
                                               {"shape", json_array(entry.shape.dims())},
                                               {"dtype", std::string(storage_name(entry.storage))},
-                                              {"sha256", written.sha256}});
+                                              {"sha256", stored.sha256}});
         record.weight_map.push_back({entry.name, name});
         record.total_bytes += entry.bytes.size();
         record.num_parameters += entry.shape.num_elements();
-    }
-    record.files.push_back(Json::Object{{"name", name}, {"sha256", writer.finish()}});
+    });
+    record.files.push_back(Json::Object{{"name", name}, {"bytes", writer.finish()}});
 }
 
 /// The moments of the optimizer, which no index names: transformers does not read them.

@@ -24,8 +24,8 @@ struct HfExported {
 };
 
 /// Writes a checkpoint as a folder that transformers opens: weights as safetensors, config.json, generation_config.json,
-/// the byte tokenizer, and manifest.json with the SHA-256 of every tensor and file. Holds one tensor and one of our
-/// matrices in memory. The folder gets its name when everything in it has been flushed and read back.
+/// the byte tokenizer, and manifest.json with the SHA-256 of every tensor. Uses all cores; memory as
+/// for_each_stored. The folder gets its name when everything in it has been flushed and read back.
 /// @throws ConfigError with every setting that the class cannot express
 /// @throws IoError when the folder exists, or a part of the checkpoint is missing, altered or not finite: then none is made
 HfExported export_hf(const std::filesystem::path& checkpoint, const std::filesystem::path& folder,

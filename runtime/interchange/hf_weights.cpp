@@ -91,7 +91,7 @@ std::map<std::string, Shape> HfWeights::shapes() const {
 void HfWeights::read_rows(const std::string& name, Range rows, std::span<float> values) const {
     const Place& place = places_.at(name);
     place.file->read_rows(*place.entry, rows, values);
-    if (!std::ranges::all_of(values, [](float value) { return std::isfinite(value); }))
+    if (!all_finite(values))
         throw IoError(concat(name, " in ", file_of_.at(name), " has a value that is not finite"));
 }
 

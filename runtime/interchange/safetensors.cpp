@@ -10,35 +10,20 @@ SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::vec
     : path_(path.string()), file_(path), entries_(std::move(entries)) {
     sort_for_safetensors(entries_);
     const std::string header = safetensors_header(entries_);
-    append(std::as_bytes(std::span(header)));
+    file_.append(std::as_bytes(std::span(header)));
 }
 
-void SafetensorsWriter::append(std::span<const std::byte> bytes) {
-    digest_.add(bytes);
+void SafetensorsWriter::write(std::span<const std::byte> bytes) {
+    SY_REQUIRE(next_ < entries_.size(), path_, ": it has ", entries_.size(), " tensors");
+    const SafetensorsEntry& entry = entries_[next_++];
+    SY_REQUIRE(static_cast<index_t>(bytes.size()) == entry.bytes.size(), entry.name, ": ", bytes.size(),
+               " bytes for ", entry.shape.to_string(), " in ", storage_name(entry.storage));
     file_.append(bytes);
 }
 
-WrittenTensor SafetensorsWriter::write(std::span<const float> values) {
-    SY_REQUIRE(next_ < entries_.size(), path_, ": it has ", entries_.size(), " tensors");
-    const SafetensorsEntry& entry = entries_[next_++];
-    SY_REQUIRE(static_cast<index_t>(values.size()) == entry.shape.num_elements(), entry.name, ": ",
-               values.size(), " values for ", entry.shape.to_string());
-    std::vector<std::byte> bytes(static_cast<std::size_t>(entry.bytes.size()));
-    try {
-        encode(entry.storage, values, bytes);
-    } catch (const IoError& error) {
-        throw IoError(concat(entry.name, ": ", error.what()));
-    }
-    Sha256 digest;
-    digest.add(bytes);
-    append(bytes);
-    return {entry.name, digest.finish()};
-}
-
-std::string SafetensorsWriter::finish() {
+index_t SafetensorsWriter::finish() {
     SY_REQUIRE(next_ == entries_.size(), path_, ": ", next_, " of ", entries_.size(), " tensors are written");
-    file_.finish();
-    return digest_.finish();
+    return file_.finish().bytes;
 }
 
 void SafetensorsFile::read_rows(const SafetensorsEntry& entry, Range rows, std::span<float> values) const {

@@ -9,7 +9,6 @@
 #include "kernels/core/tensor.hpp"
 #include "runtime/checkpoint/output_file.hpp"
 #include "runtime/checkpoint/regular_file.hpp"
-#include "runtime/interchange/sha256.hpp"
 #include "runtime/interchange/storage.hpp"
 
 /// Files of tensors as Hugging Face's safetensors writes them: eight bytes with the length of a JSON header, the header,
@@ -39,31 +38,22 @@ void sort_for_safetensors(std::vector<SafetensorsEntry>& entries);
 std::vector<SafetensorsEntry> parse_safetensors_header(const std::string& text, index_t file_bytes,
                                                        const std::string& path);
 
-/// What was written of a tensor.
-struct WrittenTensor {
-    std::string name;
-    std::string sha256;  ///< of its bytes
-};
-
 /// A file that is written from its first byte to its last, tensor by tensor in the order of entries().
 class SafetensorsWriter {
   public:
     /// @throws IoError when the file exists
     SafetensorsWriter(const std::filesystem::path& path, std::vector<SafetensorsEntry> entries);
     const std::vector<SafetensorsEntry>& entries() const { return entries_; }
-    /// The values of the next entry. @throws IoError naming it where its dtype cannot hold a value
-    WrittenTensor write(std::span<const float> values);
-    /// Flushes to disk and reads back. @return SHA-256 of the whole file
-    std::string finish();
+    /// The values of the next entry, as it stores them.
+    void write(std::span<const std::byte> bytes);
+    /// Flushes to disk and reads back. @return bytes of the whole file
+    index_t finish();
 
   private:
-    void append(std::span<const std::byte> bytes);
-
     std::string path_;
     detail::NewFile file_;
     std::vector<SafetensorsEntry> entries_;
     std::size_t next_ = 0;
-    Sha256 digest_;
 };
 
 /// A file whose header has been checked.

@@ -109,10 +109,19 @@ float half_to_float(std::uint16_t bits) {
     return std::bit_cast<float>(sign | ((exponent + 112U) << 23) | (fraction << 13));
 }
 
+bool all_finite(std::span<const float> values) {
+    constexpr std::uint32_t kExponent = 0x7f800000U;
+    // Without a way out of the loop it runs on vectors.
+    bool found = false;
+    for (const float value : values) found |= (std::bit_cast<std::uint32_t>(value) & kExponent) == kExponent;
+    return !found;
+}
+
 void encode(Storage storage, std::span<const float> values, std::span<std::byte> bytes) {
     check_sizes(storage, values.size(), bytes.size());
-    for (const float value : values)
-        if (!std::isfinite(value)) refuse(storage, value);
+    if (!all_finite(values)) {
+        refuse(storage, *std::ranges::find_if(values, [](float value) { return !std::isfinite(value); }));
+    }
     switch (storage) {
         case Storage::f32:
             if (!values.empty()) std::memcpy(bytes.data(), values.data(), values.size_bytes());

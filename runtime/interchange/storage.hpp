@@ -36,6 +36,9 @@ std::uint16_t float_to_half(float value);
 /// Exact.
 float half_to_float(std::uint16_t bits);
 
+/// Whether none is NaN or infinite.
+bool all_finite(std::span<const float> values);
+
 /// Stores values, little endian. f16 and bf16 round to nearest even; q8_0 is ggml's reference, quantize_row_q8_0_ref.
 /// @param values  finite
 /// @param bytes   storage_bytes(storage, values.size()) of them are written

@@ -25,7 +25,8 @@ struct GgufWritten {
 };
 
 /// Writes a file, or several that are numbered (gguf/split.hpp), under temporary names until all are whole, and
-/// FILE.manifest.json beside them: where each tensor came from, and the SHA-256 of each file.
+/// FILE.manifest.json beside them: where each tensor came from, and the SHA-256 of every tensor.
+/// Uses all cores; memory as for_each_stored.
 /// @throws ConfigError naming every setting that llama.cpp cannot express; IoError when the file exists, a piece of the
 ///         checkpoint is missing or altered, or a value cannot be stored: then there is none
 GgufWritten export_gguf(const std::filesystem::path& checkpoint, const std::filesystem::path& file,

@@ -13,7 +13,7 @@
 #include "runtime/interchange/gguf/convert.hpp"
 #include "runtime/interchange/gguf/split.hpp"
 #include "runtime/interchange/gguf/tokenizer.hpp"
-#include "runtime/interchange/sha256.hpp"
+#include "runtime/interchange/stored_tensors.hpp"
 #include "runtime/interchange/tokenizer_files.hpp"
 #include "runtime/json/json.hpp"
 
@@ -85,34 +85,6 @@ Json source_of(const ForeignPart& part) {
     return part.tensor;
 }
 
-/// The values of a tensor, stored.
-std::vector<std::byte> stored_values(const CheckpointReader& reader, const ForeignTensor& tensor,
-                                     Storage storage) {
-    std::vector<float> values(static_cast<std::size_t>(tensor.shape.num_elements()));
-    read_foreign(tensor, reader, values);
-    std::vector<std::byte> bytes(
-        static_cast<std::size_t>(storage_bytes(storage, tensor.shape.num_elements())));
-    try {
-        encode(storage, values, bytes);
-    } catch (const IoError& error) {
-        throw IoError(concat("export: ", tensor.name, ": ", error.what()));
-    }
-    return bytes;
-}
-
-std::string sha256_of(const fs::path& path) {
-    const detail::RegularFile file(path);
-    std::vector<std::byte> block(static_cast<std::size_t>(std::min(detail::kBlockBytes, file.bytes())));
-    Sha256 digest;
-    for (index_t begin = 0; begin < file.bytes(); begin += detail::kBlockBytes) {
-        const auto bytes = std::span(block).first(
-            static_cast<std::size_t>(std::min(detail::kBlockBytes, file.bytes() - begin)));
-        file.read(begin, bytes);
-        digest.add(bytes);
-    }
-    return digest.finish();
-}
-
 /// One of the files of an export: its name, and which tensors of the model are in it.
 struct OutputFile {
     OutputFile(const fs::path& path, gguf::Header what, std::vector<std::size_t> which)
@@ -131,25 +103,24 @@ struct OutputFile {
 void write_tensors(const CheckpointReader& reader, const ForeignModel& model, const OutputFile& file,
                    Json::Array& tensors) {
     GgufWriter writer(file.unfinished.path(), file.header);
-    for (std::size_t i = 0; i < file.tensors.size(); ++i) {
-        const ForeignTensor& tensor = model.tensors[file.tensors[i]];
-        const Storage storage = file.header.tensors[i].storage;
-        const std::vector<std::byte> bytes = stored_values(reader, tensor, storage);
-        writer.append(tensor.name, bytes);
-        Sha256 digest;
-        digest.add(bytes);
+    std::vector<TensorToStore> to_store;
+    for (std::size_t i = 0; i < file.tensors.size(); ++i)
+        to_store.push_back({&model.tensors[file.tensors[i]], file.header.tensors[i].storage});
+    for_each_stored(reader, to_store, [&](std::size_t idx, const StoredTensor& stored) {
+        const auto& [tensor, storage] = to_store[idx];
+        writer.append(tensor->name, stored.bytes);
         Json::Array sources;
-        for (const ForeignPart& part : tensor.parts) {
+        for (const ForeignPart& part : tensor->parts) {
             Json source = source_of(part);
             if (sources.empty() || !(sources.back() == source)) sources.push_back(std::move(source));
         }
-        tensors.push_back(Json::Object{{"name", tensor.name},
-                                       {"shape", shape_of(tensor.shape)},
+        tensors.push_back(Json::Object{{"name", tensor->name},
+                                       {"shape", shape_of(tensor->shape)},
                                        {"dtype", storage_name(storage)},
-                                       {"sha256", digest.finish()},
+                                       {"sha256", stored.sha256},
                                        {"file", file.name},
                                        {"from", std::move(sources)}});
-    }
+    });
     writer.finish();
 }
 
@@ -237,18 +208,18 @@ GgufWritten export_gguf(const fs::path& checkpoint, const fs::path& file, const 
     std::deque<OutputFile> files = output_files(file, header, options.shard_bytes);
     const UnfinishedFile unfinished_manifest(manifest_path);
     Json::Array tensors;
-    Json::Array digests;
+    Json::Array file_sizes;
     for (const OutputFile& output : files) {
         write_tensors(reader, described.model, output, tensors);
-        digests.push_back(
-            Json::Object{{"name", output.name}, {"sha256", sha256_of(output.unfinished.path())}});
+        file_sizes.push_back(Json::Object{{"name", output.name},
+                                          {"bytes", detail::regular_file_bytes(output.unfinished.path())}});
     }
     const Json text =
         Json::Object{{"format", "gguf"},
                      {"architecture", architecture},
                      {"checkpoint", fs::absolute(checkpoint).lexically_normal().filename().string()},
                      {"step", manifest.step},
-                     {"files", std::move(digests)},
+                     {"files", std::move(file_sizes)},
                      {"tensors", std::move(tensors)}};
     detail::write_text(unfinished_manifest.path(), text.text() + "\n");
     unfinished_manifest.publish();

@@ -72,7 +72,7 @@ class Importer {
         const index_t cols = foreign_size(place.tensor->shape).cols;
         std::vector<float> theirs(static_cast<std::size_t>(rows.size() * cols));
         reader_.read(*place.tensor, rows.begin * cols, theirs);
-        if (!std::ranges::all_of(theirs, [](float value) { return std::isfinite(value); }))
+        if (!all_finite(theirs))
             throw IoError(concat("import: ", place.tensor->name, " has a value that is not finite"));
         std::vector<float> ours(static_cast<std::size_t>(place.part->num_values()));
         take_part(*place.part, MatrixView<const float>{theirs.data(), rows.size(), cols}, ours);

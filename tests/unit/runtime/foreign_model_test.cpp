@@ -1,6 +1,8 @@
 #include "runtime/interchange/foreign_model.hpp"
 
+#include <bit>
 #include <catch2/catch.hpp>
+#include <cmath>
 #include <numeric>
 
 #include "runtime/interchange/model_builder.hpp"
@@ -132,4 +134,25 @@ TEST_CASE("foreign model: a block is put to its place and taken from it", "[unit
     std::vector<float> back(ours.size());
     take_part(part, MatrixView<const float>{place}.rows_of(part.foreign_rows()), back);
     CHECK(back == ours);
+}
+
+TEST_CASE("foreign model: values that only change their place keep every bit, the sign of zero too",
+          "[unit]") {
+    const auto orientation = GENERATE(Orientation::same, Orientation::transposed);
+    const auto change = GENERATE(Change::none, Change::halves_to_pairs);
+    const ForeignPart part{.tensor = "query",
+                           .rows = {0, 19},
+                           .cols = {0, 40},
+                           .orientation = orientation,
+                           .order = {change, 8, 0, 8}};
+    std::vector<float> ours = numbers(part.num_values());
+    for (std::size_t i = 0; i < ours.size(); i += 3) ours[i] = i % 2 == 0 ? -0.0F : -1e-45F;
+    std::vector<float> theirs(ours.size(), 1.0F);
+    const MatrixView<float> place{theirs.data(), part.foreign_rows().size(), part.foreign_cols().size()};
+    put_part(part, ours, place);
+    std::vector<float> back(ours.size(), 1.0F);
+    take_part(part, place, back);
+    for (std::size_t i = 0; i < ours.size(); ++i)
+        REQUIRE(std::bit_cast<std::uint32_t>(back[i]) == std::bit_cast<std::uint32_t>(ours[i]));
+    CHECK(std::signbit(theirs[0]));
 }
