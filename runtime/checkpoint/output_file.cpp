@@ -17,6 +17,11 @@ namespace {
     throw IoError(concat(call, " of ", path.string(), " failed: ", std::strerror(reason)));
 }
 
+/// @pre  there are some
+bool is_zero(std::span<const std::byte> bytes) {
+    return bytes[0] == std::byte{0} && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0;
+}
+
 }  // namespace
 
 OutputFile::OutputFile(std::filesystem::path path, Mode mode)
@@ -75,14 +80,30 @@ void NewFile::append(std::span<const std::byte> bytes) {
 }
 
 void NewFile::write_block(std::span<const std::byte> block) {
-    file_.write(bytes_, block);
+    write_parts(block);
     checksum_ += block_checksum(block, num_blocks_);
     bytes_ += static_cast<index_t>(block.size());
     ++num_blocks_;
 }
 
+void NewFile::write_parts(std::span<const std::byte> block) {
+    constexpr std::size_t kPartBytes = std::size_t{64} << 10;
+    std::size_t written = 0;  // or left out
+    for (std::size_t end = 0; end < block.size();) {
+        const std::span<const std::byte> part = block.subspan(end, std::min(kPartBytes, block.size() - end));
+        ends_in_hole_ = is_zero(part);
+        if (ends_in_hole_) {
+            file_.write(bytes_ + static_cast<index_t>(written), block.subspan(written, end - written));
+            written = end + part.size();
+        }
+        end += part.size();
+    }
+    file_.write(bytes_ + static_cast<index_t>(written), block.subspan(written));
+}
+
 FileRecord NewFile::finish() {
     if (!block_.empty()) write_block(block_);
+    if (ends_in_hole_) file_.resize(bytes_);
     file_.flush();
     file_.close();
     const RegularFile file(path_);

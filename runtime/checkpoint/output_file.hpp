@@ -32,7 +32,8 @@ class OutputFile {
     int descriptor_;
 };
 
-/// A file written from its first byte to its last by one process, and then read back from the disk.
+/// A file written from its first byte to its last by one process, and then read back from the disk. Long stretches of
+/// zeros, such as the moments of an imported model, take no room on it.
 class NewFile {
   public:
     explicit NewFile(const std::filesystem::path& path);
@@ -43,6 +44,8 @@ class NewFile {
 
   private:
     void write_block(std::span<const std::byte> block);
+    /// Writes what is not zero.
+    void write_parts(std::span<const std::byte> block);
 
     std::filesystem::path path_;
     OutputFile file_;
@@ -50,6 +53,7 @@ class NewFile {
     index_t num_blocks_ = 0;
     index_t bytes_ = 0;
     std::uint64_t checksum_ = 0;  ///< of the blocks written
+    bool ends_in_hole_ = false;
 };
 
 }  // namespace sy::runtime::detail

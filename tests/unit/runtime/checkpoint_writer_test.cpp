@@ -1,6 +1,7 @@
 // The writer alone, on a model of two tensors.
 #include <catch2/catch.hpp>
 
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -313,7 +314,28 @@ TEST_CASE("output file: what is there is not overwritten, and messages name call
                       Catch::Contains("open of") && Catch::Contains("there failed: File exists"));
     CHECK_THROWS_WITH(runtime::detail::write_text(folder / "none/file", "text"),
                       Catch::Contains("none/file failed: No such file"));
-    CHECK(runtime::detail::read_regular_text(folder / "there", 100) == "first");
+    CHECK(runtime::runtime::detail::read_regular_text(folder / "there", 100) == "first");
+}
+
+TEST_CASE("new file: long stretches of zeros take no room on the disk, and read back as zeros", "[unit]") {
+    const TestFolder folder;
+    const auto ends_in_zeros = GENERATE(true, false);
+    const std::filesystem::path path = folder / "zeros";
+    std::string text(static_cast<std::size_t>(3 * runtime::detail::kBlockBytes), '\0');
+    text[text.size() / 2] = 'x';
+    if (!ends_in_zeros) text += "end";
+    runtime::detail::NewFile file(path);
+    for (std::size_t i = 0; i < text.size(); i += 1'000'003)
+        file.append(
+            std::as_bytes(std::span(text).subspan(i, std::min<std::size_t>(1'000'003, text.size() - i))));
+    const FileRecord record = file.finish();
+    CHECK(record.bytes == static_cast<index_t>(text.size()));
+    CHECK(record.checksum == runtime::detail::file_checksum(runtime::detail::RegularFile(path)));
+    CHECK(test::read_text(path) == text);
+    struct stat status {};
+    REQUIRE(::stat(path.c_str(), &status) == 0);
+    // File systems have holes, and those of the tests' machines do.
+    CHECK(status.st_blocks * 512 < runtime::detail::kBlockBytes / 4);
 }
 
 TEST_CASE("fail_on_all_ranks: one rank's failure is everyone's; work is done when it returns", "[unit]") {
@@ -323,7 +345,7 @@ TEST_CASE("fail_on_all_ranks: one rank's failure is everyone's; work is done whe
         runtime::detail::fail_on_all_ranks(world, "counting failed", [&] { ++done; });
         if (done != 2) done = 100;
         messages[world.rank()] = io_error_of([&] {
-            runtime::detail::fail_on_all_ranks(world, "counting failed", [&] {
+            detail::fail_on_all_ranks(world, "counting failed", [&] {
                 if (world.rank() == 1) throw IoError("no more fingers");
             });
         });
