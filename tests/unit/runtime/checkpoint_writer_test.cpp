@@ -314,7 +314,7 @@ TEST_CASE("output file: what is there is not overwritten, and messages name call
                       Catch::Contains("open of") && Catch::Contains("there failed: File exists"));
     CHECK_THROWS_WITH(runtime::detail::write_text(folder / "none/file", "text"),
                       Catch::Contains("none/file failed: No such file"));
-    CHECK(runtime::runtime::detail::read_regular_text(folder / "there", 100) == "first");
+    CHECK(runtime::detail::read_regular_text(folder / "there", 100) == "first");
 }
 
 TEST_CASE("new file: long stretches of zeros take no room on the disk, and read back as zeros", "[unit]") {
@@ -345,7 +345,7 @@ TEST_CASE("fail_on_all_ranks: one rank's failure is everyone's; work is done whe
         runtime::detail::fail_on_all_ranks(world, "counting failed", [&] { ++done; });
         if (done != 2) done = 100;
         messages[world.rank()] = io_error_of([&] {
-            detail::fail_on_all_ranks(world, "counting failed", [&] {
+            runtime::detail::fail_on_all_ranks(world, "counting failed", [&] {
                 if (world.rank() == 1) throw IoError("no more fingers");
             });
         });
