@@ -2,10 +2,13 @@
 
 import argparse
 import json
+import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--llama", default="")
@@ -14,6 +17,7 @@ parser.add_argument("--programs", type=pathlib.Path, required=True)
 parser.add_argument("--threads", type=int, default=1)
 parser.add_argument("--rounds", type=int, default=5)
 parser.add_argument("--dtype", choices=["f32", "bf16"], default="f32")
+parser.add_argument("--folder", type=pathlib.Path)
 parser.add_argument("--json", action="store_true")
 arguments = parser.parse_args()
 
@@ -49,9 +53,62 @@ def make_model(folder):
     return checkpoint.resolve(), file
 
 
+def timed(*words):
+    """@return seconds of a program that must succeed, and its peak memory in MiB"""
+    begin = time.perf_counter()
+    child = subprocess.Popen([str(word) for word in words], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    if child.returncode != 0:
+        sys.exit(f"{' '.join(map(str, words))}: exit code {child.returncode}")
+    return time.perf_counter() - begin, usage.ru_maxrss / 1024
+
+
+def copy_seconds(path, target):
+    """Of copying files and waiting until the disk has them."""
+    begin = time.perf_counter()
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    target.mkdir()
+    for file in files:
+        shutil.copyfile(file, target / file.name)
+        descriptor = os.open(target / file.name, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+    seconds = time.perf_counter() - begin
+    shutil.rmtree(target)
+    return seconds
+
+
+def transfers(checkpoint, folder):
+    """Exports and imports beside copies of the bytes that they write, or read where these are more."""
+    switchyard = arguments.programs / "bin" / "switchyard"
+    results = {}
+    for way, made in (("hf", "model-hf"), ("gguf", "model-out.gguf")):
+        for what, words, source in (
+            ("export", ["export", checkpoint, folder / made, "--to", way], folder / made),
+            ("import", ["import", folder / made, folder / "imported"], folder / made),
+        ):
+            best = results[f"{what} {way}"] = dict(seconds=float("inf"), copy=float("inf"), memory_mib=0.0)
+            for round in range(arguments.rounds):
+                seconds, memory = timed(switchyard, "checkpoint", *words)
+                copied = copy_seconds(source, folder / "copy")
+                best["seconds"] = min(best["seconds"], seconds)
+                best["copy"] = min(best["copy"], copied)
+                best["memory_mib"] = max(best["memory_mib"], memory)
+                files = source.iterdir() if source.is_dir() else [source]
+                best["mib"] = sum(file.stat().st_size for file in files) / 2**20
+                leftover = words[2]
+                if what == "import" or round + 1 < arguments.rounds:
+                    for path in folder.glob(leftover.name + "*"):
+                        shutil.rmtree(path) if path.is_dir() else path.unlink()
+            best["of_copy"] = best["copy"] / best["seconds"]
+    return results
+
+
 def main():
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as scratch:
         checkpoint, file = make_model(pathlib.Path(scratch))
+        moved = transfers(checkpoint, pathlib.Path(scratch))
         numbers = [arguments.threads, 1, PROMPT, TOKENS]
         sides = {"switchyard": [arguments.programs / "tests" / "bench" / "generation_speed", checkpoint,
                                 arguments.dtype, *numbers]}
@@ -73,8 +130,12 @@ def main():
     best["switchyard"].pop("reference")
     left_out = [name for name in ("llama.cpp", "ik_llama.cpp") if name not in best]
     if arguments.json:
-        print(json.dumps(dict(dtype=arguments.dtype, threads=arguments.threads, programs=best, left_out=left_out)))
+        figures = dict(dtype=arguments.dtype, threads=arguments.threads, transfers=moved, programs=best)
+        print(json.dumps(figures | dict(left_out=left_out)))
         return
+    for name, result in moved.items():
+        print(f"{name:13} {result['seconds']:6.2f} s for {result['mib']:.0f} MiB, "
+              f"{result['of_copy']:.2f} of a copy's speed, {result['memory_mib']:.0f} MiB of memory")
     for name, result in best.items():
         print(f"{name:13} prefill {result['prefill']:7.0f} tokens/s, generation {result['generation']:6.1f} tokens/s, "
               f"the first {result['same_tokens']} of {TOKENS + 1} tokens as ours")
