@@ -45,12 +45,7 @@ void olmoe_keys(const Config& config, KeyList& keys) {
 void olmoe_tensors(const Config& config, ModelBuilder& builder) {
     DecoderTensors tensors(config, builder);
     tensors.add_ends();
-    for (index_t layer = 0; layer < config.model.layers; ++layer) {
-        tensors.add_norm(layer, "attn_norm", "attention_norm");
-        tensors.add_attention(layer, to_halves(config));
-        tensors.add_norm(layer, "ffn_norm", "feed_forward_norm");
-        tensors.add_mixture(layer);
-    }
+    for (index_t layer = 0; layer < config.model.layers; ++layer) tensors.add_mixture_block(layer);
 }
 
 void olmoe_settings(const KeyReader& keys, Config& config) {
@@ -93,10 +88,7 @@ void qwen2moe_tensors(const Config& config, ModelBuilder& builder) {
     DecoderTensors tensors(config, builder);
     tensors.add_ends();
     for (index_t layer = 0; layer < config.model.layers; ++layer) {
-        tensors.add_norm(layer, "attn_norm", "attention_norm");
-        tensors.add_attention(layer, to_halves(config));
-        tensors.add_norm(layer, "ffn_norm", "feed_forward_norm");
-        tensors.add_mixture(layer);
+        tensors.add_mixture_block(layer);
         tensors.add_shared_experts(layer);
         tensors.add_shared_gate(layer);
     }

@@ -90,12 +90,7 @@ void qwen3moe_keys(const Config& config, KeyList& keys) {
 void qwen3moe_tensors(const Config& config, ModelBuilder& builder) {
     DecoderTensors tensors(config, builder);
     tensors.add_ends();
-    for (index_t layer = 0; layer < config.model.layers; ++layer) {
-        tensors.add_norm(layer, "attn_norm", "attention_norm");
-        tensors.add_attention(layer, to_halves(config));
-        tensors.add_norm(layer, "ffn_norm", "feed_forward_norm");
-        tensors.add_mixture(layer);
-    }
+    for (index_t layer = 0; layer < config.model.layers; ++layer) tensors.add_mixture_block(layer);
 }
 
 void qwen3moe_settings(const KeyReader& keys, Config& config) {

@@ -165,6 +165,13 @@ void DecoderTensors::add_mixture(index_t layer) {
         builder_.transposed_experts(theirs + part + "_exps.weight", ours + "experts." + part);
 }
 
+void DecoderTensors::add_mixture_block(index_t layer) {
+    add_norm(layer, "attn_norm", "attention_norm");
+    add_attention(layer, to_halves(config_));
+    add_norm(layer, "ffn_norm", "feed_forward_norm");
+    add_mixture(layer);
+}
+
 void DecoderTensors::add_selection_bias(index_t layer) {
     const std::string theirs = block(layer) + "exp_probs_b.bias";
     if (config_.moe.balance.bias_rate > 0.0) {

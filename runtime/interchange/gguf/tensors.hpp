@@ -25,6 +25,8 @@ class DecoderTensors {
     void add_latent_attention(index_t layer);
     void add_feed_forward(index_t layer);
     void add_mixture(index_t layer);
+    /// A block of attention and a mixture, each behind its norm, whose graph rotates halves.
+    void add_mixture_block(index_t layer);
     /// The bias of the choice, zeros where there is none.
     void add_selection_bias(index_t layer);
     /// One feed-forward; one of zeros where there is none.
