@@ -50,6 +50,10 @@ class Communicator {
     /// @par Waits    never; the request is complete once the bytes have arrived
     virtual std::unique_ptr<Request> receive(std::span<std::byte> bytes, int source, int tag) = 0;
 
+    /// Gives what is under way a chance to move on, for a rank that waits for something else than messages.
+    /// @throws CommError when a rank is known to have failed
+    virtual void poll() = 0;
+
     /// Ranks of equal `color` (0 or more) form a new communicator, ordered by (key, rank).
     /// @par Collective
     virtual std::unique_ptr<Communicator> split(int color, int key) = 0;

@@ -231,6 +231,8 @@ class LocalCommunicator : public Communicator {
             concat("receive of ", bytes.size(), " bytes from rank ", source, ", tag ", tag));
     }
 
+    void poll() override { state_->check_alive(); }
+
     std::unique_ptr<Communicator> split(int color, int key) override {
         check_open();
         SY_REQUIRE(color >= 0, settings_.name, ": split by colour ", color);

@@ -43,7 +43,11 @@ Buffer::~Buffer() {
 
 Arena::Arena(index_t slab_bytes) : slab_bytes_(round_up(slab_bytes, kHugePage)) {}
 
+Arena::Arena(index_t slab_bytes, std::function<std::byte*(index_t)> map_slab)
+    : slab_bytes_(slab_bytes), map_slab_(std::move(map_slab)) {}
+
 Arena::~Arena() {
+    if (map_slab_) return;
     for (const Slab& slab : slabs_) munmap(slab.data, static_cast<std::size_t>(slab.bytes));
 }
 
@@ -73,21 +77,23 @@ void Arena::release(std::byte* data, index_t bytes) noexcept {
 }
 
 std::byte* Arena::carve(index_t bytes) {
-    if (bytes >= slab_bytes_ / 2) {
-        slabs_.push_back(map_slab(bytes));
-        reserved_bytes_ += slabs_.back().bytes;
-        return slabs_.back().data;
-    }
+    if (bytes >= slab_bytes_ / 2) return new_slab(bytes).data;
     if (bytes > fresh_bytes_) {
-        slabs_.push_back(map_slab(slab_bytes_));
-        reserved_bytes_ += slabs_.back().bytes;
-        fresh_ = slabs_.back().data;
-        fresh_bytes_ = slabs_.back().bytes;
+        const Slab slab = new_slab(slab_bytes_);
+        fresh_ = slab.data;
+        fresh_bytes_ = slab.bytes;
     }
     std::byte* data = fresh_;
     fresh_ += bytes;
     fresh_bytes_ -= bytes;
     return data;
+}
+
+Arena::Slab Arena::new_slab(index_t bytes) {
+    slabs_.reserve(slabs_.size() + 1);
+    slabs_.push_back(map_slab_ ? Slab{map_slab_(bytes), bytes} : map_slab(bytes));
+    reserved_bytes_ += slabs_.back().bytes;
+    return slabs_.back();
 }
 
 Arena::Slab Arena::map_slab(index_t bytes) const {

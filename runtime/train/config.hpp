@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 
+#include "comm/exchange/exchange_kind.hpp"
 #include "kernels/core/types.hpp"
 
 /// The settings that training owns.
@@ -38,6 +39,7 @@ struct ParallelConfig {
     index_t expert_parallel = 0;
     index_t threads = 0;
     index_t deadline_seconds = 120;
+    comm::ExchangeKind exchange = comm::ExchangeKind::flat;
     PlacementRule placement = PlacementRule::block;
     index_t rebalance_every = 0;  ///< steps; 0: never
     index_t spare_experts = 0;    ///< copies a rank may hold beyond its even share
