@@ -1,7 +1,6 @@
 #include "comm/collectives.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <numeric>
 
@@ -13,8 +12,7 @@ namespace sy::comm {
 namespace {
 
 enum InternalTag : int {
-    kTagReduce = kMaxTag + 1,
-    kTagGather,
+    kTagGather = kMaxTag + 1,
     kTagScan,
     kTagBroadcast,
     kTagScatter,
@@ -50,24 +48,6 @@ class Rows {
     std::vector<T> values_;
     std::size_t count_;
 };
-
-/// Rank 0 adds in ascending rank order, then all receive its result by a binomial tree. For short messages.
-template <class T>
-void reduce_at_root(Communicator& comm, std::span<T> values, ReduceOp op) {
-    if (comm.rank() == 0) {
-        Rows<T> others(values.size(), comm.size());
-        std::vector<std::unique_ptr<Request>> requests;
-        for (int source = 1; source < comm.size(); ++source)
-            requests.push_back(comm.receive(std::as_writable_bytes(others[source]), source, kTagReduce));
-        wait_all(comm, requests, "all_reduce");
-        for (int source = 1; source < comm.size(); ++source) combine<T>(values, others[source], op);
-    } else {
-        std::vector<std::unique_ptr<Request>> requests;
-        requests.push_back(comm.send(bytes_of<T>(values), 0, kTagReduce));
-        wait_all(comm, requests, "all_reduce");
-    }
-    broadcast(comm, values, 0);
-}
 
 RankOffsets even_offsets(index_t count, int num_ranks) {
     RankOffsets offsets;
@@ -109,14 +89,154 @@ void scatter_reduce(Communicator& comm, std::span<const T> values, std::span<con
     for (int source = 1; source < comm.size(); ++source) combine<T>(sum, received[source], op);
 }
 
+/// What all ranks hold after log2(P) rounds: in round i every rank passes on the 2^i rows that it has.
+/// @return  [P, mine.size()] in rank order
+/// @par Source  Bruck et al., "Efficient algorithms for all-to-all communications" (1997)
+template <class T>
+std::vector<T> gather_by_doubling(Communicator& comm, std::span<const T> mine, std::string_view doing) {
+    const int num_ranks = comm.size();
+    const auto count = static_cast<index_t>(mine.size());
+    // Row i is that of the i-th rank after this one.
+    std::vector<T> rows(mine.size() * static_cast<std::size_t>(num_ranks));
+    std::ranges::copy(mine, rows.begin());
+    for (int held = 1; held < num_ranks; held *= 2) {
+        const int passed = std::min(held, num_ranks - held);
+        const std::span<T> incoming = part<T>(rows, {held * count, (held + passed) * count});
+        const std::span<T> outgoing = part<T>(rows, {0, passed * count});
+        std::vector<std::unique_ptr<Request>> requests;
+        requests.push_back(
+            comm.receive(std::as_writable_bytes(incoming), (comm.rank() + held) % num_ranks, kTagGather));
+        requests.push_back(
+            comm.send(std::as_bytes(outgoing), (comm.rank() + num_ranks - held) % num_ranks, kTagGather));
+        wait_all(comm, requests, doing);
+    }
+    std::ranges::rotate(rows, rows.begin() + (num_ranks - comm.rank()) % num_ranks * count);
+    return rows;
+}
+
+/// Above this, ranks receive their parts from all others instead of everything from a few.
+constexpr std::size_t kShortGatherBytes = std::size_t{1} << 20;
+
+bool is_short(const Communicator& comm, std::size_t bytes) {
+    constexpr std::size_t kShortBytes = 16384;
+    return bytes <= kShortBytes && bytes * static_cast<std::size_t>(comm.size()) <= kShortGatherBytes;
+}
+
+template <class T>
+IntegerSpan integers(std::span<T> values) {
+    if constexpr (std::is_same_v<T, std::int32_t>)
+        return {std::as_writable_bytes(values), IntegerType::int32};
+    if constexpr (std::is_same_v<T, std::int64_t>)
+        return {std::as_writable_bytes(values), IntegerType::int64};
+    if constexpr (std::is_same_v<T, std::uint64_t>)
+        return {std::as_writable_bytes(values), IntegerType::uint64};
+}
+
+/// Up to how many bytes the library was faster (tests/bench/collectives_peer). It copies the values into memory of its own,
+/// counts in ints, and cannot be stopped: so what is long is ours in any case. Broadcasts were faster by our own tree.
+constexpr std::size_t kNativeReduceBytes = 16384;
+constexpr std::size_t kNativeScanBytes = 2048;
+constexpr std::size_t kNativeGatherBytes = 8192;
+
+/// Null when our own messages are to be used. Two ranks are one message apart, which no algorithm makes shorter.
+NativeCollectives* native_for(Communicator& comm, std::size_t bytes, std::size_t most_bytes) {
+    return comm.size() > 2 && bytes <= most_bytes ? comm.native_collectives() : nullptr;
+}
+
+/// Waits for operations of the library, which does not tell for whom it waits.
+void finish(Communicator& comm, NativeCollectives& native, std::span<const std::unique_ptr<Request>> requests,
+            std::string_view doing) {
+    try {
+        wait_all(comm, requests, doing);
+    } catch (const TimeoutError& error) {
+        throw TimeoutError(concat(error.what(), "\n", native.roll_call()));
+    }
+}
+
+void finish(Communicator& comm, NativeCollectives& native, std::unique_ptr<Request> request,
+            std::string_view doing) {
+    finish(comm, native, std::span<const std::unique_ptr<Request>>(&request, 1), doing);
+}
+
+void broadcast_by_tree(Communicator& comm, std::span<std::byte> bytes, int root, std::string_view doing) {
+    if (comm.size() == 1) return;
+    // Binomial tree over ranks counted from the root: a rank receives from the one without its lowest set bit.
+    const int me = (comm.rank() - root + comm.size()) % comm.size();
+    int bit = 1;
+    while (bit < comm.size() && (me & bit) == 0) bit <<= 1;
+    std::vector<std::unique_ptr<Request>> requests;
+    if (me != 0) {
+        requests.push_back(comm.receive(bytes, (me - bit + root) % comm.size(), kTagBroadcast));
+        wait_all(comm, requests, doing);
+        requests.clear();
+    }
+    for (bit >>= 1; bit > 0; bit >>= 1) {
+        if (me + bit < comm.size()) {
+            requests.push_back(comm.send(bytes, (me + bit + root) % comm.size(), kTagBroadcast));
+        }
+    }
+    wait_all(comm, requests, doing);
+}
+
+/// Integers of all lower ranks and of all ranks: in round i a rank adds what the rank 2^i below has added so far.
+/// @return  totals
+/// @par Source  Hillis and Steele, "Data parallel algorithms" (1986)
+template <class T>
+std::vector<T> scan_by_doubling(Communicator& comm, std::span<T> values) {
+    std::vector<T> totals(values.begin(), values.end());
+    std::ranges::fill(values, T{});
+    if (values.empty()) return totals;
+    std::vector<T> received(values.size());
+    for (int distance = 1; distance < comm.size(); distance *= 2) {
+        const bool has_lower = comm.rank() >= distance;
+        std::vector<std::unique_ptr<Request>> requests;
+        if (has_lower)
+            requests.push_back(comm.receive(std::as_writable_bytes(std::span<T>(received)),
+                                            comm.rank() - distance, kTagScan));
+        if (comm.rank() + distance < comm.size())
+            requests.push_back(comm.send(bytes_of<T>(totals), comm.rank() + distance, kTagScan));
+        wait_all(comm, requests, "exscan");
+        if (!has_lower) continue;
+        combine<T>(values, received, ReduceOp::sum);
+        combine<T>(totals, received, ReduceOp::sum);
+    }
+    broadcast_by_tree(comm, std::as_writable_bytes(std::span<T>(totals)), comm.size() - 1, "exscan");
+    return totals;
+}
+
+/// Floats have an order: everyone adds all ranks' values.
+template <class T>
+std::vector<T> scan_in_order(Communicator& comm, std::span<T> values) {
+    const std::vector<T> all = all_gather(comm, std::span<const T>(values.data(), values.size()));
+    std::vector<T> totals(values.size(), T{});
+    for (int rank = 0; rank < comm.size(); ++rank) {
+        if (rank == comm.rank()) std::copy(totals.begin(), totals.end(), values.begin());
+        // The first addend as it is, so that a rank alone keeps even a negative zero.
+        const auto count = static_cast<index_t>(totals.size());
+        const std::span<const T> next = part<const T>(all, {rank * count, (rank + 1) * count});
+        if (rank == 0) std::copy(next.begin(), next.end(), totals.begin());
+        if (rank > 0) combine<T>(totals, next, ReduceOp::sum);
+    }
+    return totals;
+}
+
 }  // namespace
 
 template <class T>
 void all_reduce(Communicator& comm, std::span<T> values, ReduceOp op) {
     if (comm.size() == 1 || values.empty()) return;
-    constexpr std::size_t kShortBytes = 16384;
-    if (values.size_bytes() <= kShortBytes) {
-        reduce_at_root(comm, values, op);
+    if constexpr (std::is_integral_v<T>) {
+        if (NativeCollectives* const native = native_for(comm, values.size_bytes(), kNativeReduceBytes)) {
+            finish(comm, *native, native->all_reduce(integers(values), op), "all_reduce");
+            return;
+        }
+    }
+    if (is_short(comm, values.size_bytes())) {
+        const std::vector<T> all = gather_by_doubling<T>(comm, values, "all_reduce");
+        const auto count = static_cast<index_t>(values.size());
+        std::ranges::copy(part<const T>(all, {0, count}), values.begin());
+        for (int rank = 1; rank < comm.size(); ++rank)
+            combine<T>(values, part<const T>(all, {rank * count, (rank + 1) * count}), op);
         return;
     }
     const RankOffsets offsets = even_offsets(static_cast<index_t>(values.size()), comm.size());
@@ -136,6 +256,13 @@ void reduce_scatter(Communicator& comm, std::span<const T> values, std::span<con
 template <class T>
 void all_gather(Communicator& comm, std::span<T> values, std::span<const index_t> offsets) {
     check_offsets(comm, offsets, values.size(), "all_gather");
+    if (comm.size() == 1 || values.empty()) return;
+    if (NativeCollectives* const native = native_for(comm, values.size_bytes(), kNativeGatherBytes)) {
+        std::vector<index_t> starts;
+        for (const index_t offset : offsets) starts.push_back(offset * static_cast<index_t>(sizeof(T)));
+        finish(comm, *native, native->all_gather(std::as_writable_bytes(values), starts), "all_gather");
+        return;
+    }
     const std::span<const T> own = part(values, group_of(offsets, comm.rank()));
     std::vector<std::unique_ptr<Request>> requests;
     for_ring(comm, [&](int source, int destination) {
@@ -150,6 +277,9 @@ void all_gather(Communicator& comm, std::span<T> values, std::span<const index_t
 template <class T>
 std::vector<T> all_gather(Communicator& comm, std::span<const T> mine) {
     std::vector<T> all(mine.size() * static_cast<std::size_t>(comm.size()));
+    if (is_short(comm, mine.size_bytes()) &&
+        native_for(comm, std::span<T>(all).size_bytes(), kNativeGatherBytes) == nullptr)
+        return gather_by_doubling(comm, mine, "all_gather");
     const RankOffsets offsets = even_offsets(static_cast<index_t>(all.size()), comm.size());
     std::ranges::copy(mine, part<T>(all, offsets[comm.rank()]).begin());
     all_gather(comm, std::span<T>(all), offsets.edges());
@@ -158,41 +288,25 @@ std::vector<T> all_gather(Communicator& comm, std::span<const T> mine) {
 
 template <class T>
 std::vector<T> exscan(Communicator& comm, std::span<T> values) {
-    const std::vector<T> all = all_gather(comm, std::span<const T>(values.data(), values.size()));
-    std::vector<T> totals(values.size(), T{});
-    for (int rank = 0; rank < comm.size(); ++rank) {
-        if (rank == comm.rank()) std::copy(totals.begin(), totals.end(), values.begin());
-        // The first addend as it is, so that a rank alone keeps even a negative zero.
-        const auto count = static_cast<index_t>(totals.size());
-        const std::span<const T> next = part<const T>(all, {rank * count, (rank + 1) * count});
-        if (rank == 0) std::copy(next.begin(), next.end(), totals.begin());
-        if (rank > 0) combine<T>(totals, next, ReduceOp::sum);
+    if constexpr (!std::is_integral_v<T>) {
+        return scan_in_order(comm, values);
+    } else {
+        NativeCollectives* const native = native_for(comm, values.size_bytes(), kNativeScanBytes);
+        if (native == nullptr || comm.size() == 1 || values.empty()) return scan_by_doubling(comm, values);
+        std::vector<T> totals(values.begin(), values.end());
+        std::vector<std::unique_ptr<Request>> requests;
+        requests.push_back(native->exscan(integers(values)));
+        requests.push_back(native->all_reduce(integers(std::span<T>(totals)), ReduceOp::sum));
+        finish(comm, *native, requests, "exscan");
+        if (comm.rank() == 0) std::ranges::fill(values, T{});
+        return totals;
     }
-    return totals;
 }
 
 template <class T>
 void broadcast(Communicator& comm, std::span<T> values, int root) {
     SY_REQUIRE(root >= 0 && root < comm.size(), "broadcast from rank ", root, " of ", comm.size());
-    if (comm.size() == 1) return;
-    // Binomial tree over ranks counted from the root: a rank receives from the one without its lowest set bit.
-    const int me = (comm.rank() - root + comm.size()) % comm.size();
-    int bit = 1;
-    while (bit < comm.size() && (me & bit) == 0) bit <<= 1;
-    std::vector<std::unique_ptr<Request>> requests;
-    if (me != 0) {
-        requests.push_back(
-            comm.receive(std::as_writable_bytes(values), (me - bit + root) % comm.size(), kTagBroadcast));
-        wait_all(comm, requests, "broadcast");
-        requests.clear();
-    }
-    for (bit >>= 1; bit > 0; bit >>= 1) {
-        if (me + bit < comm.size()) {
-            requests.push_back(
-                comm.send(std::as_bytes(values), (me + bit + root) % comm.size(), kTagBroadcast));
-        }
-    }
-    wait_all(comm, requests, "broadcast");
+    broadcast_by_tree(comm, std::as_writable_bytes(values), root, "broadcast");
 }
 
 std::vector<std::string> all_gather(Communicator& comm, const std::string& mine) {
@@ -211,6 +325,11 @@ std::vector<std::string> all_gather(Communicator& comm, const std::string& mine)
 }
 
 void barrier(Communicator& comm) {
+    if (comm.size() == 1) return;
+    if (NativeCollectives* const native = native_for(comm, 0, 0)) {
+        finish(comm, *native, native->barrier(), "barrier");
+        return;
+    }
     // Dissemination: after round r a rank has heard, directly or not, from 2^(r+1) - 1 ranks below it.
     for (int distance = 1; distance < comm.size(); distance *= 2) {
         std::vector<std::unique_ptr<Request>> requests;
@@ -285,58 +404,6 @@ std::vector<T> all_to_all(Communicator& comm, std::span<const T> values) {
                        offsets, kTagCounts, "all_to_all")
         .wait();
     return result;
-}
-
-namespace {
-
-/// A sum of doubles that are multiples of 2^(exponent - 78) after rounding, as an integer in base 2^39: lowest digit last.
-/// Digits below the first are in [0, 2^39) once carried, so equal sums have equal digits.
-struct FixedPointSum {
-    static constexpr int kDigitBits = 39;
-    std::int64_t digits[3] = {0, 0, 0};
-
-    void carry() {
-        for (int digit = 2; digit > 0; --digit) {
-            const std::int64_t over = digits[digit] >> kDigitBits;  // rounds down, also below zero
-            digits[digit - 1] += over;
-            digits[digit] -= over * (std::int64_t{1} << kDigitBits);
-        }
-    }
-};
-
-}  // namespace
-
-double reproducible_sum(Communicator& comm, std::span<const double> addends) {
-    constexpr int kDigitBits = FixedPointSum::kDigitBits;
-    double largest = 0.0;
-    bool finite = true;
-    for (const double value : addends) {
-        finite = finite && std::isfinite(value);
-        largest = std::max(largest, std::fabs(value));
-    }
-    double limits[2] = {largest, finite ? 0.0 : 1.0};
-    all_reduce(comm, std::span<double>(limits), ReduceOp::max);
-    if (limits[1] != 0.0) return std::numeric_limits<double>::quiet_NaN();
-    if (limits[0] == 0.0) return 0.0;
-    const int exponent = std::ilogb(limits[0]) + 1;
-    FixedPointSum sum;
-    std::size_t num_added = 0;
-    for (const double value : addends) {
-        const double scaled = std::ldexp(value, kDigitBits - exponent);
-        const double high = std::nearbyint(scaled);
-        sum.digits[1] += static_cast<std::int64_t>(high);
-        sum.digits[2] += static_cast<std::int64_t>(std::nearbyint(std::ldexp(scaled - high, kDigitBits)));
-        // An addend is at most 2^39 in each digit: 2^23 of them stay below 2^62.
-        if (++num_added % (std::size_t{1} << 23) == 0) sum.carry();
-    }
-    sum.carry();
-    // Carried digits of up to 2^24 ranks add up without overflow.
-    all_reduce(comm, std::span<std::int64_t>(sum.digits), ReduceOp::sum);
-    sum.carry();
-    const double high =
-        std::ldexp(static_cast<double>(sum.digits[0]), kDigitBits) + static_cast<double>(sum.digits[1]);
-    return std::ldexp(high + std::ldexp(static_cast<double>(sum.digits[2]), -kDigitBits),
-                      exponent - kDigitBits);
 }
 
 #define SY_INSTANTIATE(T)                                                                        \

@@ -8,17 +8,21 @@
 #include <vector>
 
 #include "comm/communicator.hpp"
+#include "comm/native_collectives.hpp"
 #include "kernels/core/exact_sum.hpp"
 
-/// Collectives over point-to-point messages, with deadlines. Every function here is
+/// Collectives with deadlines, over point-to-point messages or the library's own where these were measured to be faster
+/// (Communicator::native_collectives; runtime/bench/README.md). Every function here is
 /// @par Collective over `comm`, called by all its ranks in the same order.
-/// Sums of floats are added in ascending rank order, so they are the same on every run and on every rank.
+/// @throws TimeoutError when a rank has not come after the communicator's deadline, which is then of no more use; CommError
+/// Sums of floats are added in ascending rank order, so they are the same on every run and on every rank; sums of
+/// integers are modulo 2^n.
 /// Tags from kMaxTag + 1 are reserved for this file.
 namespace sy::comm {
 
-enum class ReduceOp { sum, max, min };
-
 /// In place on every rank: values = op over ranks. T: float, double, int32_t, int64_t, uint64_t.
+/// Maximum and minimum of floats compare in ascending rank order: of equal values (0.0 and -0.0) the lowest rank's stays, a
+/// NaN of rank 0 stays, and NaN of other ranks counts for nothing.
 /// @par Cost  short messages: log2(P) rounds; long ones: reduce-scatter then all-gather, 2 (P-1)/P bytes a rank
 template <class T>
 void all_reduce(Communicator& comm, std::span<T> values, ReduceOp op = ReduceOp::sum);
@@ -39,10 +43,12 @@ template <class T>
 void all_gather(Communicator& comm, std::span<T> values, std::span<const index_t> offsets);
 
 /// Equal counts: gathered[r * mine.size() ...] = mine of rank r.
+/// @par Cost  short messages: log2(P) rounds
 template <class T>
 std::vector<T> all_gather(Communicator& comm, std::span<const T> mine);
 
 /// values[i] = sum of the values[i] of all lower ranks (0 on rank 0). @return totals over all ranks
+/// @par Cost  integers: 2 log2(P) rounds; floats, which need their order: an all_gather
 template <class T>
 std::vector<T> exscan(Communicator& comm, std::span<T> values);
 

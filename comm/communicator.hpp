@@ -13,6 +13,8 @@ namespace sy::comm {
 
 using Clock = std::chrono::steady_clock;
 
+class NativeCollectives;
+
 /// A started transfer, which wait_all completes. A request that has thrown is complete: nothing is written to its buffer
 /// any more. Destroying an incomplete request while no exception is in flight is a programming error, which its
 /// destructor reports.
@@ -53,6 +55,9 @@ class Communicator {
     /// Gives what is under way a chance to move on, for a rank that waits for something else than messages.
     /// @throws CommError when a rank is known to have failed
     virtual void poll() = 0;
+
+    /// Collectives of the library that carries the messages, for comm/collectives.hpp; null where it has none.
+    virtual NativeCollectives* native_collectives() { return nullptr; }
 
     /// Ranks of equal `color` (0 or more) form a new communicator, ordered by (key, rank).
     /// @par Collective

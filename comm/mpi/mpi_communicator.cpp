@@ -1,7 +1,9 @@
 #include <limits>
+#include <optional>
 
 #include "comm/collectives.hpp"
 #include "comm/mpi/check.hpp"
+#include "comm/mpi/mpi_collectives.hpp"
 #include "comm/mpi/mpi_session.hpp"
 #include "comm/mpi/pieces.hpp"
 
@@ -75,11 +77,13 @@ class MpiRequest : public Request {
 class MpiCommunicator : public Communicator {
   public:
     /// @param owned  whether close() frees the handle
-    MpiCommunicator(MPI_Comm handle, bool owned, Settings settings, index_t piece_bytes)
+    MpiCommunicator(MPI_Comm handle, bool owned, Settings settings, index_t piece_bytes,
+                    MpiCollectiveBody collectives)
         : handle_(handle), owned_(owned), settings_(std::move(settings)), piece_bytes_(piece_bytes) {
         SY_MPI(MPI_Comm_set_errhandler(handle_, MPI_ERRORS_RETURN));
         SY_MPI(MPI_Comm_rank(handle_, &rank_));
         SY_MPI(MPI_Comm_size(handle_, &size_));
+        if (collectives == MpiCollectiveBody::library) collectives_.emplace(handle_);
     }
 
     int rank() const override { return rank_; }
@@ -117,6 +121,11 @@ class MpiCommunicator : public Communicator {
         SY_MPI(MPI_Iprobe(rank_, kMaxInternalTag, handle_, &arrived, MPI_STATUS_IGNORE));
     }
 
+    NativeCollectives* native_collectives() override {
+        check_open();
+        return collectives_ ? &*collectives_ : nullptr;
+    }
+
     std::unique_ptr<Communicator> split(int color, int key) override {
         check_open();
         SY_REQUIRE(color >= 0, settings_.name, ": split by colour ", color);
@@ -126,7 +135,7 @@ class MpiCommunicator : public Communicator {
         SY_MPI(MPI_Comm_split(handle_, color, key, &part));
         Settings settings = settings_;
         settings.name = concat(settings_.name, "/", color);
-        return std::make_unique<MpiCommunicator>(part, true, settings, piece_bytes_);
+        return part_on(part, settings);
     }
 
     std::unique_ptr<Communicator> split_by_node() override {
@@ -136,7 +145,7 @@ class MpiCommunicator : public Communicator {
         SY_MPI(MPI_Comm_split_type(handle_, MPI_COMM_TYPE_SHARED, rank_, MPI_INFO_NULL, &node));
         Settings settings = settings_;
         settings.name = settings_.name + "/node";
-        return std::make_unique<MpiCommunicator>(node, true, settings, piece_bytes_);
+        return part_on(node, settings);
     }
 
     void close() override {
@@ -157,6 +166,12 @@ class MpiCommunicator : public Communicator {
         detail::check_message(*this, peer, tag);
     }
 
+    std::unique_ptr<Communicator> part_on(MPI_Comm handle, const Settings& settings) const {
+        return std::make_unique<MpiCommunicator>(
+            handle, true, settings, piece_bytes_,
+            collectives_ ? MpiCollectiveBody::library : MpiCollectiveBody::own);
+    }
+
     template <class Body>
     void for_pieces(index_t bytes, const Body& body) const {
         for (index_t i = 0; i < detail::num_pieces(bytes, piece_bytes_); ++i) {
@@ -169,16 +184,19 @@ class MpiCommunicator : public Communicator {
     bool owned_;
     Settings settings_;
     index_t piece_bytes_;
+    std::optional<MpiCollectives> collectives_;
     int rank_ = 0;
     int size_ = 1;
 };
 
 }  // namespace
 
-std::unique_ptr<Communicator> MpiSession::world(Communicator::Settings settings, index_t piece_bytes) const {
+std::unique_ptr<Communicator> MpiSession::world(Communicator::Settings settings, index_t piece_bytes,
+                                                MpiCollectiveBody collectives) const {
     SY_REQUIRE(piece_bytes >= 1 && piece_bytes <= std::numeric_limits<int>::max(), "MPI: pieces of ",
                piece_bytes, " bytes; MPI counts them in an int");
-    return std::make_unique<MpiCommunicator>(MPI_COMM_WORLD, false, std::move(settings), piece_bytes);
+    return std::make_unique<MpiCommunicator>(MPI_COMM_WORLD, false, std::move(settings), piece_bytes,
+                                             collectives);
 }
 
 void mpi_alltoallv(Communicator& comm, std::span<const std::byte> send, std::span<const index_t> send_offsets,

@@ -7,6 +7,9 @@
 
 namespace sy::comm {
 
+/// Who carries out comm/collectives.hpp under MPI: our messages alone, or the library too where it is faster.
+enum class MpiCollectiveBody { own, library };
+
 /// MPI from initialisation to finalisation; a process has one. MPI's errors are returned, checked and thrown.
 class MpiSession {
   public:
@@ -19,7 +22,8 @@ class MpiSession {
 
     /// All ranks of the job. @param piece_bytes  messages of this size and more are sent in pieces; below 2^31
     std::unique_ptr<Communicator> world(Communicator::Settings settings,
-                                        index_t piece_bytes = index_t{1} << 30) const;
+                                        index_t piece_bytes = index_t{1} << 30,
+                                        MpiCollectiveBody collectives = MpiCollectiveBody::library) const;
 
     /// "Open MPI v4.1.4, ..." in one line.
     static std::string library_version();

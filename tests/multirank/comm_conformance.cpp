@@ -154,9 +154,10 @@ constexpr test::ConformanceCase kLibraryCases[] = {
 class Runner {
   public:
     void run(const MpiSession& mpi, std::span<const test::ConformanceCase> cases,
-             std::chrono::milliseconds deadline, index_t piece_bytes) {
+             std::chrono::milliseconds deadline, index_t piece_bytes,
+             MpiCollectiveBody collectives = MpiCollectiveBody::library) {
         const std::unique_ptr<Communicator> world =
-            mpi.world({.deadline = deadline, .name = "world"}, piece_bytes);
+            mpi.world({.deadline = deadline, .name = "world"}, piece_bytes, collectives);
         for (const test::ConformanceCase& one : cases) {
             int failed = 0;
             try {
@@ -202,8 +203,8 @@ int main(int argc, char**) {
     const std::vector<test::ConformanceCase> cases = test::all_cases();
     runner.run(mpi, cases, kDeadline, kPieceBytes);
     runner.run(mpi, kLibraryCases, kDeadline, kPieceBytes);
-    // Every message in pieces.
-    runner.run(mpi, cases, kDeadline, test::kSmallPieceBytes);
+    // Every message in pieces, those of collectives as well.
+    runner.run(mpi, cases, kDeadline, test::kSmallPieceBytes, MpiCollectiveBody::own);
     runner.run(mpi, test::deadline_cases(), std::chrono::milliseconds(300), kPieceBytes);
     return runner.finish();
 }

@@ -1,6 +1,6 @@
 // A rank that fails in the middle of an exchange, as the whole program would meet it.
-//   mpirun -n N comm_faults late|split|killed
-// The last rank sleeps past the deadline before an exchange (late) or before a split (split), or is killed (killed).
+//   mpirun -n N comm_faults late|split|all_reduce|exscan|all_gather|barrier|killed
+// The last rank sleeps past the deadline before an exchange (late), a split or the collective, or is killed (killed).
 #include <unistd.h>
 
 #include <csignal>
@@ -36,8 +36,17 @@ int run(std::string_view what) {
         if (what == "killed") std::raise(SIGKILL);
         std::this_thread::sleep_for(std::chrono::minutes(5));
     }
+    index_t value = 1;
     if (what == "split") {
         world->split(0, 0)->close();
+    } else if (what == "all_reduce") {
+        all_reduce(*world, std::span<index_t>(&value, 1));
+    } else if (what == "exscan") {
+        exscan(*world, std::span<index_t>(&value, 1));
+    } else if (what == "all_gather") {
+        all_gather(*world, std::span<const index_t>(&value, 1));
+    } else if (what == "barrier") {
+        barrier(*world);
     } else {
         exchange(*world);
     }

@@ -1,6 +1,7 @@
 // The conformance suites on ranks that are threads.
 #include <catch2/catch.hpp>
 
+#include "comm/collectives.hpp"
 #include "comm/local/local_fabric.hpp"
 #include "tests/unit/comm/conformance.hpp"
 
@@ -27,6 +28,43 @@ LocalOptions late_and_out_of_order() {
 TEST_CASE("local fabric: conforms on 1, 2, 3, 4 and 8 ranks", "[unit]") {
     const int num_ranks = GENERATE(1, 2, 3, 4, 8);
     for (const test::ConformanceCase& one : test::all_cases()) run_on(num_ranks, {}, one);
+}
+
+TEST_CASE("local fabric: collectives on other numbers of ranks", "[unit]") {
+    const int num_ranks = GENERATE(5, 6, 7, 9);
+    for (const auto part : {test::collectives_cases(), test::reductions_cases()}) {
+        for (const test::ConformanceCase& one : part) run_on(num_ranks, {}, one);
+    }
+}
+
+TEST_CASE("local fabric: collectives without one of the ranks end at the deadline", "[unit]") {
+    struct Collective {
+        std::string name;
+        void (*run)(Communicator& world);
+    };
+    const auto one = GENERATE(
+        Collective{"all_reduce",
+                   [](Communicator& world) {
+                       float value = 1;
+                       all_reduce(world, std::span<float>(&value, 1));
+                   }},
+        Collective{"exscan",
+                   [](Communicator& world) {
+                       index_t value = 1;
+                       exscan(world, std::span<index_t>(&value, 1));
+                   }},
+        Collective{"all_gather", [](Communicator& world) { all_gather(world, std::string(1, 'a')); }},
+        Collective{"barrier", [](Communicator& world) { barrier(world); }});
+    LocalOptions options;
+    options.settings.deadline = std::chrono::milliseconds(50);
+    const int num_ranks = GENERATE(2, 3, 5);
+    const auto first_stays_away = [&](Communicator& world) {
+        if (world.rank() > 0) one.run(world);
+    };
+    INFO(one.name << " on " << num_ranks << " ranks");
+    CHECK_THROWS_WITH(
+        LocalFabric(num_ranks, options).run(first_stays_away),
+        Catch::StartsWith(one.name + " on world rank ") && Catch::Contains("receive of "));
 }
 
 TEST_CASE("local fabric: conforms when messages are late and overtake each other", "[unit]") {

@@ -376,7 +376,7 @@ std::span<const ConformanceCase> deadline_cases() {
 
 std::vector<ConformanceCase> all_cases() {
     std::vector<ConformanceCase> cases;
-    for (const auto part : {communicator_cases(), collectives_cases(), exchange_cases(),
+    for (const auto part : {communicator_cases(), collectives_cases(), reductions_cases(), exchange_cases(),
                             gradient_sync_cases(), shadow_sync_cases(), relocation_cases()})
         cases.insert(cases.end(), part.begin(), part.end());
     return cases;

@@ -28,6 +28,7 @@ inline constexpr index_t kSmallPieceBytes = 500;
 
 std::span<const ConformanceCase> communicator_cases();
 std::span<const ConformanceCase> collectives_cases();
+std::span<const ConformanceCase> reductions_cases();
 std::span<const ConformanceCase> exchange_cases();
 std::span<const ConformanceCase> gradient_sync_cases();
 std::span<const ConformanceCase> shadow_sync_cases();
