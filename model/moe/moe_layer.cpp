@@ -93,6 +93,16 @@ void MoeLayer::list_drops(const Kept& kept) const {
     }
 }
 
+void MoeLayer::log_routing(const Kept& kept) const {
+    const auto expert = host<const std::int32_t>(kept.routing.sent().ref());
+    const auto weight = host<const float>(kept.routing.weight.ref());
+    const auto values = [](const auto& matrix) {
+        return std::vector(matrix.data, matrix.data + matrix.rows * matrix.cols);
+    };
+    world_.routing->records.push_back({kept.pass.batch.micro_step, layer_idx_, expert.rows, expert.cols,
+                                       values(expert), values(weight), kept.capacity.kept});
+}
+
 void MoeLayer::account(Kept& kept, const Tape& tape, MoeStatistics* statistics) const {
     const bool reduce_now = tape.recording() && std::ranges::any_of(losses_, [](const auto& loss) {
                                 return loss->gradient_needs_sums();
@@ -104,6 +114,7 @@ void MoeLayer::account(Kept& kept, const Tape& tape, MoeStatistics* statistics) 
         statistics->loss_sums = sums;
         report(kept, *statistics, tape.context());
         if (world_.drops != nullptr && kept.pass.training()) list_drops(kept);
+        if (world_.routing != nullptr && world_.routing->open && kept.pass.training()) log_routing(kept);
     }
     if (!reduce_now) return;
     comm::all_reduce(world_.world, sums);

@@ -9,6 +9,7 @@
 #include "model/moe/balance/loss.hpp"
 #include "model/moe/capacity.hpp"
 #include "model/moe/router/router.hpp"
+#include "model/moe/routing_log.hpp"
 #include "model/moe/shared_experts.hpp"
 
 namespace sy::model {
@@ -19,6 +20,7 @@ struct ModelWorld {
     comm::Exchange& exchange;                    ///< over the ranks that hold one copy of the experts
     comm::Communicator* expert_group = nullptr;  ///< the ranks of the exchange; needed by moe.expert_dropout
     DropLedger* drops = nullptr;                 ///< where dropped choices are listed; null: nowhere
+    RoutingLog* routing = nullptr;               ///< where every choice is written down; null: nowhere
 };
 
 /// What a MoE layer reports of a pass. `loss_sums` are this rank's share until they are reduced.
@@ -47,6 +49,7 @@ class MoeLayer {
     void run_backward(Value& x, Value& y, Kept& kept, const Context& context) const;
     void report(const Kept& kept, MoeStatistics& statistics, const Context& context) const;
     void list_drops(const Kept& kept) const;
+    void log_routing(const Kept& kept) const;
     /// Fills the statistics, lists drops, and reduces the sums that gradients of losses need.
     void account(Kept& kept, const Tape& tape, MoeStatistics* statistics) const;
     /// Applies when training with moe.expert_dropout.

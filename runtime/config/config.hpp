@@ -9,6 +9,7 @@
 #include "runtime/data/config.hpp"
 #include "runtime/eval/config.hpp"
 #include "runtime/generate/config.hpp"
+#include "runtime/telemetry/config.hpp"
 #include "runtime/train/config.hpp"
 
 namespace sy::runtime {
@@ -23,6 +24,7 @@ struct Config {
     ParallelConfig parallel;
     RunConfig run;
     CheckpointConfig checkpoint;
+    TelemetryConfig telemetry;
     GenerateConfig generate;
     EvalConfig eval;
     NumericsMode numerics = NumericsMode::fast;

@@ -70,6 +70,7 @@ constexpr std::array kMayDiffer{
     MayDiffer{"parallel.", Matters::never, ""},
     MayDiffer{"run.", Matters::never, ""},
     MayDiffer{"checkpoint.", Matters::never, ""},
+    MayDiffer{"telemetry.", Matters::never, ""},
     MayDiffer{"generate.", Matters::never, ""},
     MayDiffer{"eval.", Matters::never, ""},
 };

@@ -100,6 +100,26 @@ class Aside {
         detail::flush_to_disk(records.parent_path());
     }
 
+    /// @return whether there were any
+    bool move_routing_traces(const fs::path& traces, index_t step) const {
+        std::vector<fs::path> later;
+        if (fs::exists(traces)) {
+            const std::string last = detail::numbered("step-", step, 8, ".h5");
+            for (const fs::directory_entry& entry : fs::directory_iterator(traces)) {
+                const std::string name = entry.path().filename();
+                // Numbers of more digits are of later steps.
+                if (name.size() > last.size() || name > last) later.push_back(entry.path());
+            }
+        }
+        if (later.empty()) return false;
+        const fs::path to = folder_ / traces.filename();
+        fs::create_directories(to);
+        for (const fs::path& trace : later) fs::rename(trace, to / trace.filename());
+        detail::flush_to_disk(to);
+        detail::flush_to_disk(traces);
+        return true;
+    }
+
   private:
     fs::path folder_;
 };
@@ -150,6 +170,7 @@ std::string begin_branch(const fs::path& run, index_t step) {
         aside.move_records(run / name, step);
         what += concat(name, ", ");
     }
+    if (aside.move_routing_traces(run / "routing", step)) what += "routing, ";
     if (what.empty()) return "";
     what.resize(what.size() - 2);
     return concat("what came after step ", step, " in an earlier run of this folder is set aside in ",

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "comm/collectives.hpp"
+#include "runtime/train/gather.hpp"
 
 namespace sy::runtime {
 namespace {
@@ -22,20 +22,7 @@ Json to_json(const model::DroppedChoice& drop) {
 }  // namespace
 
 model::DropLedger gather_drops(comm::Communicator& world, const model::DropLedger& mine) {
-    constexpr auto kBytes = static_cast<index_t>(sizeof(model::DroppedChoice));
-    const auto count = static_cast<index_t>(mine.size());
-    const std::vector<index_t> counts = comm::all_gather(world, std::span<const index_t>(&count, 1));
-    std::vector<index_t> send{0};
-    std::vector<index_t> receive{0};
-    for (const index_t theirs : counts) {
-        const bool to_first = send.size() == 1;
-        send.push_back(send.back() + (to_first ? count * kBytes : 0));
-        receive.push_back(receive.back() + (world.rank() == 0 ? theirs * kBytes : 0));
-    }
-    model::DropLedger all(static_cast<std::size_t>(receive.back() / kBytes));
-    comm::start_all_to_all_v(world, std::as_bytes(std::span(mine)), send,
-                             std::as_writable_bytes(std::span(all)), receive, kTag, "list of dropped choices")
-        .wait();
+    model::DropLedger all = gather_on_rank_0(world, std::span(mine), kTag, "list of dropped choices");
     std::sort(all.begin(), all.end());
     return all;
 }

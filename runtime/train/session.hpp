@@ -36,6 +36,8 @@ class Session {
     double waited_seconds() const { return world_.waited_seconds() + groups_.waited_seconds(); }
     /// What this rank's tokens have lost since the last call; nothing without run.drop_ledger.
     model::DropLedger take_drops() { return std::exchange(drops_, {}); }
+    /// Where mixtures write down their routing while it is open.
+    model::RoutingLog& routing_log() { return routing_; }
     /// What keeps this rank's threads from processors; empty when nothing does.
     const std::string& processor_note() const { return processors_.note; }
     index_t arena_peak_bytes() const { return arena_.peak_bytes(); }
@@ -71,6 +73,7 @@ class Session {
     Context context_;
     std::unique_ptr<comm::Exchange> exchange_;
     model::DropLedger drops_;
+    model::RoutingLog routing_;
     model::ModelWorld model_world_;
     model::Parameters parameters_;
     std::unique_ptr<model::Transformer> transformer_;

@@ -14,6 +14,7 @@
 #include "runtime/train/rebalance.hpp"
 #include "runtime/train/run_lock.hpp"
 #include "runtime/train/resume.hpp"
+#include "runtime/train/routing_trace.hpp"
 #include "runtime/train/run_log.hpp"
 #include "runtime/train/step.hpp"
 
@@ -50,6 +51,7 @@ class TrainingRun {
           done_(restore(resume)),
           log_(session, done_ + 1, notes_),
           drop_log_(session),
+          routing_tracer_(session),
           rebalancer_(session),
           timer_(steady_seconds, [&session] { return session.waited_seconds(); }),
           writer_({config_.run.directory, config_.run.keep_last, config_.checkpoint}, session.context(),
@@ -142,9 +144,11 @@ class TrainingRun {
         const auto batches = [&](index_t micro_step) {
             return make_batch(session_, corpus_, Split::train, {number, micro_step, state_.samples_consumed});
         };
+        routing_tracer_.begin(number);
         const StepOutcome outcome = run_step(session_, batches, number, timer_);
         log_.step(number, outcome, timer_.take(), steady_seconds() - start);
         drop_log_.write();
+        routing_tracer_.write(number);
         done_ = number;
         rebalancer_.count(outcome.pass);
         if (rebalancer_.due(done_)) log_.placement(rebalancer_.rebalance(done_));
@@ -224,6 +228,7 @@ class TrainingRun {
     bool due_ = false;
     RunLog log_;
     DropLog drop_log_;
+    RoutingTracer routing_tracer_;
     Rebalancer rebalancer_;
     PhaseTimer timer_;
     CheckpointWriter writer_;

@@ -132,7 +132,7 @@ void Hdf5File::check_virtual(const std::string& name, std::span<const index_t> d
     }
 }
 
-void Hdf5File::check_plain(const std::string& name) const {
+void Hdf5File::check_plain(const std::string& name, ElementType expected) const {
     const std::lock_guard lock(detail::hdf5_mutex());
     check_links(handle_, path_, name);
     const Handle dataset(check_hdf5(H5Dopen2(handle_, name.c_str(), H5P_DEFAULT), "H5Dopen2", path_, name),
@@ -141,14 +141,17 @@ void Hdf5File::check_plain(const std::string& name) const {
                           H5Pclose);
     const Handle type(check_hdf5(H5Dget_type(dataset.get()), "H5Dget_type", path_, name), H5Tclose);
     const auto expect = [&](bool holds, const char* what) {
-        if (!holds) throw IoError(concat(path_, ":", name, " ", what, " was expected of a checkpoint"));
+        if (!holds) throw IoError(concat(path_, ":", name, " ", what, " was expected"));
     };
     expect(H5Pget_layout(creation.get()) == H5D_CONTIGUOUS,
            "is chunked, compact or virtual; contiguous values");
     expect(H5Pget_external_count(creation.get()) == 0,
            "keeps its values in another file; values in this file");
     expect(H5Pget_nfilters(creation.get()) == 0, "has filters; values as they are");
-    expect(H5Tequal(type.get(), H5T_IEEE_F32LE) > 0, "has another type; little-endian float32");
+    expect(H5Tequal(type.get(), detail::file_type(expected)) > 0,
+           expected == ElementType::f32   ? "has another type; little-endian float32"
+           : expected == ElementType::i32 ? "has another type; little-endian int32"
+                                          : "has another type; uint8");
 }
 
 }  // namespace sy::runtime

@@ -17,6 +17,10 @@ struct Region {
     index_t num_elements() const;
 };
 
+/// What datasets hold, little-endian.
+enum class ElementType { f32, i32, u8 };
+index_t bytes_of(ElementType type);
+
 /// A part of a virtual dataset: where it shows, and the whole [rows, cols] dataset of another file that it shows.
 struct VirtualPart {
     Region region;
@@ -26,7 +30,7 @@ struct VirtualPart {
     index_t cols = 0;
 };
 
-/// A file of contiguous float32 datasets, for reading. All calls are serialised in the process, since the library is not
+/// A file of contiguous datasets, for reading. All calls are serialised in the process, since the library is not
 /// thread-safe. @throws IoError with the path and the call
 class Hdf5File {
   public:
@@ -38,9 +42,15 @@ class Hdf5File {
     /// @throws IoError also when the dataset does not have the shape `dims`
     void read(const std::string& name, std::span<const index_t> dims, const Region& region,
               std::span<float> values) const;
-    /// Refuses a dataset that is not contiguous little-endian float32 in this very file, or lies behind links.
-    /// @throws IoError saying what it is instead
-    void check_plain(const std::string& name) const;
+    /// Refuses a dataset that is not contiguous little-endian float32, or another type, in this very file, or lies behind
+    /// links. @throws IoError saying what it is instead
+    void check_plain(const std::string& name, ElementType type = ElementType::f32) const;
+    /// Dimensions of a plain dataset, whose values the file has room for. @throws IoError otherwise
+    std::vector<index_t> dims_of(const std::string& name, ElementType type) const;
+    /// All values of a plain dataset of this type. @param values  as many bytes as it has
+    void read_all(const std::string& name, ElementType type, std::span<std::byte> values) const;
+    /// Whole numbers that are attached to a dataset or group. @throws IoError when there are none
+    std::vector<index_t> attribute(const std::string& name, const char* key) const;
     /// Refuses a dataset that is not virtual, of shape `dims`, showing just `parts`: compared as written in the file,
     /// without opening what it shows. @throws IoError saying what differs
     void check_virtual(const std::string& name, std::span<const index_t> dims,

@@ -33,9 +33,9 @@ struct Creation {
 };
 
 Handle create(hid_t file, const std::string& path, const std::string& name, const Handle& space,
-              const Creation& creation) {
-    return {check_hdf5(H5Dcreate2(file, name.c_str(), H5T_IEEE_F32LE, space.get(), creation.links.get(),
-                                  creation.data.get(), H5P_DEFAULT),
+              const Creation& creation, ElementType type) {
+    return {check_hdf5(H5Dcreate2(file, name.c_str(), detail::file_type(type), space.get(),
+                                  creation.links.get(), creation.data.get(), H5P_DEFAULT),
                        "H5Dcreate2", path, name),
             H5Dclose};
 }
@@ -67,14 +67,14 @@ FileLayout::~FileLayout() {
     ::close(memory_);
 }
 
-void FileLayout::add_dataset(const std::string& name, std::span<const index_t> dims) {
+void FileLayout::add_dataset(const std::string& name, std::span<const index_t> dims, ElementType type) {
     const std::lock_guard lock(detail::hdf5_mutex());
     const Creation creation(path_, name);
     check_hdf5(H5Pset_alloc_time(creation.data.get(), H5D_ALLOC_TIME_EARLY), "H5Pset_alloc_time", path_,
                name);
     check_hdf5(H5Pset_fill_time(creation.data.get(), H5D_FILL_TIME_NEVER), "H5Pset_fill_time", path_, name);
-    const Handle dataset = create(file_, path_, name, detail::make_space(dims, path_, name), creation);
-    index_t bytes = sizeof(float);
+    const Handle dataset = create(file_, path_, name, detail::make_space(dims, path_, name), creation, type);
+    index_t bytes = bytes_of(type);
     for (const index_t side : dims) bytes *= side;
     if (bytes == 0) return;
     const haddr_t offset = H5Dget_offset(dataset.get());
@@ -100,7 +100,7 @@ void FileLayout::add_virtual(const std::string& name, std::span<const index_t> d
                                   source.get()),
                    "H5Pset_virtual", path_, name);
     }
-    create(file_, path_, name, detail::make_space(dims, path_, name), creation);
+    create(file_, path_, name, detail::make_space(dims, path_, name), creation, ElementType::f32);
 }
 
 void FileLayout::add_attribute(const std::string& name, const char* key, std::span<const index_t> values) {

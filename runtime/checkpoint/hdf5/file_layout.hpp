@@ -19,7 +19,7 @@ struct FileSection {
     std::vector<std::byte> description;  ///< HDF5's own bytes
 };
 
-/// An HDF5 file of contiguous float32 datasets without its values: HDF5 lays it out in memory and says where which values
+/// An HDF5 file of contiguous datasets without its values: HDF5 lays it out in memory and says where which values
 /// belong. The file itself is written by us, so that no failure of the disk is left to HDF5, which hides some and crashes
 /// on others. The bytes depend on what is added alone, not on the time.
 /// All calls are serialised in the process. @throws IoError with the path and the call
@@ -32,7 +32,8 @@ class FileLayout {
     FileLayout& operator=(const FileLayout&) = delete;
 
     /// A dataset whose values follow. Groups on the way are made.
-    void add_dataset(const std::string& name, std::span<const index_t> dims);
+    void add_dataset(const std::string& name, std::span<const index_t> dims,
+                     ElementType type = ElementType::f32);
     /// A dataset that shows parts of other files; what none of them covers, or cannot be opened, reads as NaN.
     void add_virtual(const std::string& name, std::span<const index_t> dims,
                      std::span<const VirtualPart> parts);

@@ -46,6 +46,8 @@ T check_hdf5(T status, const char* call, const std::string& path, const std::str
     throw IoError(concat(call, " failed for ", path, name.empty() ? "" : ":", name, ": ", hdf5_reason()));
 }
 
+/// The type as files hold it. Not to be closed.
+hid_t file_type(ElementType type);
 /// A space of these dimensions.
 Hdf5Handle make_space(std::span<const index_t> dims, const std::string& path, const std::string& name);
 /// Chooses a block of a space.

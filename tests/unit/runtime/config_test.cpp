@@ -322,6 +322,7 @@ TEST_CASE("config: the dump of changed values reads back to the same values, bit
     config.model.attention.window_layers = "1,3";
     config.model.position.rope_fraction = 0.5;
     config.generate.gap = "?";
+    config.telemetry.routing_trace = "every:3";
     config.train.seed = 18446744073709551615ULL;
     config.model.dtype = DType::bf16;
     config.model.recompute = model::Recompute::block;
