@@ -5,14 +5,10 @@
 
 #include <memory>
 
-#include "kernels/core/error.hpp"
+#include "comm/ucx/check.hpp"
 
 namespace sy::comm {
 namespace {
-
-void check(ucs_status_t status, const char* call) {
-    if (status != UCS_OK) throw CommError(concat("UCX: ", call, " failed: ", ucs_status_string(status)));
-}
 
 struct CloseDomain {
     void operator()(uct_md* domain) const { uct_md_close(domain); }
@@ -21,7 +17,7 @@ struct CloseDomain {
 /// Null when the domain does not open.
 std::unique_ptr<uct_md, CloseDomain> open_domain(uct_component_h component, const char* name) {
     uct_md_config_t* config = nullptr;
-    check(uct_md_config_read(component, nullptr, nullptr, &config), "uct_md_config_read");
+    SY_UCX(uct_md_config_read(component, nullptr, nullptr, &config));
     uct_md_h domain = nullptr;
     const ucs_status_t status = uct_md_open(component, name, config, &domain);
     uct_config_release(config);
@@ -31,11 +27,11 @@ std::unique_ptr<uct_md, CloseDomain> open_domain(uct_component_h component, cons
 std::vector<uct_md_resource_desc_t> domains_of(uct_component_h component) {
     uct_component_attr_t attributes{};
     attributes.field_mask = UCT_COMPONENT_ATTR_FIELD_MD_RESOURCE_COUNT;
-    check(uct_component_query(component, &attributes), "uct_component_query");
+    SY_UCX(uct_component_query(component, &attributes));
     std::vector<uct_md_resource_desc_t> domains(attributes.md_resource_count);
     attributes.field_mask = UCT_COMPONENT_ATTR_FIELD_MD_RESOURCES;
     attributes.md_resources = domains.data();
-    check(uct_component_query(component, &attributes), "uct_component_query");
+    SY_UCX(uct_component_query(component, &attributes));
     return domains;
 }
 
@@ -45,8 +41,7 @@ void add_transports(uct_component_h component, std::vector<std::string>& names) 
         if (domain == nullptr) continue;
         uct_tl_resource_desc_t* resources = nullptr;
         unsigned num_resources = 0;
-        check(uct_md_query_tl_resources(domain.get(), &resources, &num_resources),
-              "uct_md_query_tl_resources");
+        SY_UCX(uct_md_query_tl_resources(domain.get(), &resources, &num_resources));
         const std::unique_ptr<uct_tl_resource_desc_t, decltype(&uct_release_tl_resource_list)> owner(
             resources, uct_release_tl_resource_list);
         for (unsigned i = 0; i < num_resources; ++i)
@@ -67,7 +62,7 @@ std::string ucx_version() {
 std::vector<std::string> ucx_transports() {
     uct_component_h* components = nullptr;
     unsigned num_components = 0;
-    check(uct_query_components(&components, &num_components), "uct_query_components");
+    SY_UCX(uct_query_components(&components, &num_components));
     const std::unique_ptr<uct_component_h, decltype(&uct_release_component_list)> owner(
         components, uct_release_component_list);
     std::vector<std::string> names;

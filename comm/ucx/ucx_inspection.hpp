@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-/// What UCX reports about itself and about this machine. Only builds with SY_WITH_UCX have it.
+/// What UCX reports about itself and about this machine. Without UCX (ucx_available()) each throws ConfigError.
 namespace sy::comm {
 
 /// Version of the library that is loaded: "1.13.1".

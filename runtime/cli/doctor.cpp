@@ -4,14 +4,13 @@
 #include "comm/mpi/mpi_inspection.hpp"
 #include "comm/mpi/mpi_session.hpp"
 #include "comm/topology/topology.hpp"
+#include "comm/ucx/ucx_communicator.hpp"
+#include "comm/ucx/ucx_inspection.hpp"
 #include "runtime/checkpoint/hdf5/library.hpp"
 #include "runtime/cli/command_line.hpp"
 #include "runtime/cli/doctor_text.hpp"
 #include "runtime/cli/machine.hpp"
 #include "runtime/telemetry/records.hpp"
-#ifdef SY_WITH_UCX
-#include "comm/ucx/ucx_inspection.hpp"
-#endif
 
 namespace sy::runtime {
 namespace {
@@ -24,14 +23,11 @@ std::string launcher() {
 }
 
 std::string ucx() {
-#ifdef SY_WITH_UCX
-    std::string text = comm::ucx_version() + ", not used for messages of this program's own; could use";
+    if (!comm::ucx_available()) return "not in this binary (SY_WITH_UCX)";
+    std::string text = comm::ucx_version() + "; could use";
     const std::vector<std::string> transports = comm::ucx_transports();
     for (const std::string& transport : transports) text += " " + transport;
     return transports.empty() ? text + " nothing here" : text;
-#else
-    return "not in this binary (SY_WITH_UCX=OFF)";
-#endif
 }
 
 /// What every rank sees of its own machine; rank 0 speaks of the one it is on.

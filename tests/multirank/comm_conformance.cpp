@@ -1,6 +1,6 @@
 // The conformance suites on MPI's communicator, and collectives against the library's own.
-//   mpirun -n N comm_conformance [huge]
-// huge: only a message of more than 2^31 bytes, which needs 5 GiB on two ranks.
+//   mpirun -n N comm_conformance [huge|ucx]
+// huge: only a message of more than 2^31 bytes, which needs 5 GiB on two ranks. ucx: the suites on UCX's communicator.
 #include <mpi.h>
 
 #include <cstdio>
@@ -11,6 +11,7 @@
 #include "comm/collectives.hpp"
 #include "comm/mpi/check.hpp"
 #include "comm/mpi/mpi_session.hpp"
+#include "comm/ucx/ucx_communicator.hpp"
 #include "tests/unit/comm/conformance.hpp"
 
 using namespace sy;
@@ -153,19 +154,15 @@ constexpr test::ConformanceCase kLibraryCases[] = {
 /// Runs cases one after another; all ranks agree on each outcome before the next.
 class Runner {
   public:
-    void run(const MpiSession& mpi, std::span<const test::ConformanceCase> cases,
-             std::chrono::milliseconds deadline, index_t piece_bytes,
-             MpiCollectiveBody collectives = MpiCollectiveBody::library) {
-        const std::unique_ptr<Communicator> world =
-            mpi.world({.deadline = deadline, .name = "world"}, piece_bytes, collectives);
+    void run(Communicator& world, std::string_view body, std::span<const test::ConformanceCase> cases) {
         for (const test::ConformanceCase& one : cases) {
             int failed = 0;
             try {
-                one.run(*world);
+                one.run(world);
             } catch (const std::exception& error) {
                 failed = 1;
-                std::fprintf(stderr, "%s, rank %d of %d, pieces of %lld: %s\n", std::string(one.name).c_str(),
-                             world->rank(), world->size(), static_cast<long long>(piece_bytes), error.what());
+                std::fprintf(stderr, "%s, rank %d of %d, %s: %s\n", std::string(one.name).c_str(),
+                             world.rank(), world.size(), std::string(body).c_str(), error.what());
             }
             int num_failed = 0;
             SY_MPI(MPI_Allreduce(&failed, &num_failed, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD));
@@ -173,7 +170,7 @@ class Runner {
             // What a failed case left under way would meet the next one.
             if (num_failed > 0) MpiSession::abort(1);
         }
-        is_speaker_ = world->rank() == 0;
+        is_speaker_ = world.rank() == 0;
     }
 
     int finish() const {
@@ -188,23 +185,49 @@ class Runner {
     bool is_speaker_ = false;
 };
 
+constexpr std::chrono::seconds kDeadline{60};
+constexpr std::chrono::milliseconds kShortDeadline{300};
+constexpr index_t kPieceBytes = index_t{1} << 30;
+
+void run_on_mpi(const MpiSession& mpi, Runner& runner) {
+    const auto world = [&](std::chrono::milliseconds deadline, index_t piece_bytes,
+                           MpiCollectiveBody collectives = MpiCollectiveBody::library) {
+        return mpi.world({.deadline = deadline, .name = "world"}, piece_bytes, collectives);
+    };
+    const std::vector<test::ConformanceCase> cases = test::all_cases();
+    runner.run(*world(kDeadline, kPieceBytes), "MPI", cases);
+    runner.run(*world(kDeadline, kPieceBytes), "MPI", kLibraryCases);
+    // Every message in pieces, those of collectives as well.
+    runner.run(*world(kDeadline, test::kSmallPieceBytes, MpiCollectiveBody::own), "MPI in small pieces",
+               cases);
+    runner.run(*world(kShortDeadline, kPieceBytes), "MPI", test::deadline_cases());
+}
+
+void run_on_ucx(const MpiSession& mpi, Runner& runner) {
+    const std::unique_ptr<Communicator> wire_up = mpi.world({.deadline = kDeadline, .name = "wire-up"});
+    const std::unique_ptr<Communicator> world =
+        connect_ucx(*wire_up, {.deadline = kDeadline, .name = "world"});
+    const std::unique_ptr<Communicator> hasty =
+        connect_ucx(*wire_up, {.deadline = kShortDeadline, .name = "world"});
+    runner.run(*world, "UCX", test::all_cases());
+    runner.run(*hasty, "UCX", test::deadline_cases());
+    world->close();
+    // The other one could not wait for long until all have come, so it is left as a failing run leaves it.
+}
+
 }  // namespace
 
-int main(int argc, char**) {
+int main(int argc, char** argv) {
     const MpiSession mpi;
-    constexpr index_t kPieceBytes = index_t{1} << 30;
     Runner runner;
-    if (argc > 1) {
+    const std::string_view what = argc > 1 ? argv[1] : "";
+    if (what == "huge") {
         constexpr test::ConformanceCase kHuge[] = {{"MPI: a message of more than 2^31 bytes", huge_message}};
-        runner.run(mpi, kHuge, std::chrono::minutes(5), kPieceBytes);
-        return runner.finish();
+        runner.run(*mpi.world({.deadline = std::chrono::minutes(5), .name = "world"}), "MPI", kHuge);
+    } else if (what == "ucx") {
+        run_on_ucx(mpi, runner);
+    } else {
+        run_on_mpi(mpi, runner);
     }
-    constexpr std::chrono::seconds kDeadline{60};
-    const std::vector<test::ConformanceCase> cases = test::all_cases();
-    runner.run(mpi, cases, kDeadline, kPieceBytes);
-    runner.run(mpi, kLibraryCases, kDeadline, kPieceBytes);
-    // Every message in pieces, those of collectives as well.
-    runner.run(mpi, cases, kDeadline, test::kSmallPieceBytes, MpiCollectiveBody::own);
-    runner.run(mpi, test::deadline_cases(), std::chrono::milliseconds(300), kPieceBytes);
     return runner.finish();
 }
