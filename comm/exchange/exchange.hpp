@@ -1,46 +1,44 @@
 #pragma once
 
 #include <memory>
-#include <span>
 #include <utility>
 
 #include "comm/collectives.hpp"
-#include "comm/exchange/dispatch_plan.hpp"
+#include "comm/exchange_kind.hpp"
+#include "comm/exchange/return_plan.hpp"
+#include "comm/exchange/traffic.hpp"
 #include "kernels/core/context.hpp"
 #include "kernels/core/tensor.hpp"
 #include "kernels/core/write.hpp"
 
 namespace sy::comm {
 
-/// Bytes this rank sent to other ranks, for telemetry.
-struct ExchangeBytes {
-    index_t rows = 0;      ///< dispatched and returned rows
-    index_t metadata = 0;  ///< counts and slot records
-    index_t bound = 0;     ///< least possible row bytes: one row per (token, other rank) each way
-};
+class UnitMemory;
 
 /// A started dispatch or return of rows.
 class PendingRows {
   public:
-    PendingRows(Tensor rows, Tensor staging, PendingExchange exchange)
-        : rows_(std::move(rows)), staging_(std::move(staging)), exchange_(std::move(exchange)) {}
-    /// Makes progress without blocking.
+    /// @param memory  null: complete when the messages are; else when all ranks of the unit have theirs
+    PendingRows(Tensor rows, Tensor staging, PendingExchange exchange, UnitMemory* memory)
+        : rows_(std::move(rows)),
+          staging_(std::move(staging)),
+          exchange_(std::move(exchange)),
+          memory_(memory) {}
+    /// Makes progress without blocking; true when this rank's messages are complete.
     bool test() { return exchange_.test(); }
-    /// The received rows: [R, H] for a dispatch; for a return, one row per sent row or slot.
+    /// The received rows [R, H] for a dispatch, the results for a return.
     /// @par Waits  until all have arrived, at most the group's deadline @throws TimeoutError, CommError
-    Tensor wait() {
-        exchange_.wait();
-        return std::move(rows_);
-    }
+    Tensor wait();
 
   private:
     Tensor rows_;
     Tensor staging_;
     PendingExchange exchange_;
+    UnitMemory* memory_;
 };
 
-/// Carries tokens to their experts and back: executes plans, decides nothing. One body per strategy, of which there
-/// is one, the flat exchange; every body passes tests/unit/comm/exchange_conformance.
+/// Carries tokens to their experts and back: executes plans, decides nothing. One body per transport of rows; every body
+/// passes tests/unit/comm/exchange_conformance.
 /// All functions are @par Collective over the expert-parallel group, same order on all its ranks.
 class Exchange {
   public:
@@ -49,37 +47,48 @@ class Exchange {
     /// Agrees on counts and slot records. @pre choices of all ranks come from the same layer and pass
     virtual DispatchPlan plan(const Choices& choices, const Placement& placement, ReturnRows return_rows) = 0;
 
-    /// Starts sending one row per (token, destination rank). Used by forward with x and by combine's backward
+    /// Starts sending one row per (token, destination unit). Used by forward with x and by combine's backward
     /// with dy.
     /// @param x  [T, H] f32 or bf16 in token order
     /// @par Buffers  x has been read and the plan is not used any more when the call returns; the rows on their way are
-    ///               memory of the result
-    /// @par Waits    never; PendingRows::wait does
+    ///               memory of the result. All ranks of a unit read the same rows: nobody may write to them.
+    /// @par Waits    for the ranks of this unit, until they have called too; PendingRows::wait for the rows
     virtual PendingRows start_dispatch(ConstTensorRef x, const DispatchPlan& plan) = 0;
 
-    /// Starts sending slot results back. Used by combine and by dispatch's backward.
-    /// @param slots  [S, H] f32 in the order of the receive plan. per_rank: the slots of a row are added
-    ///               first (ascending choice); per_choice: each travels by itself.
-    /// @par Buffers  as start_dispatch: slots have been read when the call returns
-    /// @par Waits    never; PendingRows::wait does
-    virtual PendingRows start_return(ConstTensorRef slots, const DispatchPlan& plan) = 0;
+    /// Memory for the results of a unit: [plan.back.num_results, H] f32. This rank writes what its experts return to
+    /// rows plan.back.slots, in the order of the receive plan, and nothing else.
+    /// @par Waits  for the ranks of this unit, until they have called too
+    virtual Tensor make_results(const DispatchPlan& plan, index_t width) = 0;
+
+    /// Starts bringing results to where combine_returned reads them. Used by combine and by dispatch's backward.
+    /// @param results  of make_results, with this rank's slots written. For other units, per_unit: the slots of a row are
+    ///                 added first (ascending choice); per_choice: each travels by itself.
+    /// @par Buffers  as start_dispatch; PendingRows::wait gives the results back
+    /// @par Waits    for the ranks of this unit, until they have written their slots; PendingRows::wait for other units
+    virtual PendingRows start_return(Tensor results, const DispatchPlan& plan) = 0;
 
     /// One number a slot back to its choice (gradients of the combine weights).
     /// @param slot_values  [S] f32
     /// @param out          [T, K] f32, 0 where dropped
     virtual void return_scalars(ConstTensorRef slot_values, const DispatchPlan& plan, TensorRef out) = 0;
 
-    virtual ExchangeBytes bytes() const = 0;
+    virtual ExchangeTraffic traffic() const = 0;
+    /// Bytes of memory that this rank shares with others of its node.
+    virtual index_t shared_bytes() const = 0;
 };
 
-/// y[t] = (or +=) sum over the returned rows of token t, in the order of plan.send.returns.
-/// @param returned  [num_returned, H] f32
-/// @param y         [T, H] f32
-void combine_returned(ConstTensorRef returned, const DispatchPlan& plan, Write write, TensorRef y,
+/// y[t] = (or +=) sum over the results of token t, in the order of plan.back.rows.
+/// @param results  [num_results, H] f32 of start_return
+/// @param y        [T, H] f32
+void combine_returned(ConstTensorRef results, const DispatchPlan& plan, Write write, TensorRef y,
                       const Context& context);
 
-/// Every rank sends directly to every other rank of the group.
-/// @param context  borrowed; buffers come from its arena
-std::unique_ptr<Exchange> make_flat_exchange(Communicator& group, const Context& context);
+/// @param group     borrowed; carries nothing else while a function of the exchange runs
+/// @param topology  of the group
+/// @param context   borrowed; buffers come from its arena
+/// @throws IoError when `hierarchical` finds no shared memory
+/// @par Collective over the group
+std::unique_ptr<Exchange> make_exchange(ExchangeKind kind, Communicator& group, const Topology& topology,
+                                        const Context& context);
 
 }  // namespace sy::comm

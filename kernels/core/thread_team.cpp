@@ -1,6 +1,7 @@
 #include "kernels/core/thread_team.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace sy {
 namespace {
@@ -116,15 +117,32 @@ void ThreadTeam::for_ranges(index_t size, index_t grain, const std::function<voi
 
 void ThreadTeam::for_tasks(index_t num_tasks, const std::function<void(index_t, int)>& body) {
     if (num_threads_ == 1 || num_tasks <= 1) {
-        for (index_t task_idx = 0; task_idx < num_tasks; ++task_idx) body(task_idx, 0);
+        for (index_t task_idx = 0; task_idx < num_tasks; ++task_idx) {
+            body(task_idx, 0);
+            poll_if_due();
+        }
         return;
     }
     std::atomic<index_t> next{0};
     run([&](int thread_idx) {
         for (index_t task_idx = next.fetch_add(1); task_idx < num_tasks; task_idx = next.fetch_add(1)) {
             body(task_idx, thread_idx);
+            if (thread_idx == 0) poll_if_due();
         }
     });
+}
+
+void ThreadTeam::set_poll(std::function<void()> poll, std::chrono::microseconds interval) {
+    poll_ = std::move(poll);
+    poll_interval_ = interval;
+}
+
+void ThreadTeam::poll_if_due() {
+    if (!poll_) return;
+    const auto now = std::chrono::steady_clock::now();
+    if (now - last_poll_ < poll_interval_) return;
+    last_poll_ = now;
+    poll_();
 }
 
 }  // namespace sy

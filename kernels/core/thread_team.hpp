@@ -34,16 +34,24 @@ class ThreadTeam {
     /// body(begin, end). Which thread gets which part depends on the number of threads; results must not depend on it.
     void for_ranges(index_t size, index_t grain, const std::function<void(index_t, index_t)>& body);
 
+    /// Between tasks, the calling thread calls `poll` when the last call is `interval` ago: so messages move on while a rank
+    /// computes. It must neither block nor start tasks; what it throws ends the tasks as what a task throws.
+    void set_poll(std::function<void()> poll, std::chrono::microseconds interval);
+
     /// Calls body(task_idx, thread_idx) for every task, which idle threads take one by one.
     void for_tasks(index_t num_tasks, const std::function<void(index_t, int)>& body);
 
   private:
     void work(int thread_idx);
     void execute(int thread_idx);
+    void poll_if_due();
 
     const int num_threads_;
     const std::chrono::microseconds spin_;
     const std::function<void(int)>* body_ = nullptr;
+    std::function<void()> poll_;  ///< none: nothing is called
+    std::chrono::microseconds poll_interval_{0};
+    std::chrono::steady_clock::time_point last_poll_;
     std::atomic<std::uint64_t> generation_{0};
     std::atomic<int> num_running_{0};
     std::atomic<bool> stopping_{false};

@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "comm/communicator.hpp"
-#include "comm/exchange/dispatch_plan.hpp"
+#include "comm/exchange/receive_plan.hpp"
 #include "model/pass.hpp"
 
 namespace sy::model {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <utility>
 
 #include "comm/collectives.hpp"
@@ -46,6 +47,12 @@ std::vector<index_t> sequence_blocks(const comm::ReceivePlan& plan, index_t seq_
     }
     blocks.push_back(plan.num_slots());
     return blocks;
+}
+
+/// The rows that slots point into. The unit may have rows where this rank has no slot: an empty list of rows would mean a
+/// row for each slot.
+ConstTensorRef rows_of_slots(ConstTensorRef rows, const comm::ReceivePlan& plan) {
+    return plan.num_slots() == 0 ? rows.rows_of({0, 0}) : rows;
 }
 
 }  // namespace
@@ -139,7 +146,7 @@ Value& MoeLayer::forward(Tape& tape, Value& x, const PassInfo& pass, MoeStatisti
     account(kept, tape, statistics);
 
     const comm::ReturnRows grouping =
-        context.numerics == NumericsMode::fast ? comm::ReturnRows::per_rank : comm::ReturnRows::per_choice;
+        context.numerics == NumericsMode::fast ? comm::ReturnRows::per_unit : comm::ReturnRows::per_choice;
     const ConstTensorRef expert = kept.routing.sent();
     const ConstTensorRef choice_kept = std::span<const std::uint8_t>(kept.capacity.kept);
     const comm::Choices choices{.expert = expert,
@@ -168,8 +175,9 @@ Value& MoeLayer::forward(Tape& tape, Value& x, const PassInfo& pass, MoeStatisti
         kept.up = Tensor(context.arena, dtype, shape);
         room.up = kept.up;
     }
-    Tensor outputs(context.arena, DType::f32, {receive.num_slots(), input.cols()});
-    ops::expert_ffn(kept.rows, expert_weights(), slots, room, outputs, context);
+    Tensor results = world_.exchange.make_results(kept.plan, input.cols());
+    const TensorRef outputs = results.ref().rows_of(kept.plan.back.slots);
+    ops::expert_ffn(rows_of_slots(kept.rows, receive), expert_weights(), slots, room, outputs, context);
     if (drops_outputs(pass)) {
         SY_REQUIRE(world_.expert_group != nullptr, "moe: expert dropout needs the ranks of the exchange");
         const Parameters& parameters = shared_.parameters;
@@ -177,8 +185,8 @@ Value& MoeLayer::forward(Tape& tape, Value& x, const PassInfo& pass, MoeStatisti
         kept.dropout_rows = expert_dropout_rows(receive, pass, local, config_.experts, *world_.expert_group);
         ops::dropout_rows(outputs, output_dropout(kept), outputs, context);
     }
-    const Tensor returned = world_.exchange.start_return(outputs, kept.plan).wait();
-    comm::combine_returned(returned, kept.plan, shared_experts_ ? Write::add : Write::overwrite, y.data,
+    results = world_.exchange.start_return(std::move(results), kept.plan).wait();
+    comm::combine_returned(results, kept.plan, shared_experts_ ? Write::add : Write::overwrite, y.data,
                            context);
     tape.record(
         [this, &x, &y, &context, kept = std::move(kept)]() mutable { run_backward(x, y, kept, context); });
@@ -197,7 +205,8 @@ struct MoeLayer::SlotOperands {
 MoeLayer::SlotOperands MoeLayer::backward_operands(const Kept& kept, ConstTensorRef dy_rows,
                                                    const Context& context) const {
     const comm::ReceivePlan& receive = kept.plan.receive;
-    SlotOperands operands{kept.rows, dy_rows, receive.slot_row, {}, {}};
+    SlotOperands operands{
+        rows_of_slots(kept.rows, receive), rows_of_slots(dy_rows, receive), receive.slot_row, {}, {}};
     if (!drops_outputs(kept.pass)) return operands;
     // The mask differs between the slots of a row, and so do their gradients.
     const Shape shape{receive.num_slots(), dy_rows.cols()};
@@ -206,7 +215,7 @@ MoeLayer::SlotOperands MoeLayer::backward_operands(const Kept& kept, ConstTensor
     ops::gather_rows(operands.x, receive.slot_row, operands.own_x, context);
     ops::DropoutRows rows = output_dropout(kept);
     rows.source = receive.slot_row;
-    ops::dropout_rows(dy_rows, rows, operands.own_dy, context);
+    ops::dropout_rows(operands.dy, rows, operands.own_dy, context);
     operands.x = operands.own_x;
     operands.dy = operands.own_dy;
     operands.row = {};
@@ -233,17 +242,23 @@ void MoeLayer::run_backward(Value& x, Value& y, Kept& kept, const Context& conte
         gradients[1].push_back(parameters.gradient(up_, l));
         gradients[2].push_back(parameters.gradient(down_, l));
     }
-    Tensor dx_slots(context.arena, DType::f32, {receive.num_slots(), dy.cols()});
+    Tensor results = world_.exchange.make_results(kept.plan, dy.cols());
+    const TensorRef dx_slots = results.ref().rows_of(kept.plan.back.slots);
     Tensor dweight(context.arena, DType::f32, {receive.num_slots()});
+    // While dx travels, the gradients of the weights are computed.
+    std::optional<comm::PendingRows> returning;
+    const auto return_dx = [&] {
+        returning.emplace(world_.exchange.start_return(std::move(results), kept.plan));
+    };
     const SlotOperands operands = backward_operands(kept, dy_rows, context);
     ops::ExpertKept projections{{}, kept.up};
     if (gate_ >= 0) projections.gate = kept.gate;
     ops::expert_ffn_backward(
         operands.x, expert_weights(),
         {receive.expert_offsets, operands.row, receive.slot_weight, kept.blocks}, projections,
-        {operands.dy, dx_slots, dweight, {gradients[0], gradients[1], gradients[2]}}, context);
-    const Tensor returned = world_.exchange.start_return(dx_slots, kept.plan).wait();
-    comm::combine_returned(returned, kept.plan, shared_experts_ ? Write::add : Write::overwrite, dx, context);
+        {operands.dy, dx_slots, dweight, {gradients[0], gradients[1], gradients[2]}, return_dx}, context);
+    results = returning->wait();
+    comm::combine_returned(results, kept.plan, shared_experts_ ? Write::add : Write::overwrite, dx, context);
     Tensor dweight_tk(context.arena, DType::f32, kept.routing.weight.shape());
     world_.exchange.return_scalars(dweight, kept.plan, dweight_tk);
     for (const ParameterId id : {down_, up_, gate_})

@@ -141,7 +141,7 @@ RoutedExchange::RoutedExchange(RoutedExchangeConfig config, comm::Communicator& 
       strategy_(make_strategy(config_.moe)),
       losses_(make_router_losses(config_.moe)),
       placement_(comm::block_placement(config_.moe.experts, world.size())),
-      exchange_(comm::make_flat_exchange(world, context)) {}
+      exchange_(comm::make_exchange(config_.exchange, world, comm::discover_topology(world), context)) {}
 
 std::vector<BalanceLoss> RoutedExchange::balance_losses(const RoutedBatch& routed) const {
     if (losses_.empty()) return {};
@@ -188,7 +188,7 @@ RoutedTokens RoutedExchange::route(MatrixView<const float> logits, Use use, inde
     const ConstTensorRef expert = routed.expert;
     const ConstTensorRef kept = std::span<const std::uint8_t>(routed.kept);
     const comm::ReturnRows grouping =
-        context_.numerics == NumericsMode::fast ? comm::ReturnRows::per_rank : comm::ReturnRows::per_choice;
+        context_.numerics == NumericsMode::fast ? comm::ReturnRows::per_unit : comm::ReturnRows::per_choice;
     routed.plan = exchange_->plan({.expert = expert,
                                    .weight = routed.weight,
                                    .kept = kept.as_matrix(expert.rows(), expert.cols()),
@@ -220,10 +220,11 @@ void RoutedExchange::combine(MatrixView<const float> outputs, const RoutedTokens
             concat("y [", y.rows, ", ", y.cols, "] where [", plan.num_tokens(), ", ", outputs.cols,
                    "] is expected"));
     check_rows(world_, "combine", outputs, plan.receive.num_slots(), std::move(problems));
-    Tensor weighted(context_.arena, DType::f32, {outputs.rows, outputs.cols});
-    ops::scale_rows(std::span(plan.receive.slot_weight), outputs, weighted, context_);
-    const Tensor returned = exchange_->start_return(weighted, plan).wait();
-    comm::combine_returned(returned, plan, Write::overwrite, y, context_);
+    Tensor results = exchange_->make_results(plan, outputs.cols);
+    ops::scale_rows(std::span(plan.receive.slot_weight), outputs, results.ref().rows_of(plan.back.slots),
+                    context_);
+    results = exchange_->start_return(std::move(results), plan).wait();
+    comm::combine_returned(results, plan, Write::overwrite, y, context_);
 }
 
 }  // namespace sy::model

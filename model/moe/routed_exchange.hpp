@@ -26,6 +26,7 @@ struct RoutedExchangeConfig {
     index_t seq_len = 1;     ///< tokens of a sequence; every rank holds whole sequences
     std::uint64_t seed = 0;  ///< of noise
     index_t layer_idx = 0;   ///< layers with different numbers draw independent noise
+    comm::ExchangeKind exchange = comm::ExchangeKind::flat;
 };
 
 /// A balance loss over the global batch.

@@ -1,4 +1,5 @@
-// Dispatch and return of rows against the MPI library's own all-to-all of the same bytes.
+// Dispatch and return of rows against the MPI library's own all-to-all: of the same bytes, and as a program without plans
+// uses it, with a row for each choice.
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -6,7 +7,9 @@
 #include "comm/collectives.hpp"
 #include "comm/exchange/exchange.hpp"
 #include "comm/mpi/mpi_session.hpp"
+#include "comm/topology/topology.hpp"
 #include "kernels/core/philox.hpp"
+#include "kernels/ops/permute/permute.hpp"
 #include "runtime/bench/bench.hpp"
 
 namespace sy::runtime::bench {
@@ -18,6 +21,7 @@ struct ExchangeShape {
     index_t hidden;
     index_t experts;
     index_t top_k;
+    float hot = 0.0F;  ///< share of tokens whose first choice is expert 0, beside those that draw it
 };
 
 struct ChoiceAxis;
@@ -39,7 +43,9 @@ struct Routing {
         for (index_t t = 0; t < tokens; ++t) {
             const auto stream = static_cast<std::uint64_t>(rank * tokens + t);
             const float u = uniform({5, 0, 0, RandomPurpose::test}, stream);
-            const auto first = static_cast<index_t>(u * static_cast<float>(shape.experts));
+            const float v = uniform({6, 0, 0, RandomPurpose::test}, stream);
+            const auto first =
+                v < shape.hot ? 0 : static_cast<index_t>(u * static_cast<float>(shape.experts));
             // A stride that is odd meets every one of a power of two experts.
             for (index_t j = 0; j < top_k; ++j)
                 expert.push_back(static_cast<std::int32_t>((first + j * 5) % shape.experts));
@@ -51,15 +57,6 @@ struct Routing {
                 MatrixView<const std::uint8_t>(kept.data(), tokens, top_k)};
     }
 };
-
-/// What experts do here: the slot's row times its weight.
-void weigh(const Tensor& rows, const comm::ReceivePlan& plan, Tensor& slots) {
-    for (index_t s = 0; s < plan.num_slots(); ++s) {
-        const auto from = rows.matrix<float>().row_span(plan.slot_row[s]);
-        const auto to = slots.matrix<float>().row_span(s);
-        for (std::size_t i = 0; i < from.size(); ++i) to[i] = plan.slot_weight[s] * from[i];
-    }
-}
 
 /// Slowest rank of each.
 Times slowest(comm::Communicator& world, Times times) {
@@ -83,6 +80,14 @@ Times time_together(comm::Communicator& world, int repeats, const std::function<
     return slowest(world, {times.front(), times[times.size() / 2]});
 }
 
+/// What travels there and back, and whether it came back as it went.
+struct RoundTrip {
+    Times dispatch;
+    Times back;
+    double error = 0.0;
+    double ms() const { return dispatch.best_ms + back.best_ms; }
+};
+
 class ExchangeBench {
   public:
     ExchangeBench(const BenchOptions& options, const ExchangeShape& shape, comm::Communicator& world,
@@ -94,80 +99,144 @@ class ExchangeBench {
           report_(report),
           placement_(comm::block_placement(shape.experts, world.size())),
           routing_(shape, world.rank()),
-          exchange_(comm::make_flat_exchange(world, machine_.context)),
+          topology_(comm::discover_topology(world)),
           x_(machine_.random<float>({shape.tokens, shape.hidden},
-                                    static_cast<std::uint64_t>(10 + world.rank()))) {}
+                                    static_cast<std::uint64_t>(10 + world.rank()))),
+          y_(machine_.arena, DType::f32, {shape.tokens, shape.hidden}) {}
 
     void run() {
-        comm::DispatchPlan plan;
-        row("plan", time_together(world_, repeats_, [&] { plan = make_plan(); }), 0.0, 0.0, 0.0);
-        Tensor rows;
-        const Times dispatch =
-            time_together(world_, repeats_, [&] { rows = exchange_->start_dispatch(x_, plan).wait(); });
-        Tensor slots(machine_.arena, DType::f32, {plan.receive.num_slots(), shape_.hidden});
-        weigh(rows, plan.receive, slots);
-        Tensor returned;
-        const Times back =
-            time_together(world_, repeats_, [&] { returned = exchange_->start_return(slots, plan).wait(); });
-        const double raw = comm::launched_by_mpi() ? raw_ms(plan) : 0.0;
-        const double bytes = remote_bytes(plan);
-        const double error = combine_error(returned, plan);
-        row("dispatch", dispatch, bytes, raw / dispatch.best_ms, error);
-        row("return", back, bytes, raw / back.best_ms, error);
-        if (raw > 0.0) {
-            report_.note(concat("    MPI_Alltoallv of the same bytes: ", raw, " ms; deduplicated rows ",
-                                plan.send.num_rows(), " instead of ", plan.send.num_slots(), " on rank 0"));
+        double raw = 0.0;
+        double naive = 0.0;
+        for (const auto& [kind, name] : {std::pair{comm::ExchangeKind::flat, "flat"},
+                                         {comm::ExchangeKind::hierarchical, "hierarchical"}}) {
+            const auto exchange = comm::make_exchange(kind, world_, topology_, machine_.context);
+            comm::DispatchPlan plan;
+            const Times planning = time_together(world_, repeats_, [&] {
+                plan = exchange->plan(routing_.choices(), placement_, comm::ReturnRows::per_unit);
+            });
+            if (kind == comm::ExchangeKind::flat && comm::launched_by_mpi()) {
+                raw = raw_ms(plan);
+                const RoundTrip of_naive = naive_round_trip(plan);
+                naive = of_naive.ms();
+                print("row per choice", "dispatch", of_naive.dispatch, raw, of_naive.error);
+                print("row per choice", "return", of_naive.back, raw, of_naive.error);
+            }
+            print(name, "plan", planning, 0.0, 0.0);
+            const RoundTrip trip = round_trip(*exchange, plan);
+            print(name, "dispatch", trip.dispatch, raw, trip.error);
+            print(name, "return", trip.back, raw, trip.error);
+            if (naive > 0.0)
+                report_.note(concat("    ", name, ": ", 2.0 * raw / trip.ms(),
+                                    " of the speed of two MPI_Alltoallv, ", naive / trip.ms(),
+                                    " of a row per choice"));
         }
     }
 
   private:
-    comm::DispatchPlan make_plan() {
-        return exchange_->plan(routing_.choices(), placement_, comm::ReturnRows::per_rank);
+    /// Slots are their rows times their weights: as the weights of a token add up to one, it comes back as it went.
+    RoundTrip round_trip(comm::Exchange& exchange, const comm::DispatchPlan& plan) {
+        RoundTrip trip;
+        Tensor rows;
+        trip.dispatch =
+            time_together(world_, repeats_, [&] { rows = exchange.start_dispatch(x_, plan).wait(); });
+        Tensor results = exchange.make_results(plan, shape_.hidden);
+        weigh(rows, plan.receive.slot_row, plan.receive.slot_weight, results.ref().rows_of(plan.back.slots));
+        trip.back = time_together(world_, repeats_, [&] {
+            results = exchange.start_return(std::move(results), plan).wait();
+            comm::combine_returned(results, plan, Write::overwrite, y_, machine_.context);
+        });
+        trip.error = combine_error();
+        return trip;
     }
 
-    /// Bytes that leave all ranks for others.
-    double remote_bytes(const comm::DispatchPlan& plan) {
-        index_t rows = plan.send.num_rows() - plan.send.row_offsets[world_.rank()].size();
-        comm::all_reduce(world_, std::span<index_t>(&rows, 1));
-        return static_cast<double>(rows * shape_.hidden) * sizeof(float);
-    }
-
+    /// What MPI's all-to-all needs for the bytes that a flat exchange moves one way.
     double raw_ms(const comm::DispatchPlan& plan) {
         const index_t row_bytes = shape_.hidden * index_t{sizeof(float)};
-        const comm::RankOffsets out = plan.send.row_offsets.scaled(row_bytes);
-        const comm::RankOffsets in = plan.receive.row_offsets.scaled(row_bytes);
-        Indexed<ByteAxis, std::byte> source(out.total());
-        Indexed<ByteAxis, std::byte> target(in.total());
-        return time_together(world_, repeats_, [&] { comm::mpi_alltoallv(world_, source, out, target, in); })
+        const auto out = plan.send.row_offsets.scaled(row_bytes);
+        const auto in = plan.receive.row_offsets.scaled(row_bytes);
+        Tensor source(machine_.arena, DType::f32, {plan.send.num_rows(), shape_.hidden});
+        Tensor target(machine_.arena, DType::f32, {plan.receive.num_rows(), shape_.hidden});
+        source.fill_zero();
+        return time_together(world_, repeats_,
+                             [&] { comm::mpi_alltoallv(world_, source.raw(), out, target.raw(), in); })
             .best_ms;
     }
 
-    /// The weights of a token add up to one, so it comes back as it went.
-    double combine_error(const Tensor& returned, const comm::DispatchPlan& plan) {
-        Tensor y(machine_.arena, DType::f32, {shape_.tokens, shape_.hidden});
-        comm::combine_returned(returned, plan, Write::overwrite, y, machine_.context);
+    /// A row for each choice, gathered by destination, carried by MPI's all-to-all and added up at home.
+    RoundTrip naive_round_trip(const comm::DispatchPlan& plan) {
+        RoundTrip trip;
+        const index_t row_bytes = shape_.hidden * index_t{sizeof(float)};
+        const auto out = plan.send.slot_offsets.scaled(row_bytes);
+        comm::RankOffsets records;
+        for (int source = 0; source < world_.size(); ++source) {
+            index_t count = 0;
+            for (const std::int32_t from : plan.receive.slot_source) count += from == source ? 1 : 0;
+            records.append(count);
+        }
+        const auto in = records.scaled(row_bytes);
+        std::vector<std::int32_t> tokens;
+        for (const comm::SlotRecord& slot : plan.send.slots) tokens.push_back(slot.token);
+        Tensor there(machine_.arena, DType::f32, {plan.send.num_slots(), shape_.hidden});
+        Tensor rows(machine_.arena, DType::f32, {plan.receive.num_slots(), shape_.hidden});
+        trip.dispatch = time_together(world_, repeats_, [&] {
+            ops::gather_rows(x_, tokens, there, machine_.context);
+            comm::mpi_alltoallv(world_, std::as_const(there).raw(), out, rows.raw(), in);
+        });
+        Tensor weighted(machine_.arena, DType::f32, {plan.receive.num_slots(), shape_.hidden});
+        std::vector<std::int32_t> as_they_came;
+        std::vector<float> weight(static_cast<std::size_t>(plan.receive.num_slots()),
+                                  1.0F / static_cast<float>(shape_.top_k));
+        for (index_t s = 0; s < plan.receive.num_slots(); ++s)
+            as_they_came.push_back(static_cast<std::int32_t>(s));
+        weigh(rows, as_they_came, weight, weighted);
+        Offsets<TokenAxis> choices;
+        for (index_t t = 0; t < shape_.tokens; ++t) choices.append(shape_.top_k);
+        trip.back = time_together(world_, repeats_, [&] {
+            comm::mpi_alltoallv(world_, std::as_const(weighted).raw(), in, there.raw(), out);
+            ops::sum_rows(there, choices, plan.send.slot_of_choice, Write::overwrite, y_, machine_.context);
+        });
+        trip.error = combine_error();
+        return trip;
+    }
+
+    static void weigh(const Tensor& rows, std::span<const std::int32_t> row, std::span<const float> weight,
+                      TensorRef slots) {
+        const MatrixView<float> to = host<float>(slots);
+        for (index_t s = 0; s < to.rows; ++s) {
+            const auto from = rows.matrix<float>().row_span(row[static_cast<std::size_t>(s)]);
+            for (index_t i = 0; i < to.cols; ++i)
+                to(s, i) = weight[static_cast<std::size_t>(s)] * from[static_cast<std::size_t>(i)];
+        }
+    }
+
+    double combine_error() {
         double error = 0.0;
-        for (std::size_t i = 0; i < y.values<float>().size(); ++i) {
+        for (std::size_t i = 0; i < y_.values<float>().size(); ++i) {
             const double difference =
-                static_cast<double>(y.values<float>()[i]) - static_cast<double>(x_.values<float>()[i]);
+                static_cast<double>(y_.values<float>()[i]) - static_cast<double>(x_.values<float>()[i]);
             error = std::max(error, std::isfinite(difference) ? std::fabs(difference) : HUGE_VAL);
         }
         comm::all_reduce(world_, std::span<double>(&error, 1), comm::ReduceOp::max);
+        y_.fill_zero();
         return error;
     }
 
-    void row(const char* pass, const Times& times, double bytes, double share, double error) {
+    /// @param raw_ms  of MPI_Alltoallv of the bytes of one way; 0: not measured
+    void print(const char* exchange, const char* pass, const Times& times, double raw_ms, double error) {
         BenchRow row;
         row.what = "exchange";
-        row.shape = shape_.name;
+        row.shape = concat(shape_.name, ", ", exchange);
         row.dtype = "f32";
         row.mode = "fast";
         row.pass = pass;
         row.ranks = world_.size();
         row.threads = machine_.team.size();
         row.times = times;
-        row.rate = 1e-6 * bytes / times.best_ms;
-        row.share = share;
+        // By payload: the values of the tokens that all ranks send and get back.
+        if (raw_ms > 0.0)
+            row.rate = 1e-6 * static_cast<double>(shape_.tokens * shape_.hidden * world_.size()) *
+                       sizeof(float) / times.best_ms;
+        row.share = raw_ms / times.best_ms;
         row.error = error;
         row.tolerance = 1e-5;
         report_.row(row);
@@ -180,21 +249,24 @@ class ExchangeBench {
     Report& report_;
     comm::Placement placement_;
     Routing routing_;
-    std::unique_ptr<comm::Exchange> exchange_;
+    comm::Topology topology_;
     Tensor x_;
+    Tensor y_;
 };
 
 }  // namespace
 
 void exchange(const BenchOptions& options, comm::Communicator& world, Report& report) {
     report.note(concat(world.size(), " ranks, ", options.threads,
-                       " threads a rank; times of the slowest rank",
+                       " threads a rank; times of the slowest rank; a return includes adding up",
                        comm::launched_by_mpi() ? "" : "; start with mpirun to compare with MPI_Alltoallv"));
-    for (const ExchangeShape& shape : {ExchangeShape{"512 tokens, top 2 of 8", 512, 512, 8, 2},
-                                       ExchangeShape{"4096 tokens, top 2 of 8", 4096, 512, 8, 2},
-                                       ExchangeShape{"4096 tokens, top 6 of 64", 4096, 512, 64, 6}}) {
+    for (const ExchangeShape& shape : {ExchangeShape{"16 x 1024, top 2 of 8", 16, 1024, 8, 2},
+                                       {"512 x 512, top 2 of 8", 512, 512, 8, 2},
+                                       {"4096 x 512, top 2 of 8", 4096, 512, 8, 2},
+                                       {"4096 x 512, top 8 of 64", 4096, 512, 64, 8},
+                                       {"4096 x 512, hot, top 8 of 64", 4096, 512, 64, 8, 0.3F},
+                                       {"1024 x 4096, top 8 of 64", 1024, 4096, 64, 8}})
         ExchangeBench(options, shape, world, report).run();
-    }
 }
 
 }  // namespace sy::runtime::bench

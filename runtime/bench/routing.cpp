@@ -330,7 +330,8 @@ class Reference {
 /// Forward and backward of the whole layer with top_k.
 Times time_layer(const BenchOptions& options, Machine& machine, comm::Communicator& world) {
     RoutingBench bench(machine, world, fine_config());
-    const std::unique_ptr<comm::Exchange> exchange = comm::make_flat_exchange(world, machine.context);
+    const std::unique_ptr<comm::Exchange> exchange =
+        comm::make_exchange(comm::ExchangeKind::flat, world, comm::discover_topology(world), machine.context);
     const model::ModelWorld ranks{world, *exchange};
     const model::MoeLayer layer(bench.shared, bench.moe, ranks, model::kFirstMixture);
     bench.parameters.allocate(1);

@@ -85,6 +85,13 @@ void parallel_options(OptionTable& table, ParallelConfig& parallel) {
         {"parallel.placement", "",
          "placement of experts on ranks: in equal runs, or balanced by measured load"},
         parallel.placement, {{"block", PlacementRule::block}, {"balanced", PlacementRule::balanced}});
+    table.choice<ExchangeSetting>({"parallel.exchange", "",
+                                   "how rows travel: flat, once to each rank; hierarchical, once to each "
+                                   "node, whose ranks share memory"},
+                                  parallel.exchange,
+                                  {{"auto", ExchangeSetting::automatic},
+                                   {"flat", ExchangeSetting::flat},
+                                   {"hierarchical", ExchangeSetting::hierarchical}});
     table.whole<index_t>({"parallel.rebalance_every", "steps", "steps between balanced placements; 0: never"},
                          parallel.rebalance_every, 0, kMostSteps);
     table.whole<index_t>({"parallel.spare_experts", "",

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "runtime/plan/units.hpp"
+#include "runtime/train/exchange_choice.hpp"
 
 namespace sy::runtime {
 namespace {
@@ -120,11 +121,19 @@ PlannedTraffic plan_rows(const Config& config, const Plan& plan) {
     const auto layers = number(std::count(is_moe.begin(), is_moe.end(), true)) +
                         (is_moe.back() ? number(config.model.mtp_depth) : 0.0);
     const double tokens = plan.step_tokens / plan.request.num_ranks;
-    const double visit = chance_of_visit(config.moe, number(config.moe.experts) / plan.grid.expert_parallel);
+    const int group = plan.grid.expert_parallel;
+    const int near = std::min(group, plan.request.ranks_per_node);
+    const double experts_of_rank = number(config.moe.experts) / group;
     // There and back, forward and backward.
-    const double bytes = 4.0 * layers * tokens * visit * number(config.model.hidden) * kFloat;
-    return spread_evenly(bytes, plan.grid.expert_parallel,
-                         std::min(plan.grid.expert_parallel, plan.request.ranks_per_node));
+    const double bytes = 4.0 * layers * tokens * number(config.model.hidden) * kFloat;
+    if (choose_exchange(config.parallel.exchange, near, 0.0, 0.0).kind == comm::ExchangeKind::flat)
+        return spread_evenly(bytes * chance_of_visit(config.moe, experts_of_rank), group, near);
+    // A row to each other node. In its own a token writes one row, if another rank needs it, and reads the slots of others.
+    const double other_nodes = number(group) / near - 1.0;
+    const double row_in_node = chance_of_visit(config.moe, experts_of_rank * (near - 1));
+    const double slots_in_node = number(config.moe.top_k) * (near - 1) / group;
+    return {bytes * (row_in_node + slots_in_node) / 2.0,
+            bytes * other_nodes * chance_of_visit(config.moe, experts_of_rank * near)};
 }
 
 /// Each rank sends every other the part of a gradient that the other owns, and receives its weights.

@@ -24,6 +24,18 @@ Json to_json(const LayerRecord& layer) {
                         {"routing_hash", hex(layer.routing_hash)}};
 }
 
+Json to_json(const comm::Traffic& traffic) {
+    return Json::Object{{"rows", traffic.rows}, {"bytes", traffic.bytes}};
+}
+
+Json to_json(const comm::ExchangeTraffic& traffic) {
+    return Json::Object{{"rank", to_json(traffic.rank)},
+                        {"node", to_json(traffic.node)},
+                        {"network", to_json(traffic.network)},
+                        {"network_bound", traffic.network_bound},
+                        {"metadata", traffic.metadata}};
+}
+
 }  // namespace
 
 double StepRecord::tokens_per_s() const {
@@ -79,8 +91,7 @@ Json to_json(const StepRecord& record) {
                         {"dropped", record.dropped},
                         {"imbalance", record.imbalance},
                         {"layers", std::move(layers)},
-                        {"row_bytes_sent", record.row_bytes_sent},
-                        {"row_bytes_bound", record.row_bytes_bound},
+                        {"traffic", to_json(record.traffic)},
                         {"gradient_bytes_sent", record.gradient_bytes_sent},
                         {"memory_bytes", record.memory_bytes}};
 }

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "comm/exchange/traffic.hpp"
 #include "kernels/core/types.hpp"
 #include "runtime/json/json.hpp"
 #include "runtime/telemetry/phase_timer.hpp"
@@ -53,8 +54,7 @@ struct StepRecord {
     index_t dropped = 0;
     double imbalance = 1.0;  ///< highest load of an expert over the mean, worst layer
     std::vector<LayerRecord> layers;
-    index_t row_bytes_sent = 0;   ///< rows of tokens, this run so far
-    index_t row_bytes_bound = 0;  ///< least possible: one row per token and other rank, each way
+    comm::ExchangeTraffic traffic;  ///< rows of tokens, of all ranks, since the step before
     index_t gradient_bytes_sent = 0;
     index_t memory_bytes = 0;  ///< highest use of the arena so far
 

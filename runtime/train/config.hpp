@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <string>
 
-#include "comm/exchange/exchange_kind.hpp"
 #include "kernels/core/types.hpp"
 
 /// The settings that training owns.
@@ -34,12 +33,15 @@ struct OptimizerConfig {
 /// Where experts are: in equal runs for the whole run, or where measured load puts them.
 enum class PlacementRule { block, balanced };
 
+/// How rows travel: as comm::ExchangeKind says, or whichever suits the nodes of the run.
+enum class ExchangeSetting { automatic, flat, hierarchical };
+
 struct ParallelConfig {
     index_t ranks = 0;  ///< what the run must be started with; 0: any number
     index_t expert_parallel = 0;
     index_t threads = 0;
     index_t deadline_seconds = 120;
-    comm::ExchangeKind exchange = comm::ExchangeKind::flat;
+    ExchangeSetting exchange = ExchangeSetting::automatic;
     PlacementRule placement = PlacementRule::block;
     index_t rebalance_every = 0;  ///< steps; 0: never
     index_t spare_experts = 0;    ///< copies a rank may hold beyond its even share

@@ -1,17 +1,29 @@
 #include "runtime/train/run_log.hpp"
 
+#include <array>
 #include <iomanip>
 #include <iostream>
 
+#include "comm/collectives.hpp"
 #include "comm/mpi/mpi_session.hpp"
 #include "kernels/core/isa.hpp"
 
 namespace sy::runtime {
 namespace {
 
+/// The numbers of a traffic, to add them up over ranks.
+constexpr std::size_t kTrafficWords = 8;
+std::array<index_t, kTrafficWords> words_of(const comm::ExchangeTraffic& traffic) {
+    return {traffic.rank.rows,    traffic.rank.bytes,    traffic.node.rows,     traffic.node.bytes,
+            traffic.network.rows, traffic.network.bytes, traffic.network_bound, traffic.metadata};
+}
+
+comm::ExchangeTraffic traffic_of(const std::array<index_t, kTrafficWords>& words) {
+    return {{words[0], words[1]}, {words[2], words[3]}, {words[4], words[5]}, words[6], words[7]};
+}
+
 StepRecord make_record(const Session& session, index_t step, const StepOutcome& outcome) {
     const Config& config = session.config();
-    const comm::ExchangeBytes bytes = session.exchange().bytes();
     StepRecord record;
     record.step = step;
     record.loss = outcome.pass.total;
@@ -30,8 +42,6 @@ StepRecord make_record(const Session& session, index_t step, const StepOutcome& 
     for (const model::LayerResult& layer : outcome.pass.layers) {
         record.layers.push_back({layer.layer, layer.load, layer.num_dropped, layer.routing_hash});
     }
-    record.row_bytes_sent = bytes.rows;
-    record.row_bytes_bound = bytes.bound;
     record.gradient_bytes_sent = session.optimizer().sent_bytes();
     record.memory_bytes = session.arena_peak_bytes();
     return record;
@@ -61,13 +71,25 @@ RunLog::RunLog(const Session& session, index_t first_step, const std::vector<std
 
 void RunLog::step(index_t step, const StepOutcome& outcome, const PhaseSeconds& phases, double seconds) {
     if (!outcome.update.applied) ++skipped_;
+    const comm::ExchangeTraffic traffic = traffic_of_all_ranks();
     if (!file_) return;
     StepRecord record = make_record(session_, step, outcome);
+    record.traffic = traffic;
     record.skipped = skipped_;
     record.phases = phases;
     record.seconds = seconds;
     file_->write(to_json(record));
     progress_->step(record);
+}
+
+comm::ExchangeTraffic RunLog::traffic_of_all_ranks() {
+    const std::array<index_t, kTrafficWords> so_far = words_of(session_.exchange().traffic());
+    const std::array<index_t, kTrafficWords> before = words_of(traffic_);
+    std::array<index_t, kTrafficWords> words;
+    for (std::size_t i = 0; i < words.size(); ++i) words[i] = so_far[i] - before[i];
+    comm::all_reduce(session_.world(), std::span<index_t>(words));
+    traffic_ = session_.exchange().traffic();
+    return traffic_of(words);
 }
 
 void RunLog::validation(index_t step, const Validation& validation, double seconds) {

@@ -11,14 +11,15 @@
 
 namespace sy::runtime {
 
-/// What rank 0 writes down (run.directory/metrics.jsonl) and tells people while a run goes on. On other ranks every
-/// call does nothing.
+/// What rank 0 writes down (run.directory/metrics.jsonl) and tells people while a run goes on. Other ranks call the same
+/// functions, and add what they have sent.
 class RunLog {
   public:
     /// @param first_step  1, or the step after the checkpoint that was resumed
     /// @param notes  sentences for people and the record, besides those of the model
     RunLog(const Session& session, index_t first_step, const std::vector<std::string>& notes);
 
+    /// @par Collective over the world
     void step(index_t step, const StepOutcome& outcome, const PhaseSeconds& phases, double seconds);
     void validation(index_t step, const Validation& validation, double seconds);
     void validation_abandoned(index_t step);
@@ -28,8 +29,12 @@ class RunLog {
     void end(index_t last_step, bool stopped_early);
 
   private:
+    /// Since the last call.
+    comm::ExchangeTraffic traffic_of_all_ranks();
+
     const Session& session_;
     index_t first_step_;
+    comm::ExchangeTraffic traffic_;  ///< of this rank so far
     std::unique_ptr<JsonLines> file_;
     std::unique_ptr<Progress> progress_;
     index_t skipped_ = 0;

@@ -9,6 +9,7 @@
 #include "model/transformer.hpp"
 #include "runtime/checkpoint/checkpoint.hpp"
 #include "runtime/config/config.hpp"
+#include "runtime/train/exchange_choice.hpp"
 #include "runtime/train/optimizer.hpp"
 #include "runtime/train/processors.hpp"
 
@@ -40,6 +41,8 @@ class Session {
     model::RoutingLog& routing_log() { return routing_; }
     /// What keeps this rank's threads from processors; empty when nothing does.
     const std::string& processor_note() const { return processors_.note; }
+    /// How rows travel, where the settings leave it open; else empty.
+    const std::string& exchange_note() const { return exchange_choice_.note; }
     index_t arena_peak_bytes() const { return arena_.peak_bytes(); }
 
     /// What this rank contributes to a checkpoint: weights and moments of the rows it owns.
@@ -71,6 +74,8 @@ class Session {
     Arena arena_;
     ops::Gemm gemm_;
     Context context_;
+    comm::Topology group_topology_;
+    ExchangeChoice exchange_choice_;
     std::unique_ptr<comm::Exchange> exchange_;
     model::DropLedger drops_;
     model::RoutingLog routing_;

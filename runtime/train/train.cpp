@@ -102,7 +102,8 @@ class TrainingRun {
 
     /// @return the step of the checkpoint
     index_t restore(const std::string& resume) {
-        if (!session_.processor_note().empty()) notes_.push_back(session_.processor_note());
+        for (const std::string& note : {session_.processor_note(), session_.exchange_note()})
+            if (!note.empty()) notes_.push_back(note);
         comm::Communicator& world = session_.world();
         const std::filesystem::path run = config_.run.directory;
         if (resume.empty()) {

@@ -26,7 +26,8 @@ struct EmptyModel {
     model::Transformer transformer;
 
     EmptyModel(const Config& config, comm::Communicator& alone)
-        : exchange(comm::make_flat_exchange(alone, context)),
+        : exchange(
+              comm::make_exchange(comm::ExchangeKind::flat, alone, comm::discover_topology(alone), context)),
           world{alone, *exchange},
           parameters(
               model::blueprint(config.model, config.moe),

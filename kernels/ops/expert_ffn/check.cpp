@@ -135,7 +135,7 @@ void check_backward(ConstTensorRef x, const ExpertWeights& weights, const Expert
     check_operands(x, weights, slots);
     const index_t num_slots = slots.num_slots();
     const index_t hidden = x.cols();
-    const auto& [dy, dx, dweight, gradients] = backward;
+    const auto& [dy, dx, dweight, gradients, _] = backward;
     SY_FITS(is_of(dy, x.rows(), hidden) && is_of(dx, num_slots, hidden) &&
                 kept_fits(kept, weights, num_slots) &&
                 dweight.num_elements() == static_cast<index_t>(slots.weight.size()),

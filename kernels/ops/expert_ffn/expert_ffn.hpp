@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 
 #include "kernels/core/context.hpp"
@@ -91,6 +92,9 @@ struct ExpertBackward {
     TensorRef dx;
     TensorRef dweight;
     ExpertGradients gradients;
+    /// Called when dx and dweight are complete, before the gradients of the weights are computed: dx may be on its way
+    /// meanwhile. Empty: nothing is called.
+    std::function<void()> dx_ready = {};
 };
 /// @throws ShapeError when operands do not fit each other
 void expert_ffn_backward(ConstTensorRef x, const ExpertWeights& weights, const ExpertSlots& slots,

@@ -153,7 +153,13 @@ template <class In>
 void compute_gradients(const Call<In>& call) {
     const auto& [x, weights, slots, saved, backward, context] = call;
     const index_t num_slots = slots.num_slots();
-    if (num_slots == 0) return;
+    const auto dx_is_ready = [&] {
+        if (backward.dx_ready) backward.dx_ready();
+    };
+    if (num_slots == 0) {
+        dx_is_ready();
+        return;
+    }
     const index_t hidden = x.cols;
     const index_t width = weights.up.cols;
     const bool gated = is_gated(weights.activation);
@@ -184,6 +190,7 @@ void compute_gradients(const Call<In>& call) {
     context.team.for_tasks(tasks.size(), [&](index_t task_idx, int thread_idx) {
         data_task(call, between, tasks[task_idx], reinterpret_cast<float*>(scratch.of(thread_idx)));
     });
+    dx_is_ready();
     const Indexed<detail::TaskAxis, TileTask<In>> tiles = tile_tasks(slots, between, backward.gradients);
     context.team.for_tasks(tiles.size(), [&](index_t task_idx, int thread_idx) {
         gradient_task(tiles[task_idx], slots.blocks, reinterpret_cast<float*>(scratch.of(thread_idx)),
@@ -201,7 +208,8 @@ void expert_ffn_backward(ConstTensorRef x, const ExpertWeights& weights, const E
         const HostExpertWeights<In> weight_views = host_weights<In>(weights, slots.num_experts());
         const HostExpertSaved<const In> kept_views{host<const In>(kept.gate), host<const In>(kept.up)};
         const HostExpertBackward<In> backward_views{host<const In>(backward.dy), host<float>(backward.dx),
-                                                    host_values<float>(backward.dweight), backward.gradients};
+                                                    host_values<float>(backward.dweight), backward.gradients,
+                                                    backward.dx_ready};
         compute_gradients<In>({host<const In>(x), weight_views, slots, kept_views, backward_views, context});
     });
 }

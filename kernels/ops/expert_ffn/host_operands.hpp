@@ -53,6 +53,7 @@ struct HostExpertBackward {
     MatrixView<float> dx;
     std::span<float> dweight;  ///< empty without weights
     ExpertGradients gradients;
+    std::function<void()> dx_ready = {};
 };
 
 namespace ref {

@@ -62,9 +62,8 @@ TEST_CASE("local fabric: collectives without one of the ranks end at the deadlin
         if (world.rank() > 0) one.run(world);
     };
     INFO(one.name << " on " << num_ranks << " ranks");
-    CHECK_THROWS_WITH(
-        LocalFabric(num_ranks, options).run(first_stays_away),
-        Catch::StartsWith(one.name + " on world rank ") && Catch::Contains("receive of "));
+    CHECK_THROWS_WITH(LocalFabric(num_ranks, options).run(first_stays_away),
+                      Catch::StartsWith(one.name + " on world rank ") && Catch::Contains("receive of "));
 }
 
 TEST_CASE("local fabric: conforms when messages are late and overtake each other", "[unit]") {

@@ -1,7 +1,7 @@
 // Plans of the exchange in closed form, and every record that a rank refuses. T tokens, K choices.
 #include <catch2/catch.hpp>
 
-#include "comm/exchange/dispatch_plan.hpp"
+#include "comm/exchange/return_plan.hpp"
 
 #include "kernels/core/host_view.hpp"
 
@@ -29,17 +29,39 @@ struct Tiny {
     Choices choices() const { return choices_of(expert, weight, kept, 3); }
 };
 
+/// A unit for each rank.
+Units flat(int num_ranks) {
+    return Units(ExchangeKind::flat, Topology{PerRank<int>(num_ranks, 0)});
+}
+
+Units by_node(PerRank<int> node_of_rank) {
+    return Units(ExchangeKind::hierarchical, Topology{std::move(node_of_rank)});
+}
+
+/// Rows and records that each of two ranks announces to rank 0, of which nothing comes back.
+UnitCounts counts_of(const std::vector<index_t>& announced) {
+    const index_t nothing = 0;
+    return UnitCounts(MatrixView<const index_t>(announced.data(), std::ssize(announced) / 2, 2),
+                      std::span(&nothing, 1));
+}
+
 /// Makes the receive plan of rank 0 of two (experts 0 1 | 2 3) from records of both ranks.
-ReceivePlan receive(const std::vector<index_t>& row_offsets, const std::vector<index_t>& slot_offsets,
-                    const std::vector<SlotRecord>& records) {
-    return make_receive_plan(row_offsets, slot_offsets, records, block_placement(4, 2), 0);
+ReceivePlan receive(const std::vector<index_t>& announced, const std::vector<SlotRecord>& records) {
+    return make_receive_plan(counts_of(announced), records, block_placement(4, 2), flat(2), 0);
+}
+
+/// Where the slots of records are that were received in their final order.
+std::vector<std::int32_t> places_from(std::int32_t first, index_t count) {
+    std::vector<std::int32_t> places;
+    for (index_t i = 0; i < count; ++i) places.push_back(first + static_cast<std::int32_t>(i));
+    return places;
 }
 
 }  // namespace
 
 TEST_CASE("dispatch plan: a tiny send plan is the one drawn by hand", "[unit]") {
     const Tiny tiny;
-    const SendPlan plan = make_send_plan(tiny.choices(), tiny.placement, 0, ReturnRows::per_rank);
+    const SendPlan plan = make_send_plan(tiny.choices(), tiny.placement, flat(3), 0);
     // Token 0 goes once to rank 0 for both its experts; token 1 to rank 1, its second choice is dropped; token 2 to rank 1.
     CHECK(plan.row_offsets == std::vector<index_t>{0, 1, 3, 3});
     CHECK(plan.row_token == std::vector<std::int32_t>{0, 1, 2});
@@ -49,26 +71,87 @@ TEST_CASE("dispatch plan: a tiny send plan is the one drawn by hand", "[unit]") 
                                                 {0, 2, 0, 1, 1.0F},
                                                 {1, 3, 0, 2, 3.0F},
                                                 {1, 2, 1, 2, 4.0F}});
+    CHECK(plan.slot_row == std::vector<std::int32_t>{0, 0, 1, 2, 2});
     CHECK(plan.slot_of_choice == std::vector<std::int32_t>{0, 1, 2, -1, 3, 4});
-    CHECK(plan.return_offsets == std::vector<index_t>{0, 1, 2, 3});
-    CHECK(plan.returns == std::vector<std::int32_t>{0, 1, 2});
-    const SendPlan by_choice = make_send_plan(tiny.choices(), tiny.placement, 0, ReturnRows::per_choice);
-    CHECK(by_choice.return_offsets == std::vector<index_t>{0, 2, 3, 5});
-    CHECK(by_choice.returns == std::vector<std::int32_t>{0, 1, 2, 3, 4});
-    CHECK_FALSE(by_choice == plan);
+    CHECK(plan.least_network_rows == 0);  // all three share a node
     CHECK(plan.to_string() ==
           "send 3 rows, 5 slots: row offsets [0 1 3 3], slot offsets [0 2 5 5], tokens [0 1 2]");
 }
 
+TEST_CASE("dispatch plan: a node gets a row once, whichever of its ranks need it", "[unit]") {
+    const Tiny tiny;
+    // Ranks 0 and 2 share a node: rank 1, alone on the other, sends token 0 and nothing of token 1's dropped choice there.
+    const Units units = by_node({0, 1, 0});
+    CHECK(units.num_units() == 2);
+    CHECK(units.place_of(2) == 1);
+    CHECK(units.gateway(1, 0) == 0);
+    CHECK(units.gateway(2, 1) == 1);
+    const std::vector<std::int32_t> expert{4, 0, 1, 4, 3, 2};
+    const std::vector<float> weight(6, 1.0F);
+    const std::vector<std::uint8_t> kept{1, 1, 0, 1, 1, 1};
+    const SendPlan plan = make_send_plan(choices_of(expert, weight, kept, 3), tiny.placement, units, 1);
+    CHECK(plan.row_offsets == std::vector<index_t>{0, 2, 3});
+    CHECK(plan.row_token == std::vector<std::int32_t>{0, 1, 2});
+    // By rank 0, 2, 1: expert 0 of token 0; expert 4 of tokens 0 and 1; experts 3 and 2 of token 2.
+    CHECK(plan.slot_offsets == std::vector<index_t>{0, 1, 3, 5});
+    CHECK(plan.slots == std::vector<SlotRecord>{{0, 0, 1, 0, 1.0F},
+                                                {0, 4, 0, 0, 1.0F},
+                                                {1, 4, 1, 1, 1.0F},
+                                                {0, 3, 0, 2, 1.0F},
+                                                {0, 2, 1, 2, 1.0F}});
+    CHECK(plan.least_network_rows == 2);
+    CHECK(num_returned(plan, units, 1, ReturnRows::per_unit) == 2);
+    CHECK(num_returned(plan, units, 1, ReturnRows::per_choice) == 3);
+
+    // The node of ranks 0 and 2 gets just that. Slots of rank 0 come first among its results, then rank 2's.
+    const std::vector<index_t> announced{0, 0, 0, 2, 1, 2, 0, 0, 0};
+    const std::vector<index_t> nothing{0, 0};
+    const UnitCounts counts(MatrixView<const index_t>(announced.data(), 3, 3), nothing);
+    const std::vector<SlotRecord> records(plan.slots.begin(), plan.slots.begin() + 3);
+    const ReceivePlan of_2 = make_receive_plan(counts, records, tiny.placement, units, 2);
+    CHECK(of_2.slot_row == std::vector<std::int32_t>{0, 1});
+    CHECK(of_2.slot_token == std::vector<std::int32_t>{0, 1});
+    const GatewayPlan gateway = make_gateway_plan(counts, records, places_from(0, 3), units, 0);
+    CHECK(gateway.row_offsets == std::vector<index_t>{0, 0, 2, 2});
+    // Token 0's first choice is on rank 2: it is added first.
+    CHECK(gateway.row_slot_offsets == std::vector<index_t>{0, 2, 3});
+    CHECK(gateway.row_slots == std::vector<std::int32_t>{1, 0, 2});
+    CHECK(gateway.slot_of_record == std::vector<std::int32_t>{0, 1, 2});
+    const std::vector<SlotRecord> one_short{plan.slots[0], plan.slots[1], plan.slots[1]};
+    CHECK_THROWS_WITH(make_gateway_plan(counts, one_short, places_from(0, 3), units, 0),
+                      Catch::Contains("rank 1 announced 2 rows, its records leave out row 1"));
+
+    // Rank 1 gets two rows back behind its two slots, which stand in another order than its choices.
+    const std::vector<index_t> at_home{0, 0, 1, 2, 0, 0};
+    const std::vector<index_t> back{2};
+    const UnitCounts own(MatrixView<const index_t>(at_home.data(), 3, 2), back);
+    const std::vector<std::int32_t> swapped{1, 0};
+    const ReturnPlan sums = make_return_plan(plan, own, swapped, units, 1, ReturnRows::per_unit);
+    CHECK(sums.slots == Range{0, 2});
+    CHECK(sums.returned == Range{2, 4});
+    CHECK(sums.offsets == std::vector<index_t>{0, 1, 2, 4});
+    CHECK(sums.rows == std::vector<std::int32_t>{2, 3, 1, 0});
+    CHECK(sums.slot_of_choice == std::vector<std::int32_t>{3, 2, -1, 4, 1, 0});
+    CHECK(sums.slots_of_others == 0);
+}
+
 TEST_CASE("dispatch plan: rows that return are added by the first choice they carry", "[unit]") {
-    // The first choice is on the last rank.
+    // The first choice is on the last rank, the other two are here.
     const std::vector<std::int32_t> expert{3, 0, 2};
     const std::vector<float> weight(3, 1.0F);
     const std::vector<std::uint8_t> kept(3, 1);
-    const Choices choices = choices_of(expert, weight, kept, 1);
-    const SendPlan plan = make_send_plan(choices, block_placement(4, 2), 0, ReturnRows::per_rank);
+    const SendPlan plan =
+        make_send_plan(choices_of(expert, weight, kept, 1), block_placement(4, 2), flat(2), 0);
     CHECK(plan.row_offsets == std::vector<index_t>{0, 1, 2});
-    CHECK(plan.returns == std::vector<std::int32_t>{1, 0});
+    const std::vector<index_t> announced{1, 1, 0, 0};
+    const index_t one = 1;
+    const index_t two = 2;
+    const UnitCounts rows(MatrixView<const index_t>(announced.data(), 2, 2), std::span(&one, 1));
+    CHECK(make_return_plan(plan, rows, places_from(0, 1), flat(2), 0, ReturnRows::per_unit).rows ==
+          std::vector<std::int32_t>{1, 0});
+    const UnitCounts choices(MatrixView<const index_t>(announced.data(), 2, 2), std::span(&two, 1));
+    CHECK(make_return_plan(plan, choices, places_from(0, 1), flat(2), 0, ReturnRows::per_choice).rows ==
+          std::vector<std::int32_t>{1, 0, 2});
 }
 
 TEST_CASE("dispatch plan: copies of an expert take turns by sequence, and one on the spot comes first",
@@ -81,39 +164,37 @@ TEST_CASE("dispatch plan: copies of an expert take turns by sequence, and one on
     Choices choices = choices_of(expert, weight, kept, 6);
     choices.first_token = 2;
     choices.seq_len = 2;  // sequences 1, 2, 3
-    const SendPlan far = make_send_plan(choices, placement, 3, ReturnRows::per_rank);
+    const SendPlan far = make_send_plan(choices, placement, flat(4), 3);
     // Sequence 1 goes to rank 1, where both experts share a row; 2 to rank 2; 3 to rank 0.
     CHECK(far.row_offsets == std::vector<index_t>{0, 2, 8, 10, 10});
     CHECK(far.row_token == std::vector<std::int32_t>{4, 5, 0, 1, 2, 3, 4, 5, 2, 3});
     CHECK(far.slot_offsets == std::vector<index_t>{0, 2, 10, 12, 12});
-    const SendPlan near = make_send_plan(choices, placement, 2, ReturnRows::per_rank);
+    const SendPlan near = make_send_plan(choices, placement, flat(4), 2);
     CHECK(near.row_offsets == std::vector<index_t>{0, 0, 6, 12, 12});
     // A shadow takes records as a primary does, numbered behind the primaries.
     const std::vector<SlotRecord> records{{0, 3, 0, 0, 1.0F}, {0, 0, 1, 0, 1.0F}};
-    const ReceivePlan plan = make_receive_plan(std::vector<index_t>{0, 0, 0, 0, 1},
-                                               std::vector<index_t>{0, 0, 0, 0, 2}, records, placement, 1);
+    const ReceivePlan plan =
+        make_receive_plan(counts_of({0, 0, 0, 0, 0, 0, 1, 2}), records, placement, flat(4), 1);
     CHECK(plan.expert_offsets == std::vector<index_t>{0, 0, 1, 2});
     CHECK(plan.slot_of_record == std::vector<std::int32_t>{0, 1});
 }
 
 TEST_CASE("dispatch plan: a tiny receive plan is the one drawn by hand", "[unit]") {
     // Rank 0 sends token 1 for experts 1 and 0; rank 1 sends token 0 for expert 0 and token 5 for expert 0.
-    const ReceivePlan plan =
-        receive({0, 1, 3}, {0, 2, 4},
-                {{0, 1, 0, 1, 0.5F}, {0, 0, 1, 1, 0.25F}, {0, 0, 0, 0, 1.0F}, {1, 0, 1, 5, 2.0F}});
+    const ReceivePlan plan = receive(
+        {1, 2, 2, 2}, {{0, 1, 0, 1, 0.5F}, {0, 0, 1, 1, 0.25F}, {0, 0, 0, 0, 1.0F}, {1, 0, 1, 5, 2.0F}});
     CHECK(plan.expert_offsets == std::vector<index_t>{0, 3, 4});
     CHECK(plan.slot_row == std::vector<std::int32_t>{0, 1, 2, 0});
     CHECK(plan.slot_weight == std::vector<float>{0.25F, 1.0F, 2.0F, 0.5F});
     CHECK(plan.slot_source == std::vector<std::int32_t>{0, 1, 1, 0});
     CHECK(plan.slot_token == std::vector<std::int32_t>{1, 0, 5, 1});
     CHECK(plan.slot_of_record == std::vector<std::int32_t>{3, 0, 1, 2});
-    CHECK(plan.row_slot_offsets == std::vector<index_t>{0, 2, 3, 4});
     CHECK(plan.to_string() ==
           "receive 3 rows, 4 slots: row offsets [0 1 3], expert offsets [0 3 4], rows [0 1 2 0]");
 }
 
 TEST_CASE("dispatch plan: nothing received is a plan too", "[unit]") {
-    const ReceivePlan plan = receive({0, 0, 0}, {0, 0, 0}, {});
+    const ReceivePlan plan = receive({0, 0, 0, 0}, {});
     CHECK(plan.num_rows() == 0);
     CHECK(plan.num_slots() == 0);
     CHECK(plan.expert_offsets == std::vector<index_t>{0, 0, 0});
@@ -122,7 +203,7 @@ TEST_CASE("dispatch plan: nothing received is a plan too", "[unit]") {
 TEST_CASE("dispatch plan: choices that do not fit are refused", "[unit]") {
     Tiny tiny;
     const auto refusal = [](const Tiny& from, const Choices& choices) {
-        return make_send_plan(choices, from.placement, 0, ReturnRows::per_rank);
+        return make_send_plan(choices, from.placement, flat(3), 0);
     };
     Choices choices = tiny.choices();
     choices.weight = choices.weight.rows_of({0, 2});
@@ -158,7 +239,8 @@ TEST_CASE("dispatch plan: a record that cannot be is refused, with its source an
         {{{-1, 0, 0, -1, 1.0F}, {0, 0, 0, 0, 1.0F}},
          1,
          "rank 1 sent record 0 (row -1, expert 0, choice 0, token -1): no such row"},
-        {{{1, 0, 0, 0, 1.0F}}, 1, "rows must follow each other"},
+        {{{1, 0, 0, 0, 1.0F}}, 1, "more rows than announced"},
+        {{{1, 0, 0, 0, 1.0F}, {0, 0, 0, 1, 1.0F}}, 2, "rows must ascend"},
         {{{0, 0, 0, 0, 1.0F}, {2, 0, 0, 1, 1.0F}}, 2, "rank 1 sent record 1 (row 2"},
         {{{0, 0, 0, 0, 1.0F}, {0, 1, 1, 1, 1.0F}}, 1, "another token in the same row"},
         {{{0, 0, 1, 0, 1.0F}, {0, 1, 1, 0, 1.0F}}, 1, "choices of a row must ascend"},
@@ -166,29 +248,32 @@ TEST_CASE("dispatch plan: a record that cannot be is refused, with its source an
         {{{0, 0, 0, 3, 1.0F}, {1, 0, 0, 3, 1.0F}}, 2, "tokens must ascend"},
         {{{0, 0, 0, -1, 1.0F}}, 1, "tokens must ascend"},
         {{{0, 0, 0, 0, 1.0F}, {1, 0, 0, 1, 1.0F}}, 1, "more rows than announced"},
-        {{{0, 0, 0, 0, 1.0F}, {0, 1, 1, 0, 1.0F}}, 2, "rank 1 announced 2 rows, its records name 1"},
     };
     for (const Refused& one : refused) {
         INFO(one.says);
         // One good record of rank 0 comes first, so that positions are counted by source.
         std::vector<SlotRecord> records{{0, 0, 0, 0, 1.0F}};
         records.insert(records.end(), one.of_rank_1.begin(), one.of_rank_1.end());
-        const std::vector<index_t> row_offsets{0, 1, 1 + one.announced_rows};
-        const std::vector<index_t> slot_offsets{0, 1, static_cast<index_t>(records.size())};
-        CHECK_THROWS_AS(receive(row_offsets, slot_offsets, records), CommError);
-        CHECK_THROWS_WITH(receive(row_offsets, slot_offsets, records), Catch::Contains(one.says));
+        const std::vector<index_t> announced{1, 1, one.announced_rows, std::ssize(one.of_rank_1)};
+        CHECK_THROWS_AS(receive(announced, records), CommError);
+        CHECK_THROWS_WITH(receive(announced, records), Catch::Contains(one.says));
     }
 }
 
 TEST_CASE("dispatch plan: counts that cannot be are refused", "[unit]") {
     const std::vector<SlotRecord> two{{0, 0, 0, 0, 1.0F}, {0, 1, 1, 0, 1.0F}};
-    CHECK_THROWS_WITH(receive({0, 3, 3}, {0, 2, 2}, two),
-                      Catch::Contains("rank 0 announced 3 rows with 2 records"));
-    CHECK_THROWS_WITH(receive({0, 0, 1}, {0, 1, 2}, two),
-                      Catch::Contains("rank 0 announced 0 rows with 1 records"));
-    CHECK_THROWS_WITH(receive({0, 1, 0}, {0, 2, 2}, two),
-                      Catch::Contains("rank 1 announced -1 rows with 0 records"));
-    CHECK_THROWS_AS(receive({0, 1, 1}, {0, 1, 1}, two), LogicError);
-    CHECK_THROWS_AS(receive({0, 1}, {0, 2}, two), LogicError);
-    CHECK_THROWS_AS(receive({1, 1, 2}, {0, 0, 2}, two), LogicError);
+    CHECK_THROWS_WITH(receive({3, 2, 0, 0}, two), Catch::Contains("rank 0 announced 3 rows with 2 records"));
+    CHECK_THROWS_WITH(receive({0, 1, 1, 1}, two), Catch::Contains("rank 0 announced 0 rows with 1 records"));
+    CHECK_THROWS_WITH(receive({1, 2, -1, 0}, two), Catch::Contains("rank 1 announced -1 rows"));
+    CHECK_THROWS_AS(receive({1, 1, 1, -1}, two), CommError);
+    constexpr index_t kHuge = index_t{1} << 40;
+    CHECK_THROWS_AS(receive({kHuge, kHuge, 0, 0}, two), CommError);
+    constexpr index_t kHalf = index_t{1} << 30;
+    CHECK_THROWS_WITH(receive({kHalf, kHalf, kHalf, kHalf}, two),
+                      Catch::Contains("use smaller micro-batches"));
+    CHECK_THROWS_AS(receive({1, 1, 0, 0}, two), LogicError);
+    const std::vector<index_t> none{0, 0, 0, 0};
+    const index_t back = -1;
+    CHECK_THROWS_WITH(UnitCounts(MatrixView<const index_t>(none.data(), 2, 2), std::span(&back, 1)),
+                      Catch::Contains("member 0 of this node announced -1 rows"));
 }

@@ -1,12 +1,17 @@
 // What every Exchange must do: plan, dispatch, experts, return and combine give what one dense computation gives.
 // T tokens of a group, K choices, E experts, H hidden. Values are small multiples of powers of two, so that sums are exact
 // in any order and results are compared bit by bit.
+#include <algorithm>
 #include <cstdlib>
+#include <functional>
+#include <map>
 #include <numeric>
+#include <set>
 #include <utility>
 
 #include "comm/exchange/exchange.hpp"
 #include "comm/topology/topology.hpp"
+#include "kernels/ops/permute/permute.hpp"
 #include "tests/support/session.hpp"
 #include "tests/unit/comm/conformance.hpp"
 
@@ -29,14 +34,14 @@ struct Setup {
     TokensOn tokens_on = TokensOn::all_ranks;
     Chosen chosen = Chosen::mixed;
     ExpertsOn experts_on = ExpertsOn::blocks;
-    ReturnRows return_rows = ReturnRows::per_rank;
+    ReturnRows return_rows = ReturnRows::per_unit;
     std::uint64_t seed = 1;
 
     std::string to_string() const {
         return concat("seed ", seed, ": ", tokens, " tokens (", static_cast<int>(tokens_on), "), ", experts,
                       " experts (", static_cast<int>(experts_on), "), top ", top_k, " (",
                       static_cast<int>(chosen), "), hidden ", hidden,
-                      return_rows == ReturnRows::per_rank ? ", per rank" : ", per choice");
+                      return_rows == ReturnRows::per_unit ? ", per unit" : ", per choice");
     }
 };
 
@@ -160,63 +165,124 @@ std::vector<std::int64_t> computed_choices(const Problem& problem, const Dispatc
     return computed;
 }
 
-/// Rows of the received matrix through this rank's experts, weighted: [S, H].
+/// Rows of the received matrix through this rank's experts, weighted, to this rank's part of the results.
 template <class T>
-TestMatrix run_experts(MatrixView<const T> rows, const DispatchPlan& plan, const LocalExperts& local) {
-    TestMatrix slots(plan.receive.num_slots(), rows.cols);
+Tensor run_experts(MatrixView<const T> rows, const DispatchPlan& plan, const LocalExperts& local,
+                   Exchange& exchange) {
+    Tensor results = exchange.make_results(plan, rows.cols);
+    const MatrixView<float> slots = results.matrix<float>().rows_of(plan.back.slots);
     for (index_t l = 0; l < local.size(); ++l) {
         const Range of_expert = plan.receive.expert_offsets[l];
         for (index_t s = of_expert.begin; s < of_expert.end; ++s) {
             for (index_t i = 0; i < rows.cols; ++i) {
                 const auto v = static_cast<float>(rows(plan.receive.slot_row[s], i));
-                slots.view()(s, i) = plan.receive.slot_weight[s] * Problem::apply(local[l], v);
+                slots(s, i) = plan.receive.slot_weight[s] * Problem::apply(local[l], v);
             }
         }
     }
-    return slots;
+    return results;
 }
 
-/// What this rank should have sent, counted from the choices alone.
-ExchangeBytes expected_bytes(const Problem& problem, Communicator& group, const Placement& placement,
-                             index_t element_bytes) {
+/// Where each exchange under test sees nodes.
+struct Layout {
+    ExchangeKind kind = ExchangeKind::flat;
+    std::function<int(int rank, int num_ranks)> node_of_rank = [](int, int) { return 0; };
+    const char* name = "flat on one node";
+
+    Topology topology(int num_ranks) const {
+        Topology topology;
+        for (int rank = 0; rank < num_ranks; ++rank)
+            topology.node_of_rank.push_back(node_of_rank(rank, num_ranks));
+        return topology;
+    }
+    std::unique_ptr<Exchange> make(Communicator& group, const Context& context) const {
+        return make_exchange(kind, group, topology(group.size()), context);
+    }
+};
+
+const Layout kLayouts[] = {
+    {},
+    {ExchangeKind::flat, [](int rank, int) { return rank / 2; }, "flat, two ranks a node"},
+    {ExchangeKind::hierarchical, [](int, int) { return 0; }, "hierarchical on one node"},
+    {ExchangeKind::hierarchical, [](int rank, int) { return rank; }, "hierarchical, a rank a node"},
+    {ExchangeKind::hierarchical, [](int rank, int) { return rank / 2; }, "hierarchical, two ranks a node"},
+    {ExchangeKind::hierarchical, [](int rank, int) { return rank % 2; },
+     "hierarchical, ranks dealt to two nodes"},
+    {ExchangeKind::hierarchical,
+     [](int rank, int num_ranks) { return rank == num_ranks - 1 && rank > 0 ? 1 : 0; },
+     "hierarchical, a node with one rank only"},
+};
+
+/// What all ranks together should have moved, counted from the choices alone, level by level.
+ExchangeTraffic expected_traffic(const Problem& problem, const Layout& layout, int num_ranks,
+                                 const Placement& placement, index_t element_bytes) {
     const Setup& setup = problem.setup;
-    index_t rows_out = 0;
-    index_t rows_in = 0;
-    index_t slots_out = 0;
-    index_t slots_in = 0;
-    for (int source = 0; source < group.size(); ++source) {
-        const Range tokens = problem.tokens_of(source, group.size());
+    const Topology topology = layout.topology(num_ranks);
+    const bool by_node = layout.kind == ExchangeKind::hierarchical;
+    const index_t row_bytes = setup.hidden * element_bytes;
+    const index_t result_bytes = setup.hidden * 4;
+    ExchangeTraffic all;
+    for (int source = 0; source < num_ranks; ++source) {
+        const Range tokens = problem.tokens_of(source, num_ranks);
+        const int home = topology.node_of_rank[source];
         for (index_t t = tokens.begin; t < tokens.end; ++t) {
-            std::vector<index_t> slots_to(at(group.size()), 0);
+            std::map<int, index_t> slots_of_unit;  // where they are computed
+            std::set<int> nodes;
+            index_t neighbours = 0;  // slots on other ranks of this rank's unit
             for (index_t j = 0; j < setup.top_k; ++j) {
                 const std::size_t choice = at(t * setup.top_k + j);
                 if (problem.kept[choice] == 0) continue;
-                ++slots_to[at(placement.rank_for(problem.expert[choice], source, t / Problem::kSeqLen))];
+                const int rank = placement.rank_for(problem.expert[choice], source, t / Problem::kSeqLen);
+                const int node = topology.node_of_rank[rank];
+                ++slots_of_unit[by_node ? node : rank];
+                if (node != home) nodes.insert(node);
+                if (by_node && node == home && rank != source) ++neighbours;
             }
-            for (int destination = 0; destination < group.size(); ++destination) {
-                const index_t slots = slots_to[at(destination)];
-                if (source == destination || slots == 0) continue;
-                if (source == group.rank()) ++rows_out, slots_out += slots;
-                if (destination == group.rank()) ++rows_in, slots_in += slots;
+            all.network_bound += static_cast<index_t>(nodes.size()) * (row_bytes + result_bytes);
+            for (const auto& [unit, slots] : slots_of_unit) {
+                if (unit == (by_node ? home : source)) {
+                    (neighbours > 0 ? all.node : all.rank) += {1, row_bytes};
+                    all.node += {neighbours, neighbours * result_bytes};
+                    all.rank += {slots - neighbours, (slots - neighbours) * result_bytes};
+                    continue;
+                }
+                const index_t back = setup.return_rows == ReturnRows::per_unit ? 1 : slots;
+                const bool near = !by_node && topology.node_of_rank[unit] == home;
+                (near ? all.node : all.network) += {1 + back, row_bytes + back * result_bytes};
+                all.metadata += slots * (20 + 4);  // a record of five words, and a scalar that comes back
             }
         }
+        // Counts: the rows to each other unit and the slots of each of its ranks, in 8 bytes.
+        const std::set<int> all_nodes(topology.node_of_rank.begin(), topology.node_of_rank.end());
+        if (by_node) {
+            for (const int node : all_nodes)
+                if (node != home) all.metadata += 8 * (1 + std::ranges::count(topology.node_of_rank, node));
+        } else {
+            all.metadata += 16 * (num_ranks - 1);
+        }
     }
-    const index_t returned = setup.return_rows == ReturnRows::per_rank ? rows_in : slots_in;
-    ExchangeBytes bytes;
-    bytes.rows = setup.hidden * (rows_out * element_bytes + returned * 4);
-    bytes.bound = setup.hidden * (rows_out * element_bytes + rows_in * 4);
-    // A record is five words; counts are two numbers a peer; one scalar a slot comes back.
-    bytes.metadata = slots_out * 20 + (group.size() - 1) * 16 + slots_in * 4;
-    return bytes;
+    return all;
+}
+
+void require_traffic(Communicator& group, const ExchangeTraffic& mine, const ExchangeTraffic& wanted) {
+    const auto words_of = [](const ExchangeTraffic& traffic) {
+        return std::vector<std::int64_t>{traffic.rank.rows,     traffic.rank.bytes,   traffic.node.rows,
+                                         traffic.node.bytes,    traffic.network.rows, traffic.network.bytes,
+                                         traffic.network_bound, traffic.metadata};
+    };
+    std::vector<std::int64_t> words = words_of(mine);
+    all_reduce(group, std::span<std::int64_t>(words));
+    require_equal<std::int64_t>(words, words_of(wanted),
+                                "rows and bytes of rank, node and network, the network's bound, metadata");
 }
 
 template <class T>
-void check_exchange(Communicator& group, const Setup& setup) {
+void check_exchange(Communicator& group, const Setup& setup, const Layout& layout) {
     const Problem problem(setup);
     TestSession session(1);
     const Placement placement = problem.placement(group.size());
     const Range mine = problem.tokens_of(group.rank(), group.size());
-    const auto exchange = make_flat_exchange(group, session.context);
+    const auto exchange = layout.make(group, session.context);
     const DispatchPlan plan = exchange->plan(problem.choices(mine), placement, setup.return_rows);
 
     std::vector<std::int64_t> computed = computed_choices(problem, plan, group, placement);
@@ -231,8 +297,8 @@ void check_exchange(Communicator& group, const Setup& setup) {
         exchange->start_dispatch(MatrixView<const T>(x.data(), mine.size(), setup.hidden), plan);
     std::fill(x.begin(), x.end(), T(1e30F));  // it may change after the call
     const Tensor rows = arriving.wait();
-    const TestMatrix slots = run_experts<T>(rows.matrix<T>(), plan, placement.experts_of(group.rank()));
-    PendingRows returning = exchange->start_return(slots.view(), plan);
+    PendingRows returning = exchange->start_return(
+        run_experts<T>(rows.matrix<T>(), plan, placement.experts_of(group.rank()), *exchange), plan);
     while (!returning.test()) continue;
     const Tensor back = returning.wait();
     TestMatrix y(mine.size(), setup.hidden, 5);
@@ -261,23 +327,28 @@ void check_exchange(Communicator& group, const Setup& setup) {
                                                          : 0.0F);
     require_equal<float>(scalars.values, expected, "returned scalars");
 
-    const ExchangeBytes counted = exchange->bytes();
-    const ExchangeBytes wanted = expected_bytes(problem, group, placement, dtype_bytes(dtype_of<T>::value));
-    SY_REQUIRE(
-        counted.rows == wanted.rows && counted.bound == wanted.bound && counted.metadata == wanted.metadata,
-        "bytes ", counted.rows, ", bound ", counted.bound, ", metadata ", counted.metadata, " instead of ",
-        wanted.rows, ", ", wanted.bound, ", ", wanted.metadata);
+    require_traffic(
+        group, exchange->traffic(),
+        expected_traffic(problem, layout, group.size(), placement, dtype_bytes(dtype_of<T>::value)));
 }
 
+/// Those that every case is tried on. Random setups take their turns on all.
+const Layout* const kCommonLayouts[] = {&kLayouts[0], &kLayouts[2], &kLayouts[5]};
+
 /// Both element types and both ways of returning; a failure names the setup.
-void check_all_ways(Communicator& group, Setup setup) {
-    for (const ReturnRows return_rows : {ReturnRows::per_rank, ReturnRows::per_choice}) {
-        setup.return_rows = return_rows;
-        try {
-            check_exchange<float>(group, setup);
-            check_exchange<bf16>(group, setup);
-        } catch (const LogicError& error) {
-            throw LogicError(concat(setup.to_string(), ": ", error.what()));
+/// @param only  null: the common layouts
+void check_all_ways(Communicator& group, Setup setup, const Layout* only = nullptr) {
+    for (const Layout* const common : kCommonLayouts) {
+        if (only != nullptr && common != kCommonLayouts[0]) break;
+        const Layout& layout = only != nullptr ? *only : *common;
+        for (const ReturnRows return_rows : {ReturnRows::per_unit, ReturnRows::per_choice}) {
+            setup.return_rows = return_rows;
+            try {
+                check_exchange<float>(group, setup, layout);
+                check_exchange<bf16>(group, setup, layout);
+            } catch (const LogicError& error) {
+                throw LogicError(concat(layout.name, ", ", setup.to_string(), ": ", error.what()));
+            }
         }
     }
 }
@@ -328,7 +399,8 @@ void groups_of_a_grid(Communicator& world) {
 }
 
 /// Outputs of all tokens for numbers whose sums round: [T, H], the same on all ranks.
-std::vector<float> rounded_outputs(Communicator& group, ExpertsOn experts_on, TokensOn tokens_on) {
+std::vector<float> rounded_outputs(Communicator& group, ExpertsOn experts_on, TokensOn tokens_on,
+                                   const Layout& layout) {
     const Setup setup{
         .tokens = 40, .experts = 7, .top_k = 4, .tokens_on = tokens_on, .experts_on = experts_on, .seed = 3};
     const Problem problem(setup);
@@ -336,12 +408,12 @@ std::vector<float> rounded_outputs(Communicator& group, ExpertsOn experts_on, To
     TestSession session(1);
     const Placement placement = problem.placement(group.size());
     const Range mine = problem.tokens_of(group.rank(), group.size());
-    const auto exchange = make_flat_exchange(group, session.context);
+    const auto exchange = layout.make(group, session.context);
     const DispatchPlan plan = exchange->plan(problem.choices(mine), placement, ReturnRows::per_choice);
     const Tensor rows = exchange->start_dispatch(x.view().rows_of(mine), plan).wait();
-    const TestMatrix slots =
-        run_experts<float>(rows.matrix<float>(), plan, placement.experts_of(group.rank()));
-    const Tensor back = exchange->start_return(slots.view(), plan).wait();
+    Tensor results =
+        run_experts<float>(rows.matrix<float>(), plan, placement.experts_of(group.rank()), *exchange);
+    const Tensor back = exchange->start_return(std::move(results), plan).wait();
     TestMatrix y(mine.size(), setup.hidden);
     combine_returned(back.matrix<float>(), plan, Write::overwrite, y.view(), session.context);
     std::vector<float> all(at(setup.tokens * setup.hidden), 0.0F);
@@ -352,28 +424,30 @@ std::vector<float> rounded_outputs(Communicator& group, ExpertsOn experts_on, To
 
 void layout_does_not_show_per_choice(Communicator& world) {
     const std::unique_ptr<Communicator> alone = world.split(world.rank(), 0);
-    const std::vector<float> expected = rounded_outputs(*alone, ExpertsOn::blocks, TokensOn::all_ranks);
+    const std::vector<float> expected = rounded_outputs(*alone, ExpertsOn::blocks, TokensOn::all_ranks, {});
     alone->close();
     SY_REQUIRE(std::count(expected.begin(), expected.end(), 0.0F) < 100, "hardly anything was computed");
     const std::unique_ptr<Communicator> reversed = world.split(0, -world.rank());
     for (Communicator* const group : {&world, reversed.get()}) {
         for (const ExpertsOn experts_on :
              {ExpertsOn::blocks, ExpertsOn::rotated, ExpertsOn::last_rank, ExpertsOn::copied}) {
-            for (const TokensOn tokens_on : {TokensOn::all_ranks, TokensOn::odd_ranks})
-                require_equal<float>(rounded_outputs(*group, experts_on, tokens_on), expected,
-                                     "output of a layout");
+            for (const TokensOn tokens_on : {TokensOn::all_ranks, TokensOn::odd_ranks}) {
+                for (const Layout& layout : kLayouts)
+                    require_equal<float>(rounded_outputs(*group, experts_on, tokens_on, layout), expected,
+                                         "output of a layout");
+            }
         }
     }
     reversed->close();
 }
 
-void two_dispatches_under_way(Communicator& world) {
+void two_dispatches_under_way(Communicator& world, const Layout& layout) {
     const Problem problem({.tokens = 60});
     TestSession session(1);
     const Range mine = problem.tokens_of(world.rank(), world.size());
-    const auto exchange = make_flat_exchange(world, session.context);
+    const auto exchange = layout.make(world, session.context);
     const DispatchPlan plan =
-        exchange->plan(problem.choices(mine), problem.placement(world.size()), ReturnRows::per_rank);
+        exchange->plan(problem.choices(mine), problem.placement(world.size()), ReturnRows::per_unit);
     TestMatrix ones(mine.size(), 4);
     TestMatrix twos(mine.size(), 4);
     std::fill(ones.values.begin(), ones.values.end(), 1.0F);
@@ -387,18 +461,61 @@ void two_dispatches_under_way(Communicator& world) {
                    "row ", r);
 }
 
+void two_dispatches_under_way(Communicator& world) {
+    for (const Layout& layout : kLayouts) two_dispatches_under_way(world, layout);
+}
+
+/// What ranks of a node share is used again and again, while some of them still read what was there before.
+void shared_memory_is_used_again(Communicator& world) {
+    const Problem problem({.tokens = 64, .hidden = 64});
+    TestSession session(1);
+    const Range mine = problem.tokens_of(world.rank(), world.size());
+    for (const Layout& layout : kLayouts) {
+        const auto exchange = layout.make(world, session.context);
+        const DispatchPlan plan =
+            exchange->plan(problem.choices(mine), problem.placement(world.size()), ReturnRows::per_unit);
+        index_t bytes = 0;
+        for (int round = 0; round < 50; ++round) {
+            TestMatrix x(mine.size(), 64);
+            std::fill(x.values.begin(), x.values.end(), static_cast<float>(round));
+            const Tensor rows = exchange->start_dispatch(std::as_const(x).view(), plan).wait();
+            Tensor results = exchange->make_results(plan, 64);
+            ops::gather_rows(rows, plan.receive.slot_row, results.ref().rows_of(plan.back.slots),
+                             session.context);
+            results = exchange->start_return(std::move(results), plan).wait();
+            TestMatrix y(mine.size(), 64);
+            combine_returned(results, plan, Write::overwrite, y.view(), session.context);
+            for (index_t t = 0; t < mine.size(); ++t) {
+                index_t num_kept = 0;
+                for (index_t j = 0; j < problem.setup.top_k; ++j)
+                    num_kept += problem.kept[at((mine.begin + t) * problem.setup.top_k + j)];
+                for (index_t i = 0; i < 64; ++i)
+                    SY_REQUIRE(y.view()(t, i) == static_cast<float>(round * num_kept), layout.name,
+                               ": round ", round, ", token ", t, ": ", y.view()(t, i));
+            }
+            if (round == 10) bytes = exchange->shared_bytes();
+        }
+        SY_REQUIRE(exchange->shared_bytes() == bytes, layout.name, ": shared memory grew from ", bytes,
+                   " to ", exchange->shared_bytes());
+    }
+}
+
 void misuse_is_refused(Communicator& world) {
     const Problem problem({.tokens = 8 * world.size()});
     TestSession session(1);
     const Range mine = problem.tokens_of(world.rank(), world.size());
-    const auto exchange = make_flat_exchange(world, session.context);
+    const auto exchange = kLayouts[0].make(world, session.context);
     const Choices choices = problem.choices(mine);
     require_throws<LogicError>(
-        [&] { exchange->plan(choices, block_placement(6, world.size() + 1), ReturnRows::per_rank); },
+        [&] { exchange->plan(choices, block_placement(6, world.size() + 1), ReturnRows::per_unit); },
         "a placement over more ranks");
-    const DispatchPlan plan = exchange->plan(choices, problem.placement(world.size()), ReturnRows::per_rank);
-    const TestMatrix slots(plan.receive.num_slots() + 1, 4);
-    require_throws<LogicError>([&] { exchange->start_return(slots.view(), plan); }, "a slot too many");
+    const DispatchPlan plan = exchange->plan(choices, problem.placement(world.size()), ReturnRows::per_unit);
+    require_throws<LogicError>(
+        [&] {
+            exchange->start_return(Tensor(session.context.arena, DType::f32, {plan.back.num_results + 1, 4}),
+                                   plan);
+        },
+        "a result too many");
     const std::vector<float> values(at(plan.receive.num_slots() + 1));
     TestMatrix out(mine.size(), problem.setup.top_k);
     require_throws<LogicError>(
@@ -426,7 +543,7 @@ void random_setups(Communicator& world) {
         setup.hidden = 1 + draws.below(40);
         setup.tokens_on = static_cast<TokensOn>(draws.below(3));
         setup.experts_on = static_cast<ExpertsOn>(draws.below(4));
-        check_all_ways(world, setup);
+        check_all_ways(world, setup, &kLayouts[seed % std::size(kLayouts)]);
     }
 }
 
@@ -439,7 +556,9 @@ constexpr ConformanceCase kCases[] = {
     {"exchange: all choices dropped, or all on one expert", dropped_and_crowded},
     {"exchange: several groups of a process grid exchange at the same time", groups_of_a_grid},
     {"exchange: the layout does not show when outputs return per choice", layout_does_not_show_per_choice},
-    {"exchange: two dispatches under way do not mix", two_dispatches_under_way},
+    {"exchange: two dispatches under way do not mix",
+     [](Communicator& world) { two_dispatches_under_way(world); }},
+    {"exchange: memory that ranks of a node share is used again", shared_memory_is_used_again},
     {"exchange: shapes that do not fit the plan are refused", misuse_is_refused},
     {"exchange: random setups compute every kept choice once", random_setups},
 };

@@ -154,6 +154,7 @@ struct Run {
     std::vector<float> dweight;
     bool gated;
     std::vector<In> saved_gate, saved_up;
+    std::vector<std::vector<float>> when_ready;  ///< dx at each call of dx_ready
 
     explicit Run(const Problem<In>& problem)
         : out(problem.num_slots(), kHidden),
@@ -175,8 +176,11 @@ struct Run {
                         session.context);
         const ops::ExpertSaved kept = saved();
         ops::expert_ffn_backward(problem.x_view(), problem.weights(), problem.slots(), {kept.gate, kept.up},
-                                 {problem.dy_view(), dx.view(), std::span<float>(dweight), gradients.all()},
+                                 {problem.dy_view(), dx.view(), std::span<float>(dweight), gradients.all(),
+                                  [&] { when_ready.push_back(dx.values); }},
                                  session.context);
+        // It was called once, when nothing of dx was missing any more.
+        CHECK(when_ready == std::vector<std::vector<float>>{dx.values});
     }
     void reference(const Problem<In>& problem, const Gradients& gradients) {
         ops::ref::expert_ffn<In>(problem.x_view(), problem.host_weights(), problem.slots(), out.view());

@@ -14,8 +14,11 @@ History train(Layout layout, const Training& training) {
     const ModelConfig& config = training.config;
     History history;
     std::mutex mutex;
-    comm::LocalFabric(layout.ranks).run([&](comm::Communicator& world) {
-        Rank rank(world, layout.expert_parallel, training.numerics, config, training.moe);
+    comm::LocalOptions options;
+    options.ranks_per_node = layout.ranks_per_node;
+    comm::LocalFabric(layout.ranks, options).run([&](comm::Communicator& world) {
+        Rank rank(world, layout.expert_parallel, training.numerics, config, training.moe,
+                  layout.ranks_per_node > 0 ? comm::ExchangeKind::hierarchical : comm::ExchangeKind::flat);
         runtime::OptimizerConfig rule;
         rule.lr = 1e-2;
         rule.warmup_steps = 2;

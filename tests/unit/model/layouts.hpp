@@ -17,14 +17,17 @@ namespace sy::test {
 struct Layout {
     int ranks = 1;
     int expert_parallel = 1;
+    int ranks_per_node = 0;  ///< with the hierarchical exchange; 0: all on one node, with the flat one
 };
 inline std::ostream& operator<<(std::ostream& stream, const Layout& layout) {
-    return stream << layout.ranks << " ranks, expert-parallel " << layout.expert_parallel;
+    return stream << layout.ranks << " ranks, expert-parallel " << layout.expert_parallel << ", "
+                  << layout.ranks_per_node << " a node";
 }
 
 /// All but one rank alone, which the others are compared with.
-inline constexpr std::array kLayouts{Layout{2, 2}, Layout{2, 1}, Layout{3, 3}, Layout{4, 4},
-                                     Layout{4, 2}, Layout{8, 8}, Layout{8, 2}, Layout{8, 1}};
+inline constexpr std::array kLayouts{Layout{2, 2},    Layout{2, 1},    Layout{3, 3, 2},
+                                     Layout{4, 4},    Layout{4, 4, 4}, Layout{4, 2, 2},
+                                     Layout{8, 8, 3}, Layout{8, 2},    Layout{8, 1}};
 
 inline constexpr index_t kSequences = 8;  ///< of a global batch
 

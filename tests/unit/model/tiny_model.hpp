@@ -58,10 +58,12 @@ struct Rank {
     model::Transformer transformer;
 
     Rank(comm::Communicator& ranks, int expert_parallel, NumericsMode numerics,
-         const model::ModelConfig& config, const model::MoeConfig& moe)
+         const model::ModelConfig& config, const model::MoeConfig& moe,
+         comm::ExchangeKind kind = comm::ExchangeKind::flat)
         : session(1, numerics),
           groups(comm::split_grid(ranks, comm::make_process_grid(ranks.size(), expert_parallel))),
-          exchange(comm::make_flat_exchange(*groups.expert_group, session.context)),
+          exchange(comm::make_exchange(kind, *groups.expert_group,
+                                       comm::discover_topology(*groups.expert_group), session.context)),
           world{ranks, *exchange, groups.expert_group.get(), &drops},
           parameters(model::blueprint(config, moe),
                      comm::block_placements(model::moe_blocks(moe, config), moe.experts,

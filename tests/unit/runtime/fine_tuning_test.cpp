@@ -366,6 +366,7 @@ TEST_CASE("capacity by rank: refused where every layout must give the same bits,
                       Catch::Contains("which moe.capacity_scope = local cannot give"));
     config.numerics = NumericsMode::fast;
     CHECK(dump(parse_config(dump(config), "test")) == dump(config));
+    config.parallel.exchange = ExchangeSetting::flat;  // auto has a note of its own
     train_on(2, config, "");
     const Json run = lines_of(folder / "run/metrics.jsonl").at(0);
     REQUIRE(run.at("notes").as_array().size() == 1);

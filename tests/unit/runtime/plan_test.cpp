@@ -67,6 +67,17 @@ TEST_CASE("plan: memory and traffic of a small mixture, counted by hand", "[unit
     // 64 floats go there and back, forward and backward, in two layers.
     CHECK(plan.rows.in_node == Approx(4.0 * 2 * 64 * 0.25 * 64 * 4));
     CHECK(plan.rows.between_nodes == Approx(2.0 * plan.rows.in_node));
+    // Half of the tokens have their expert on the other node; at home one rank reads another's row, or its slot.
+    config.parallel.exchange = ExchangeSetting::hierarchical;
+    const Plan by_node = make_plan(config, {.num_ranks = 8, .ranks_per_node = 2});
+    CHECK(by_node.rows.between_nodes == Approx(4.0 * 2 * 64 * 0.5 * 64 * 4));
+    CHECK(by_node.rows.in_node == Approx(4.0 * 2 * 64 * 0.25 * 64 * 4));
+    config.moe.top_k = 4;  // Of eight, four on each node: 1 - 4/8 * 3/7 * 2/6 * 1/5 of the tokens cross.
+    const double crossing = 1.0 - 1.0 / 70.0;
+    CHECK(make_plan(config, {.num_ranks = 8, .ranks_per_node = 2}).rows.between_nodes ==
+          Approx(4.0 * 2 * 64 * crossing * 64 * 4));
+    config.moe.top_k = 1;
+    config.parallel.exchange = ExchangeSetting::flat;
     // Of dense gradients an eighth to each of seven, one of them near; of a rank's experts half to the other replica.
     const double each = 8.0 * dense / 8;
     CHECK(plan.gradients.in_node == Approx(each));

@@ -76,7 +76,8 @@ Config balanced(Config config, index_t every, index_t spare_experts) {
 }
 
 std::string name_of(const test::TestFolder& folder, const test::Layout& layout) {
-    return (folder / concat("on", layout.ranks, "of", layout.expert_parallel)).string();
+    return (folder / concat("on", layout.ranks, "of", layout.expert_parallel, "by", layout.ranks_per_node))
+        .string();
 }
 
 }  // namespace

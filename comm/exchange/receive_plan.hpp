@@ -1,0 +1,72 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "comm/exchange/send_plan.hpp"
+
+/// What a rank's experts work on. P ranks of the group, M members of this rank's unit, L experts on this rank (shadows too),
+/// R rows received by the unit, S slots = (received row, local expert) pairs of this rank.
+namespace sy::comm {
+
+/// What all ranks send to one unit, checked. Every member has the same.
+class UnitCounts {
+  public:
+    /// @param announced  [P, 1 + M] by source: rows to the unit, then slot records to each of its members
+    /// @param returned   [M] rows that come back to each member from other units
+    /// @throws CommError naming the source whose counts cannot be, or when they are more than a plan can number
+    UnitCounts(MatrixView<const index_t> announced, std::span<const index_t> returned);
+
+    const RankOffsets& row_offsets() const { return row_offsets_; }
+    index_t num_records() const { return slot_offsets_.total(); }
+    Range records(int source, int member) const { return record_offsets_[source * num_members_ + member]; }
+    /// Records of a source to all members.
+    Range records(int source) const {
+        return {records(source, 0).begin, records(source, static_cast<int>(num_members_) - 1).end};
+    }
+    /// The results of a unit: first the slots of its members, then the rows that come back to each from other units.
+    Range slots_of(int member) const { return slot_offsets_[member]; }
+    Range returned_to(int member) const {
+        const Range rows = returned_offsets_[member];
+        return {num_records() + rows.begin, num_records() + rows.end};
+    }
+    index_t num_results() const { return num_records() + returned_offsets_.total(); }
+
+  private:
+    struct PairAxis;  ///< (source, member)
+    index_t num_members_;
+    RankOffsets row_offsets_;
+    Offsets<PairAxis> record_offsets_;
+    Offsets<MemberAxis> slot_offsets_;
+    Offsets<MemberAxis> returned_offsets_;
+};
+
+/// Destination side, a pure function of the records received.
+struct ReceivePlan {
+    RankOffsets row_offsets;  ///< rows of the unit from each rank
+    /// Slots sorted by local expert, then source rank, then row: inside an expert global token order, since
+    /// ranks hold ascending token ranges.
+    Offsets<LocalExpertAxis> expert_offsets;
+    PerSlot<std::int32_t> slot_row;     ///< [S] received row of each sorted slot
+    PerSlot<float> slot_weight;         ///< [S]
+    PerSlot<std::int32_t> slot_source;  ///< [S] rank that each sorted slot came from
+    PerSlot<std::int32_t> slot_token;   ///< [S] its token there
+    /// [S] sorted position of each record of this rank, by source.
+    Indexed<RecordAxis, std::int32_t> slot_of_record;
+
+    index_t num_rows() const { return row_offsets.total(); }
+    index_t num_slots() const { return expert_offsets.total(); }
+    std::string to_string() const;
+    bool operator==(const ReceivePlan&) const = default;
+};
+
+/// @param records  all records that the unit has received, by source, then by member
+/// @param rank     of the group, the member that the plan is for
+/// @throws CommError naming the source when a record names an expert that is not here, a row that was not announced, or is
+///         not in the order of SendPlan::slots
+/// @par Cost  two passes over S records: a counting sort by expert
+ReceivePlan make_receive_plan(const UnitCounts& counts, IndexedSpan<RecordAxis, const SlotRecord> records,
+                              const Placement& placement, const Units& units, int rank);
+
+}  // namespace sy::comm

@@ -1,0 +1,30 @@
+#pragma once
+
+#include "kernels/core/types.hpp"
+
+namespace sy::comm {
+
+/// Rows that went one way and their bytes.
+struct Traffic {
+    index_t rows = 0;
+    index_t bytes = 0;
+    Traffic& operator+=(const Traffic& other) {
+        rows += other.rows;
+        bytes += other.bytes;
+        return *this;
+    }
+    bool operator==(const Traffic&) const = default;
+};
+
+/// What this rank has dispatched and returned, for telemetry.
+struct ExchangeTraffic {
+    Traffic rank;  ///< rows that only this rank's own experts and tokens need
+    Traffic node;  ///< rows for, and slots of, other ranks of the node, by message or through shared memory
+    Traffic network;  ///< rows sent to other nodes
+    /// Fewest bytes that could cross the network for this rank's tokens: one row per (token, other node), each way.
+    index_t network_bound = 0;
+    index_t metadata = 0;  ///< bytes of counts, slot records and scalars sent to other ranks
+    bool operator==(const ExchangeTraffic&) const = default;
+};
+
+}  // namespace sy::comm
