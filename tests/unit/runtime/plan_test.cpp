@@ -132,6 +132,7 @@ TEST_CASE("plan: memory is that of the rank that holds most", "[unit]") {
 
 TEST_CASE("plan: a row goes once to a rank that has several of a token's experts", "[unit]") {
     Config config;
+    config.parallel.exchange = ExchangeSetting::flat;
     config.moe.experts = 4;
     config.moe.top_k = 2;
     const auto bytes = [&](index_t top_k) {
