@@ -107,8 +107,7 @@ void SharedSegment::reserve(Range part) {
 }
 
 void SharedSegment::unlink() {
-    if (has_name_) shm_unlink(name_.c_str());
-    has_name_ = false;
+    if (has_name_.exchange(false)) shm_unlink(name_.c_str());
 }
 
 }  // namespace sy::comm

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <span>
 #include <string>
@@ -39,7 +40,7 @@ class SharedSegment {
     static std::shared_ptr<SharedSegment> map(const std::string& name, index_t bytes, bool is_new);
 
     std::string name_;
-    bool has_name_;  ///< that this one gave it
+    std::atomic<bool> has_name_;  ///< that this one gave it; members of one process share this object
     index_t bytes_;
     int file_;
     std::byte* data_;
