@@ -28,7 +28,7 @@ class Request {
 };
 
 /// A group of ranks that exchange messages: point-to-point with deadlines, from which every collective in
-/// comm/collectives.hpp is built. One body per transport (comm/mpi, comm/local); every body passes
+/// comm/collectives.hpp is built. One body per transport (comm/mpi, comm/ucx, comm/local); every body passes
 /// tests/unit/comm/communicator_conformance.
 ///
 /// Not thread-safe: one thread per rank communicates. Messages between two ranks with equal tags arrive in
