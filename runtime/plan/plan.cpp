@@ -126,6 +126,7 @@ PlannedTraffic plan_rows(const Config& config, const Plan& plan) {
     const double experts_of_rank = number(config.moe.experts) / group;
     // There and back, forward and backward.
     const double bytes = 4.0 * layers * tokens * number(config.model.hidden) * kFloat;
+    // A plan knows nothing of the room in a node's /dev/shm, and takes it to be enough.
     if (choose_exchange(config.parallel.exchange, near, 0.0, 0.0).kind == comm::ExchangeKind::flat)
         return spread_evenly(bytes * chance_of_visit(config.moe, experts_of_rank), group, near);
     // A row to each other node. In its own a token writes one row, if another rank needs it, and reads the slots of others.
