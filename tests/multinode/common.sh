@@ -3,8 +3,9 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/../multirank/common.sh"
 if [[ ${2:-} == */* ]]; then PATH=$(dirname "$2"):$PATH; fi
 if ! mpirun --version | grep -qE 'Open MPI|OpenRTE'; then echo "SKIPPED: mpirun is not Open MPI's"; exit 77; fi
+hosts=$here/../../jobs/cluster/hosts
 code=0
-"$here/hosts" with 1 true || code=$?
+"$hosts" with 1 true || code=$?
 if [ "$code" -ne 0 ]; then exit "$code"; fi
 # Sessions stay in the hosts' own file systems.
 unset OMPI_MCA_rmaps_base_oversubscribe
@@ -23,7 +24,7 @@ on_hosts() {
     num_ranks=$((num_ranks + slots[host_idx]))
   done
   export num_ranks
-  timeout -k 5 120 "$here/hosts" with "${#slots[@]}" "${rate[@]}" "$@"
+  timeout -k 5 120 "$hosts" with "${#slots[@]}" "${rate[@]}" "$@"
 }
 # In on_hosts: starts the program on its ranks.
 launch_there() {
