@@ -20,13 +20,12 @@ namespace {
 constexpr int kLeastRounds = 7;
 constexpr int kMostRounds = 2000;
 
-/// Whether another round is to be run.
+}  // namespace
+
 bool go_on(const BenchOptions& options, int rounds, double total_ms) {
     if (options.seconds <= 0.0) return rounds < 1;
     return rounds < kLeastRounds || (total_ms < 1e3 * options.seconds && rounds < kMostRounds);
 }
-
-}  // namespace
 
 template <class In>
 Tensor Machine::random(Shape shape, std::uint64_t stream, float deviation) {

@@ -21,6 +21,8 @@ struct BenchOptions {
     /// Least time of measuring, of seven rounds or more; 0: one round, to see that results are right.
     double seconds = 0.5;
     ReportStyle style = ReportStyle::table;
+    /// Routing that `exchange` repeats, a file of telemetry.routing_trace; empty: generated.
+    std::string trace;
     Config config;
     bool has_config = false;  ///< `step` measures this config instead of its own models
 };
@@ -47,6 +49,9 @@ struct Machine {
     template <class In>
     Tensor random(Shape shape, std::uint64_t stream, float deviation = 1.0F);
 };
+
+/// Whether another round is to be run. @param total_ms  that the rounds have taken
+bool go_on(const BenchOptions& options, int rounds, double total_ms);
 
 const char* mode_name(NumericsMode numerics);
 

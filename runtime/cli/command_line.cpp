@@ -34,6 +34,7 @@ constexpr OptionHelp kOptions[] = {
     {"threads", "--threads N", "threads of a rank; by default its share of the cores"},
     {"seconds", "--seconds S", "least time to measure each row (0.5); 0: one call each, to check results"},
     {"json", "--json", "one JSON object a line instead of a table"},
+    {"trace", "--trace FILE", "bench exchange: repeats routing that telemetry.routing_trace has recorded"},
     {"data", "--data FOLDER", "also writes the data of plots, two files for each row"},
     {"to", "--to hf|gguf", "the format to export to: a folder for transformers, or a file for llama.cpp"},
     {"dtype", "--dtype f32|bf16|f16|q8_0", "dtype of exported weights (f32); q8_0 is gguf's"},
@@ -120,8 +121,8 @@ Found read_words(std::span<const char* const> arguments) {
         "set", po::value<std::vector<std::string>>())("resume", po::value<std::string>())(
         "ranks", po::value<int>())("ranks-per-node", po::value<int>())("preset", po::value<std::string>())(
         "scaled-down", "")("scaling-law", "")("with-moments", "")("threads", po::value<int>())(
-        "seconds", po::value<double>())("json", "")("data", po::value<std::string>())(
-        "to", po::value<std::string>())("dtype", po::value<std::string>())(
+        "seconds", po::value<double>())("json", "")("trace", po::value<std::string>())(
+        "data", po::value<std::string>())("to", po::value<std::string>())("dtype", po::value<std::string>())(
         "shard-size", po::value<std::string>())("family", po::value<std::string>())("without-tokenizer", "")(
         "tokenizer", po::value<std::string>())("out", po::value<std::string>())(
         "jsonl-field", po::value<std::string>())("word", po::value<std::vector<std::string>>());
@@ -178,10 +179,11 @@ Arguments check_usage(const Command& command, const Found& found) {
     if (!(arguments.seconds >= 0.0))
         problems.push_back(concat("--seconds ", arguments.seconds, ": give 0 or more"));
     for (const auto& [name, field] :
-         {std::pair("data", &arguments.data), std::pair("to", &arguments.format),
-          std::pair("dtype", &arguments.dtype), std::pair("shard-size", &arguments.shard_size),
-          std::pair("family", &arguments.family), std::pair("tokenizer", &arguments.tokenizer),
-          std::pair("out", &arguments.out), std::pair("jsonl-field", &arguments.jsonl_field)}) {
+         {std::pair("data", &arguments.data), std::pair("trace", &arguments.trace),
+          std::pair("to", &arguments.format), std::pair("dtype", &arguments.dtype),
+          std::pair("shard-size", &arguments.shard_size), std::pair("family", &arguments.family),
+          std::pair("tokenizer", &arguments.tokenizer), std::pair("out", &arguments.out),
+          std::pair("jsonl-field", &arguments.jsonl_field)}) {
         if (found.values.contains(name)) *field = found.values[name].as<std::string>();
     }
     arguments.json = found.values.contains("json");

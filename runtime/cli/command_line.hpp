@@ -25,6 +25,7 @@ struct Arguments {
     int threads = 0;            ///< of a rank; 0: not given
     double seconds = 0.5;       ///< of measuring
     bool json = false;
+    std::string trace;               ///< recorded routing to measure with; empty: not given
     std::string data;                ///< folder for files to draw from; empty: none
     std::string format;              ///< of an export; empty: not given
     std::string dtype;               ///< of exported weights; empty: f32

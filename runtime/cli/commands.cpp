@@ -95,6 +95,9 @@ int run_benchmark(const Arguments& arguments) {
     options.threads = arguments.threads;
     options.seconds = arguments.seconds;
     options.style = arguments.json ? ReportStyle::json : ReportStyle::table;
+    options.trace = arguments.trace;
+    if (!options.trace.empty() && options.what != "exchange")
+        throw ConfigError(concat("bench ", options.what, " does not take --trace; bench exchange does"));
     options.has_config = !arguments.sources.file.empty() || !arguments.sources.preset.empty();
     options.config = load_config(arguments.sources);
     bool right = false;
@@ -166,7 +169,7 @@ constexpr std::array kCommands{
             "tokenize texts; inspect and verify token files",
             "switchyard data tokenize book.txt more.jsonl --tokenizer tokenizer.json --out text.tok", run_data_command,
             kDataActions},
-    Command{"bench", "gemm|ops|layer|routing|checkpoint|exchange|step", 1, 1, "preset scaled-down config set threads seconds json",
+    Command{"bench", "gemm|ops|layer|routing|checkpoint|exchange|step", 1, 1, "preset scaled-down config set threads seconds json trace",
             "benchmarks beside limits and peers of the same run, each result checked",
             "mpirun --bind-to none -n 2 switchyard bench exchange", run_benchmark},
     Command{"report", "FOLDER...", 1, 1000, "json data", "metrics of runs, summarised side by side",

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <string>
+
+#include "comm/exchange/send_plan.hpp"
+#include "model/moe/routing_log.hpp"
+
+namespace sy::runtime::bench {
+
+struct ExchangeShape {
+    std::string name;
+    index_t tokens;  ///< of a rank
+    index_t hidden;
+    index_t experts;
+    index_t top_k;
+    float hot = 0.0F;  ///< share of tokens whose first choice is expert 0, beside those that draw it
+};
+
+/// The experts of this rank's tokens.
+class BenchRouting {
+  public:
+    /// Random different experts for every token, with equal weights that add up to one.
+    BenchRouting(const ExchangeShape& shape, int rank);
+    /// What a run has recorded.
+    explicit BenchRouting(const model::RoutingRecord& recorded);
+
+    index_t num_tokens() const { return num_tokens_; }
+    comm::Choices choices() const;
+    /// The part of a token's row that comes back from experts that only multiply it by its weights.
+    double kept_weight(index_t token) const;
+
+  private:
+    Indexed<comm::ChoiceAxis, std::int32_t> expert_;
+    Indexed<comm::ChoiceAxis, float> weight_;
+    Indexed<comm::ChoiceAxis, std::uint8_t> kept_;
+    index_t num_tokens_;
+    index_t top_k_;
+};
+
+}  // namespace sy::runtime::bench
