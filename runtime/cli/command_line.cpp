@@ -30,6 +30,9 @@ constexpr OptionHelp kOptions[] = {
     {"resume", "--resume latest|FOLDER", "the checkpoint to continue from or to use"},
     {"ranks", "--ranks N", "number of ranks to plan for, or of shards to write"},
     {"ranks-per-node", "--ranks-per-node N", "consecutive ranks that share a node (8)"},
+    {"node-memory", "--node-memory GIB", "what a node has; a plan that needs more is refused"},
+    {"grace", "--grace S",
+     "seconds from a job's stop signal to its end; too few for a checkpoint are refused"},
     {"scaling-law", "--scaling-law", "predicted loss over numbers of experts instead (arXiv:2202.01169)"},
     {"threads", "--threads N", "threads of a rank; by default its share of the cores"},
     {"seconds", "--seconds S", "least time to measure each row (0.5); 0: one call each, to check results"},
@@ -119,10 +122,11 @@ Found read_words(std::span<const char* const> arguments) {
     po::options_description options;
     options.add_options()("help,h", "")("config", po::value<std::string>())(
         "set", po::value<std::vector<std::string>>())("resume", po::value<std::string>())(
-        "ranks", po::value<int>())("ranks-per-node", po::value<int>())("preset", po::value<std::string>())(
-        "scaled-down", "")("scaling-law", "")("with-moments", "")("threads", po::value<int>())(
-        "seconds", po::value<double>())("json", "")("trace", po::value<std::string>())(
-        "data", po::value<std::string>())("to", po::value<std::string>())("dtype", po::value<std::string>())(
+        "ranks", po::value<int>())("ranks-per-node", po::value<int>())("node-memory", po::value<double>())(
+        "grace", po::value<double>())("preset", po::value<std::string>())("scaled-down", "")(
+        "scaling-law", "")("with-moments", "")("threads", po::value<int>())("seconds", po::value<double>())(
+        "json", "")("trace", po::value<std::string>())("data", po::value<std::string>())(
+        "to", po::value<std::string>())("dtype", po::value<std::string>())(
         "shard-size", po::value<std::string>())("family", po::value<std::string>())("without-tokenizer", "")(
         "tokenizer", po::value<std::string>())("out", po::value<std::string>())(
         "jsonl-field", po::value<std::string>())("word", po::value<std::vector<std::string>>());
@@ -174,6 +178,11 @@ Arguments check_usage(const Command& command, const Found& found) {
     if (found.values.contains("ranks")) arguments.ranks = found.values["ranks"].as<int>();
     if (found.values.contains("ranks-per-node"))
         arguments.ranks_per_node = found.values["ranks-per-node"].as<int>();
+    if (found.values.contains("node-memory"))
+        arguments.limits.node_memory = found.values["node-memory"].as<double>() * (1U << 30U);
+    if (found.values.contains("grace")) arguments.limits.grace_seconds = found.values["grace"].as<double>();
+    if (!(arguments.limits.node_memory >= 0.0 && arguments.limits.grace_seconds >= 0.0))
+        problems.emplace_back("--node-memory and --grace: give 0 or more");
     if (found.values.contains("threads")) arguments.threads = found.values["threads"].as<int>();
     if (found.values.contains("seconds")) arguments.seconds = found.values["seconds"].as<double>();
     if (!(arguments.seconds >= 0.0))

@@ -20,6 +20,7 @@ struct Arguments {
     std::string resume;
     std::optional<int> ranks;
     int ranks_per_node = 8;  ///< planned for
+    JobLimits limits;        ///< that a plan has to keep
     bool scaling_law = false;
     bool with_moments = false;  ///< export AdamW's moments beside the weights
     int threads = 0;            ///< of a rank; 0: not given
@@ -75,7 +76,8 @@ int run_report_command(const Arguments& arguments);
 std::string doctor_report();
 
 /// `switchyard plan`: size and cost of a run, and where its config is unusual, from the config alone.
-std::string plan_report(const Config& config, const PlanRequest& request);
+/// @throws ConfigError for what the job has no room or no time for
+std::string plan_report(const Config& config, const PlanRequest& request, const JobLimits& limits);
 
 /// `switchyard help presets`: name, parameters and source of each published model.
 std::string presets_help();

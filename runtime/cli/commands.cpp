@@ -84,8 +84,9 @@ int run_plan(const Arguments& arguments) {
     const Config config = load_config(arguments.sources);
     // Where nothing is asked, as many as the config wants to run on.
     const int num_ranks = arguments.ranks.value_or(narrow<int>(std::max<index_t>(1, config.parallel.ranks)));
-    std::cout << (arguments.scaling_law ? scaling_law_text(config.model, config.moe)
-                                        : plan_report(config, {num_ranks, arguments.ranks_per_node}));
+    std::cout << (arguments.scaling_law
+                      ? scaling_law_text(config.model, config.moe)
+                      : plan_report(config, {num_ranks, arguments.ranks_per_node}, arguments.limits));
     return 0;
 }
 
@@ -159,7 +160,7 @@ constexpr std::array kCommands{
             "mpirun --bind-to none -n 2 switchyard eval --config run.conf --resume latest", run_eval},
     Command{"generate", "", 0, 0, "preset scaled-down config set resume", "continue prompts with a checkpoint",
             "switchyard generate --config run.conf --set generate.prompt=\"Once \"", run_generate},
-    Command{"plan", "", 0, 0, "preset scaled-down config set ranks ranks-per-node scaling-law",
+    Command{"plan", "", 0, 0, "preset scaled-down config set ranks ranks-per-node node-memory grace scaling-law",
             "parameters, memory and traffic of a config, before anything runs",
             "switchyard plan --preset deepseek-v3 --ranks 256", run_plan},
     Command{"checkpoint", "ACTION FOLDER [FOLDER]", 2, 3, "config set ranks to dtype shard-size family with-moments without-tokenizer",

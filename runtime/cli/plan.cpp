@@ -24,8 +24,9 @@ std::string with_published(index_t count, const model::PublishedSize& published)
 
 }  // namespace
 
-std::string plan_report(const Config& config, const PlanRequest& request) {
+std::string plan_report(const Config& config, const PlanRequest& request, const JobLimits& limits) {
     const Plan plan = make_plan(config, request);
+    check_limits(plan, limits);
     std::string text = to_text(plan);
     const std::vector<std::string> advice = lints(config);
     if (!advice.empty()) text += "Unusual in this config (advice, no error)\n";

@@ -1,6 +1,7 @@
 #include "runtime/plan/plan.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <iomanip>
 #include <sstream>
 
@@ -15,6 +16,8 @@ using model::ModelConfig;
 using model::MoeConfig;
 
 constexpr double kFloat = 4.0;
+constexpr double kCautiousFlops = 20e9;  ///< of a rank, in a second
+constexpr double kCautiousDisk = 200e6;  ///< bytes that all ranks write in a second
 
 double number(index_t value) {
     return static_cast<double>(value);
@@ -177,10 +180,35 @@ Plan make_plan(const Config& config, const PlanRequest& request) {
     plan.size = model::model_size(config.model, config.moe);
     plan.step_tokens = number(config.train.global_batch * config.model.seq_len);
     plan.memory = plan_memory(config, plan);
+    plan.checkpoint_bytes = 3.0 * kFloat * number(plan.size.total_parameters);
     plan.rows = plan_rows(config, plan);
     plan.gradients = plan_gradients(config, plan);
     plan_cache(config.model, plan);
     return plan;
+}
+
+double seconds_to_leave(const Plan& plan) {
+    const double flops = plan.size.train_flops_per_token() * plan.step_tokens / plan.request.num_ranks;
+    return flops / kCautiousFlops + plan.checkpoint_bytes / kCautiousDisk;
+}
+
+void check_limits(const Plan& plan, const JobLimits& limits) {
+    std::vector<std::string> problems;
+    const int ranks = std::min(plan.request.num_ranks, plan.request.ranks_per_node);
+    const double memory = ranks * plan.memory.total();
+    if (limits.node_memory > 0.0 && memory > limits.node_memory) {
+        problems.push_back(concat("plan: ", ranks, " ranks of a node need about ", with_prefix(memory, "B"),
+                                  " of memory, and it has ", with_prefix(limits.node_memory, "B"),
+                                  "; take fewer ranks a node or more nodes, raise train.accumulation, or set "
+                                  "model.recompute = block"));
+    }
+    const double seconds = seconds_to_leave(plan);
+    if (limits.grace_seconds > 0.0 && seconds > limits.grace_seconds) {
+        problems.push_back(concat("plan: a step and a checkpoint may take ", std::ceil(seconds),
+                                  " s, and the job is told of its end ", limits.grace_seconds,
+                                  " s before; have it told earlier, or take more ranks"));
+    }
+    if (!problems.empty()) throw ConfigError(problems);
 }
 
 std::vector<std::string> plan_notes(const Config& config, const Plan& plan) {
@@ -237,6 +265,9 @@ std::string to_text(const Plan& plan) {
     line("  moments of the optimizer", plan.memory.optimizer, "B");
     line("  snapshot for checkpoints", plan.memory.snapshot, "B");
     line("  activations of a micro-step, estimated", plan.memory.activations, "B");
+    line("a checkpoint, all ranks", plan.checkpoint_bytes, "B");
+    text << "  " << std::left << std::setw(50) << "to finish a step and write one, cautiously guessed"
+         << std::ceil(seconds_to_leave(plan)) << " s\n";
     levels("rows sent a step, each rank, even routing", plan.rows);
     levels("gradients and weights sent a step, each rank", plan.gradients);
     if (plan.cache_bytes_per_token > 0.0)

@@ -32,12 +32,19 @@ struct PlannedTraffic {
     double between_nodes = 0.0;
 };
 
+/// What a job has; 0: not known, and not checked.
+struct JobLimits {
+    double node_memory = 0.0;    ///< bytes of a node
+    double grace_seconds = 0.0;  ///< from the signal that announces the end of a job to the end
+};
+
 struct Plan {
     comm::ProcessGrid grid;
     PlanRequest request;
     model::ModelSize size;
     double step_tokens = 0.0;
     PlannedMemory memory;
+    double checkpoint_bytes = 0.0;  ///< of all ranks: float32 weights and two moments
     /// Rows to the experts and back, forward and backward, each once a destination rank, with even routing.
     PlannedTraffic rows;
     /// Gradients to their owners and weights back.
@@ -48,6 +55,13 @@ struct Plan {
 
 /// @throws ConfigError when the ranks cannot be arranged as the config says
 Plan make_plan(const Config& config, const PlanRequest& request);
+
+/// Seconds that a run needs to leave with a checkpoint: those of a step, which it finishes first, and of writing. A cautious
+/// guess that knows nothing of the machine: 20 GFLOP/s a rank, and 200 MB/s to the disk for all ranks.
+double seconds_to_leave(const Plan& plan);
+
+/// @throws ConfigError with all that does not fit
+void check_limits(const Plan& plan, const JobLimits& limits);
 
 /// What the numbers of a plan leave out, a sentence each: ranks without tokens or experts, and ranks that the config
 /// does not let run.

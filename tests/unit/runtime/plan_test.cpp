@@ -89,6 +89,27 @@ TEST_CASE("plan: memory and traffic of a small mixture, counted by hand", "[unit
     CHECK_THROWS_AS(make_plan(config, {.num_ranks = 6}), ConfigError);
 }
 
+TEST_CASE("plan: what a job has no memory or no time for is refused", "[unit]") {
+    Config config = config_of("mixtral-8x7b");
+    config.train.global_batch = 64;
+    const Plan plan = make_plan(config, {.num_ranks = 16, .ranks_per_node = 4});
+    CHECK(plan.checkpoint_bytes == 12.0 * static_cast<double>(plan.size.total_parameters));
+    // A sixteenth of the products at 20 GFLOP/s, and the checkpoint at 200 MB/s.
+    const double seconds = plan.size.train_flops_per_token() * plan.step_tokens / 16 / 20e9 +
+                           12.0 * static_cast<double>(plan.size.total_parameters) / 200e6;
+    CHECK(seconds_to_leave(plan) == Approx(seconds));
+    const double memory = 4.0 * plan.memory.total();
+    CHECK_NOTHROW(check_limits(plan, {}));
+    CHECK_NOTHROW(check_limits(plan, {.node_memory = 1.01 * memory, .grace_seconds = seconds + 1.0}));
+    CHECK_THROWS_WITH(check_limits(plan, {.node_memory = 0.99 * memory}),
+                      Catch::Contains("4 ranks of a node need") && !Catch::Contains("checkpoint"));
+    CHECK_THROWS_WITH(check_limits(plan, {.node_memory = 0.99 * memory, .grace_seconds = seconds - 1.0}),
+                      Catch::Contains("4 ranks of a node need") && Catch::Contains("told of its end"));
+    // More ranks a node than there are share what one node has.
+    CHECK_NOTHROW(check_limits(make_plan(config, {.num_ranks = 2, .ranks_per_node = 8}),
+                               {.node_memory = 2.5 * make_plan(config, {.num_ranks = 2}).memory.total()}));
+}
+
 TEST_CASE("plan: ranks without tokens or experts, and numbers that the config refuses, are noted", "[unit]") {
     Config config;
     config.moe.experts = 8;
