@@ -1,7 +1,7 @@
 # Sourced by train.sbatch, with `run` as the run's folder: a training run as a chain of jobs, of which RUN/jobs.jsonl keeps
 # the account, and what becomes of a job at its end. Steps are counted by checkpoints, and by the records of the run.
 account=$run/jobs.jsonl
-most_starts_without_progress=3
+most_starts_without_progress=${MOST_STARTS_WITHOUT_PROGRESS:-3}
 most_restarts=${MOST_RESTARTS:-200}
 
 # How Slurm calls this job in commands.
@@ -22,13 +22,15 @@ lost_steps() {
     awk -v saved="$1" '$1 > saved { ++steps; seconds += $2 } END { printf "%d %.3f\n", steps, seconds }'
 }
 # write_down KIND FIELD...: a line of the account
+# It starts no process: once a job has been put back into the queue, Slurm sends SIGTERM to all of them but this script.
 write_down() {
-  local fields
-  fields=$(IFS=,; echo "${*:2}")
-  printf '{"type":"%s","job":"%s","restart":%d,"time":%d,%s}\n' "$1" "$job" "$restarts" "$(date +%s)" "$fields" >>"$account"
+  local IFS=,
+  printf '{"type":"%s","job":"%s","restart":%d,"time":%(%s)T,%s}\n' "$1" "$job" "$restarts" -1 "${*:2}" >>"$account"
 }
-# fact NAME: from Slurm's record of this job
-fact() { { scontrol show job -o "$SLURM_JOB_ID" 2>/dev/null || true; } | sed -nE "s/^(.* )?$1=([^ ]*).*/\2/p"; }
+# fact NAME: from Slurm's record of this job; by the number of an array it shows all tasks.
+fact() {
+  { scontrol show job -o "$SLURM_JOB_ID" 2>/dev/null || true; } | sed -nE "/^JobId=$SLURM_JOB_ID /s/^(.* )?$1=([^ ]*).*/\2/p"
+}
 
 begin_job() {
   local lost

@@ -34,7 +34,7 @@ submit() {
   done
   job=$(run sbatch --parsable "${options[@]}" "$slurm/train.sbatch" "$scratch/run.conf" "$scratch/$name" "${@:2}")
 }
-fact() { run scontrol show job -o "${2:-$job}" 2>/dev/null | sed -nE "s/^(.* )?$1=([^ ]*).*/\2/p"; }
+fact() { run scontrol show job -o "${2:-$job}" 2>/dev/null | sed -nE "s/^(.* )?$1=([^ ]*).*/\2/p" | head -n 1; }
 # await SECONDS WHAT CONDITION...
 await() {
   local limit=$1 what=$2 start=$SECONDS
