@@ -126,6 +126,9 @@ enum class LogitNoise { none, gaussian, gumbel, learned };
 enum class HashTable { random, balanced };
 enum class CapacityScope { global, local };
 enum class DropBy { position, score, batch_priority };
+/// How rows travel between tokens and experts. f32: rows as products read them, results in full. bf16: both rounded to bf16.
+/// fp8: rows of the forward pass in e4m3 with a scale for each 128 values, all else in bf16.
+enum class WireFormat { f32, bf16, fp8 };
 
 /// Coefficients of the losses that steer a router; 0 switches one off.
 struct BalanceConfig {
@@ -170,6 +173,7 @@ struct MoeConfig {
     double device_capacity = 0.0;     ///< budget of a group over its even share, DeepSeek-V2; 0: none
     double protected_fraction = 0.1;  ///< of the sequences, which a device budget never drops
     double expert_dropout = 0.0;      ///< of expert outputs in fine-tuning (Switch)
+    WireFormat wire = WireFormat::f32;
     BalanceConfig balance;
 };
 

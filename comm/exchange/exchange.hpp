@@ -13,28 +13,34 @@
 
 namespace sy::comm {
 
-class UnitMemory;
+/// Messages of a started dispatch or return.
+class Flight {
+  public:
+    virtual ~Flight() = default;
+    /// Makes progress without blocking; true when this rank's messages are complete.
+    virtual bool test() = 0;
+    /// @par Waits  until all have arrived, at most the group's deadline @throws TimeoutError, CommError
+    virtual void wait() = 0;
+};
 
 /// A started dispatch or return of rows.
 class PendingRows {
   public:
-    /// @param memory  null: complete when the messages are; else when all ranks of the unit have theirs
-    PendingRows(Tensor rows, Tensor staging, PendingExchange exchange, UnitMemory* memory)
-        : rows_(std::move(rows)),
-          staging_(std::move(staging)),
-          exchange_(std::move(exchange)),
-          memory_(memory) {}
+    PendingRows(Tensor rows, Tensor staging, std::shared_ptr<Flight> flight)
+        : rows_(std::move(rows)), staging_(std::move(staging)), flight_(std::move(flight)) {}
     /// Makes progress without blocking; true when this rank's messages are complete.
-    bool test() { return exchange_.test(); }
+    bool test() { return flight_->test(); }
     /// The received rows [R, H] for a dispatch, the results for a return.
     /// @par Waits  until all have arrived, at most the group's deadline @throws TimeoutError, CommError
-    Tensor wait();
+    Tensor wait() {
+        flight_->wait();
+        return std::move(rows_);
+    }
 
   private:
     Tensor rows_;
     Tensor staging_;
-    PendingExchange exchange_;
-    UnitMemory* memory_;
+    std::shared_ptr<Flight> flight_;  // Second owner: the exchange, which polls it.
 };
 
 /// Carries tokens to their experts and back: executes plans, decides nothing. One body per transport of rows; every body
@@ -49,16 +55,17 @@ class Exchange {
 
     /// Starts sending one row per (token, destination unit). Used by forward with x and by combine's backward
     /// with dy.
-    /// @param x  [T, H] f32 or bf16 in token order
+    /// @param x  [T, H] f32, bf16 or u8 (encoded) in token order
     /// @par Buffers  x has been read and the plan is not used any more when the call returns; the rows on their way are
     ///               memory of the result. All ranks of a unit read the same rows: nobody may write to them.
     /// @par Waits    for the ranks of this unit, until they have called too; PendingRows::wait for the rows
     virtual PendingRows start_dispatch(ConstTensorRef x, const DispatchPlan& plan) = 0;
 
-    /// Memory for the results of a unit: [plan.back.num_results, H] f32. This rank writes what its experts return to
+    /// Memory for the results of a unit: [plan.back.num_results, H]. This rank writes what its experts return to
     /// rows plan.back.slots, in the order of the receive plan, and nothing else.
+    /// @param dtype  f32, or bf16: the rows travel so; sums are f32, those of a gateway rounded before they travel
     /// @par Waits  for the ranks of this unit, until they have called too
-    virtual Tensor make_results(const DispatchPlan& plan, index_t width) = 0;
+    virtual Tensor make_results(const DispatchPlan& plan, index_t width, DType dtype = DType::f32) = 0;
 
     /// Starts bringing results to where combine_returned reads them. Used by combine and by dispatch's backward.
     /// @param results  of make_results, with this rank's slots written. For other units, per_unit: the slots of a row are
@@ -72,21 +79,32 @@ class Exchange {
     /// @param out          [T, K] f32, 0 where dropped
     virtual void return_scalars(ConstTensorRef slot_values, const DispatchPlan& plan, TensorRef out) = 0;
 
+    /// Gives rows that are under way a chance to move on. @par Waits never
+    virtual void poll() = 0;
+    /// Ends what only a collective call can end; the last call in normal flow.
+    virtual void close() = 0;
+
     virtual ExchangeTraffic traffic() const = 0;
+    virtual ExchangeTimes times() const = 0;
+    /// Seconds that this rank has waited for messages which do not go through the group's communicator.
+    virtual double waited_seconds() const { return 0.0; }
     /// Bytes of memory that this rank shares with others of its node.
     virtual index_t shared_bytes() const = 0;
 };
 
 /// y[t] = (or +=) sum over the results of token t, in the order of plan.back.rows.
-/// @param results  [num_results, H] f32 of start_return
+/// @param results  [num_results, H] of start_return
 /// @param y        [T, H] f32
 void combine_returned(ConstTensorRef results, const DispatchPlan& plan, Write write, TensorRef y,
                       const Context& context);
 
+/// Whether this build has the exchange: `one_sided` needs UCX.
+bool has_exchange(ExchangeKind kind);
+
 /// @param group     borrowed; carries nothing else while a function of the exchange runs
 /// @param topology  of the group
 /// @param context   borrowed; buffers come from its arena
-/// @throws IoError when `hierarchical` finds no shared memory
+/// @throws IoError when `hierarchical` finds no shared memory; ConfigError for `one_sided` in a build without UCX
 /// @par Collective over the group
 std::unique_ptr<Exchange> make_exchange(ExchangeKind kind, Communicator& group, const Topology& topology,
                                         const Context& context);

@@ -27,4 +27,18 @@ struct ExchangeTraffic {
     bool operator==(const ExchangeTraffic&) const = default;
 };
 
+/// How long rows of one kind were on their way, and how much of that this rank has waited: what was not hidden.
+struct PhaseTime {
+    double total_seconds =
+        0.0;  ///< from the start of a transfer until this rank has seen that it was complete
+    double exposed_seconds = 0.0;  ///< inside waits, for messages and for ranks of the node
+};
+
+/// The time of this rank's exchanges, for telemetry.
+struct ExchangeTimes {
+    PhaseTime plan;      ///< counts, slot records and the scalars of return_scalars: nothing hides them
+    PhaseTime dispatch;  ///< rows to their experts
+    PhaseTime back;      ///< results to their tokens
+};
+
 }  // namespace sy::comm

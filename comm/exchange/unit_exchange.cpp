@@ -3,6 +3,8 @@
 #include <utility>
 
 #include "comm/exchange/exchange.hpp"
+#include "comm/exchange/one_sided_transport.hpp"
+#include "comm/exchange/unit_flight.hpp"
 #include "comm/ring.hpp"
 #include "comm/shared/unit_memory.hpp"
 #include "kernels/core/host_view.hpp"
@@ -45,11 +47,14 @@ std::span<T> values_in(Buffer& buffer, index_t offset_bytes, index_t count) {
 
 class UnitExchange : public Exchange {
   public:
-    UnitExchange(ExchangeKind kind, Communicator& group, const Topology& topology, const Context& context)
+    /// @param rows  where rows are that travel, of units of one rank
+    UnitExchange(ExchangeKind kind, Communicator& group, const Topology& topology, Arena& rows,
+                 const Context& context)
         : group_(group),
           context_(context),
+          rows_(rows),
           units_(kind, topology),
-          memory_(group, units_, context),
+          memory_(group, units_, rows),
           unit_(units_.unit_of(group.rank())),
           member_(units_.member_number(group.rank())),
           num_members_(static_cast<index_t>(units_.members_of(unit_).size())) {
@@ -62,6 +67,7 @@ class UnitExchange : public Exchange {
     }
 
     DispatchPlan plan(const Choices& choices, const Placement& placement, ReturnRows return_rows) override {
+        const ExposedTime exposed(group_, times_.plan);
         DispatchPlan plan;
         plan.return_rows = return_rows;
         plan.send = make_send_plan(choices, placement, units_, rank());
@@ -87,11 +93,12 @@ class UnitExchange : public Exchange {
     PendingRows start_dispatch(ConstTensorRef x, const DispatchPlan& plan) override {
         SY_REQUIRE(x.rows() == plan.num_tokens(), "exchange: ", x.rows(), " tokens for a plan of ",
                    plan.num_tokens());
+        const ExposedTime exposed(group_, times_.dispatch);
         Tensor rows = memory_.allocate(x.dtype(), {plan.receive.num_rows(), x.cols()});
         const UnitMemory::Phase may_write = memory_.arrive();
         const Range own = plan.send.row_offsets[unit_];
         const index_t num_remote = plan.send.num_rows() - own.size();
-        Tensor staging(context_.arena, x.dtype(), {num_remote, x.cols()});
+        Tensor staging(rows_, x.dtype(), {num_remote, x.cols()});
         const auto gather = [&](Range from, TensorRef to) {
             if (from.size() > 0)
                 ops::gather_rows(x, part<const std::int32_t>(plan.send.row_token, from), to, context_);
@@ -111,34 +118,36 @@ class UnitExchange : public Exchange {
             messages.send(part_of_rows(std::as_const(staging).raw(), staged, row_bytes), gateway);
             count_sent(gateway, to_unit.size(), row_bytes);
         }
-        PendingExchange exchange = messages.start("dispatch of rows");
+        const auto flight = start(messages, "dispatch of rows", times_.dispatch, &memory_);
         gather(own, rows.ref().rows_of(plan.receive.row_offsets[rank()]));
         count_own(plan.back.rows_of_others, own.size(), row_bytes);
         traffic_.network_bound += plan.send.least_network_rows * row_bytes;
-        return PendingRows(std::move(rows), std::move(staging), std::move(exchange), &memory_);
+        return PendingRows(std::move(rows), std::move(staging), flight);
     }
 
-    Tensor make_results(const DispatchPlan& plan, index_t width) override {
-        Tensor results = memory_.allocate(DType::f32, {plan.back.num_results, width});
+    Tensor make_results(const DispatchPlan& plan, index_t width, DType dtype) override {
+        const ExposedTime exposed(group_, times_.back);
+        Tensor results = memory_.allocate(dtype, {plan.back.num_results, width});
         memory_.meet("room for results");
         return results;
     }
 
     PendingRows start_return(Tensor results, const DispatchPlan& plan) override {
+        const ExposedTime exposed(group_, times_.back);
         const index_t width = results.ref().cols();
-        SY_REQUIRE(results.dtype() == DType::f32 && results.ref().rows() == plan.back.num_results,
-                   "exchange: ", results.ref().rows(), " results of ", plan.back.num_results);
+        SY_REQUIRE(results.ref().rows() == plan.back.num_results, "exchange: ", results.ref().rows(),
+                   " results of ", plan.back.num_results);
         memory_.meet("results of a node");
         const bool per_unit = plan.return_rows == ReturnRows::per_unit;
         const RankOffsets& offsets = per_unit ? plan.gateway.row_offsets : plan.gateway.slot_offsets;
-        Tensor staging(context_.arena, DType::f32, {offsets.total(), width});
+        Tensor staging(rows_, results.dtype(), {offsets.total(), width});
         if (per_unit) {
             ops::sum_rows(results, plan.gateway.row_slot_offsets, plan.gateway.row_slots, Write::overwrite,
                           staging, context_);
         } else {
             ops::gather_rows(results, plan.gateway.slot_of_record, staging, context_);
         }
-        const index_t row_bytes = width * index_t{sizeof(float)};
+        const index_t row_bytes = width * dtype_bytes(results.dtype());
         Messages messages(group_, next_tag());
         const Range own_rows = plan.send.row_offsets[unit_];
         const Range own_slots = plan.send.slots_to(units_, unit_);
@@ -156,7 +165,8 @@ class UnitExchange : public Exchange {
         }
         count_own(plan.back.slots_of_others, own_slots.size(), row_bytes);
         traffic_.network_bound += plan.send.least_network_rows * row_bytes;
-        return PendingRows(std::move(results), std::move(staging), messages.start("return of rows"), nullptr);
+        const auto flight = start(messages, "return of rows", times_.back, nullptr);
+        return PendingRows(std::move(results), std::move(staging), flight);
     }
 
     void return_scalars(ConstTensorRef values, const DispatchPlan& plan, TensorRef choices) override {
@@ -168,6 +178,7 @@ class UnitExchange : public Exchange {
                    "exchange: ", slot_values.size(), " scalars of ", plan.receive.num_slots(),
                    " slots into [", out.rows, ", ", out.cols, "] for ", num_choices, " choices of ",
                    plan.num_tokens(), " tokens");
+        const ExposedTime exposed(group_, times_.plan);
         const index_t num_slots = plan.back.num_slots_of_unit;
         Buffer shared = memory_.allocate(num_slots * index_t{sizeof(float)});
         const std::span<float> of_unit = values_in<float>(shared, 0, num_slots);
@@ -205,7 +216,18 @@ class UnitExchange : public Exchange {
         }
     }
 
+    void poll() override {
+        group_.poll();
+        // Their times end when they are seen to be complete.
+        std::erase_if(flights_, [](const std::weak_ptr<Flight>& weak) {
+            const std::shared_ptr<Flight> flight = weak.lock();
+            return flight == nullptr || flight->test();
+        });
+    }
+    void close() override {}
+
     ExchangeTraffic traffic() const override { return traffic_; }
+    ExchangeTimes times() const override { return times_; }
     index_t shared_bytes() const override { return memory_.reserved_bytes(); }
 
   private:
@@ -213,6 +235,13 @@ class UnitExchange : public Exchange {
     bool is_remote(int other) const { return units_.unit_of(other) != unit_; }
     /// Tags go round, so that exchanges under way at the same time never meet.
     int next_tag() { return tag_ = tag_ % 1000 + 1; }
+
+    std::shared_ptr<Flight> start(Messages& messages, const char* doing, PhaseTime& time,
+                                  UnitMemory* memory) {
+        auto flight = std::make_shared<UnitFlight>(messages.start(doing), group_, memory, time);
+        flights_.push_back(flight);
+        return flight;
+    }
 
     /// What every rank sends to this unit and what comes back to its members.
     UnitCounts exchange_counts(const SendPlan& send, ReturnRows return_rows) {
@@ -289,6 +318,7 @@ class UnitExchange : public Exchange {
 
     Communicator& group_;
     const Context& context_;
+    Arena& rows_;
     Units units_;
     UnitMemory memory_;
     int unit_;
@@ -298,15 +328,32 @@ class UnitExchange : public Exchange {
     std::vector<int> gateways_;  ///< where this rank sends what other units get
     int tag_ = 0;
     ExchangeTraffic traffic_;
+    ExchangeTimes times_;
+    std::vector<std::weak_ptr<Flight>> flights_;
+};
+
+/// The flat exchange over UCX, which puts rows into memory that their senders can reach.
+class OneSidedExchange : private OneSidedTransport, public UnitExchange {
+  public:
+    OneSidedExchange(Communicator& group, const Topology& topology, const Context& context)
+        : OneSidedTransport(group),
+          UnitExchange(ExchangeKind::flat, puts(), topology, reachable(), context) {}
+    void close() override { puts().close(); }
+    double waited_seconds() const override { return OneSidedTransport::waited_seconds(); }
 };
 
 }  // namespace
+
+bool has_exchange(ExchangeKind kind) {
+    return kind != ExchangeKind::one_sided || ucx_available();
+}
 
 std::unique_ptr<Exchange> make_exchange(ExchangeKind kind, Communicator& group, const Topology& topology,
                                         const Context& context) {
     SY_REQUIRE(topology.num_ranks() == group.size(), "exchange: a topology of ", topology.num_ranks(),
                " ranks for a group of ", group.size());
-    return std::make_unique<UnitExchange>(kind, group, topology, context);
+    if (kind == ExchangeKind::one_sided) return std::make_unique<OneSidedExchange>(group, topology, context);
+    return std::make_unique<UnitExchange>(kind, group, topology, context.arena, context);
 }
 
 }  // namespace sy::comm

@@ -81,8 +81,7 @@ class Arrival : public Request {
 
 }  // namespace
 
-UnitMemory::UnitMemory(Communicator& group, const Units& units, const Context& context)
-    : group_(group), context_(context) {
+UnitMemory::UnitMemory(Communicator& group, const Units& units, Arena& own) : group_(group), own_(own) {
     const std::span<const int> members = units.members_of(units.unit_of(group.rank()));
     members_.assign(members.begin(), members.end());
     if (members_.size() == 1) return;
@@ -121,7 +120,7 @@ UnitMemory::UnitMemory(Communicator& group, const Units& units, const Context& c
 UnitMemory::~UnitMemory() = default;
 
 Arena& UnitMemory::arena() {
-    return shared_ ? shared_->arena : context_.arena;
+    return shared_ ? shared_->arena : own_;
 }
 
 index_t UnitMemory::reserved_bytes() const {

@@ -6,7 +6,7 @@
 
 #include "comm/communicator.hpp"
 #include "comm/topology/units.hpp"
-#include "kernels/core/context.hpp"
+#include "kernels/core/arena.hpp"
 #include "kernels/core/tensor.hpp"
 
 namespace sy::comm {
@@ -20,12 +20,13 @@ class SharedSegment;
 /// a member has written before arrive() can be read by the others after wait(). Memory that is allocated anew may still be
 /// read by a member that has not released it yet: it may be written once all members have arrived after the allocation.
 ///
-/// A unit of one rank has that rank's own memory and waits for nobody.
+/// A unit of one rank has memory of that rank's arena and waits for nobody.
 class UnitMemory {
   public:
     /// @param group  borrowed; carries one message to each member now, and is polled in waits
+    /// @param own    borrowed; for a unit of one rank
     /// @par Collective over the members of this rank's unit
-    UnitMemory(Communicator& group, const Units& units, const Context& context);
+    UnitMemory(Communicator& group, const Units& units, Arena& own);
     ~UnitMemory();
     UnitMemory(const UnitMemory&) = delete;
     UnitMemory& operator=(const UnitMemory&) = delete;
@@ -53,7 +54,7 @@ class UnitMemory {
     std::byte* map_slab(index_t bytes);
 
     Communicator& group_;
-    const Context& context_;
+    Arena& own_;
     std::vector<int> members_;
     std::unique_ptr<Shared> shared_;  ///< none for a unit of one rank
     Phase phase_ = 0;

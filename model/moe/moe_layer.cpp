@@ -11,6 +11,7 @@
 #include "kernels/ops/reduce/reduce.hpp"
 #include "model/layers/linear.hpp"
 #include "model/moe/expert_dropout.hpp"
+#include "model/moe/wire.hpp"
 
 namespace sy::model {
 
@@ -21,7 +22,7 @@ struct MoeLayer::Kept {
     CapacityResult capacity;
     std::vector<ExactSum> global_sums;  ///< of the losses, if a gradient needs them
     comm::DispatchPlan plan;
-    Tensor rows;      ///< [R, H] received
+    Tensor rows;      ///< [R, ...] received, as they travelled
     Tensor gate, up;  ///< [S, F]
     SharedExperts::Saved shared;
     std::vector<index_t> blocks;
@@ -47,12 +48,6 @@ std::vector<index_t> sequence_blocks(const comm::ReceivePlan& plan, index_t seq_
     }
     blocks.push_back(plan.num_slots());
     return blocks;
-}
-
-/// The rows that slots point into. The unit may have rows where this rank has no slot: an empty list of rows would mean a
-/// row for each slot.
-ConstTensorRef rows_of_slots(ConstTensorRef rows, const comm::ReceivePlan& plan) {
-    return plan.num_slots() == 0 ? rows.rows_of({0, 0}) : rows;
 }
 
 }  // namespace
@@ -157,14 +152,13 @@ Value& MoeLayer::forward(Tape& tape, Value& x, const PassInfo& pass, MoeStatisti
     kept.plan = world_.exchange.plan(choices, shared_.parameters.placement(layer_idx_), grouping);
     Value& y = tape.value(input.rows(), input.cols());
     {
-        const ProductInput sent(input, dtype, context);
+        const SentRows sent(input, config_.wire, dtype, context);
         comm::PendingRows arriving = world_.exchange.start_dispatch(sent.ref(), kept.plan);
         // The shared experts work while the rows travel.
         if (shared_experts_) kept.shared = shared_experts_->apply(input, y.data, tape.recording(), context);
         kept.rows = arriving.wait();
     }
     const comm::ReceivePlan& receive = kept.plan.receive;
-    const ops::ExpertSlots slots{receive.expert_offsets, receive.slot_row, receive.slot_weight, {}};
     ops::ExpertSaved room;
     if (tape.recording()) {
         const Shape shape{receive.num_slots(), config_.expert_width};
@@ -175,9 +169,13 @@ Value& MoeLayer::forward(Tape& tape, Value& x, const PassInfo& pass, MoeStatisti
         kept.up = Tensor(context.arena, dtype, shape);
         room.up = kept.up;
     }
-    Tensor results = world_.exchange.make_results(kept.plan, input.cols());
-    const TensorRef outputs = results.ref().rows_of(kept.plan.back.slots);
-    ops::expert_ffn(rows_of_slots(kept.rows, receive), expert_weights(), slots, room, outputs, context);
+    SlotResults results(world_.exchange, kept.plan, input.cols(), config_.wire, context);
+    const TensorRef outputs = results.values();
+    {
+        const SlotRows slots = slot_rows(kept.rows, receive, input.cols(), dtype, context);
+        ops::expert_ffn(slots.x, expert_weights(),
+                        {receive.expert_offsets, slots.row, receive.slot_weight, {}}, room, outputs, context);
+    }
     if (drops_outputs(pass)) {
         SY_REQUIRE(world_.expert_group != nullptr, "moe: expert dropout needs the ranks of the exchange");
         const Parameters& parameters = shared_.parameters;
@@ -185,40 +183,40 @@ Value& MoeLayer::forward(Tape& tape, Value& x, const PassInfo& pass, MoeStatisti
         kept.dropout_rows = expert_dropout_rows(receive, pass, local, config_.experts, *world_.expert_group);
         ops::dropout_rows(outputs, output_dropout(kept), outputs, context);
     }
-    results = world_.exchange.start_return(std::move(results), kept.plan).wait();
-    comm::combine_returned(results, kept.plan, shared_experts_ ? Write::add : Write::overwrite, y.data,
-                           context);
+    comm::combine_returned(results.start_return().wait(), kept.plan,
+                           shared_experts_ ? Write::add : Write::overwrite, y.data, context);
     tape.record(
         [this, &x, &y, &context, kept = std::move(kept)]() mutable { run_backward(x, y, kept, context); });
     return y;
 }
 
-/// What the products of backward read: rows and slots that point into them, or a row a slot.
+/// What the products of backward read.
 struct MoeLayer::SlotOperands {
-    ConstTensorRef x;
-    ConstTensorRef dy;
-    std::span<const std::int32_t> row;
-    Tensor own_x;  ///< behind x, where every slot has a row of its own
-    Tensor own_dy;
+    SlotRows x;
+    SlotRows dy;
 };
 
 MoeLayer::SlotOperands MoeLayer::backward_operands(const Kept& kept, ConstTensorRef dy_rows,
                                                    const Context& context) const {
     const comm::ReceivePlan& receive = kept.plan.receive;
-    SlotOperands operands{
-        rows_of_slots(kept.rows, receive), rows_of_slots(dy_rows, receive), receive.slot_row, {}, {}};
-    if (!drops_outputs(kept.pass)) return operands;
-    // The mask differs between the slots of a row, and so do their gradients.
-    const Shape shape{receive.num_slots(), dy_rows.cols()};
-    operands.own_x = Tensor(context.arena, shared_.config.dtype, shape);
-    operands.own_dy = Tensor(context.arena, shared_.config.dtype, shape);
-    ops::gather_rows(operands.x, receive.slot_row, operands.own_x, context);
-    ops::DropoutRows rows = output_dropout(kept);
-    rows.source = receive.slot_row;
-    ops::dropout_rows(operands.dy, rows, operands.own_dy, context);
-    operands.x = operands.own_x;
-    operands.dy = operands.own_dy;
-    operands.row = {};
+    const index_t width = shared_.config.hidden;
+    const DType dtype = shared_.config.dtype;
+    SlotOperands operands{slot_rows(kept.rows, receive, width, dtype, context),
+                          slot_rows(dy_rows, receive, width, dtype, context)};
+    SlotRows& dy = operands.dy;
+    if (drops_outputs(kept.pass)) {
+        // The mask differs between the slots of a row, and so do their gradients.
+        Tensor masked(context.arena, dtype, {receive.num_slots(), width});
+        ops::DropoutRows rows = output_dropout(kept);
+        rows.source = dy.row;
+        ops::dropout_rows(dy.x, rows, masked, context);
+        dy.own = std::move(masked);
+        dy.x = dy.own;
+        dy.row = {};
+    }
+    // The products read both by one list.
+    if (operands.x.row.empty()) dy.spread(context);
+    if (dy.row.empty()) operands.x.spread(context);
     return operands;
 }
 
@@ -229,7 +227,7 @@ void MoeLayer::run_backward(Value& x, Value& y, Kept& kept, const Context& conte
     Tensor dx(context.arena, DType::f32, x.data.shape());
     Tensor dy_rows;
     {
-        const ProductInput sent(dy, shared_.config.dtype, context);
+        const SentRows sent(dy, gradient_wire(config_.wire), shared_.config.dtype, context);
         comm::PendingRows arriving = world_.exchange.start_dispatch(sent.ref(), kept.plan);
         if (shared_experts_) shared_experts_->backward(x.data, kept.shared, dy, dx, kept.pass, context);
         dy_rows = arriving.wait();
@@ -242,23 +240,21 @@ void MoeLayer::run_backward(Value& x, Value& y, Kept& kept, const Context& conte
         gradients[1].push_back(parameters.gradient(up_, l));
         gradients[2].push_back(parameters.gradient(down_, l));
     }
-    Tensor results = world_.exchange.make_results(kept.plan, dy.cols());
-    const TensorRef dx_slots = results.ref().rows_of(kept.plan.back.slots);
+    SlotResults results(world_.exchange, kept.plan, dy.cols(), config_.wire, context);
     Tensor dweight(context.arena, DType::f32, {receive.num_slots()});
     // While dx travels, the gradients of the weights are computed.
     std::optional<comm::PendingRows> returning;
-    const auto return_dx = [&] {
-        returning.emplace(world_.exchange.start_return(std::move(results), kept.plan));
-    };
+    const auto return_dx = [&] { returning.emplace(results.start_return()); };
     const SlotOperands operands = backward_operands(kept, dy_rows, context);
     ops::ExpertKept projections{{}, kept.up};
     if (gate_ >= 0) projections.gate = kept.gate;
     ops::expert_ffn_backward(
-        operands.x, expert_weights(),
-        {receive.expert_offsets, operands.row, receive.slot_weight, kept.blocks}, projections,
-        {operands.dy, dx_slots, dweight, {gradients[0], gradients[1], gradients[2]}, return_dx}, context);
-    results = returning->wait();
-    comm::combine_returned(results, kept.plan, shared_experts_ ? Write::add : Write::overwrite, dx, context);
+        operands.x.x, expert_weights(),
+        {receive.expert_offsets, operands.x.row, receive.slot_weight, kept.blocks}, projections,
+        {operands.dy.x, results.values(), dweight, {gradients[0], gradients[1], gradients[2]}, return_dx},
+        context);
+    comm::combine_returned(returning->wait(), kept.plan, shared_experts_ ? Write::add : Write::overwrite, dx,
+                           context);
     Tensor dweight_tk(context.arena, DType::f32, kept.routing.weight.shape());
     world_.exchange.return_scalars(dweight, kept.plan, dweight_tk);
     for (const ParameterId id : {down_, up_, gate_})

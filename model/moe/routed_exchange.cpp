@@ -55,6 +55,9 @@ void refuse_what_needs_a_layer(const MoeConfig& moe, std::vector<std::string>& p
             "moe.noise = learned needs weights of its own; use gaussian or gumbel, or none");
     require(problems, moe.router_dtype == DType::f32,
             "moe.router_dtype rounds the product behind the logits; set it to f32");
+    require(
+        problems, moe.wire == WireFormat::f32,
+        "moe.wire rounds rows in a MoeLayer; set it to f32 and round what is given to dispatch and combine");
     require(problems, moe.shared_experts == 0,
             "moe.shared_experts are computed where the token is; set it to 0 and add them to y");
     require(problems, moe.expert_dropout == 0.0,

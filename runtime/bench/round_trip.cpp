@@ -152,6 +152,7 @@ class ExchangeRoundTrip : public RoundTrip {
         results_ = Tensor();
         return task_.take_error();
     }
+    void close() override { exchange_->close(); }
 
   private:
     ExchangeTask& task_;
@@ -240,8 +241,9 @@ std::vector<std::unique_ptr<RoundTrip>> make_round_trips(ExchangeTask& task) {
         ways.push_back(std::make_unique<BareAllToAll>(task, plan));
         ways.push_back(std::make_unique<RowPerChoice>(task, plan));
     }
-    for (const comm::ExchangeKind kind : comm::kExchangeKinds)
-        ways.push_back(std::make_unique<ExchangeRoundTrip>(task, kind));
+    for (const comm::ExchangeKind kind : comm::kExchangeKinds) {
+        if (comm::has_exchange(kind)) ways.push_back(std::make_unique<ExchangeRoundTrip>(task, kind));
+    }
     return ways;
 }
 
@@ -258,6 +260,7 @@ std::vector<RoundTripTimes> time_round_trips(const BenchOptions& options, comm::
         more = go_on(options, round + 1, total.count()) ? 1 : 0;
         comm::broadcast(world, std::span<std::int32_t>(&more, 1), 0);
     }
+    for (const auto& way : ways) way->close();
     std::vector<RoundTripTimes> times;
     for (RoundTimes& of_way : rounds) times.push_back(of_slowest_rank(world, std::move(of_way)));
     return times;

@@ -57,6 +57,8 @@ class RoundTrip {
     virtual void bring_back() = 0;
     /// Largest difference from what had to come back, on this rank.
     virtual double take_error() = 0;
+    /// @par Collective, after the last round
+    virtual void close() {}
 };
 
 /// `MPI_Alltoallv` of the bytes of a flat exchange, and of a row for each choice, where MPI runs; then every exchange.

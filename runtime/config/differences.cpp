@@ -36,6 +36,7 @@ constexpr std::array kMayDiffer{
               "positions are stretched otherwise than in training"},
     MayDiffer{"moe.allow_noncausal", Matters::never, ""},
     MayDiffer{"moe.router_dtype", Matters::always, "logits of routers are rounded otherwise"},
+    MayDiffer{"moe.wire", Matters::always, "rows between tokens and experts are rounded otherwise"},
     MayDiffer{"moe.capacity_factor", Matters::always, "other choices are dropped"},
     MayDiffer{"moe.eval_capacity_factor", Matters::always, "validation drops other choices"},
     MayDiffer{"moe.min_capacity", Matters::always, "other choices are dropped"},

@@ -171,6 +171,7 @@ void moe_options(OptionTable& table, model::MoeConfig& moe) {
     using model::HashTable;
     using model::LogitNoise;
     using model::Score;
+    using model::WireFormat;
     std::vector<std::pair<std::string, std::string>> routers;
     for (const std::string& name : model::router_names()) routers.emplace_back(name, name);
     table.text({"moe.layers", "", "which layers are mixtures: all, none, every:N, from:N, or a list as 1,3"},
@@ -237,6 +238,10 @@ void moe_options(OptionTable& table, model::MoeConfig& moe) {
     table.number({"moe.protected_fraction", "", "share of sequences that moe.device_capacity never drops"},
                  moe.protected_fraction, 0.0, 1.0);
     table.number({"moe.expert_dropout", "", "dropout rate of expert outputs"}, moe.expert_dropout, 0.0, 0.99);
+    table.choice<WireFormat>(
+        {"moe.wire", "",
+         "rows between tokens and experts: in full, rounded to bf16, or those of forward to e4m3"},
+        moe.wire, {{"f32", WireFormat::f32}, {"bf16", WireFormat::bf16}, {"fp8", WireFormat::fp8}});
 }
 
 void balance_options(OptionTable& table, model::BalanceConfig& balance) {

@@ -87,11 +87,12 @@ void parallel_options(OptionTable& table, ParallelConfig& parallel) {
         parallel.placement, {{"block", PlacementRule::block}, {"balanced", PlacementRule::balanced}});
     table.choice<ExchangeSetting>({"parallel.exchange", "",
                                    "how rows travel: flat, once to each rank; hierarchical, once to each "
-                                   "node, whose ranks share memory"},
+                                   "node, whose ranks share memory; one_sided, as flat but by puts of UCX"},
                                   parallel.exchange,
                                   {{"auto", ExchangeSetting::automatic},
                                    {"flat", ExchangeSetting::flat},
-                                   {"hierarchical", ExchangeSetting::hierarchical}});
+                                   {"hierarchical", ExchangeSetting::hierarchical},
+                                   {"one_sided", ExchangeSetting::one_sided}});
     table.whole<index_t>({"parallel.rebalance_every", "steps", "steps between balanced placements; 0: never"},
                          parallel.rebalance_every, 0, kMostSteps);
     table.whole<index_t>({"parallel.spare_experts", "",

@@ -82,6 +82,8 @@ std::vector<std::string> hf_notes(const Config& config) {
     }
     if (has_mixture && config.moe.router_dtype != DType::f32)
         notes.emplace_back("moe.router_dtype: transformers rounds the router's logits by rules of its own");
+    if (has_mixture && config.moe.wire != model::WireFormat::f32)
+        notes.emplace_back("moe.wire: transformers does not round rows on their way to experts");
     return notes;
 }
 

@@ -12,14 +12,28 @@ namespace {
 
 /// Settings of the sections that describe a model which matter in training alone, or decide what is dropped: foreign
 /// models drop nothing.
-constexpr std::array<std::string_view, 21> kTrainingOnly{
-    "model.recompute",    "model.init_std",      "model.dtype",
-    "model.seq_len",      "model.dropout",       "model.output_z_loss",
-    "model.mtp_loss",     "model.mask_fraction", "model.span_length",
-    "attention.dropout",  "moe.allow_noncausal", "moe.noise_std",
-    "moe.noise",          "moe.jitter",          "moe.random_second",
-    "moe.router_dtype",   "moe.capacity_factor", "moe.eval_capacity_factor",
-    "moe.expert_dropout", "moe.device_capacity", "moe.protected_fraction"};
+constexpr std::array<std::string_view, 22> kTrainingOnly{"model.recompute",
+                                                         "model.init_std",
+                                                         "model.dtype",
+                                                         "model.seq_len",
+                                                         "model.dropout",
+                                                         "model.output_z_loss",
+                                                         "model.mtp_loss",
+                                                         "model.mask_fraction",
+                                                         "model.span_length",
+                                                         "attention.dropout",
+                                                         "moe.allow_noncausal",
+                                                         "moe.noise_std",
+                                                         "moe.noise",
+                                                         "moe.jitter",
+                                                         "moe.random_second",
+                                                         "moe.router_dtype",
+                                                         "moe.capacity_factor",
+                                                         "moe.eval_capacity_factor",
+                                                         "moe.expert_dropout",
+                                                         "moe.device_capacity",
+                                                         "moe.protected_fraction",
+                                                         "moe.wire"};
 constexpr std::array<std::string_view, 3> kDropping{"moe.min_capacity", "moe.capacity_scope", "moe.drop_by"};
 
 bool decides_outputs(const Option& option) {

@@ -5,6 +5,7 @@
 #include <iomanip>
 #include <sstream>
 
+#include "model/moe/wire.hpp"
 #include "runtime/plan/units.hpp"
 #include "runtime/train/exchange_choice.hpp"
 
@@ -60,7 +61,8 @@ double kept_bytes(const ModelConfig& model, const MoeConfig& moe, bool is_moe) {
     if (!is_moe) return stream + attention + gates * in * number(model.ffn_width);
     const double choices = number(moe.top_k + moe.shared_experts);
     return stream + attention + choices * gates * in * number(moe.expert_width) +
-           number(moe.top_k) * in * number(model.hidden) + 2.0 * kFloat * number(moe.experts);
+           number(moe.top_k) * model::wire_bytes(moe.wire, model.dtype).row * number(model.hidden) +
+           2.0 * kFloat * number(moe.experts);
 }
 
 double activation_bytes(const Config& config, double micro_tokens) {
@@ -127,16 +129,20 @@ PlannedTraffic plan_rows(const Config& config, const Plan& plan) {
     const int group = plan.grid.expert_parallel;
     const int near = std::min(group, plan.request.ranks_per_node);
     const double experts_of_rank = number(config.moe.experts) / group;
-    // There and back, forward and backward.
-    const double bytes = 4.0 * layers * tokens * number(config.model.hidden) * kFloat;
+    // Forward and backward: rows to experts, and results back.
+    const model::WireBytes wire = model::wire_bytes(config.moe.wire, config.model.dtype);
+    const double values = layers * tokens * number(config.model.hidden);
+    const double row_bytes = values * (wire.row + wire.gradient);
+    const double result_bytes = values * 2.0 * wire.result;
+    const double bytes = row_bytes + result_bytes;
     // A plan knows nothing of the room in a node's /dev/shm, and takes it to be enough.
-    if (choose_exchange(config.parallel.exchange, near, 0.0, 0.0).kind == comm::ExchangeKind::flat)
+    if (choose_exchange(config.parallel.exchange, near, 0.0, 0.0).kind != comm::ExchangeKind::hierarchical)
         return spread_evenly(bytes * chance_of_visit(config.moe, experts_of_rank), group, near);
     // A row to each other node. In its own a token writes one row, if another rank needs it, and reads the slots of others.
     const double other_nodes = number(group) / near - 1.0;
     const double row_in_node = chance_of_visit(config.moe, experts_of_rank * (near - 1));
     const double slots_in_node = number(config.moe.top_k) * (near - 1) / group;
-    return {bytes * (row_in_node + slots_in_node) / 2.0,
+    return {row_bytes * row_in_node + result_bytes * slots_in_node,
             bytes * other_nodes * chance_of_visit(config.moe, experts_of_rank * near)};
 }
 

@@ -34,7 +34,7 @@ struct OptimizerConfig {
 enum class PlacementRule { block, balanced };
 
 /// How rows travel: as comm::ExchangeKind says, or whichever suits the nodes of the run.
-enum class ExchangeSetting { automatic, flat, hierarchical };
+enum class ExchangeSetting { automatic, flat, hierarchical, one_sided };
 
 struct ParallelConfig {
     index_t ranks = 0;  ///< what the run must be started with; 0: any number

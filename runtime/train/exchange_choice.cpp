@@ -4,8 +4,10 @@
 #include <cmath>
 
 #include "comm/collectives.hpp"
+#include "comm/exchange/exchange.hpp"
 #include "comm/shared/shared_segment.hpp"
 #include "model/config.hpp"
+#include "model/moe/wire.hpp"
 
 namespace sy::runtime {
 namespace {
@@ -20,6 +22,7 @@ ExchangeChoice choose_exchange(ExchangeSetting setting, int ranks_of_node, doubl
                                double room_bytes) {
     if (setting == ExchangeSetting::flat) return {comm::ExchangeKind::flat, {}};
     if (setting == ExchangeSetting::hierarchical) return {comm::ExchangeKind::hierarchical, {}};
+    if (setting == ExchangeSetting::one_sided) return {comm::ExchangeKind::one_sided, {}};
     // Without neighbours both are the same, and there is nothing to tell.
     if (ranks_of_node < 2) return {comm::ExchangeKind::flat, {}};
     if (needed_bytes > room_bytes)
@@ -43,12 +46,19 @@ double shared_bytes_of_node(const Config& config, int group_size, int ranks_of_n
     const double results = ranks_of_node * tokens * (top_k + std::min(nodes - 1.0, top_k));
     const std::vector<bool> mixtures = model::moe_blocks(config.moe, config.model);
     const auto layers = number(std::count(mixtures.begin(), mixtures.end(), true));
-    const double row_bytes = number(config.model.hidden * dtype_bytes(config.model.dtype));
-    const double result_bytes = number(config.model.hidden) * sizeof(float);
+    const model::WireBytes wire = model::wire_bytes(config.moe.wire, config.model.dtype);
+    const double row_bytes = number(config.model.hidden) * std::max(wire.row, wire.gradient);
+    const double result_bytes = number(config.model.hidden) * wire.result;
     return 1.5 * (rows * (layers + 1.0) * row_bytes + results * result_bytes);
 }
 
 ExchangeChoice choose_exchange(const Config& config, comm::Communicator& world, const comm::Topology& group) {
+    if (config.parallel.exchange == ExchangeSetting::one_sided &&
+        !comm::has_exchange(comm::ExchangeKind::one_sided))
+        throw ConfigError(
+            "parallel.exchange = one_sided: this binary was built without UCX; install its development "
+            "package "
+            "(libucx-dev) and build again with SY_WITH_UCX=ON, or take flat");
     int ranks_of_node = 1;
     for (int rank = 0; rank < group.num_ranks(); ++rank)
         ranks_of_node = std::max(ranks_of_node, group.ranks_on_node_of(rank));

@@ -39,7 +39,7 @@ Session::Session(const Config& config, comm::Communicator& world)
                   groups_.expert_group->rank(), config.model.dtype, context_),
       transformer_(std::make_unique<model::Transformer>(config.model, config.moe, parameters_, model_world_,
                                                         config.train.seed)) {
-    if (world.size() > 1) team_.set_poll([this] { groups_.expert_group->poll(); }, kPollInterval);
+    if (world.size() > 1) team_.set_poll([this] { exchange_->poll(); }, kPollInterval);
     check_isa_of_ranks(config, isa(), world);
     parameters_.set_step_tokens(config.train.global_batch * config.model.seq_len);
     parameters_.allocate(config.train.seed);

@@ -21,7 +21,10 @@ class Session {
     /// @par Collective over `world`
     Session(const Config& config, comm::Communicator& world);
     /// @par Collective
-    void close() { groups_.close(); }
+    void close() {
+        exchange_->close();
+        groups_.close();
+    }
 
     const Config& config() const { return config_; }
     comm::Communicator& world() const { return world_; }
@@ -34,7 +37,9 @@ class Session {
     const ShardedOptimizer& optimizer() const { return *optimizer_; }
     const comm::Exchange& exchange() const { return *exchange_; }
     /// Seconds that this rank has spent waiting for messages so far.
-    double waited_seconds() const { return world_.waited_seconds() + groups_.waited_seconds(); }
+    double waited_seconds() const {
+        return world_.waited_seconds() + groups_.waited_seconds() + exchange_->waited_seconds();
+    }
     /// What this rank's tokens have lost since the last call; nothing without run.drop_ledger.
     model::DropLedger take_drops() { return std::exchange(drops_, {}); }
     /// Where mixtures write down their routing while it is open.

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 #include "kernels/core/fits.hpp"
 #include "kernels/core/offsets.hpp"
@@ -11,7 +12,8 @@ namespace sy::ops {
 namespace {
 
 /// out = ((first + s0) + s1) + ... in one pass over the columns.
-void sum_row(MatrixView<const float> x, const std::int32_t* sources, index_t count, Write write, float* out) {
+template <class In, class Out>
+void sum_row(MatrixView<const In> x, const std::int32_t* sources, index_t count, Write write, Out* out) {
     simd::for_isa([=]() SY_BODY {
         simd::for_lanes(x.cols, [&](index_t i, auto load, auto store) SY_BODY {
             simd::f32x16 sum{};
@@ -29,33 +31,34 @@ void check_rows(std::span<const std::int32_t> rows, index_t num_rows) {
     }
 }
 
-template <class T>
-void gather(MatrixView<const T> x, std::span<const std::int32_t> row, MatrixView<T> out,
+template <class From, class To>
+void copy_row(const From* from, To* to, index_t count) {
+    if constexpr (std::is_same_v<From, To>) {
+        std::memcpy(to, from, static_cast<std::size_t>(count) * sizeof(To));
+    } else {
+        simd::for_isa([=]() SY_BODY {
+            simd::for_lanes(count,
+                            [&](index_t i, auto load, auto store) SY_BODY { store(to + i, load(from + i)); });
+        });
+    }
+}
+
+template <class From, class To>
+void gather(MatrixView<const From> x, std::span<const std::int32_t> row, MatrixView<To> out,
             const Context& context) {
     SY_FITS(out.rows == static_cast<index_t>(row.size()) && out.cols == x.cols, "gather_rows: ", row.size(),
             " rows of width ", x.cols, " into [", out.rows, ", ", out.cols, "]");
     const Timed timed(context, OpKind::routing, 0.0);
     check_rows(row, x.rows);
     context.team.for_ranges(out.rows, 16, [&](index_t begin, index_t end) {
-        for (index_t i = begin; i < end; ++i) {
-            std::memcpy(out.row(i), x.row(row[static_cast<std::size_t>(i)]),
-                        static_cast<std::size_t>(x.cols) * sizeof(T));
-        }
+        for (index_t i = begin; i < end; ++i)
+            copy_row(x.row(row[static_cast<std::size_t>(i)]), out.row(i), x.cols);
     });
 }
 
-}  // namespace
-
-void gather_rows(ConstTensorRef x, std::span<const std::int32_t> row, TensorRef out, const Context& context) {
-    SY_FITS(out.dtype() == x.dtype(), "gather_rows: ", dtype_name(x.dtype()), " into ",
-            dtype_name(out.dtype()));
-    dispatch_dtype(x.dtype(), [&]<class T>() { gather(host<const T>(x), row, host<T>(out), context); });
-}
-
-void sum_rows(ConstTensorRef from, std::span<const index_t> offsets, std::span<const std::int32_t> sources,
-              Write write, TensorRef to, const Context& context) {
-    const auto x = host<const float>(from);
-    const auto out = host<float>(to);
+template <class In, class Out>
+void sum(MatrixView<const In> x, std::span<const index_t> offsets, std::span<const std::int32_t> sources,
+         Write write, MatrixView<Out> out, const Context& context) {
     SY_FITS(static_cast<index_t>(offsets.size()) == out.rows + 1 && out.cols == x.cols &&
                 offsets.front() >= 0 && offsets.back() <= static_cast<index_t>(sources.size()) &&
                 std::is_sorted(offsets.begin(), offsets.end()),
@@ -69,6 +72,36 @@ void sum_rows(ConstTensorRef from, std::span<const index_t> offsets, std::span<c
             const Range of_row = group_of(offsets, r);
             sum_row(x, sources.data() + of_row.begin, of_row.size(), write, out.row(r));
         }
+    });
+}
+
+}  // namespace
+
+void gather_rows(ConstTensorRef x, std::span<const std::int32_t> row, TensorRef out, const Context& context) {
+    if (x.dtype() == DType::bf16 && out.dtype() == DType::f32) {
+        gather(host<const bf16>(x), row, host<float>(out), context);
+        return;
+    }
+    SY_FITS(out.dtype() == x.dtype(), "gather_rows: ", dtype_name(x.dtype()), " into ",
+            dtype_name(out.dtype()));
+    if (x.dtype() == DType::u8) {
+        gather(host<const std::uint8_t>(x), row, host<std::uint8_t>(out), context);
+        return;
+    }
+    dispatch_dtype(x.dtype(), [&]<class T>() { gather(host<const T>(x), row, host<T>(out), context); });
+}
+
+void sum_rows(ConstTensorRef x, std::span<const index_t> offsets, std::span<const std::int32_t> sources,
+              Write write, TensorRef out, const Context& context) {
+    dispatch_dtype(x.dtype(), [&]<class In>() {
+        if (out.dtype() == DType::f32) {
+            sum(host<const In>(x), offsets, sources, write, host<float>(out), context);
+            return;
+        }
+        SY_FITS(out.dtype() == x.dtype() && write == Write::overwrite, "sum_rows: sums of ",
+                dtype_name(x.dtype()), write == Write::add ? " added to " : " into ",
+                dtype_name(out.dtype()));
+        sum(host<const In>(x), offsets, sources, write, host<In>(out), context);
     });
 }
 

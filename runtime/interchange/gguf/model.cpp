@@ -153,6 +153,8 @@ std::vector<std::string> export_notes(const Config& config) {
         notes.emplace_back("llama.cpp has no capacity: choices that were dropped in training are kept there");
     if (moe.router_dtype != DType::f32)
         notes.emplace_back("llama.cpp computes the router in float32, the model did not");
+    if (moe.wire != model::WireFormat::f32)
+        notes.emplace_back("moe.wire: llama.cpp does not round rows on their way to experts");
     return notes;
 }
 

@@ -2,6 +2,7 @@
 // T tokens of a group, K choices, E experts, H hidden. Values are small multiples of powers of two, so that sums are exact
 // in any order and results are compared bit by bit.
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <functional>
 #include <map>
@@ -11,6 +12,7 @@
 
 #include "comm/exchange/exchange.hpp"
 #include "comm/topology/topology.hpp"
+#include "comm/ucx/ucx_communicator.hpp"
 #include "kernels/ops/permute/permute.hpp"
 #include "tests/support/session.hpp"
 #include "tests/unit/comm/conformance.hpp"
@@ -200,18 +202,28 @@ struct Layout {
     }
 };
 
-const Layout kLayouts[] = {
-    {},
-    {ExchangeKind::flat, [](int rank, int) { return rank / 2; }, "flat, two ranks a node"},
-    {ExchangeKind::hierarchical, [](int, int) { return 0; }, "hierarchical on one node"},
-    {ExchangeKind::hierarchical, [](int rank, int) { return rank; }, "hierarchical, a rank a node"},
-    {ExchangeKind::hierarchical, [](int rank, int) { return rank / 2; }, "hierarchical, two ranks a node"},
-    {ExchangeKind::hierarchical, [](int rank, int) { return rank % 2; },
-     "hierarchical, ranks dealt to two nodes"},
-    {ExchangeKind::hierarchical,
-     [](int rank, int num_ranks) { return rank == num_ranks - 1 && rank > 0 ? 1 : 0; },
-     "hierarchical, a node with one rank only"},
-};
+/// All that this build has.
+const std::vector<Layout>& layouts() {
+    static const std::vector<Layout> all = [] {
+        std::vector<Layout> made{
+            {},
+            {ExchangeKind::flat, [](int rank, int) { return rank / 2; }, "flat, two ranks a node"},
+            {ExchangeKind::hierarchical, [](int, int) { return 0; }, "hierarchical on one node"},
+            {ExchangeKind::hierarchical, [](int rank, int) { return rank; }, "hierarchical, a rank a node"},
+            {ExchangeKind::hierarchical, [](int rank, int) { return rank / 2; },
+             "hierarchical, two ranks a node"},
+            {ExchangeKind::hierarchical, [](int rank, int) { return rank % 2; },
+             "hierarchical, ranks dealt to two nodes"},
+            {ExchangeKind::hierarchical,
+             [](int rank, int num_ranks) { return rank == num_ranks - 1 && rank > 0 ? 1 : 0; },
+             "hierarchical, a node with one rank only"},
+        };
+        if (ucx_available())
+            made.push_back({ExchangeKind::one_sided, [](int rank, int) { return rank / 2; }, "one-sided"});
+        return made;
+    }();
+    return all;
+}
 
 /// What all ranks together should have moved, counted from the choices alone, level by level.
 ExchangeTraffic expected_traffic(const Problem& problem, const Layout& layout, int num_ranks,
@@ -330,17 +342,22 @@ void check_exchange(Communicator& group, const Setup& setup, const Layout& layou
     require_traffic(
         group, exchange->traffic(),
         expected_traffic(problem, layout, group.size(), placement, dtype_bytes(dtype_of<T>::value)));
+    exchange->close();
 }
 
 /// Those that every case is tried on. Random setups take their turns on all.
-const Layout* const kCommonLayouts[] = {&kLayouts[0], &kLayouts[2], &kLayouts[5]};
+std::vector<const Layout*> common_layouts() {
+    std::vector<const Layout*> common{&layouts()[0], &layouts()[2], &layouts()[5]};
+    if (layouts().back().kind == ExchangeKind::one_sided) common.push_back(&layouts().back());
+    return common;
+}
 
 /// Both element types and both ways of returning; a failure names the setup.
 /// @param only  null: the common layouts
 void check_all_ways(Communicator& group, Setup setup, const Layout* only = nullptr) {
-    for (const Layout* const common : kCommonLayouts) {
-        if (only != nullptr && common != kCommonLayouts[0]) break;
-        const Layout& layout = only != nullptr ? *only : *common;
+    const std::vector<const Layout*> tried = only != nullptr ? std::vector{only} : common_layouts();
+    for (const Layout* const one : tried) {
+        const Layout& layout = *one;
         for (const ReturnRows return_rows : {ReturnRows::per_unit, ReturnRows::per_choice}) {
             setup.return_rows = return_rows;
             try {
@@ -419,6 +436,7 @@ std::vector<float> rounded_outputs(Communicator& group, ExpertsOn experts_on, To
     std::vector<float> all(at(setup.tokens * setup.hidden), 0.0F);
     std::copy(y.values.begin(), y.values.end(), all.begin() + mine.begin * setup.hidden);
     all_reduce(group, std::span<float>(all));  // every token on one rank: adds zeros
+    exchange->close();
     return all;
 }
 
@@ -432,7 +450,7 @@ void layout_does_not_show_per_choice(Communicator& world) {
         for (const ExpertsOn experts_on :
              {ExpertsOn::blocks, ExpertsOn::rotated, ExpertsOn::last_rank, ExpertsOn::copied}) {
             for (const TokensOn tokens_on : {TokensOn::all_ranks, TokensOn::odd_ranks}) {
-                for (const Layout& layout : kLayouts)
+                for (const Layout& layout : layouts())
                     require_equal<float>(rounded_outputs(*group, experts_on, tokens_on, layout), expected,
                                          "output of a layout");
             }
@@ -459,10 +477,11 @@ void two_dispatches_under_way(Communicator& world, const Layout& layout) {
     for (index_t r = 0; r < plan.receive.num_rows(); ++r)
         SY_REQUIRE(first_rows.matrix<float>()(r, 3) == 1.0F && second_rows.matrix<float>()(r, 3) == 2.0F,
                    "row ", r);
+    exchange->close();
 }
 
 void two_dispatches_under_way(Communicator& world) {
-    for (const Layout& layout : kLayouts) two_dispatches_under_way(world, layout);
+    for (const Layout& layout : layouts()) two_dispatches_under_way(world, layout);
 }
 
 /// What ranks of a node share is used again and again, while some of them still read what was there before.
@@ -470,7 +489,7 @@ void shared_memory_is_used_again(Communicator& world) {
     const Problem problem({.tokens = 64, .hidden = 64});
     TestSession session(1);
     const Range mine = problem.tokens_of(world.rank(), world.size());
-    for (const Layout& layout : kLayouts) {
+    for (const Layout& layout : layouts()) {
         const auto exchange = layout.make(world, session.context);
         const DispatchPlan plan =
             exchange->plan(problem.choices(mine), problem.placement(world.size()), ReturnRows::per_unit);
@@ -497,14 +516,77 @@ void shared_memory_is_used_again(Communicator& world) {
         }
         SY_REQUIRE(exchange->shared_bytes() == bytes, layout.name, ": shared memory grew from ", bytes,
                    " to ", exchange->shared_bytes());
+        exchange->close();
     }
+}
+
+/// Encoded rows arrive as they are, and results in bf16 are added as floats: per choice exactly, per unit with one more
+/// rounding.
+void encoded_rows_and_rounded_results(Communicator& world, const Layout& layout) {
+    const Problem problem({.tokens = 50, .top_k = 3, .hidden = 35});
+    const Setup& setup = problem.setup;
+    TestSession session(1);
+    const Range mine = problem.tokens_of(world.rank(), world.size());
+    const Placement placement = problem.placement(world.size());
+    const LocalExperts local = placement.experts_of(world.rank());
+    const auto exchange = layout.make(world, session.context);
+    const auto byte_of = [](index_t t, index_t i) { return static_cast<std::uint8_t>(t * 37 + i * 11); };
+    std::vector<std::uint8_t> bytes;
+    for (index_t t = mine.begin; t < mine.end; ++t)
+        for (index_t i = 0; i < setup.hidden; ++i) bytes.push_back(byte_of(t, i));
+    // What the slot of a choice returns: not a bf16 by itself.
+    const auto output = [&](index_t t, index_t expert, index_t i) {
+        return bf16(problem.x[at(t * setup.hidden + i)] * 1.0009765625F + static_cast<float>(expert) / 3.0F);
+    };
+    for (const ReturnRows return_rows : {ReturnRows::per_choice, ReturnRows::per_unit}) {
+        const DispatchPlan plan = exchange->plan(problem.choices(mine), placement, return_rows);
+        const Tensor rows =
+            exchange
+                ->start_dispatch(MatrixView<const std::uint8_t>(bytes.data(), mine.size(), setup.hidden),
+                                 plan)
+                .wait();
+        Tensor results = exchange->make_results(plan, setup.hidden, DType::bf16);
+        const MatrixView<bf16> slots = results.matrix<bf16>().rows_of(plan.back.slots);
+        for (index_t l = 0; l < local.size(); ++l) {
+            const Range of_expert = plan.receive.expert_offsets[l];
+            for (index_t s = of_expert.begin; s < of_expert.end; ++s) {
+                const index_t t = problem.tokens_of(plan.receive.slot_source[s], world.size()).begin +
+                                  plan.receive.slot_token[s];
+                for (index_t i = 0; i < setup.hidden; ++i) {
+                    SY_REQUIRE(rows.matrix<std::uint8_t>()(plan.receive.slot_row[s], i) == byte_of(t, i),
+                               layout.name, ": byte ", i, " of token ", t);
+                    slots(s, i) = output(t, local[l], i);
+                }
+            }
+        }
+        const Tensor back = exchange->start_return(std::move(results), plan).wait();
+        TestMatrix y(mine.size(), setup.hidden);
+        combine_returned(back, plan, Write::overwrite, y.view(), session.context);
+        for (index_t t = mine.begin; t < mine.end; ++t) {
+            for (index_t i = 0; i < setup.hidden; ++i) {
+                float sum = 0.0F;
+                float size = 0.0F;
+                for (index_t j = 0; j < setup.top_k; ++j) {
+                    const std::size_t choice = at(t * setup.top_k + j);
+                    if (problem.kept[choice] == 0) continue;
+                    const auto value = static_cast<float>(output(t, problem.expert[choice], i));
+                    sum += value;
+                    size += std::abs(value);
+                }
+                const float error = std::abs(y.view()(t - mine.begin, i) - sum);
+                SY_REQUIRE(error <= (return_rows == ReturnRows::per_choice ? 0.0F : size * 0x1p-8F),
+                           layout.name, ": token ", t, ", value ", i, " is off by ", error);
+            }
+        }
+    }
+    exchange->close();
 }
 
 void misuse_is_refused(Communicator& world) {
     const Problem problem({.tokens = 8 * world.size()});
     TestSession session(1);
     const Range mine = problem.tokens_of(world.rank(), world.size());
-    const auto exchange = kLayouts[0].make(world, session.context);
+    const auto exchange = layouts()[0].make(world, session.context);
     const Choices choices = problem.choices(mine);
     require_throws<LogicError>(
         [&] { exchange->plan(choices, block_placement(6, world.size() + 1), ReturnRows::per_unit); },
@@ -543,7 +625,7 @@ void random_setups(Communicator& world) {
         setup.hidden = 1 + draws.below(40);
         setup.tokens_on = static_cast<TokensOn>(draws.below(3));
         setup.experts_on = static_cast<ExpertsOn>(draws.below(4));
-        check_all_ways(world, setup, &kLayouts[seed % std::size(kLayouts)]);
+        check_all_ways(world, setup, &layouts()[seed % layouts().size()]);
     }
 }
 
@@ -559,6 +641,10 @@ constexpr ConformanceCase kCases[] = {
     {"exchange: two dispatches under way do not mix",
      [](Communicator& world) { two_dispatches_under_way(world); }},
     {"exchange: memory that ranks of a node share is used again", shared_memory_is_used_again},
+    {"exchange: encoded rows arrive as they are, and results may be bf16",
+     [](Communicator& world) {
+         for (const Layout& layout : layouts()) encoded_rows_and_rounded_results(world, layout);
+     }},
     {"exchange: shapes that do not fit the plan are refused", misuse_is_refused},
     {"exchange: random setups compute every kept choice once", random_setups},
 };

@@ -1,0 +1,79 @@
+#include "model/moe/wire.hpp"
+
+#include <utility>
+
+#include "kernels/ops/cast/cast.hpp"
+#include "kernels/ops/permute/permute.hpp"
+#include "kernels/ops/quantize/quantize.hpp"
+
+namespace sy::model {
+
+SentRows::SentRows(ConstTensorRef x, WireFormat format, DType dtype, const Context& context) {
+    if (format != WireFormat::fp8) {
+        product_.emplace(x, format == WireFormat::bf16 ? DType::bf16 : dtype, context);
+        return;
+    }
+    encoded_ = Tensor(context.arena, DType::u8, {x.rows(), ops::quantized_row_bytes(x.cols())});
+    ops::quantize_rows(x, encoded_, context);
+}
+
+WireBytes wire_bytes(WireFormat format, DType dtype) {
+    const auto product = static_cast<double>(dtype_bytes(dtype));
+    if (format == WireFormat::f32) return {product, product, 4.0};
+    if (format == WireFormat::bf16) return {2.0, 2.0, 2.0};
+    return {static_cast<double>(ops::quantized_row_bytes(ops::kQuantizedBlock)) / ops::kQuantizedBlock, 2.0,
+            2.0};
+}
+
+WireFormat gradient_wire(WireFormat format) {
+    return format == WireFormat::fp8 ? WireFormat::bf16 : format;
+}
+
+void SlotRows::spread(const Context& context) {
+    if (row.empty()) return;
+    Tensor spread(context.arena, x.dtype(), {static_cast<index_t>(row.size()), x.cols()});
+    ops::gather_rows(x, row, spread, context);
+    own = std::move(spread);
+    x = own;
+    row = {};
+}
+
+SlotRows slot_rows(ConstTensorRef rows, const comm::ReceivePlan& plan, index_t width, DType dtype,
+                   const Context& context) {
+    SlotRows slots;
+    if (rows.dtype() == dtype) {
+        // The unit may have rows where this rank has no slot: an empty list of rows would mean a row for each slot.
+        slots.x = plan.num_slots() == 0 ? rows.rows_of({0, 0}) : rows;
+        slots.row = plan.slot_row;
+        return slots;
+    }
+    slots.own = Tensor(context.arena, dtype, {plan.num_slots(), width});
+    if (rows.dtype() == DType::u8)
+        ops::dequantize_rows(rows, plan.slot_row, slots.own, context);
+    else
+        ops::gather_rows(rows, plan.slot_row, slots.own, context);
+    slots.x = slots.own;
+    return slots;
+}
+
+SlotResults::SlotResults(comm::Exchange& exchange, const comm::DispatchPlan& plan, index_t width,
+                         WireFormat format, const Context& context)
+    : exchange_(exchange),
+      plan_(plan),
+      context_(context),
+      results_(exchange.make_results(plan, width, format == WireFormat::f32 ? DType::f32 : DType::bf16)) {
+    if (format != WireFormat::f32)
+        values_ = Tensor(context.arena, DType::f32, {plan.back.slots.size(), width});
+}
+
+TensorRef SlotResults::values() {
+    return values_.empty() ? results_.ref().rows_of(plan_.back.slots) : values_.ref();
+}
+
+comm::PendingRows SlotResults::start_return() {
+    if (!values_.empty()) ops::cast(values_, results_.ref().rows_of(plan_.back.slots), context_);
+    values_ = {};
+    return exchange_.start_return(std::move(results_), plan_);
+}
+
+}  // namespace sy::model
