@@ -36,7 +36,7 @@ struct PhaseTime {
 
 /// The time of this rank's exchanges, for telemetry.
 struct ExchangeTimes {
-    PhaseTime plan;      ///< counts, slot records and the scalars of return_scalars: nothing hides them
+    PhaseTime plan;      ///< counts, slot records and scalars, with the making of plans: nothing hides them
     PhaseTime dispatch;  ///< rows to their experts
     PhaseTime back;      ///< results to their tokens
 };

@@ -67,7 +67,7 @@ class UnitExchange : public Exchange {
     }
 
     DispatchPlan plan(const Choices& choices, const Placement& placement, ReturnRows return_rows) override {
-        const ExposedTime exposed(group_, times_.plan);
+        const BlockingTime blocking(group_, times_.plan);
         DispatchPlan plan;
         plan.return_rows = return_rows;
         plan.send = make_send_plan(choices, placement, units_, rank());
@@ -178,7 +178,7 @@ class UnitExchange : public Exchange {
                    "exchange: ", slot_values.size(), " scalars of ", plan.receive.num_slots(),
                    " slots into [", out.rows, ", ", out.cols, "] for ", num_choices, " choices of ",
                    plan.num_tokens(), " tokens");
-        const ExposedTime exposed(group_, times_.plan);
+        const BlockingTime blocking(group_, times_.plan);
         const index_t num_slots = plan.back.num_slots_of_unit;
         Buffer shared = memory_.allocate(num_slots * index_t{sizeof(float)});
         const std::span<float> of_unit = values_in<float>(shared, 0, num_slots);

@@ -23,6 +23,20 @@ class ExposedTime {
     double before_;
 };
 
+/// The same for what blocks: all of its life counts as the total.
+class BlockingTime {
+  public:
+    BlockingTime(const Communicator& group, PhaseTime& time) : exposed_(group, time), time_(time) {}
+    ~BlockingTime() { time_.total_seconds += std::chrono::duration<double>(Clock::now() - started_).count(); }
+    BlockingTime(const BlockingTime&) = delete;
+    BlockingTime& operator=(const BlockingTime&) = delete;
+
+  private:
+    ExposedTime exposed_;
+    PhaseTime& time_;
+    Clock::time_point started_ = Clock::now();
+};
+
 /// Messages of a unit's rank, whose time is counted from their start until they are seen to be complete.
 class UnitFlight : public Flight {
   public:

@@ -36,6 +36,16 @@ Json to_json(const comm::ExchangeTraffic& traffic) {
                         {"metadata", traffic.metadata}};
 }
 
+Json to_json(const comm::PhaseTime& time) {
+    return Json::Object{{"total", time.total_seconds}, {"exposed", time.exposed_seconds}};
+}
+
+Json to_json(const comm::ExchangeTimes& times) {
+    return Json::Object{{"plan", to_json(times.plan)},
+                        {"dispatch", to_json(times.dispatch)},
+                        {"return", to_json(times.back)}};
+}
+
 }  // namespace
 
 double StepRecord::tokens_per_s() const {
@@ -92,6 +102,7 @@ Json to_json(const StepRecord& record) {
                         {"imbalance", record.imbalance},
                         {"layers", std::move(layers)},
                         {"traffic", to_json(record.traffic)},
+                        {"exchange_seconds", to_json(record.exchange_seconds)},
                         {"gradient_bytes_sent", record.gradient_bytes_sent},
                         {"memory_bytes", record.memory_bytes}};
 }

@@ -54,7 +54,8 @@ struct StepRecord {
     index_t dropped = 0;
     double imbalance = 1.0;  ///< highest load of an expert over the mean, worst layer
     std::vector<LayerRecord> layers;
-    comm::ExchangeTraffic traffic;  ///< rows of tokens, of all ranks, since the step before
+    comm::ExchangeTraffic traffic;         ///< rows of tokens, of all ranks, since the step before
+    comm::ExchangeTimes exchange_seconds;  ///< mean of all ranks, since the step before
     index_t gradient_bytes_sent = 0;
     index_t memory_bytes = 0;  ///< highest use of the arena so far
 

@@ -1,6 +1,7 @@
 #include "runtime/train/run_log.hpp"
 
-#include <array>
+#include <algorithm>
+#include <functional>
 #include <iomanip>
 #include <iostream>
 
@@ -11,15 +12,34 @@
 namespace sy::runtime {
 namespace {
 
-/// The numbers of a traffic, to add them up over ranks.
-constexpr std::size_t kTrafficWords = 8;
-std::array<index_t, kTrafficWords> words_of(const comm::ExchangeTraffic& traffic) {
-    return {traffic.rank.rows,    traffic.rank.bytes,    traffic.node.rows,     traffic.node.bytes,
-            traffic.network.rows, traffic.network.bytes, traffic.network_bound, traffic.metadata};
+constexpr double kNanosecond = 1e-9;
+
+/// The numbers of this rank's exchange so far, to add them up over ranks; times in nanoseconds.
+std::vector<index_t> words_of(const comm::Exchange& exchange) {
+    const comm::ExchangeTraffic traffic = exchange.traffic();
+    std::vector<index_t> words{traffic.rank.rows,     traffic.rank.bytes,   traffic.node.rows,
+                               traffic.node.bytes,    traffic.network.rows, traffic.network.bytes,
+                               traffic.network_bound, traffic.metadata};
+    const comm::ExchangeTimes times = exchange.times();
+    for (const comm::PhaseTime& time : {times.plan, times.dispatch, times.back}) {
+        words.push_back(static_cast<index_t>(time.total_seconds / kNanosecond));
+        words.push_back(static_cast<index_t>(time.exposed_seconds / kNanosecond));
+    }
+    return words;
 }
 
-comm::ExchangeTraffic traffic_of(const std::array<index_t, kTrafficWords>& words) {
+comm::ExchangeTraffic traffic_of(const std::vector<index_t>& words) {
     return {{words[0], words[1]}, {words[2], words[3]}, {words[4], words[5]}, words[6], words[7]};
+}
+
+/// The mean over ranks.
+comm::ExchangeTimes times_of(const std::vector<index_t>& words, int num_ranks) {
+    const auto phase = [&](std::size_t first) {
+        const double unit = kNanosecond / num_ranks;
+        return comm::PhaseTime{static_cast<double>(words[first]) * unit,
+                               static_cast<double>(words[first + 1]) * unit};
+    };
+    return {phase(8), phase(10), phase(12)};
 }
 
 StepRecord make_record(const Session& session, index_t step, const StepOutcome& outcome) {
@@ -71,10 +91,11 @@ RunLog::RunLog(const Session& session, index_t first_step, const std::vector<std
 
 void RunLog::step(index_t step, const StepOutcome& outcome, const PhaseSeconds& phases, double seconds) {
     if (!outcome.update.applied) ++skipped_;
-    const comm::ExchangeTraffic traffic = traffic_of_all_ranks();
+    const std::vector<index_t> words = words_of_all_ranks();
     if (!file_) return;
     StepRecord record = make_record(session_, step, outcome);
-    record.traffic = traffic;
+    record.traffic = traffic_of(words);
+    record.exchange_seconds = times_of(words, session_.world().size());
     record.skipped = skipped_;
     record.phases = phases;
     record.seconds = seconds;
@@ -82,14 +103,14 @@ void RunLog::step(index_t step, const StepOutcome& outcome, const PhaseSeconds& 
     progress_->step(record);
 }
 
-comm::ExchangeTraffic RunLog::traffic_of_all_ranks() {
-    const std::array<index_t, kTrafficWords> so_far = words_of(session_.exchange().traffic());
-    const std::array<index_t, kTrafficWords> before = words_of(traffic_);
-    std::array<index_t, kTrafficWords> words;
-    for (std::size_t i = 0; i < words.size(); ++i) words[i] = so_far[i] - before[i];
+std::vector<index_t> RunLog::words_of_all_ranks() {
+    const std::vector<index_t> so_far = words_of(session_.exchange());
+    counted_.resize(so_far.size());
+    std::vector<index_t> words(so_far.size());
+    std::ranges::transform(so_far, counted_, words.begin(), std::minus());
     comm::all_reduce(session_.world(), std::span<index_t>(words));
-    traffic_ = session_.exchange().traffic();
-    return traffic_of(words);
+    counted_ = so_far;
+    return words;
 }
 
 void RunLog::validation(index_t step, const Validation& validation, double seconds) {

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "runtime/checkpoint/writer.hpp"
 #include "runtime/telemetry/json_lines.hpp"
@@ -29,12 +30,12 @@ class RunLog {
     void end(index_t last_step, bool stopped_early);
 
   private:
-    /// Since the last call.
-    comm::ExchangeTraffic traffic_of_all_ranks();
+    /// What exchanges have moved and taken since the last call, added over ranks.
+    std::vector<index_t> words_of_all_ranks();
 
     const Session& session_;
     index_t first_step_;
-    comm::ExchangeTraffic traffic_;  ///< of this rank so far
+    std::vector<index_t> counted_;  ///< of this rank, up to the last call
     std::unique_ptr<JsonLines> file_;
     std::unique_ptr<Progress> progress_;
     index_t skipped_ = 0;
