@@ -21,6 +21,8 @@ class Flight {
     virtual bool test() = 0;
     /// @par Waits  until all have arrived, at most the group's deadline @throws TimeoutError, CommError
     virtual void wait() = 0;
+    /// @par Waits  until what comes from this rank's unit is there
+    virtual void wait_near() = 0;
 };
 
 /// A started dispatch or return of rows.
@@ -35,6 +37,12 @@ class PendingRows {
     Tensor wait() {
         flight_->wait();
         return std::move(rows_);
+    }
+    /// The rows of a dispatch while those of other units are on their way: only those from this rank's own unit can be
+    /// read. @par Waits  until the ranks of this unit have written theirs
+    ConstTensorRef near_rows() {
+        flight_->wait_near();
+        return rows_;
     }
 
   private:
@@ -51,7 +59,9 @@ class Exchange {
     virtual ~Exchange() = default;
 
     /// Agrees on counts and slot records. @pre choices of all ranks come from the same layer and pass
-    virtual DispatchPlan plan(const Choices& choices, const Placement& placement, ReturnRows return_rows) = 0;
+    /// @param chunks  by_arrival: wherever rows cross a network; else there is one
+    virtual DispatchPlan plan(const Choices& choices, const Placement& placement, ReturnRows return_rows,
+                              SlotChunks chunks = SlotChunks::one) = 0;
 
     /// Starts sending one row per (token, destination unit). Used by forward with x and by combine's backward
     /// with dy.
@@ -68,7 +78,8 @@ class Exchange {
     virtual Tensor make_results(const DispatchPlan& plan, index_t width, DType dtype = DType::f32) = 0;
 
     /// Starts bringing results to where combine_returned reads them. Used by combine and by dispatch's backward.
-    /// @param results  of make_results, with this rank's slots written. For other units, per_unit: the slots of a row are
+    /// @param results  of make_results, with this rank's slots written; those of near chunks may be written until
+    ///                 PendingRows::wait, through references taken before. For other units, per_unit: the slots of a row are
     ///                 added first (ascending choice); per_choice: each travels by itself.
     /// @par Buffers  as start_dispatch; PendingRows::wait gives the results back
     /// @par Waits    for the ranks of this unit, until they have written their slots; PendingRows::wait for other units

@@ -39,17 +39,24 @@ PerExpert<index_t> local_numbers(const Indexed<LocalExpertAxis, index_t>& local_
     return numbers;
 }
 
-/// Checks every record of one member and counts the slots of each expert.
+constexpr std::size_t kFarChunk = 1;
+
+/// Checks every record of one member and counts the slots of each expert and chunk.
 class RecordCheck {
   public:
-    RecordCheck(IndexedSpan<RecordAxis, const SlotRecord> records, const Placement& placement, int rank)
+    RecordCheck(IndexedSpan<RecordAxis, const SlotRecord> records, const Placement& placement,
+                const Units& units, int rank, SlotChunks chunks)
         : records_(records),
           placement_(placement),
+          units_(units),
+          unit_(units.unit_of(rank)),
+          chunks_(chunks),
           local_experts_(placement.experts_of(rank)),
           local_number_(local_numbers(local_experts_, placement.num_experts())),
-          num_of_expert_(local_experts_.size(), 0) {}
+          num_of_expert_(chunks == SlotChunks::one ? 1 : 3,
+                         Indexed<LocalExpertAxis, index_t>(local_experts_.size(), 0)) {}
 
-    void check_source(index_t source, Range of_source, index_t num_rows) {
+    void check_source(int source, Range of_source, index_t num_rows) {
         SlotRecord last{kNothing, 0, kNothing, kNothing, 0.0F};
         for (index_t i = of_source.begin; i < of_source.end; ++i) {
             const SlotRecord& record = records_[i];
@@ -60,21 +67,40 @@ class RecordCheck {
             if (local_number_[record.expert] == kNothing) refuse("the expert is not here");
             if (const char* problem = order_problem(last, record)) refuse(problem);
             if (record.row >= num_rows) refuse("more rows than announced");
-            ++num_of_expert_[local_number_[record.expert]];
+            const index_t local = local_number_[record.expert];
+            ++num_of_expert_[chunk_of(source, local)][local];
             last = record;
         }
     }
     index_t local_number(index_t expert) const { return local_number_[expert]; }
-    Offsets<LocalExpertAxis> expert_offsets() const {
-        return Offsets<LocalExpertAxis>::of_counts(num_of_expert_);
+    std::size_t chunk_of(int source, index_t local_expert) const {
+        if (chunks_ == SlotChunks::one) return 0;
+        if (units_.unit_of(source) != unit_) return kFarChunk;
+        return local_expert < local_experts_.size() / 2 ? 0 : 2;
+    }
+    std::vector<SlotChunk> chunks() const {
+        std::vector<SlotChunk> chunks;
+        index_t begin = 0;
+        for (const Indexed<LocalExpertAxis, index_t>& counts : num_of_expert_) {
+            SlotChunk chunk;
+            chunk.experts = Offsets<LocalExpertAxis>::of_counts(counts);
+            chunk.slots = {begin, begin + chunk.experts.total()};
+            chunk.near = chunks_ == SlotChunks::by_arrival && chunks.size() != kFarChunk;
+            begin = chunk.slots.end;
+            chunks.push_back(std::move(chunk));
+        }
+        return chunks;
     }
 
   private:
     IndexedSpan<RecordAxis, const SlotRecord> records_;
     const Placement& placement_;
+    const Units& units_;
+    int unit_;
+    SlotChunks chunks_;
     Indexed<LocalExpertAxis, index_t> local_experts_;
     PerExpert<index_t> local_number_;
-    Indexed<LocalExpertAxis, index_t> num_of_expert_;
+    std::vector<Indexed<LocalExpertAxis, index_t>> num_of_expert_;  ///< by chunk
 };
 
 }  // namespace
@@ -118,31 +144,36 @@ UnitCounts::UnitCounts(MatrixView<const index_t> announced, std::span<const inde
 }
 
 ReceivePlan make_receive_plan(const UnitCounts& counts, IndexedSpan<RecordAxis, const SlotRecord> records,
-                              const Placement& placement, const Units& units, int rank) {
+                              const Placement& placement, const Units& units, int rank, SlotChunks chunks) {
     SY_REQUIRE(records.size() == counts.num_records(), "dispatch plan: ", records.size(), " records, ",
                counts.num_records(), " announced");
     const int member = units.member_number(rank);
     const int num_ranks = units.num_ranks();
-    RecordCheck check(records, placement, rank);
+    RecordCheck check(records, placement, units, rank, chunks);
     for (int source = 0; source < num_ranks; ++source)
         check.check_source(source, counts.records(source, member), counts.row_offsets()[source].size());
     ReceivePlan plan;
     plan.row_offsets = counts.row_offsets();
-    plan.expert_offsets = check.expert_offsets();
-    Indexed<LocalExpertAxis, index_t> next = plan.expert_offsets.begins();
+    plan.chunks = check.chunks();
+    std::vector<Indexed<LocalExpertAxis, index_t>> next;  // free slots, by chunk
+    for (const SlotChunk& chunk : plan.chunks) {
+        next.push_back(chunk.experts.begins());
+        for (index_t& slot : next.back()) slot += chunk.slots.begin;
+    }
     const index_t num_slots = counts.slots_of(member).size();
     plan.slot_row.resize(num_slots);
     plan.slot_weight.resize(num_slots);
     plan.slot_source.resize(num_slots);
     plan.slot_token.resize(num_slots);
     plan.slot_of_record.reserve(num_slots);
-    // A counting sort by expert keeps the order of the records, which is by source, then by row.
+    // A counting sort keeps the order of the records, which is by source, then by row.
     for (int source = 0; source < num_ranks; ++source) {
         const Range of_source = counts.records(source, member);
         const auto first_row = static_cast<std::int32_t>(plan.row_offsets[source].begin);
         for (index_t i = of_source.begin; i < of_source.end; ++i) {
             const SlotRecord& record = records[i];
-            const index_t slot = next[check.local_number(record.expert)]++;
+            const index_t local = check.local_number(record.expert);
+            const index_t slot = next[check.chunk_of(source, local)][local]++;
             plan.slot_row[slot] = first_row + record.row;
             plan.slot_weight[slot] = record.weight;
             plan.slot_source[slot] = source;
@@ -153,10 +184,17 @@ ReceivePlan make_receive_plan(const UnitCounts& counts, IndexedSpan<RecordAxis, 
     return plan;
 }
 
+const Offsets<LocalExpertAxis>& ReceivePlan::expert_offsets() const {
+    SY_REQUIRE(chunks.size() == 1, "dispatch plan: slots in ", chunks.size(),
+               " chunks where those of an expert have to follow each other");
+    return chunks.front().experts;
+}
+
 std::string ReceivePlan::to_string() const {
-    return concat("receive ", num_rows(), " rows, ", num_slots(),
-                  " slots: ", list("row offsets", row_offsets.edges()), ", ",
-                  list("expert offsets", expert_offsets.edges()), ", ", list<std::int32_t>("rows", slot_row));
+    std::string text = concat("receive ", num_rows(), " rows, ", num_slots(),
+                              " slots: ", list("row offsets", row_offsets.edges()), ", ");
+    for (const SlotChunk& chunk : chunks) text += list("expert offsets", chunk.experts.edges()) + ", ";
+    return text + list<std::int32_t>("rows", slot_row);
 }
 
 }  // namespace sy::comm

@@ -42,12 +42,25 @@ class UnitCounts {
     Offsets<MemberAxis> returned_offsets_;
 };
 
+/// How the slots of a rank are divided. `by_arrival`: into those of rows from its own unit, for the first and for the second
+/// half of its experts, and between them those of rows from other units, so that there is work while these rows travel, and
+/// again while their results do.
+enum class SlotChunks { one, by_arrival };
+
+/// Slots that experts work on together.
+struct SlotChunk {
+    Range slots;
+    Offsets<LocalExpertAxis> experts;  ///< slots of each expert, counted from slots.begin
+    bool near = false;                 ///< all rows are of this rank's unit
+    bool operator==(const SlotChunk&) const = default;
+};
+
 /// Destination side, a pure function of the records received.
 struct ReceivePlan {
     RankOffsets row_offsets;  ///< rows of the unit from each rank
-    /// Slots sorted by local expert, then source rank, then row: inside an expert global token order, since
-    /// ranks hold ascending token ranges.
-    Offsets<LocalExpertAxis> expert_offsets;
+    /// Slots sorted by chunk, then local expert, then source rank, then row: inside an expert global token order, since
+    /// ranks hold ascending token ranges. One chunk, or three.
+    std::vector<SlotChunk> chunks;
     PerSlot<std::int32_t> slot_row;     ///< [S] received row of each sorted slot
     PerSlot<float> slot_weight;         ///< [S]
     PerSlot<std::int32_t> slot_source;  ///< [S] rank that each sorted slot came from
@@ -56,7 +69,9 @@ struct ReceivePlan {
     Indexed<RecordAxis, std::int32_t> slot_of_record;
 
     index_t num_rows() const { return row_offsets.total(); }
-    index_t num_slots() const { return expert_offsets.total(); }
+    index_t num_slots() const { return chunks.empty() ? 0 : chunks.back().slots.end; }
+    /// Slots of each expert where there is one chunk. @throws LogicError where there are more
+    const Offsets<LocalExpertAxis>& expert_offsets() const;
     std::string to_string() const;
     bool operator==(const ReceivePlan&) const = default;
 };
@@ -65,8 +80,9 @@ struct ReceivePlan {
 /// @param rank     of the group, the member that the plan is for
 /// @throws CommError naming the source when a record names an expert that is not here, a row that was not announced, or is
 ///         not in the order of SendPlan::slots
-/// @par Cost  two passes over S records: a counting sort by expert
+/// @par Cost  two passes over S records: a counting sort by chunk and expert
 ReceivePlan make_receive_plan(const UnitCounts& counts, IndexedSpan<RecordAxis, const SlotRecord> records,
-                              const Placement& placement, const Units& units, int rank);
+                              const Placement& placement, const Units& units, int rank,
+                              SlotChunks chunks = SlotChunks::one);
 
 }  // namespace sy::comm

@@ -55,6 +55,7 @@ class UnitExchange : public Exchange {
           rows_(rows),
           units_(kind, topology),
           memory_(group, units_, rows),
+          has_network_(units_.num_units() > 1 && topology.num_nodes() > 1),
           unit_(units_.unit_of(group.rank())),
           member_(units_.member_number(group.rank())),
           num_members_(static_cast<index_t>(units_.members_of(unit_).size())) {
@@ -66,7 +67,8 @@ class UnitExchange : public Exchange {
         });
     }
 
-    DispatchPlan plan(const Choices& choices, const Placement& placement, ReturnRows return_rows) override {
+    DispatchPlan plan(const Choices& choices, const Placement& placement, ReturnRows return_rows,
+                      SlotChunks chunks) override {
         const BlockingTime blocking(group_, times_.plan);
         DispatchPlan plan;
         plan.return_rows = return_rows;
@@ -79,8 +81,8 @@ class UnitExchange : public Exchange {
         const std::span<std::int32_t> places = values_in<std::int32_t>(shared, record_bytes, num_records);
         memory_.meet("room for slot records");
         exchange_records(plan.send, counts, records);
-        plan.receive =
-            make_receive_plan(counts, std::span<const SlotRecord>(records), placement, units_, rank());
+        plan.receive = make_receive_plan(counts, std::span<const SlotRecord>(records), placement, units_,
+                                         rank(), has_network_ ? chunks : SlotChunks::one);
         write_places(plan.receive, counts, places);
         memory_.meet("places of slots");
         const std::span<const std::int32_t> all_places = places;
@@ -120,6 +122,7 @@ class UnitExchange : public Exchange {
         }
         const auto flight = start(messages, "dispatch of rows", times_.dispatch, &memory_);
         gather(own, rows.ref().rows_of(plan.receive.row_offsets[rank()]));
+        flight->near_is_written();
         count_own(plan.back.rows_of_others, own.size(), row_bytes);
         traffic_.network_bound += plan.send.least_network_rows * row_bytes;
         return PendingRows(std::move(rows), std::move(staging), flight);
@@ -165,7 +168,9 @@ class UnitExchange : public Exchange {
         }
         count_own(plan.back.slots_of_others, own_slots.size(), row_bytes);
         traffic_.network_bound += plan.send.least_network_rows * row_bytes;
-        const auto flight = start(messages, "return of rows", times_.back, nullptr);
+        // Slots of near chunks may still be computed.
+        UnitMemory* const memory = plan.receive.chunks.size() > 1 ? &memory_ : nullptr;
+        const auto flight = start(messages, "return of rows", times_.back, memory);
         return PendingRows(std::move(results), std::move(staging), flight);
     }
 
@@ -236,8 +241,8 @@ class UnitExchange : public Exchange {
     /// Tags go round, so that exchanges under way at the same time never meet.
     int next_tag() { return tag_ = tag_ % 1000 + 1; }
 
-    std::shared_ptr<Flight> start(Messages& messages, const char* doing, PhaseTime& time,
-                                  UnitMemory* memory) {
+    std::shared_ptr<UnitFlight> start(Messages& messages, const char* doing, PhaseTime& time,
+                                      UnitMemory* memory) {
         auto flight = std::make_shared<UnitFlight>(messages.start(doing), group_, memory, time);
         flights_.push_back(flight);
         return flight;
@@ -321,6 +326,7 @@ class UnitExchange : public Exchange {
     Arena& rows_;
     Units units_;
     UnitMemory memory_;
+    bool has_network_;  ///< rows to some other units cross it
     int unit_;
     int member_;
     index_t num_members_;

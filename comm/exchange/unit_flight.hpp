@@ -44,6 +44,9 @@ class UnitFlight : public Flight {
     UnitFlight(PendingExchange exchange, const Communicator& group, UnitMemory* memory, PhaseTime& time)
         : exchange_(std::move(exchange)), group_(group), memory_(memory), time_(time) {}
 
+    /// This rank has written what its unit reads.
+    void near_is_written() { near_ = memory_->arrive(); }
+
     bool test() override {
         if (!arrived_ && exchange_.test()) arrived_ = Clock::now();
         return arrived_.has_value();
@@ -56,6 +59,12 @@ class UnitFlight : public Flight {
         time_.total_seconds += std::chrono::duration<double>(*arrived_ - started_).count();
     }
 
+    void wait_near() override {
+        SY_REQUIRE(near_.has_value(), "exchange: no rows of this unit are on their way");
+        const ExposedTime exposed(group_, time_);
+        memory_->wait(*near_, "rows of a node");
+    }
+
   private:
     PendingExchange exchange_;
     const Communicator& group_;
@@ -63,6 +72,7 @@ class UnitFlight : public Flight {
     PhaseTime& time_;
     Clock::time_point started_ = Clock::now();
     std::optional<Clock::time_point> arrived_;
+    std::optional<UnitMemory::Phase> near_;
 };
 
 }  // namespace sy::comm

@@ -12,11 +12,14 @@ namespace {
 
 constexpr index_t kSlabBytes = index_t{1} << 20;
 
+/// Nobody is so many phases ahead of a member that still looks: it arrives twice at most before it waits for that member.
+constexpr std::size_t kPhases = 4;
+
 /// What a member tells the others: in a cache line of its own, as it changes all the time.
 struct alignas(64) Place {
     std::atomic<std::uint64_t> phase;
-    /// Bytes in use on arrival at an even and at an odd phase: nobody is two phases ahead of a member that still looks.
-    std::array<std::atomic<index_t>, 2> used;
+    /// Bytes in use on arrival at a phase, by its number modulo kPhases.
+    std::array<std::atomic<index_t>, kPhases> used;
     std::atomic<std::uint64_t>
         failed;  ///< the phase that this member came to without its share of new memory
 };
@@ -131,7 +134,7 @@ UnitMemory::Phase UnitMemory::arrive() {
     ++phase_;
     if (shared_) {
         Place& place = shared_->places[shared_->member];
-        place.used[phase_ % 2].store(shared_->arena.used_bytes(), std::memory_order_relaxed);
+        place.used[phase_ % kPhases].store(shared_->arena.used_bytes(), std::memory_order_relaxed);
         place.phase.store(phase_, std::memory_order_release);
     }
     return phase_;
@@ -143,9 +146,10 @@ void UnitMemory::wait(Phase phase, const char* doing) {
     arrival.push_back(std::make_unique<Arrival>(group_, shared_->places, members_, phase));
     wait_all(group_, arrival, doing);
     if (phase != phase_) return;
-    const index_t used = shared_->places[shared_->member].used[phase % 2].load(std::memory_order_relaxed);
+    const index_t used =
+        shared_->places[shared_->member].used[phase % kPhases].load(std::memory_order_relaxed);
     for (std::size_t i = 0; i < members_.size(); ++i) {
-        const index_t theirs = shared_->places[i].used[phase % 2].load(std::memory_order_relaxed);
+        const index_t theirs = shared_->places[i].used[phase % kPhases].load(std::memory_order_relaxed);
         SY_REQUIRE(theirs == used, doing, ": rank ", members_[i], " uses ", theirs,
                    " bytes of this node's memory, rank ", group_.rank(), " ", used,
                    "; they have not allocated alike");

@@ -37,7 +37,7 @@ class UnitMemory {
     Buffer allocate(index_t bytes) { return arena().allocate(bytes); }
 
     using Phase = std::uint64_t;
-    /// @par Waits  never
+    /// At most twice without a wait. @par Waits  never
     Phase arrive();
     /// @par Waits  until all members have arrived at `phase`, at most the group's deadline
     /// @throws TimeoutError naming the members that have not; LogicError when members have not allocated alike

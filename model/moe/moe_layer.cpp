@@ -11,7 +11,6 @@
 #include "kernels/ops/reduce/reduce.hpp"
 #include "model/layers/linear.hpp"
 #include "model/moe/expert_dropout.hpp"
-#include "model/moe/wire.hpp"
 
 namespace sy::model {
 
@@ -25,7 +24,6 @@ struct MoeLayer::Kept {
     Tensor rows;      ///< [R, ...] received, as they travelled
     Tensor gate, up;  ///< [S, F]
     SharedExperts::Saved shared;
-    std::vector<index_t> blocks;
     std::vector<index_t> dropout_rows;  ///< [S] of the outputs in their random stream
 };
 
@@ -35,19 +33,30 @@ std::size_t at(index_t i) {
     return static_cast<std::size_t>(i);
 }
 
-/// Slots of one expert and one source sequence form a block: fixed pieces of the global batch.
-std::vector<index_t> sequence_blocks(const comm::ReceivePlan& plan, index_t seq_len) {
+/// Slots of one expert and one source sequence form a block: fixed pieces of the global batch. Counted from the chunk's
+/// first slot.
+std::vector<index_t> sequence_blocks(const comm::ReceivePlan& plan, const comm::SlotChunk& chunk,
+                                     index_t seq_len) {
     std::vector<index_t> blocks;
-    for (index_t expert = 0; expert < plan.expert_offsets.num_groups(); ++expert) {
-        const Range slots = plan.expert_offsets[expert];
-        for (index_t s = slots.begin; s < slots.end; ++s) {
-            const bool starts = s == slots.begin || plan.slot_source[s] != plan.slot_source[s - 1] ||
+    for (index_t expert = 0; expert < chunk.experts.num_groups(); ++expert) {
+        const Range slots = chunk.experts[expert];
+        for (index_t i = slots.begin; i < slots.end; ++i) {
+            const index_t s = chunk.slots.begin + i;
+            const bool starts = i == slots.begin || plan.slot_source[s] != plan.slot_source[s - 1] ||
                                 plan.slot_token[s] / seq_len != plan.slot_token[s - 1] / seq_len;
-            if (starts) blocks.push_back(s);
+            if (starts) blocks.push_back(i);
         }
     }
-    blocks.push_back(plan.num_slots());
+    blocks.push_back(chunk.slots.size());
     return blocks;
+}
+
+/// The part of what is kept for slots; nothing where nothing is kept.
+TensorRef slots_of(Tensor& kept, Range slots) {
+    return kept.empty() ? TensorRef() : kept.ref().rows_of(slots);
+}
+ConstTensorRef slots_of(const Tensor& kept, Range slots) {
+    return kept.empty() ? ConstTensorRef() : kept.ref().rows_of(slots);
 }
 
 }  // namespace
@@ -123,11 +132,25 @@ void MoeLayer::account(Kept& kept, const Tape& tape, MoeStatistics* statistics) 
     kept.global_sums = std::move(sums);
 }
 
-ops::DropoutRows MoeLayer::output_dropout(const Kept& kept) const {
+ops::DropoutRows MoeLayer::output_dropout(const Kept& kept, Range slots) const {
     return {kept.pass.random(layer_idx_, RandomPurpose::expert_dropout),
             static_cast<float>(config_.expert_dropout),
-            kept.dropout_rows,
+            part(std::span<const index_t>(kept.dropout_rows), slots),
             {}};
+}
+
+void MoeLayer::run_experts(Kept& kept, const comm::SlotChunk& chunk, ConstTensorRef rows,
+                           SlotResults& results, const Context& context) const {
+    const comm::ReceivePlan& receive = kept.plan.receive;
+    const TensorRef outputs = results.values().rows_of(chunk.slots);
+    const SlotRows slots = slot_rows(rows, part<const std::int32_t>(receive.slot_row, chunk.slots),
+                                     outputs.cols(), shared_.config.dtype, context);
+    ops::expert_ffn(slots.x, expert_weights(),
+                    {chunk.experts, slots.row, part<const float>(receive.slot_weight, chunk.slots), {}},
+                    {slots_of(kept.gate, chunk.slots), slots_of(kept.up, chunk.slots)}, outputs, context);
+    if (drops_outputs(kept.pass))
+        ops::dropout_rows(outputs, output_dropout(kept, chunk.slots), outputs, context);
+    results.written(chunk.slots);
 }
 
 Value& MoeLayer::forward(Tape& tape, Value& x, const PassInfo& pass, MoeStatistics* statistics) const {
@@ -149,42 +172,37 @@ Value& MoeLayer::forward(Tape& tape, Value& x, const PassInfo& pass, MoeStatisti
                                 .kept = choice_kept.as_matrix(expert.rows(), expert.cols()),
                                 .first_token = pass.batch.first_token,
                                 .seq_len = pass.seq_len};
-    kept.plan = world_.exchange.plan(choices, shared_.parameters.placement(layer_idx_), grouping);
-    Value& y = tape.value(input.rows(), input.cols());
-    {
-        const SentRows sent(input, config_.wire, dtype, context);
-        comm::PendingRows arriving = world_.exchange.start_dispatch(sent.ref(), kept.plan);
-        // The shared experts work while the rows travel.
-        if (shared_experts_) kept.shared = shared_experts_->apply(input, y.data, tape.recording(), context);
-        kept.rows = arriving.wait();
-    }
+    kept.plan = world_.exchange.plan(choices, shared_.parameters.placement(layer_idx_), grouping,
+                                     comm::SlotChunks::by_arrival);
     const comm::ReceivePlan& receive = kept.plan.receive;
-    ops::ExpertSaved room;
+    Value& y = tape.value(input.rows(), input.cols());
     if (tape.recording()) {
         const Shape shape{receive.num_slots(), config_.expert_width};
-        if (gate_ >= 0) {
-            kept.gate = Tensor(context.arena, dtype, shape);
-            room.gate = kept.gate;
-        }
+        if (gate_ >= 0) kept.gate = Tensor(context.arena, dtype, shape);
         kept.up = Tensor(context.arena, dtype, shape);
-        room.up = kept.up;
-    }
-    SlotResults results(world_.exchange, kept.plan, input.cols(), config_.wire, context);
-    const TensorRef outputs = results.values();
-    {
-        const SlotRows slots = slot_rows(kept.rows, receive, input.cols(), dtype, context);
-        ops::expert_ffn(slots.x, expert_weights(),
-                        {receive.expert_offsets, slots.row, receive.slot_weight, {}}, room, outputs, context);
     }
     if (drops_outputs(pass)) {
         SY_REQUIRE(world_.expert_group != nullptr, "moe: expert dropout needs the ranks of the exchange");
         const Parameters& parameters = shared_.parameters;
         const auto local = parameters.placement(layer_idx_).experts_of(parameters.group_rank());
         kept.dropout_rows = expert_dropout_rows(receive, pass, local, config_.experts, *world_.expert_group);
-        ops::dropout_rows(outputs, output_dropout(kept), outputs, context);
     }
-    comm::combine_returned(results.start_return().wait(), kept.plan,
-                           shared_experts_ ? Write::add : Write::overwrite, y.data, context);
+    {
+        const SentRows sent(input, config_.wire, dtype, context);
+        comm::PendingRows arriving = world_.exchange.start_dispatch(sent.ref(), kept.plan);
+        // The shared experts, and experts with rows that are here already, work while the others travel.
+        if (shared_experts_) kept.shared = shared_experts_->apply(input, y.data, tape.recording(), context);
+        SlotResults results(world_.exchange, kept.plan, input.cols(), config_.wire, context);
+        std::optional<comm::PendingRows> returning;
+        for (const comm::SlotChunk& chunk : receive.chunks) {
+            if (!chunk.near) kept.rows = arriving.wait();
+            const ConstTensorRef rows = kept.rows.empty() ? arriving.near_rows() : std::as_const(kept.rows);
+            run_experts(kept, chunk, rows, results, context);
+            if (!chunk.near) returning.emplace(results.start_return());
+        }
+        comm::combine_returned(returning->wait(), kept.plan, shared_experts_ ? Write::add : Write::overwrite,
+                               y.data, context);
+    }
     tape.record(
         [this, &x, &y, &context, kept = std::move(kept)]() mutable { run_backward(x, y, kept, context); });
     return y;
@@ -196,18 +214,18 @@ struct MoeLayer::SlotOperands {
     SlotRows dy;
 };
 
-MoeLayer::SlotOperands MoeLayer::backward_operands(const Kept& kept, ConstTensorRef dy_rows,
+MoeLayer::SlotOperands MoeLayer::backward_operands(const Kept& kept, Range slots, ConstTensorRef dy_rows,
                                                    const Context& context) const {
-    const comm::ReceivePlan& receive = kept.plan.receive;
+    const auto row = part<const std::int32_t>(kept.plan.receive.slot_row, slots);
     const index_t width = shared_.config.hidden;
     const DType dtype = shared_.config.dtype;
-    SlotOperands operands{slot_rows(kept.rows, receive, width, dtype, context),
-                          slot_rows(dy_rows, receive, width, dtype, context)};
+    SlotOperands operands{slot_rows(kept.rows, row, width, dtype, context),
+                          slot_rows(dy_rows, row, width, dtype, context)};
     SlotRows& dy = operands.dy;
     if (drops_outputs(kept.pass)) {
         // The mask differs between the slots of a row, and so do their gradients.
-        Tensor masked(context.arena, dtype, {receive.num_slots(), width});
-        ops::DropoutRows rows = output_dropout(kept);
+        Tensor masked(context.arena, dtype, {slots.size(), width});
+        ops::DropoutRows rows = output_dropout(kept, slots);
         rows.source = dy.row;
         ops::dropout_rows(dy.x, rows, masked, context);
         dy.own = std::move(masked);
@@ -220,45 +238,71 @@ MoeLayer::SlotOperands MoeLayer::backward_operands(const Kept& kept, ConstTensor
     return operands;
 }
 
+/// Where gradients of a pass through the experts go.
+struct MoeLayer::ExpertSums {
+    std::vector<GradientView> gate, up, down;  ///< [L]
+    TensorRef dweight;                         ///< [S]
+};
+
+void MoeLayer::run_experts_backward(const Kept& kept, const comm::SlotChunk& chunk, ConstTensorRef dy_rows,
+                                    const ExpertSums& sums, SlotResults& dx, const Context& context,
+                                    const std::function<void()>& dx_ready) const {
+    const comm::ReceivePlan& receive = kept.plan.receive;
+    const Range slots = chunk.slots;
+    const SlotOperands operands = backward_operands(kept, slots, dy_rows, context);
+    std::vector<index_t> blocks;
+    if (context.numerics == NumericsMode::reproducible)
+        blocks = sequence_blocks(receive, chunk, kept.pass.seq_len);
+    ops::expert_ffn_backward(
+        operands.x.x, expert_weights(),
+        {chunk.experts, operands.x.row, part<const float>(receive.slot_weight, slots), blocks},
+        {slots_of(kept.gate, slots), slots_of(kept.up, slots)},
+        {operands.dy.x,
+         dx.values().rows_of(slots),
+         sums.dweight.cols_of(slots),
+         {sums.gate, sums.up, sums.down},
+         [&] {
+             dx.written(slots);
+             dx_ready();
+         }},
+        context);
+}
+
 void MoeLayer::run_backward(Value& x, Value& y, Kept& kept, const Context& context) const {
     Parameters& parameters = shared_.parameters;
     const ConstTensorRef dy = y.grad_ref();
     const comm::ReceivePlan& receive = kept.plan.receive;
     Tensor dx(context.arena, DType::f32, x.data.shape());
-    Tensor dy_rows;
+    Tensor dweight(context.arena, DType::f32, {receive.num_slots()});
+    ExpertSums sums{{}, {}, {}, dweight};
+    for (index_t l = 0; l < parameters.num_local(up_); ++l) {
+        if (gate_ >= 0) sums.gate.push_back(parameters.gradient(gate_, l));
+        sums.up.push_back(parameters.gradient(up_, l));
+        sums.down.push_back(parameters.gradient(down_, l));
+    }
     {
         const SentRows sent(dy, gradient_wire(config_.wire), shared_.config.dtype, context);
         comm::PendingRows arriving = world_.exchange.start_dispatch(sent.ref(), kept.plan);
         if (shared_experts_) shared_experts_->backward(x.data, kept.shared, dy, dx, kept.pass, context);
-        dy_rows = arriving.wait();
+        SlotResults results(world_.exchange, kept.plan, dy.cols(), config_.wire, context);
+        Tensor dy_rows;
+        std::optional<comm::PendingRows> returning;
+        for (const comm::SlotChunk& chunk : receive.chunks) {
+            if (!chunk.near) dy_rows = arriving.wait();
+            const ConstTensorRef rows = dy_rows.empty() ? arriving.near_rows() : std::as_const(dy_rows);
+            // While dx travels, the gradients of the weights are computed.
+            run_experts_backward(kept, chunk, rows, sums, results, context, [&] {
+                if (!chunk.near) returning.emplace(results.start_return());
+            });
+        }
+        // Their reduction may begin while dx travels.
+        for (const ParameterId id : {down_, up_, gate_})
+            if (id >= 0) shared_.gradient_ready(id);
+        comm::combine_returned(returning->wait(), kept.plan, shared_experts_ ? Write::add : Write::overwrite,
+                               dx, context);
     }
-    if (context.numerics == NumericsMode::reproducible)
-        kept.blocks = sequence_blocks(receive, kept.pass.seq_len);
-    std::vector<GradientView> gradients[3];
-    for (index_t l = 0; l < parameters.num_local(up_); ++l) {
-        if (gate_ >= 0) gradients[0].push_back(parameters.gradient(gate_, l));
-        gradients[1].push_back(parameters.gradient(up_, l));
-        gradients[2].push_back(parameters.gradient(down_, l));
-    }
-    SlotResults results(world_.exchange, kept.plan, dy.cols(), config_.wire, context);
-    Tensor dweight(context.arena, DType::f32, {receive.num_slots()});
-    // While dx travels, the gradients of the weights are computed.
-    std::optional<comm::PendingRows> returning;
-    const auto return_dx = [&] { returning.emplace(results.start_return()); };
-    const SlotOperands operands = backward_operands(kept, dy_rows, context);
-    ops::ExpertKept projections{{}, kept.up};
-    if (gate_ >= 0) projections.gate = kept.gate;
-    ops::expert_ffn_backward(
-        operands.x.x, expert_weights(),
-        {receive.expert_offsets, operands.x.row, receive.slot_weight, kept.blocks}, projections,
-        {operands.dy.x, results.values(), dweight, {gradients[0], gradients[1], gradients[2]}, return_dx},
-        context);
-    comm::combine_returned(returning->wait(), kept.plan, shared_experts_ ? Write::add : Write::overwrite, dx,
-                           context);
     Tensor dweight_tk(context.arena, DType::f32, kept.routing.weight.shape());
     world_.exchange.return_scalars(dweight, kept.plan, dweight_tk);
-    for (const ParameterId id : {down_, up_, gate_})
-        if (id >= 0) shared_.gradient_ready(id);
     route_backward(x, kept, std::move(dweight_tk), dx, context);
     x.add_gradient(std::move(dx), context);
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -11,6 +12,7 @@
 #include "model/moe/router/router.hpp"
 #include "model/moe/routing_log.hpp"
 #include "model/moe/shared_experts.hpp"
+#include "model/moe/wire.hpp"
 
 namespace sy::model {
 
@@ -54,9 +56,18 @@ class MoeLayer {
     void account(Kept& kept, const Tape& tape, MoeStatistics* statistics) const;
     /// Applies when training with moe.expert_dropout.
     bool drops_outputs(const PassInfo& pass) const { return pass.training() && config_.expert_dropout > 0.0; }
-    ops::DropoutRows output_dropout(const Kept& kept) const;
+    ops::DropoutRows output_dropout(const Kept& kept, Range slots) const;
+    /// Rows of a chunk through this rank's experts.
+    void run_experts(Kept& kept, const comm::SlotChunk& chunk, ConstTensorRef rows, SlotResults& results,
+                     const Context& context) const;
     struct SlotOperands;
-    SlotOperands backward_operands(const Kept& kept, ConstTensorRef dy_rows, const Context& context) const;
+    SlotOperands backward_operands(const Kept& kept, Range slots, ConstTensorRef dy_rows,
+                                   const Context& context) const;
+    struct ExpertSums;
+    /// @param dx_ready  called when dx is complete, before the gradients of the weights are computed
+    void run_experts_backward(const Kept& kept, const comm::SlotChunk& chunk, ConstTensorRef dy_rows,
+                              const ExpertSums& sums, SlotResults& dx, const Context& context,
+                              const std::function<void()>& dx_ready) const;
     void route_backward(Value& x, Kept& kept, Tensor dweight, TensorRef dx, const Context& context) const;
     ops::ExpertWeights expert_weights() const;
 

@@ -210,7 +210,7 @@ DispatchedRows RoutedExchange::dispatch(MatrixView<const float> x, const RoutedT
     ops::gather_rows(rows, receive.slot_row, arrived.rows, context_);
     const auto experts = placement_.experts_of(world_.rank());
     arrived.experts.assign(experts.begin(), experts.end());
-    const std::span<const index_t> offsets = receive.expert_offsets.edges();
+    const std::span<const index_t> offsets = receive.expert_offsets().edges();
     arrived.expert_offsets.assign(offsets.begin(), offsets.end());
     return arrived;
 }

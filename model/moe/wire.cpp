@@ -38,20 +38,20 @@ void SlotRows::spread(const Context& context) {
     row = {};
 }
 
-SlotRows slot_rows(ConstTensorRef rows, const comm::ReceivePlan& plan, index_t width, DType dtype,
+SlotRows slot_rows(ConstTensorRef rows, std::span<const std::int32_t> row, index_t width, DType dtype,
                    const Context& context) {
     SlotRows slots;
     if (rows.dtype() == dtype) {
-        // The unit may have rows where this rank has no slot: an empty list of rows would mean a row for each slot.
-        slots.x = plan.num_slots() == 0 ? rows.rows_of({0, 0}) : rows;
-        slots.row = plan.slot_row;
+        // There may be rows where there is no slot: an empty list of rows would mean a row for each slot.
+        slots.x = row.empty() ? rows.rows_of({0, 0}) : rows;
+        slots.row = row;
         return slots;
     }
-    slots.own = Tensor(context.arena, dtype, {plan.num_slots(), width});
+    slots.own = Tensor(context.arena, dtype, {static_cast<index_t>(row.size()), width});
     if (rows.dtype() == DType::u8)
-        ops::dequantize_rows(rows, plan.slot_row, slots.own, context);
+        ops::dequantize_rows(rows, row, slots.own, context);
     else
-        ops::gather_rows(rows, plan.slot_row, slots.own, context);
+        ops::gather_rows(rows, row, slots.own, context);
     slots.x = slots.own;
     return slots;
 }
@@ -61,19 +61,15 @@ SlotResults::SlotResults(comm::Exchange& exchange, const comm::DispatchPlan& pla
     : exchange_(exchange),
       plan_(plan),
       context_(context),
-      results_(exchange.make_results(plan, width, format == WireFormat::f32 ? DType::f32 : DType::bf16)) {
-    if (format != WireFormat::f32)
-        values_ = Tensor(context.arena, DType::f32, {plan.back.slots.size(), width});
+      results_(exchange.make_results(plan, width, format == WireFormat::f32 ? DType::f32 : DType::bf16)),
+      travelling_(results_.ref().rows_of(plan.back.slots)) {
+    if (format == WireFormat::f32) return;
+    own_ = Tensor(context.arena, DType::f32, {plan.back.slots.size(), width});
+    values_ = own_;
 }
 
-TensorRef SlotResults::values() {
-    return values_.empty() ? results_.ref().rows_of(plan_.back.slots) : values_.ref();
-}
-
-comm::PendingRows SlotResults::start_return() {
-    if (!values_.empty()) ops::cast(values_, results_.ref().rows_of(plan_.back.slots), context_);
-    values_ = {};
-    return exchange_.start_return(std::move(results_), plan_);
+void SlotResults::written(Range slots) {
+    if (!values_.is_null()) ops::cast(values_.rows_of(slots), travelling_.rows_of(slots), context_);
 }
 
 }  // namespace sy::model

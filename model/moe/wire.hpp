@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <utility>
 
 #include "comm/exchange/exchange.hpp"
 #include "kernels/core/context.hpp"
@@ -49,8 +50,10 @@ struct SlotRows {
     void spread(const Context& context);
 };
 
-/// Decodes what products cannot read as it is. @param rows  of PendingRows, which have to live as long as the result
-SlotRows slot_rows(ConstTensorRef rows, const comm::ReceivePlan& plan, index_t width, DType dtype,
+/// The rows of some slots, decoded where products cannot read them as they are.
+/// @param rows  of PendingRows, which have to live as long as the result
+/// @param row   of each slot, as is `row` of the result
+SlotRows slot_rows(ConstTensorRef rows, std::span<const std::int32_t> row, index_t width, DType dtype,
                    const Context& context);
 
 /// What a rank's experts return.
@@ -60,16 +63,19 @@ class SlotResults {
     SlotResults(comm::Exchange& exchange, const comm::DispatchPlan& plan, index_t width, WireFormat format,
                 const Context& context);
     /// [S, H] f32, to be written.
-    TensorRef values();
-    /// Starts the return. @par Buffers  values() are not used any more when the call returns
-    comm::PendingRows start_return();
+    TensorRef values() const { return values_.is_null() ? travelling_ : values_; }
+    /// Those of some slots are complete: in time for start_return, and for the end of the return where rows are near.
+    void written(Range slots);
+    comm::PendingRows start_return() { return exchange_.start_return(std::move(results_), plan_); }
 
   private:
     comm::Exchange& exchange_;
     const comm::DispatchPlan& plan_;
     const Context& context_;
     Tensor results_;
-    Tensor values_;  ///< none where the results are f32 themselves
+    TensorRef travelling_;  ///< this rank's part of the results, which start_return takes along
+    Tensor own_;            ///< behind values_, none where the results are f32 themselves
+    TensorRef values_;
 };
 
 }  // namespace sy::model

@@ -175,7 +175,7 @@ TEST_CASE("dispatch plan: copies of an expert take turns by sequence, and one on
     const std::vector<SlotRecord> records{{0, 3, 0, 0, 1.0F}, {0, 0, 1, 0, 1.0F}};
     const ReceivePlan plan =
         make_receive_plan(counts_of({0, 0, 0, 0, 0, 0, 1, 2}), records, placement, flat(4), 1);
-    CHECK(plan.expert_offsets == std::vector<index_t>{0, 0, 1, 2});
+    CHECK(plan.expert_offsets() == std::vector<index_t>{0, 0, 1, 2});
     CHECK(plan.slot_of_record == std::vector<std::int32_t>{0, 1});
 }
 
@@ -183,7 +183,7 @@ TEST_CASE("dispatch plan: a tiny receive plan is the one drawn by hand", "[unit]
     // Rank 0 sends token 1 for experts 1 and 0; rank 1 sends token 0 for expert 0 and token 5 for expert 0.
     const ReceivePlan plan = receive(
         {1, 2, 2, 2}, {{0, 1, 0, 1, 0.5F}, {0, 0, 1, 1, 0.25F}, {0, 0, 0, 0, 1.0F}, {1, 0, 1, 5, 2.0F}});
-    CHECK(plan.expert_offsets == std::vector<index_t>{0, 3, 4});
+    CHECK(plan.expert_offsets() == std::vector<index_t>{0, 3, 4});
     CHECK(plan.slot_row == std::vector<std::int32_t>{0, 1, 2, 0});
     CHECK(plan.slot_weight == std::vector<float>{0.25F, 1.0F, 2.0F, 0.5F});
     CHECK(plan.slot_source == std::vector<std::int32_t>{0, 1, 1, 0});
@@ -193,11 +193,30 @@ TEST_CASE("dispatch plan: a tiny receive plan is the one drawn by hand", "[unit]
           "receive 3 rows, 4 slots: row offsets [0 1 3], expert offsets [0 3 4], rows [0 1 2 0]");
 }
 
+TEST_CASE("dispatch plan: by arrival, slots of near rows stand around those of far ones", "[unit]") {
+    // Experts 0 to 3 of rank 0. Its own tokens chose 0, 3 and 1, those of rank 1 chose 0 and 2.
+    const std::vector<SlotRecord> records{
+        {0, 0, 0, 0, 1.0F}, {0, 3, 1, 0, 2.0F}, {1, 1, 0, 1, 3.0F}, {0, 0, 0, 4, 4.0F}, {1, 2, 0, 6, 5.0F}};
+    const ReceivePlan plan = make_receive_plan(counts_of({2, 3, 2, 2}), records, block_placement(8, 2),
+                                               flat(2), 0, SlotChunks::by_arrival);
+    REQUIRE(plan.chunks.size() == 3);
+    CHECK(plan.chunks[0].slots == Range{0, 2});
+    CHECK(plan.chunks[0].experts == std::vector<index_t>{0, 1, 2, 2, 2});
+    CHECK(plan.chunks[1].slots == Range{2, 4});
+    CHECK(plan.chunks[1].experts == std::vector<index_t>{0, 1, 1, 2, 2});
+    CHECK(plan.chunks[2].slots == Range{4, 5});
+    CHECK(plan.chunks[2].experts == std::vector<index_t>{0, 0, 0, 0, 1});
+    CHECK((plan.chunks[0].near && !plan.chunks[1].near && plan.chunks[2].near));
+    CHECK(plan.slot_weight == std::vector<float>{1.0F, 3.0F, 4.0F, 5.0F, 2.0F});
+    CHECK(plan.slot_of_record == std::vector<std::int32_t>{0, 4, 1, 2, 3});
+    CHECK_THROWS_AS(plan.expert_offsets(), LogicError);
+}
+
 TEST_CASE("dispatch plan: nothing received is a plan too", "[unit]") {
     const ReceivePlan plan = receive({0, 0, 0, 0}, {});
     CHECK(plan.num_rows() == 0);
     CHECK(plan.num_slots() == 0);
-    CHECK(plan.expert_offsets == std::vector<index_t>{0, 0, 0});
+    CHECK(plan.expert_offsets() == std::vector<index_t>{0, 0, 0});
 }
 
 TEST_CASE("dispatch plan: choices that do not fit are refused", "[unit]") {

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <numeric>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -37,13 +38,15 @@ struct Setup {
     Chosen chosen = Chosen::mixed;
     ExpertsOn experts_on = ExpertsOn::blocks;
     ReturnRows return_rows = ReturnRows::per_unit;
+    SlotChunks chunks = SlotChunks::by_arrival;
     std::uint64_t seed = 1;
 
     std::string to_string() const {
         return concat("seed ", seed, ": ", tokens, " tokens (", static_cast<int>(tokens_on), "), ", experts,
                       " experts (", static_cast<int>(experts_on), "), top ", top_k, " (",
                       static_cast<int>(chosen), "), hidden ", hidden,
-                      return_rows == ReturnRows::per_unit ? ", per unit" : ", per choice");
+                      return_rows == ReturnRows::per_unit ? ", per unit" : ", per choice",
+                      chunks == SlotChunks::one ? ", in one chunk" : ", by arrival");
     }
 };
 
@@ -139,19 +142,30 @@ struct Problem {
     }
 };
 
+/// body(local expert, slot)
+template <class Body>
+void for_each_slot(const SlotChunk& chunk, Body body) {
+    for (index_t l = 0; l < chunk.experts.num_groups(); ++l) {
+        for (index_t i = chunk.experts[l].begin; i < chunk.experts[l].end; ++i)
+            body(l, chunk.slots.begin + i);
+    }
+}
+
 /// Every slot of the plan must be a kept choice of its token for its expert, with its weight: counts them by choice.
 std::vector<std::int64_t> computed_choices(const Problem& problem, const DispatchPlan& plan,
                                            Communicator& group, const Placement& placement) {
     const Setup& setup = problem.setup;
     std::vector<std::int64_t> computed(problem.kept.size(), 0);
     const LocalExperts local = placement.experts_of(group.rank());
-    for (index_t l = 0; l < local.size(); ++l) {
+    for (const SlotChunk& chunk : plan.receive.chunks) {
         index_t last_token = -1;
-        const Range slots = plan.receive.expert_offsets[l];
-        for (index_t s = slots.begin; s < slots.end; ++s) {
+        index_t last_expert = -1;
+        for_each_slot(chunk, [&](index_t l, index_t s) {
             const Range theirs = problem.tokens_of(plan.receive.slot_source[s], group.size());
             const index_t t = theirs.begin + plan.receive.slot_token[s];
-            SY_REQUIRE(t >= last_token, "slots of expert ", local[l], " are not in token order");
+            SY_REQUIRE(l > last_expert || t >= last_token, "slots of expert ", local[l],
+                       " are not in token order");
+            last_expert = l;
             last_token = t;
             index_t found = -1;
             for (index_t j = 0; j < setup.top_k; ++j) {
@@ -162,27 +176,34 @@ std::vector<std::int64_t> computed_choices(const Problem& problem, const Dispatc
             SY_REQUIRE(found >= 0, "token ", t, " never chose expert ", local[l]);
             SY_REQUIRE(plan.receive.slot_weight[s] == problem.weight[at(found)], "another weight");
             ++computed[at(found)];
-        }
+        });
     }
     return computed;
 }
 
-/// Rows of the received matrix through this rank's experts, weighted, to this rank's part of the results.
+/// Rows that are on their way, through this rank's experts, weighted, and back: those of near chunks before the others have
+/// arrived, or after results have started.
 template <class T>
-Tensor run_experts(MatrixView<const T> rows, const DispatchPlan& plan, const LocalExperts& local,
-                   Exchange& exchange) {
-    Tensor results = exchange.make_results(plan, rows.cols);
+Tensor through_experts(PendingRows arriving, const DispatchPlan& plan, const LocalExperts& local,
+                       index_t width, Exchange& exchange) {
+    Tensor results = exchange.make_results(plan, width);
     const MatrixView<float> slots = results.matrix<float>().rows_of(plan.back.slots);
-    for (index_t l = 0; l < local.size(); ++l) {
-        const Range of_expert = plan.receive.expert_offsets[l];
-        for (index_t s = of_expert.begin; s < of_expert.end; ++s) {
-            for (index_t i = 0; i < rows.cols; ++i) {
+    Tensor arrived;
+    std::optional<PendingRows> returning;
+    for (const SlotChunk& chunk : plan.receive.chunks) {
+        if (!chunk.near) arrived = arriving.wait();
+        const auto rows =
+            host<const T>(arrived.empty() ? arriving.near_rows() : std::as_const(arrived).ref());
+        for_each_slot(chunk, [&](index_t l, index_t s) {
+            for (index_t i = 0; i < width; ++i) {
                 const auto v = static_cast<float>(rows(plan.receive.slot_row[s], i));
                 slots(s, i) = plan.receive.slot_weight[s] * Problem::apply(local[l], v);
             }
-        }
+        });
+        if (!chunk.near) returning.emplace(exchange.start_return(std::move(results), plan));
     }
-    return results;
+    while (!returning->test()) continue;
+    return returning->wait();
 }
 
 /// Where each exchange under test sees nodes.
@@ -295,7 +316,8 @@ void check_exchange(Communicator& group, const Setup& setup, const Layout& layou
     const Placement placement = problem.placement(group.size());
     const Range mine = problem.tokens_of(group.rank(), group.size());
     const auto exchange = layout.make(group, session.context);
-    const DispatchPlan plan = exchange->plan(problem.choices(mine), placement, setup.return_rows);
+    const DispatchPlan plan =
+        exchange->plan(problem.choices(mine), placement, setup.return_rows, setup.chunks);
 
     std::vector<std::int64_t> computed = computed_choices(problem, plan, group, placement);
     all_reduce(group, std::span<std::int64_t>(computed));
@@ -308,11 +330,8 @@ void check_exchange(Communicator& group, const Setup& setup, const Layout& layou
     PendingRows arriving =
         exchange->start_dispatch(MatrixView<const T>(x.data(), mine.size(), setup.hidden), plan);
     std::fill(x.begin(), x.end(), T(1e30F));  // it may change after the call
-    const Tensor rows = arriving.wait();
-    PendingRows returning = exchange->start_return(
-        run_experts<T>(rows.matrix<T>(), plan, placement.experts_of(group.rank()), *exchange), plan);
-    while (!returning.test()) continue;
-    const Tensor back = returning.wait();
+    const LocalExperts local = placement.experts_of(group.rank());
+    const Tensor back = through_experts<T>(std::move(arriving), plan, local, setup.hidden, *exchange);
     TestMatrix y(mine.size(), setup.hidden, 5);
     combine_returned(back.matrix<float>(), plan, Write::overwrite, y.view(), session.context);
     std::vector<float> expected;
@@ -326,11 +345,9 @@ void check_exchange(Communicator& group, const Setup& setup, const Layout& layou
 
     // One number a slot, here the expert's own, goes back to the choice it belongs to.
     PerSlot<float> slot_values;
-    const LocalExperts local = placement.experts_of(group.rank());
-    for (index_t l = 0; l < local.size(); ++l) {
-        const Range slots_of_expert = plan.receive.expert_offsets[l];
-        slot_values.resize(slots_of_expert.end, static_cast<float>(local[l] + 1));
-    }
+    for (const SlotChunk& chunk : plan.receive.chunks)
+        for_each_slot(chunk,
+                      [&](index_t l, index_t) { slot_values.push_back(static_cast<float>(local[l] + 1)); });
     TestMatrix scalars(mine.size(), setup.top_k, 6);
     exchange->return_scalars(std::span<const float>(slot_values), plan, scalars.view());
     expected.clear();
@@ -361,7 +378,9 @@ void check_all_ways(Communicator& group, Setup setup, const Layout* only = nullp
         for (const ReturnRows return_rows : {ReturnRows::per_unit, ReturnRows::per_choice}) {
             setup.return_rows = return_rows;
             try {
+                setup.chunks = SlotChunks::one;
                 check_exchange<float>(group, setup, layout);
+                setup.chunks = SlotChunks::by_arrival;
                 check_exchange<bf16>(group, setup, layout);
             } catch (const LogicError& error) {
                 throw LogicError(concat(layout.name, ", ", setup.to_string(), ": ", error.what()));
@@ -426,11 +445,10 @@ std::vector<float> rounded_outputs(Communicator& group, ExpertsOn experts_on, To
     const Placement placement = problem.placement(group.size());
     const Range mine = problem.tokens_of(group.rank(), group.size());
     const auto exchange = layout.make(group, session.context);
-    const DispatchPlan plan = exchange->plan(problem.choices(mine), placement, ReturnRows::per_choice);
-    const Tensor rows = exchange->start_dispatch(x.view().rows_of(mine), plan).wait();
-    Tensor results =
-        run_experts<float>(rows.matrix<float>(), plan, placement.experts_of(group.rank()), *exchange);
-    const Tensor back = exchange->start_return(std::move(results), plan).wait();
+    const DispatchPlan plan =
+        exchange->plan(problem.choices(mine), placement, ReturnRows::per_choice, SlotChunks::by_arrival);
+    const Tensor back = through_experts<float>(exchange->start_dispatch(x.view().rows_of(mine), plan), plan,
+                                               placement.experts_of(group.rank()), setup.hidden, *exchange);
     TestMatrix y(mine.size(), setup.hidden);
     combine_returned(back.matrix<float>(), plan, Write::overwrite, y.view(), session.context);
     std::vector<float> all(at(setup.tokens * setup.hidden), 0.0F);
@@ -547,18 +565,15 @@ void encoded_rows_and_rounded_results(Communicator& world, const Layout& layout)
                 .wait();
         Tensor results = exchange->make_results(plan, setup.hidden, DType::bf16);
         const MatrixView<bf16> slots = results.matrix<bf16>().rows_of(plan.back.slots);
-        for (index_t l = 0; l < local.size(); ++l) {
-            const Range of_expert = plan.receive.expert_offsets[l];
-            for (index_t s = of_expert.begin; s < of_expert.end; ++s) {
-                const index_t t = problem.tokens_of(plan.receive.slot_source[s], world.size()).begin +
-                                  plan.receive.slot_token[s];
-                for (index_t i = 0; i < setup.hidden; ++i) {
-                    SY_REQUIRE(rows.matrix<std::uint8_t>()(plan.receive.slot_row[s], i) == byte_of(t, i),
-                               layout.name, ": byte ", i, " of token ", t);
-                    slots(s, i) = output(t, local[l], i);
-                }
+        for_each_slot(plan.receive.chunks.front(), [&](index_t l, index_t s) {
+            const index_t t = problem.tokens_of(plan.receive.slot_source[s], world.size()).begin +
+                              plan.receive.slot_token[s];
+            for (index_t i = 0; i < setup.hidden; ++i) {
+                SY_REQUIRE(rows.matrix<std::uint8_t>()(plan.receive.slot_row[s], i) == byte_of(t, i),
+                           layout.name, ": byte ", i, " of token ", t);
+                slots(s, i) = output(t, local[l], i);
             }
-        }
+        });
         const Tensor back = exchange->start_return(std::move(results), plan).wait();
         TestMatrix y(mine.size(), setup.hidden);
         combine_returned(back, plan, Write::overwrite, y.view(), session.context);
