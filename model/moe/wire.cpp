@@ -69,7 +69,7 @@ SlotResults::SlotResults(comm::Exchange& exchange, const comm::DispatchPlan& pla
 }
 
 void SlotResults::written(Range slots) {
-    if (!values_.is_null()) ops::cast(values_.rows_of(slots), travelling_.rows_of(slots), context_);
+    if (!own_.empty()) ops::cast(values_.rows_of(slots), travelling_.rows_of(slots), context_);
 }
 
 }  // namespace sy::model

@@ -63,7 +63,7 @@ class SlotResults {
     SlotResults(comm::Exchange& exchange, const comm::DispatchPlan& plan, index_t width, WireFormat format,
                 const Context& context);
     /// [S, H] f32, to be written.
-    TensorRef values() const { return values_.is_null() ? travelling_ : values_; }
+    TensorRef values() const { return own_.empty() ? travelling_ : values_; }
     /// Those of some slots are complete: in time for start_return, and for the end of the return where rows are near.
     void written(Range slots);
     comm::PendingRows start_return() { return exchange_.start_return(std::move(results_), plan_); }
