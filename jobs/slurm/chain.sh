@@ -32,6 +32,15 @@ fact() {
   { scontrol show job -o "$SLURM_JOB_ID" 2>/dev/null || true; } | sed -nE "/^JobId=$SLURM_JOB_ID /s/^(.* )?$1=([^ ]*).*/\2/p"
 }
 
+# measured_leave: the seconds that the slowest of the last steps and of the last checkpoints of this run took; nothing where
+# it has not written one yet.
+measured_leave() {
+  { tail -n 20000 "$run/metrics.jsonl" 2>/dev/null || true; } |
+    sed -nE -e 's/.*"type":"step",.*"seconds":([0-9.eE+-]+),"phases".*/step \1/p' \
+      -e 's/.*"type":"checkpoint",.*"total_seconds":([0-9.eE+-]+).*/save \1/p' |
+    awk '{ if ($2 > most[$1]) most[$1] = $2 } END { if ("save" in most) printf "%.0f\n", most["step"] + most["save"] + 0.5 }'
+}
+
 begin_job() {
   local lost
   mkdir -p "$run"

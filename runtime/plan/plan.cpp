@@ -18,7 +18,7 @@ using model::MoeConfig;
 
 constexpr double kFloat = 4.0;
 constexpr double kCautiousFlops = 20e9;  ///< of a rank, in a second
-constexpr double kCautiousDisk = 200e6;  ///< bytes that all ranks write in a second
+constexpr double kCautiousDisk = 500e6;  ///< bytes that a node writes in a second
 
 double number(index_t value) {
     return static_cast<double>(value);
@@ -177,6 +177,15 @@ void plan_cache(const ModelConfig& model, Plan& plan) {
     }
 }
 
+/// See Plan::seconds_to_leave.
+double guess_seconds_to_leave(const Config& config, const Plan& plan) {
+    const int ranks = plan.request.num_ranks;
+    const bool sharded = config.checkpoint.layout == CheckpointLayout::sharded;
+    const index_t writers = sharded ? ceil_div(index_t{ranks}, index_t{plan.request.ranks_per_node}) : 1;
+    return plan.size.train_flops_per_token() * plan.step_tokens / ranks / kCautiousFlops +
+           plan.checkpoint_bytes / (kCautiousDisk * number(writers));
+}
+
 }  // namespace
 
 Plan make_plan(const Config& config, const PlanRequest& request) {
@@ -187,15 +196,11 @@ Plan make_plan(const Config& config, const PlanRequest& request) {
     plan.step_tokens = number(config.train.global_batch * config.model.seq_len);
     plan.memory = plan_memory(config, plan);
     plan.checkpoint_bytes = 3.0 * kFloat * number(plan.size.total_parameters);
+    plan.seconds_to_leave = guess_seconds_to_leave(config, plan);
     plan.rows = plan_rows(config, plan);
     plan.gradients = plan_gradients(config, plan);
     plan_cache(config.model, plan);
     return plan;
-}
-
-double seconds_to_leave(const Plan& plan) {
-    const double flops = plan.size.train_flops_per_token() * plan.step_tokens / plan.request.num_ranks;
-    return flops / kCautiousFlops + plan.checkpoint_bytes / kCautiousDisk;
 }
 
 void check_limits(const Plan& plan, const JobLimits& limits) {
@@ -208,7 +213,7 @@ void check_limits(const Plan& plan, const JobLimits& limits) {
                                   "; take fewer ranks a node or more nodes, raise train.accumulation, or set "
                                   "model.recompute = block"));
     }
-    const double seconds = seconds_to_leave(plan);
+    const double seconds = plan.seconds_to_leave;
     if (limits.grace_seconds > 0.0 && seconds > limits.grace_seconds) {
         problems.push_back(concat("plan: a step and a checkpoint may take ", std::ceil(seconds),
                                   " s, and the job is told of its end ", limits.grace_seconds,
@@ -273,7 +278,7 @@ std::string to_text(const Plan& plan) {
     line("  activations of a micro-step, estimated", plan.memory.activations, "B");
     line("a checkpoint, all ranks", plan.checkpoint_bytes, "B");
     text << "  " << std::left << std::setw(50) << "to finish a step and write one, cautiously guessed"
-         << std::ceil(seconds_to_leave(plan)) << " s\n";
+         << std::ceil(plan.seconds_to_leave) << " s\n";
     levels("rows sent a step, each rank, even routing", plan.rows);
     levels("gradients and weights sent a step, each rank", plan.gradients);
     if (plan.cache_bytes_per_token > 0.0)

@@ -45,6 +45,9 @@ struct Plan {
     double step_tokens = 0.0;
     PlannedMemory memory;
     double checkpoint_bytes = 0.0;  ///< of all ranks: float32 weights and two moments
+    /// What a run needs to leave with a checkpoint: a step, which it finishes first, and the writing. A cautious guess that
+    /// knows nothing of the machine: 20 GFLOP/s a rank, and 500 MB/s to the disk from each node, or from one for one file.
+    double seconds_to_leave = 0.0;
     /// Rows to the experts and back, forward and backward, each once a destination rank, with even routing.
     PlannedTraffic rows;
     /// Gradients to their owners and weights back.
@@ -55,10 +58,6 @@ struct Plan {
 
 /// @throws ConfigError when the ranks cannot be arranged as the config says
 Plan make_plan(const Config& config, const PlanRequest& request);
-
-/// Seconds that a run needs to leave with a checkpoint: those of a step, which it finishes first, and of writing. A cautious
-/// guess that knows nothing of the machine: 20 GFLOP/s a rank, and 200 MB/s to the disk for all ranks.
-double seconds_to_leave(const Plan& plan);
 
 /// @throws ConfigError with all that does not fit
 void check_limits(const Plan& plan, const JobLimits& limits);

@@ -7,7 +7,7 @@ slurm=$here/../../jobs/slurm
 export CLUSTER_STATE=$scratch/cluster
 trap '"$cluster/down" >/dev/null; rm -rf "$scratch"' EXIT
 code=0
-timeout 90 "$cluster/up" --nodes 3 || code=$?
+timeout 90 "$cluster/up" --nodes 3 --owner $$ || code=$?
 if [ "$code" -ne 0 ]; then exit "$code"; fi
 unset OMPI_MCA_rmaps_base_oversubscribe
 export SWITCHYARD=$program

@@ -148,3 +148,11 @@ fault_array() {
   if cmp -s "$scratch/$base-1.losses" "$scratch/$base-2.losses"; then fail "two seeds have the same losses"; fi
 }
 array_ended() { [ -z "$(run squeue --noheader --jobs="$job")" ]; }
+# A node that has just died, and which Slurm still takes for a good one.
+fault_node_dead_at_start() {
+  "$cluster/node" kill h1
+  submit "$name" --nodes=3
+  await 90 "$name: Slurm's notice of the dead node" node_is h1 'down[*].*'
+  "$cluster/node" start h1
+  finish
+}

@@ -94,10 +94,14 @@ TEST_CASE("plan: what a job has no memory or no time for is refused", "[unit]") 
     config.train.global_batch = 64;
     const Plan plan = make_plan(config, {.num_ranks = 16, .ranks_per_node = 4});
     CHECK(plan.checkpoint_bytes == 12.0 * static_cast<double>(plan.size.total_parameters));
-    // A sixteenth of the products at 20 GFLOP/s, and the checkpoint at 200 MB/s.
-    const double seconds = plan.size.train_flops_per_token() * plan.step_tokens / 16 / 20e9 +
-                           12.0 * static_cast<double>(plan.size.total_parameters) / 200e6;
-    CHECK(seconds_to_leave(plan) == Approx(seconds));
+    // A sixteenth of the products at 20 GFLOP/s, and a checkpoint that four nodes write with 500 MB/s each, or one alone.
+    const double step = plan.size.train_flops_per_token() * plan.step_tokens / 16 / 20e9;
+    const double seconds = step + plan.checkpoint_bytes / 2e9;
+    CHECK(plan.seconds_to_leave == Approx(seconds));
+    config.checkpoint.layout = CheckpointLayout::single;
+    CHECK(make_plan(config, {.num_ranks = 16, .ranks_per_node = 4}).seconds_to_leave ==
+          Approx(step + plan.checkpoint_bytes / 500e6));
+    config.checkpoint.layout = CheckpointLayout::sharded;
     const double memory = 4.0 * plan.memory.total();
     CHECK_NOTHROW(check_limits(plan, {}));
     CHECK_NOTHROW(check_limits(plan, {.node_memory = 1.01 * memory, .grace_seconds = seconds + 1.0}));
