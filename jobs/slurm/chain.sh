@@ -22,7 +22,6 @@ lost_steps() {
     awk -v saved="$1" '$1 > saved { ++steps; seconds += $2 } END { printf "%d %.3f\n", steps, seconds }'
 }
 # write_down KIND FIELD...: a line of the account
-# It starts no process: once a job has been put back into the queue, Slurm sends SIGTERM to all of them but this script.
 write_down() {
   local IFS=,
   printf '{"type":"%s","job":"%s","restart":%d,"time":%(%s)T,%s}\n' "$1" "$job" "$restarts" -1 "${*:2}" >>"$account"
@@ -84,7 +83,7 @@ go_on() {
     next="Slurm has put it back into the queue"
   elif [ "$state" != RUNNING ] && [ "$(fact PreemptTime)" = None ] && [ "$(date +%s)" -lt "$time_limit_ends" ]; then
     next="it was cancelled, and is not put back into the queue"
-  elif [ -z "${SUCCESSOR_NODES:-}" ] && scontrol requeue "$job"; then
+  elif [ -z "${SUCCESSOR_NODES:-}" ] && { scontrol requeue "$job" || [ "$(fact Restarts)" != "$restarts" ]; }; then
     next="it goes back into the queue"
   elif ! submit_successor; then
     next="neither scontrol requeue nor sbatch took it; submit it again"
@@ -94,6 +93,9 @@ go_on() {
 # end_job CODE: says why the job ends and what comes next, and ends it
 end_job() {
   local code=$1 saved why next="submit it again when the cause is found"
+  # Slurm sends SIGTERM to every process of a job that it puts back into the queue, also to the scontrol that asked for it,
+  # which would then seem to have failed. What is ignored here is ignored by them.
+  trap '' TERM USR1
   saved=$(saved_step)
   case $code in
     0) why="finished (train.steps or run.stop_after)"; next= ;;
