@@ -79,14 +79,17 @@ struct LocalFabric::State {
         return number;
     }
 
-    /// When the message of a rank's nth operation arrives: the delays of a rank are the same in every run.
+    /// When the message of a rank's nth operation arrives, or never: the same in every run.
     Clock::time_point due_time(int rank, index_t operation) const {
-        if (options.faults.max_delay.count() == 0) return {};
-        const float share =
-            uniform({options.faults.seed, 0, static_cast<std::uint32_t>(rank), RandomPurpose::test},
-                    static_cast<std::uint64_t>(operation));
-        return Clock::now() + std::chrono::microseconds(static_cast<long>(
-                                  share * static_cast<float>(options.faults.max_delay.count())));
+        const LocalFaults& faults = options.faults;
+        const auto draw = [&](std::uint64_t what) {
+            return uniform({faults.seed, what, static_cast<std::uint32_t>(rank), RandomPurpose::test},
+                           static_cast<std::uint64_t>(operation));
+        };
+        if (draw(1) < faults.lost_share) return Clock::time_point::max();
+        if (faults.max_delay.count() == 0) return {};
+        return Clock::now() + std::chrono::microseconds(
+                                  static_cast<long>(draw(0) * static_cast<float>(faults.max_delay.count())));
     }
 };
 

@@ -12,8 +12,10 @@ namespace sy::comm {
 struct LocalFaults {
     std::uint64_t seed = 1;
     std::chrono::microseconds max_delay{
-        0};                         ///< each message arrives up to this late; so messages of other peers or
-                                    ///< tags overtake it, never those of the same (source, tag)
+        0};  ///< each message arrives up to this late; so messages of other peers or
+             ///< tags overtake it, never those of the same (source, tag)
+    float lost_share =
+        0.0F;  ///< of the messages, which never arrive; nor does what follows on their (source, tag)
     int failing_rank = -1;          ///< this rank throws CommError ...
     index_t failing_operation = 0;  ///< ... at its nth send or receive
 };

@@ -1,6 +1,8 @@
 // The conformance suites on ranks that are threads.
 #include <catch2/catch.hpp>
 
+#include <string_view>
+
 #include "comm/collectives.hpp"
 #include "comm/local/local_fabric.hpp"
 #include "tests/unit/comm/conformance.hpp"
@@ -77,4 +79,34 @@ TEST_CASE("local fabric: keeps deadlines", "[unit]") {
     LocalOptions options;
     options.settings.deadline = std::chrono::milliseconds(100);
     for (const test::ConformanceCase& one : test::deadline_cases()) run_on(num_ranks, options, one);
+}
+
+TEST_CASE("local fabric: lost messages end an exchange with an error or not at all, never with another sum",
+          "[unit][fault]") {
+    LocalOptions options = late_and_out_of_order();
+    options.settings.deadline = std::chrono::milliseconds(400);
+    options.faults.lost_share = 0.0005F;
+    int num_lost = 0;
+    int num_whole = 0;
+    for (std::uint64_t seed = 1; seed <= 12; ++seed) {
+        options.faults.seed = seed;
+        for (const test::ConformanceCase& one : test::exchange_cases()) {
+            if (std::string_view(one.name).find("in float and bf16") == std::string_view::npos &&
+                std::string_view(one.name).find("do not mix") == std::string_view::npos)
+                continue;
+            INFO(one.name << ", seed " << seed);
+            try {
+                LocalFabric(4, options).run(one.run);
+                ++num_whole;
+            } catch (const TimeoutError&) {
+                ++num_lost;
+            } catch (const CommError& error) {
+                FAIL("not what a lost message is: " << error.what());
+            } catch (const LogicError& error) {
+                FAIL("another sum: " << error.what());
+            }
+        }
+    }
+    CHECK(num_lost > 0);
+    CHECK(num_whole > 0);
 }
