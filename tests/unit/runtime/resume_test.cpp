@@ -80,6 +80,7 @@ TEST_CASE("resume: every setting of model, attention, position and moe is refuse
                                            "position.rope_original_len",
                                            "moe.allow_noncausal",
                                            "moe.router_dtype",
+                                           "moe.wire",
                                            "moe.capacity_factor",
                                            "moe.eval_capacity_factor",
                                            "moe.min_capacity",
