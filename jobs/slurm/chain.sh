@@ -66,6 +66,8 @@ submit_successor() {
     "--nodes=${SUCCESSOR_NODES:-$SLURM_JOB_NUM_NODES}" "--ntasks-per-node=$tasks_per_node" "--time=$(fact TimeLimit)"
     "--signal=B:USR1@$grace_seconds" "--output=${log//$SLURM_JOB_ID/%j}")
   if [ -n "${SLURM_CPUS_PER_TASK:-}" ]; then options+=("--cpus-per-task=$SLURM_CPUS_PER_TASK"); fi
+  # Slurm would put it back with the nodes that it had.
+  if [ -n "${SUCCESSOR_NODES:-}" ]; then options+=(--no-requeue); fi
   if [ -n "${SLURM_JOB_ACCOUNT:-}" ]; then options+=("--account=$SLURM_JOB_ACCOUNT"); fi
   if [ -n "${SLURM_ARRAY_TASK_ID:-}" ]; then options+=("--array=$SLURM_ARRAY_TASK_ID"); fi
   # What describes this job must not describe the next.
@@ -74,16 +76,24 @@ submit_successor() {
   next="job ${answer%%;*} goes on"
 }
 
+# Whether it is in the queue again, as far as the controller answers.
+was_requeued() {
+  local counted
+  counted=$(fact Restarts)
+  [ -n "$counted" ] && [ "$counted" != "$restarts" ]
+}
+
 # go_on: puts the job back into the queue, or says in `next` why not. Slurm does so itself with a job that it requeues for
 # another (PreemptMode=REQUEUE), or whose node has failed; one that a user has cancelled stays so.
 go_on() {
   local state
   state=$(fact JobState)
-  if [ "$(fact Restarts)" != "$restarts" ]; then
+  if was_requeued; then
     next="Slurm has put it back into the queue"
-  elif [ "$state" != RUNNING ] && [ "$(fact PreemptTime)" = None ] && [ "$(date +%s)" -lt "$time_limit_ends" ]; then
+  elif [ -n "$state" ] && [ "$state" != RUNNING ] && [ "$(fact PreemptTime)" = None ] &&
+    [ "$(date +%s)" -lt "$time_limit_ends" ]; then
     next="it was cancelled, and is not put back into the queue"
-  elif [ -z "${SUCCESSOR_NODES:-}" ] && { scontrol requeue "$job" || [ "$(fact Restarts)" != "$restarts" ]; }; then
+  elif [ -z "${SUCCESSOR_NODES:-}" ] && { scontrol requeue "$job" || was_requeued; }; then
     next="it goes back into the queue"
   elif ! submit_successor; then
     next="neither scontrol requeue nor sbatch took it; submit it again"

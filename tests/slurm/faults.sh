@@ -122,14 +122,23 @@ fault_drain() {
 }
 # On another number of nodes, in jobs of their own.
 fault_resized() {
-  SUCCESSOR_NODES=1 begin --nodes=3
-  first=$job
+  SUCCESSOR_NODES=1 begin --nodes=3 --no-requeue
   run scancel --batch --signal=USR1 "$job"
   await 60 "$name: the end of the first job" ended
   expect_state FAILED
+  finish_successor
+}
+fault_preempt_resized() {
+  SUCCESSOR_NODES=1 begin --nodes=3 --no-requeue --exclusive
+  urgent
+  await 60 "$name: the end of the first job" has_events end 1
+  finish_successor
+}
+finish_successor() {
+  local first=$job
   job=$(sed -nE 's/.*"next":"job ([0-9]+) goes on".*/\1/p' "$scratch/$name/jobs.jsonl" | tail -n 1)
+  if [ -z "$job" ] || [ "$job" = "$first" ]; then fail "$name: there is no successor"; fi
   finish
-  [ "$job" != "$first" ] || fail "$name: there is no successor"
   [ "$(sed -nE 's/.*"type":"start".*"ranks":([0-9]+),.*/\1/p' "$scratch/$name/jobs.jsonl" | xargs)" = "6 2" ] ||
     fail "$name: it did not go on with 2 ranks instead of 6"
 }
