@@ -2,6 +2,7 @@
 #include <optional>
 
 #include "comm/collectives.hpp"
+#include "comm/mpi/blocking_request.hpp"
 #include "comm/mpi/check.hpp"
 #include "comm/mpi/mpi_collectives.hpp"
 #include "comm/mpi/mpi_session.hpp"
@@ -11,7 +12,7 @@ namespace sy::comm {
 namespace {
 
 /// The pieces of one message (pieces.hpp). Sizes are checked when a piece arrives.
-class MpiRequest : public Request {
+class MpiRequest : public BlockingRequest {
   public:
     MpiRequest(std::string description, bool receiving)
         : description_(std::move(description)), receiving_(receiving) {}
@@ -22,19 +23,20 @@ class MpiRequest : public Request {
 
     bool test() override {
         while (next_ < pieces_.size()) {
-            Piece& piece = pieces_[next_];
             int done = 0;
             MPI_Status status;
-            const int code = MPI_Test(&piece.request, &done, &status);
+            const int code = MPI_Test(&pieces_[next_].request, &done, &status);
             if (code == MPI_SUCCESS && done == 0) return false;
-            ++next_;
-            int received = piece.bytes;
-            if (code == MPI_SUCCESS && receiving_) SY_MPI(MPI_Get_count(&status, MPI_BYTE, &received));
-            if (code == MPI_SUCCESS && received == piece.bytes) continue;
-            give_up();
-            fail(code, piece.bytes, received);
+            finish_piece(code, status);
         }
         return true;
+    }
+    void block() override {
+        while (next_ < pieces_.size()) {
+            MPI_Status status;
+            const int code = MPI_Wait(&pieces_[next_].request, &status);
+            finish_piece(code, status);
+        }
     }
     std::string description() const override { return description_; }
 
@@ -45,6 +47,15 @@ class MpiRequest : public Request {
     std::vector<Piece>& pieces() { return pieces_; }
 
   private:
+    void finish_piece(int code, const MPI_Status& status) {
+        const Piece& piece = pieces_[next_++];
+        int received = piece.bytes;
+        if (code == MPI_SUCCESS && receiving_) SY_MPI(MPI_Get_count(&status, MPI_BYTE, &received));
+        if (code == MPI_SUCCESS && received == piece.bytes) return;
+        give_up();
+        fail(code, piece.bytes, received);
+    }
+
     [[noreturn]] void fail(int code, int expected, int received) const {
         int kind = MPI_SUCCESS;
         if (code != MPI_SUCCESS) SY_MPI(MPI_Error_class(code, &kind));

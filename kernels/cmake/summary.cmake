@@ -1,3 +1,7 @@
+if(SY_SIMULATE)
+  message(STATUS "switchyard-sim ${PROJECT_VERSION}, ${CMAKE_BUILD_TYPE}, SimGrid in ${SimGrid_INCLUDE_DIR}")
+  return()
+endif()
 if(SY_USE_UCX)
   set(SY_UCX_SUMMARY "on, ${UCX_VERSION}")
 elseif(UCX_FOUND)
