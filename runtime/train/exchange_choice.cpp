@@ -59,6 +59,14 @@ ExchangeChoice choose_exchange(const Config& config, comm::Communicator& world, 
             "parallel.exchange = one_sided: this binary was built without UCX; install its development "
             "package "
             "(libucx-dev) and build again with SY_WITH_UCX=ON, or take flat");
+    if (config.parallel.exchange == ExchangeSetting::one_sided) {
+        index_t nodes[] = {group.num_nodes()};
+        comm::all_reduce(world, std::span<index_t>(nodes), comm::ReduceOp::max);
+        // A rank that waits for a message of MPI does not answer for UCX meanwhile, as sockets need it to.
+        if (nodes[0] > 1)
+            throw ConfigError(concat("parallel.exchange = one_sided: expert-parallel ranks are on ", nodes[0],
+                                     " nodes, and this exchange works within one so far; take hierarchical"));
+    }
     int ranks_of_node = 1;
     for (int rank = 0; rank < group.num_ranks(); ++rank)
         ranks_of_node = std::max(ranks_of_node, group.ranks_on_node_of(rank));
