@@ -52,7 +52,7 @@ Tensor Transformer::read(std::span<const std::int32_t> ids, index_t seq_len, con
     Tape tape(Tape::Mode::forward_only, context);
     const PassInfo pass = generating(ids, seq_len);
     Value& last = read_all(*stack_, tape, pass);
-    Tensor logits(context.arena, DType::f32, {last.ref().rows(), config_.vocab_size});
+    Tensor logits(context.device, DType::f32, {last.ref().rows(), config_.vocab_size});
     head_->logits(last.ref(), logits, context);
     return logits;
 }
@@ -77,7 +77,7 @@ Tensor Transformer::prefill(std::span<const std::int32_t> ids, index_t slot, Log
     Tape tape(Tape::Mode::forward_only, context);
     const ConstTensorRef last = extend(tape, ids, rows, state).ref();
     const index_t first = wanted == LogitRows::all ? 0 : std::max<index_t>(0, length - 1);
-    Tensor logits(context.arena, DType::f32, {length - first, config_.vocab_size});
+    Tensor logits(context.device, DType::f32, {length - first, config_.vocab_size});
     head_->logits(last.rows_of({first, length}), logits, context);
     if (length > 0) state.lengths.at(static_cast<std::size_t>(slot)) = length;
     return logits;
@@ -95,7 +95,7 @@ Tensor Transformer::decode(std::span<const std::int32_t> ids, std::span<const in
     }
     Tape tape(Tape::Mode::forward_only, context);
     const ConstTensorRef last = extend(tape, ids, rows, state).ref();
-    Tensor logits(context.arena, DType::f32, {rows.size(), config_.vocab_size});
+    Tensor logits(context.device, DType::f32, {rows.size(), config_.vocab_size});
     head_->logits(last, logits, context);
     return logits;
 }

@@ -114,7 +114,7 @@ bool has_exchange(ExchangeKind kind);
 
 /// @param group     borrowed; carries nothing else while a function of the exchange runs
 /// @param topology  of the group
-/// @param context   borrowed; buffers come from its arena
+/// @param context   borrowed; buffers come from its device
 /// @throws IoError when `hierarchical` finds no shared memory; ConfigError for `one_sided` in a build without UCX
 /// @par Collective over the group
 std::unique_ptr<Exchange> make_exchange(ExchangeKind kind, Communicator& group, const Topology& topology,

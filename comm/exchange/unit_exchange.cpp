@@ -7,6 +7,7 @@
 #include "comm/exchange/unit_flight.hpp"
 #include "comm/ring.hpp"
 #include "comm/shared/unit_memory.hpp"
+#include "kernels/core/host_values.hpp"
 #include "kernels/core/host_view.hpp"
 #include "kernels/ops/permute/permute.hpp"
 
@@ -48,7 +49,7 @@ std::span<T> values_in(Buffer& buffer, index_t offset_bytes, index_t count) {
 class UnitExchange : public Exchange {
   public:
     /// @param rows  where rows are that travel, of units of one rank
-    UnitExchange(ExchangeKind kind, Communicator& group, const Topology& topology, Arena& rows,
+    UnitExchange(ExchangeKind kind, Communicator& group, const Topology& topology, const RowMemory& rows,
                  const Context& context)
         : group_(group),
           context_(context),
@@ -100,7 +101,7 @@ class UnitExchange : public Exchange {
         const UnitMemory::Phase may_write = memory_.arrive();
         const Range own = plan.send.row_offsets[unit_];
         const index_t num_remote = plan.send.num_rows() - own.size();
-        Tensor staging(rows_, x.dtype(), {num_remote, x.cols()});
+        Tensor staging = rows_.tensor(x.dtype(), {num_remote, x.cols()});
         const auto gather = [&](Range from, TensorRef to) {
             if (from.size() > 0)
                 ops::gather_rows(x, part<const std::int32_t>(plan.send.row_token, from), to, context_);
@@ -143,7 +144,7 @@ class UnitExchange : public Exchange {
         memory_.meet("results of a node");
         const bool per_unit = plan.return_rows == ReturnRows::per_unit;
         const RankOffsets& offsets = per_unit ? plan.gateway.row_offsets : plan.gateway.slot_offsets;
-        Tensor staging(rows_, results.dtype(), {offsets.total(), width});
+        Tensor staging = rows_.tensor(results.dtype(), {offsets.total(), width});
         if (per_unit) {
             ops::sum_rows(results, plan.gateway.row_slot_offsets, plan.gateway.row_slots, Write::overwrite,
                           staging, context_);
@@ -175,14 +176,14 @@ class UnitExchange : public Exchange {
     }
 
     void return_scalars(ConstTensorRef values, const DispatchPlan& plan, TensorRef choices) override {
-        const PerSlotSpan<const float> slot_values = host_values<const float>(values);
-        const auto out = host<float>(choices);
+        const HostValues read(HostRead::choices, {values}, context_);
+        const PerSlotSpan<const float> slot_values = host_values<const float>(read[0]);
         const index_t num_choices = plan.back.slot_of_choice.size();
-        SY_REQUIRE(slot_values.size() == plan.receive.num_slots() && out.rows == plan.num_tokens() &&
-                       out.rows * out.cols == num_choices,
+        SY_REQUIRE(slot_values.size() == plan.receive.num_slots() && choices.rows() == plan.num_tokens() &&
+                       choices.num_elements() == num_choices,
                    "exchange: ", slot_values.size(), " scalars of ", plan.receive.num_slots(),
-                   " slots into [", out.rows, ", ", out.cols, "] for ", num_choices, " choices of ",
-                   plan.num_tokens(), " tokens");
+                   " slots into [", choices.rows(), ", ", choices.cols(), "] for ", num_choices,
+                   " choices of ", plan.num_tokens(), " tokens");
         const BlockingTime blocking(group_, times_.plan);
         const index_t num_slots = plan.back.num_slots_of_unit;
         Buffer shared = memory_.allocate(num_slots * index_t{sizeof(float)});
@@ -211,14 +212,13 @@ class UnitExchange : public Exchange {
             traffic_.metadata += of_source.size() * kBytes;
         }
         messages.start("return of weight gradients").wait();
-        for (index_t t = 0; t < out.rows; ++t) {
-            for (index_t j = 0; j < out.cols; ++j) {
-                const index_t slot = plan.back.slot_of_choice[t * out.cols + j];
-                out(t, j) = slot < 0           ? 0.0F
-                            : slot < num_slots ? of_unit[static_cast<std::size_t>(slot)]
-                                               : back[slot - num_slots];
-            }
-        }
+        std::vector<float> of_choices;
+        for (const index_t slot : plan.back.slot_of_choice)
+            of_choices.push_back(slot < 0           ? 0.0F
+                                 : slot < num_slots ? of_unit[static_cast<std::size_t>(slot)]
+                                                    : back[slot - num_slots]);
+        const ConstTensorRef made = std::span<const float>(of_choices);
+        context_.device.upload(made.as_matrix(choices.rows(), choices.cols()), choices, context_.stream);
     }
 
     void poll() override {
@@ -323,7 +323,7 @@ class UnitExchange : public Exchange {
 
     Communicator& group_;
     const Context& context_;
-    Arena& rows_;
+    RowMemory rows_;
     Units units_;
     UnitMemory memory_;
     bool has_network_;  ///< rows to some other units cross it
@@ -343,7 +343,7 @@ class OneSidedExchange : private OneSidedTransport, public UnitExchange {
   public:
     OneSidedExchange(Communicator& group, const Topology& topology, const Context& context)
         : OneSidedTransport(group),
-          UnitExchange(ExchangeKind::flat, puts(), topology, reachable(), context) {}
+          UnitExchange(ExchangeKind::flat, puts(), topology, {context.device, &reachable()}, context) {}
     void close() override { puts().close(); }
     double waited_seconds() const override { return OneSidedTransport::waited_seconds(); }
 };
@@ -359,7 +359,7 @@ std::unique_ptr<Exchange> make_exchange(ExchangeKind kind, Communicator& group, 
     SY_REQUIRE(topology.num_ranks() == group.size(), "exchange: a topology of ", topology.num_ranks(),
                " ranks for a group of ", group.size());
     if (kind == ExchangeKind::one_sided) return std::make_unique<OneSidedExchange>(group, topology, context);
-    return std::make_unique<UnitExchange>(kind, group, topology, context.arena, context);
+    return std::make_unique<UnitExchange>(kind, group, topology, context.device, context);
 }
 
 }  // namespace sy::comm

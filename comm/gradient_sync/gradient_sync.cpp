@@ -49,7 +49,7 @@ void GradientSync::start(index_t bucket, std::span<const T> gradient) {
     const index_t count = cut.elements_of(group_.rank()).size();
     constexpr DType dtype = dtype_of<T>::value;
     Pending& pending = pending_[bucket];
-    pending.received = Tensor(context_.arena, dtype, {group_.size(), count});
+    pending.received = Tensor(context_.device, dtype, {group_.size(), count});
     const std::span<T> received = pending.received.values<T>();
     const int tag = tag_base_ + static_cast<int>(bucket);
     for_ring(group_, [&](int source, int destination) {

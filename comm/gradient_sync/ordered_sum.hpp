@@ -6,6 +6,7 @@
 #include "comm/add.hpp"
 #include "kernels/core/context.hpp"
 #include "kernels/core/types.hpp"
+#include "kernels/ops/cpu_device.hpp"
 
 namespace sy::comm {
 
@@ -13,7 +14,7 @@ namespace sy::comm {
 template <class T>
 void add_in_order(std::span<const T* const> addends, std::span<T> sum, const Context& context) {
     constexpr std::size_t kBlock = 256;
-    context.team.for_ranges(static_cast<index_t>(sum.size()), 4096, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(static_cast<index_t>(sum.size()), 4096, [&](index_t begin, index_t end) {
         const auto last = static_cast<std::size_t>(end);
         for (auto first = static_cast<std::size_t>(begin); first < last; first += kBlock) {
             // In memory that nothing else points to, so that the compiler may use vectors.

@@ -43,7 +43,7 @@ void ShadowSync::start(index_t set, std::span<const T> gradient) {
         if (matrix.primary == group_.rank())
             num_received += matrix.elements * (static_cast<index_t>(matrix.ranks.size()) - 1);
     }
-    pending.received = Tensor(context_.arena, dtype_of<T>::value, {num_received});
+    pending.received = Tensor(context_.device, dtype_of<T>::value, {num_received});
     std::span<T> free = pending.received.values<T>();
     const int tag = tag_base_ + 2 * static_cast<int>(set);
     for (const CopiedMatrix& matrix : sets_[set]) {

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "comm/shared/shared_segment.hpp"
+#include "kernels/core/arena.hpp"
 
 namespace sy::comm {
 namespace {
@@ -84,7 +85,8 @@ class Arrival : public Request {
 
 }  // namespace
 
-UnitMemory::UnitMemory(Communicator& group, const Units& units, Arena& own) : group_(group), own_(own) {
+UnitMemory::UnitMemory(Communicator& group, const Units& units, const RowMemory& own)
+    : group_(group), own_(own) {
     const std::span<const int> members = units.members_of(units.unit_of(group.rank()));
     members_.assign(members.begin(), members.end());
     if (members_.size() == 1) return;
@@ -122,8 +124,12 @@ UnitMemory::UnitMemory(Communicator& group, const Units& units, Arena& own) : gr
 
 UnitMemory::~UnitMemory() = default;
 
-Arena& UnitMemory::arena() {
-    return shared_ ? shared_->arena : own_;
+Tensor UnitMemory::allocate(DType dtype, Shape shape) {
+    return shared_ ? Tensor(shared_->arena, dtype, shape) : own_.tensor(dtype, shape);
+}
+
+Buffer UnitMemory::allocate(index_t bytes) {
+    return shared_ ? shared_->arena.allocate(bytes) : own_.buffer(bytes);
 }
 
 index_t UnitMemory::reserved_bytes() const {

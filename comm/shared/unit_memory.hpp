@@ -7,11 +7,35 @@
 #include "comm/communicator.hpp"
 #include "comm/topology/units.hpp"
 #include "kernels/core/arena.hpp"
+#include "kernels/core/device.hpp"
 #include "kernels/core/tensor.hpp"
 
 namespace sy::comm {
 
 class SharedSegment;
+
+/// Where rows lie that travel between units of one rank: in the memory of a device, or in an arena that others can write
+/// to.
+class RowMemory {
+  public:
+    /// @param reachable  borrowed; null: the device's memory, and staging for what the host writes down
+    RowMemory(Device& device,  // NOLINT(google-explicit-constructor): a device is enough
+              Arena* reachable = nullptr)
+        : device_(device), reachable_(reachable) {}
+
+    /// For operations.
+    Tensor tensor(DType dtype, Shape shape) const {
+        return reachable_ == nullptr ? Tensor(device_, dtype, shape) : Tensor(*reachable_, dtype, shape);
+    }
+    /// For the host.
+    Buffer buffer(index_t bytes) const {
+        return reachable_ == nullptr ? device_.allocate(bytes, Memory::staging) : reachable_->allocate(bytes);
+    }
+
+  private:
+    Device& device_;
+    Arena* reachable_;
+};
 
 /// Memory that the ranks of a unit share, and the order in which they use it. All members make the same allocations and
 /// releases in the same order, and so find each other's values at the same place without a word about addresses.
@@ -20,21 +44,22 @@ class SharedSegment;
 /// a member has written before arrive() can be read by the others after wait(). Memory that is allocated anew may still be
 /// read by a member that has not released it yet: it may be written once all members have arrived after the allocation.
 ///
-/// A unit of one rank has memory of that rank's arena and waits for nobody.
+/// A unit of one rank has that rank's own memory and waits for nobody.
 class UnitMemory {
   public:
     /// @param group  borrowed; carries one message to each member now, and is polled in waits
-    /// @param own    borrowed; for a unit of one rank
+    /// @param own    of this rank, for a unit of one rank
     /// @par Collective over the members of this rank's unit
-    UnitMemory(Communicator& group, const Units& units, Arena& own);
+    UnitMemory(Communicator& group, const Units& units, const RowMemory& own);
     ~UnitMemory();
     UnitMemory(const UnitMemory&) = delete;
     UnitMemory& operator=(const UnitMemory&) = delete;
 
-    /// Equal on all members. @throws IoError when there is no such memory, on all members
+    /// Equal on all members. Tensors are for operations, buffers for the host.
+    /// @throws IoError when there is no such memory, on all members
     /// @par Collective over the members
-    Tensor allocate(DType dtype, Shape shape) { return Tensor(arena(), dtype, shape); }
-    Buffer allocate(index_t bytes) { return arena().allocate(bytes); }
+    Tensor allocate(DType dtype, Shape shape);
+    Buffer allocate(index_t bytes);
 
     using Phase = std::uint64_t;
     /// At most twice without a wait. @par Waits  never
@@ -50,11 +75,10 @@ class UnitMemory {
   private:
     struct Shared;
 
-    Arena& arena();
     std::byte* map_slab(index_t bytes);
 
     Communicator& group_;
-    Arena& own_;
+    RowMemory own_;
     std::vector<int> members_;
     std::unique_ptr<Shared> shared_;  ///< none for a unit of one rank
     Phase phase_ = 0;

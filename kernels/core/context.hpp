@@ -1,13 +1,9 @@
 #pragma once
 
-#include "kernels/core/arena.hpp"
-#include "kernels/core/thread_team.hpp"
+#include "kernels/core/device.hpp"
 
 namespace sy {
 
-namespace ops {
-class Gemm;
-}
 class Profile;
 
 /// `fast`: same layout and seed give the same bits. `reproducible`: every layout gives the same bits.
@@ -15,9 +11,8 @@ enum class NumericsMode { fast, reproducible };
 
 /// What an operation needs besides its operands. Borrowed by every call; built by the session.
 struct Context {
-    ThreadTeam& team;
-    Arena& arena;
-    const ops::Gemm& gemm;
+    Device& device;
+    Stream& stream;  ///< of the device: where operations are queued
     NumericsMode numerics = NumericsMode::fast;
     Profile* profile = nullptr;  ///< where operations report their time; null: nowhere
 };

@@ -73,6 +73,11 @@ struct HostAccess {
     static BasicTensorRef<Byte> name(T* data, index_t rows, index_t cols, index_t stride) {
         return {reinterpret_cast<Byte*>(data), dtype_of<std::remove_const_t<T>>::value, rows, cols, stride};
     }
+    /// The bytes of a row, whatever they are.
+    template <class Byte>
+    static Byte* row(const BasicTensorRef<Byte>& ref, index_t row_idx) {
+        return ref.offset(row_idx * ref.stride_);
+    }
     static void check(ConstTensorRef ref, DType wanted);
     static void check_one_row(ConstTensorRef ref);
 };

@@ -32,7 +32,7 @@ void Profile::add_product(std::chrono::nanoseconds time, std::int64_t flops) {
 }
 
 Timed::Timed(const Context& context, OpKind kind, double flops)
-    : profile_(context.profile), kind_(kind), flops_(flops), team_size_(context.team.size()) {
+    : profile_(context.profile), kind_(kind), flops_(flops), team_size_(context.device.num_threads()) {
     if (profile_ == nullptr) return;
     if (profile_->inside_) {
         profile_ = nullptr;

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/core/arena.hpp"
+#include "kernels/core/device.hpp"
+
 namespace sy {
 
 Shape::Shape(std::initializer_list<index_t> dims)
@@ -31,6 +34,13 @@ std::string Shape::to_string() const {
     for (const index_t dim : dims()) text += (text.empty() ? "" : ", ") + std::to_string(dim);
     return "[" + text + "]";
 }
+
+Tensor::Tensor(Device& device, DType dtype, Shape shape) : Tensor(device, dtype, shape, Memory::device) {}
+
+Tensor::Tensor(Device& device, DType dtype, Shape shape, Memory memory)
+    : dtype_(dtype),
+      shape_(shape),
+      buffer_(device.allocate(shape.num_elements() * dtype_bytes(dtype), memory)) {}
 
 Tensor::Tensor(Arena& arena, DType dtype, Shape shape)
     : dtype_(dtype), shape_(shape), buffer_(arena.allocate(shape.num_elements() * dtype_bytes(dtype))) {}

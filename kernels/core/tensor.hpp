@@ -5,13 +5,16 @@
 #include <span>
 #include <string>
 
-#include "kernels/core/arena.hpp"
+#include "kernels/core/buffer.hpp"
 #include "kernels/core/dtype.hpp"
 #include "kernels/core/host_view.hpp"
 #include "kernels/core/tensor_ref.hpp"
 #include "kernels/core/types.hpp"
 
 namespace sy {
+
+class Device;
+enum class Memory;
 
 /// Up to four dimensions, outermost first.
 class Shape {
@@ -36,10 +39,13 @@ class Shape {
     int num_dims_ = 0;
 };
 
-/// An owned, contiguous, row-major array in an arena. Move-only. Contents start uninitialised.
+/// An owned, contiguous, row-major array in the memory of a device. Move-only. Contents start uninitialised.
 class Tensor {
   public:
     Tensor() = default;
+    Tensor(Device& device, DType dtype, Shape shape);
+    Tensor(Device& device, DType dtype, Shape shape, Memory memory);
+    /// In memory that is not a device's own, such as several processes share.
     Tensor(Arena& arena, DType dtype, Shape shape);
 
     bool empty() const { return shape_.num_dims() == 0; }

@@ -16,7 +16,7 @@ void Value::add_gradient(Tensor fresh, const Context& context) {
 
 Value& Tape::value(index_t rows, index_t cols) {
     Value& fresh = values_.emplace_back();
-    fresh.data = Tensor(context_.arena, DType::f32, {rows, cols});
+    fresh.data = Tensor(context_.device, DType::f32, {rows, cols});
     return fresh;
 }
 

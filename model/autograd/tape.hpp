@@ -22,7 +22,7 @@ struct Value {
     /// Room for a consumer's gradient, and what to do there: the first overwrites.
     Write open_gradient(const Context& context) {
         if (!grad.empty()) return Write::add;
-        grad = Tensor(context.arena, DType::f32, data.shape());
+        grad = Tensor(context.device, DType::f32, data.shape());
         return Write::overwrite;
     }
     /// Adds a consumer's gradient; the first is taken over.

@@ -17,7 +17,7 @@ Embedding::Embedding(LayerContext& shared, const Spec& spec)
     learned_ = shared.parameters.find({layer, Role::position_embedding});
     types_ = shared.parameters.find({layer, Role::token_type});
     if (config.position.kind == PositionKind::sine) {
-        sine_ = Tensor(context.arena, DType::f32, {spec.num_positions, config.hidden});
+        sine_ = Tensor(context.device, DType::f32, {spec.num_positions, config.hidden});
         ops::sine_table(sine_, context);
     }
     if (config.embedding_norm) norm_ = std::make_unique<NormLayer>(shared, layer, Role::norm);
@@ -33,7 +33,7 @@ Value& Embedding::rows(Tape& tape, std::span<const std::int32_t> ids) const {
         if (scale == 1.0F) {
             ops::embedding_backward(kept, x.grad_ref(), shared_.parameters.gradient(table_), context);
         } else {
-            Tensor scaled = Tensor(context.arena, DType::f32, x.data.shape());
+            Tensor scaled = Tensor(context.device, DType::f32, x.data.shape());
             ops::scale(scale, x.grad_ref(), scaled, context);
             ops::embedding_backward(kept, scaled, shared_.parameters.gradient(table_), context);
         }

@@ -42,17 +42,17 @@ FeedForward::Saved FeedForward::apply(ConstTensorRef x, TensorRef out, bool keep
     Saved saved;
     ConstTensorRef input = x;
     if (dtype == DType::bf16) {
-        saved.input = Tensor(context.arena, dtype, {x.rows(), x.cols()});
+        saved.input = Tensor(context.device, dtype, {x.rows(), x.cols()});
         ops::cast(x, saved.input, context);
         input = saved.input;
     }
     ops::ExpertSaved room;
     if (keep) {
         const Shape shape{x.rows(), operands.up.cols()};
-        saved.up = Tensor(context.arena, dtype, shape);
+        saved.up = Tensor(context.device, dtype, shape);
         room.up = saved.up;
         if (gate_ >= 0) {
-            saved.gate = Tensor(context.arena, dtype, shape);
+            saved.gate = Tensor(context.device, dtype, shape);
             room.gate = saved.gate;
         }
     }
@@ -90,7 +90,7 @@ Value& FeedForward::forward(Tape& tape, Value& x, const PassInfo& pass) const {
     Value& y = tape.value(x.data.ref().rows(), x.data.ref().cols());
     Saved saved = apply(x.data, y.data, tape.recording(), context);
     tape.record([this, &x, &y, &context, pass, saved = std::move(saved)] {
-        Tensor dx(context.arena, DType::f32, x.data.shape());
+        Tensor dx(context.device, DType::f32, x.data.shape());
         backward({x.data, y.grad_ref(), dx}, saved, pass, context);
         x.add_gradient(std::move(dx), context);
     });

@@ -33,7 +33,7 @@ class GroupedAttention : public AttentionLayer {
         const index_t key_len = cross() ? encoder->seq_len : pass.seq_len;
         const index_t key_rows = cross() ? encoder->value->ref().rows() : rows;
         const auto fresh = [&](index_t r, index_t cols) {
-            return Tensor(context.arena, DType::f32, {r, cols});
+            return Tensor(context.device, DType::f32, {r, cols});
         };
         Kept kept{pass,
                   shape_of(rows / pass.seq_len, pass.seq_len, key_len),
@@ -76,14 +76,14 @@ class GroupedAttention : public AttentionLayer {
 
     KeyValueCache make_cache(index_t num_slots, index_t capacity, const Context& context) const override {
         const Shape shape{num_slots, capacity, kv_width()};
-        return {Tensor(context.arena, DType::f32, shape), Tensor(context.arena, DType::f32, shape)};
+        return {Tensor(context.device, DType::f32, shape), Tensor(context.device, DType::f32, shape)};
     }
 
     void extend(ConstTensorRef x, const CacheRows& rows, KeyValueCache& cache, TensorRef out,
                 const Context& context) const override {
-        Tensor q(context.arena, DType::f32, {x.rows(), q_width()});
-        Tensor k(context.arena, DType::f32, {x.rows(), kv_width()});
-        Tensor v(context.arena, DType::f32, {x.rows(), kv_width()});
+        Tensor q(context.device, DType::f32, {x.rows(), q_width()});
+        Tensor k(context.device, DType::f32, {x.rows(), kv_width()});
+        Tensor v(context.device, DType::f32, {x.rows(), kv_width()});
         const ProductInput input(x, dtype(), context);
         query_.forward(input.ref(), q, context);
         key_.forward(input.ref(), k, context);
@@ -98,8 +98,8 @@ class GroupedAttention : public AttentionLayer {
         store_rows(k, rows, cache.keys, {0, kv_width()}, context);
         store_rows(v, rows, cache.values, {0, kv_width()}, context);
         if (!rows.is_prompt) return attend_cache(q, rows, rows.lengths(), cache, out, context);
-        Tensor attended(context.arena, DType::f32, q.shape());
-        Tensor lse(context.arena, DType::f32, {rows.size(), shared_.config.heads});
+        Tensor attended(context.device, DType::f32, q.shape());
+        Tensor lse(context.device, DType::f32, {rows.size(), shared_.config.heads});
         ops::attention(shape_of(1, rows.size(), 0), q, k, v, attended, lse, context);
         project(attended, out, context);
     }
@@ -119,7 +119,7 @@ class GroupedAttention : public AttentionLayer {
 
     void extend_cross(ConstTensorRef x, const CacheRows& rows, const KeyValueCache& cache, TensorRef out,
                       const Context& context) const override {
-        Tensor q(context.arena, DType::f32, {x.rows(), q_width()});
+        Tensor q(context.device, DType::f32, {x.rows(), q_width()});
         const ProductInput input(x, dtype(), context);
         query_.forward(input.ref(), q, context);
         if (query_norm_) query_norm_->apply(q, context);
@@ -149,8 +149,8 @@ class GroupedAttention : public AttentionLayer {
     /// Clips queries, keys and values, and keeps what shows later where they were stopped.
     void clip_kept(Kept& kept, const Context& context) const {
         for (Tensor* const projection : {&kept.q, &kept.k, &kept.v}) clip_rows(*projection, context);
-        kept.clipped_q = Tensor(context.arena, DType::f32, kept.q.shape());
-        kept.clipped_k = Tensor(context.arena, DType::f32, kept.k.shape());
+        kept.clipped_q = Tensor(context.device, DType::f32, kept.q.shape());
+        kept.clipped_k = Tensor(context.device, DType::f32, kept.k.shape());
         ops::copy(kept.q, kept.clipped_q, context);
         ops::copy(kept.k, kept.clipped_k, context);
     }
@@ -176,12 +176,12 @@ class GroupedAttention : public AttentionLayer {
     void run_backward(Value& x, Value& y, Value& source, Kept& kept, const Context& context) const {
         const index_t block = kept.pass.seq_len;
         const index_t key_block = kept.shape.num_keys();
-        Tensor dout(context.arena, DType::f32, kept.out.shape());
+        Tensor dout(context.device, DType::f32, kept.out.shape());
         const ProductInput out(kept.out, dtype(), context);
         output_.backward({out.ref(), y.grad_ref(), Write::overwrite, block}, dout, context);
-        Tensor dq(context.arena, DType::f32, kept.q.shape());
-        Tensor dk(context.arena, DType::f32, kept.k.shape());
-        Tensor dv(context.arena, DType::f32, kept.v.shape());
+        Tensor dq(context.device, DType::f32, kept.q.shape());
+        Tensor dk(context.device, DType::f32, kept.k.shape());
+        Tensor dv(context.device, DType::f32, kept.v.shape());
         ops::AttentionBackward operands{kept.q, kept.k, kept.v, kept.out, kept.lse, dout, dq, dk, dv};
         if (!cross()) operands.dtable = positions_.table_gradient();
         ops::attention_backward(kept.shape, operands, context);
@@ -207,7 +207,7 @@ class GroupedAttention : public AttentionLayer {
     /// Attention of each query over the first rows of its slot's cache, and the output projection.
     void attend_cache(const Tensor& q, const CacheRows& rows, const PerRow<index_t>& lengths,
                       const KeyValueCache& cache, TensorRef out, const Context& context) const {
-        Tensor attended(context.arena, DType::f32, q.shape());
+        Tensor attended(context.device, DType::f32, q.shape());
         ops::attention_decode(shape_of(rows.size(), 1, 0), q, cache.keys, cache.values,
                               {rows.slot, lengths, cache.keys.shape()[1]}, attended, context);
         project(attended, out, context);

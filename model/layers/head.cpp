@@ -27,7 +27,7 @@ Head::Head(LayerContext& shared)
 
 ConstTensorRef Head::scaled(ConstTensorRef x, Tensor& room, const Context& context) const {
     if (scale() == 1.0F) return x;
-    room = Tensor(context.arena, DType::f32, {x.rows(), x.cols()});
+    room = Tensor(context.device, DType::f32, {x.rows(), x.cols()});
     ops::scale(scale(), x, room, context);
     return room;
 }
@@ -40,11 +40,11 @@ void Head::forward(Tape& tape, Value& x, const HeadLoss& loss, const PassInfo& p
     const ops::Transpose plain = tied_ ? ops::Transpose::yes : ops::Transpose::no;
     const ops::Transpose turned = tied_ ? ops::Transpose::no : ops::Transpose::yes;
     const ConstTensorRef weight = parameters.working_weight(weight_);
-    if (tape.recording()) x.grad = Tensor(context.arena, DType::f32, x.data.shape());
+    if (tape.recording()) x.grad = Tensor(context.device, DType::f32, x.data.shape());
     const Shape chunk_shape{std::min(kChunkRows, pass.seq_len), vocabulary};
-    Tensor logits(context.arena, DType::f32, chunk_shape);
+    Tensor logits(context.device, DType::f32, chunk_shape);
     const auto cap = static_cast<float>(shared_.config.logit_softcap);
-    Tensor uncapped(context.arena, DType::f32, cap > 0.0F ? chunk_shape : Shape{0, 0});
+    Tensor uncapped(context.device, DType::f32, cap > 0.0F ? chunk_shape : Shape{0, 0});
     Tensor room;
     const ProductInput input(scaled(x.data, room, context), shared_.config.dtype, context);
     for (index_t first = 0; first < rows;) {

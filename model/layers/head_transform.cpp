@@ -19,13 +19,13 @@ HeadTransform::HeadTransform(LayerContext& shared)
 Value& HeadTransform::forward(Tape& tape, Value& x, const PassInfo& pass) const {
     const Context& context = tape.context();
     Value& y = tape.value(x.ref().rows(), x.ref().cols());
-    Tensor projected(context.arena, DType::f32, x.data.shape());
+    Tensor projected(context.device, DType::f32, x.data.shape());
     ProductInput input(x.ref(), shared_.config.dtype, context);
     dense_.forward(input.ref(), projected, context);
     ops::nonlinearity(shared_.config.activation, projected, y.ref(), context);
     tape.record([this, &x, &y, &context, block = pass.seq_len, input = std::move(input),
                  projected = std::move(projected)] {
-        Tensor dprojected(context.arena, DType::f32, projected.shape());
+        Tensor dprojected(context.device, DType::f32, projected.shape());
         ops::nonlinearity_backward(shared_.config.activation, {projected, y.grad_ref(), y.data, dprojected},
                                    context);
         dense_.backward(input.ref(), dprojected, block, x, context);

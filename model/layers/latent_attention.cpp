@@ -46,7 +46,7 @@ class LatentAttention : public AttentionLayer {
         SY_REQUIRE(encoder == nullptr, "attention: latent attention reads no encoder output");
         const Context& context = tape.context();
         const index_t rows = x.ref().rows();
-        const auto fresh = [&](index_t cols) { return Tensor(context.arena, DType::f32, {rows, cols}); };
+        const auto fresh = [&](index_t cols) { return Tensor(context.device, DType::f32, {rows, cols}); };
         Kept kept{pass,
                   shape_of(rows / pass.seq_len, pass.seq_len),
                   ProductInput(x.ref(), dtype(), context),
@@ -93,7 +93,7 @@ class LatentAttention : public AttentionLayer {
     }
 
     KeyValueCache make_cache(index_t num_slots, index_t capacity, const Context& context) const override {
-        return {Tensor(context.arena, DType::f32, {num_slots, capacity, widths_.cache()}), {}};
+        return {Tensor(context.device, DType::f32, {num_slots, capacity, widths_.cache()}), {}};
     }
 
     /// Generation keeps [C, R] a token. A query is taken through the heads' key projection instead of every key, and
@@ -109,15 +109,15 @@ class LatentAttention : public AttentionLayer {
         positions_.rotate_at(keys.cols_of(widths_.rotary_cols()), widths_.rotary, rows.position, context);
         ops::copy(fresh.rows, keys.cols_of(widths_.compressed_cols()), context);
         store_rows(keys, rows, cache.keys, {0, widths_.cache()}, context);
-        Tensor latent_q(context.arena, DType::f32, {x.rows(), widths_.heads * widths_.cache()});
-        Tensor latent_out(context.arena, DType::f32, {x.rows(), widths_.heads * widths_.compressed});
+        Tensor latent_q(context.device, DType::f32, {x.rows(), widths_.heads * widths_.cache()});
+        Tensor latent_out(context.device, DType::f32, {x.rows(), widths_.heads * widths_.compressed});
         for (index_t h = 0; h < widths_.heads; ++h) absorb_query(h, q, latent_q, context);
         ops::AttentionShape shape = shape_of(1, x.rows());
         shape.kv_heads = 1;
         shape.head_dim = widths_.cache();
         shape.value_dim = widths_.compressed;
         if (rows.is_prompt) {
-            Tensor lse(context.arena, DType::f32, {x.rows(), widths_.heads});
+            Tensor lse(context.device, DType::f32, {x.rows(), widths_.heads});
             ops::attention(shape, latent_q, keys, fresh.rows, latent_out, lse, context);
         } else {
             ops::attention_decode(shape, latent_q, cache.keys, cache.keys,
@@ -166,8 +166,8 @@ class LatentAttention : public AttentionLayer {
         Tensor down;  ///< [T, C + R]
     };
     Compressed compress(ConstTensorRef x, const Context& context) const {
-        Compressed result{Tensor(context.arena, DType::f32, {x.rows(), widths_.compressed}),
-                          Tensor(context.arena, DType::f32, {x.rows(), widths_.cache()})};
+        Compressed result{Tensor(context.device, DType::f32, {x.rows(), widths_.compressed}),
+                          Tensor(context.device, DType::f32, {x.rows(), widths_.cache()})};
         const TensorRef down = result.down;
         key_value_down_.forward(x, down, context);
         ops::copy(down.cols_of(widths_.compressed_cols()), result.rows, context);
@@ -184,7 +184,7 @@ class LatentAttention : public AttentionLayer {
     void run_backward(Value& x, Value& y, Kept& kept, const Context& context) const {
         const index_t block = kept.pass.seq_len;
         const auto fresh = [&](index_t cols) {
-            return Tensor(context.arena, DType::f32, {kept.q.shape()[0], cols});
+            return Tensor(context.device, DType::f32, {kept.q.shape()[0], cols});
         };
         Tensor dout = fresh(widths_.heads * widths_.value);
         const ProductInput out(kept.out, dtype(), context);
@@ -216,16 +216,16 @@ class LatentAttention : public AttentionLayer {
             query_.backward(kept.input.ref(), dq, block, x, context);
             return;
         }
-        Tensor ddown(context.arena, DType::f32, {dq.shape()[0], query_rank()});
+        Tensor ddown(context.device, DType::f32, {dq.shape()[0], query_rank()});
         query_.backward({kept.query_input->ref(), dq, Write::overwrite, block}, ddown, context);
         query_norm_->backward(kept.raw_query, ddown, block, context);
         query_down_->backward(kept.input.ref(), ddown, block, x, context);
     }
 
     Tensor extending_query(ConstTensorRef x, const CacheRows& new_rows, const Context& context) const {
-        Tensor q(context.arena, DType::f32, {x.rows(), widths_.heads * widths_.key()});
+        Tensor q(context.device, DType::f32, {x.rows(), widths_.heads * widths_.key()});
         if (query_down_) {
-            Tensor down(context.arena, DType::f32, {x.rows(), query_rank()});
+            Tensor down(context.device, DType::f32, {x.rows(), query_rank()});
             query_down_->forward(x, down, context);
             query_norm_->apply(down, context);
             const ProductInput rows(down, dtype(), context);
@@ -252,7 +252,7 @@ class LatentAttention : public AttentionLayer {
 
     /// Sums of compressed rows, a head each, through the heads' value projection and the output projection.
     void project(const Tensor& latent_out, TensorRef out, const Context& context) const {
-        Tensor attended(context.arena, DType::f32, {out.rows(), widths_.heads * widths_.value});
+        Tensor attended(context.device, DType::f32, {out.rows(), widths_.heads * widths_.value});
         const ProductInput latent(latent_out, dtype(), context);
         for (index_t h = 0; h < widths_.heads; ++h) {
             const index_t first = h * (widths_.plain + widths_.value) + widths_.plain;

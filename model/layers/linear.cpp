@@ -7,7 +7,7 @@ namespace sy::model {
 
 ProductInput::ProductInput(ConstTensorRef x, DType dtype, const Context& context) : ref_(x) {
     if (dtype == x.dtype()) return;
-    rounded_ = Tensor(context.arena, dtype, {x.rows(), x.cols()});
+    rounded_ = Tensor(context.device, dtype, {x.rows(), x.cols()});
     ops::cast(x, rounded_, context);
     ref_ = rounded_;
 }

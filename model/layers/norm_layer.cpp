@@ -30,8 +30,8 @@ NormLayer::Result NormLayer::forward(Tape& tape, Value& stream, Value* delta, co
     const ops::Norm rule = norm();
     Value& normed = tape.value(x.rows(), x.cols());
     Value* sum = &stream;
-    Tensor rstd(context.arena, DType::f32, {x.rows()});
-    Tensor mean(context.arena, DType::f32, {rule.kind == NormKind::layer ? x.rows() : 0});
+    Tensor rstd(context.device, DType::f32, {x.rows()});
+    Tensor mean(context.device, DType::f32, {rule.kind == NormKind::layer ? x.rows() : 0});
     const ops::NormStatistics statistics{rstd, mean};
     if (delta != nullptr) {
         sum = &tape.value(x.rows(), x.cols());
@@ -44,7 +44,7 @@ NormLayer::Result NormLayer::forward(Tape& tape, Value& stream, Value* delta, co
         // Backward of what used the sum has left its gradient there, or nothing when only the norm used it.
         const TensorRef total = sum->ref();
         const Write write = sum->grad.empty() ? Write::overwrite : Write::add;
-        if (sum->grad.empty()) sum->grad = Tensor(context.arena, DType::f32, {total.rows(), total.cols()});
+        if (sum->grad.empty()) sum->grad = Tensor(context.device, DType::f32, {total.rows(), total.cols()});
         ops::norm_backward(norm(), {total, rstd, mean, normed.grad_ref(), write, block}, sum->grad,
                            gradients(), context);
         if (delta != nullptr) {

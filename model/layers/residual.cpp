@@ -29,7 +29,7 @@ void drop(Tape& tape, Value& x, double probability, index_t key_idx, const PassI
     const Context& context = tape.context();
     ops::dropout(x.ref(), key, first, rate, x.ref(), context);
     tape.record([&x, &context, key, first, rate] {
-        Tensor kept(context.arena, DType::f32, x.data.shape());
+        Tensor kept(context.device, DType::f32, x.data.shape());
         ops::dropout(x.grad_ref(), key, first, rate, kept, context);
         x.grad = std::move(kept);
         x.grad_owner = nullptr;

@@ -18,8 +18,8 @@ Ref RowNorm::as_rows(Ref x) const {
 
 RowNorm::Saved RowNorm::forward(TensorRef x, const Context& context) const {
     const TensorRef rows = as_rows(x);
-    Saved saved{Tensor(context.arena, DType::f32, {x.rows(), x.cols()}),
-                Tensor(context.arena, DType::f32, {rows.rows()})};
+    Saved saved{Tensor(context.device, DType::f32, {x.rows(), x.cols()}),
+                Tensor(context.device, DType::f32, {rows.rows()})};
     ops::copy(x, saved.x, context);
     ops::norm(rule(), as_rows(saved.x.ref()), rows, {saved.rstd, {}}, context);
     return saved;
@@ -27,7 +27,7 @@ RowNorm::Saved RowNorm::forward(TensorRef x, const Context& context) const {
 
 void RowNorm::apply(TensorRef x, const Context& context) const {
     const TensorRef rows = as_rows(x);
-    Tensor rstd(context.arena, DType::f32, {rows.rows()});
+    Tensor rstd(context.device, DType::f32, {rows.rows()});
     ops::norm(rule(), rows, rows, {rstd, {}}, context);
 }
 

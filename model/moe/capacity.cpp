@@ -215,15 +215,30 @@ CapacityResult apply_capacity(const CapacityInput& in, const MoeConfig& config, 
     return result;
 }
 
-CapacityResult limit_choices(const Routing& routing, const PassInfo& pass, const MoeConfig& config,
-                             comm::Communicator& world, const Context& context) {
-    const Tensor& expert = routing.sent();
-    if (!needs_scores(config, pass.use)) return apply_capacity({expert, {}, pass}, config, world);
-    // A router without scores has weights alone to rank its choices by.
-    if (routing.scores.empty()) return apply_capacity({expert, routing.weight, pass}, config, world);
-    Tensor chosen(context.arena, DType::f32, routing.expert.shape());
-    ops::gate_weights({routing.scores, expert, ops::Renormalise::no, 1.0F}, chosen, context);
-    return apply_capacity({expert, chosen, pass}, config, world);
+namespace {
+
+/// The memory of the scores that rank choices, where it is none of the routing's own.
+Tensor make_scores(const Routing& routing, const PassInfo& pass, const MoeConfig& config,
+                   const Context& context) {
+    if (!needs_scores(config, pass.use) || routing.scores.empty()) return {};
+    Tensor chosen(context.device, DType::f32, routing.expert.shape());
+    ops::gate_weights({routing.scores, routing.sent(), ops::Renormalise::no, 1.0F}, chosen, context);
+    return chosen;
 }
+
+ConstTensorRef ranking_scores(const Tensor& chosen, const Routing& routing, const PassInfo& pass,
+                              const MoeConfig& config) {
+    if (!needs_scores(config, pass.use)) return {};
+    return chosen.empty() ? routing.weight : chosen;
+}
+
+}  // namespace
+
+ReadChoices::ReadChoices(const Routing& routing, const PassInfo& pass, const MoeConfig& config,
+                         const Context& context)
+    : chosen_score_(make_scores(routing, pass, config, context)),
+      values_(HostRead::choices,
+              {routing.sent(), routing.weight, ranking_scores(chosen_score_, routing, pass, config)},
+              context) {}
 
 }  // namespace sy::model

@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "comm/communicator.hpp"
-#include "kernels/core/context.hpp"
-#include "kernels/core/tensor_ref.hpp"
+#include "kernels/core/host_values.hpp"
+#include "kernels/core/tensor.hpp"
 #include "model/config.hpp"
 #include "model/moe/drop_ledger.hpp"
 #include "model/pass.hpp"
@@ -49,11 +49,23 @@ bool needs_scores(const MoeConfig& config, Use use);
 ///              sec. 2.1.4
 CapacityResult apply_capacity(const CapacityInput& in, const MoeConfig& config, comm::Communicator& world);
 
-/// The same for a router's decision: apply_capacity with the scores of its choices, or their weights where the router
-/// has no scores.
-/// @par Collective over `world`
-CapacityResult limit_choices(const Routing& routing, const PassInfo& pass, const MoeConfig& config,
-                             comm::Communicator& world, const Context& context);
+/// A router's decision where the host can look at it: the one read of a layer, for capacity, the plan and records.
+class ReadChoices {
+  public:
+    /// @par Waits  as HostValues
+    ReadChoices(const Routing& routing, const PassInfo& pass, const MoeConfig& config,
+                const Context& context);
+
+    ConstTensorRef expert() const { return values_[0]; }  ///< [T, K] i32
+    ConstTensorRef weight() const { return values_[1]; }  ///< [T, K] f32
+    /// [T, K] f32 for apply_capacity: the scores of the choices, or their weights where the router has no scores; null
+    /// unless needs_scores.
+    ConstTensorRef score() const { return values_[2]; }
+
+  private:
+    Tensor chosen_score_;
+    HostValues values_;
+};
 
 /// Whether a device budget never drops a choice of this sequence, counted over the global batch of a micro-step. The same in every layer.
 bool is_protected(const PassInfo& pass, index_t sequence, double fraction);

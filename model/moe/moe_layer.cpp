@@ -92,8 +92,8 @@ void MoeLayer::report(const Kept& kept, MoeStatistics& statistics, const Context
                                                 kept.pass.batch.first_token, context);
 }
 
-void MoeLayer::list_drops(const Kept& kept) const {
-    const auto expert = host<const std::int32_t>(kept.routing.sent().ref());
+void MoeLayer::list_drops(const Kept& kept, const ReadChoices& decision) const {
+    const auto expert = host<const std::int32_t>(decision.expert());
     const BatchInfo& batch = kept.pass.batch;
     for (std::size_t i = 0; i < kept.capacity.reason.size(); ++i) {
         if (kept.capacity.reason[i] == DropReason::none) continue;
@@ -104,9 +104,9 @@ void MoeLayer::list_drops(const Kept& kept) const {
     }
 }
 
-void MoeLayer::log_routing(const Kept& kept) const {
-    const auto expert = host<const std::int32_t>(kept.routing.sent().ref());
-    const auto weight = host<const float>(kept.routing.weight.ref());
+void MoeLayer::log_routing(const Kept& kept, const ReadChoices& decision) const {
+    const auto expert = host<const std::int32_t>(decision.expert());
+    const auto weight = host<const float>(decision.weight());
     const auto values = [](const auto& matrix) {
         return std::vector(matrix.data, matrix.data + matrix.rows * matrix.cols);
     };
@@ -114,7 +114,8 @@ void MoeLayer::log_routing(const Kept& kept) const {
                                        values(expert), values(weight), kept.capacity.kept});
 }
 
-void MoeLayer::account(Kept& kept, const Tape& tape, MoeStatistics* statistics) const {
+void MoeLayer::account(Kept& kept, const ReadChoices& decision, const Tape& tape,
+                       MoeStatistics* statistics) const {
     const bool reduce_now = tape.recording() && std::ranges::any_of(losses_, [](const auto& loss) {
                                 return loss->gradient_needs_sums();
                             });
@@ -124,8 +125,9 @@ void MoeLayer::account(Kept& kept, const Tape& tape, MoeStatistics* statistics) 
     if (statistics != nullptr) {
         statistics->loss_sums = sums;
         report(kept, *statistics, tape.context());
-        if (world_.drops != nullptr && kept.pass.training()) list_drops(kept);
-        if (world_.routing != nullptr && world_.routing->open && kept.pass.training()) log_routing(kept);
+        if (world_.drops != nullptr && kept.pass.training()) list_drops(kept, decision);
+        if (world_.routing != nullptr && world_.routing->open && kept.pass.training())
+            log_routing(kept, decision);
     }
     if (!reduce_now) return;
     comm::all_reduce(world_.world, sums);
@@ -160,15 +162,16 @@ Value& MoeLayer::forward(Tape& tape, Value& x, const PassInfo& pass, MoeStatisti
     Kept kept;
     kept.pass = pass;
     kept.routing = router_.route(x.ref(), pass, context);
-    kept.capacity = limit_choices(kept.routing, pass, config_, world_.world, context);
-    account(kept, tape, statistics);
+    const ReadChoices decision(kept.routing, pass, config_, context);
+    kept.capacity = apply_capacity({decision.expert(), decision.score(), pass}, config_, world_.world);
+    account(kept, decision, tape, statistics);
 
     const comm::ReturnRows grouping =
         context.numerics == NumericsMode::fast ? comm::ReturnRows::per_unit : comm::ReturnRows::per_choice;
-    const ConstTensorRef expert = kept.routing.sent();
+    const ConstTensorRef expert = decision.expert();
     const ConstTensorRef choice_kept = std::span<const std::uint8_t>(kept.capacity.kept);
     const comm::Choices choices{.expert = expert,
-                                .weight = kept.routing.weight,
+                                .weight = decision.weight(),
                                 .kept = choice_kept.as_matrix(expert.rows(), expert.cols()),
                                 .first_token = pass.batch.first_token,
                                 .seq_len = pass.seq_len};
@@ -178,8 +181,8 @@ Value& MoeLayer::forward(Tape& tape, Value& x, const PassInfo& pass, MoeStatisti
     Value& y = tape.value(input.rows(), input.cols());
     if (tape.recording()) {
         const Shape shape{receive.num_slots(), config_.expert_width};
-        if (gate_ >= 0) kept.gate = Tensor(context.arena, dtype, shape);
-        kept.up = Tensor(context.arena, dtype, shape);
+        if (gate_ >= 0) kept.gate = Tensor(context.device, dtype, shape);
+        kept.up = Tensor(context.device, dtype, shape);
     }
     if (drops_outputs(pass)) {
         SY_REQUIRE(world_.expert_group != nullptr, "moe: expert dropout needs the ranks of the exchange");
@@ -224,7 +227,7 @@ MoeLayer::SlotOperands MoeLayer::backward_operands(const Kept& kept, Range slots
     SlotRows& dy = operands.dy;
     if (drops_outputs(kept.pass)) {
         // The mask differs between the slots of a row, and so do their gradients.
-        Tensor masked(context.arena, dtype, {slots.size(), width});
+        Tensor masked(context.device, dtype, {slots.size(), width});
         ops::DropoutRows rows = output_dropout(kept, slots);
         rows.source = dy.row;
         ops::dropout_rows(dy.x, rows, masked, context);
@@ -272,8 +275,8 @@ void MoeLayer::run_backward(Value& x, Value& y, Kept& kept, const Context& conte
     Parameters& parameters = shared_.parameters;
     const ConstTensorRef dy = y.grad_ref();
     const comm::ReceivePlan& receive = kept.plan.receive;
-    Tensor dx(context.arena, DType::f32, x.data.shape());
-    Tensor dweight(context.arena, DType::f32, {receive.num_slots()});
+    Tensor dx(context.device, DType::f32, x.data.shape());
+    Tensor dweight(context.device, DType::f32, {receive.num_slots()});
     ExpertSums sums{{}, {}, {}, dweight};
     for (index_t l = 0; l < parameters.num_local(up_); ++l) {
         if (gate_ >= 0) sums.gate.push_back(parameters.gradient(gate_, l));
@@ -301,7 +304,7 @@ void MoeLayer::run_backward(Value& x, Value& y, Kept& kept, const Context& conte
         comm::combine_returned(returning->wait(), kept.plan, shared_experts_ ? Write::add : Write::overwrite,
                                dx, context);
     }
-    Tensor dweight_tk(context.arena, DType::f32, kept.routing.weight.shape());
+    Tensor dweight_tk(context.device, DType::f32, kept.routing.weight.shape());
     world_.exchange.return_scalars(dweight, kept.plan, dweight_tk);
     route_backward(x, kept, std::move(dweight_tk), dx, context);
     x.add_gradient(std::move(dx), context);
@@ -324,7 +327,7 @@ void MoeLayer::route_backward(Value& x, Kept& kept, Tensor dweight, TensorRef dx
         first += count;
     }
     router_.strategy().add_gradient(x.ref(), kept.routing, kept.pass, gradients, context);
-    Tensor dinput(context.arena, DType::f32, x.data.shape());
+    Tensor dinput(context.device, DType::f32, x.data.shape());
     router_.backward(x.ref(), kept.routing, gradients, kept.pass, dinput, context);
     ops::add(dinput, dx, context);
 }

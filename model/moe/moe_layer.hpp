@@ -50,10 +50,10 @@ class MoeLayer {
     struct Kept;
     void run_backward(Value& x, Value& y, Kept& kept, const Context& context) const;
     void report(const Kept& kept, MoeStatistics& statistics, const Context& context) const;
-    void list_drops(const Kept& kept) const;
-    void log_routing(const Kept& kept) const;
+    void list_drops(const Kept& kept, const ReadChoices& decision) const;
+    void log_routing(const Kept& kept, const ReadChoices& decision) const;
     /// Fills the statistics, lists drops, and reduces the sums that gradients of losses need.
-    void account(Kept& kept, const Tape& tape, MoeStatistics* statistics) const;
+    void account(Kept& kept, const ReadChoices& decision, const Tape& tape, MoeStatistics* statistics) const;
     /// Applies when training with moe.expert_dropout.
     bool drops_outputs(const PassInfo& pass) const { return pass.training() && config_.expert_dropout > 0.0; }
     ops::DropoutRows output_dropout(const Kept& kept, Range slots) const;

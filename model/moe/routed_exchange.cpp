@@ -177,10 +177,12 @@ RoutedTokens RoutedExchange::route(MatrixView<const float> logits, Use use, inde
     if (pass.batch.global_tokens == 0) throw ShapeError("route: no rank has a token");
 
     Routing routing;
-    routing.logits = Tensor(context_.arena, DType::f32, {logits.rows, logits.cols});
+    routing.logits = Tensor(context_.device, DType::f32, {logits.rows, logits.cols});
     ops::copy(logits, routing.logits.matrix<float>(), context_);
     route_logits({*strategy_, config_.moe, config_.layer_idx, world_}, pass, routing, context_);
-    CapacityResult capacity = limit_choices(routing, pass, config_.moe, world_, context_);
+    const ReadChoices decision(routing, pass, config_.moe, context_);
+    CapacityResult capacity =
+        apply_capacity({decision.expert(), decision.score(), pass}, config_.moe, world_);
     RoutedTokens routed;
     routed.losses = balance_losses({routing, capacity.load, pass, context_});
     routed.expert = routing.dispatched.empty() ? std::move(routing.expert) : std::move(routing.dispatched);
@@ -188,12 +190,12 @@ RoutedTokens RoutedExchange::route(MatrixView<const float> logits, Use use, inde
     routed.kept = std::move(capacity.kept);
     routed.load = std::move(capacity.load);
     routed.num_dropped = capacity.num_dropped;
-    const ConstTensorRef expert = routed.expert;
+    const ConstTensorRef expert = decision.expert();
     const ConstTensorRef kept = std::span<const std::uint8_t>(routed.kept);
     const comm::ReturnRows grouping =
         context_.numerics == NumericsMode::fast ? comm::ReturnRows::per_unit : comm::ReturnRows::per_choice;
     routed.plan = exchange_->plan({.expert = expert,
-                                   .weight = routed.weight,
+                                   .weight = decision.weight(),
                                    .kept = kept.as_matrix(expert.rows(), expert.cols()),
                                    .first_token = pass.batch.first_token,
                                    .seq_len = pass.seq_len},
@@ -206,7 +208,7 @@ DispatchedRows RoutedExchange::dispatch(MatrixView<const float> x, const RoutedT
     const Tensor rows = exchange_->start_dispatch(x, routed.plan).wait();
     const comm::ReceivePlan& receive = routed.plan.receive;
     DispatchedRows arrived;
-    arrived.rows = Tensor(context_.arena, DType::f32, {receive.num_slots(), x.cols});
+    arrived.rows = Tensor(context_.device, DType::f32, {receive.num_slots(), x.cols});
     ops::gather_rows(rows, receive.slot_row, arrived.rows, context_);
     const auto experts = placement_.experts_of(world_.rank());
     arrived.experts.assign(experts.begin(), experts.end());

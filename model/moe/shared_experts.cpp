@@ -18,7 +18,7 @@ SharedExperts::Saved SharedExperts::apply(ConstTensorRef x, TensorRef out, bool 
         saved.feed_forward = feed_forward_.apply(x, out, keep, context);
         return saved;
     }
-    saved.gate = Tensor(context.arena, DType::f32, {x.rows(), 1});
+    saved.gate = Tensor(context.device, DType::f32, {x.rows(), 1});
     const ProductInput input(x, shared_.config.dtype, context);
     linear(input.ref(), shared_.parameters.working_weight(gate_), saved.gate, context);
     ops::sigmoid(saved.gate, context);
@@ -32,7 +32,7 @@ void SharedExperts::backward(ConstTensorRef x, const Saved& saved, ConstTensorRe
         feed_forward_.backward({x, dy, dx}, saved.feed_forward, pass, context);
         return;
     }
-    Tensor dweight(context.arena, DType::f32, {x.rows()});
+    Tensor dweight(context.device, DType::f32, {x.rows()});
     feed_forward_.backward({x, dy, dx, saved.gate.values<float>(), dweight}, saved.feed_forward, pass,
                            context);
     const TensorRef dgate = dweight.ref().as_matrix(x.rows(), 1);

@@ -13,7 +13,7 @@ SentRows::SentRows(ConstTensorRef x, WireFormat format, DType dtype, const Conte
         product_.emplace(x, format == WireFormat::bf16 ? DType::bf16 : dtype, context);
         return;
     }
-    encoded_ = Tensor(context.arena, DType::u8, {x.rows(), ops::quantized_row_bytes(x.cols())});
+    encoded_ = Tensor(context.device, DType::u8, {x.rows(), ops::quantized_row_bytes(x.cols())});
     ops::quantize_rows(x, encoded_, context);
 }
 
@@ -31,7 +31,7 @@ WireFormat gradient_wire(WireFormat format) {
 
 void SlotRows::spread(const Context& context) {
     if (row.empty()) return;
-    Tensor spread(context.arena, x.dtype(), {static_cast<index_t>(row.size()), x.cols()});
+    Tensor spread(context.device, x.dtype(), {static_cast<index_t>(row.size()), x.cols()});
     ops::gather_rows(x, row, spread, context);
     own = std::move(spread);
     x = own;
@@ -47,7 +47,7 @@ SlotRows slot_rows(ConstTensorRef rows, std::span<const std::int32_t> row, index
         slots.row = row;
         return slots;
     }
-    slots.own = Tensor(context.arena, dtype, {static_cast<index_t>(row.size()), width});
+    slots.own = Tensor(context.device, dtype, {static_cast<index_t>(row.size()), width});
     if (rows.dtype() == DType::u8)
         ops::dequantize_rows(rows, row, slots.own, context);
     else
@@ -64,7 +64,7 @@ SlotResults::SlotResults(comm::Exchange& exchange, const comm::DispatchPlan& pla
       results_(exchange.make_results(plan, width, format == WireFormat::f32 ? DType::f32 : DType::bf16)),
       travelling_(results_.ref().rows_of(plan.back.slots)) {
     if (format == WireFormat::f32) return;
-    own_ = Tensor(context.arena, DType::f32, {plan.back.slots.size(), width});
+    own_ = Tensor(context.device, DType::f32, {plan.back.slots.size(), width});
     values_ = own_;
 }
 

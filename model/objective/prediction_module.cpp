@@ -25,7 +25,7 @@ Value& PredictionModule::combine(Tape& tape, Value& hidden, Value& embedded, con
     const Context& context = tape.context();
     const index_t rows = left.ref().rows();
     const index_t width = left.ref().cols();
-    Tensor both(context.arena, DType::f32, {rows, 2 * width});
+    Tensor both(context.device, DType::f32, {rows, 2 * width});
     ops::copy(left.ref(), both.ref().cols_of({0, width}), context);
     ops::copy(right.ref(), both.ref().cols_of({width, 2 * width}), context);
     ProductInput input(both, shared_.config.dtype, context);
@@ -34,10 +34,10 @@ Value& PredictionModule::combine(Tape& tape, Value& hidden, Value& embedded, con
     tape.record([this, &left, &right, &y, &context, block = pass.seq_len, both = std::move(both),
                  input = std::move(input)]() mutable {
         const index_t cols = y.ref().cols();
-        Tensor dboth(context.arena, DType::f32, both.shape());
+        Tensor dboth(context.device, DType::f32, both.shape());
         projection_.backward({input.ref(), y.grad_ref(), Write::overwrite, block}, dboth, context);
         const auto give = [&](Value& half, Range part) {
-            Tensor dhalf(context.arena, DType::f32, half.data.shape());
+            Tensor dhalf(context.device, DType::f32, half.data.shape());
             ops::copy(dboth.ref().cols_of(part), dhalf, context);
             half.add_gradient(std::move(dhalf), context);
         };

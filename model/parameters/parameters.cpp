@@ -113,12 +113,12 @@ Parameters::Place Parameters::append(ParameterId id) {
 
 void Parameters::create_arrays(FlatGroup& flat) {
     const Shape shape{flat.num_elements};
-    flat.weights = Tensor(context_.arena, DType::f32, shape);
-    if (compute_ == DType::bf16) flat.working = Tensor(context_.arena, DType::bf16, shape);
+    flat.weights = Tensor(context_.device, DType::f32, shape);
+    if (compute_ == DType::bf16) flat.working = Tensor(context_.device, DType::bf16, shape);
     if (context_.numerics == NumericsMode::fast) {
-        flat.gradient = Tensor(context_.arena, DType::f32, shape);
+        flat.gradient = Tensor(context_.device, DType::f32, shape);
     } else {
-        flat.gradient_fixed = Tensor(context_.arena, DType::i64, shape);
+        flat.gradient_fixed = Tensor(context_.device, DType::i64, shape);
     }
 }
 
@@ -208,8 +208,8 @@ GradientView Parameters::gradient(ParameterId id, index_t local_idx) {
 
 void Parameters::zero_gradients() {
     for (FlatGroup* flat : {&replicated_, &expert_}) {
-        if (!flat->gradient.empty()) flat->gradient.fill_zero();
-        if (!flat->gradient_fixed.empty()) flat->gradient_fixed.fill_zero();
+        if (!flat->gradient.empty()) ops::clear(flat->gradient, context_);
+        if (!flat->gradient_fixed.empty()) ops::clear(flat->gradient_fixed, context_);
     }
     overflow_ = false;
 }

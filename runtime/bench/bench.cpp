@@ -29,12 +29,12 @@ bool go_on(const BenchOptions& options, int rounds, double total_ms) {
 
 template <class In>
 Tensor Machine::random(Shape shape, std::uint64_t stream, float deviation) {
-    Tensor values(arena, DType::f32, shape);
+    Tensor values(device, DType::f32, shape);
     ops::fill_normal({stream, 0, 0, RandomPurpose::test}, 0, deviation, values, context);
     if constexpr (std::is_same_v<In, float>) {
         return values;
     } else {
-        Tensor rounded(arena, DType::bf16, shape);
+        Tensor rounded(device, DType::bf16, shape);
         const index_t count = shape.num_elements();
         ops::cast(MatrixView<const float>(std::as_const(values).values<float>().data(), 1, count),
                   MatrixView<bf16>(rounded.values<bf16>().data(), 1, count), context);
@@ -75,13 +75,13 @@ Times time_repeatedly(const BenchOptions& options, const std::function<void()>& 
 
 double measure_bandwidth(const BenchOptions& options, Machine& machine) {
     constexpr index_t kBytes = index_t{256} << 20;
-    Tensor from(machine.arena, DType::f32, {kBytes / index_t{sizeof(float)}});
-    Tensor to(machine.arena, DType::f32, from.shape());
+    Tensor from(machine.device, DType::f32, {kBytes / index_t{sizeof(float)}});
+    Tensor to(machine.device, DType::f32, from.shape());
     from.fill_zero();
     const std::byte* const source = std::as_const(from).raw().data();
     std::byte* const target = to.raw().data();
     const Times times = time_repeatedly(options, [&] {
-        machine.team.for_ranges(kBytes, 4096, [&](index_t begin, index_t end) {
+        machine.device.team().for_ranges(kBytes, 4096, [&](index_t begin, index_t end) {
             std::memcpy(target + begin, source + begin, static_cast<std::size_t>(end - begin));
         });
     });

@@ -6,7 +6,7 @@
 
 #include "comm/communicator.hpp"
 #include "kernels/core/tensor.hpp"
-#include "kernels/ops/gemm/host_gemm.hpp"
+#include "kernels/ops/cpu_device.hpp"
 #include "runtime/bench/report.hpp"
 #include "runtime/config/config.hpp"
 
@@ -37,13 +37,11 @@ namespace bench {
 
 /// What operations need, for one rank and one numerics mode.
 struct Machine {
-    ThreadTeam team;
-    Arena arena;
-    ops::Gemm gemm;
+    CpuDevice device;
     Context context;
 
     explicit Machine(int threads, NumericsMode numerics = NumericsMode::fast)
-        : team(threads), context{team, arena, gemm, numerics} {}
+        : device(threads), context{device, device.compute(), numerics} {}
 
     /// Normal numbers that depend on `stream` alone, rounded to bf16 if In is.
     template <class In>

@@ -50,7 +50,7 @@ void measure(const BenchOptions& options, const Sides& sides, Machine& machine, 
     const bool tb = sides.b == ops::Transpose::yes;
     const Tensor a = machine.random<In>(ta ? Shape{sides.k, sides.m} : Shape{sides.m, sides.k}, 1);
     const Tensor b = machine.random<In>(tb ? Shape{sides.n, sides.k} : Shape{sides.k, sides.n}, 2);
-    Tensor c(machine.arena, DType::f32, {sides.m, sides.n});
+    Tensor c(machine.device, DType::f32, {sides.m, sides.n});
     const ops::Product product{a, sides.a, b, sides.b, c};
     BenchRow row;
     row.what = "gemm";
@@ -58,7 +58,7 @@ void measure(const BenchOptions& options, const Sides& sides, Machine& machine, 
     row.dtype = dtype_name(dtype_of<In>::value);
     row.mode = mode_name(machine.context.numerics);
     row.pass = "product";
-    row.threads = machine.team.size();
+    row.threads = machine.device.num_threads();
     row.times = time_repeatedly(options, [&] { ops::multiply(product, machine.context); });
     row.rate = 2e-6 * static_cast<double>(sides.m * sides.k * sides.n) / row.times.best_ms;
     row.share = row.rate / peak;
@@ -73,9 +73,10 @@ void measure_all(const BenchOptions& options, Report& report) {
     using enum ops::Transpose;
     for (const NumericsMode numerics : {NumericsMode::fast, NumericsMode::reproducible}) {
         Machine machine(options.threads, numerics);
-        const double peak = measure_peak_gflops(machine.team, dtype_of<In>::value);
+        const double peak = measure_peak_gflops(machine.device.team(), dtype_of<In>::value);
         report.note(concat(dtype_name(dtype_of<In>::value), ", ", mode_name(numerics), ": ", options.threads,
-                           " threads, ", isa_name(machine.gemm.isa()), ", register peak ", peak, " GFLOP/s"));
+                           " threads, ", isa_name(machine.device.gemm().isa()), ", register peak ", peak,
+                           " GFLOP/s"));
         for (const Sides& sides :
              {Sides{16, 512, 1408}, Sides{64, 512, 1408}, Sides{384, 512, 352}, Sides{4096, 512, 1408},
               Sides{4096, 512, 1408, no, yes}, Sides{4096, 1408, 512}, Sides{512, 4096, 1408, yes, no},

@@ -100,7 +100,7 @@ class ProductsAlone {
     };
 
     void add(Machine& machine, index_t rows, index_t width) {
-        const auto fresh = [&](index_t r, index_t c) { return Tensor(machine.arena, DType::f32, {r, c}); };
+        const auto fresh = [&](index_t r, index_t c) { return Tensor(machine.device, DType::f32, {r, c}); };
         if (rows == 0) return;
         experts_.push_back({machine.random<In>({rows, kHidden}, 1), machine.random<In>({rows, width}, 2),
                             fresh(rows, width), fresh(rows, kHidden), machine.random<In>({kHidden, width}, 3),
@@ -117,8 +117,8 @@ class ProductsAlone {
             for (index_t part = 0; part < ceil_div(rows, kRows); ++part)
                 tasks.emplace_back(&expert, part_of(rows, ceil_div(rows, kRows), part));
         }
-        machine_.team.for_tasks(tasks.size(),
-                                [&](index_t task, int) { body(*tasks[task].first, tasks[task].second); });
+        machine_.device.team().for_tasks(
+            tasks.size(), [&](index_t task, int) { body(*tasks[task].first, tasks[task].second); });
     }
 
     void gradient(const Tensor& left, const Tensor& right, Tensor& out) {
@@ -157,8 +157,8 @@ struct Layer {
           shared{config, parameters, [](model::ParameterId) {}},
           layer(shared, moe, ranks, model::kFirstMixture),
           input(machine.random<float>({kTokens, kHidden}, 3)),
-          output(machine.arena, DType::f32, {kTokens, kHidden}),
-          gradient(machine.arena, DType::f32, {kTokens, kHidden}) {
+          output(machine.device, DType::f32, {kTokens, kHidden}),
+          gradient(machine.device, DType::f32, {kTokens, kHidden}) {
         parameters.allocate(1);
     }
 
@@ -176,7 +176,7 @@ struct Layer {
             output = std::move(y.data);
             return;
         }
-        y.grad = Tensor(machine.arena, DType::f32, {kTokens, kHidden});
+        y.grad = Tensor(machine.device, DType::f32, {kTokens, kHidden});
         copy(input, y.grad);
         tape.backward();
     }
@@ -185,7 +185,7 @@ struct Layer {
     void copy(const Tensor& from, Tensor& to) {
         const float* const source = from.values<float>().data();
         float* const target = to.values<float>().data();
-        machine.team.for_ranges(kTokens * kHidden, 4096, [&](index_t begin, index_t end) {
+        machine.device.team().for_ranges(kTokens * kHidden, 4096, [&](index_t begin, index_t end) {
             std::copy(source + begin, source + end, target + begin);
         });
     }
@@ -305,7 +305,7 @@ double backward_error(const Layer& layer) {
 template <class In>
 void measure(const LayerShape& shape, NumericsMode numerics, const BenchOptions& options, Report& report) {
     Machine machine(options.threads, numerics);
-    const double peak = measure_peak_gflops(machine.team, dtype_of<In>::value);
+    const double peak = measure_peak_gflops(machine.device.team(), dtype_of<In>::value);
     comm::LocalFabric(1).run([&](comm::Communicator& world) {
         Layer layer(machine, world, shape, dtype_of<In>::value);
         layer.moe.balance = {.switch_loss = 0.0, .z_loss = 0.0};

@@ -36,9 +36,9 @@ class BareAllToAll : public RoundTrip {
         : world_(task.world()),
           out_(plan.send.row_offsets.scaled(task.hidden() * index_t{sizeof(float)})),
           in_(plan.receive.row_offsets.scaled(task.hidden() * index_t{sizeof(float)})),
-          sent_(task.machine().arena, DType::f32, {plan.send.num_rows(), task.hidden()}),
-          there_(task.machine().arena, DType::f32, {plan.receive.num_rows(), task.hidden()}),
-          back_(task.machine().arena, DType::f32, sent_.shape()) {
+          sent_(task.machine().device, DType::f32, {plan.send.num_rows(), task.hidden()}),
+          there_(task.machine().device, DType::f32, {plan.receive.num_rows(), task.hidden()}),
+          back_(task.machine().device, DType::f32, sent_.shape()) {
         ops::gather_rows(task.x(), plan.send.row_token, sent_, task.machine().context);
         back_.fill_zero();
     }
@@ -75,9 +75,9 @@ class RowPerChoice : public RoundTrip {
     RowPerChoice(ExchangeTask& task, const comm::DispatchPlan& plan)
         : task_(task),
           out_(plan.send.slot_offsets.scaled(task.hidden() * index_t{sizeof(float)})),
-          here_(task.machine().arena, DType::f32, {plan.send.num_slots(), task.hidden()}),
-          there_(task.machine().arena, DType::f32, {plan.receive.num_slots(), task.hidden()}),
-          weighted_(task.machine().arena, DType::f32, there_.shape()) {
+          here_(task.machine().device, DType::f32, {plan.send.num_slots(), task.hidden()}),
+          there_(task.machine().device, DType::f32, {plan.receive.num_slots(), task.hidden()}),
+          weighted_(task.machine().device, DType::f32, there_.shape()) {
         for (const comm::SlotRecord& slot : plan.send.slots) token_of_row_.push_back(slot.token);
         comm::RankOffsets records;
         for (int source = 0; source < task.world().size(); ++source)
@@ -214,7 +214,7 @@ ExchangeTask::ExchangeTask(const ExchangeShape& shape, BenchRouting routing, Mac
       routing_(std::move(routing)),
       x_(machine.random<float>({routing_.num_tokens(), shape.hidden},
                                static_cast<std::uint64_t>(10 + world.rank()))),
-      y_(machine.arena, DType::f32, x_.shape()) {
+      y_(machine.device, DType::f32, x_.shape()) {
     y_.fill_zero();
 }
 

@@ -342,7 +342,7 @@ Times time_layer(const BenchOptions& options, Machine& machine, comm::Communicat
         std::ranges::copy(source, x.data.values<float>().begin());
         model::MoeStatistics statistics;
         model::Value& y = layer.forward(tape, x, bench.pass, &statistics);
-        y.grad = Tensor(machine.arena, DType::f32, {kRoutingTokens, kRoutingHidden});
+        y.grad = Tensor(machine.device, DType::f32, {kRoutingTokens, kRoutingHidden});
         std::ranges::copy(source, y.grad.values<float>().begin());
         tape.backward();
     });

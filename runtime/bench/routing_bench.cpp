@@ -58,7 +58,7 @@ Routed::Routed(Machine& machine, comm::Communicator& world, const model::MoeConf
     : bench(machine, world, moe),
       router(bench.shared, bench.moe, model::kFirstMixture, world),
       losses(model::make_router_losses(bench.moe)),
-      dx(machine.arena, DType::f32, {kRoutingTokens, kRoutingHidden}),
+      dx(machine.device, DType::f32, {kRoutingTokens, kRoutingHidden}),
       load(moe.experts) {
     bench.parameters.allocate(1);
     Indexed<VocabularyAxis, index_t> counts(kRoutingVocabulary, 0);
@@ -74,7 +74,7 @@ void Routed::run() {
         if (e != model::kNoExpert) ++load[e];
     model::RouterGradients gradients;
     if (losses.empty()) {
-        gradients.weight = Tensor(context.arena, DType::f32, routing.weight.shape());
+        gradients.weight = Tensor(context.device, DType::f32, routing.weight.shape());
         const MatrixView<float> dweight = gradients.weight.matrix<float>();
         for (index_t t = 0; t < dweight.rows; ++t) {
             for (index_t j = 0; j < dweight.cols; ++j) dweight(t, j) = static_cast<float>(weight_gradient(j));

@@ -10,6 +10,7 @@
 #include "kernels/core/peak.hpp"
 #include "kernels/core/philox.hpp"
 #include "kernels/core/profile.hpp"
+#include "kernels/ops/cpu_device.hpp"
 #include "runtime/bench/bench.hpp"
 #include "runtime/train/step.hpp"
 
@@ -155,7 +156,7 @@ BenchRow row_of(const Named& named, const Session& session, const Measured& meas
     row.mode = mode_name(config.numerics);
     row.pass = "train";
     row.ranks = session.world().size();
-    row.threads = session.context().team.size();
+    row.threads = session.context().device.num_threads();
     std::vector<double> sorted = measured.seconds;
     std::sort(sorted.begin(), sorted.end());
     row.times = {1e3 * sorted.front(), 1e3 * sorted[sorted.size() / 2]};
@@ -169,7 +170,7 @@ BenchRow row_of(const Named& named, const Session& session, const Measured& meas
 }
 
 double total_peak(const Session& session, DType dtype) {
-    double peak = measure_peak_gflops(session.context().team, dtype);
+    double peak = measure_peak_gflops(cpu(session.context()).team(), dtype);
     comm::all_reduce(session.world(), std::span<double>(&peak, 1));
     return peak;
 }

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "kernels/core/host_values.hpp"
+#include "kernels/core/host_view.hpp"
+#include "kernels/ops/cpu_device.hpp"
 #include "runtime/checkpoint/files.hpp"
 #include "runtime/checkpoint/folders.hpp"
 #include "runtime/checkpoint/on_all_ranks.hpp"
@@ -38,13 +41,16 @@ std::vector<Piece> CheckpointWriter::take_snapshot(const std::vector<Piece>& pie
     std::vector<std::size_t> offsets{0};
     for (const Piece& piece : pieces) offsets.push_back(offsets.back() + piece.values.size());
     const auto bytes = static_cast<index_t>(offsets.back() * sizeof(float));
-    if (snapshot_.bytes() < bytes) snapshot_ = context_.arena.allocate(bytes);
+    if (snapshot_.bytes() < bytes) snapshot_ = context_.device.allocate(bytes, Memory::staging);
     const std::span<float> memory(reinterpret_cast<float*>(snapshot_.data()), offsets.back());
     std::vector<Piece> copies = pieces;
-    context_.team.for_tasks(static_cast<index_t>(pieces.size()), [&](index_t i, int) {
+    std::vector<ConstTensorRef> refs;
+    for (const Piece& piece : pieces) refs.emplace_back(piece.values);
+    const HostValues read(HostRead::snapshot, std::move(refs), context_);
+    cpu(context_).team().for_tasks(static_cast<index_t>(pieces.size()), [&](index_t i, int) {
         const auto idx = static_cast<std::size_t>(i);
         const std::span<float> copy = memory.subspan(offsets[idx], pieces[idx].values.size());
-        std::copy(pieces[idx].values.begin(), pieces[idx].values.end(), copy.begin());
+        std::ranges::copy(host_values<const float>(read[idx]), copy.begin());
         copies[idx].values = copy;
     });
     return copies;

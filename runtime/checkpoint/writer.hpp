@@ -11,7 +11,7 @@
 namespace sy::runtime {
 
 /// Writes the checkpoints of a run, one at a time: start(), then finish() at a later step, when busy() is false on every
-/// rank or the next checkpoint is due. In between a thread writes this rank's shard from a snapshot in the arena.
+/// rank or the next checkpoint is due. In between a thread writes this rank's shard from a snapshot in memory of the host.
 /// Only start() and finish() communicate, in the calling thread. Between them there is nothing but a folder
 /// `.unfinished-step-N`; a writer that is destroyed then stops writing and leaves it.
 class CheckpointWriter {
@@ -21,7 +21,7 @@ class CheckpointWriter {
         index_t keep_last = 1;
         CheckpointConfig form;
     };
-    /// @param context  its arena holds the snapshot, and keeps it for the next one
+    /// @param context  its device holds the snapshot, and keeps it for the next one
     CheckpointWriter(Settings settings, const Context& context, comm::Communicator& world);
 
     /// Begins run/checkpoints/step-N. In the background the pieces may change as soon as this returns; else all is

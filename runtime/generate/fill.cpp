@@ -1,4 +1,6 @@
 // What is missing from a text, found by a model that was trained to: masked tokens, or corrupted spans.
+#include "kernels/core/host_values.hpp"
+#include "kernels/core/host_view.hpp"
 #include "kernels/core/offsets.hpp"
 #include "model/objective/masking.hpp"
 #include "model/objective/spans.hpp"
@@ -70,7 +72,8 @@ std::vector<Ids> find_spans(Session& session, const Ids& source, std::size_t num
     std::vector<Ids> found(1);
     for (index_t token = 0; token < rule.tokens && state.lengths.front() < capacity;) {
         const Tensor logits = feed(next);
-        const std::span<const float> all = logits.values<float>();
+        const HostValues read(HostRead::logits, {logits}, session.context());
+        const auto all = host_values<const float>(read[0]);
         const std::int32_t end = model::sentinel_id(config, static_cast<index_t>(found.size()));
         // A token of the text, or the sentinel that ends the span.
         std::vector<float> choices(all.begin(), all.begin() + vocab_size);
@@ -109,12 +112,14 @@ std::string fill_masks(Session& session, const std::string& prompt) {
                                  rule.gap, "\" (generate.gap) into generate.prompt for each"));
     }
     for (const std::size_t place : gaps) {
+        const auto place_idx = static_cast<index_t>(place);
         const Tensor logits =
             session.transformer().read(ids, static_cast<index_t>(ids.size()), session.context());
-        const std::span<const float> row = logits.matrix<float>().row_span(static_cast<index_t>(place));
+        const HostValues read(HostRead::logits, {logits.ref().rows_of({place_idx, place_idx + 1})},
+                              session.context());
+        const auto row = host_values<const float>(read[0]);
         const auto known = part(row, {0, tokenizer->vocab_size()});
-        ids[place] =
-            static_cast<std::int32_t>(sample_token_at(known, {}, rule, {0, static_cast<index_t>(place)}));
+        ids[place] = static_cast<std::int32_t>(sample_token_at(known, {}, rule, {0, place_idx}));
     }
     return tokenizer->decode(ids);
 }

@@ -6,6 +6,8 @@
 #include <optional>
 
 #include "comm/collectives.hpp"
+#include "kernels/core/host_values.hpp"
+#include "kernels/core/host_view.hpp"
 #include "kernels/core/offsets.hpp"
 #include "runtime/generate/continuation.hpp"
 #include "runtime/generate/sampler.hpp"
@@ -116,7 +118,8 @@ class Server {
         if (!prompt) return;
         slot->emplace(Active{{}, ids, Continuation(work_.tokenizer, ids, work_.stops)});
         (*slot)->result.prompt_idx = static_cast<index_t>(*prompt);
-        const auto rows = logits.matrix<float>();
+        const HostValues read(HostRead::logits, {logits}, session_.context());
+        const auto rows = host<const float>(read[0]);
         if (rule_.prompt_logprobs) {
             (*slot)->result.prompt_logprobs.push_back(std::numeric_limits<double>::quiet_NaN());
             for (std::size_t i = 1; i < ids.size(); ++i) {
@@ -137,9 +140,10 @@ class Server {
             slots.push_back(static_cast<index_t>(slot));
         }
         const Tensor logits = session_.transformer().decode(ids, slots, state_, session_.context());
+        const HostValues read(HostRead::logits, {logits}, session_.context());
+        const auto rows = host<const float>(read[0]);
         for (std::size_t i = 0; i < slots.size(); ++i)
-            advance(slots_[static_cast<std::size_t>(slots[i])],
-                    logits.matrix<float>().row_span(static_cast<index_t>(i)));
+            advance(slots_[static_cast<std::size_t>(slots[i])], rows.row_span(static_cast<index_t>(i)));
     }
 
     /// Chooses the token behind a sequence, and frees the slot when that ends it.

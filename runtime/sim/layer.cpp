@@ -24,8 +24,8 @@ class Layer {
           ground_(ground),
           context_(context),
           placement_(comm::block_placement(shape.routing.experts, group.size())),
-          x_(context.arena, shape.dtype, {routing.tokens(), shape.carried}),
-          y_(context.arena, DType::f32, {routing.tokens(), shape.carried}) {
+          x_(context.device, shape.dtype, {routing.tokens(), shape.carried}),
+          y_(context.device, DType::f32, {routing.tokens(), shape.carried}) {
         x_.fill_zero();
         y_.fill_zero();
         if (shape.dtype != DType::f32) return;
@@ -163,9 +163,9 @@ class Layer {
     }
     void backward() {
         pass({2.0, 1.0, 1.0});
-        Tensor slot_values(context_.arena, DType::f32, {plan_.receive.num_slots()});
+        Tensor slot_values(context_.device, DType::f32, {plan_.receive.num_slots()});
         slot_values.fill_zero();
-        Tensor choices(context_.arena, DType::f32, {plan_.num_tokens(), routing_.top_k()});
+        Tensor choices(context_.device, DType::f32, {plan_.num_tokens(), routing_.top_k()});
         exchange_.return_scalars(slot_values, plan_, choices);
     }
 

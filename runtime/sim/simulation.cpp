@@ -8,11 +8,14 @@
 #include <array>
 #include <chrono>
 #include <cstring>
+#include <memory>
+#include <vector>
 #include <simgrid/s4u.hpp>
 
 #include "comm/collectives.hpp"
 #include "comm/mpi/mpi_session.hpp"
-#include "kernels/ops/gemm/host_gemm.hpp"
+#include "kernels/ops/cpu_bodies.hpp"
+#include "kernels/ops/cpu_device.hpp"
 #include "runtime/sim/wire.hpp"
 
 namespace sy::runtime::sim {
@@ -42,22 +45,27 @@ class SimulatedGround : public Ground {
     double copy_bandwidth_;
 };
 
-/// Small pieces: a rank of many has little memory.
-class SmallArena {
-  public:
-    SmallArena() : arena_(index_t{64} << 10, [this](index_t bytes) { return slab(bytes); }) {}
-    Arena& get() { return arena_; }
-
-  private:
+/// Memory in small pieces: a rank of many has little.
+struct SmallSlabs {
     struct alignas(64) Line {
         std::array<std::byte, 64> bytes;
     };
     std::byte* slab(index_t bytes) {
-        slabs_.push_back(std::make_unique<Line[]>(static_cast<std::size_t>(ceil_div(bytes, 64))));
-        return slabs_.back()[0].bytes.data();
+        slabs.push_back(std::make_unique<Line[]>(static_cast<std::size_t>(ceil_div(bytes, 64))));
+        return slabs.back()[0].bytes.data();
     }
-    std::vector<std::unique_ptr<Line[]>> slabs_;
-    Arena arena_;
+    std::vector<std::unique_ptr<Line[]>> slabs;
+};
+
+class SmallDevice : private SmallSlabs, public CpuDevice {
+  public:
+    SmallDevice()
+        : CpuDevice(1, {.name = "cpu",
+                        .bodies = ops::kCpuBodies,
+                        .slab_bytes = index_t{64} << 10,
+                        .map_slab = [this](index_t bytes) { return slab(bytes); },
+                        .compute = nullptr,
+                        .transfer = nullptr}) {}
 };
 
 /// What the simulator is told beside the platform: nothing but the links costs time, and tests for messages none.
@@ -80,16 +88,14 @@ void copy_message(smx_activity_t message, void* from, size_t bytes) {
                                    bytes);
 }
 
-void run_rank(const Point& point, const std::function<RankRouting(int)>& routing_of, const ops::Gemm& gemm,
-              Outcome& outcome) {
+void run_rank(const Point& point, const std::function<RankRouting(int)>& routing_of, Outcome& outcome) {
     comm::MpiSession session;
     comm::Communicator::Settings settings;
     settings.deadline = std::chrono::hours(1);
     const auto world = session.world(settings, index_t{1} << 30, comm::MpiCollectiveBody::own);
     const comm::Topology topology = comm::discover_topology(*world);
-    SmallArena arena;
-    ThreadTeam team(1);
-    const Context context{team, arena.get(), gemm};
+    SmallDevice device;
+    const Context context{device, device.compute()};
     Wire wire(*world, topology, *stand_in_of_process, point.layer.hidden / point.layer.carried);
     SimulatedGround ground(wire, point.copy_bandwidth);
     const RankRouting routing = routing_of(world->rank());
@@ -121,7 +127,6 @@ void run_all(const Point& point, const std::function<RankRouting(int)>& routing_
     SMPI_init();
     smpi_comm_set_copy_data_callback(copy_message);
     SMPI_app_instance_register("switchyard", nullptr, point.num_ranks);
-    const ops::Gemm gemm;
     for (int rank = 0; rank < point.num_ranks; ++rank) {
         s4u::Host* const host = hosts[static_cast<std::size_t>(rank / point.ranks_per_node)];
         const s4u::ActorPtr actor = s4u::Actor::init(concat("rank-", rank), host);
@@ -129,7 +134,7 @@ void run_all(const Point& point, const std::function<RankRouting(int)>& routing_
         actor->set_property("rank", std::to_string(rank));
         actor->start([&, rank] {
             try {
-                run_rank(point, routing_of, gemm, outcome);
+                run_rank(point, routing_of, outcome);
             } catch (const std::exception& error) {
                 const std::string text = concat("rank ", rank, ": ", error.what());
                 text.copy(outcome.problem.data(), outcome.problem.size() - 1);

@@ -8,6 +8,10 @@
 
 #include "comm/collectives.hpp"
 #include "comm/relocation/move_rows.hpp"
+#include "kernels/core/host_values.hpp"
+#include "kernels/core/host_view.hpp"
+#include "kernels/ops/cpu_device.hpp"
+#include "kernels/ops/copy/copy.hpp"
 #include "kernels/ops/reduce/reduce.hpp"
 #include "runtime/train/expert_moves.hpp"
 
@@ -52,7 +56,7 @@ std::unique_ptr<ShardedOptimizer::Group> ShardedOptimizer::make_group(model::Fla
                                                                       comm::Communicator& ranks) const {
     const comm::BucketPlan plan = shard_rows(flat, ranks.size());
     const index_t elements = plan.elements_of(ranks.rank());
-    const auto fresh = [&](DType dtype) { return Tensor(context_.arena, dtype, {elements}); };
+    const auto fresh = [&](DType dtype) { return Tensor(context_.device, dtype, {elements}); };
     auto group = std::make_unique<Group>(Group{&flat,
                                                comm::GradientSync(ranks, plan, kFirstTag, context_),
                                                ranks.rank(),
@@ -61,8 +65,8 @@ std::unique_ptr<ShardedOptimizer::Group> ShardedOptimizer::make_group(model::Fla
                                                fresh(DType::f32),
                                                fresh(DType::f32)});
     if (context_.numerics == NumericsMode::reproducible) group->gradient = fresh(DType::f32);
-    group->m.fill_zero();
-    group->v.fill_zero();
+    ops::clear(group->m, context_);
+    ops::clear(group->v, context_);
     return group;
 }
 
@@ -157,29 +161,35 @@ void ShardedOptimizer::finish_reduction(Group& group) {
     for_trained(group, [&](const OwnedPart& part) {
         const std::span<float> gradient = gradient_of(group, part);
         const index_t first = part.flat_offset;
-        context_.team.for_ranges(static_cast<index_t>(gradient.size()), 4096,
-                                 [&](index_t begin, index_t end) {
-                                     from_fixed_point(sy::part(fixed, {first + begin, first + end}),
-                                                      sy::part(gradient, {begin, end}));
-                                 });
+        cpu(context_).team().for_ranges(static_cast<index_t>(gradient.size()), 4096,
+                                        [&](index_t begin, index_t end) {
+                                            from_fixed_point(sy::part(fixed, {first + begin, first + end}),
+                                                             sy::part(gradient, {begin, end}));
+                                        });
     });
 }
 
-void ShardedOptimizer::collect_squares(Group& group, std::vector<double>& squares) const {
+index_t ShardedOptimizer::num_trained_rows() const {
+    index_t num_rows = 0;
+    for (const std::unique_ptr<Group>& group : groups_)
+        for_trained(*group, [&](const OwnedPart& part) { num_rows += part.rows.size(); });
+    return num_rows;
+}
+
+TensorRef ShardedOptimizer::collect_squares(Group& group, TensorRef squares) const {
     for_trained(group, [&](const OwnedPart& part) {
-        const std::size_t first = squares.size();
-        squares.resize(first + static_cast<std::size_t>(part.rows.size()));
-        ops::row_sums_of_squares(MatrixView(gradient_of(group, part).data(), part.rows.size(), part.cols),
-                                 std::span<double>(squares).subspan(first), context_);
+        const index_t rows = part.rows.size();
+        ops::row_sums_of_squares(MatrixView(gradient_of(group, part).data(), rows, part.cols),
+                                 squares.cols_of({0, rows}), context_);
+        squares = squares.cols_of({rows, squares.cols()});
     });
+    return squares;
 }
 
 void ShardedOptimizer::zero_unread(Group& group) {
     const std::span<float> gradient = group.flat->gradient.values<float>();
     const auto zero = [&](index_t first, index_t last) {
-        context_.team.for_ranges(last - first, 4096, [&](index_t begin, index_t end) {
-            std::fill(gradient.begin() + first + begin, gradient.begin() + first + end, 0.0F);
-        });
+        ops::fill(0.0F, part(gradient, {first, last}), context_);
     };
     for (const comm::Bucket& bucket : group.sync.plan().buckets) {
         const Range mine = bucket.elements_of(group.group_rank);
@@ -202,11 +212,15 @@ double ShardedOptimizer::sum_over_world(std::span<const double> addends) const {
 ShardedOptimizer::Result ShardedOptimizer::step(index_t step, index_t num_steps) {
     with_gradient(*groups_[kExpert], [&](auto gradient) { shadows_->finish(gradient); });
     awaited_.clear();
-    std::vector<double> squares;
+    Tensor of_rows(context_.device, DType::f64, {num_trained_rows()});
+    TensorRef rest = of_rows;
     for (const std::unique_ptr<Group>& group : groups_) {
         finish_reduction(*group);
-        collect_squares(*group, squares);
+        rest = collect_squares(*group, rest);
     }
+    const HostValues read(HostRead::step, {of_rows}, context_);
+    const auto read_squares = host_values<const double>(read[0]);
+    std::vector<double> squares(read_squares.begin(), read_squares.end());
     if (parameters_.overflowed()) squares.push_back(std::numeric_limits<double>::infinity());
     Result result;
     result.gradient_norm = std::sqrt(sum_over_world(squares));

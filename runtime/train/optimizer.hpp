@@ -99,7 +99,9 @@ class ShardedOptimizer {
     template <class Body>
     void with_gradient(Group& group, const Body& body) const;
     void finish_reduction(Group& group);
-    void collect_squares(Group& group, std::vector<double>& squares) const;
+    index_t num_trained_rows() const;
+    /// The sum of squares of each trained row that this rank owns. @return what is left of `squares`
+    TensorRef collect_squares(Group& group, TensorRef squares) const;
     void update(Group& group, const ops::AdamwStep& constants);
     double sum_over_world(std::span<const double> addends) const;
 

@@ -81,11 +81,12 @@ RunLog::RunLog(const Session& session, index_t first_step, const std::vector<std
     std::vector<std::string> all_notes = model::model_notes(config.moe);
     all_notes.insert(all_notes.end(), notes.begin(), notes.end());
     file_->write(to_json(RunRecord{SY_VERSION, dump_json(config), session.layout(), host_name(),
-                                   session.world().size(), session.context().team.size(),
+                                   session.world().size(), session.context().device.num_threads(),
                                    std::string(isa_name(isa())), first_step, all_notes}));
     progress_->note(
         concat(first_step > 1 ? concat("resumed at step ", first_step - 1, " on ") : "training on ",
-               session.layout(), ", ", session.context().team.size(), " threads a rank, ", isa_name(isa())));
+               session.layout(), ", ", session.context().device.num_threads(), " threads a rank, ",
+               isa_name(isa())));
     for (const std::string& note : all_notes) progress_->note("note: " + note);
 }
 

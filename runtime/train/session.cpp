@@ -26,8 +26,8 @@ Session::Session(const Config& config, comm::Communicator& world)
       grid_(comm::make_process_grid(world.size(), narrow<int>(config.parallel.expert_parallel))),
       groups_(comm::split_grid(world, grid_)),
       processors_(plan_processors(config.parallel.threads, world, topology_)),
-      team_(processors_.threads),
-      context_{team_, arena_, gemm_, config.numerics},
+      device_(processors_.threads),
+      context_{device_, device_.compute(), config.numerics},
       group_topology_(comm::discover_topology(*groups_.expert_group)),
       exchange_choice_(choose_exchange(config, world, group_topology_)),
       exchange_(comm::make_exchange(exchange_choice_.kind, *groups_.expert_group, group_topology_, context_)),
@@ -39,7 +39,7 @@ Session::Session(const Config& config, comm::Communicator& world)
                   groups_.expert_group->rank(), config.model.dtype, context_),
       transformer_(std::make_unique<model::Transformer>(config.model, config.moe, parameters_, model_world_,
                                                         config.train.seed)) {
-    if (world.size() > 1) team_.set_poll([this] { exchange_->poll(); }, kPollInterval);
+    if (world.size() > 1) device_.team().set_poll([this] { exchange_->poll(); }, kPollInterval);
     check_isa_of_ranks(config, isa(), world);
     parameters_.set_step_tokens(config.train.global_batch * config.model.seq_len);
     parameters_.allocate(config.train.seed);

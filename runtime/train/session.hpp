@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "comm/topology/topology.hpp"
-#include "kernels/ops/gemm/host_gemm.hpp"
+#include "kernels/ops/cpu_device.hpp"
 #include "model/transformer.hpp"
 #include "runtime/checkpoint/checkpoint.hpp"
 #include "runtime/config/config.hpp"
@@ -48,7 +48,7 @@ class Session {
     const std::string& processor_note() const { return processors_.note; }
     /// How rows travel, where the settings leave it open; else empty.
     const std::string& exchange_note() const { return exchange_choice_.note; }
-    index_t arena_peak_bytes() const { return arena_.peak_bytes(); }
+    index_t arena_peak_bytes() const { return device_.arena().peak_bytes(); }
 
     /// What this rank contributes to a checkpoint: weights and moments of the rows it owns.
     std::vector<Piece> pieces();
@@ -75,9 +75,7 @@ class Session {
     comm::ProcessGrid grid_;
     comm::GridCommunicators groups_;
     ProcessorPlan processors_;
-    ThreadTeam team_;
-    Arena arena_;
-    ops::Gemm gemm_;
+    CpuDevice device_;
     Context context_;
     comm::Topology group_topology_;
     ExchangeChoice exchange_choice_;

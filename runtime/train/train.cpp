@@ -46,7 +46,7 @@ class TrainingRun {
         : session_(session),
           config_(session.config()),
           stop_wanted_(stop_wanted),
-          corpus_(config_, session.context().team.size()),
+          corpus_(config_, session.context().device.num_threads()),
           lock_(lock_run(session)),
           done_(restore(resume)),
           log_(session, done_ + 1, notes_),

@@ -6,7 +6,7 @@
 #include <set>
 
 #include "comm/local/local_fabric.hpp"
-#include "kernels/ops/gemm/host_gemm.hpp"
+#include "kernels/ops/cpu_device.hpp"
 #include "model/transformer.hpp"
 #include "runtime/checkpoint/reshard.hpp"
 #include "runtime/train/resume.hpp"
@@ -16,10 +16,8 @@ namespace {
 
 /// A model without weights: what its routers carry from step to step, and what draws initial values.
 struct EmptyModel {
-    ThreadTeam team{1};
-    Arena arena;
-    ops::Gemm gemm;
-    Context context{team, arena, gemm};
+    CpuDevice device{1};
+    Context context{device, device.compute()};
     std::unique_ptr<comm::Exchange> exchange;
     model::ModelWorld world;
     model::Parameters parameters;

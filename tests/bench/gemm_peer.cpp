@@ -13,6 +13,7 @@
 #include <limits>
 #include <string>
 
+#include "kernels/core/arena.hpp"
 #include "kernels/core/peak.hpp"
 #include "kernels/core/philox.hpp"
 #include "kernels/core/tensor.hpp"

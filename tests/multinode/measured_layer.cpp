@@ -9,7 +9,7 @@
 
 #include "comm/collectives.hpp"
 #include "comm/mpi/mpi_session.hpp"
-#include "kernels/ops/gemm/host_gemm.hpp"
+#include "kernels/ops/cpu_device.hpp"
 #include "runtime/sim/report.hpp"
 
 namespace sy::runtime::sim {
@@ -82,10 +82,8 @@ void print_link(comm::Communicator& world) {
 void measure(const Options& options, comm::Communicator& world) {
     ScalingReport report(std::cout, options);
     const comm::Topology topology = comm::discover_topology(world);
-    Arena arena;
-    ThreadTeam team(1);
-    const ops::Gemm gemm;
-    const Context context{team, arena, gemm};
+    CpuDevice device(1);
+    const Context context{device, device.compute()};
     RealGround ground(world);
     for (const comm::ExchangeKind kind : options.exchanges) {
         Point point = options.point;

@@ -1,25 +1,29 @@
 #pragma once
 
 #include <cmath>
+#include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "kernels/core/context.hpp"
 #include "kernels/core/philox.hpp"
 #include "kernels/core/tensor.hpp"
-#include "kernels/ops/gemm/host_gemm.hpp"
+#include "kernels/core/host_view.hpp"
+#include "kernels/ops/cpu_device.hpp"
 
 namespace sy::test {
 
-/// What operations need, for tests: owns the team, the arena and the matrix products.
+/// What operations need, for tests: owns the device.
 struct TestSession {
-    ThreadTeam team;
-    Arena arena{index_t{4} << 20};
-    ops::Gemm gemm;
+    std::unique_ptr<CpuDevice> owned;
+    CpuDevice& device;
     Context context;
 
     explicit TestSession(int num_threads = 1, NumericsMode numerics = NumericsMode::fast)
-        : team(num_threads), context{team, arena, gemm, numerics} {}
+        : TestSession(std::make_unique<CpuDevice>(num_threads, index_t{4} << 20), numerics) {}
+    TestSession(std::unique_ptr<CpuDevice> given, NumericsMode numerics)
+        : owned(std::move(given)), device(*owned), context{device, device.compute(), numerics} {}
 };
 
 /// A matrix with its memory, filled with numbers that depend on `stream` alone.

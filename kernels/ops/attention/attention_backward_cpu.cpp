@@ -10,6 +10,8 @@
 #include "kernels/ops/attention/scores.hpp"
 #include "kernels/core/fits.hpp"
 #include "kernels/ops/gemm/host_gemm.hpp"
+#include "kernels/ops/cpu_bodies.hpp"
+#include "kernels/ops/cpu_device.hpp"
 
 namespace sy::ops {
 namespace {
@@ -248,8 +250,8 @@ void check_gradients(const AttentionShape& shape, const AttentionBackward& op) {
 
 }  // namespace
 
-void attention_backward(const AttentionShape& shape, const AttentionBackward& operands,
-                        const Context& context) {
+void on_cpu::attention_backward(const AttentionShape& shape, const AttentionBackward& operands,
+                                const Context& context) {
     detail::check_operands(shape, operands.q, operands.k, operands.v);
     check_gradients(shape, operands);
     if (operands.q.rows() == 0) return;
@@ -263,7 +265,7 @@ void attention_backward(const AttentionShape& shape, const AttentionBackward& op
     const detail::DropoutMask mask(shape);
     const index_t widest = detail::widest_block(shape);
     const bool learns = operands.dtable.f32 != nullptr || operands.dtable.fixed != nullptr;
-    Tensor dtables(context.arena, DType::f32,
+    Tensor dtables(context.device, DType::f32,
                    {learns ? shape.num_sequences : 0, shape.bias.table.rows() * shape.heads});
     dtables.fill_zero();
     const Backward call{shape,
@@ -278,9 +280,9 @@ void attention_backward(const AttentionShape& shape, const AttentionBackward& op
                         mask.row_elements(widest),
                         learns ? distances.size() : 0,
                         dtables.values<float>().data()};
-    Tensor scratch(context.arena, DType::f32, {context.team.size(), call.scratch_elements()});
+    Tensor scratch(context.device, DType::f32, {context.device.num_threads(), call.scratch_elements()});
     const MatrixView<float> scratches = scratch.matrix<float>();
-    context.team.for_tasks(shape.num_sequences * shape.kv_heads, [&](index_t task, int thread_idx) {
+    cpu(context).team().for_tasks(shape.num_sequences * shape.kv_heads, [&](index_t task, int thread_idx) {
         backward_task(call, task / shape.kv_heads, task % shape.kv_heads, scratches.row(thread_idx), context);
     });
     for (index_t sequence = 0; learns && sequence < shape.num_sequences; ++sequence)

@@ -9,6 +9,8 @@
 #include "kernels/ops/attention/scores.hpp"
 #include "kernels/core/fits.hpp"
 #include "kernels/ops/gemm/host_gemm.hpp"
+#include "kernels/ops/cpu_bodies.hpp"
+#include "kernels/ops/cpu_device.hpp"
 
 namespace sy::ops {
 namespace {
@@ -105,8 +107,8 @@ void forward_block(const Forward& call, index_t sequence, index_t head, Range ro
 
 }  // namespace
 
-void attention(const AttentionShape& shape, ConstTensorRef q, ConstTensorRef k, ConstTensorRef v,
-               TensorRef out, TensorRef lse, const Context& context) {
+void on_cpu::attention(const AttentionShape& shape, ConstTensorRef q, ConstTensorRef k, ConstTensorRef v,
+                       TensorRef out, TensorRef lse, const Context& context) {
     detail::check_operands(shape, q, k, v);
     SY_FITS(out.rows() == q.rows() && out.cols() == shape.heads * shape.value_width() &&
                 lse.rows() == q.rows() && lse.cols() == shape.heads,
@@ -119,8 +121,8 @@ void attention(const AttentionShape& shape, ConstTensorRef q, ConstTensorRef k, 
     const detail::DropoutMask mask(shape);
     const index_t widest = detail::widest_block(shape);
     const index_t pitch = detail::pitch_of(widest);
-    Tensor scratch(context.arena, DType::f32,
-                   {context.team.size(), detail::kQueryBlock * pitch + mask.row_elements(widest)});
+    Tensor scratch(context.device, DType::f32,
+                   {context.device.num_threads(), detail::kQueryBlock * pitch + mask.row_elements(widest)});
     const MatrixView<float> scratches = scratch.matrix<float>();
     const Forward call{shape,
                        host<const float>(q),
@@ -133,7 +135,7 @@ void attention(const AttentionShape& shape, ConstTensorRef q, ConstTensorRef k, 
                        pitch};
     const index_t num_blocks = ceil_div(shape.seq_len, detail::kQueryBlock);
     const index_t num_tasks = shape.num_sequences * shape.heads * num_blocks;
-    context.team.for_tasks(num_tasks, [&](index_t task, int thread_idx) {
+    cpu(context).team().for_tasks(num_tasks, [&](index_t task, int thread_idx) {
         // The longest block first.
         const Range rows = detail::rows_of_block(shape, num_blocks - 1 - task % num_blocks);
         forward_block(call, task / num_blocks / shape.heads, task / num_blocks % shape.heads, rows,

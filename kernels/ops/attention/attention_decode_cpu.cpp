@@ -8,6 +8,8 @@
 #include "kernels/ops/attention/blocks.hpp"
 #include "kernels/ops/attention/relative_bias.hpp"
 #include "kernels/ops/attention/scores.hpp"
+#include "kernels/ops/cpu_bodies.hpp"
+#include "kernels/ops/cpu_device.hpp"
 
 namespace sy::ops {
 namespace {
@@ -163,8 +165,9 @@ void check(const AttentionShape& shape, ConstTensorRef q, ConstTensorRef k_cache
 
 }  // namespace
 
-void attention_decode(const AttentionShape& shape, ConstTensorRef q, ConstTensorRef k_cache,
-                      ConstTensorRef v_cache, const DecodeRows& rows, TensorRef out, const Context& context) {
+void on_cpu::attention_decode(const AttentionShape& shape, ConstTensorRef q, ConstTensorRef k_cache,
+                              ConstTensorRef v_cache, const DecodeRows& rows, TensorRef out,
+                              const Context& context) {
     check(shape, q, k_cache, v_cache, rows, out);
     if (q.rows() == 0) return;
     const auto queries = host<const float>(q);
@@ -182,10 +185,10 @@ void attention_decode(const AttentionShape& shape, ConstTensorRef q, ConstTensor
     const detail::RelativeBias bias(shape, {1 - most, 1}, context);
     const index_t group = shape.heads / shape.kv_heads;
     const index_t pitch = round_up(most, kKeysTogether);
-    Tensor scratch(context.arena, DType::f32,
-                   {context.team.size(), group * pitch + shape.head_dim * kKeysTogether});
+    Tensor scratch(context.device, DType::f32,
+                   {context.device.num_threads(), group * pitch + shape.head_dim * kKeysTogether});
     const MatrixView<float> scratches = scratch.matrix<float>();
-    context.team.for_tasks(queries.rows * shape.kv_heads, [&](index_t task, int thread_idx) {
+    cpu(context).team().for_tasks(queries.rows * shape.kv_heads, [&](index_t task, int thread_idx) {
         const index_t query = task / shape.kv_heads;
         const index_t kv_head = task % shape.kv_heads;
         const index_t length = rows.length[static_cast<std::size_t>(query)];

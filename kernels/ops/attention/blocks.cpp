@@ -1,5 +1,6 @@
 #include "kernels/core/fits.hpp"
 #include "kernels/ops/attention/blocks.hpp"
+#include "kernels/ops/cpu_device.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -78,9 +79,9 @@ TransposedHeads::TransposedHeads(const AttentionShape& shape, HeadLayout layout,
     : kv_heads_(shape.kv_heads),
       layout_(layout),
       pitch_(pitch_of(layout.length)),
-      memory_(context.arena, DType::f32, {shape.num_sequences * kv_heads_, layout.width, pitch_}) {
+      memory_(context.device, DType::f32, {shape.num_sequences * kv_heads_, layout.width, pitch_}) {
     float* const memory = memory_.values<float>().data();
-    context.team.for_tasks(shape.num_sequences * kv_heads_, [&](index_t task, int) {
+    cpu(context).team().for_tasks(shape.num_sequences * kv_heads_, [&](index_t task, int) {
         const MatrixView<const float> source = layout_.part(x, task / kv_heads_, task % kv_heads_);
         float* const target = memory + task * source.cols * pitch_;
         // Squares of 16 keep both sides in the first-level cache.

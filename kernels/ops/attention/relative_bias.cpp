@@ -9,7 +9,7 @@ RelativeBias::RelativeBias(const AttentionShape& shape, Range distances, const C
     const PositionBias& bias = shape.bias;
     const bool learned = !bias.table.is_null();
     if (!learned && bias.slopes.is_null()) return;
-    values_ = Tensor(context.arena, DType::f32, {shape.heads, distances.size()});
+    values_ = Tensor(context.device, DType::f32, {shape.heads, distances.size()});
     const MatrixView<float> values = values_.matrix<float>();
     if (!learned) {
         const auto slopes = host_values<const float>(bias.slopes);
@@ -23,7 +23,7 @@ RelativeBias::RelativeBias(const AttentionShape& shape, Range distances, const C
         return;
     }
     const auto table = host<const float>(bias.table);
-    buckets_ = Tensor(context.arena, DType::i32, {distances.size()});
+    buckets_ = Tensor(context.device, DType::i32, {distances.size()});
     const std::span<std::int32_t> buckets = buckets_.values<std::int32_t>();
     for (index_t d = 0; d < distances.size(); ++d) {
         const index_t bucket =

@@ -9,6 +9,8 @@
 #include "kernels/ops/balance/operands.hpp"
 #include "kernels/core/fits.hpp"
 #include "kernels/ops/gate/gate.hpp"
+#include "kernels/ops/cpu_bodies.hpp"
+#include "kernels/ops/cpu_device.hpp"
 
 namespace sy::ops {
 namespace {
@@ -18,7 +20,7 @@ template <class Body>
 void add_exactly(index_t rows, std::span<ExactSum> sums, const Context& context, const Body& body) {
     const Timed timed(context, OpKind::routing, static_cast<double>(rows) * static_cast<double>(sums.size()));
     std::mutex adding;
-    context.team.for_ranges(rows, 64, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(rows, 64, [&](index_t begin, index_t end) {
         std::vector<ExactSum> own(sums.size());
         body(Range{begin, end}, std::span(own));
         const std::lock_guard lock(adding);
@@ -50,7 +52,7 @@ double detail::share_of_one(Score kind, MatrixView<const float> scores, index_t 
     return 1.0 / sum;
 }
 
-void share_sums(Score kind, ConstTensorRef scores, std::span<ExactSum> sums, const Context& context) {
+void on_cpu::share_sums(Score kind, ConstTensorRef scores, std::span<ExactSum> sums, const Context& context) {
     const auto scores_te = host<const float>(scores);
     const auto num_runs = static_cast<index_t>(sums.size());
     SY_FITS(num_runs > 0 && scores_te.cols % num_runs == 0, "share_sums: ", num_runs, " sums of scores [",
@@ -69,8 +71,8 @@ void share_sums(Score kind, ConstTensorRef scores, std::span<ExactSum> sums, con
     });
 }
 
-void choice_sums(ConstTensorRef expert, ConstTensorRef value, std::span<ExactSum> sums,
-                 const Context& context) {
+void on_cpu::choice_sums(ConstTensorRef expert, ConstTensorRef value, std::span<ExactSum> sums,
+                         const Context& context) {
     const auto expert_tk = host<const std::int32_t>(expert);
     const auto value_tk = host<const float>(value);
     require_choices(expert_tk, value_tk);
@@ -81,20 +83,20 @@ void choice_sums(ConstTensorRef expert, ConstTensorRef value, std::span<ExactSum
     });
 }
 
-void add_to_choices(ConstTensorRef expert, std::span<const float> factor, TensorRef values,
-                    const Context& context) {
+void on_cpu::add_to_choices(ConstTensorRef expert, std::span<const float> factor, TensorRef values,
+                            const Context& context) {
     const auto expert_tk = host<const std::int32_t>(expert);
     const auto values_tk = host<float>(values);
     require_choices(expert_tk, values_tk);
     const Timed timed(context, OpKind::routing, static_cast<double>(expert_tk.rows * expert_tk.cols));
-    context.team.for_ranges(expert_tk.rows, 64, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(expert_tk.rows, 64, [&](index_t begin, index_t end) {
         for_choices(expert_tk, {begin, end},
                     [&](index_t t, index_t j, std::size_t e) { values_tk(t, j) += factor[e]; });
     });
 }
 
-void count_reached(ConstTensorRef expert, index_t run_size, std::span<ExactSum> sums,
-                   const Context& context) {
+void on_cpu::count_reached(ConstTensorRef expert, index_t run_size, std::span<ExactSum> sums,
+                           const Context& context) {
     const auto expert_tk = host<const std::int32_t>(expert);
     SY_FITS(run_size > 0, "count_reached: runs of ", run_size, " experts");
     add_exactly(expert_tk.rows, sums, context, [&](Range rows, std::span<ExactSum> own) {
@@ -106,11 +108,7 @@ void count_reached(ConstTensorRef expert, index_t run_size, std::span<ExactSum> 
     });
 }
 
-void value_sum(ConstTensorRef values, ExactSum& sum, const Context& context) {
-    share_sums(Score::softmax, values.as_matrix(values.num_elements(), 1), {&sum, 1}, context);
-}
-
-void square_sum(ConstTensorRef values, ExactSum& sum, const Context& context) {
+void on_cpu::square_sum(ConstTensorRef values, ExactSum& sum, const Context& context) {
     const auto values_t = host_values<const float>(values);
     add_exactly(static_cast<index_t>(values_t.size()), {&sum, 1}, context,
                 [&](Range rows, std::span<ExactSum> own) {
@@ -120,12 +118,12 @@ void square_sum(ConstTensorRef values, ExactSum& sum, const Context& context) {
                 });
 }
 
-void add_scaled(double factor, ConstTensorRef x, TensorRef y, const Context& context) {
+void on_cpu::add_scaled(double factor, ConstTensorRef x, TensorRef y, const Context& context) {
     const auto x_t = host_values<const float>(x);
     const auto y_t = host_values<float>(y);
     SY_FITS(x_t.size() == y_t.size(), "add_scaled: ", x_t.size(), " values to ", y_t.size());
     const Timed timed(context, OpKind::elementwise, 2.0 * static_cast<double>(x_t.size()));
-    context.team.for_ranges(static_cast<index_t>(x_t.size()), 1024, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(static_cast<index_t>(x_t.size()), 1024, [&](index_t begin, index_t end) {
         for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i)
             y_t[i] += static_cast<float>(factor * static_cast<double>(x_t[i]));
     });

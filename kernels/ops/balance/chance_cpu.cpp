@@ -3,6 +3,8 @@
 #include "kernels/core/host_view.hpp"
 #include "kernels/ops/balance/balance.hpp"
 #include "kernels/ops/balance/operands.hpp"
+#include "kernels/ops/cpu_bodies.hpp"
+#include "kernels/ops/cpu_device.hpp"
 
 namespace sy::ops {
 namespace {
@@ -20,7 +22,7 @@ void for_tokens(const detail::ChanceOperands& chances, const Context& context, c
             chances.best.rows, ", ", chances.best.cols, "]");
     const Timed timed(context, OpKind::routing,
                       6.0 * static_cast<double>(chances.logits.rows * chances.logits.cols));
-    context.team.for_ranges(chances.logits.rows, 64, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(chances.logits.rows, 64, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t) {
             const std::span<const std::int32_t> best = chances.best.row_span(t);
             body(t, best.first(best.size() - 1), best.back());
@@ -30,7 +32,7 @@ void for_tokens(const detail::ChanceOperands& chances, const Context& context, c
 
 }  // namespace
 
-void chance_distances(const Chances& in, TensorRef distance, const Context& context) {
+void on_cpu::chance_distances(const Chances& in, TensorRef distance, const Context& context) {
     const detail::ChanceOperands chances(in);
     const auto distance_te = host<float>(distance);
     SY_FITS(is(distance_te, chances), "chance_distances: into [", distance_te.rows, ", ", distance_te.cols,
@@ -44,8 +46,8 @@ void chance_distances(const Chances& in, TensorRef distance, const Context& cont
     });
 }
 
-void chance_backward(const Chances& in, std::span<const float> factor, ConstTensorRef distance,
-                     TensorRef density, const ChanceGradients& gradients, const Context& context) {
+void on_cpu::chance_backward(const Chances& in, std::span<const float> factor, ConstTensorRef distance,
+                             TensorRef density, const ChanceGradients& gradients, const Context& context) {
     const detail::ChanceOperands chances(in);
     const auto distance_te = host<const float>(distance);
     const auto density_te = host<float>(density);

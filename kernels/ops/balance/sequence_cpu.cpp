@@ -6,6 +6,8 @@
 #include "kernels/core/host_view.hpp"
 #include "kernels/ops/balance/balance.hpp"
 #include "kernels/ops/balance/operands.hpp"
+#include "kernels/ops/cpu_bodies.hpp"
+#include "kernels/ops/cpu_device.hpp"
 
 namespace sy::ops {
 namespace {
@@ -18,7 +20,7 @@ void for_sequences(index_t tokens, MatrixView<const double> frequency, const Con
     SY_FITS(sequences == 0 ? tokens == 0 : tokens % sequences == 0, "balance of sequences: ", tokens,
             " tokens are not ", sequences, " sequences");
     const Timed timed(context, OpKind::routing, 2.0 * static_cast<double>(tokens * frequency.cols));
-    context.team.for_tasks(sequences, [&](index_t s, int) {
+    cpu(context).team().for_tasks(sequences, [&](index_t s, int) {
         const index_t length = tokens / sequences;
         body(s, Range{s * length, (s + 1) * length});
     });
@@ -26,7 +28,8 @@ void for_sequences(index_t tokens, MatrixView<const double> frequency, const Con
 
 }  // namespace
 
-void sequence_frequencies(ConstTensorRef expert, double unit, TensorRef frequency, const Context& context) {
+void on_cpu::sequence_frequencies(ConstTensorRef expert, double unit, TensorRef frequency,
+                                  const Context& context) {
     const auto expert_tk = host<const std::int32_t>(expert);
     const auto frequency_se = host<double>(frequency);
     for_sequences(expert_tk.rows, frequency_se, context, [&](index_t s, Range tokens) {
@@ -39,8 +42,8 @@ void sequence_frequencies(ConstTensorRef expert, double unit, TensorRef frequenc
     });
 }
 
-void sequence_sum(Score kind, ConstTensorRef scores, ConstTensorRef frequency, ExactSum& sum,
-                  const Context& context) {
+void on_cpu::sequence_sum(Score kind, ConstTensorRef scores, ConstTensorRef frequency, ExactSum& sum,
+                          const Context& context) {
     const auto scores_te = host<const float>(scores);
     const auto frequency_se = host<const double>(frequency);
     SY_FITS(scores_te.cols == frequency_se.cols, "sequence_sum: scores of ", scores_te.cols,
@@ -59,7 +62,8 @@ void sequence_sum(Score kind, ConstTensorRef scores, ConstTensorRef frequency, E
     for (const double of_sequence : value) sum.add(of_sequence);
 }
 
-void sequence_backward(double scale, ConstTensorRef frequency, TensorRef dshare, const Context& context) {
+void on_cpu::sequence_backward(double scale, ConstTensorRef frequency, TensorRef dshare,
+                               const Context& context) {
     const auto frequency_se = host<const double>(frequency);
     const auto dshare_te = host<float>(dshare);
     SY_FITS(dshare_te.cols == frequency_se.cols, "sequence_backward: gradients of ", dshare_te.cols,

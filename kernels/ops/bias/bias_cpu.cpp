@@ -8,6 +8,8 @@
 #include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
 #include "kernels/ops/bias/on_this_thread.hpp"
+#include "kernels/ops/cpu_bodies.hpp"
+#include "kernels/ops/cpu_device.hpp"
 
 namespace sy::ops {
 namespace {
@@ -55,7 +57,8 @@ void sum_rows(MatrixView<const In> dy, float* sums) {
 
 }  // namespace
 
-void add_bias(ConstTensorRef x_ref, ConstTensorRef bias_ref, TensorRef y_ref, const Context& context) {
+void on_cpu::add_bias(ConstTensorRef x_ref, ConstTensorRef bias_ref, TensorRef y_ref,
+                      const Context& context) {
     const auto x = host<const float>(x_ref);
     const auto bias = host_values<const float>(bias_ref);
     const auto y = host<float>(y_ref);
@@ -63,13 +66,9 @@ void add_bias(ConstTensorRef x_ref, ConstTensorRef bias_ref, TensorRef y_ref, co
     SY_FITS(x.rows == y.rows && x.cols == y.cols, "add_bias: [", x.rows, ", ", x.cols, "] into [", y.rows,
             ", ", y.cols, "]");
     const Timed timed(context, OpKind::elementwise, static_cast<double>(y.rows * y.cols));
-    context.team.for_ranges(y.rows, 8, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(y.rows, 8, [&](index_t begin, index_t end) {
         add_to_rows(x.rows_of({begin, end}), bias.data(), y.rows_of({begin, end}));
     });
-}
-
-void add_bias(ConstTensorRef bias, TensorRef y, const Context& context) {
-    add_bias(y, bias, y, context);
 }
 
 void add_bias_on_this_thread(std::span<const float> bias, MatrixView<float> y) {
@@ -89,7 +88,7 @@ void add_blocks(MatrixView<const In> dy, std::span<const index_t> blocks, Gradie
             blocks.empty() ? -1 : blocks.back());
     const Timed timed(context, OpKind::elementwise, static_cast<double>(dy.rows * dy.cols));
     // Tasks own columns, so that the blocks of a column are added in order.
-    context.team.for_tasks(ceil_div(dy.cols, kTaskCols), [&](index_t task, int) {
+    cpu(context).team().for_tasks(ceil_div(dy.cols, kTaskCols), [&](index_t task, int) {
         const Range cols{task * kTaskCols, std::min((task + 1) * kTaskCols, dy.cols)};
         float sums[kTaskCols];
         for (std::size_t block = 0; block + 1 < blocks.size(); ++block) {
@@ -102,18 +101,10 @@ void add_blocks(MatrixView<const In> dy, std::span<const index_t> blocks, Gradie
 
 }  // namespace
 
-void bias_backward(ConstTensorRef dy, std::span<const index_t> blocks, GradientView gradient,
-                   const Context& context) {
+void on_cpu::bias_backward(ConstTensorRef dy, std::span<const index_t> blocks, GradientView gradient,
+                           const Context& context) {
     dispatch_dtype(dy.dtype(),
                    [&]<class In>() { add_blocks(host<const In>(dy), blocks, gradient, context); });
-}
-
-void bias_backward(ConstTensorRef dy, index_t block_rows, GradientView gradient, const Context& context) {
-    SY_FITS(block_rows > 0, "bias_backward: blocks of ", block_rows, " rows");
-    std::vector<index_t> blocks;
-    for (index_t row = 0; row < dy.rows(); row += block_rows) blocks.push_back(row);
-    blocks.push_back(dy.rows());
-    bias_backward(dy, std::span<const index_t>(blocks), gradient, context);
 }
 
 }  // namespace sy::ops

@@ -3,6 +3,8 @@
 #include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
 #include "kernels/ops/cast/cast.hpp"
+#include "kernels/ops/cpu_bodies.hpp"
+#include "kernels/ops/cpu_device.hpp"
 
 namespace sy::ops {
 namespace {
@@ -22,19 +24,19 @@ void convert(MatrixView<const From> from, MatrixView<To> to, const Context& cont
             to.rows, ", ", to.cols, "]");
     const Timed timed(context, OpKind::elementwise, static_cast<double>(from.rows * from.cols));
     if (from.is_contiguous() && to.is_contiguous()) {
-        context.team.for_ranges(from.rows * from.cols, 4096, [&](index_t begin, index_t end) {
+        cpu(context).team().for_ranges(from.rows * from.cols, 4096, [&](index_t begin, index_t end) {
             convert_row(from.data + begin, to.data + begin, end - begin);
         });
         return;
     }
-    context.team.for_ranges(from.rows, 16, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(from.rows, 16, [&](index_t begin, index_t end) {
         for (index_t r = begin; r < end; ++r) convert_row(from.row(r), to.row(r), from.cols);
     });
 }
 
 }  // namespace
 
-void cast(ConstTensorRef from, TensorRef to, const Context& context) {
+void on_cpu::cast(ConstTensorRef from, TensorRef to, const Context& context) {
     if (from.dtype() == DType::f32 && to.dtype() == DType::bf16)
         convert(host<const float>(from), host<bf16>(to), context);
     else if (from.dtype() == DType::bf16 && to.dtype() == DType::f32)

@@ -16,6 +16,9 @@ void copy(ConstTensorRef x, TensorRef y, const Context& context);
 /// @param values  [T, N] f32
 void fill(float value, TensorRef values, const Context& context);
 
+/// Sets every element to 0. @param values  [T, N] of any dtype
+void clear(TensorRef values, const Context& context);
+
 namespace ref {
 void copy(MatrixView<const float> x, MatrixView<float> y);
 }  // namespace ref

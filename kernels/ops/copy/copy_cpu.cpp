@@ -1,33 +1,44 @@
 #include <algorithm>
+#include <cstring>
 
 #include "kernels/core/profile.hpp"
 #include "kernels/ops/copy/copy.hpp"
+#include "kernels/ops/cpu_bodies.hpp"
+#include "kernels/ops/cpu_device.hpp"
 
 namespace sy::ops {
 
-void copy(ConstTensorRef from, TensorRef to, const Context& context) {
+void on_cpu::copy(ConstTensorRef from, TensorRef to, const Context& context) {
     const auto x = host<const float>(from);
     const auto y = host<float>(to);
     if (x.rows != y.rows || x.cols != y.cols) {
         throw ShapeError(concat("copy: [", x.rows, ", ", x.cols, "] into [", y.rows, ", ", y.cols, "]"));
     }
     const Timed timed(context, OpKind::elementwise, 0.0);
-    context.team.for_ranges(x.rows, 16, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(x.rows, 16, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t) std::copy_n(x.row(t), x.cols, y.row(t));
     });
 }
 
-void fill(float value, TensorRef values, const Context& context) {
+void on_cpu::fill(float value, TensorRef values, const Context& context) {
     const auto y = host<float>(values);
     const Timed timed(context, OpKind::elementwise, 0.0);
     if (y.is_contiguous()) {
-        context.team.for_ranges(y.rows * y.cols, 4096, [&](index_t begin, index_t end) {
+        cpu(context).team().for_ranges(y.rows * y.cols, 4096, [&](index_t begin, index_t end) {
             std::fill_n(y.data + begin, end - begin, value);
         });
         return;
     }
-    context.team.for_ranges(y.rows, 16, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(y.rows, 16, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t) std::fill_n(y.row(t), y.cols, value);
+    });
+}
+
+void on_cpu::clear(TensorRef values, const Context& context) {
+    const Timed timed(context, OpKind::elementwise, 0.0);
+    const auto width = static_cast<std::size_t>(values.cols() * dtype_bytes(values.dtype()));
+    cpu(context).team().for_ranges(values.rows(), 16, [&](index_t begin, index_t end) {
+        for (index_t t = begin; t < end; ++t) std::memset(HostAccess::row(values, t), 0, width);
     });
 }
 

@@ -4,6 +4,8 @@
 #include "kernels/core/profile.hpp"
 #include "kernels/ops/dropout/dropout.hpp"
 #include "kernels/ops/dropout/keep.hpp"
+#include "kernels/ops/cpu_bodies.hpp"
+#include "kernels/ops/cpu_device.hpp"
 
 namespace sy::ops {
 namespace {
@@ -71,8 +73,8 @@ void check_probability(float probability) {
 
 }  // namespace
 
-void dropout(ConstTensorRef from, const RandomKey& key, index_t first_row, float probability, TensorRef to,
-             const Context& context) {
+void on_cpu::dropout(ConstTensorRef from, const RandomKey& key, index_t first_row, float probability,
+                     TensorRef to, const Context& context) {
     const auto x = host<const float>(from);
     const auto y = host<float>(to);
     SY_FITS(x.rows == y.rows && x.cols == y.cols && first_row >= 0, "dropout: [", x.rows, ", ", x.cols,
@@ -81,14 +83,14 @@ void dropout(ConstTensorRef from, const RandomKey& key, index_t first_row, float
     const Timed timed(context, OpKind::elementwise, 2.0 * static_cast<double>(x.rows * x.cols));
     if (probability == 0.0F) {
         if (x.data == y.data) return;
-        context.team.for_ranges(x.rows, 8, [&](index_t begin, index_t end) {
+        cpu(context).team().for_ranges(x.rows, 8, [&](index_t begin, index_t end) {
             for (index_t t = begin; t < end; ++t)
                 std::copy_n(x.data + t * x.stride, x.cols, y.data + t * y.stride);
         });
         return;
     }
     const ConsecutiveRows op{x, {key, detail::keep_rule(probability)}, first_row, y};
-    context.team.for_ranges(x.rows, 8, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(x.rows, 8, [&](index_t begin, index_t end) {
         drop_consecutive(op, {begin, end});
     });
 }
@@ -107,12 +109,14 @@ void drop_rows(MatrixView<const In> x, const DropoutRows& rows, MatrixView<In> y
         SY_FITS(source >= 0 && source < x.rows, "dropout: row ", source, " of ", x.rows);
     const Timed timed(context, OpKind::elementwise, 2.0 * static_cast<double>(y.rows * y.cols));
     const ScatteredRows<In> op{x, rows, {rows.key, detail::keep_rule(rows.probability)}, y};
-    context.team.for_ranges(y.rows, 8, [&](index_t begin, index_t end) { drop_scattered(op, {begin, end}); });
+    cpu(context).team().for_ranges(y.rows, 8, [&](index_t begin, index_t end) {
+        drop_scattered(op, {begin, end});
+    });
 }
 
 }  // namespace
 
-void dropout_rows(ConstTensorRef x, const DropoutRows& rows, TensorRef y, const Context& context) {
+void on_cpu::dropout_rows(ConstTensorRef x, const DropoutRows& rows, TensorRef y, const Context& context) {
     SY_FITS(y.dtype() == x.dtype(), "dropout: ", dtype_name(x.dtype()), " into ", dtype_name(y.dtype()));
     dispatch_dtype(x.dtype(), [&]<class In>() { drop_rows(host<const In>(x), rows, host<In>(y), context); });
 }

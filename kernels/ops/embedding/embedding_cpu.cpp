@@ -4,6 +4,8 @@
 #include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
 #include "kernels/ops/embedding/embedding.hpp"
+#include "kernels/ops/cpu_bodies.hpp"
+#include "kernels/ops/cpu_device.hpp"
 
 namespace sy::ops {
 namespace {
@@ -40,7 +42,7 @@ void widen_rows(MatrixView<const In> table, std::span<const std::int32_t> ids, M
             " ids, table width ", table.cols, ", out [", out.rows, ", ", out.cols, "]");
     const Timed timed(context, OpKind::elementwise, 0.0);
     check_ids(ids, table.rows);
-    context.team.for_ranges(out.rows, 16, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(out.rows, 16, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t)
             widen_row(table.row(ids[static_cast<std::size_t>(t)]), out.row(t), out.cols);
     });
@@ -54,7 +56,7 @@ void add_rows(MatrixView<const In> table, std::span<const std::int32_t> position
             ", ", x.cols, "]");
     const Timed timed(context, OpKind::elementwise, static_cast<double>(x.rows * x.cols));
     check_ids(positions, table.rows);
-    context.team.for_ranges(x.rows, 16, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(x.rows, 16, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t)
             add_widened(table.row(positions[static_cast<std::size_t>(t)]), x.row(t), x.cols);
     });
@@ -62,22 +64,22 @@ void add_rows(MatrixView<const In> table, std::span<const std::int32_t> position
 
 }  // namespace
 
-void embedding(ConstTensorRef table, std::span<const std::int32_t> ids, TensorRef out,
-               const Context& context) {
+void on_cpu::embedding(ConstTensorRef table, std::span<const std::int32_t> ids, TensorRef out,
+                       const Context& context) {
     dispatch_dtype(table.dtype(),
                    [&]<class In>() { widen_rows(host<const In>(table), ids, host<float>(out), context); });
 }
 
-void add_positions(ConstTensorRef table, std::span<const std::int32_t> positions, TensorRef x,
-                   const Context& context) {
+void on_cpu::add_positions(ConstTensorRef table, std::span<const std::int32_t> positions, TensorRef x,
+                           const Context& context) {
     dispatch_dtype(table.dtype(),
                    [&]<class In>() { add_rows(host<const In>(table), positions, host<float>(x), context); });
 }
 
-void sine_table(TensorRef out, const Context& context) {
+void on_cpu::sine_table(TensorRef out, const Context& context) {
     const auto table = host<float>(out);
     const auto width = static_cast<double>(table.cols);
-    context.team.for_ranges(table.rows, 16, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(table.rows, 16, [&](index_t begin, index_t end) {
         for (index_t col = 0; col < table.cols; ++col) {
             const bool even = col % 2 == 0;
             const double frequency = std::pow(10000.0, -static_cast<double>(even ? col : col - 1) / width);
@@ -89,8 +91,8 @@ void sine_table(TensorRef out, const Context& context) {
     });
 }
 
-void embedding_backward(std::span<const std::int32_t> ids, ConstTensorRef out_gradient, GradientView gradient,
-                        const Context& context) {
+void on_cpu::embedding_backward(std::span<const std::int32_t> ids, ConstTensorRef out_gradient,
+                                GradientView gradient, const Context& context) {
     const auto dout = host<const float>(out_gradient);
     SY_FITS(dout.rows == static_cast<index_t>(ids.size()) && dout.cols == gradient.cols,
             "embedding_backward: ", ids.size(), " ids, dout [", dout.rows, ", ", dout.cols,
@@ -98,7 +100,7 @@ void embedding_backward(std::span<const std::int32_t> ids, ConstTensorRef out_gr
     const Timed timed(context, OpKind::elementwise, static_cast<double>(dout.rows * dout.cols));
     check_ids(ids, gradient.rows);
     // Threads own columns, so that equal ids meet in one thread and in order of t.
-    context.team.for_ranges(dout.cols, 64, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(dout.cols, 64, [&](index_t begin, index_t end) {
         for (index_t t = 0; t < dout.rows; ++t) {
             const std::span<const float> part(dout.row(t) + begin, static_cast<std::size_t>(end - begin));
             accumulate(part, ids[static_cast<std::size_t>(t)] * gradient.cols + begin, gradient);

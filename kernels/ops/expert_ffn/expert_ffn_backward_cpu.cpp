@@ -6,6 +6,8 @@
 #include "kernels/ops/bias/bias.hpp"
 #include "kernels/ops/expert_ffn/check.hpp"
 #include "kernels/ops/expert_ffn/tasks.hpp"
+#include "kernels/ops/cpu_bodies.hpp"
+#include "kernels/ops/cpu_device.hpp"
 
 namespace sy::ops {
 namespace {
@@ -165,10 +167,10 @@ void compute_gradients(const Call<In>& call) {
     const bool gated = is_gated(weights.activation);
     const Timed timed(context, OpKind::elementwise,
                       2.0 * activation_flops(weights.activation) * static_cast<double>(num_slots * width));
-    Tensor activations(context.arena, dtype_of<In>::value, {gated ? 3 : 2, num_slots, width});
+    Tensor activations(context.device, dtype_of<In>::value, {gated ? 3 : 2, num_slots, width});
     In* const data = activations.values<In>().data();
     const bool dense = slots.row.empty();
-    Tensor rows(context.arena, dtype_of<In>::value, {dense ? 0 : 2, num_slots, hidden});
+    Tensor rows(context.device, dtype_of<In>::value, {dense ? 0 : 2, num_slots, hidden});
     In* const row_data = rows.values<In>().data();
     Intermediate<In> between{.h = {data, num_slots, width},
                              .dup = {data + num_slots * width, num_slots, width},
@@ -187,12 +189,12 @@ void compute_gradients(const Call<In>& call) {
     const Indexed<detail::TaskAxis, detail::SlotTask> tasks = detail::slot_tasks(slots);
     const index_t scratch_floats = std::max(detail::kTaskSlots * width, kTileSide * kTileSide);
     detail::ThreadScratch scratch(context, scratch_floats * index_t{sizeof(float)});
-    context.team.for_tasks(tasks.size(), [&](index_t task_idx, int thread_idx) {
+    cpu(context).team().for_tasks(tasks.size(), [&](index_t task_idx, int thread_idx) {
         data_task(call, between, tasks[task_idx], reinterpret_cast<float*>(scratch.of(thread_idx)));
     });
     dx_is_ready();
     const Indexed<detail::TaskAxis, TileTask<In>> tiles = tile_tasks(slots, between, backward.gradients);
-    context.team.for_tasks(tiles.size(), [&](index_t task_idx, int thread_idx) {
+    cpu(context).team().for_tasks(tiles.size(), [&](index_t task_idx, int thread_idx) {
         gradient_task(tiles[task_idx], slots.blocks, reinterpret_cast<float*>(scratch.of(thread_idx)),
                       context);
     });
@@ -201,8 +203,9 @@ void compute_gradients(const Call<In>& call) {
 
 }  // namespace
 
-void expert_ffn_backward(ConstTensorRef x, const ExpertWeights& weights, const ExpertSlots& slots,
-                         const ExpertKept& kept, const ExpertBackward& backward, const Context& context) {
+void on_cpu::expert_ffn_backward(ConstTensorRef x, const ExpertWeights& weights, const ExpertSlots& slots,
+                                 const ExpertKept& kept, const ExpertBackward& backward,
+                                 const Context& context) {
     detail::check_backward(x, weights, slots, kept, backward);
     dispatch_dtype(x.dtype(), [&]<class In>() {
         const HostExpertWeights<In> weight_views = host_weights<In>(weights, slots.num_experts());

@@ -3,6 +3,8 @@
 #include "kernels/ops/bias/on_this_thread.hpp"
 #include "kernels/ops/expert_ffn/check.hpp"
 #include "kernels/ops/expert_ffn/tasks.hpp"
+#include "kernels/ops/cpu_bodies.hpp"
+#include "kernels/ops/cpu_device.hpp"
 
 namespace sy::ops {
 namespace {
@@ -107,7 +109,7 @@ void compute(MatrixView<const In> x, const HostExpertWeights<In>& weights, const
     const Indexed<detail::TaskAxis, detail::SlotTask> tasks = detail::slot_tasks(slots);
     detail::ThreadScratch scratch(context, Workspace<In>::bytes(weights));
     const Call<In> call{x, weights, slots, saved, out, context};
-    context.team.for_tasks(tasks.size(), [&](index_t task_idx, int thread_idx) {
+    cpu(context).team().for_tasks(tasks.size(), [&](index_t task_idx, int thread_idx) {
         const Workspace<In> work(scratch.of(thread_idx), weights);
         forward_task(call, tasks[task_idx], work);
     });
@@ -115,8 +117,8 @@ void compute(MatrixView<const In> x, const HostExpertWeights<In>& weights, const
 
 }  // namespace
 
-void expert_ffn(ConstTensorRef x, const ExpertWeights& weights, const ExpertSlots& slots,
-                const ExpertSaved& saved, TensorRef out, const Context& context) {
+void on_cpu::expert_ffn(ConstTensorRef x, const ExpertWeights& weights, const ExpertSlots& slots,
+                        const ExpertSaved& saved, TensorRef out, const Context& context) {
     detail::check_forward(x, weights, slots, saved, out);
     dispatch_dtype(x.dtype(), [&]<class In>() {
         compute<In>(host<const In>(x), host_weights<In>(weights, slots.num_experts()), slots,

@@ -48,7 +48,7 @@ class ThreadScratch {
   public:
     ThreadScratch(const Context& context, index_t bytes_each)
         : stride_(round_up(bytes_each, 4096)),
-          memory_(context.arena.allocate(std::max<index_t>(1, stride_ * context.team.size()))) {}
+          memory_(context.device.allocate(std::max<index_t>(1, stride_ * context.device.num_threads()))) {}
     std::byte* of(int thread_idx) { return memory_.data() + stride_ * thread_idx; }
 
   private:

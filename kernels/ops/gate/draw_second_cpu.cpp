@@ -2,11 +2,13 @@
 #include "kernels/core/fits.hpp"
 #include "kernels/core/host_view.hpp"
 #include "kernels/ops/gate/gate.hpp"
+#include "kernels/ops/cpu_bodies.hpp"
+#include "kernels/ops/cpu_device.hpp"
 
 namespace sy::ops {
 
-void gate_draw_second(ConstTensorRef expert, ConstTensorRef weight, const SecondDraw& rule, TensorRef sent,
-                      const Context& context) {
+void on_cpu::gate_draw_second(ConstTensorRef expert, ConstTensorRef weight, const SecondDraw& rule,
+                              TensorRef sent, const Context& context) {
     const auto expert_tk = host<const std::int32_t>(expert);
     const auto weight_tk = host<const float>(weight);
     const auto sent_tk = host<std::int32_t>(sent);
@@ -16,7 +18,7 @@ void gate_draw_second(ConstTensorRef expert, ConstTensorRef weight, const Second
             weight_tk.rows, ", ", weight_tk.cols, "] into [", sent_tk.rows, ", ", sent_tk.cols,
             "], expected two choices a token");
     const Timed timed(context, OpKind::routing, 2.0 * static_cast<double>(expert_tk.rows));
-    context.team.for_ranges(expert_tk.rows, 64, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(expert_tk.rows, 64, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t) {
             const double chance = 2.0 * static_cast<double>(weight_tk(t, 1)) / rule.scale;
             const auto u =

@@ -11,6 +11,8 @@
 #include "kernels/core/host_view.hpp"
 #include "kernels/ops/gate/gate.hpp"
 #include "kernels/ops/gate/operands.hpp"
+#include "kernels/ops/cpu_bodies.hpp"
+#include "kernels/ops/cpu_device.hpp"
 
 namespace sy::ops {
 namespace {
@@ -292,7 +294,8 @@ bool is_or_empty(std::span<const float> values, index_t size) {
 
 }  // namespace
 
-void gate_scores(Score kind, ConstTensorRef logits, TensorRef scores, TensorRef lse, const Context& context) {
+void on_cpu::gate_scores(Score kind, ConstTensorRef logits, TensorRef scores, TensorRef lse,
+                         const Context& context) {
     const auto logits_te = host<const float>(logits);
     const auto scores_te = host<float>(scores);
     const auto lse_t = host_values<float>(lse);
@@ -302,21 +305,22 @@ void gate_scores(Score kind, ConstTensorRef logits, TensorRef scores, TensorRef 
             ", ", scores_te.cols, "], ", lse_t.size(), " logsumexps");
     const Timed timed(context, OpKind::routing, 4.0 * static_cast<double>(logits_te.rows * logits_te.cols));
     if (kind == Score::softmax) {
-        context.team.for_ranges(logits_te.rows, 16, [&](index_t begin, index_t end) {
+        cpu(context).team().for_ranges(logits_te.rows, 16, [&](index_t begin, index_t end) {
             softmax_rows(logits_te, {begin, end}, scores_te, lse_t.data());
         });
         return;
     }
     constexpr index_t kBlock = 64;
-    Tensor powers(context.arena, DType::f32, {context.team.size(), round_up(logits_te.cols, simd::kLanes)});
+    Tensor powers(context.device, DType::f32,
+                  {context.device.num_threads(), round_up(logits_te.cols, simd::kLanes)});
     const auto scratch = host<float>(powers);
-    context.team.for_tasks(ceil_div(logits_te.rows, kBlock), [&](index_t block, int thread_idx) {
+    cpu(context).team().for_tasks(ceil_div(logits_te.rows, kBlock), [&](index_t block, int thread_idx) {
         const Range rows{block * kBlock, std::min((block + 1) * kBlock, logits_te.rows)};
         sigmoid_rows(logits_te, rows, scores_te, scratch.row(thread_idx), lse_t.data());
     });
 }
 
-void gate_top_k(ConstTensorRef scores, TensorRef expert, const Context& context) {
+void on_cpu::gate_top_k(ConstTensorRef scores, TensorRef expert, const Context& context) {
     const auto scores_te = host<const float>(scores);
     const auto expert_tk = host<std::int32_t>(expert);
     SY_FITS(expert_tk.cols >= 1 && expert_tk.cols <= scores_te.cols && expert_tk.rows == scores_te.rows,
@@ -324,15 +328,16 @@ void gate_top_k(ConstTensorRef scores, TensorRef expert, const Context& context)
             " tokens into [", expert_tk.rows, ", ", expert_tk.cols, "]");
     const Timed timed(context, OpKind::routing, static_cast<double>(scores_te.rows * scores_te.cols));
     constexpr index_t kBlock = 64;
-    Tensor keys(context.arena, DType::i64, {context.team.size(), round_up(scores_te.cols, kKeyStep)});
+    Tensor keys(context.device, DType::i64,
+                {context.device.num_threads(), round_up(scores_te.cols, kKeyStep)});
     const auto scratch = host<std::int64_t>(keys);
-    context.team.for_tasks(ceil_div(scores_te.rows, kBlock), [&](index_t block, int thread_idx) {
+    cpu(context).team().for_tasks(ceil_div(scores_te.rows, kBlock), [&](index_t block, int thread_idx) {
         const Range rows{block * kBlock, std::min((block + 1) * kBlock, scores_te.rows)};
         top_k_rows(scores_te, rows, scratch.row(thread_idx), expert_tk);
     });
 }
 
-void gate_weights(const GateWeights& in, TensorRef weight, const Context& context) {
+void on_cpu::gate_weights(const GateWeights& in, TensorRef weight, const Context& context) {
     const detail::WeightOperands operands(in);
     const auto weight_tk = host<float>(weight);
     SY_FITS((operands.scores.data == nullptr || operands.scores.rows == operands.expert.rows) &&
@@ -340,12 +345,12 @@ void gate_weights(const GateWeights& in, TensorRef weight, const Context& contex
             "gate_weights: scores of ", operands.scores.rows, " tokens, choices [", operands.expert.rows,
             ", ", operands.expert.cols, "], weights [", weight_tk.rows, ", ", weight_tk.cols, "]");
     const Timed timed(context, OpKind::routing, 2.0 * static_cast<double>(weight_tk.rows * weight_tk.cols));
-    context.team.for_ranges(weight_tk.rows, 64, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(weight_tk.rows, 64, [&](index_t begin, index_t end) {
         weight_rows(operands, {begin, end}, weight_tk);
     });
 }
 
-void gate_backward(const GateBackward& in, TensorRef dlogits, const Context& context) {
+void on_cpu::gate_backward(const GateBackward& in, TensorRef dlogits, const Context& context) {
     const detail::BackwardOperands operands(in);
     const auto dlogits_te = host<float>(dlogits);
     const index_t tokens = operands.forward.scores.rows;
@@ -366,7 +371,7 @@ void gate_backward(const GateBackward& in, TensorRef dlogits, const Context& con
                 (is(operands.logits, tokens, experts) && static_cast<index_t>(operands.lse.size()) == tokens),
             "gate_backward: the z-loss of sigmoid scores needs logits and logsumexps");
     const Timed timed(context, OpKind::routing, 6.0 * static_cast<double>(tokens * experts));
-    context.team.for_ranges(tokens, 16, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(tokens, 16, [&](index_t begin, index_t end) {
         const Range rows{begin, end};
         if (operands.kind == Score::softmax) {
             softmax_backward_rows(operands, rows, dlogits_te);

@@ -7,6 +7,8 @@
 #include "kernels/core/tensor.hpp"
 #include "kernels/core/host_view.hpp"
 #include "kernels/ops/gate/gate.hpp"
+#include "kernels/ops/cpu_bodies.hpp"
+#include "kernels/ops/cpu_device.hpp"
 
 namespace sy::ops {
 namespace {
@@ -60,8 +62,8 @@ void limit_rows(MatrixView<const float> scores, const GroupLimit& rule, Range ro
 
 }  // namespace
 
-void gate_limit_groups(ConstTensorRef scores, const GroupLimit& rule, TensorRef open,
-                       const Context& context) {
+void on_cpu::gate_limit_groups(ConstTensorRef scores, const GroupLimit& rule, TensorRef open,
+                               const Context& context) {
     const auto scores_te = host<const float>(scores);
     const auto open_te = host<float>(open);
     SY_FITS(rule.groups >= 1 && scores_te.cols % rule.groups == 0 && rule.limit >= 1 &&
@@ -73,9 +75,9 @@ void gate_limit_groups(ConstTensorRef scores, const GroupLimit& rule, TensorRef 
             open_te.cols, "]");
     const Timed timed(context, OpKind::routing, static_cast<double>(scores_te.rows * scores_te.cols));
     constexpr index_t kBlock = 64;
-    Tensor memory(context.arena, DType::f32, {context.team.size(), rule.groups + rule.counted});
+    Tensor memory(context.device, DType::f32, {context.device.num_threads(), rule.groups + rule.counted});
     const auto scratch = host<float>(memory);
-    context.team.for_tasks(ceil_div(scores_te.rows, kBlock), [&](index_t block, int thread_idx) {
+    cpu(context).team().for_tasks(ceil_div(scores_te.rows, kBlock), [&](index_t block, int thread_idx) {
         const Range rows{block * kBlock, std::min((block + 1) * kBlock, scores_te.rows)};
         limit_rows(scores_te, rule, rows, scratch.row(thread_idx), open_te);
     });

@@ -4,6 +4,8 @@
 #include "kernels/core/fits.hpp"
 #include "kernels/core/host_view.hpp"
 #include "kernels/ops/gate/gate.hpp"
+#include "kernels/ops/cpu_bodies.hpp"
+#include "kernels/ops/cpu_device.hpp"
 
 namespace sy::ops {
 namespace {
@@ -21,14 +23,14 @@ std::uint64_t hash_choice(std::uint64_t layer, std::uint64_t token, std::uint64_
 
 }  // namespace
 
-std::uint64_t routing_hash(ConstTensorRef expert, std::span<const std::uint8_t> kept, index_t layer,
-                           index_t first_token, const Context& context) {
+std::uint64_t on_cpu::routing_hash(ConstTensorRef expert, std::span<const std::uint8_t> kept, index_t layer,
+                                   index_t first_token, const Context& context) {
     const auto expert_tk = host<const std::int32_t>(expert);
     SY_FITS(static_cast<index_t>(kept.size()) == expert_tk.rows * expert_tk.cols, "routing_hash: choices [",
             expert_tk.rows, ", ", expert_tk.cols, "] and what became of ", kept.size());
     const Timed timed(context, OpKind::routing, 10.0 * static_cast<double>(kept.size()));
     std::atomic<std::uint64_t> sum{0};
-    context.team.for_ranges(expert_tk.rows, 64, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(expert_tk.rows, 64, [&](index_t begin, index_t end) {
         std::uint64_t own = 0;
         for (index_t t = begin; t < end; ++t) {
             for (index_t j = 0; j < expert_tk.cols; ++j) {

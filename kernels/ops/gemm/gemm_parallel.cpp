@@ -7,6 +7,8 @@
 #include "kernels/core/tensor.hpp"
 #include "kernels/ops/gemm/check.hpp"
 #include "kernels/ops/gemm/host_gemm.hpp"
+#include "kernels/ops/cpu_bodies.hpp"
+#include "kernels/ops/cpu_device.hpp"
 
 namespace sy::ops {
 namespace {
@@ -63,8 +65,8 @@ HostProduct<In> part_of_product(const HostProduct<In>& product, Range rows, Rang
 template <class Body>
 void for_blocks(index_t rows, index_t cols, const Context& context, const Body& body) {
     if (rows == 0 || cols == 0) return;
-    const Parts parts = parts_of_result(rows, cols, context.team.size());
-    context.team.for_tasks(parts.rows * parts.cols, [&](index_t task_idx, int thread_idx) {
+    const Parts parts = parts_of_result(rows, cols, context.device.num_threads());
+    cpu(context).team().for_tasks(parts.rows * parts.cols, [&](index_t task_idx, int thread_idx) {
         const Range panels = part_of(ceil_div(cols, kColsTogether), parts.cols, task_idx % parts.cols);
         body(row_part_of(rows, parts.rows, task_idx / parts.cols),
              Range{panels.begin * kColsTogether, std::min(panels.end * kColsTogether, cols)}, thread_idx);
@@ -90,13 +92,13 @@ template <class In>
 void multiply_on_this_thread(const HostProduct<In>& product, const Context& context) {
     const index_t num_k = product.transpose_a == Transpose::yes ? product.a.rows : product.a.cols;
     report_product(2 * product.c.rows * product.c.cols * num_k, context,
-                   [&] { context.gemm.multiply(product); });
+                   [&] { cpu(context).gemm().multiply(product); });
 }
 
 template <class In>
 void add_to_gradient_on_this_thread(const GradientProduct<In>& product, const Context& context) {
     report_product(2 * product.x.rows * product.x.cols * product.dy.cols, context,
-                   [&] { context.gemm.add_to_gradient(product); });
+                   [&] { cpu(context).gemm().add_to_gradient(product); });
 }
 
 namespace {
@@ -127,10 +129,10 @@ void add_by_blocks(MatrixView<const In> x, MatrixView<const In> dy, index_t bloc
     std::vector<index_t> blocks;
     for (index_t row = 0; row < x.rows; row += block_rows) blocks.push_back(row);
     blocks.push_back(x.rows);
-    const Parts parts = parts_of_result(gradient.rows, gradient.cols, context.team.size());
+    const Parts parts = parts_of_result(gradient.rows, gradient.cols, context.device.num_threads());
     const index_t most_rows = ceil_div(gradient.rows, parts.rows) + kRowsTogether;
     const index_t most_cols = ceil_div(gradient.cols, parts.cols) + kColsTogether;
-    Tensor scratch(context.arena, DType::f32, {context.team.size(), most_rows * most_cols});
+    Tensor scratch(context.device, DType::f32, {context.device.num_threads(), most_rows * most_cols});
     for_blocks(gradient.rows, gradient.cols, context, [&](Range rows, Range cols, int thread_idx) {
         const MatrixView<float> sums(scratch.matrix<float>().row(thread_idx), rows.size(), cols.size());
         add_to_gradient_on_this_thread<In>(
@@ -140,7 +142,7 @@ void add_by_blocks(MatrixView<const In> x, MatrixView<const In> dy, index_t bloc
 
 }  // namespace
 
-void multiply(const Product& product, const Context& context) {
+void on_cpu::multiply(const Product& product, const Context& context) {
     const DType dtype = product.a.dtype();
     SY_FITS(product.b.dtype() == dtype && product.c.dtype() == DType::f32, "gemm: ", dtype_name(dtype),
             " times ", dtype_name(product.b.dtype()), " into ", dtype_name(product.c.dtype()));
@@ -151,8 +153,8 @@ void multiply(const Product& product, const Context& context) {
     });
 }
 
-void add_weight_gradient(ConstTensorRef x, ConstTensorRef dy, index_t block_rows, GradientView gradient,
-                         const Context& context) {
+void on_cpu::add_weight_gradient(ConstTensorRef x, ConstTensorRef dy, index_t block_rows,
+                                 GradientView gradient, const Context& context) {
     SY_FITS(x.dtype() == dy.dtype(), "add_weight_gradient: x in ", dtype_name(x.dtype()), ", dy in ",
             dtype_name(dy.dtype()));
     dispatch_dtype(x.dtype(), [&]<class In>() {

@@ -4,6 +4,8 @@
 #include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
 #include "kernels/ops/heads/heads.hpp"
+#include "kernels/ops/cpu_bodies.hpp"
+#include "kernels/ops/cpu_device.hpp"
 
 namespace sy::ops {
 namespace {
@@ -39,15 +41,15 @@ bool HeadWidths::fit(ConstTensorRef expanded_rows, ConstTensorRef rotary_rows, C
            v.cols() == heads * value;
 }
 
-void spread_heads(const HeadWidths& widths, ConstTensorRef expanded, ConstTensorRef rotary, TensorRef k,
-                  TensorRef v, const Context& context) {
+void on_cpu::spread_heads(const HeadWidths& widths, ConstTensorRef expanded, ConstTensorRef rotary,
+                          TensorRef k, TensorRef v, const Context& context) {
     check(widths, expanded, rotary, k, v);
     const auto expanded_rows = host<const float>(expanded);
     const auto rotary_rows = host<const float>(rotary);
     const auto keys = host<float>(k);
     const auto values = host<float>(v);
     const Timed timed(context, OpKind::elementwise, 0.0);
-    context.team.for_ranges(keys.rows, 8, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(keys.rows, 8, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t) {
             const float* from = expanded_rows.row(t);
             float* key = keys.row(t);
@@ -62,8 +64,8 @@ void spread_heads(const HeadWidths& widths, ConstTensorRef expanded, ConstTensor
     });
 }
 
-void gather_heads(const HeadWidths& widths, ConstTensorRef dk, ConstTensorRef dv, TensorRef dexpanded,
-                  TensorRef drotary, const Context& context) {
+void on_cpu::gather_heads(const HeadWidths& widths, ConstTensorRef dk, ConstTensorRef dv, TensorRef dexpanded,
+                          TensorRef drotary, const Context& context) {
     check(widths, dexpanded, drotary, dk, dv);
     const auto keys = host<const float>(dk);
     const auto values = host<const float>(dv);
@@ -71,7 +73,7 @@ void gather_heads(const HeadWidths& widths, ConstTensorRef dk, ConstTensorRef dv
     const auto rotary_rows = host<float>(drotary);
     const Timed timed(context, OpKind::elementwise,
                       static_cast<double>(keys.rows * widths.heads * widths.rotary));
-    context.team.for_ranges(keys.rows, 8, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(keys.rows, 8, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t) {
             float* to = expanded_rows.row(t);
             for (index_t h = 0; h < widths.heads; ++h) {

@@ -5,6 +5,8 @@
 #include "kernels/core/fits.hpp"
 #include "kernels/core/host_view.hpp"
 #include "kernels/ops/noise/noise.hpp"
+#include "kernels/ops/cpu_bodies.hpp"
+#include "kernels/ops/cpu_device.hpp"
 
 namespace sy::ops {
 namespace {
@@ -22,7 +24,7 @@ bool same_shape(MatrixView<const float> a, MatrixView<const float> b) {
 template <class Body>
 void for_elements(MatrixView<const float> shape, const Context& context, const Body& body) {
     const Timed timed(context, OpKind::routing, 5.0 * static_cast<double>(shape.rows * shape.cols));
-    context.team.for_ranges(shape.rows, 16, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(shape.rows, 16, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t) {
             for (index_t e = 0; e < shape.cols; ++e) body(t, e);
         }
@@ -31,8 +33,8 @@ void for_elements(MatrixView<const float> shape, const Context& context, const B
 
 }  // namespace
 
-void learned_noise(ConstTensorRef clean, ConstTensorRef noise, TensorRef scale, TensorRef logits,
-                   const Context& context) {
+void on_cpu::learned_noise(ConstTensorRef clean, ConstTensorRef noise, TensorRef scale, TensorRef logits,
+                           const Context& context) {
     const auto clean_te = host<const float>(clean);
     const auto noise_te = host<const float>(noise);
     const auto scale_te = host<float>(scale);
@@ -48,8 +50,8 @@ void learned_noise(ConstTensorRef clean, ConstTensorRef noise, TensorRef scale, 
     });
 }
 
-void learned_noise_backward(const LearnedNoise& forward, ConstTensorRef dlogits, ConstTensorRef dscale,
-                            TensorRef draw, const Context& context) {
+void on_cpu::learned_noise_backward(const LearnedNoise& forward, ConstTensorRef dlogits,
+                                    ConstTensorRef dscale, TensorRef draw, const Context& context) {
     const auto noise_te = host<const float>(forward.noise);
     const auto scale_te = host<const float>(forward.scale);
     const auto dlogits_te = host<const float>(dlogits);

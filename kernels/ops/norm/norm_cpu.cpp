@@ -5,6 +5,8 @@
 #include "kernels/core/simd.hpp"
 #include "kernels/core/fits.hpp"
 #include "kernels/ops/norm/norm.hpp"
+#include "kernels/ops/cpu_bodies.hpp"
+#include "kernels/ops/cpu_device.hpp"
 
 namespace sy::ops {
 namespace {
@@ -201,7 +203,7 @@ void backward_block(const BackwardRows& op, Range range, float* dgain, float* db
 }
 
 void run(const Norm& rule, const NormRows& op, const Context& context) {
-    context.team.for_ranges(op.x.rows, 8, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(op.x.rows, 8, [&](index_t begin, index_t end) {
         if (rule.kind == NormKind::rms) {
             norm_rows<NormKind::rms>(op, {begin, end});
         } else {
@@ -235,8 +237,8 @@ double backward_flops(const Norm& rule) {
 
 }  // namespace
 
-void norm(const Norm& rule, ConstTensorRef x, TensorRef y, const NormStatistics& statistics,
-          const Context& context) {
+void on_cpu::norm(const Norm& rule, ConstTensorRef x, TensorRef y, const NormStatistics& statistics,
+                  const Context& context) {
     check(rule, x, y, statistics.rstd, statistics.mean);
     const Timed timed(context, OpKind::normalisation,
                       forward_flops(rule) * static_cast<double>(x.num_elements()));
@@ -253,8 +255,8 @@ void norm(const Norm& rule, ConstTensorRef x, TensorRef y, const NormStatistics&
         context);
 }
 
-void add_norm(const Norm& rule, const AddNorm& rows, const NormStatistics& statistics,
-              const Context& context) {
+void on_cpu::add_norm(const Norm& rule, const AddNorm& rows, const NormStatistics& statistics,
+                      const Context& context) {
     check(rule, rows.x, rows.y, statistics.rstd, statistics.mean);
     check(rule, rows.residual, rows.sum, statistics.rstd, statistics.mean);
     const Timed timed(context, OpKind::normalisation,
@@ -266,8 +268,8 @@ void add_norm(const Norm& rule, const AddNorm& rows, const NormStatistics& stati
         context);
 }
 
-void norm_backward(const Norm& rule, const NormBackward& in, TensorRef dx, const NormGradients& gradients,
-                   const Context& context) {
+void on_cpu::norm_backward(const Norm& rule, const NormBackward& in, TensorRef dx,
+                           const NormGradients& gradients, const Context& context) {
     check(rule, in.x, in.dy, in.rstd, in.mean);
     const index_t rows = in.x.rows();
     const index_t width = in.x.cols();
@@ -283,13 +285,13 @@ void norm_backward(const Norm& rule, const NormBackward& in, TensorRef dx, const
     const index_t num_blocks = ceil_div(rows, in.block_rows);
     if (num_blocks == 0) return;
     const index_t num_sums = has_bias ? 2 : 1;
-    Tensor partial(context.arena, DType::f32, {num_sums * num_blocks, width});
+    Tensor partial(context.device, DType::f32, {num_sums * num_blocks, width});
     partial.fill_zero();
     const MatrixView<float> partials = partial.matrix<float>();
     const BackwardRows op{
         host<const float>(in.x), host<const float>(in.dy), first_of(in.rstd), first_of(in.mean),
         first_of(rule.gain),     host<float>(dx),          in.write};
-    context.team.for_tasks(num_blocks, [&](index_t block, int) {
+    cpu(context).team().for_tasks(num_blocks, [&](index_t block, int) {
         const index_t begin = block * in.block_rows;
         const Range range{begin, std::min(begin + in.block_rows, rows)};
         float* const dgain = partials.row(num_sums * block);

@@ -4,6 +4,8 @@
 #include "kernels/core/simd_erf.hpp"
 #include "kernels/core/fits.hpp"
 #include "kernels/ops/normal/normal.hpp"
+#include "kernels/ops/cpu_bodies.hpp"
+#include "kernels/ops/cpu_device.hpp"
 
 namespace sy::ops {
 namespace {
@@ -42,20 +44,22 @@ void check(const char* name, MatrixView<const float> x, MatrixView<const float> 
 
 }  // namespace
 
-void normal_cdf(ConstTensorRef from, TensorRef to, const Context& context) {
+void on_cpu::normal_cdf(ConstTensorRef from, TensorRef to, const Context& context) {
     const auto x = host<const float>(from);
     const auto y = host<float>(to);
     check("normal_cdf", x, y);
     const Timed timed(context, OpKind::routing, 2.0 * static_cast<double>(x.rows * x.cols));
-    context.team.for_ranges(x.rows, 16, [&](index_t begin, index_t end) { cdf_rows(x, y, {begin, end}); });
+    cpu(context).team().for_ranges(x.rows, 16, [&](index_t begin, index_t end) {
+        cdf_rows(x, y, {begin, end});
+    });
 }
 
-void normal_density(ConstTensorRef from, TensorRef to, const Context& context) {
+void on_cpu::normal_density(ConstTensorRef from, TensorRef to, const Context& context) {
     const auto x = host<const float>(from);
     const auto y = host<float>(to);
     check("normal_density", x, y);
     const Timed timed(context, OpKind::routing, 4.0 * static_cast<double>(x.rows * x.cols));
-    context.team.for_ranges(x.rows, 16, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(x.rows, 16, [&](index_t begin, index_t end) {
         density_rows(x, y, {begin, end});
     });
 }

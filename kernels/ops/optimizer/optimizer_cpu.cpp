@@ -4,6 +4,8 @@
 #include "kernels/core/simd.hpp"
 #include "kernels/core/fits.hpp"
 #include "kernels/ops/optimizer/optimizer.hpp"
+#include "kernels/ops/cpu_bodies.hpp"
+#include "kernels/ops/cpu_device.hpp"
 
 namespace sy::ops {
 namespace {
@@ -59,7 +61,7 @@ void adamw_range(const AdamwOperands& operands, const AdamwStep& step, Factors f
 
 }  // namespace
 
-void adamw(const AdamwOperands& operands, const AdamwStep& step, const Context& context) {
+void on_cpu::adamw(const AdamwOperands& operands, const AdamwStep& step, const Context& context) {
     const std::size_t count = operands.weight.size();
     SY_FITS(operands.m.size() == count && operands.v.size() == count && operands.gradient.size() == count &&
                 (operands.working.empty() || operands.working.size() == count),
@@ -74,7 +76,7 @@ void adamw(const AdamwOperands& operands, const AdamwStep& step, const Context& 
         static_cast<float>(1.0 - static_cast<double>(step.lr) * static_cast<double>(step.weight_decay)),
         static_cast<float>(static_cast<double>(step.lr) / correction1),
         static_cast<float>(1.0 / correction2)};
-    context.team.for_ranges(static_cast<index_t>(count), 4096, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(static_cast<index_t>(count), 4096, [&](index_t begin, index_t end) {
         adamw_range(operands, step, factors, {begin, end});
     });
 }

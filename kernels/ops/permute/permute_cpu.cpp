@@ -7,6 +7,8 @@
 #include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
 #include "kernels/ops/permute/permute.hpp"
+#include "kernels/ops/cpu_bodies.hpp"
+#include "kernels/ops/cpu_device.hpp"
 
 namespace sy::ops {
 namespace {
@@ -50,7 +52,7 @@ void gather(MatrixView<const From> x, std::span<const std::int32_t> row, MatrixV
             " rows of width ", x.cols, " into [", out.rows, ", ", out.cols, "]");
     const Timed timed(context, OpKind::routing, 0.0);
     check_rows(row, x.rows);
-    context.team.for_ranges(out.rows, 16, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(out.rows, 16, [&](index_t begin, index_t end) {
         for (index_t i = begin; i < end; ++i)
             copy_row(x.row(row[static_cast<std::size_t>(i)]), out.row(i), x.cols);
     });
@@ -67,7 +69,7 @@ void sum(MatrixView<const In> x, std::span<const index_t> offsets, std::span<con
     const Timed timed(context, OpKind::routing,
                       static_cast<double>((offsets.back() - offsets.front()) * x.cols));
     check_rows(part(sources, {offsets.front(), offsets.back()}), x.rows);
-    context.team.for_ranges(out.rows, 16, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(out.rows, 16, [&](index_t begin, index_t end) {
         for (index_t r = begin; r < end; ++r) {
             const Range of_row = group_of(offsets, r);
             sum_row(x, sources.data() + of_row.begin, of_row.size(), write, out.row(r));
@@ -77,7 +79,8 @@ void sum(MatrixView<const In> x, std::span<const index_t> offsets, std::span<con
 
 }  // namespace
 
-void gather_rows(ConstTensorRef x, std::span<const std::int32_t> row, TensorRef out, const Context& context) {
+void on_cpu::gather_rows(ConstTensorRef x, std::span<const std::int32_t> row, TensorRef out,
+                         const Context& context) {
     if (x.dtype() == DType::bf16 && out.dtype() == DType::f32) {
         gather(host<const bf16>(x), row, host<float>(out), context);
         return;
@@ -91,8 +94,9 @@ void gather_rows(ConstTensorRef x, std::span<const std::int32_t> row, TensorRef 
     dispatch_dtype(x.dtype(), [&]<class T>() { gather(host<const T>(x), row, host<T>(out), context); });
 }
 
-void sum_rows(ConstTensorRef x, std::span<const index_t> offsets, std::span<const std::int32_t> sources,
-              Write write, TensorRef out, const Context& context) {
+void on_cpu::sum_rows(ConstTensorRef x, std::span<const index_t> offsets,
+                      std::span<const std::int32_t> sources, Write write, TensorRef out,
+                      const Context& context) {
     dispatch_dtype(x.dtype(), [&]<class In>() {
         if (out.dtype() == DType::f32) {
             sum(host<const In>(x), offsets, sources, write, host<float>(out), context);

@@ -6,6 +6,8 @@
 #include "kernels/core/simd.hpp"
 #include "kernels/ops/activation/activation.hpp"
 #include "kernels/ops/pointwise/pointwise.hpp"
+#include "kernels/ops/cpu_bodies.hpp"
+#include "kernels/ops/cpu_device.hpp"
 
 namespace sy::ops {
 namespace {
@@ -80,18 +82,20 @@ void check_plain(Activation kind) {
 template <class Body>
 void each_range(index_t rows, index_t cols, const Context& context, const Body& body) {
     const Timed timed(context, OpKind::elementwise, static_cast<double>(rows * cols));
-    context.team.for_ranges(rows, kTaskRows, [&](index_t begin, index_t end) { body(Range{begin, end}); });
+    cpu(context).team().for_ranges(rows, kTaskRows, [&](index_t begin, index_t end) {
+        body(Range{begin, end});
+    });
 }
 
 }  // namespace
 
-void clip(TensorRef in_place, float limit, const Context& context) {
+void on_cpu::clip(TensorRef in_place, float limit, const Context& context) {
     const auto x = host<float>(in_place);
     check_limit(limit);
     each_range(x.rows, x.cols, context, [&](Range rows) { clip_rows(x.rows_of(rows), limit); });
 }
 
-void clip_backward(ConstTensorRef clipped, float limit, TensorRef in_place, const Context& context) {
+void on_cpu::clip_backward(ConstTensorRef clipped, float limit, TensorRef in_place, const Context& context) {
     const auto y = host<const float>(clipped);
     const auto gradient = host<float>(in_place);
     check_limit(limit);
@@ -100,12 +104,12 @@ void clip_backward(ConstTensorRef clipped, float limit, TensorRef in_place, cons
                [&](Range rows) { stop_rows(y.rows_of(rows), limit, gradient.rows_of(rows)); });
 }
 
-void sigmoid(TensorRef in_place, const Context& context) {
+void on_cpu::sigmoid(TensorRef in_place, const Context& context) {
     const auto x = host<float>(in_place);
     each_range(x.rows, x.cols, context, [&](Range rows) { sigmoid_rows(x.rows_of(rows)); });
 }
 
-void sigmoid_backward(ConstTensorRef left, TensorRef in_place, const Context& context) {
+void on_cpu::sigmoid_backward(ConstTensorRef left, TensorRef in_place, const Context& context) {
     const auto y = host<const float>(left);
     const auto gradient = host<float>(in_place);
     check_same("sigmoid_backward", y, gradient);
@@ -113,7 +117,7 @@ void sigmoid_backward(ConstTensorRef left, TensorRef in_place, const Context& co
                [&](Range rows) { slope_rows(y.rows_of(rows), gradient.rows_of(rows)); });
 }
 
-void nonlinearity(Activation kind, ConstTensorRef from, TensorRef to, const Context& context) {
+void on_cpu::nonlinearity(Activation kind, ConstTensorRef from, TensorRef to, const Context& context) {
     const auto x = host<const float>(from);
     const auto y = host<float>(to);
     check_plain(kind);
@@ -127,7 +131,7 @@ void nonlinearity(Activation kind, ConstTensorRef from, TensorRef to, const Cont
     });
 }
 
-void nonlinearity_backward(Activation kind, const NonlinearityBackward& in, const Context& context) {
+void on_cpu::nonlinearity_backward(Activation kind, const NonlinearityBackward& in, const Context& context) {
     const auto x = host<const float>(in.x);
     const auto dy = host<const float>(in.dy);
     const auto y = host<float>(in.y);

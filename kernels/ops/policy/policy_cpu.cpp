@@ -7,6 +7,8 @@
 #include "kernels/core/fits.hpp"
 #include "kernels/core/host_view.hpp"
 #include "kernels/ops/policy/policy.hpp"
+#include "kernels/ops/cpu_bodies.hpp"
+#include "kernels/ops/cpu_device.hpp"
 
 namespace sy::ops {
 namespace {
@@ -66,15 +68,15 @@ struct Policy {
 
 }  // namespace
 
-void policy_keys(ConstTensorRef logits, const RandomKey& key, index_t first_token, TensorRef keys,
-                 const Context& context) {
+void on_cpu::policy_keys(ConstTensorRef logits, const RandomKey& key, index_t first_token, TensorRef keys,
+                         const Context& context) {
     const auto logits_te = host<const float>(logits);
     const auto keys_te = host<float>(keys);
     SY_FITS(keys_te.rows == logits_te.rows && keys_te.cols == logits_te.cols && first_token >= 0,
             "policy_keys: [", logits_te.rows, ", ", logits_te.cols, "] into [", keys_te.rows, ", ",
             keys_te.cols, "], first token ", first_token);
     const Timed timed(context, OpKind::routing, 3.0 * static_cast<double>(keys_te.rows * keys_te.cols));
-    context.team.for_ranges(keys_te.rows, 8, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(keys_te.rows, 8, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t) {
             add_gumbel(key, static_cast<std::uint64_t>((first_token + t) * keys_te.cols),
                        logits_te.row_span(t), keys_te.row_span(t));
@@ -82,7 +84,7 @@ void policy_keys(ConstTensorRef logits, const RandomKey& key, index_t first_toke
     });
 }
 
-void policy_advantage(const PolicyBaseline& in, TensorRef advantage, const Context& context) {
+void on_cpu::policy_advantage(const PolicyBaseline& in, TensorRef advantage, const Context& context) {
     const auto x_th = host<const float>(in.x);
     const auto slope_h1 = host<const float>(in.slope);
     const auto offset_1 = host_values<const float>(in.offset);
@@ -94,7 +96,7 @@ void policy_advantage(const PolicyBaseline& in, TensorRef advantage, const Conte
             advantage_t.size(), " advantages, slope [", slope_h1.rows, ", ", slope_h1.cols, "] of width ",
             x_th.cols);
     const Timed timed(context, OpKind::routing, 2.0 * static_cast<double>(x_th.rows * x_th.cols));
-    context.team.for_ranges(x_th.rows, 8, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(x_th.rows, 8, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t) {
             auto baseline = static_cast<double>(offset_1[0]);
             for (index_t h = 0; h < x_th.cols; ++h)
@@ -104,8 +106,8 @@ void policy_advantage(const PolicyBaseline& in, TensorRef advantage, const Conte
     });
 }
 
-void policy_baseline_backward(double factor, ConstTensorRef advantage, TensorRef dbaseline,
-                              const Context& context) {
+void on_cpu::policy_baseline_backward(double factor, ConstTensorRef advantage, TensorRef dbaseline,
+                                      const Context& context) {
     const auto advantage_t = host_values<const double>(advantage);
     const auto dbaseline_t = host_values<float>(dbaseline);
     SY_FITS(advantage_t.size() == dbaseline_t.size(), "policy_baseline_backward: ", advantage_t.size(),
@@ -115,7 +117,7 @@ void policy_baseline_backward(double factor, ConstTensorRef advantage, TensorRef
                            [=](double one) { return static_cast<float>(factor * one); });
 }
 
-void policy_backward(const PolicyLoss& in, TensorRef dlogits, const Context& context) {
+void on_cpu::policy_backward(const PolicyLoss& in, TensorRef dlogits, const Context& context) {
     const auto logits_te = host<const float>(in.logits);
     const auto lse_t = host_values<const float>(in.lse);
     const auto draws_tk = host<const std::int32_t>(in.draws);
@@ -128,7 +130,7 @@ void policy_backward(const PolicyLoss& in, TensorRef dlogits, const Context& con
             dlogits_te.cols, "], ", lse_t.size(), " logsumexps, draws of ", draws_tk.rows, " tokens, ",
             advantage_t.size(), " advantages");
     const Timed timed(context, OpKind::routing, static_cast<double>(tokens * logits_te.cols * draws_tk.cols));
-    context.team.for_ranges(tokens, 8, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(tokens, 8, [&](index_t begin, index_t end) {
         std::vector<double> row(at(logits_te.cols));
         for (index_t t = begin; t < end; ++t) {
             std::ranges::fill(row, 0.0);

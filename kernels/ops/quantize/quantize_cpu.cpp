@@ -5,6 +5,8 @@
 #include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
 #include "kernels/ops/quantize/quantize.hpp"
+#include "kernels/ops/cpu_bodies.hpp"
+#include "kernels/ops/cpu_device.hpp"
 
 namespace sy::ops {
 namespace {
@@ -105,7 +107,7 @@ void quantize(MatrixView<const T> x, MatrixView<std::uint8_t> out, const Context
             x.cols, "] into [", out.rows, ", ", out.cols, "]; ", quantized_row_bytes(x.cols),
             " bytes a row are needed");
     const Timed timed(context, OpKind::routing, static_cast<double>(x.rows * x.cols));
-    context.team.for_ranges(out.rows, 16, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(out.rows, 16, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t) quantize_row(x.row(t), x.cols, out.row(t));
     });
 }
@@ -119,7 +121,7 @@ void dequantize(MatrixView<const std::uint8_t> x, std::span<const std::int32_t> 
     for (const std::int32_t i : row)
         SY_FITS(i >= 0 && i < x.rows, "dequantize_rows: row ", i, " of a matrix of ", x.rows);
     const Timed timed(context, OpKind::routing, static_cast<double>(out.rows * out.cols));
-    context.team.for_ranges(out.rows, 16, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(out.rows, 16, [&](index_t begin, index_t end) {
         for (index_t i = begin; i < end; ++i)
             dequantize_row(x.row(row[static_cast<std::size_t>(i)]), out.row(i), out.cols);
     });
@@ -127,13 +129,13 @@ void dequantize(MatrixView<const std::uint8_t> x, std::span<const std::int32_t> 
 
 }  // namespace
 
-void quantize_rows(ConstTensorRef x, TensorRef out, const Context& context) {
+void on_cpu::quantize_rows(ConstTensorRef x, TensorRef out, const Context& context) {
     dispatch_dtype(x.dtype(),
                    [&]<class T>() { quantize(host<const T>(x), host<std::uint8_t>(out), context); });
 }
 
-void dequantize_rows(ConstTensorRef x, std::span<const std::int32_t> row, TensorRef out,
-                     const Context& context) {
+void on_cpu::dequantize_rows(ConstTensorRef x, std::span<const std::int32_t> row, TensorRef out,
+                             const Context& context) {
     dispatch_dtype(out.dtype(),
                    [&]<class T>() { dequantize(host<const std::uint8_t>(x), row, host<T>(out), context); });
 }

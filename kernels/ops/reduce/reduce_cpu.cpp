@@ -2,6 +2,8 @@
 #include "kernels/core/simd.hpp"
 #include "kernels/core/fits.hpp"
 #include "kernels/ops/reduce/reduce.hpp"
+#include "kernels/ops/cpu_bodies.hpp"
+#include "kernels/ops/cpu_device.hpp"
 
 namespace sy::ops {
 namespace {
@@ -44,19 +46,19 @@ void scale_range(float factor, const float* x, float* y, index_t count) {
 
 }  // namespace
 
-void row_sums_of_squares(ConstTensorRef rows, TensorRef of_rows, const Context& context) {
+void on_cpu::row_sums_of_squares(ConstTensorRef rows, TensorRef of_rows, const Context& context) {
     const auto x = host<const float>(rows);
     const auto sums = host_values<double>(of_rows);
     SY_FITS(static_cast<index_t>(sums.size()) == x.rows, "row_sums_of_squares: ", sums.size(), " sums for ",
             x.rows, " rows");
     const Timed timed(context, OpKind::optimizer, 2.0 * static_cast<double>(x.rows * x.cols));
-    context.team.for_ranges(x.rows, 16, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(x.rows, 16, [&](index_t begin, index_t end) {
         for (index_t r = begin; r < end; ++r)
             sums[static_cast<std::size_t>(r)] = squares_of_row(x.row(r), x.cols);
     });
 }
 
-void add(ConstTensorRef first, ConstTensorRef second, TensorRef total, const Context& context) {
+void on_cpu::add(ConstTensorRef first, ConstTensorRef second, TensorRef total, const Context& context) {
     const auto x = host<const float>(first);
     const auto z = host<const float>(second);
     const auto y = host<float>(total);
@@ -64,36 +66,28 @@ void add(ConstTensorRef first, ConstTensorRef second, TensorRef total, const Con
             ", ", x.cols, "] and [", z.rows, ", ", z.cols, "] into [", y.rows, ", ", y.cols, "]");
     const Timed timed(context, OpKind::elementwise, static_cast<double>(x.rows * x.cols));
     if (x.is_contiguous() && z.is_contiguous() && y.is_contiguous()) {
-        context.team.for_ranges(x.rows * x.cols, 4096, [&](index_t begin, index_t end) {
+        cpu(context).team().for_ranges(x.rows * x.cols, 4096, [&](index_t begin, index_t end) {
             add_range(x.data + begin, z.data + begin, y.data + begin, end - begin);
         });
         return;
     }
-    context.team.for_ranges(x.rows, 16, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(x.rows, 16, [&](index_t begin, index_t end) {
         for (index_t r = begin; r < end; ++r) add_range(x.row(r), z.row(r), y.row(r), x.cols);
     });
 }
 
-void add(ConstTensorRef x, TensorRef y, const Context& context) {
-    add(x, y, y, context);
-}
-
-void scale(float factor, ConstTensorRef from, TensorRef to, const Context& context) {
+void on_cpu::scale(float factor, ConstTensorRef from, TensorRef to, const Context& context) {
     const auto x = host<const float>(from);
     const auto y = host<float>(to);
     SY_FITS(x.rows == y.rows && x.cols == y.cols, "scale: [", x.rows, ", ", x.cols, "] into [", y.rows, ", ",
             y.cols, "]");
     const Timed timed(context, OpKind::elementwise, static_cast<double>(x.rows * x.cols));
-    context.team.for_ranges(x.rows, 16, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(x.rows, 16, [&](index_t begin, index_t end) {
         for (index_t r = begin; r < end; ++r) scale_range(factor, x.row(r), y.row(r), x.cols);
     });
 }
 
-void scale(float factor, TensorRef x, const Context& context) {
-    scale(factor, x, x, context);
-}
-
-void scale_rows(ConstTensorRef factors, ConstTensorRef from, TensorRef to, const Context& context) {
+void on_cpu::scale_rows(ConstTensorRef factors, ConstTensorRef from, TensorRef to, const Context& context) {
     const auto factor = host_values<const float>(factors);
     const auto x = host<const float>(from);
     const auto y = host<float>(to);
@@ -102,7 +96,7 @@ void scale_rows(ConstTensorRef factors, ConstTensorRef from, TensorRef to, const
                                 "] into [", y.rows, ", ", y.cols, "]"));
     }
     const Timed timed(context, OpKind::elementwise, static_cast<double>(x.rows * x.cols));
-    context.team.for_ranges(x.rows, 16, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(x.rows, 16, [&](index_t begin, index_t end) {
         for (index_t r = begin; r < end; ++r)
             scale_range(factor[static_cast<std::size_t>(r)], x.row(r), y.row(r), x.cols);
     });

@@ -2,6 +2,8 @@
 #include "kernels/core/simd.hpp"
 #include "kernels/core/fits.hpp"
 #include "kernels/ops/rotary/rotary.hpp"
+#include "kernels/ops/cpu_bodies.hpp"
+#include "kernels/ops/cpu_device.hpp"
 
 namespace sy::ops {
 namespace {
@@ -86,8 +88,8 @@ void rotate_rows(const RotaryRows& op, Range rows) {
 
 }  // namespace
 
-void rotary(TensorRef in_place, RotaryHeads heads, std::span<const std::int32_t> position,
-            const RotaryTable& table, Direction direction, const Context& context) {
+void on_cpu::rotary(TensorRef in_place, RotaryHeads heads, std::span<const std::int32_t> position,
+                    const RotaryTable& table, Direction direction, const Context& context) {
     const auto x = host<float>(in_place);
     SY_FITS(heads.head_dim > 0 && heads.first_dim >= 0 &&
                 heads.first_dim + table.rotary_dim() <= heads.head_dim && x.cols % heads.head_dim == 0 &&
@@ -109,7 +111,9 @@ void rotary(TensorRef in_place, RotaryHeads heads, std::span<const std::int32_t>
                         host<const float>(table.sines()),
                         table.pairs(),
                         sign};
-    context.team.for_ranges(x.rows, 16, [&](index_t begin, index_t end) { rotate_rows(op, {begin, end}); });
+    cpu(context).team().for_ranges(x.rows, 16, [&](index_t begin, index_t end) {
+        rotate_rows(op, {begin, end});
+    });
 }
 
 }  // namespace sy::ops

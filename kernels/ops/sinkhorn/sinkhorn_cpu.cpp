@@ -7,6 +7,8 @@
 #include "kernels/core/fits.hpp"
 #include "kernels/core/host_view.hpp"
 #include "kernels/ops/sinkhorn/sinkhorn.hpp"
+#include "kernels/ops/cpu_bodies.hpp"
+#include "kernels/ops/cpu_device.hpp"
 
 namespace sy::ops {
 namespace {
@@ -55,25 +57,25 @@ void require_same(const char* name, MatrixView<const float> from, MatrixView<con
 
 }  // namespace
 
-void sinkhorn_powers(ConstTensorRef logits, TensorRef powers, const Context& context) {
+void on_cpu::sinkhorn_powers(ConstTensorRef logits, TensorRef powers, const Context& context) {
     const auto logits_te = host<const float>(logits);
     const auto powers_te = host<float>(powers);
     require_same("sinkhorn_powers", logits_te, powers_te);
     const Timed timed(context, OpKind::routing, 2.0 * static_cast<double>(logits_te.rows * logits_te.cols));
-    context.team.for_ranges(logits_te.rows, kRowsOfTask, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(logits_te.rows, kRowsOfTask, [&](index_t begin, index_t end) {
         powers_of_rows(logits_te, {begin, end}, powers_te);
     });
 }
 
-void sinkhorn_columns(ConstTensorRef powers, std::span<const double> factor, std::span<ExactSum> sums,
-                      const Context& context) {
+void on_cpu::sinkhorn_columns(ConstTensorRef powers, std::span<const double> factor, std::span<ExactSum> sums,
+                              const Context& context) {
     const auto powers_te = host<const float>(powers);
     require_columns("sinkhorn_columns", powers_te, factor.size());
     require_columns("sinkhorn_columns", powers_te, sums.size());
     const Timed timed(context, OpKind::routing, 4.0 * static_cast<double>(powers_te.rows * powers_te.cols));
     std::ranges::fill(sums, ExactSum());
     std::mutex adding;
-    context.team.for_tasks(ceil_div(powers_te.rows, kRowsOfTask), [&](index_t task, int) {
+    cpu(context).team().for_tasks(ceil_div(powers_te.rows, kRowsOfTask), [&](index_t task, int) {
         const Range rows{task * kRowsOfTask, std::min(powers_te.rows, (task + 1) * kRowsOfTask)};
         std::vector<std::int64_t> units(sums.size(), 0);
         add_rows(powers_te, rows, factor.data(), units.data());
@@ -82,14 +84,14 @@ void sinkhorn_columns(ConstTensorRef powers, std::span<const double> factor, std
     });
 }
 
-void sinkhorn_log_plan(ConstTensorRef logits, std::span<const double> log_factor, TensorRef plan,
-                       const Context& context) {
+void on_cpu::sinkhorn_log_plan(ConstTensorRef logits, std::span<const double> log_factor, TensorRef plan,
+                               const Context& context) {
     const auto logits_te = host<const float>(logits);
     const auto plan_te = host<float>(plan);
     require_same("sinkhorn_log_plan", logits_te, plan_te);
     require_columns("sinkhorn_log_plan", logits_te, log_factor.size());
     const Timed timed(context, OpKind::routing, static_cast<double>(logits_te.rows * logits_te.cols));
-    context.team.for_ranges(logits_te.rows, kRowsOfTask, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(logits_te.rows, kRowsOfTask, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t) {
             for (index_t e = 0; e < logits_te.cols; ++e)
                 plan_te(t, e) = static_cast<float>(static_cast<double>(logits_te(t, e)) +

@@ -4,6 +4,8 @@
 #include "kernels/core/simd_tanh.hpp"
 #include "kernels/core/fits.hpp"
 #include "kernels/ops/softcap/softcap.hpp"
+#include "kernels/ops/cpu_bodies.hpp"
+#include "kernels/ops/cpu_device.hpp"
 
 namespace sy::ops {
 namespace {
@@ -48,22 +50,22 @@ void check(MatrixView<const float> x, float cap, MatrixView<const float> y) {
 
 }  // namespace
 
-void soft_cap(ConstTensorRef from, float cap, TensorRef to, const Context& context) {
+void on_cpu::soft_cap(ConstTensorRef from, float cap, TensorRef to, const Context& context) {
     const auto x = host<const float>(from);
     const auto y = host<float>(to);
     check(x, cap, y);
     const Timed timed(context, OpKind::softmax, 3.0 * static_cast<double>(x.rows * x.cols));
-    context.team.for_ranges(x.rows, 4, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(x.rows, 4, [&](index_t begin, index_t end) {
         cap_rows(x, cap, y, {begin, end});
     });
 }
 
-void soft_cap_backward(ConstTensorRef from, float cap, TensorRef in_place, const Context& context) {
+void on_cpu::soft_cap_backward(ConstTensorRef from, float cap, TensorRef in_place, const Context& context) {
     const auto x = host<const float>(from);
     const auto gradient = host<float>(in_place);
     check(x, cap, gradient);
     const Timed timed(context, OpKind::softmax, 7.0 * static_cast<double>(x.rows * x.cols));
-    context.team.for_ranges(x.rows, 4, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(x.rows, 4, [&](index_t begin, index_t end) {
         differentiate_rows(x, cap, gradient, {begin, end});
     });
 }

@@ -6,6 +6,8 @@
 #include "kernels/core/simd.hpp"
 #include "kernels/core/fits.hpp"
 #include "kernels/ops/softmax_xent/softmax_xent.hpp"
+#include "kernels/ops/cpu_bodies.hpp"
+#include "kernels/ops/cpu_device.hpp"
 
 namespace sy::ops {
 namespace {
@@ -64,8 +66,8 @@ RowLoss xent_row(float* row, index_t count, std::int32_t target, float scale, fl
 
 }  // namespace
 
-void softmax_xent(TensorRef rows, std::span<const std::int32_t> target, float scale, TensorRef losses,
-                  const OutputZLoss& z, const Context& context) {
+void on_cpu::softmax_xent(TensorRef rows, std::span<const std::int32_t> target, float scale, TensorRef losses,
+                          const OutputZLoss& z, const Context& context) {
     const auto logits = host<float>(rows);
     const auto loss = host_values<float>(losses);
     const auto lse = host_values<float>(z.lse);
@@ -80,7 +82,7 @@ void softmax_xent(TensorRef rows, std::span<const std::int32_t> target, float sc
                 concat("softmax_xent: target ", target[t], " at row ", t, " of ", logits.cols, " classes"));
         }
     }
-    context.team.for_ranges(logits.rows, 8, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(logits.rows, 8, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t) {
             const auto at = static_cast<std::size_t>(t);
             if (target[at] >= 0) {
@@ -94,11 +96,6 @@ void softmax_xent(TensorRef rows, std::span<const std::int32_t> target, float sc
             }
         }
     });
-}
-
-void softmax_xent(TensorRef logits, std::span<const std::int32_t> target, float scale, TensorRef loss,
-                  const Context& context) {
-    softmax_xent(logits, target, scale, loss, {}, context);
 }
 
 void softmax_row(ConstTensorRef row, double temperature, TensorRef chances) {

@@ -5,6 +5,8 @@
 #include "kernels/core/fits.hpp"
 #include "kernels/core/host_view.hpp"
 #include "kernels/ops/top_tokens/top_tokens.hpp"
+#include "kernels/ops/cpu_bodies.hpp"
+#include "kernels/ops/cpu_device.hpp"
 
 namespace sy::ops {
 namespace {
@@ -19,7 +21,7 @@ std::uint64_t key_of(float score) {
 template <class Body>
 void for_columns(MatrixView<const float> scores, const Context& context, const Body& body) {
     const Timed timed(context, OpKind::routing, static_cast<double>(scores.rows * scores.cols));
-    context.team.for_ranges(scores.cols, 1, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(scores.cols, 1, [&](index_t begin, index_t end) {
         for (index_t t = 0; t < scores.rows; ++t) {
             for (index_t e = begin; e < end; ++e) body(t, e);
         }
@@ -32,8 +34,8 @@ bool same_shape(MatrixView<const float> scores, MatrixView<const std::uint8_t> t
 
 }  // namespace
 
-void count_key_digits(ConstTensorRef scores, PerExpertSpan<const TokenThreshold> thresholds, int shift,
-                      TensorRef counts, const Context& context) {
+void on_cpu::count_key_digits(ConstTensorRef scores, PerExpertSpan<const TokenThreshold> thresholds,
+                              int shift, TensorRef counts, const Context& context) {
     const auto scores_te = host<const float>(scores);
     const auto counts_ed = host<index_t>(counts);
     SY_FITS(thresholds.size() == scores_te.cols && counts_ed.rows == scores_te.cols &&
@@ -49,8 +51,8 @@ void count_key_digits(ConstTensorRef scores, PerExpertSpan<const TokenThreshold>
     });
 }
 
-void take_top_tokens(ConstTensorRef scores, PerExpertSpan<const TokenThreshold> thresholds,
-                     PerExpertSpan<const index_t> earlier, TensorRef taken, const Context& context) {
+void on_cpu::take_top_tokens(ConstTensorRef scores, PerExpertSpan<const TokenThreshold> thresholds,
+                             PerExpertSpan<const index_t> earlier, TensorRef taken, const Context& context) {
     const auto scores_te = host<const float>(scores);
     const auto taken_te = host<std::uint8_t>(taken);
     SY_FITS(thresholds.size() == scores_te.cols && earlier.size() == scores_te.cols &&
@@ -66,7 +68,8 @@ void take_top_tokens(ConstTensorRef scores, PerExpertSpan<const TokenThreshold> 
     });
 }
 
-void list_takers(ConstTensorRef scores, ConstTensorRef taken, TensorRef expert, const Context& context) {
+void on_cpu::list_takers(ConstTensorRef scores, ConstTensorRef taken, TensorRef expert,
+                         const Context& context) {
     const auto scores_te = host<const float>(scores);
     const auto taken_te = host<const std::uint8_t>(taken);
     const auto expert_tk = host<std::int32_t>(expert);
@@ -74,7 +77,7 @@ void list_takers(ConstTensorRef scores, ConstTensorRef taken, TensorRef expert, 
             scores_te.rows, ", ", scores_te.cols, "], taken [", taken_te.rows, ", ", taken_te.cols,
             "] into [", expert_tk.rows, ", ", expert_tk.cols, "]");
     const Timed timed(context, OpKind::routing, static_cast<double>(scores_te.rows * scores_te.cols));
-    context.team.for_ranges(scores_te.rows, 16, [&](index_t begin, index_t end) {
+    cpu(context).team().for_ranges(scores_te.rows, 16, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t) {
             index_t count = 0;
             for (index_t e = 0; e < scores_te.cols; ++e) {

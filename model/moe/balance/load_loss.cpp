@@ -13,8 +13,8 @@ struct Distances {
     ops::Chances chances;
 
     Distances(const RoutedBatch& routed, index_t top_k)
-        : best(routed.context.arena, DType::i32, {routed.scores().rows(), top_k + 1}),
-          value(routed.context.arena, DType::f32, routed.routing.logits.shape()),
+        : best(routed.context.device, DType::i32, {routed.scores().rows(), top_k + 1}),
+          value(routed.context.device, DType::f32, routed.routing.logits.shape()),
           chances{routed.routing.logits, routed.routing.clean, routed.routing.noise_scale, best} {
         ops::gate_top_k(chances.logits, best, routed.context);
         ops::chance_distances(chances, value, routed.context);
@@ -49,7 +49,7 @@ class LoadLoss : public RouterLoss {
         const Context& context = routed.context;
         const Shape& shape = routed.routing.logits.shape();
         Distances distances(routed, top_k_);
-        Tensor density(context.arena, DType::f32, shape);
+        Tensor density(context.device, DType::f32, shape);
         ops::normal_density(distances.value, density, context);
         ops::chance_backward(
             distances.chances, squared_variation_gradient(totals.sums, scale), distances.value, density,

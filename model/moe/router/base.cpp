@@ -1,9 +1,9 @@
 #include <algorithm>
 
 #include "comm/collectives.hpp"
+#include "kernels/core/host_values.hpp"
 #include "kernels/core/host_view.hpp"
 #include "kernels/core/profile.hpp"
-#include "kernels/ops/copy/copy.hpp"
 #include "kernels/ops/gate/gate.hpp"
 #include "model/moe/router/auction.hpp"
 #include "model/moe/router/strategy.hpp"
@@ -17,7 +17,7 @@ class BaseLayer : public RoutingStrategy {
         : rule_{.score = Score::sigmoid, .renormalise = false, .scale = config.routed_scale} {}
 
     Tensor choose(const ChoiceInput& in, const Context& context) const override {
-        Tensor expert(context.arena, DType::i32, {in.logits.rows(), 1});
+        Tensor expert(context.device, DType::i32, {in.logits.rows(), 1});
         if (in.pass.training()) {
             assign(in, expert, context);
         } else {
@@ -38,14 +38,16 @@ class BaseLayer : public RoutingStrategy {
         const index_t first_row = offsets[static_cast<std::size_t>(in.world.rank())] / num_experts;
         SY_REQUIRE(first_row == in.pass.batch.first_token, "base: this rank's tokens start at ",
                    in.pass.batch.first_token, ", and lower ranks hold ", first_row);
-        Tensor all(context.arena, DType::f32, {offsets.back() / num_experts, num_experts});
-        const std::span<float> gathered = host_values<float>(all.ref());
-        const std::span<std::int32_t> expert_t = host_values<std::int32_t>(expert);
-        ops::copy(in.logits, all.ref().rows_of({first_row, first_row + mine}), context);
-        comm::all_gather(in.world, gathered, offsets);
-        const Timed timed(context, OpKind::routing, static_cast<double>(all.num_elements()));
+        std::vector<float> scores(static_cast<std::size_t>(offsets.back()));
+        const MatrixView<float> all(scores.data(), offsets.back() / num_experts, num_experts);
+        const HostValues read(HostRead::assignment, {in.logits}, context);
+        const auto own = host<const float>(read[0]);
+        for (index_t t = 0; t < mine; ++t) std::copy_n(own.row(t), num_experts, all.row(first_row + t));
+        comm::all_gather(in.world, std::span<float>(scores), offsets);
+        const Timed timed(context, OpKind::routing, static_cast<double>(offsets.back()));
         const std::vector<std::int32_t> assigned = balanced_assignment(all);
-        std::copy_n(assigned.begin() + first_row, mine, expert_t.begin());
+        context.device.upload(MatrixView<const std::int32_t>(assigned.data() + first_row, mine, 1), expert,
+                              context.stream);
     }
 
     WeightRule rule_;

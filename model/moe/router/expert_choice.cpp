@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "comm/collectives.hpp"
+#include "kernels/core/host_values.hpp"
 #include "kernels/core/host_view.hpp"
 #include "kernels/ops/top_tokens/top_tokens.hpp"
 #include "model/moe/router/strategy.hpp"
@@ -20,13 +21,14 @@ Thresholds find_thresholds(const ChoiceInput& in, index_t kappa, const Context& 
     const index_t num_experts = in.scores.cols();
     Thresholds found{PerExpert<ops::TokenThreshold>(num_experts, {0, kappa}),
                      PerExpert<index_t>(num_experts)};
-    Tensor counts(context.arena, DType::i64, {num_experts, ops::kKeyDigits});
-    const auto counts_ed = host<index_t>(counts);
-    const auto all_counts = host_values<index_t>(counts.ref());
+    Tensor counts(context.device, DType::i64, {num_experts, ops::kKeyDigits});
     for (int shift = ops::kKeyBits - ops::kKeyDigitBits; shift >= 0; shift -= ops::kKeyDigitBits) {
         ops::count_key_digits(in.scores, found.end, shift, counts, context);
-        const std::vector<index_t> own(all_counts.begin(), all_counts.end());
-        comm::all_reduce(in.world, all_counts);
+        const HostValues read(HostRead::assignment, {counts}, context);
+        const auto own = host_values<const index_t>(read[0]);
+        std::vector<index_t> all(own.begin(), own.end());
+        comm::all_reduce(in.world, std::span<index_t>(all));
+        const MatrixView<const index_t> counts_ed(all.data(), num_experts, ops::kKeyDigits);
         for (index_t e = 0; e < num_experts; ++e) {
             ops::TokenThreshold& threshold = found.end[e];
             index_t digit = ops::kKeyDigits - 1;
@@ -42,8 +44,9 @@ Thresholds find_thresholds(const ChoiceInput& in, index_t kappa, const Context& 
 }
 
 /// The most experts that take one token, at least 1. @param taken  [T, E] u8
-index_t most_takers(ConstTensorRef taken) {
-    const auto taken_te = host<const std::uint8_t>(taken);
+index_t most_takers(ConstTensorRef taken, const Context& context) {
+    const HostValues read(HostRead::assignment, {taken}, context);
+    const auto taken_te = host<const std::uint8_t>(read[0]);
     index_t most = 1;
     for (index_t t = 0; t < taken_te.rows; ++t)
         most = std::max<index_t>(most, std::ranges::count(taken_te.row_span(t), std::uint8_t{1}));
@@ -67,9 +70,9 @@ class ExpertChoice : public RoutingStrategy {
         const index_t kappa = (in.pass.batch.global_tokens * choices_ + num_experts - 1) / num_experts;
         Thresholds thresholds = find_thresholds(in, kappa, context);
         comm::exscan(in.world, std::span<index_t>(thresholds.ties));
-        Tensor taken(context.arena, DType::u8, {in.scores.rows(), num_experts});
+        Tensor taken(context.device, DType::u8, {in.scores.rows(), num_experts});
         ops::take_top_tokens(in.scores, thresholds.end, thresholds.ties, taken, context);
-        Tensor expert(context.arena, DType::i32, {in.scores.rows(), most_takers(taken)});
+        Tensor expert(context.device, DType::i32, {in.scores.rows(), most_takers(taken, context)});
         ops::list_takers(in.scores, taken, expert, context);
         return expert;
     }

@@ -19,9 +19,9 @@ class GroupLimited : public RoutingStrategy {
     Tensor choose(const ChoiceInput& in, const Context& context) const override {
         Tensor storage;
         const ConstTensorRef biased = bias_.add_to(in.scores, storage, context);
-        Tensor open(context.arena, DType::f32, {biased.rows(), biased.cols()});
+        Tensor open(context.device, DType::f32, {biased.rows(), biased.cols()});
         ops::gate_limit_groups(biased, limit_, open, context);
-        Tensor expert(context.arena, DType::i32, {biased.rows(), top_k_});
+        Tensor expert(context.device, DType::i32, {biased.rows(), top_k_});
         ops::gate_top_k(open, expert, context);
         return expert;
     }

@@ -24,8 +24,7 @@ class Hash : public RoutingStrategy {
     Tensor choose(const ChoiceInput& in, const Context& context) const override {
         const PerTokenSpan<const std::int32_t> ids(in.pass.ids);
         const index_t num_ids = static_cast<index_t>(entries_.size()) / top_k_;
-        Tensor expert(context.arena, DType::i32, {ids.size(), top_k_});
-        const auto expert_tk = host<std::int32_t>(expert);
+        std::vector<std::int32_t> chosen;
         for (index_t t = 0; t < ids.size(); ++t) {
             SY_REQUIRE(ids[t] >= 0 && ids[t] < num_ids, "hash: token id ", ids[t], " in a table of ",
                        num_ids);
@@ -34,9 +33,12 @@ class Hash : public RoutingStrategy {
                 if (entry == kNoExpert) throw_no_counts();
                 SY_REQUIRE(entry >= 0.0 && entry < static_cast<double>(experts_), "hash: token id ", ids[t],
                            " has expert ", entry, " of ", experts_);
-                expert_tk(t, j) = static_cast<std::int32_t>(entry);
+                chosen.push_back(static_cast<std::int32_t>(entry));
             }
         }
+        Tensor expert(context.device, DType::i32, {ids.size(), top_k_});
+        context.device.upload(MatrixView<const std::int32_t>(chosen.data(), ids.size(), top_k_), expert,
+                              context.stream);
         return expert;
     }
     WeightRule weights() const override { return rule_; }

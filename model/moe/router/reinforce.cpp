@@ -25,12 +25,12 @@ class Reinforce : public RoutingStrategy {
     }
 
     Tensor choose(const ChoiceInput& in, const Context& context) const override {
-        Tensor expert(context.arena, DType::i32, {in.logits.rows(), top_k_});
+        Tensor expert(context.device, DType::i32, {in.logits.rows(), top_k_});
         if (!in.pass.training()) {
             ops::gate_top_k(in.logits, expert, context);
             return expert;
         }
-        Tensor noisy(context.arena, DType::f32, {in.logits.rows(), in.logits.cols()});
+        Tensor noisy(context.device, DType::f32, {in.logits.rows(), in.logits.cols()});
         ops::policy_keys(in.logits, in.pass.random(in.layer_idx, RandomPurpose::router_action),
                          in.pass.batch.first_token, noisy, context);
         ops::gate_top_k(noisy, expert, context);
@@ -42,7 +42,7 @@ class Reinforce : public RoutingStrategy {
                       RouterGradients& gradients, const Context& context) const override {
         const Parameters& parameters = shared_->parameters;
         const double share = 1.0 / static_cast<double>(pass.batch.global_tokens * pass.batch.accumulation);
-        Tensor advantage(context.arena, DType::f64, {x.rows()});
+        Tensor advantage(context.device, DType::f64, {x.rows()});
         ops::policy_advantage({x, parameters.weight(slope_), parameters.weight(offset_), pass.token_loss},
                               advantage, context);
         learn_baseline(x, advantage, share, pass.seq_len, context);
@@ -53,7 +53,7 @@ class Reinforce : public RoutingStrategy {
   private:
     void learn_baseline(ConstTensorRef x, ConstTensorRef advantage, double share, index_t block_rows,
                         const Context& context) const {
-        Tensor dbaseline(context.arena, DType::f32, {x.rows(), 1});
+        Tensor dbaseline(context.device, DType::f32, {x.rows(), 1});
         ops::policy_baseline_backward(-2.0 * share * baseline_loss_, advantage, dbaseline, context);
         const ConstTensorRef dbaseline_t1 = dbaseline;
         ops::bias_backward(dbaseline_t1, 1, shared_->parameters.gradient(offset_), context);

@@ -19,7 +19,7 @@ ops::GateWeights weights_of(const Routing& routing, const WeightRule& rule) {
 
 /// Noisy top-k begins with equal logits and equal noise (Shazeer et al., appendix A).
 void round_to_bf16(TensorRef values, const Context& context) {
-    Tensor rounded(context.arena, DType::bf16, {values.rows(), values.cols()});
+    Tensor rounded(context.device, DType::bf16, {values.rows(), values.cols()});
     ops::cast(values, rounded, context);
     ops::cast(rounded, values, context);
 }
@@ -29,15 +29,15 @@ void score_logits(const RoutingRule& rule, const PassInfo& pass, Routing& routin
     const index_t tokens = routing.logits.shape()[0];
     const index_t experts = routing.logits.shape()[1];
     if (pass.training() && config.noise != LogitNoise::none && config.noise != LogitNoise::learned) {
-        Tensor noise(context.arena, DType::f32, routing.logits.shape());
+        Tensor noise(context.device, DType::f32, routing.logits.shape());
         const auto fill = config.noise == LogitNoise::gaussian ? ops::fill_normal : ops::fill_gumbel;
         fill(pass.random(rule.layer_idx, RandomPurpose::router_noise), pass.batch.first_token * experts,
              static_cast<float>(config.noise_std), noise, context);
         ops::add(noise, routing.logits, context);
     }
     routing.score = rule.strategy.weights().score;
-    routing.scores = Tensor(context.arena, DType::f32, routing.logits.shape());
-    routing.lse = Tensor(context.arena, DType::f32, {tokens});
+    routing.scores = Tensor(context.device, DType::f32, routing.logits.shape());
+    routing.lse = Tensor(context.device, DType::f32, {tokens});
     ops::gate_scores(routing.score, routing.logits, routing.scores, routing.lse, context);
     if (config.router_dtype == DType::bf16) round_to_bf16(routing.scores, context);
 }
@@ -48,13 +48,13 @@ void route_logits(const RoutingRule& rule, const PassInfo& pass, Routing& routin
     if (!routing.logits.empty()) score_logits(rule, pass, routing, context);
     routing.expert =
         rule.strategy.choose({routing.logits, routing.scores, pass, rule.layer_idx, rule.world}, context);
-    routing.weight = Tensor(context.arena, DType::f32, routing.expert.shape());
+    routing.weight = Tensor(context.device, DType::f32, routing.expert.shape());
     const WeightRule weight_rule = rule.strategy.weights();
     ops::GateWeights weights = weights_of(routing, weight_rule);
     if (!weight_rule.scaled_by_score) weights.scores = {};
     ops::gate_weights(weights, routing.weight, context);
     if (pass.training() && rule.config.random_second) {
-        routing.dispatched = Tensor(context.arena, DType::i32, routing.expert.shape());
+        routing.dispatched = Tensor(context.device, DType::i32, routing.expert.shape());
         ops::gate_draw_second(weights.expert, routing.weight,
                               {pass.random(rule.layer_idx, RandomPurpose::second_choice),
                                pass.batch.first_token, weight_rule.scale},
@@ -64,8 +64,8 @@ void route_logits(const RoutingRule& rule, const PassInfo& pass, Routing& routin
 
 TensorRef opened(Tensor& part, const Shape& shape, const Context& context) {
     if (part.empty()) {
-        part = Tensor(context.arena, DType::f32, shape);
-        part.fill_zero();
+        part = Tensor(context.device, DType::f32, shape);
+        ops::clear(part, context);
     }
     return part;
 }
@@ -92,12 +92,12 @@ void Router::compute_logits(ConstTensorRef x, const PassInfo& pass, Routing& rou
                             const Context& context) const {
     ConstTensorRef input = x;
     if (pass.training() && config_.jitter > 0.0) {
-        routing.input = Tensor(context.arena, DType::f32, {x.rows(), x.cols()});
+        routing.input = Tensor(context.device, DType::f32, {x.rows(), x.cols()});
         ops::jitter(x, pass.random(layer_idx_, RandomPurpose::router_jitter), pass.batch.first_token,
                     static_cast<float>(config_.jitter), routing.input, context);
         input = routing.input;
     }
-    routing.logits = Tensor(context.arena, DType::f32, {x.rows(), config_.experts});
+    routing.logits = Tensor(context.device, DType::f32, {x.rows(), config_.experts});
     if (pass.training() && config_.noise == LogitNoise::learned) {
         add_learned_noise(input, pass, routing, context);
     } else {
@@ -108,7 +108,7 @@ void Router::compute_logits(ConstTensorRef x, const PassInfo& pass, Routing& rou
 void Router::add_learned_noise(ConstTensorRef input, const PassInfo& pass, Routing& routing,
                                const Context& context) const {
     for (Tensor* const part : {&routing.clean, &routing.noise, &routing.noise_scale})
-        *part = Tensor(context.arena, DType::f32, routing.logits.shape());
+        *part = Tensor(context.device, DType::f32, routing.logits.shape());
     multiply(input, routing.clean, context);
     linear(input, shared_.parameters.weight(noise_weight_), routing.noise_scale, context);
     ops::fill_normal(pass.random(layer_idx_, RandomPurpose::router_noise),
@@ -132,7 +132,7 @@ void Router::backward(ConstTensorRef x, const Routing& routing, const RouterGrad
         return;
     }
     const WeightRule rule = strategy_->weights();
-    Tensor dlogits(context.arena, DType::f32, routing.logits.shape());
+    Tensor dlogits(context.device, DType::f32, routing.logits.shape());
     ops::gate_backward({rule.score, weights_of(routing, rule), routing.logits, routing.lse,
                         rule.scaled_by_score ? gradients.weight.ref() : ConstTensorRef(), gradients.share,
                         gradients.token_share, gradients.lse, gradients.logit},
@@ -141,7 +141,7 @@ void Router::backward(ConstTensorRef x, const Routing& routing, const RouterGrad
     const ConstTensorRef input = jittered ? routing.input.ref() : x;
     Tensor draw;
     if (!routing.noise.empty()) {
-        draw = Tensor(context.arena, DType::f32, dlogits.shape());
+        draw = Tensor(context.device, DType::f32, dlogits.shape());
         ops::learned_noise_backward({routing.noise, routing.noise_scale}, dlogits, gradients.noise_scale,
                                     draw, context);
     }

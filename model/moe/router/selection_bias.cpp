@@ -12,7 +12,7 @@ SelectionBias::SelectionBias(const MoeConfig& config)
 
 ConstTensorRef SelectionBias::add_to(ConstTensorRef scores, Tensor& storage, const Context& context) const {
     if (values_.empty()) return scores;
-    storage = Tensor(context.arena, DType::f32, {scores.rows(), scores.cols()});
+    storage = Tensor(context.device, DType::f32, {scores.rows(), scores.cols()});
     const std::vector<float> bias(values_.begin(), values_.end());
     ops::add_bias(scores, std::span<const float>(bias), storage, context);
     return storage;

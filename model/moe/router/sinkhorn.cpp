@@ -22,14 +22,14 @@ class Sinkhorn : public RoutingStrategy {
                 .scale = config.routed_scale} {}
 
     Tensor choose(const ChoiceInput& in, const Context& context) const override {
-        Tensor expert(context.arena, DType::i32, {in.logits.rows(), top_k_});
+        Tensor expert(context.device, DType::i32, {in.logits.rows(), top_k_});
         if (!in.pass.training()) {
             ops::gate_top_k(in.logits, expert, context);
             return expert;
         }
         const std::vector<double> factors =
             sinkhorn_log_factors(in.logits, in.pass.batch.global_tokens, in.world, context);
-        Tensor plan(context.arena, DType::f32, {in.logits.rows(), in.logits.cols()});
+        Tensor plan(context.device, DType::f32, {in.logits.rows(), in.logits.cols()});
         ops::sinkhorn_log_plan(in.logits, factors, plan, context);
         ops::gate_top_k(plan, expert, context);
         return expert;
@@ -45,7 +45,7 @@ class Sinkhorn : public RoutingStrategy {
 
 std::vector<double> sinkhorn_log_factors(ConstTensorRef logits, index_t global_tokens,
                                          comm::Communicator& world, const Context& context) {
-    Tensor powers(context.arena, DType::f32, {logits.rows(), logits.cols()});
+    Tensor powers(context.device, DType::f32, {logits.rows(), logits.cols()});
     ops::sinkhorn_powers(logits, powers, context);
     std::vector<ExactSum> columns(static_cast<std::size_t>(logits.cols()));
     std::vector<double> factor(columns.size(), 1.0);

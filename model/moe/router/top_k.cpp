@@ -14,7 +14,7 @@ class TopK : public RoutingStrategy {
 
     Tensor choose(const ChoiceInput& in, const Context& context) const override {
         Tensor storage;
-        Tensor expert(context.arena, DType::i32, {in.scores.rows(), top_k_});
+        Tensor expert(context.device, DType::i32, {in.scores.rows(), top_k_});
         ops::gate_top_k(bias_.add_to(in.scores, storage, context), expert, context);
         return expert;
     }

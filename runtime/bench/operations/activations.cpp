@@ -1,4 +1,5 @@
 #include "kernels/ops/activation/activation.hpp"
+#include "kernels/ops/cpu_device.hpp"
 #include "runtime/bench/operations/operations.hpp"
 
 namespace sy::runtime::bench::operation {
@@ -21,7 +22,7 @@ void activation_forward(Bench& bench, ops::Activation kind) {
         std::string(ops::activation_name(kind)), "forward", (gated ? 3.0 : 2.0) * kTokens * kHidden * kFloat,
         1e-5,
         [&] {
-            bench.context().team.for_ranges(kTokens, 8, [&](index_t begin, index_t end) {
+            cpu(bench.context()).team().for_ranges(kTokens, 8, [&](index_t begin, index_t end) {
                 ops::activate(rows_of({begin, end}, h.matrix<float>()));
             });
         },
@@ -58,7 +59,7 @@ void activation_backward(Bench& bench, ops::Activation kind) {
         std::string(ops::activation_name(kind)), "backward", (gated ? 6.0 : 4.0) * kTokens * kHidden * kFloat,
         1e-5,
         [&] {
-            bench.context().team.for_ranges(kTokens, 8, [&](index_t begin, index_t end) {
+            cpu(bench.context()).team().for_ranges(kTokens, 8, [&](index_t begin, index_t end) {
                 ops::activate_backward(rows_of({begin, end}, got));
             });
         },

@@ -45,7 +45,7 @@ void Bench::time(const std::string& name, const std::string& pass, double bytes,
     row.dtype = "f32";
     row.mode = "fast";
     row.pass = pass;
-    row.threads = machine_.team.size();
+    row.threads = machine_.device.num_threads();
     row.times = time_repeatedly(options_, body);
     row.rate = 1e-6 * bytes / row.times.best_ms;
     row.share = 1e9 * row.rate / bandwidth_;

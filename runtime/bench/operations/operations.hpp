@@ -26,7 +26,7 @@ class Bench {
 
     const Context& context() { return machine_.context; }
     /// Values that nothing was written to yet.
-    Tensor fresh(Shape shape, DType dtype = DType::f32) { return Tensor(machine_.arena, dtype, shape); }
+    Tensor fresh(Shape shape, DType dtype = DType::f32) { return Tensor(machine_.device, dtype, shape); }
     /// Normal numbers that depend on `stream` alone.
     Tensor random(Shape shape, std::uint64_t stream) { return machine_.random<float>(shape, stream); }
 

@@ -4,26 +4,24 @@
 
 #include "comm/collectives.hpp"
 #include "comm/mpi/mpi_session.hpp"
-#include "kernels/ops/gemm/host_gemm.hpp"
+#include "kernels/ops/cpu_device.hpp"
 #include "model/moe/routed_exchange.hpp"
 
 int main() {
     constexpr sy::index_t kTokens = 64, kExperts = 6, kWidth = 16;
     const sy::comm::MpiSession mpi;
     const auto world = mpi.world({});
-    sy::ThreadTeam team(1);
-    sy::Arena arena;
-    sy::ops::Gemm gemm;
-    const sy::Context context{team, arena, gemm};
+    sy::CpuDevice device(1);
+    const sy::Context context{device, device.compute()};
     sy::model::RoutedExchangeConfig config;
     config.moe.experts = kExperts;
     config.moe.capacity_factor = 0.75;
     sy::model::RoutedExchange exchange(config, *world, context);
 
     const sy::Range mine = sy::part_of(kTokens, world->size(), world->rank());
-    sy::Tensor logits(arena, sy::DType::f32, {mine.size(), kExperts});
-    sy::Tensor x(arena, sy::DType::f32, {mine.size(), kWidth});
-    sy::Tensor y(arena, sy::DType::f32, {mine.size(), kWidth});
+    sy::Tensor logits(device, sy::DType::f32, {mine.size(), kExperts});
+    sy::Tensor x(device, sy::DType::f32, {mine.size(), kWidth});
+    sy::Tensor y(device, sy::DType::f32, {mine.size(), kWidth});
     for (sy::index_t t = mine.begin; t < mine.end; ++t) {
         for (sy::index_t e = 0; e < kExperts; ++e)
             logits.matrix<float>()(t - mine.begin, e) = std::sin(static_cast<float>(3 * t + 7 * e * e));

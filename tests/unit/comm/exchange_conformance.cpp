@@ -608,7 +608,7 @@ void misuse_is_refused(Communicator& world) {
     const DispatchPlan plan = exchange->plan(choices, problem.placement(world.size()), ReturnRows::per_unit);
     require_throws<LogicError>(
         [&] {
-            exchange->start_return(Tensor(session.context.arena, DType::f32, {plan.back.num_results + 1, 4}),
+            exchange->start_return(Tensor(session.context.device, DType::f32, {plan.back.num_results + 1, 4}),
                                    plan);
         },
         "a result too many");

@@ -63,7 +63,7 @@ TEST_CASE("unit memory: what a member writes the others of its unit read, and no
     LocalFabric(5).run([](Communicator& world) {
         test::TestSession session(1);
         const Units units = pairs_of(5);
-        UnitMemory memory(world, units, session.context.arena);
+        UnitMemory memory(world, units, session.device);
         for (int round = 0; round < 20; ++round) {
             // The same room, again and again.
             Tensor values = memory.allocate(DType::i32, {units.num_ranks(), 100});
@@ -85,7 +85,7 @@ TEST_CASE("unit memory: members that do not allocate alike are found out", "[uni
     const auto attempt = [] {
         LocalFabric(2).run([](Communicator& world) {
             test::TestSession session(1);
-            UnitMemory memory(world, pairs_of(2), session.context.arena);
+            UnitMemory memory(world, pairs_of(2), session.device);
             const Buffer buffer = memory.allocate(world.rank() == 0 ? 100 : 1000);
             memory.meet("a test");
         });
@@ -97,7 +97,7 @@ TEST_CASE("unit memory: a member that does not come is named at the deadline", "
     const auto attempt = [] {
         LocalFabric(4, with_deadline(100)).run([](Communicator& world) {
             test::TestSession session(1);
-            UnitMemory memory(world, pairs_of(4), session.context.arena);
+            UnitMemory memory(world, pairs_of(4), session.device);
             if (world.rank() != 3) memory.meet("a test");
         });
     };
@@ -110,7 +110,7 @@ TEST_CASE("unit memory: a member that fails releases the others", "[unit]") {
     const auto attempt = [] {
         LocalFabric(2).run([](Communicator& world) {
             test::TestSession session(1);
-            UnitMemory memory(world, pairs_of(2), session.context.arena);
+            UnitMemory memory(world, pairs_of(2), session.device);
             if (world.rank() == 1) throw CommError("as the test asked");
             memory.meet("a test");
         });
@@ -122,7 +122,7 @@ TEST_CASE("unit memory: no room is an error of every member", "[unit]") {
     std::atomic<int> refused{0};
     LocalFabric(4).run([&](Communicator& world) {
         test::TestSession session(1);
-        UnitMemory memory(world, pairs_of(4), session.context.arena);
+        UnitMemory memory(world, pairs_of(4), session.device);
         try {
             memory.allocate(kTooMuch);
         } catch (const IoError& error) {

@@ -246,7 +246,7 @@ TEST_CASE("attention: keys before the window are not read, and need no room", "[
                           .head_dim = 1,
                           .window = window});
         at.forward(fresh.context);
-        return fresh.arena.peak_bytes();
+        return fresh.device.arena().peak_bytes();
     };
     CHECK(peak(10) * 8 < peak(0));
 }

@@ -234,7 +234,7 @@ TEST_CASE("attention: no sequences is no work", "[unit]") {
     TestSession session(2);
     Attention got({0, 40, 4, 2, 8, 0.3F}, 10);
     got.run(session.context);
-    CHECK(session.arena.peak_bytes() == 0);
+    CHECK(session.device.arena().peak_bytes() == 0);
 }
 
 TEST_CASE("attention: operands that do not fit are refused", "[unit]") {

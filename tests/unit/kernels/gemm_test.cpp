@@ -302,7 +302,7 @@ TEMPLATE_TEST_CASE("gemm: a product over the team is that of one thread", "[unit
     test::TestSession session(threads);
     Case<TestType> whole({200, 150, 40, 3}, Transpose::no, Transpose::yes, Write::add);
     const std::vector<float> before = whole.c.values;
-    session.gemm.multiply(whole.product);
+    session.device.gemm().multiply(whole.product);
     const std::vector<float> expected = whole.c.values;
     std::ranges::copy(before, whole.c.values.begin());
     ops::multiply({whole.a.view, Transpose::no, whole.b.view, Transpose::yes, whole.c.view, Write::add},

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "kernels/core/host_view.hpp"
+#include "kernels/core/arena.hpp"
 #include "kernels/core/tensor.hpp"
 
 using namespace sy;

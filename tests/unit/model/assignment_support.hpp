@@ -39,13 +39,13 @@ inline Chosen choose(const model::MoeConfig& config, const TestMatrix& logits, i
         pass.use = use;
         pass.seed = 9;
         const MatrixView<const float> own = logits.view().rows_of(mine);
-        Tensor scores(session.arena, DType::f32, {own.rows, own.cols});
-        Tensor lse(session.arena, DType::f32, {own.rows});
+        Tensor scores(session.device, DType::f32, {own.rows, own.cols});
+        Tensor lse(session.device, DType::f32, {own.rows});
         ops::gate_scores(rule.score, own, scores.matrix<float>(), lse.values<float>(), session.context);
         const MatrixView<const float> scores_te = std::as_const(scores).matrix<float>();
         const Tensor expert = strategy->choose({own, scores_te, pass, 1, world}, session.context);
         const MatrixView<const std::int32_t> expert_tk = expert.matrix<std::int32_t>();
-        Tensor weight(session.arena, DType::f32, expert.shape());
+        Tensor weight(session.device, DType::f32, expert.shape());
         ops::gate_weights(
             {scores_te, expert_tk, rule.renormalise ? ops::Renormalise::yes : ops::Renormalise::no,
              static_cast<float>(rule.scale)},

@@ -192,7 +192,7 @@ TEST_CASE("balance: scores that are all 0 give every loss a finite value and gra
     moe.score = Score::sigmoid;
     test::TestSession session;
     const auto zeros = [&](index_t cols) {
-        Tensor tensor(session.context.arena, DType::f32, {kTokens, cols});
+        Tensor tensor(session.context.device, DType::f32, {kTokens, cols});
         tensor.fill_zero();
         return tensor;
     };
@@ -202,9 +202,9 @@ TEST_CASE("balance: scores that are all 0 give every loss a finite value and gra
     std::ranges::fill(routing.logits.values<float>(), -200.0F);
     routing.scores = zeros(moe.experts);
     routing.weight = zeros(moe.top_k);
-    routing.lse = Tensor(session.context.arena, DType::f32, {kTokens});
+    routing.lse = Tensor(session.context.device, DType::f32, {kTokens});
     std::ranges::fill(routing.lse.values<float>(), -200.0F + std::log(8.0F));
-    routing.expert = Tensor(session.context.arena, DType::i32, {kTokens, moe.top_k});
+    routing.expert = Tensor(session.context.device, DType::i32, {kTokens, moe.top_k});
     for (index_t i = 0; i < kTokens * moe.top_k; ++i)
         routing.expert.values<std::int32_t>()[static_cast<std::size_t>(i)] = static_cast<std::int32_t>(i % 2);
     const std::vector<index_t> load{kTokens, kTokens, 0, 0, 0, 0, 0, 0};

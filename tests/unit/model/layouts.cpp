@@ -18,7 +18,8 @@ History train(Layout layout, const Training& training) {
     options.ranks_per_node = layout.ranks_per_node;
     comm::LocalFabric(layout.ranks, options).run([&](comm::Communicator& world) {
         Rank rank(world, layout.expert_parallel, training.numerics, config, training.moe,
-                  layout.ranks_per_node > 0 ? comm::ExchangeKind::hierarchical : comm::ExchangeKind::flat);
+                  layout.ranks_per_node > 0 ? comm::ExchangeKind::hierarchical : comm::ExchangeKind::flat,
+                  training.make_device ? training.make_device() : nullptr);
         runtime::OptimizerConfig rule;
         rule.lr = 1e-2;
         rule.warmup_steps = 2;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -38,6 +39,7 @@ struct Training {
     NumericsMode numerics = NumericsMode::reproducible;
     /// Called on every rank after each step; empty: nothing is.
     std::function<void(Rank& rank, runtime::ShardedOptimizer& optimizer, index_t step)> after_step = {};
+    std::function<std::unique_ptr<CpuDevice>()> make_device = {};  ///< for each rank; empty: the processor
 };
 
 /// What must not depend on the layout.

@@ -199,7 +199,7 @@ TEST_CASE("reinforce: weights carry no gradient, whatever the experts report", "
         const PassInfo pass = pass_of(0, 4, 1, {});
         const Routing routing = alone.router.route(x.view(), pass, alone.session.context);
         RouterGradients gradients;
-        gradients.weight = Tensor(alone.session.arena, DType::f32, {4, 2});
+        gradients.weight = Tensor(alone.session.device, DType::f32, {4, 2});
         std::ranges::fill(gradients.weight.values<float>(), 3.0F);
         TestMatrix dx(4, 4, 1, 1.0F);
         alone.router.backward(x.view(), routing, gradients, pass, dx.view(), alone.session.context);

@@ -123,7 +123,7 @@ inline RouterRun run_router(const model::MoeConfig& moe, const std::vector<doubl
         const model::RoutedBatch routed{routing, load, pass, session.context};
         model::RouterGradients gradients;
         const TestMatrix dweight(kRouterTokens, moe.top_k, 9);
-        gradients.weight = Tensor(session.context.arena, DType::f32, routing.weight.shape());
+        gradients.weight = Tensor(session.context.device, DType::f32, routing.weight.shape());
         std::ranges::copy(dweight.values, gradients.weight.values<float>().begin());
         for (const auto& loss : model::make_router_losses(moe)) {
             std::vector<ExactSum> sums(static_cast<std::size_t>(loss->num_sums()));

@@ -208,7 +208,7 @@ TEST_CASE("router noise: gradients of input, weights and noise weights are those
         const RoutedBatch routed{routing, load, trained.pass, trained.session.context};
         RouterGradients gradients;
         const TestMatrix dweight(kTokens, moe.top_k, 9);
-        gradients.weight = Tensor(trained.session.context.arena, DType::f32, routing.weight.shape());
+        gradients.weight = Tensor(trained.session.context.device, DType::f32, routing.weight.shape());
         std::ranges::copy(dweight.values, gradients.weight.values<float>().begin());
         double load_value = 0.0;
         for (const auto& loss : make_router_losses(moe)) {
@@ -250,7 +250,7 @@ TEST_CASE("load loss: chances that are certain have a finite value and finite gr
     Routing routing;
     for (Tensor* const part :
          {&routing.clean, &routing.noise, &routing.noise_scale, &routing.logits, &routing.scores})
-        *part = Tensor(session.context.arena, DType::f32, {kTokens, moe.experts});
+        *part = Tensor(session.context.device, DType::f32, {kTokens, moe.experts});
     routing.noise.fill_zero();
     routing.scores.fill_zero();
     const float size = GENERATE(0.0F, 1e6F, 1e30F);

@@ -59,8 +59,8 @@ struct Rank {
 
     Rank(comm::Communicator& ranks, int expert_parallel, NumericsMode numerics,
          const model::ModelConfig& config, const model::MoeConfig& moe,
-         comm::ExchangeKind kind = comm::ExchangeKind::flat)
-        : session(1, numerics),
+         comm::ExchangeKind kind = comm::ExchangeKind::flat, std::unique_ptr<CpuDevice> device = nullptr)
+        : session(device ? TestSession(std::move(device), numerics) : TestSession(1, numerics)),
           groups(comm::split_grid(ranks, comm::make_process_grid(ranks.size(), expert_parallel))),
           exchange(comm::make_exchange(kind, *groups.expert_group,
                                        comm::discover_topology(*groups.expert_group), session.context)),

@@ -56,7 +56,7 @@ OnePass one_pass(MoeConfig moe, WireFormat wire) {
         const MoeLayer layer(shared, moe, rank.world, key);
         Tape tape(Tape::Mode::record, rank.session.context);
         Value x;
-        x.data = Tensor(rank.session.context.arena, DType::f32, {kTokens, config.hidden});
+        x.data = Tensor(rank.session.context.device, DType::f32, {kTokens, config.hidden});
         fill(x.data.matrix<float>(), 11);
         PassInfo info;
         info.seq_len = config.seq_len;
@@ -65,7 +65,7 @@ OnePass one_pass(MoeConfig moe, WireFormat wire) {
         Value& y = layer.forward(tape, x, info, &statistics);
         const auto out = y.data.values<float>();
         pass.y.assign(out.begin(), out.end());
-        Tensor dy(rank.session.context.arena, DType::f32, {kTokens, config.hidden});
+        Tensor dy(rank.session.context.device, DType::f32, {kTokens, config.hidden});
         fill(dy.matrix<float>(), 12);
         y.add_gradient(std::move(dy), rank.session.context);
         tape.backward();

@@ -210,11 +210,11 @@ TEST_CASE("writer: the snapshot is counted in the arena, and kept for the next c
             part.pieces.push_back({id, Shape{1000, 100}, {0, 1000}, 100, large});
         }
         writer.start(part.pieces, manifest_of_step(1));
-        const index_t used = session.arena.used_bytes();
+        const index_t used = session.device.arena().used_bytes();
         CHECK(used >= 3 * 100000 * 4);
         writer.finish();
         writer.start(part.pieces, manifest_of_step(2));
-        CHECK(session.arena.used_bytes() == used);
+        CHECK(session.device.arena().used_bytes() == used);
         writer.finish();
     });
 }

@@ -63,7 +63,7 @@ TEST_CASE("processors: a rank has one thread where it may run on one, whatever t
         std::vector<int> threads(static_cast<std::size_t>(ranks));
         comm::LocalFabric(ranks).run([&](comm::Communicator& world) {
             Session session(config, world);
-            threads[static_cast<std::size_t>(world.rank())] = session.context().team.size();
+            threads[static_cast<std::size_t>(world.rank())] = session.context().device.num_threads();
             session.close();
         });
         return threads;
