@@ -1,5 +1,7 @@
 #pragma once
 
+#include <functional>
+
 #include "comm/exchange_kind.hpp"
 #include "runtime/sim/layer.hpp"
 #include "runtime/sim/platform.hpp"

@@ -135,53 +135,18 @@ void decode(const DecodeTask& task, const AttentionShape& shape) {
     });
 }
 
-void check(const AttentionShape& shape, ConstTensorRef q, ConstTensorRef k_cache, ConstTensorRef v_cache,
-           const DecodeRows& rows, ConstTensorRef out) {
-    detail::check_rules(shape);
-    const bool biased = !shape.bias.table.is_null() || !shape.bias.slopes.is_null();
-    SY_FITS(shape.dropout.probability == 0.0F && (!biased || shape.visibility == Visibility::causal),
-            "attention_decode: dropout of ", shape.dropout.probability,
-            " (expected none), or a bias by distance from a token that has no place in the memory");
-    const index_t width = shape.value_width();
-    SY_FITS(
-        q.cols() == shape.heads * shape.head_dim && out.rows() == q.rows() &&
-            out.cols() == shape.heads * width && k_cache.cols() == shape.kv_heads * shape.head_dim &&
-            (v_cache.cols() == shape.kv_heads * width || (shape.kv_heads == 1 && v_cache.cols() > width)) &&
-            v_cache.rows() == k_cache.rows() && rows.capacity > 0 && k_cache.rows() % rows.capacity == 0 &&
-            static_cast<index_t>(rows.length.size()) == q.rows() &&
-            static_cast<index_t>(rows.cache.size()) == q.rows(),
-        "attention_decode: ", shape.heads, " heads over ", shape.kv_heads, " of ", shape.head_dim, " and ",
-        width, "; q [", q.rows(), ", ", q.cols(), "], out [", out.rows(), ", ", out.cols(), "], ",
-        rows.length.size(), " lengths of ", rows.cache.size(), " caches of ", rows.capacity,
-        " tokens, caches [", k_cache.rows(), ", ", k_cache.cols(), "] and [", v_cache.rows(), ", ",
-        v_cache.cols(), "]");
-    for (std::size_t i = 0; i < rows.length.size(); ++i) {
-        SY_FITS(rows.length[i] >= 1 && rows.length[i] <= rows.capacity && rows.cache[i] >= 0 &&
-                    rows.cache[i] < k_cache.rows() / rows.capacity,
-                "attention_decode: length ", rows.length[i], " in cache ", rows.cache[i], " of ",
-                k_cache.rows() / rows.capacity, " caches of ", rows.capacity, " tokens");
-    }
-}
-
 }  // namespace
 
 void on_cpu::attention_decode(const AttentionShape& shape, ConstTensorRef q, ConstTensorRef k_cache,
                               ConstTensorRef v_cache, const DecodeRows& rows, TensorRef out,
                               const Context& context) {
-    check(shape, q, k_cache, v_cache, rows, out);
-    if (q.rows() == 0) return;
     const auto queries = host<const float>(q);
     const auto keys = host<const float>(k_cache);
     const auto values = host<const float>(v_cache);
     const auto sums = host<float>(out);
-    const auto num_seen = [&](index_t length) {
-        return shape.window == 0 ? length : std::min(shape.window, length);
-    };
-    const index_t most = num_seen(*std::max_element(rows.length.begin(), rows.length.end()));
+    const auto num_seen = [&](index_t length) { return detail::num_seen(shape, length); };
+    const index_t most = num_seen(std::ranges::max(rows.length));
     const index_t width = shape.value_width();
-    const Timed timed(context, OpKind::softmax,
-                      (2.0 * static_cast<double>(shape.head_dim + width) + 4.0) *
-                          static_cast<double>(queries.rows * shape.heads * most));
     const detail::RelativeBias bias(shape, {1 - most, 1}, context);
     const index_t group = shape.heads / shape.kv_heads;
     const index_t pitch = round_up(most, kKeysTogether);

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+
 #include "kernels/core/simd.hpp"
 #include "kernels/ops/attention/attention.hpp"
 
@@ -34,6 +36,11 @@ inline HeadLayout layout_of_v(const AttentionShape& shape) {
 }
 inline HeadLayout layout_of_out(const AttentionShape& shape) {
     return {shape.seq_len, shape.value_width()};
+}
+
+/// Keys that the newest of `length` tokens sees.
+inline index_t num_seen(const AttentionShape& shape, index_t length) {
+    return shape.window == 0 ? length : std::min(shape.window, length);
 }
 
 /// @throws ShapeError unless the shape's heads, widths, bias and dropout fit each other

@@ -18,7 +18,6 @@ namespace {
 /// body(rows, sums) on the threads, each with sums of its own.
 template <class Body>
 void add_exactly(index_t rows, std::span<ExactSum> sums, const Context& context, const Body& body) {
-    const Timed timed(context, OpKind::routing, static_cast<double>(rows) * static_cast<double>(sums.size()));
     std::mutex adding;
     cpu(context).team().for_ranges(rows, 64, [&](index_t begin, index_t end) {
         std::vector<ExactSum> own(sums.size());
@@ -38,11 +37,6 @@ void for_choices(MatrixView<const std::int32_t> expert, Range rows, const Body& 
     }
 }
 
-void require_choices(MatrixView<const std::int32_t> expert, MatrixView<const float> value) {
-    SY_FITS(expert.rows == value.rows && expert.cols == value.cols, "choices [", expert.rows, ", ",
-            expert.cols, "] with values [", value.rows, ", ", value.cols, "]");
-}
-
 }  // namespace
 
 double detail::share_of_one(Score kind, MatrixView<const float> scores, index_t token) {
@@ -55,8 +49,6 @@ double detail::share_of_one(Score kind, MatrixView<const float> scores, index_t 
 void on_cpu::share_sums(Score kind, ConstTensorRef scores, std::span<ExactSum> sums, const Context& context) {
     const auto scores_te = host<const float>(scores);
     const auto num_runs = static_cast<index_t>(sums.size());
-    SY_FITS(num_runs > 0 && scores_te.cols % num_runs == 0, "share_sums: ", num_runs, " sums of scores [",
-            scores_te.rows, ", ", scores_te.cols, "]");
     const index_t size = scores_te.cols / num_runs;
     add_exactly(scores_te.rows, sums, context, [&](Range rows, std::span<ExactSum> own) {
         for (index_t t = rows.begin; t < rows.end; ++t) {
@@ -75,7 +67,6 @@ void on_cpu::choice_sums(ConstTensorRef expert, ConstTensorRef value, std::span<
                          const Context& context) {
     const auto expert_tk = host<const std::int32_t>(expert);
     const auto value_tk = host<const float>(value);
-    require_choices(expert_tk, value_tk);
     add_exactly(expert_tk.rows, sums, context, [&](Range rows, std::span<ExactSum> own) {
         for_choices(expert_tk, rows, [&](index_t t, index_t j, std::size_t e) {
             own[e].add(static_cast<double>(value_tk(t, j)));
@@ -87,8 +78,6 @@ void on_cpu::add_to_choices(ConstTensorRef expert, std::span<const float> factor
                             const Context& context) {
     const auto expert_tk = host<const std::int32_t>(expert);
     const auto values_tk = host<float>(values);
-    require_choices(expert_tk, values_tk);
-    const Timed timed(context, OpKind::routing, static_cast<double>(expert_tk.rows * expert_tk.cols));
     cpu(context).team().for_ranges(expert_tk.rows, 64, [&](index_t begin, index_t end) {
         for_choices(expert_tk, {begin, end},
                     [&](index_t t, index_t j, std::size_t e) { values_tk(t, j) += factor[e]; });
@@ -98,7 +87,6 @@ void on_cpu::add_to_choices(ConstTensorRef expert, std::span<const float> factor
 void on_cpu::count_reached(ConstTensorRef expert, index_t run_size, std::span<ExactSum> sums,
                            const Context& context) {
     const auto expert_tk = host<const std::int32_t>(expert);
-    SY_FITS(run_size > 0, "count_reached: runs of ", run_size, " experts");
     add_exactly(expert_tk.rows, sums, context, [&](Range rows, std::span<ExactSum> own) {
         std::vector<index_t> last_token(own.size(), -1);
         for_choices(expert_tk, rows, [&](index_t t, index_t, std::size_t e) {
@@ -121,8 +109,6 @@ void on_cpu::square_sum(ConstTensorRef values, ExactSum& sum, const Context& con
 void on_cpu::add_scaled(double factor, ConstTensorRef x, TensorRef y, const Context& context) {
     const auto x_t = host_values<const float>(x);
     const auto y_t = host_values<float>(y);
-    SY_FITS(x_t.size() == y_t.size(), "add_scaled: ", x_t.size(), " values to ", y_t.size());
-    const Timed timed(context, OpKind::elementwise, 2.0 * static_cast<double>(x_t.size()));
     cpu(context).team().for_ranges(static_cast<index_t>(x_t.size()), 1024, [&](index_t begin, index_t end) {
         for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i)
             y_t[i] += static_cast<float>(factor * static_cast<double>(x_t[i]));

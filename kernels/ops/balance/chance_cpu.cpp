@@ -9,19 +9,9 @@
 namespace sy::ops {
 namespace {
 
-bool is(MatrixView<const float> view, const detail::ChanceOperands& chances) {
-    return view.rows == chances.logits.rows && view.cols == chances.logits.cols;
-}
-
 /// body(t, the chosen of t, the next best of t) on the threads.
 template <class Body>
 void for_tokens(const detail::ChanceOperands& chances, const Context& context, const Body& body) {
-    SY_FITS(is(chances.clean, chances) && is(chances.scale, chances) && chances.best.cols >= 2 &&
-                chances.best.rows == chances.logits.rows,
-            "chances: logits [", chances.logits.rows, ", ", chances.logits.cols, "], the highest [",
-            chances.best.rows, ", ", chances.best.cols, "]");
-    const Timed timed(context, OpKind::routing,
-                      6.0 * static_cast<double>(chances.logits.rows * chances.logits.cols));
     cpu(context).team().for_ranges(chances.logits.rows, 64, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t) {
             const std::span<const std::int32_t> best = chances.best.row_span(t);
@@ -35,8 +25,6 @@ void for_tokens(const detail::ChanceOperands& chances, const Context& context, c
 void on_cpu::chance_distances(const Chances& in, TensorRef distance, const Context& context) {
     const detail::ChanceOperands chances(in);
     const auto distance_te = host<float>(distance);
-    SY_FITS(is(distance_te, chances), "chance_distances: into [", distance_te.rows, ", ", distance_te.cols,
-            "]");
     for_tokens(chances, context, [&](index_t t, std::span<const std::int32_t> chosen, std::int32_t next) {
         const auto set = [&](index_t e, float threshold) {
             distance_te(t, e) = (chances.clean(t, e) - threshold) / chances.scale(t, e);
@@ -54,11 +42,6 @@ void on_cpu::chance_backward(const Chances& in, std::span<const float> factor, C
     const auto dclean_te = host<float>(gradients.clean);
     const auto dlogits_te = host<float>(gradients.logits);
     const auto dscale_te = host<float>(gradients.scale);
-    SY_FITS(is(distance_te, chances) && is(density_te, chances) && is(dclean_te, chances) &&
-                is(dlogits_te, chances) && is(dscale_te, chances) &&
-                static_cast<index_t>(factor.size()) == distance_te.cols,
-            "chance_backward: distances [", distance_te.rows, ", ", distance_te.cols, "] with ",
-            factor.size(), " factors");
     for_tokens(chances, context, [&](index_t t, std::span<const std::int32_t> chosen, std::int32_t next) {
         float total = 0.0F;
         for (index_t e = 0; e < distance_te.cols; ++e) {

@@ -17,9 +17,6 @@ template <class Body>
 void for_sequences(index_t tokens, MatrixView<const double> frequency, const Context& context,
                    const Body& body) {
     const index_t sequences = frequency.rows;
-    SY_FITS(sequences == 0 ? tokens == 0 : tokens % sequences == 0, "balance of sequences: ", tokens,
-            " tokens are not ", sequences, " sequences");
-    const Timed timed(context, OpKind::routing, 2.0 * static_cast<double>(tokens * frequency.cols));
     cpu(context).team().for_tasks(sequences, [&](index_t s, int) {
         const index_t length = tokens / sequences;
         body(s, Range{s * length, (s + 1) * length});
@@ -46,8 +43,6 @@ void on_cpu::sequence_sum(Score kind, ConstTensorRef scores, ConstTensorRef freq
                           const Context& context) {
     const auto scores_te = host<const float>(scores);
     const auto frequency_se = host<const double>(frequency);
-    SY_FITS(scores_te.cols == frequency_se.cols, "sequence_sum: scores of ", scores_te.cols,
-            " experts, frequencies of ", frequency_se.cols);
     std::vector<double> value(static_cast<std::size_t>(frequency_se.rows), 0.0);
     for_sequences(scores_te.rows, frequency_se, context, [&](index_t s, Range tokens) {
         double& of_sequence = value[static_cast<std::size_t>(s)];
@@ -66,8 +61,6 @@ void on_cpu::sequence_backward(double scale, ConstTensorRef frequency, TensorRef
                                const Context& context) {
     const auto frequency_se = host<const double>(frequency);
     const auto dshare_te = host<float>(dshare);
-    SY_FITS(dshare_te.cols == frequency_se.cols, "sequence_backward: gradients of ", dshare_te.cols,
-            " experts, frequencies of ", frequency_se.cols);
     for_sequences(dshare_te.rows, frequency_se, context, [&](index_t s, Range tokens) {
         for (index_t t = tokens.begin; t < tokens.end; ++t) {
             for (index_t e = 0; e < dshare_te.cols; ++e)

@@ -1,13 +1,20 @@
 #include "kernels/ops/bias/bias.hpp"
 
+#include <algorithm>
 #include <vector>
 
 #include "kernels/core/fits.hpp"
+#include "kernels/core/profile.hpp"
 #include "kernels/ops/bodies.hpp"
 
 namespace sy::ops {
 
 void add_bias(ConstTensorRef x, ConstTensorRef bias, TensorRef y, const Context& context) {
+    SY_FITS(bias.num_elements() == y.cols(), "add_bias: ", bias.num_elements(), " values for ", y.cols(),
+            " columns");
+    SY_FITS(same_sides(x, y), "add_bias: [", x.rows(), ", ", x.cols(), "] into [", y.rows(), ", ", y.cols(),
+            "]");
+    const Timed timed(context, OpKind::elementwise, static_cast<double>(y.num_elements()));
     context.device.bodies().add_bias(x, bias, y, context);
 }
 
@@ -17,6 +24,12 @@ void add_bias(ConstTensorRef bias, TensorRef y, const Context& context) {
 
 void bias_backward(ConstTensorRef dy, std::span<const index_t> blocks, GradientView gradient,
                    const Context& context) {
+    SY_FITS(gradient.rows * gradient.cols == dy.cols() && !blocks.empty() && blocks.front() == 0 &&
+                blocks.back() == dy.rows() && std::ranges::is_sorted(blocks),
+            "bias_backward: dy [", dy.rows(), ", ", dy.cols(), "], gradient of ",
+            gradient.rows * gradient.cols, ", blocks from ", blocks.empty() ? -1 : blocks.front(), " to ",
+            blocks.empty() ? -1 : blocks.back());
+    const Timed timed(context, OpKind::elementwise, static_cast<double>(dy.num_elements()));
     context.device.bodies().bias_backward(dy, blocks, gradient, context);
 }
 

@@ -25,10 +25,6 @@ void add_to_rows(MatrixView<const float> x, const float* bias, MatrixView<float>
     });
 }
 
-void check(std::size_t bias, index_t cols) {
-    SY_FITS(static_cast<index_t>(bias) == cols, "add_bias: ", bias, " values for ", cols, " columns");
-}
-
 /// Columns that one task sums: four vectors that stay in registers over all rows of a block.
 constexpr index_t kTaskCols = 4 * simd::kLanes;
 
@@ -62,17 +58,14 @@ void on_cpu::add_bias(ConstTensorRef x_ref, ConstTensorRef bias_ref, TensorRef y
     const auto x = host<const float>(x_ref);
     const auto bias = host_values<const float>(bias_ref);
     const auto y = host<float>(y_ref);
-    check(bias.size(), y.cols);
-    SY_FITS(x.rows == y.rows && x.cols == y.cols, "add_bias: [", x.rows, ", ", x.cols, "] into [", y.rows,
-            ", ", y.cols, "]");
-    const Timed timed(context, OpKind::elementwise, static_cast<double>(y.rows * y.cols));
     cpu(context).team().for_ranges(y.rows, 8, [&](index_t begin, index_t end) {
         add_to_rows(x.rows_of({begin, end}), bias.data(), y.rows_of({begin, end}));
     });
 }
 
 void add_bias_on_this_thread(std::span<const float> bias, MatrixView<float> y) {
-    check(bias.size(), y.cols);
+    SY_FITS(static_cast<index_t>(bias.size()) == y.cols, "add_bias: ", bias.size(), " values for ", y.cols,
+            " columns");
     add_to_rows(y, bias.data(), y);
 }
 
@@ -81,12 +74,6 @@ namespace {
 template <class In>
 void add_blocks(MatrixView<const In> dy, std::span<const index_t> blocks, GradientView gradient,
                 const Context& context) {
-    SY_FITS(gradient.rows * gradient.cols == dy.cols && !blocks.empty() && blocks.front() == 0 &&
-                blocks.back() == dy.rows && std::is_sorted(blocks.begin(), blocks.end()),
-            "bias_backward: dy [", dy.rows, ", ", dy.cols, "], gradient of ", gradient.rows * gradient.cols,
-            ", blocks from ", blocks.empty() ? -1 : blocks.front(), " to ",
-            blocks.empty() ? -1 : blocks.back());
-    const Timed timed(context, OpKind::elementwise, static_cast<double>(dy.rows * dy.cols));
     // Tasks own columns, so that the blocks of a column are added in order.
     cpu(context).team().for_tasks(ceil_div(dy.cols, kTaskCols), [&](index_t task, int) {
         const Range cols{task * kTaskCols, std::min((task + 1) * kTaskCols, dy.cols)};

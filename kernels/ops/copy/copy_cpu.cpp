@@ -11,10 +11,6 @@ namespace sy::ops {
 void on_cpu::copy(ConstTensorRef from, TensorRef to, const Context& context) {
     const auto x = host<const float>(from);
     const auto y = host<float>(to);
-    if (x.rows != y.rows || x.cols != y.cols) {
-        throw ShapeError(concat("copy: [", x.rows, ", ", x.cols, "] into [", y.rows, ", ", y.cols, "]"));
-    }
-    const Timed timed(context, OpKind::elementwise, 0.0);
     cpu(context).team().for_ranges(x.rows, 16, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t) std::copy_n(x.row(t), x.cols, y.row(t));
     });
@@ -22,7 +18,6 @@ void on_cpu::copy(ConstTensorRef from, TensorRef to, const Context& context) {
 
 void on_cpu::fill(float value, TensorRef values, const Context& context) {
     const auto y = host<float>(values);
-    const Timed timed(context, OpKind::elementwise, 0.0);
     if (y.is_contiguous()) {
         cpu(context).team().for_ranges(y.rows * y.cols, 4096, [&](index_t begin, index_t end) {
             std::fill_n(y.data + begin, end - begin, value);
@@ -35,7 +30,6 @@ void on_cpu::fill(float value, TensorRef values, const Context& context) {
 }
 
 void on_cpu::clear(TensorRef values, const Context& context) {
-    const Timed timed(context, OpKind::elementwise, 0.0);
     const auto width = static_cast<std::size_t>(values.cols() * dtype_bytes(values.dtype()));
     cpu(context).team().for_ranges(values.rows(), 16, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t) std::memset(HostAccess::row(values, t), 0, width);

@@ -66,21 +66,12 @@ void drop_scattered(const ScatteredRows<In>& op, Range range) {
     });
 }
 
-void check_probability(float probability) {
-    SY_REQUIRE(probability >= 0.0F && probability < 1.0F, "dropout: probability ", probability,
-               " (expected in [0, 1))");
-}
-
 }  // namespace
 
 void on_cpu::dropout(ConstTensorRef from, const RandomKey& key, index_t first_row, float probability,
                      TensorRef to, const Context& context) {
     const auto x = host<const float>(from);
     const auto y = host<float>(to);
-    SY_FITS(x.rows == y.rows && x.cols == y.cols && first_row >= 0, "dropout: [", x.rows, ", ", x.cols,
-            "] into [", y.rows, ", ", y.cols, "], first row ", first_row);
-    check_probability(probability);
-    const Timed timed(context, OpKind::elementwise, 2.0 * static_cast<double>(x.rows * x.cols));
     if (probability == 0.0F) {
         if (x.data == y.data) return;
         cpu(context).team().for_ranges(x.rows, 8, [&](index_t begin, index_t end) {
@@ -99,15 +90,6 @@ namespace {
 
 template <class In>
 void drop_rows(MatrixView<const In> x, const DropoutRows& rows, MatrixView<In> y, const Context& context) {
-    const auto num_rows = static_cast<std::size_t>(y.rows);
-    SY_FITS(x.cols == y.cols && rows.stream_row.size() == num_rows &&
-                (rows.source.empty() ? x.rows == y.rows : rows.source.size() == num_rows),
-            "dropout: [", x.rows, ", ", x.cols, "] into [", y.rows, ", ", y.cols, "] with ",
-            rows.stream_row.size(), " places in the stream and ", rows.source.size(), " sources");
-    check_probability(rows.probability);
-    for (const std::int32_t source : rows.source)
-        SY_FITS(source >= 0 && source < x.rows, "dropout: row ", source, " of ", x.rows);
-    const Timed timed(context, OpKind::elementwise, 2.0 * static_cast<double>(y.rows * y.cols));
     const ScatteredRows<In> op{x, rows, {rows.key, detail::keep_rule(rows.probability)}, y};
     cpu(context).team().for_ranges(y.rows, 8, [&](index_t begin, index_t end) {
         drop_scattered(op, {begin, end});
@@ -117,7 +99,6 @@ void drop_rows(MatrixView<const In> x, const DropoutRows& rows, MatrixView<In> y
 }  // namespace
 
 void on_cpu::dropout_rows(ConstTensorRef x, const DropoutRows& rows, TensorRef y, const Context& context) {
-    SY_FITS(y.dtype() == x.dtype(), "dropout: ", dtype_name(x.dtype()), " into ", dtype_name(y.dtype()));
     dispatch_dtype(x.dtype(), [&]<class In>() { drop_rows(host<const In>(x), rows, host<In>(y), context); });
 }
 

@@ -26,22 +26,9 @@ void add_widened(const In* from, float* to, index_t count) {
     });
 }
 
-void check_ids(std::span<const std::int32_t> ids, index_t num_rows) {
-    for (std::size_t t = 0; t < ids.size(); ++t) {
-        if (ids[t] < 0 || ids[t] >= num_rows) {
-            throw ShapeError(concat("embedding: id ", ids[t], " at position ", t, " is outside the table of ",
-                                    num_rows, " rows"));
-        }
-    }
-}
-
 template <class In>
 void widen_rows(MatrixView<const In> table, std::span<const std::int32_t> ids, MatrixView<float> out,
                 const Context& context) {
-    SY_FITS(out.rows == static_cast<index_t>(ids.size()) && out.cols == table.cols, "embedding: ", ids.size(),
-            " ids, table width ", table.cols, ", out [", out.rows, ", ", out.cols, "]");
-    const Timed timed(context, OpKind::elementwise, 0.0);
-    check_ids(ids, table.rows);
     cpu(context).team().for_ranges(out.rows, 16, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t)
             widen_row(table.row(ids[static_cast<std::size_t>(t)]), out.row(t), out.cols);
@@ -51,11 +38,6 @@ void widen_rows(MatrixView<const In> table, std::span<const std::int32_t> ids, M
 template <class In>
 void add_rows(MatrixView<const In> table, std::span<const std::int32_t> positions, MatrixView<float> x,
               const Context& context) {
-    SY_FITS(x.rows == static_cast<index_t>(positions.size()) && x.cols == table.cols,
-            "add_positions: ", positions.size(), " positions, table width ", table.cols, ", x [", x.rows,
-            ", ", x.cols, "]");
-    const Timed timed(context, OpKind::elementwise, static_cast<double>(x.rows * x.cols));
-    check_ids(positions, table.rows);
     cpu(context).team().for_ranges(x.rows, 16, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t)
             add_widened(table.row(positions[static_cast<std::size_t>(t)]), x.row(t), x.cols);
@@ -94,11 +76,6 @@ void on_cpu::sine_table(TensorRef out, const Context& context) {
 void on_cpu::embedding_backward(std::span<const std::int32_t> ids, ConstTensorRef out_gradient,
                                 GradientView gradient, const Context& context) {
     const auto dout = host<const float>(out_gradient);
-    SY_FITS(dout.rows == static_cast<index_t>(ids.size()) && dout.cols == gradient.cols,
-            "embedding_backward: ", ids.size(), " ids, dout [", dout.rows, ", ", dout.cols,
-            "], gradient width ", gradient.cols);
-    const Timed timed(context, OpKind::elementwise, static_cast<double>(dout.rows * dout.cols));
-    check_ids(ids, gradient.rows);
     // Threads own columns, so that equal ids meet in one thread and in order of t.
     cpu(context).team().for_ranges(dout.cols, 64, [&](index_t begin, index_t end) {
         for (index_t t = 0; t < dout.rows; ++t) {

@@ -103,9 +103,6 @@ void forward_task(const Call<In>& call, const detail::SlotTask& task, const Work
 template <class In>
 void compute(MatrixView<const In> x, const HostExpertWeights<In>& weights, const ExpertSlots& slots,
              const HostExpertSaved<In>& saved, MatrixView<float> out, const Context& context) {
-    const Timed timed(
-        context, OpKind::elementwise,
-        activation_flops(weights.activation) * static_cast<double>(slots.num_slots() * weights.up.cols));
     const Indexed<detail::TaskAxis, detail::SlotTask> tasks = detail::slot_tasks(slots);
     detail::ThreadScratch scratch(context, Workspace<In>::bytes(weights));
     const Call<In> call{x, weights, slots, saved, out, context};
@@ -119,7 +116,6 @@ void compute(MatrixView<const In> x, const HostExpertWeights<In>& weights, const
 
 void on_cpu::expert_ffn(ConstTensorRef x, const ExpertWeights& weights, const ExpertSlots& slots,
                         const ExpertSaved& saved, TensorRef out, const Context& context) {
-    detail::check_forward(x, weights, slots, saved, out);
     dispatch_dtype(x.dtype(), [&]<class In>() {
         compute<In>(host<const In>(x), host_weights<In>(weights, slots.num_experts()), slots,
                     {host<In>(saved.gate), host<In>(saved.up)}, host<float>(out), context);

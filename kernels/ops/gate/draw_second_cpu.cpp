@@ -12,12 +12,6 @@ void on_cpu::gate_draw_second(ConstTensorRef expert, ConstTensorRef weight, cons
     const auto expert_tk = host<const std::int32_t>(expert);
     const auto weight_tk = host<const float>(weight);
     const auto sent_tk = host<std::int32_t>(sent);
-    SY_FITS(expert_tk.cols == 2 && weight_tk.cols == 2 && sent_tk.cols == 2 &&
-                weight_tk.rows == expert_tk.rows && sent_tk.rows == expert_tk.rows,
-            "gate_draw_second: choices [", expert_tk.rows, ", ", expert_tk.cols, "], weights [",
-            weight_tk.rows, ", ", weight_tk.cols, "] into [", sent_tk.rows, ", ", sent_tk.cols,
-            "], expected two choices a token");
-    const Timed timed(context, OpKind::routing, 2.0 * static_cast<double>(expert_tk.rows));
     cpu(context).team().for_ranges(expert_tk.rows, 64, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t) {
             const double chance = 2.0 * static_cast<double>(weight_tk(t, 1)) / rule.scale;

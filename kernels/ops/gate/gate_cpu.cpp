@@ -280,18 +280,6 @@ void sigmoid_backward_rows(const detail::BackwardOperands& in, Range rows, Matri
     });
 }
 
-bool is(MatrixView<const float> view, index_t rows, index_t cols) {
-    return view.rows == rows && view.cols == cols;
-}
-
-bool is_or_empty(MatrixView<const float> view, index_t rows, index_t cols) {
-    return view.data == nullptr || is(view, rows, cols);
-}
-
-bool is_or_empty(std::span<const float> values, index_t size) {
-    return values.empty() || static_cast<index_t>(values.size()) == size;
-}
-
 }  // namespace
 
 void on_cpu::gate_scores(Score kind, ConstTensorRef logits, TensorRef scores, TensorRef lse,
@@ -299,11 +287,6 @@ void on_cpu::gate_scores(Score kind, ConstTensorRef logits, TensorRef scores, Te
     const auto logits_te = host<const float>(logits);
     const auto scores_te = host<float>(scores);
     const auto lse_t = host_values<float>(lse);
-    SY_FITS(is(scores_te, logits_te.rows, logits_te.cols) && logits_te.cols > 0 &&
-                static_cast<index_t>(lse_t.size()) == logits_te.rows,
-            "gate_scores: logits [", logits_te.rows, ", ", logits_te.cols, "], scores [", scores_te.rows,
-            ", ", scores_te.cols, "], ", lse_t.size(), " logsumexps");
-    const Timed timed(context, OpKind::routing, 4.0 * static_cast<double>(logits_te.rows * logits_te.cols));
     if (kind == Score::softmax) {
         cpu(context).team().for_ranges(logits_te.rows, 16, [&](index_t begin, index_t end) {
             softmax_rows(logits_te, {begin, end}, scores_te, lse_t.data());
@@ -323,10 +306,6 @@ void on_cpu::gate_scores(Score kind, ConstTensorRef logits, TensorRef scores, Te
 void on_cpu::gate_top_k(ConstTensorRef scores, TensorRef expert, const Context& context) {
     const auto scores_te = host<const float>(scores);
     const auto expert_tk = host<std::int32_t>(expert);
-    SY_FITS(expert_tk.cols >= 1 && expert_tk.cols <= scores_te.cols && expert_tk.rows == scores_te.rows,
-            "gate_top_k: ", expert_tk.cols, " of ", scores_te.cols, " experts for ", scores_te.rows,
-            " tokens into [", expert_tk.rows, ", ", expert_tk.cols, "]");
-    const Timed timed(context, OpKind::routing, static_cast<double>(scores_te.rows * scores_te.cols));
     constexpr index_t kBlock = 64;
     Tensor keys(context.device, DType::i64,
                 {context.device.num_threads(), round_up(scores_te.cols, kKeyStep)});
@@ -340,11 +319,6 @@ void on_cpu::gate_top_k(ConstTensorRef scores, TensorRef expert, const Context& 
 void on_cpu::gate_weights(const GateWeights& in, TensorRef weight, const Context& context) {
     const detail::WeightOperands operands(in);
     const auto weight_tk = host<float>(weight);
-    SY_FITS((operands.scores.data == nullptr || operands.scores.rows == operands.expert.rows) &&
-                is(weight_tk, operands.expert.rows, operands.expert.cols),
-            "gate_weights: scores of ", operands.scores.rows, " tokens, choices [", operands.expert.rows,
-            ", ", operands.expert.cols, "], weights [", weight_tk.rows, ", ", weight_tk.cols, "]");
-    const Timed timed(context, OpKind::routing, 2.0 * static_cast<double>(weight_tk.rows * weight_tk.cols));
     cpu(context).team().for_ranges(weight_tk.rows, 64, [&](index_t begin, index_t end) {
         weight_rows(operands, {begin, end}, weight_tk);
     });
@@ -355,22 +329,6 @@ void on_cpu::gate_backward(const GateBackward& in, TensorRef dlogits, const Cont
     const auto dlogits_te = host<float>(dlogits);
     const index_t tokens = operands.forward.scores.rows;
     const index_t experts = operands.forward.scores.cols;
-    SY_FITS(is(dlogits_te, tokens, experts) && operands.forward.expert.rows == tokens &&
-                is_or_empty(operands.dweight, tokens, operands.forward.expert.cols),
-            "gate_backward: scores [", tokens, ", ", experts, "], dlogits [", dlogits_te.rows, ", ",
-            dlogits_te.cols, "], choices [", operands.forward.expert.rows, ", ", operands.forward.expert.cols,
-            "], weights [", operands.dweight.rows, ", ", operands.dweight.cols, "]");
-    SY_FITS(is_or_empty(operands.dshare, experts) && is_or_empty(operands.dlse, tokens) &&
-                is_or_empty(operands.token_dshare, tokens, experts) &&
-                is_or_empty(operands.dlogit, tokens, experts),
-            "gate_backward: [", tokens, ", ", experts, "] scores with ", operands.dshare.size(), " and [",
-            operands.token_dshare.rows, ", ", operands.token_dshare.cols, "] gradients of scores, ",
-            operands.dlse.size(), " of logsumexps, [", operands.dlogit.rows, ", ", operands.dlogit.cols,
-            "] of logits");
-    SY_FITS(operands.kind == Score::softmax || operands.dlse.empty() ||
-                (is(operands.logits, tokens, experts) && static_cast<index_t>(operands.lse.size()) == tokens),
-            "gate_backward: the z-loss of sigmoid scores needs logits and logsumexps");
-    const Timed timed(context, OpKind::routing, 6.0 * static_cast<double>(tokens * experts));
     cpu(context).team().for_ranges(tokens, 16, [&](index_t begin, index_t end) {
         const Range rows{begin, end};
         if (operands.kind == Score::softmax) {

@@ -66,14 +66,6 @@ void on_cpu::gate_limit_groups(ConstTensorRef scores, const GroupLimit& rule, Te
                                const Context& context) {
     const auto scores_te = host<const float>(scores);
     const auto open_te = host<float>(open);
-    SY_FITS(rule.groups >= 1 && scores_te.cols % rule.groups == 0 && rule.limit >= 1 &&
-                rule.limit <= rule.groups && rule.counted >= 1 &&
-                rule.counted <= scores_te.cols / rule.groups && open_te.rows == scores_te.rows &&
-                open_te.cols == scores_te.cols,
-            "gate_limit_groups: ", rule.limit, " of ", rule.groups, " groups by their best ", rule.counted,
-            " of scores [", scores_te.rows, ", ", scores_te.cols, "] into [", open_te.rows, ", ",
-            open_te.cols, "]");
-    const Timed timed(context, OpKind::routing, static_cast<double>(scores_te.rows * scores_te.cols));
     constexpr index_t kBlock = 64;
     Tensor memory(context.device, DType::f32, {context.device.num_threads(), rule.groups + rule.counted});
     const auto scratch = host<float>(memory);

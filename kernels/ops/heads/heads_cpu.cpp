@@ -10,14 +10,6 @@
 namespace sy::ops {
 namespace {
 
-void check(const HeadWidths& widths, ConstTensorRef expanded, ConstTensorRef rotary, ConstTensorRef k,
-           ConstTensorRef v) {
-    SY_FITS(widths.fit(expanded, rotary, k, v), "heads: ", widths.heads, " of ", widths.plain, " plain, ",
-            widths.rotary, " rotary and ", widths.value, " value columns, between expanded [",
-            expanded.rows(), ", ", expanded.cols(), "], rotary [", rotary.rows(), ", ", rotary.cols(),
-            "], keys [", k.rows(), ", ", k.cols(), "] and values [", v.rows(), ", ", v.cols(), "]");
-}
-
 /// sums[i] = sum over the heads of the rotary parts of one row of keys.
 void sum_rotary(const HeadWidths& widths, const float* keys, float* sums) {
     const float* const first = keys + widths.plain;
@@ -33,22 +25,12 @@ void sum_rotary(const HeadWidths& widths, const float* keys, float* sums) {
 
 }  // namespace
 
-bool HeadWidths::fit(ConstTensorRef expanded_rows, ConstTensorRef rotary_rows, ConstTensorRef k,
-                     ConstTensorRef v) const {
-    const index_t rows = k.rows();
-    return heads > 0 && expanded_rows.rows() == rows && rotary_rows.rows() == rows && v.rows() == rows &&
-           expanded_rows.cols() == expanded() && rotary_rows.cols() == rotary && k.cols() == heads * key() &&
-           v.cols() == heads * value;
-}
-
 void on_cpu::spread_heads(const HeadWidths& widths, ConstTensorRef expanded, ConstTensorRef rotary,
                           TensorRef k, TensorRef v, const Context& context) {
-    check(widths, expanded, rotary, k, v);
     const auto expanded_rows = host<const float>(expanded);
     const auto rotary_rows = host<const float>(rotary);
     const auto keys = host<float>(k);
     const auto values = host<float>(v);
-    const Timed timed(context, OpKind::elementwise, 0.0);
     cpu(context).team().for_ranges(keys.rows, 8, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t) {
             const float* from = expanded_rows.row(t);
@@ -66,13 +48,10 @@ void on_cpu::spread_heads(const HeadWidths& widths, ConstTensorRef expanded, Con
 
 void on_cpu::gather_heads(const HeadWidths& widths, ConstTensorRef dk, ConstTensorRef dv, TensorRef dexpanded,
                           TensorRef drotary, const Context& context) {
-    check(widths, dexpanded, drotary, dk, dv);
     const auto keys = host<const float>(dk);
     const auto values = host<const float>(dv);
     const auto expanded_rows = host<float>(dexpanded);
     const auto rotary_rows = host<float>(drotary);
-    const Timed timed(context, OpKind::elementwise,
-                      static_cast<double>(keys.rows * widths.heads * widths.rotary));
     cpu(context).team().for_ranges(keys.rows, 8, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t) {
             float* to = expanded_rows.row(t);

@@ -217,31 +217,10 @@ const float* first_of(ConstTensorRef values) {
     return host_values<const float>(values).data();
 }
 
-void check(const Norm& rule, ConstTensorRef x, ConstTensorRef y, ConstTensorRef rstd, ConstTensorRef mean) {
-    SY_FITS(rule.gain.num_elements() == x.cols() &&
-                (rule.bias.is_null() || rule.bias.num_elements() == x.cols()) && y.rows() == x.rows() &&
-                y.cols() == x.cols() && rstd.num_elements() == x.rows() &&
-                mean.num_elements() == (rule.kind == NormKind::layer ? x.rows() : 0),
-            "norm: x [", x.rows(), ", ", x.cols(), "], y [", y.rows(), ", ", y.cols(), "], gain ",
-            rule.gain.num_elements(), ", bias ", rule.bias.num_elements(), ", rstd ", rstd.num_elements(),
-            ", mean ", mean.num_elements());
-}
-
-/// Arithmetic a value, of forward without the residual and of backward.
-double forward_flops(const Norm& rule) {
-    return (rule.kind == NormKind::rms ? 4.0 : 7.0) + (rule.bias.is_null() ? 0.0 : 1.0);
-}
-double backward_flops(const Norm& rule) {
-    return (rule.kind == NormKind::rms ? 11.0 : 15.0) + (rule.bias.is_null() ? 0.0 : 1.0);
-}
-
 }  // namespace
 
 void on_cpu::norm(const Norm& rule, ConstTensorRef x, TensorRef y, const NormStatistics& statistics,
                   const Context& context) {
-    check(rule, x, y, statistics.rstd, statistics.mean);
-    const Timed timed(context, OpKind::normalisation,
-                      forward_flops(rule) * static_cast<double>(x.num_elements()));
     run(rule,
         {host<const float>(x),
          {},
@@ -257,10 +236,6 @@ void on_cpu::norm(const Norm& rule, ConstTensorRef x, TensorRef y, const NormSta
 
 void on_cpu::add_norm(const Norm& rule, const AddNorm& rows, const NormStatistics& statistics,
                       const Context& context) {
-    check(rule, rows.x, rows.y, statistics.rstd, statistics.mean);
-    check(rule, rows.residual, rows.sum, statistics.rstd, statistics.mean);
-    const Timed timed(context, OpKind::normalisation,
-                      (forward_flops(rule) + 1.0) * static_cast<double>(rows.x.num_elements()));
     run(rule,
         {host<const float>(rows.x), host<const float>(rows.residual), first_of(rule.gain),
          first_of(rule.bias), rule.eps, host<float>(rows.sum), host<float>(rows.y),
@@ -270,18 +245,9 @@ void on_cpu::add_norm(const Norm& rule, const AddNorm& rows, const NormStatistic
 
 void on_cpu::norm_backward(const Norm& rule, const NormBackward& in, TensorRef dx,
                            const NormGradients& gradients, const Context& context) {
-    check(rule, in.x, in.dy, in.rstd, in.mean);
     const index_t rows = in.x.rows();
     const index_t width = in.x.cols();
     const bool has_bias = !rule.bias.is_null();
-    SY_FITS(dx.rows() == rows && dx.cols() == width && gradients.gain.rows * gradients.gain.cols == width &&
-                gradients.bias.rows * gradients.bias.cols == (has_bias ? width : 0) && in.block_rows > 0,
-            "norm_backward: dx [", dx.rows(), ", ", dx.cols(), "], gain gradient ",
-            gradients.gain.rows * gradients.gain.cols, ", bias gradient ",
-            gradients.bias.rows * gradients.bias.cols, " for ", width, " columns ",
-            has_bias ? "with" : "without", " a bias, blocks of ", in.block_rows, " rows");
-    const Timed timed(context, OpKind::normalisation,
-                      backward_flops(rule) * static_cast<double>(rows * width));
     const index_t num_blocks = ceil_div(rows, in.block_rows);
     if (num_blocks == 0) return;
     const index_t num_sums = has_bias ? 2 : 1;

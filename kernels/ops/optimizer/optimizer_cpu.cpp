@@ -63,12 +63,6 @@ void adamw_range(const AdamwOperands& operands, const AdamwStep& step, Factors f
 
 void on_cpu::adamw(const AdamwOperands& operands, const AdamwStep& step, const Context& context) {
     const std::size_t count = operands.weight.size();
-    SY_FITS(operands.m.size() == count && operands.v.size() == count && operands.gradient.size() == count &&
-                (operands.working.empty() || operands.working.size() == count),
-            "adamw: ", count, " weights, ", operands.m.size(), " m, ", operands.v.size(), " v, ",
-            operands.gradient.size(), " gradients");
-    SY_REQUIRE(step.step >= 1, "adamw: step ", step.step);
-    const Timed timed(context, OpKind::optimizer, 14.0 * static_cast<double>(count));
     const auto number = static_cast<double>(step.step);
     const double correction1 = 1.0 - std::pow(static_cast<double>(step.beta1), number);
     const double correction2 = 1.0 - std::pow(static_cast<double>(step.beta2), number);

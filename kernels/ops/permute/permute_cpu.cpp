@@ -26,13 +26,6 @@ void sum_row(MatrixView<const In> x, const std::int32_t* sources, index_t count,
     });
 }
 
-void check_rows(std::span<const std::int32_t> rows, index_t num_rows) {
-    for (const std::int32_t row : rows) {
-        if (row < 0 || row >= num_rows)
-            throw ShapeError(concat("permute: row ", row, " of a matrix of ", num_rows));
-    }
-}
-
 template <class From, class To>
 void copy_row(const From* from, To* to, index_t count) {
     if constexpr (std::is_same_v<From, To>) {
@@ -48,10 +41,6 @@ void copy_row(const From* from, To* to, index_t count) {
 template <class From, class To>
 void gather(MatrixView<const From> x, std::span<const std::int32_t> row, MatrixView<To> out,
             const Context& context) {
-    SY_FITS(out.rows == static_cast<index_t>(row.size()) && out.cols == x.cols, "gather_rows: ", row.size(),
-            " rows of width ", x.cols, " into [", out.rows, ", ", out.cols, "]");
-    const Timed timed(context, OpKind::routing, 0.0);
-    check_rows(row, x.rows);
     cpu(context).team().for_ranges(out.rows, 16, [&](index_t begin, index_t end) {
         for (index_t i = begin; i < end; ++i)
             copy_row(x.row(row[static_cast<std::size_t>(i)]), out.row(i), x.cols);
@@ -61,14 +50,6 @@ void gather(MatrixView<const From> x, std::span<const std::int32_t> row, MatrixV
 template <class In, class Out>
 void sum(MatrixView<const In> x, std::span<const index_t> offsets, std::span<const std::int32_t> sources,
          Write write, MatrixView<Out> out, const Context& context) {
-    SY_FITS(static_cast<index_t>(offsets.size()) == out.rows + 1 && out.cols == x.cols &&
-                offsets.front() >= 0 && offsets.back() <= static_cast<index_t>(sources.size()) &&
-                std::is_sorted(offsets.begin(), offsets.end()),
-            "sum_rows: ", offsets.size(), " offsets and ", sources.size(), " sources for [", out.rows, ", ",
-            out.cols, "]");
-    const Timed timed(context, OpKind::routing,
-                      static_cast<double>((offsets.back() - offsets.front()) * x.cols));
-    check_rows(part(sources, {offsets.front(), offsets.back()}), x.rows);
     cpu(context).team().for_ranges(out.rows, 16, [&](index_t begin, index_t end) {
         for (index_t r = begin; r < end; ++r) {
             const Range of_row = group_of(offsets, r);
@@ -85,8 +66,6 @@ void on_cpu::gather_rows(ConstTensorRef x, std::span<const std::int32_t> row, Te
         gather(host<const bf16>(x), row, host<float>(out), context);
         return;
     }
-    SY_FITS(out.dtype() == x.dtype(), "gather_rows: ", dtype_name(x.dtype()), " into ",
-            dtype_name(out.dtype()));
     if (x.dtype() == DType::u8) {
         gather(host<const std::uint8_t>(x), row, host<std::uint8_t>(out), context);
         return;
@@ -102,9 +81,6 @@ void on_cpu::sum_rows(ConstTensorRef x, std::span<const index_t> offsets,
             sum(host<const In>(x), offsets, sources, write, host<float>(out), context);
             return;
         }
-        SY_FITS(out.dtype() == x.dtype() && write == Write::overwrite, "sum_rows: sums of ",
-                dtype_name(x.dtype()), write == Write::add ? " added to " : " into ",
-                dtype_name(out.dtype()));
         sum(host<const In>(x), offsets, sources, write, host<In>(out), context);
     });
 }

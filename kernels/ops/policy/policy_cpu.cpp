@@ -72,10 +72,6 @@ void on_cpu::policy_keys(ConstTensorRef logits, const RandomKey& key, index_t fi
                          const Context& context) {
     const auto logits_te = host<const float>(logits);
     const auto keys_te = host<float>(keys);
-    SY_FITS(keys_te.rows == logits_te.rows && keys_te.cols == logits_te.cols && first_token >= 0,
-            "policy_keys: [", logits_te.rows, ", ", logits_te.cols, "] into [", keys_te.rows, ", ",
-            keys_te.cols, "], first token ", first_token);
-    const Timed timed(context, OpKind::routing, 3.0 * static_cast<double>(keys_te.rows * keys_te.cols));
     cpu(context).team().for_ranges(keys_te.rows, 8, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t) {
             add_gumbel(key, static_cast<std::uint64_t>((first_token + t) * keys_te.cols),
@@ -90,12 +86,6 @@ void on_cpu::policy_advantage(const PolicyBaseline& in, TensorRef advantage, con
     const auto offset_1 = host_values<const float>(in.offset);
     const auto token_loss_t = host_values<const float>(in.token_loss);
     const auto advantage_t = host_values<double>(advantage);
-    SY_FITS(slope_h1.rows == x_th.cols && slope_h1.cols == 1 && offset_1.size() == 1 &&
-                token_loss_t.size() == at(x_th.rows) && advantage_t.size() == at(x_th.rows),
-            "policy_advantage: ", token_loss_t.size(), " rewards for ", x_th.rows, " tokens, ",
-            advantage_t.size(), " advantages, slope [", slope_h1.rows, ", ", slope_h1.cols, "] of width ",
-            x_th.cols);
-    const Timed timed(context, OpKind::routing, 2.0 * static_cast<double>(x_th.rows * x_th.cols));
     cpu(context).team().for_ranges(x_th.rows, 8, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t) {
             auto baseline = static_cast<double>(offset_1[0]);
@@ -107,12 +97,9 @@ void on_cpu::policy_advantage(const PolicyBaseline& in, TensorRef advantage, con
 }
 
 void on_cpu::policy_baseline_backward(double factor, ConstTensorRef advantage, TensorRef dbaseline,
-                                      const Context& context) {
+                                      const Context&) {
     const auto advantage_t = host_values<const double>(advantage);
     const auto dbaseline_t = host_values<float>(dbaseline);
-    SY_FITS(advantage_t.size() == dbaseline_t.size(), "policy_baseline_backward: ", advantage_t.size(),
-            " advantages into ", dbaseline_t.size());
-    const Timed timed(context, OpKind::routing, static_cast<double>(advantage_t.size()));
     std::ranges::transform(advantage_t, dbaseline_t.begin(),
                            [=](double one) { return static_cast<float>(factor * one); });
 }
@@ -124,12 +111,6 @@ void on_cpu::policy_backward(const PolicyLoss& in, TensorRef dlogits, const Cont
     const auto advantage_t = host_values<const double>(in.advantage);
     const auto dlogits_te = host<float>(dlogits);
     const index_t tokens = logits_te.rows;
-    SY_FITS(dlogits_te.rows == tokens && dlogits_te.cols == logits_te.cols && lse_t.size() == at(tokens) &&
-                draws_tk.rows == tokens && advantage_t.size() == at(tokens),
-            "policy_backward: logits [", tokens, ", ", logits_te.cols, "], gradient [", dlogits_te.rows, ", ",
-            dlogits_te.cols, "], ", lse_t.size(), " logsumexps, draws of ", draws_tk.rows, " tokens, ",
-            advantage_t.size(), " advantages");
-    const Timed timed(context, OpKind::routing, static_cast<double>(tokens * logits_te.cols * draws_tk.cols));
     cpu(context).team().for_ranges(tokens, 8, [&](index_t begin, index_t end) {
         std::vector<double> row(at(logits_te.cols));
         for (index_t t = begin; t < end; ++t) {

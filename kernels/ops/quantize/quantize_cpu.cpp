@@ -103,10 +103,6 @@ void dequantize_row(const std::uint8_t* x, T* out, index_t cols) {
 
 template <class T>
 void quantize(MatrixView<const T> x, MatrixView<std::uint8_t> out, const Context& context) {
-    SY_FITS(out.rows == x.rows && out.cols == quantized_row_bytes(x.cols), "quantize_rows: [", x.rows, ", ",
-            x.cols, "] into [", out.rows, ", ", out.cols, "]; ", quantized_row_bytes(x.cols),
-            " bytes a row are needed");
-    const Timed timed(context, OpKind::routing, static_cast<double>(x.rows * x.cols));
     cpu(context).team().for_ranges(out.rows, 16, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t) quantize_row(x.row(t), x.cols, out.row(t));
     });
@@ -115,12 +111,6 @@ void quantize(MatrixView<const T> x, MatrixView<std::uint8_t> out, const Context
 template <class T>
 void dequantize(MatrixView<const std::uint8_t> x, std::span<const std::int32_t> row, MatrixView<T> out,
                 const Context& context) {
-    SY_FITS(out.rows == static_cast<index_t>(row.size()) && x.cols == quantized_row_bytes(out.cols),
-            "dequantize_rows: ", row.size(), " rows of ", x.cols, " bytes into [", out.rows, ", ", out.cols,
-            "]; ", quantized_row_bytes(out.cols), " bytes a row are needed");
-    for (const std::int32_t i : row)
-        SY_FITS(i >= 0 && i < x.rows, "dequantize_rows: row ", i, " of a matrix of ", x.rows);
-    const Timed timed(context, OpKind::routing, static_cast<double>(out.rows * out.cols));
     cpu(context).team().for_ranges(out.rows, 16, [&](index_t begin, index_t end) {
         for (index_t i = begin; i < end; ++i)
             dequantize_row(x.row(row[static_cast<std::size_t>(i)]), out.row(i), out.cols);

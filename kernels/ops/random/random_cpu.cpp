@@ -65,7 +65,6 @@ void jitter_rows(MatrixView<const float> x, const RandomKey& key, index_t first_
 void on_cpu::fill_normal(const RandomKey& key, index_t first, float deviation, TensorRef values,
                          const Context& context) {
     const auto elements = host_values<float>(values);
-    SY_FITS(first >= 0, "fill_normal: first element ", first);
     cpu(context).team().for_ranges(
         static_cast<index_t>(elements.size()), 1024, [&](index_t begin, index_t end) {
             normal_range(key, first + begin, deviation, elements.data() + begin, end - begin);
@@ -75,7 +74,6 @@ void on_cpu::fill_normal(const RandomKey& key, index_t first, float deviation, T
 void on_cpu::fill_gumbel(const RandomKey& key, index_t first, float scale, TensorRef values,
                          const Context& context) {
     const auto elements = host_values<float>(values);
-    SY_FITS(first >= 0, "fill_gumbel: first element ", first);
     cpu(context).team().for_ranges(
         static_cast<index_t>(elements.size()), 1024, [&](index_t begin, index_t end) {
             gumbel_range(key, first + begin, scale, elements.data() + begin, end - begin);
@@ -86,9 +84,6 @@ void on_cpu::jitter(ConstTensorRef x, const RandomKey& key, index_t first_token,
                     const Context& context) {
     const auto x_th = host<const float>(x);
     const auto y_th = host<float>(y);
-    SY_FITS(x_th.rows == y_th.rows && x_th.cols == y_th.cols && first_token >= 0, "jitter: [", x_th.rows,
-            ", ", x_th.cols, "] into [", y_th.rows, ", ", y_th.cols, "], first token ", first_token);
-    const Timed timed(context, OpKind::elementwise, 3.0 * static_cast<double>(x_th.rows * x_th.cols));
     cpu(context).team().for_ranges(x_th.rows, 8, [&](index_t begin, index_t end) {
         jitter_rows(x_th, key, first_token, eps, {begin, end}, y_th);
     });

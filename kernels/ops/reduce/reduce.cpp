@@ -1,10 +1,15 @@
 #include "kernels/ops/reduce/reduce.hpp"
 
+#include "kernels/core/fits.hpp"
+#include "kernels/core/profile.hpp"
 #include "kernels/ops/bodies.hpp"
 
 namespace sy::ops {
 
 void row_sums_of_squares(ConstTensorRef x, TensorRef sums, const Context& context) {
+    SY_FITS(sums.num_elements() == x.rows(), "row_sums_of_squares: ", sums.num_elements(), " sums for ",
+            x.rows(), " rows");
+    const Timed timed(context, OpKind::optimizer, 2.0 * static_cast<double>(x.rows() * x.cols()));
     context.device.bodies().row_sums_of_squares(x, sums, context);
 }
 
@@ -13,10 +18,17 @@ void add(ConstTensorRef x, TensorRef y, const Context& context) {
 }
 
 void add(ConstTensorRef x, ConstTensorRef z, TensorRef y, const Context& context) {
+    SY_FITS(x.rows() == y.rows() && x.cols() == y.cols() && z.rows() == y.rows() && z.cols() == y.cols(),
+            "add: [", x.rows(), ", ", x.cols(), "] and [", z.rows(), ", ", z.cols(), "] into [", y.rows(),
+            ", ", y.cols(), "]");
+    const Timed timed(context, OpKind::elementwise, static_cast<double>(x.rows() * x.cols()));
     context.device.bodies().add(x, z, y, context);
 }
 
 void scale(float factor, ConstTensorRef x, TensorRef y, const Context& context) {
+    SY_FITS(x.rows() == y.rows() && x.cols() == y.cols(), "scale: [", x.rows(), ", ", x.cols(), "] into [",
+            y.rows(), ", ", y.cols(), "]");
+    const Timed timed(context, OpKind::elementwise, static_cast<double>(x.rows() * x.cols()));
     context.device.bodies().scale(factor, x, y, context);
 }
 
@@ -25,6 +37,9 @@ void scale(float factor, TensorRef x, const Context& context) {
 }
 
 void scale_rows(ConstTensorRef factor, ConstTensorRef x, TensorRef y, const Context& context) {
+    SY_FITS(factor.num_elements() == x.rows() && same_sides(x, y), "scale_rows: ", factor.num_elements(),
+            " factors for [", x.rows(), ", ", x.cols(), "] into [", y.rows(), ", ", y.cols(), "]");
+    const Timed timed(context, OpKind::elementwise, static_cast<double>(x.num_elements()));
     context.device.bodies().scale_rows(factor, x, y, context);
 }
 

@@ -49,9 +49,6 @@ void scale_range(float factor, const float* x, float* y, index_t count) {
 void on_cpu::row_sums_of_squares(ConstTensorRef rows, TensorRef of_rows, const Context& context) {
     const auto x = host<const float>(rows);
     const auto sums = host_values<double>(of_rows);
-    SY_FITS(static_cast<index_t>(sums.size()) == x.rows, "row_sums_of_squares: ", sums.size(), " sums for ",
-            x.rows, " rows");
-    const Timed timed(context, OpKind::optimizer, 2.0 * static_cast<double>(x.rows * x.cols));
     cpu(context).team().for_ranges(x.rows, 16, [&](index_t begin, index_t end) {
         for (index_t r = begin; r < end; ++r)
             sums[static_cast<std::size_t>(r)] = squares_of_row(x.row(r), x.cols);
@@ -62,9 +59,6 @@ void on_cpu::add(ConstTensorRef first, ConstTensorRef second, TensorRef total, c
     const auto x = host<const float>(first);
     const auto z = host<const float>(second);
     const auto y = host<float>(total);
-    SY_FITS(x.rows == y.rows && x.cols == y.cols && z.rows == y.rows && z.cols == y.cols, "add: [", x.rows,
-            ", ", x.cols, "] and [", z.rows, ", ", z.cols, "] into [", y.rows, ", ", y.cols, "]");
-    const Timed timed(context, OpKind::elementwise, static_cast<double>(x.rows * x.cols));
     if (x.is_contiguous() && z.is_contiguous() && y.is_contiguous()) {
         cpu(context).team().for_ranges(x.rows * x.cols, 4096, [&](index_t begin, index_t end) {
             add_range(x.data + begin, z.data + begin, y.data + begin, end - begin);
@@ -79,9 +73,6 @@ void on_cpu::add(ConstTensorRef first, ConstTensorRef second, TensorRef total, c
 void on_cpu::scale(float factor, ConstTensorRef from, TensorRef to, const Context& context) {
     const auto x = host<const float>(from);
     const auto y = host<float>(to);
-    SY_FITS(x.rows == y.rows && x.cols == y.cols, "scale: [", x.rows, ", ", x.cols, "] into [", y.rows, ", ",
-            y.cols, "]");
-    const Timed timed(context, OpKind::elementwise, static_cast<double>(x.rows * x.cols));
     cpu(context).team().for_ranges(x.rows, 16, [&](index_t begin, index_t end) {
         for (index_t r = begin; r < end; ++r) scale_range(factor, x.row(r), y.row(r), x.cols);
     });
@@ -91,11 +82,6 @@ void on_cpu::scale_rows(ConstTensorRef factors, ConstTensorRef from, TensorRef t
     const auto factor = host_values<const float>(factors);
     const auto x = host<const float>(from);
     const auto y = host<float>(to);
-    if (static_cast<index_t>(factor.size()) != x.rows || x.rows != y.rows || x.cols != y.cols) {
-        throw ShapeError(concat("scale_rows: ", factor.size(), " factors for [", x.rows, ", ", x.cols,
-                                "] into [", y.rows, ", ", y.cols, "]"));
-    }
-    const Timed timed(context, OpKind::elementwise, static_cast<double>(x.rows * x.cols));
     cpu(context).team().for_ranges(x.rows, 16, [&](index_t begin, index_t end) {
         for (index_t r = begin; r < end; ++r)
             scale_range(factor[static_cast<std::size_t>(r)], x.row(r), y.row(r), x.cols);

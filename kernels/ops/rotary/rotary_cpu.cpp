@@ -91,18 +91,6 @@ void rotate_rows(const RotaryRows& op, Range rows) {
 void on_cpu::rotary(TensorRef in_place, RotaryHeads heads, std::span<const std::int32_t> position,
                     const RotaryTable& table, Direction direction, const Context& context) {
     const auto x = host<float>(in_place);
-    SY_FITS(heads.head_dim > 0 && heads.first_dim >= 0 &&
-                heads.first_dim + table.rotary_dim() <= heads.head_dim && x.cols % heads.head_dim == 0 &&
-                static_cast<index_t>(position.size()) == x.rows,
-            "rotary: rows of ", x.cols, ", heads of ", heads.head_dim, ", from column ", heads.first_dim,
-            ", table for ", table.rotary_dim(), ", ", position.size(), " positions for ", x.rows, " rows");
-    const index_t num_heads = x.cols / heads.head_dim;
-    const Timed timed(context, OpKind::elementwise,
-                      3.0 * static_cast<double>(x.rows * num_heads * table.rotary_dim()));
-    for (const std::int32_t where : position) {
-        SY_FITS(where >= 0 && where < table.num_positions(), "rotary: position ", where,
-                " beyond the table's ", table.num_positions());
-    }
     const float sign = direction == Direction::forward ? 1.0F : -1.0F;
     const RotaryRows op{x,
                         heads,

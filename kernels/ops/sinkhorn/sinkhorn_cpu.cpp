@@ -45,23 +45,11 @@ void add_rows(MatrixView<const float> powers, Range rows, const double* factor, 
     });
 }
 
-void require_columns(const char* name, MatrixView<const float> rows, std::size_t columns) {
-    SY_FITS(static_cast<index_t>(columns) == rows.cols, name, ": ", columns, " columns of [", rows.rows, ", ",
-            rows.cols, "]");
-}
-
-void require_same(const char* name, MatrixView<const float> from, MatrixView<const float> to) {
-    SY_FITS(from.rows == to.rows && from.cols == to.cols, name, ": [", from.rows, ", ", from.cols, "] into [",
-            to.rows, ", ", to.cols, "]");
-}
-
 }  // namespace
 
 void on_cpu::sinkhorn_powers(ConstTensorRef logits, TensorRef powers, const Context& context) {
     const auto logits_te = host<const float>(logits);
     const auto powers_te = host<float>(powers);
-    require_same("sinkhorn_powers", logits_te, powers_te);
-    const Timed timed(context, OpKind::routing, 2.0 * static_cast<double>(logits_te.rows * logits_te.cols));
     cpu(context).team().for_ranges(logits_te.rows, kRowsOfTask, [&](index_t begin, index_t end) {
         powers_of_rows(logits_te, {begin, end}, powers_te);
     });
@@ -70,9 +58,6 @@ void on_cpu::sinkhorn_powers(ConstTensorRef logits, TensorRef powers, const Cont
 void on_cpu::sinkhorn_columns(ConstTensorRef powers, std::span<const double> factor, std::span<ExactSum> sums,
                               const Context& context) {
     const auto powers_te = host<const float>(powers);
-    require_columns("sinkhorn_columns", powers_te, factor.size());
-    require_columns("sinkhorn_columns", powers_te, sums.size());
-    const Timed timed(context, OpKind::routing, 4.0 * static_cast<double>(powers_te.rows * powers_te.cols));
     std::ranges::fill(sums, ExactSum());
     std::mutex adding;
     cpu(context).team().for_tasks(ceil_div(powers_te.rows, kRowsOfTask), [&](index_t task, int) {
@@ -88,9 +73,6 @@ void on_cpu::sinkhorn_log_plan(ConstTensorRef logits, std::span<const double> lo
                                const Context& context) {
     const auto logits_te = host<const float>(logits);
     const auto plan_te = host<float>(plan);
-    require_same("sinkhorn_log_plan", logits_te, plan_te);
-    require_columns("sinkhorn_log_plan", logits_te, log_factor.size());
-    const Timed timed(context, OpKind::routing, static_cast<double>(logits_te.rows * logits_te.cols));
     cpu(context).team().for_ranges(logits_te.rows, kRowsOfTask, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t) {
             for (index_t e = 0; e < logits_te.cols; ++e)

@@ -20,16 +20,11 @@ std::uint64_t key_of(float score) {
 /// body(t, e) for every score, with each expert's tokens in order on one thread.
 template <class Body>
 void for_columns(MatrixView<const float> scores, const Context& context, const Body& body) {
-    const Timed timed(context, OpKind::routing, static_cast<double>(scores.rows * scores.cols));
     cpu(context).team().for_ranges(scores.cols, 1, [&](index_t begin, index_t end) {
         for (index_t t = 0; t < scores.rows; ++t) {
             for (index_t e = begin; e < end; ++e) body(t, e);
         }
     });
-}
-
-bool same_shape(MatrixView<const float> scores, MatrixView<const std::uint8_t> taken) {
-    return scores.rows == taken.rows && scores.cols == taken.cols;
 }
 
 }  // namespace
@@ -38,11 +33,6 @@ void on_cpu::count_key_digits(ConstTensorRef scores, PerExpertSpan<const TokenTh
                               int shift, TensorRef counts, const Context& context) {
     const auto scores_te = host<const float>(scores);
     const auto counts_ed = host<index_t>(counts);
-    SY_FITS(thresholds.size() == scores_te.cols && counts_ed.rows == scores_te.cols &&
-                counts_ed.cols == kKeyDigits && counts_ed.is_contiguous() && shift >= 0 &&
-                shift <= kKeyBits - kKeyDigitBits,
-            "count_key_digits: ", thresholds.size(), " thresholds and counts [", counts_ed.rows, ", ",
-            counts_ed.cols, "] of ", scores_te.cols, " experts, shift ", shift);
     std::fill_n(counts_ed.data, counts_ed.rows * counts_ed.cols, 0);
     for_columns(scores_te, context, [&](index_t t, index_t e) {
         const std::uint64_t key = key_of(scores_te(t, e));
@@ -55,10 +45,6 @@ void on_cpu::take_top_tokens(ConstTensorRef scores, PerExpertSpan<const TokenThr
                              PerExpertSpan<const index_t> earlier, TensorRef taken, const Context& context) {
     const auto scores_te = host<const float>(scores);
     const auto taken_te = host<std::uint8_t>(taken);
-    SY_FITS(thresholds.size() == scores_te.cols && earlier.size() == scores_te.cols &&
-                same_shape(scores_te, taken_te),
-            "take_top_tokens: ", thresholds.size(), " thresholds and ", earlier.size(), " counts for [",
-            scores_te.rows, ", ", scores_te.cols, "] into [", taken_te.rows, ", ", taken_te.cols, "]");
     PerExpert<index_t> tie(scores_te.cols);
     std::ranges::copy(earlier, tie.begin());
     for_columns(scores_te, context, [&](index_t t, index_t e) {
@@ -73,10 +59,6 @@ void on_cpu::list_takers(ConstTensorRef scores, ConstTensorRef taken, TensorRef 
     const auto scores_te = host<const float>(scores);
     const auto taken_te = host<const std::uint8_t>(taken);
     const auto expert_tk = host<std::int32_t>(expert);
-    SY_FITS(same_shape(scores_te, taken_te) && expert_tk.rows == scores_te.rows, "list_takers: scores [",
-            scores_te.rows, ", ", scores_te.cols, "], taken [", taken_te.rows, ", ", taken_te.cols,
-            "] into [", expert_tk.rows, ", ", expert_tk.cols, "]");
-    const Timed timed(context, OpKind::routing, static_cast<double>(scores_te.rows * scores_te.cols));
     cpu(context).team().for_ranges(scores_te.rows, 16, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t) {
             index_t count = 0;
