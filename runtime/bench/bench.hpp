@@ -23,8 +23,11 @@ struct BenchOptions {
     ReportStyle style = ReportStyle::table;
     /// Routing that `exchange` repeats, a file of telemetry.routing_trace; empty: generated.
     std::string trace;
+    bool full = false;  ///< `exchange` measures all its sizes
+    /// Where `exchange` writes which exchange is fastest, a file of parallel.exchange_table; empty: nowhere.
+    std::string exchange_table;
     Config config;
-    bool has_config = false;  ///< `step` measures this config instead of its own models
+    bool has_config = false;  ///< `exchange` and `step` measure this config instead of their own models
 };
 
 /// Runs one benchmark; rank 0 prints.

@@ -1,5 +1,7 @@
 #include "runtime/bench/exchange_routing.hpp"
 
+#include <numeric>
+
 #include "kernels/core/host_view.hpp"
 #include "kernels/core/philox.hpp"
 
@@ -10,15 +12,17 @@ BenchRouting::BenchRouting(const ExchangeShape& shape, int rank)
       kept_(shape.tokens * shape.top_k, 1),
       num_tokens_(shape.tokens),
       top_k_(shape.top_k) {
+    index_t stride = 5;
+    while (std::gcd(stride, shape.experts) != 1) ++stride;
     expert_.reserve(num_tokens_ * top_k_);
     for (index_t t = 0; t < num_tokens_; ++t) {
         const auto stream = static_cast<std::uint64_t>(rank * num_tokens_ + t);
         const float u = uniform({5, 0, 0, RandomPurpose::test}, stream);
         const float v = uniform({6, 0, 0, RandomPurpose::test}, stream);
         const auto first = v < shape.hot ? 0 : static_cast<index_t>(u * static_cast<float>(shape.experts));
-        // A stride that is odd meets every one of a power of two experts.
+        // A stride without a common divisor meets every expert.
         for (index_t j = 0; j < top_k_; ++j)
-            expert_.push_back(static_cast<std::int32_t>((first + j * 5) % shape.experts));
+            expert_.push_back(static_cast<std::int32_t>((first + j * stride) % shape.experts));
     }
 }
 

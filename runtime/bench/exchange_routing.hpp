@@ -1,20 +1,10 @@
 #pragma once
 
-#include <string>
-
 #include "comm/exchange/send_plan.hpp"
 #include "model/moe/routing_log.hpp"
+#include "runtime/bench/exchange_shapes.hpp"
 
 namespace sy::runtime::bench {
-
-struct ExchangeShape {
-    std::string name;
-    index_t tokens;  ///< of a rank
-    index_t hidden;
-    index_t experts;
-    index_t top_k;
-    float hot = 0.0F;  ///< share of tokens whose first choice is expert 0, beside those that draw it
-};
 
 /// The experts of this rank's tokens.
 class BenchRouting {

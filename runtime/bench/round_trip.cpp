@@ -5,10 +5,13 @@
 #include <cmath>
 #include <functional>
 #include <iterator>
+#include <optional>
 #include <utility>
 
 #include "comm/mpi/mpi_session.hpp"
+#include "kernels/core/host_view.hpp"
 #include "kernels/ops/permute/permute.hpp"
+#include "model/moe/wire.hpp"
 
 namespace sy::runtime::bench {
 namespace {
@@ -18,14 +21,15 @@ double difference(float found, double expected) {
     return std::isfinite(difference) ? std::fabs(difference) : HUGE_VAL;
 }
 
-/// slots[s] = weight[s] * rows[row[s]].
-void weigh(const Tensor& rows, std::span<const std::int32_t> row, std::span<const float> weight,
+/// slots[s] = weight[s] * rows[row[s]], or of rows[s] where `row` is empty.
+void weigh(ConstTensorRef rows, std::span<const std::int32_t> row, std::span<const float> weight,
            TensorRef slots) {
+    const MatrixView<const float> all = host<const float>(rows);
     const MatrixView<float> to = host<float>(slots);
     for (index_t s = 0; s < to.rows; ++s) {
-        const auto from = rows.matrix<float>().row_span(row[static_cast<std::size_t>(s)]);
-        for (index_t i = 0; i < to.cols; ++i)
-            to(s, i) = weight[static_cast<std::size_t>(s)] * from[static_cast<std::size_t>(i)];
+        const auto slot = static_cast<std::size_t>(s);
+        const auto from = all.row_span(row.empty() ? s : row[slot]);
+        for (index_t i = 0; i < to.cols; ++i) to(s, i) = weight[slot] * from[static_cast<std::size_t>(i)];
     }
 }
 
@@ -83,10 +87,8 @@ class RowPerChoice : public RoundTrip {
         for (int source = 0; source < task.world().size(); ++source)
             records.append(std::ranges::count(plan.receive.slot_source, source));
         in_ = records.scaled(task.hidden() * index_t{sizeof(float)});
-        for (const std::int32_t slot : plan.receive.slot_of_record) {
+        for (const std::int32_t slot : plan.receive.slot_of_record)
             weight_.push_back(plan.receive.slot_weight[slot]);
-            as_they_came_.push_back(static_cast<std::int32_t>(as_they_came_.size()));
-        }
         const index_t top_k = plan.send.top_k();
         for (index_t t = 0; t < plan.num_tokens(); ++t) {
             index_t num_kept = 0;
@@ -104,7 +106,7 @@ class RowPerChoice : public RoundTrip {
         ops::gather_rows(task_.x(), token_of_row_, here_, task_.machine().context);
         comm::mpi_alltoallv(task_.world(), std::as_const(here_).raw(), out_, there_.raw(), in_);
     }
-    void weigh_rows() override { weigh(there_, as_they_came_, weight_, weighted_); }
+    void weigh_rows() override { weigh(there_, {}, weight_, weighted_); }
     void bring_back() override {
         comm::mpi_alltoallv(task_.world(), std::as_const(weighted_).raw(), in_, here_.raw(), out_);
         ops::sum_rows(here_, choices_, place_of_choice_, Write::overwrite, task_.y(),
@@ -117,7 +119,6 @@ class RowPerChoice : public RoundTrip {
     comm::PlaceOffsets out_;
     comm::RankOffsets in_;
     std::vector<std::int32_t> token_of_row_;
-    std::vector<std::int32_t> as_they_came_;
     std::vector<float> weight_;  ///< of each row that came
     Offsets<TokenAxis> choices_;
     std::vector<std::int32_t> place_of_choice_;
@@ -126,6 +127,7 @@ class RowPerChoice : public RoundTrip {
     Tensor weighted_;
 };
 
+/// Rows in the format of the task, as a mixture sends them: encoding and decoding are part of the steps.
 class ExchangeRoundTrip : public RoundTrip {
   public:
     ExchangeRoundTrip(ExchangeTask& task, comm::ExchangeKind kind)
@@ -133,23 +135,31 @@ class ExchangeRoundTrip : public RoundTrip {
           kind_(kind),
           exchange_(comm::make_exchange(kind, task.world(), task.topology(), task.machine().context)) {}
     const char* name() const override { return comm::exchange_name(kind_); }
+    model::WireFormat wire() const override { return task_.wire(); }
     bool has_plan() const override { return true; }
     void plan() override {
         plan_ = exchange_->plan(task_.routing().choices(), task_.placement(), comm::ReturnRows::per_unit);
     }
-    void dispatch() override { rows_ = exchange_->start_dispatch(task_.x(), plan_).wait(); }
-    void make_room() override { results_ = exchange_->make_results(plan_, task_.hidden()); }
-    void weigh_rows() override {
-        weigh(rows_, plan_.receive.slot_row, plan_.receive.slot_weight,
-              results_.ref().rows_of(plan_.back.slots));
+    void dispatch() override {
+        const model::SentRows sent(task_.x(), wire(), DType::f32, task_.machine().context);
+        rows_ = exchange_->start_dispatch(sent.ref(), plan_).wait();
+        slots_ = model::slot_rows(rows_, plan_.receive.slot_row, task_.hidden(), DType::f32,
+                                  task_.machine().context);
     }
+    void make_room() override {
+        results_.emplace(*exchange_, plan_, task_.hidden(), wire(), task_.machine().context);
+    }
+    void weigh_rows() override { weigh(slots_.x, slots_.row, plan_.receive.slot_weight, results_->values()); }
     void bring_back() override {
-        results_ = exchange_->start_return(std::move(results_), plan_).wait();
-        comm::combine_returned(results_, plan_, Write::overwrite, task_.y(), task_.machine().context);
+        results_->written({0, plan_.receive.num_slots()});
+        returned_ = results_->start_return().wait();
+        comm::combine_returned(returned_, plan_, Write::overwrite, task_.y(), task_.machine().context);
     }
     double take_error() override {
-        rows_ = Tensor();
-        results_ = Tensor();
+        slots_ = {};
+        rows_ = {};
+        results_.reset();
+        returned_ = {};
         return task_.take_error();
     }
     void close() override { exchange_->close(); }
@@ -160,7 +170,9 @@ class ExchangeRoundTrip : public RoundTrip {
     std::unique_ptr<comm::Exchange> exchange_;
     comm::DispatchPlan plan_;
     Tensor rows_;
-    Tensor results_;
+    model::SlotRows slots_;
+    std::optional<model::SlotResults> results_;
+    Tensor returned_;
 };
 
 /// Milliseconds of one step of a way on this rank, begun by all ranks at once.
@@ -205,13 +217,14 @@ RoundTripTimes of_slowest_rank(comm::Communicator& world, RoundTimes rounds) {
 
 }  // namespace
 
-ExchangeTask::ExchangeTask(const ExchangeShape& shape, BenchRouting routing, Machine& machine,
-                           comm::Communicator& world)
+ExchangeTask::ExchangeTask(const ExchangeShape& shape, BenchRouting routing, model::WireFormat wire,
+                           Machine& machine, comm::Communicator& world)
     : machine_(machine),
       world_(world),
       topology_(comm::discover_topology(world)),
       placement_(comm::block_placement(shape.experts, world.size())),
       routing_(std::move(routing)),
+      wire_(wire),
       x_(machine.random<float>({routing_.num_tokens(), shape.hidden},
                                static_cast<std::uint64_t>(10 + world.rank()))),
       y_(machine.device, DType::f32, x_.shape()) {
@@ -231,17 +244,20 @@ double ExchangeTask::take_error() {
     return error;
 }
 
-std::vector<std::unique_ptr<RoundTrip>> make_round_trips(ExchangeTask& task) {
+std::vector<std::unique_ptr<RoundTrip>> make_round_trips(ExchangeTask& task, Peers peers) {
     std::vector<std::unique_ptr<RoundTrip>> ways;
-    if (comm::launched_by_mpi()) {
+    if (peers == Peers::mpi_alltoallv) {
+        const auto flat = comm::make_exchange(comm::ExchangeKind::flat, task.world(), task.topology(),
+                                              task.machine().context);
         const comm::DispatchPlan plan =
-            comm::make_exchange(comm::ExchangeKind::flat, task.world(), task.topology(),
-                                task.machine().context)
-                ->plan(task.routing().choices(), task.placement(), comm::ReturnRows::per_unit);
+            flat->plan(task.routing().choices(), task.placement(), comm::ReturnRows::per_unit);
+        flat->close();
         ways.push_back(std::make_unique<BareAllToAll>(task, plan));
         ways.push_back(std::make_unique<RowPerChoice>(task, plan));
     }
     for (const comm::ExchangeKind kind : comm::kExchangeKinds) {
+        // Puts work within a node so far.
+        if (kind == comm::ExchangeKind::one_sided && task.topology().num_nodes() > 1) continue;
         if (comm::has_exchange(kind)) ways.push_back(std::make_unique<ExchangeRoundTrip>(task, kind));
     }
     return ways;

@@ -5,6 +5,7 @@
 
 #include "comm/exchange/exchange.hpp"
 #include "comm/topology/topology.hpp"
+#include "model/config.hpp"
 #include "runtime/bench/bench.hpp"
 #include "runtime/bench/exchange_routing.hpp"
 
@@ -16,7 +17,7 @@ namespace sy::runtime::bench {
 class ExchangeTask {
   public:
     /// @par Collective over `world`
-    ExchangeTask(const ExchangeShape& shape, BenchRouting routing, Machine& machine,
+    ExchangeTask(const ExchangeShape& shape, BenchRouting routing, model::WireFormat wire, Machine& machine,
                  comm::Communicator& world);
 
     comm::Communicator& world() const { return world_; }
@@ -24,6 +25,7 @@ class ExchangeTask {
     Machine& machine() const { return machine_; }
     const comm::Placement& placement() const { return placement_; }
     const BenchRouting& routing() const { return routing_; }
+    model::WireFormat wire() const { return wire_; }
     index_t hidden() const { return x_.ref().cols(); }
     const Tensor& x() const { return x_; }
     /// [T, H] what has come back.
@@ -37,6 +39,7 @@ class ExchangeTask {
     comm::Topology topology_;
     comm::Placement placement_;
     BenchRouting routing_;
+    model::WireFormat wire_;
     Tensor x_;
     Tensor y_;
 };
@@ -46,6 +49,7 @@ class RoundTrip {
   public:
     virtual ~RoundTrip() = default;
     virtual const char* name() const = 0;
+    virtual model::WireFormat wire() const { return model::WireFormat::f32; }
     virtual bool has_plan() const { return false; }
     virtual void plan() {}
     virtual void dispatch() = 0;
@@ -61,8 +65,11 @@ class RoundTrip {
     virtual void close() {}
 };
 
-/// `MPI_Alltoallv` of the bytes of a flat exchange, and of a row for each choice, where MPI runs; then every exchange.
-std::vector<std::unique_ptr<RoundTrip>> make_round_trips(ExchangeTask& task);
+/// What exchanges are compared with: nothing, or `MPI_Alltoallv`, of the rows of a flat exchange and of a row for each choice.
+enum class Peers { none, mpi_alltoallv };
+
+/// The peers in this order, then every exchange. @par Collective over the world
+std::vector<std::unique_ptr<RoundTrip>> make_round_trips(ExchangeTask& task, Peers peers);
 
 struct RoundTripTimes {
     Times plan;

@@ -38,6 +38,10 @@ constexpr OptionHelp kOptions[] = {
     {"seconds", "--seconds S", "least time to measure each row (0.5); 0: one call each, to check results"},
     {"json", "--json", "one JSON object a line instead of a table"},
     {"trace", "--trace FILE", "bench exchange: repeats routing that telemetry.routing_trace has recorded"},
+    {"full", "--full", "bench exchange: 1 to 16384 tokens of 256 to 4096 values, minutes instead of seconds"},
+    {"exchange-table", "--exchange-table FILE",
+     "bench exchange: measures which exchange is fastest, for parallel.exchange_table; never a file that "
+     "exists"},
     {"data", "--data FOLDER", "also writes the data of plots, two files for each row"},
     {"to", "--to hf|gguf", "the format to export to: a folder for transformers, or a file for llama.cpp"},
     {"dtype", "--dtype f32|bf16|f16|q8_0", "dtype of exported weights (f32); q8_0 is gguf's"},
@@ -125,7 +129,8 @@ Found read_words(std::span<const char* const> arguments) {
         "ranks", po::value<int>())("ranks-per-node", po::value<int>())("node-memory", po::value<double>())(
         "grace", po::value<double>())("preset", po::value<std::string>())("scaled-down", "")(
         "scaling-law", "")("with-moments", "")("threads", po::value<int>())("seconds", po::value<double>())(
-        "json", "")("trace", po::value<std::string>())("data", po::value<std::string>())(
+        "json", "")("trace", po::value<std::string>())("full", "")(
+        "exchange-table", po::value<std::string>())("data", po::value<std::string>())(
         "to", po::value<std::string>())("dtype", po::value<std::string>())(
         "shard-size", po::value<std::string>())("family", po::value<std::string>())("without-tokenizer", "")(
         "tokenizer", po::value<std::string>())("out", po::value<std::string>())(
@@ -189,13 +194,14 @@ Arguments check_usage(const Command& command, const Found& found) {
         problems.push_back(concat("--seconds ", arguments.seconds, ": give 0 or more"));
     for (const auto& [name, field] :
          {std::pair("data", &arguments.data), std::pair("trace", &arguments.trace),
-          std::pair("to", &arguments.format), std::pair("dtype", &arguments.dtype),
-          std::pair("shard-size", &arguments.shard_size), std::pair("family", &arguments.family),
-          std::pair("tokenizer", &arguments.tokenizer), std::pair("out", &arguments.out),
-          std::pair("jsonl-field", &arguments.jsonl_field)}) {
+          std::pair("exchange-table", &arguments.exchange_table), std::pair("to", &arguments.format),
+          std::pair("dtype", &arguments.dtype), std::pair("shard-size", &arguments.shard_size),
+          std::pair("family", &arguments.family), std::pair("tokenizer", &arguments.tokenizer),
+          std::pair("out", &arguments.out), std::pair("jsonl-field", &arguments.jsonl_field)}) {
         if (found.values.contains(name)) *field = found.values[name].as<std::string>();
     }
     arguments.json = found.values.contains("json");
+    arguments.full = found.values.contains("full");
     arguments.without_tokenizer = found.values.contains("without-tokenizer");
     if (found.values.contains("threads") && arguments.threads < 1)
         problems.push_back(concat("--threads ", arguments.threads, ": give 1 or more"));

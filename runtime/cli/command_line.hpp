@@ -26,6 +26,8 @@ struct Arguments {
     int threads = 0;            ///< of a rank; 0: not given
     double seconds = 0.5;       ///< of measuring
     bool json = false;
+    bool full = false;               ///< all sizes of a benchmark
+    std::string exchange_table;      ///< file for what is fastest; empty: not given
     std::string trace;               ///< recorded routing to measure with; empty: not given
     std::string data;                ///< folder for files to draw from; empty: none
     std::string format;              ///< of an export; empty: not given

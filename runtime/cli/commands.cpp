@@ -90,16 +90,34 @@ int run_plan(const Arguments& arguments) {
     return 0;
 }
 
+/// @throws ConfigError for options that only `bench exchange` takes, or that exclude each other
+void check_exchange_options(const BenchOptions& options) {
+    std::vector<std::string> given;
+    if (!options.trace.empty()) given.emplace_back("--trace");
+    if (options.full) given.emplace_back("--full");
+    if (!options.exchange_table.empty()) given.emplace_back("--exchange-table");
+    if (given.empty()) return;
+    if (options.what != "exchange")
+        throw ConfigError(
+            concat("bench ", options.what, " does not take ", given.front(), "; bench exchange does"));
+    if (given.size() > 1)
+        throw ConfigError(
+            concat("bench exchange takes ", given[0], " or ", given[1], ", which have sizes of their own"));
+    if (options.full && options.has_config)
+        throw ConfigError("bench exchange --full has sizes of its own; leave --config and --preset out");
+}
+
 int run_benchmark(const Arguments& arguments) {
     BenchOptions options;
     options.what = arguments.words[0];
     options.threads = arguments.threads;
     options.seconds = arguments.seconds;
     options.style = arguments.json ? ReportStyle::json : ReportStyle::table;
-    options.trace = arguments.trace;
-    if (!options.trace.empty() && options.what != "exchange")
-        throw ConfigError(concat("bench ", options.what, " does not take --trace; bench exchange does"));
     options.has_config = !arguments.sources.file.empty() || !arguments.sources.preset.empty();
+    options.trace = arguments.trace;
+    options.full = arguments.full;
+    options.exchange_table = arguments.exchange_table;
+    check_exchange_options(options);
     options.config = load_config(arguments.sources);
     bool right = false;
     with_world(options.config.parallel,
@@ -170,7 +188,7 @@ constexpr std::array kCommands{
             "tokenize texts; inspect and verify token files",
             "switchyard data tokenize book.txt more.jsonl --tokenizer tokenizer.json --out text.tok", run_data_command,
             kDataActions},
-    Command{"bench", "gemm|ops|layer|routing|checkpoint|exchange|step", 1, 1, "preset scaled-down config set threads seconds json trace",
+    Command{"bench", "gemm|ops|layer|routing|checkpoint|exchange|step", 1, 1, "preset scaled-down config set threads seconds json trace full exchange-table",
             "benchmarks beside limits and peers of the same run, each result checked",
             "mpirun --bind-to none -n 2 switchyard bench exchange", run_benchmark},
     Command{"report", "FOLDER...", 1, 1000, "json data", "metrics of runs, summarised side by side",

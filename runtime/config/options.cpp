@@ -93,6 +93,9 @@ void parallel_options(OptionTable& table, ParallelConfig& parallel) {
                                    {"flat", ExchangeSetting::flat},
                                    {"hierarchical", ExchangeSetting::hierarchical},
                                    {"one_sided", ExchangeSetting::one_sided}});
+    table.text({"parallel.exchange_table", "",
+                "file of switchyard bench exchange --exchange-table, by which parallel.exchange = auto goes"},
+               parallel.exchange_table);
     table.whole<index_t>({"parallel.rebalance_every", "steps", "steps between balanced placements; 0: never"},
                          parallel.rebalance_every, 0, kMostSteps);
     table.whole<index_t>({"parallel.spare_experts", "",

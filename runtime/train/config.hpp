@@ -42,6 +42,8 @@ struct ParallelConfig {
     index_t threads = 0;
     index_t deadline_seconds = 120;
     ExchangeSetting exchange = ExchangeSetting::automatic;
+    std::string
+        exchange_table;  ///< of `bench exchange --exchange-table`, which `automatic` reads; empty: none
     PlacementRule placement = PlacementRule::block;
     index_t rebalance_every = 0;  ///< steps; 0: never
     index_t spare_experts = 0;    ///< copies a rank may hold beyond its even share

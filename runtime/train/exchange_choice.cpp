@@ -2,18 +2,53 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "comm/collectives.hpp"
 #include "comm/exchange/exchange.hpp"
 #include "comm/shared/shared_segment.hpp"
 #include "model/config.hpp"
 #include "model/moe/wire.hpp"
+#include "runtime/checkpoint/on_all_ranks.hpp"
+#include "runtime/checkpoint/regular_file.hpp"
 
 namespace sy::runtime {
 namespace {
 
 std::string gibibytes(double bytes) {
     return concat(std::ceil(bytes / 1073741824.0 * 100.0) / 100.0, " GiB");
+}
+
+/// None where this program has no such exchange.
+std::optional<comm::ExchangeKind> kind_named(const std::string& name) {
+    for (const comm::ExchangeKind kind : comm::kExchangeKinds)
+        if (name == comm::exchange_name(kind) && comm::has_exchange(kind)) return kind;
+    return {};
+}
+
+/// Tokens of a rank in a micro-step: those of the rank that has most.
+index_t tokens_of_rank(const Config& config, int num_ranks) {
+    const index_t sequences = config.train.global_batch / config.train.accumulation;
+    return (sequences + num_ranks - 1) / num_ranks * config.model.seq_len;
+}
+
+/// Rank 0 reads for all: other nodes need not have the file.
+ExchangeTable read_table(const std::string& path, comm::Communicator& world) {
+    constexpr index_t kMostBytes = index_t{16} << 20;
+    std::string text;
+    detail::fail_on_all_ranks(world, "reading parallel.exchange_table failed", [&] {
+        if (world.rank() == 0) text = detail::read_regular_text(path, kMostBytes);
+    });
+    return parse_exchange_table(path, comm::all_gather(world, text).front());
+}
+
+/// The nodes of this rank's group, or, where the table was measured on these, of any other group that differs.
+std::string nodes_of_groups(const ExchangeTable& table, comm::Communicator& world,
+                            const comm::Topology& group) {
+    const std::string measured = nodes_text(table.ranks_of_nodes);
+    const std::vector<std::string> nodes = comm::all_gather(world, nodes_text(ranks_of_nodes(group)));
+    const auto other = std::ranges::find_if(nodes, [&](const std::string& text) { return text != measured; });
+    return other == nodes.end() ? measured : *other;
 }
 
 }  // namespace
@@ -35,10 +70,42 @@ ExchangeChoice choose_exchange(ExchangeSetting setting, int ranks_of_node, doubl
                    " ranks of a node share their rows, up to ", gibibytes(needed_bytes), " in /dev/shm")};
 }
 
+ExchangeChoice choose_exchange(const ExchangeTable& table, const std::string& path, const ExchangeNeed& need,
+                               const ExchangeChoice& rule) {
+    const auto by_rule = [&](const std::string& why) {
+        return ExchangeChoice{rule.kind, concat(path, " ", why, "; parallel.exchange = auto takes ",
+                                                comm::exchange_name(rule.kind), ", as without it")};
+    };
+    const std::string measured = nodes_text(table.ranks_of_nodes);
+    if (measured != need.nodes) return by_rule(concat("was measured on ", measured, ", not on ", need.nodes));
+    const ExchangeEntry& entry = table.nearest(need.tokens, need.row_bytes);
+    const std::vector<ExchangeEntry::Time> ranking = entry.ranking();
+    std::string passed_over;
+    for (std::size_t i = 0; i < ranking.size(); ++i) {
+        const std::optional<comm::ExchangeKind> kind = kind_named(ranking[i].exchange);
+        if (!kind) {
+            passed_over += concat("; this program has no exchange '", ranking[i].exchange, "'");
+        } else if (*kind == comm::ExchangeKind::one_sided && need.num_nodes > 1) {
+            passed_over += "; one_sided works within a node so far";
+        } else if (*kind == comm::ExchangeKind::hierarchical && need.shared_bytes > need.room_bytes) {
+            passed_over += concat("; hierarchical would take up to ", gibibytes(need.shared_bytes),
+                                  ", but a /dev/shm has ", gibibytes(need.room_bytes), " left");
+        } else {
+            std::string note = concat("parallel.exchange = auto takes ", ranking[i].exchange, ": ", path);
+            note += i + 1 < ranking.size() ? concat(" has it ", ranking[i + 1].ms / ranking[i].ms,
+                                                    " times as fast as ", ranking[i + 1].exchange)
+                                           : std::string(" has no other that can be had");
+            return {*kind, concat(note, " for ", entry.tokens, " tokens of ", entry.row_bytes, " bytes, top ",
+                                  table.top_k, "; here ", need.tokens, " of ", need.row_bytes, ", top ",
+                                  need.top_k, passed_over)};
+        }
+    }
+    return by_rule(concat("has no exchange that can be had here", passed_over));
+}
+
 double shared_bytes_of_node(const Config& config, int group_size, int ranks_of_node, int num_ranks) {
     const auto number = [](auto value) { return static_cast<double>(value); };
-    const auto sequences = number(config.train.global_batch) / number(config.train.accumulation);
-    const double tokens = std::ceil(sequences / num_ranks) * number(config.model.seq_len);
+    const double tokens = number(tokens_of_rank(config, num_ranks));
     const double nodes = number(group_size) / ranks_of_node;
     const auto top_k = number(config.moe.top_k);
     // A node gets what all ranks of the group send there, and as many rows come back to its ranks.
@@ -76,7 +143,23 @@ ExchangeChoice choose_exchange(const Config& config, comm::Communicator& world, 
     comm::all_reduce(world, std::span<double>(numbers), comm::ReduceOp::min);
     ranks_of_node = static_cast<int>(-numbers[1]);
     const double needed = shared_bytes_of_node(config, group.num_ranks(), ranks_of_node, world.size());
-    return choose_exchange(config.parallel.exchange, ranks_of_node, needed, numbers[0]);
+    const ParallelConfig& parallel = config.parallel;
+    const ExchangeChoice rule = choose_exchange(parallel.exchange, ranks_of_node, needed, numbers[0]);
+    if (parallel.exchange_table.empty()) return rule;
+    if (parallel.exchange != ExchangeSetting::automatic)
+        return {rule.kind, concat("parallel.exchange_table = ", parallel.exchange_table,
+                                  " is not read, as parallel.exchange = ", comm::exchange_name(rule.kind))};
+    const ExchangeTable table = read_table(parallel.exchange_table, world);
+    const double row_bytes =
+        static_cast<double>(config.model.hidden) * model::wire_bytes(config.moe.wire, config.model.dtype).row;
+    const ExchangeNeed need{nodes_of_groups(table, world, group),
+                            group.num_nodes(),
+                            tokens_of_rank(config, world.size()),
+                            static_cast<index_t>(std::ceil(row_bytes)),
+                            config.moe.top_k,
+                            needed,
+                            numbers[0]};
+    return choose_exchange(table, parallel.exchange_table, need, rule);
 }
 
 }  // namespace sy::runtime

@@ -131,7 +131,16 @@ TEST_CASE("bench: the exchange brings every row back on any number of ranks, and
     options.threads = 1;
     options.seconds = 0.0;
     options.style = ReportStyle::json;
-    const int ranks = GENERATE(1, 3);
+    const auto [ranks, wire, dtype] =
+        GENERATE(table<int, model::WireFormat, std::string>({{1, model::WireFormat::bf16, "bf16"},
+                                                             {3, model::WireFormat::f32, "f32"},
+                                                             {3, model::WireFormat::fp8, "fp8"}}));
+    options.has_config = true;
+    options.config.model.hidden = 256;
+    options.config.model.seq_len = 32;
+    options.config.moe.experts = 6;
+    options.config.moe.top_k = 3;
+    options.config.moe.wire = wire;
     std::ostringstream out;
     comm::LocalFabric(ranks).run([&](comm::Communicator& world) {
         std::ostringstream others;
@@ -143,8 +152,10 @@ TEST_CASE("bench: the exchange brings every row back on any number of ranks, and
     for (std::string line; std::getline(lines, line); ++num_rows) {
         const Json row = Json::parse(line);
         CHECK(row.at("ranks").as_whole() == ranks);
+        CHECK(row.at("dtype").as_string() == dtype);
+        CHECK_THAT(row.at("shape").as_string(), Catch::EndsWith(" x 256, top 3 of 6"));
         CHECK(row.at("right").as_bool());
     }
-    // Six shapes, each with a plan, a dispatch, a return, and the last two together.
-    CHECK(num_rows == 6 * 4 * std::ranges::count_if(comm::kExchangeKinds, comm::has_exchange));
+    // Each with a plan, a dispatch, a return, and the last two together.
+    CHECK(num_rows == 4 * std::ranges::count_if(comm::kExchangeKinds, comm::has_exchange));
 }
