@@ -13,7 +13,7 @@ constexpr index_t kMostChoiceBytes = index_t{256} << 20;
 
 struct Wire {
     const char* name;
-    /// Of a value of at most 7, rounded on its way there, and its result on its way back.
+    /// Largest absolute error: values are at most 7, dispatched rows are rounded once and returned results once more.
     double tolerance;
 };
 

@@ -124,8 +124,7 @@ ExchangeChoice choose_exchange(const Config& config, comm::Communicator& world, 
         !comm::has_exchange(comm::ExchangeKind::one_sided))
         throw ConfigError(
             "parallel.exchange = one_sided: this binary was built without UCX; install its development "
-            "package "
-            "(libucx-dev) and build again with SY_WITH_UCX=ON, or take flat");
+            "package (libucx-dev) and build again with SY_WITH_UCX=ON, or take flat");
     if (config.parallel.exchange == ExchangeSetting::one_sided) {
         index_t nodes[] = {group.num_nodes()};
         comm::all_reduce(world, std::span<index_t>(nodes), comm::ReduceOp::max);

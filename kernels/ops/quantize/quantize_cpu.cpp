@@ -17,6 +17,11 @@ constexpr float kLargest = 448.0F;
 /// A smaller scale would be subnormal, and x / scale might be infinite.
 constexpr float kSmallestScale = 0x1p-126F;
 
+/// Where the scales of a row begin, behind its codes.
+constexpr index_t scales_begin(index_t cols) {
+    return round_up(cols, 4);
+}
+
 SY_INLINE simd::u32x16 bits_of(simd::f32x16 value) {
     simd::u32x16 bits;
     std::memcpy(&bits, &value, sizeof(bits));
@@ -57,7 +62,7 @@ SY_INLINE float scale_of(simd::u32x16 magnitudes) {
 template <class T>
 void quantize_row(const T* x, index_t cols, std::uint8_t* out) {
     simd::for_isa([=]() SY_BODY {
-        std::uint8_t* scales = out + (cols + 3) / 4 * 4;
+        std::uint8_t* scales = out + scales_begin(cols);
         for (index_t begin = 0; begin < cols; begin += kQuantizedBlock) {
             const index_t count = std::min(kQuantizedBlock, cols - begin);
             simd::u32x16 magnitudes{};
@@ -78,14 +83,14 @@ void quantize_row(const T* x, index_t cols, std::uint8_t* out) {
             });
         }
         // What pads the codes is sent too.
-        std::memset(out + cols, 0, static_cast<std::size_t>((cols + 3) / 4 * 4 - cols));
+        std::memset(out + cols, 0, static_cast<std::size_t>(scales_begin(cols) - cols));
     });
 }
 
 template <class T>
 void dequantize_row(const std::uint8_t* x, T* out, index_t cols) {
     simd::for_isa([=]() SY_BODY {
-        const std::uint8_t* scales = x + (cols + 3) / 4 * 4;
+        const std::uint8_t* scales = x + scales_begin(cols);
         for (index_t begin = 0; begin < cols; begin += kQuantizedBlock) {
             const index_t count = std::min(kQuantizedBlock, cols - begin);
             float scale = 0.0F;
