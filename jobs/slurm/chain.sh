@@ -58,13 +58,15 @@ starts_without_progress() {
     END { print starts + 0 }' "$account"
 }
 
+# log_pattern FILE: the log's name for another job. Folders, and longer numbers, may contain this job's number by chance.
+log_pattern() { sed -E "s/^(.*[^0-9]|)$SLURM_JOB_ID([^0-9/][^/]*|)\$/\1%j\2/" <<<"${1//%/%%}"; }
+
 # A job of its own that goes on behind this one: on as many nodes as SUCCESSOR_NODES says, such as 1-4, and otherwise as this.
 submit_successor() {
-  local options variable forget=() answer log
-  log=$(fact StdOut)
+  local options variable forget=() answer
   options=("--dependency=afterany:$SLURM_JOB_ID" "--job-name=$SLURM_JOB_NAME" "--partition=$SLURM_JOB_PARTITION"
     "--nodes=${SUCCESSOR_NODES:-$SLURM_JOB_NUM_NODES}" "--ntasks-per-node=$tasks_per_node" "--time=$(fact TimeLimit)"
-    "--signal=B:USR1@$grace_seconds" "--output=${log//$SLURM_JOB_ID/%j}")
+    "--signal=B:USR1@$grace_seconds" "--output=$(log_pattern "$(fact StdOut)")")
   if [ -n "${SLURM_CPUS_PER_TASK:-}" ]; then options+=("--cpus-per-task=$SLURM_CPUS_PER_TASK"); fi
   # Slurm would put it back with the nodes that it had.
   if [ -n "${SUCCESSOR_NODES:-}" ]; then options+=(--no-requeue); fi
