@@ -19,7 +19,7 @@ struct Bodies;
 std::vector<std::string> missing_bodies(const Bodies& bodies);
 }  // namespace ops
 
-enum class DeviceKind { cpu };
+enum class DeviceKind { cpu, cuda };
 
 /// `device`: what operations work on. `staging`: what both the host and copies of the device can reach.
 enum class Memory { device, staging };

@@ -29,12 +29,14 @@ struct bf16 {
     std::uint16_t bits = 0;
 
     bf16() = default;
-    explicit bf16(float value) : bits(round(value)) {}
-    explicit operator float() const { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
+    explicit constexpr bf16(float value) : bits(round(value)) {}
+    explicit constexpr operator float() const {
+        return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
+    }
     bool operator==(const bf16&) const = default;
 
   private:
-    static std::uint16_t round(float value) {
+    static constexpr std::uint16_t round(float value) {
         const std::uint32_t wide = std::bit_cast<std::uint32_t>(value);
         if ((wide & 0x7fffffffU) > 0x7f800000U) return static_cast<std::uint16_t>((wide >> 16) | 0x40U);
         return static_cast<std::uint16_t>((wide + 0x7fffU + ((wide >> 16) & 1U)) >> 16);

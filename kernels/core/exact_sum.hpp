@@ -7,6 +7,8 @@
 #include <span>
 #include <vector>
 
+#include "kernels/core/host_device.hpp"
+
 namespace sy {
 
 /// Sum of numbers that does not depend on their order or grouping: each addend is rounded to a multiple of 2^-36 (to
@@ -15,7 +17,7 @@ namespace sy {
 /// @par Source  order-independent sums by fixed point, Demmel and Nguyen (2015)
 class ExactSum {
   public:
-    void add(double addend) {
+    SY_HOST_DEVICE void add(double addend) {
         // Written so that NaN takes the other branch.
         if (!(std::fabs(addend) < kSmall)) {
             add_large(addend);
@@ -43,6 +45,11 @@ class ExactSum {
 
     static constexpr double kUnit = 0x1p-36;
 
+    /// Four integers that stand for the sum: three are added up with those of others, and of the last the bits are joined.
+    SY_HOST_DEVICE std::array<std::int64_t, 4> words() const {
+        const ExactSum sum = carried();
+        return {sum.digits_[0], sum.digits_[1], sum.digits_[2], sum.not_finite_};
+    }
     /// The sums as integers that ranks add (up to 2^20 of them), word by word.
     static std::vector<std::int64_t> to_words(std::span<const ExactSum> sums);
     /// The sums that the added words stand for.
@@ -52,14 +59,25 @@ class ExactSum {
     static constexpr int kDigitBits = 40;
     static constexpr double kSmall = 0x1p15;
     static constexpr double kMagic = 0x1.8p16;
+    static constexpr double kLimit = 0x1p64;
+    static constexpr int kFlagBits = 21;
+    static constexpr std::int64_t kNan = 1;
+    static constexpr std::int64_t kPositive = std::int64_t{1} << kFlagBits;
+    static constexpr std::int64_t kNegative = std::int64_t{1} << (2 * kFlagBits);
 
-    void add_large(double addend);
-    void carry_if_large() {
+    SY_HOST_DEVICE void add_large(double addend);
+    SY_HOST_DEVICE void carry_if_large() {
         constexpr std::int64_t kLarge = std::int64_t{1} << 61;
         if (digits_[2] >= kLarge || digits_[2] <= -kLarge) carry();
     }
-    void carry();
-    ExactSum carried() const {
+    SY_HOST_DEVICE void carry() {
+        for (std::size_t digit = 2; digit > 0; --digit) {
+            const std::int64_t over = digits_[digit] >> kDigitBits;  // rounds down, also below zero
+            digits_[digit - 1] += over;
+            digits_[digit] -= over * (std::int64_t{1} << kDigitBits);
+        }
+    }
+    SY_HOST_DEVICE ExactSum carried() const {
         ExactSum result = *this;
         result.carry();
         return result;
@@ -70,5 +88,26 @@ class ExactSum {
     /// One bit for each way not to be finite, far enough apart for words of 2^20 ranks to be added.
     std::int64_t not_finite_ = 0;
 };
+
+SY_HOST_DEVICE inline void ExactSum::add_large(double addend) {
+    if (std::isnan(addend)) {
+        not_finite_ |= kNan;
+        return;
+    }
+    if (std::fabs(addend) >= kLimit) {
+        not_finite_ |= addend > 0.0 ? kPositive : kNegative;
+        return;
+    }
+    // Digits are cut off the number, so the differences are exact; only the last is rounded.
+    double rest = addend / kUnit;
+    for (std::size_t digit = 0; digit < 2; ++digit) {
+        const int shift = kDigitBits * static_cast<int>(2 - digit);
+        const double whole = std::floor(std::ldexp(rest, -shift));
+        digits_[digit] += static_cast<std::int64_t>(whole);
+        rest -= std::ldexp(whole, shift);
+    }
+    digits_[2] += static_cast<std::int64_t>(std::nearbyint(rest));
+    carry();
+}
 
 }  // namespace sy

@@ -6,6 +6,8 @@
 
 #include <Random123/philox.h>
 
+#include "kernels/core/host_device.hpp"
+
 namespace sy {
 
 /// What a random number is for. Checkpoints depend on the values: new ones are appended.
@@ -42,7 +44,7 @@ struct PhiloxInput {
 
 /// The seed keys the generator, the rest is counted; only words 0 and 1 depend on `counter`.
 /// Steps above 2^40 or layers above 2^16 would collide; neither is reachable.
-inline PhiloxInput philox_input(const RandomKey& key, std::uint64_t counter) {
+SY_HOST_DEVICE inline PhiloxInput philox_input(const RandomKey& key, std::uint64_t counter) {
     const std::uint32_t tag = (key.layer << 8) ^ static_cast<std::uint32_t>(key.purpose);
     return {{static_cast<std::uint32_t>(counter), static_cast<std::uint32_t>(counter >> 32),
              static_cast<std::uint32_t>(key.step), tag ^ (static_cast<std::uint32_t>(key.step >> 32) << 24)},
@@ -51,7 +53,7 @@ inline PhiloxInput philox_input(const RandomKey& key, std::uint64_t counter) {
 
 /// Four independent 32-bit words for element `counter` of the stream (Philox4x32-10).
 /// @par Source  Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011
-inline std::array<std::uint32_t, 4> philox(const RandomKey& key, std::uint64_t counter) {
+SY_HOST_DEVICE inline std::array<std::uint32_t, 4> philox(const RandomKey& key, std::uint64_t counter) {
     const PhiloxInput in = philox_input(key, counter);
     const r123::Philox4x32::ctr_type out = r123::Philox4x32()(
         {{in.counter[0], in.counter[1], in.counter[2], in.counter[3]}}, {{in.key[0], in.key[1]}});
@@ -60,22 +62,22 @@ inline std::array<std::uint32_t, 4> philox(const RandomKey& key, std::uint64_t c
 
 /// Uniform in (0, 1): the middle of one of 2^23 equal cells, so never 0 or 1. (The middles of 2^24 cells need 25 bits:
 /// the last would round to 1.)
-inline float uniform_from(std::uint32_t word) {
+SY_HOST_DEVICE inline float uniform_from(std::uint32_t word) {
     return (static_cast<float>(word >> 9) + 0.5F) * 0x1p-23F;
 }
 
 /// Uniform in (0, 1) for element `counter` of the stream; four neighbouring counters share one evaluation.
-inline float uniform(const RandomKey& key, std::uint64_t counter) {
+SY_HOST_DEVICE inline float uniform(const RandomKey& key, std::uint64_t counter) {
     return uniform_from(philox(key, counter / 4)[counter % 4]);
 }
 
 /// Standard Gumbel, -log(-log u) of uniform_from(word).
-inline double gumbel_from(std::uint32_t word) {
+SY_HOST_DEVICE inline double gumbel_from(std::uint32_t word) {
     return -std::log(-std::log(static_cast<double>(uniform_from(word))));
 }
 
 /// Standard normal from two words (Box-Muller in double, rounded once).
-inline float normal_from(std::uint32_t radius_word, std::uint32_t angle_word) {
+SY_HOST_DEVICE inline float normal_from(std::uint32_t radius_word, std::uint32_t angle_word) {
     const double radius_uniform = (static_cast<double>(radius_word) + 0.5) * 0x1p-32;
     const double angle_uniform = (static_cast<double>(angle_word) + 0.5) * 0x1p-32;
     constexpr double kTwoPi = 6.283185307179586476925;
@@ -83,7 +85,7 @@ inline float normal_from(std::uint32_t radius_word, std::uint32_t angle_word) {
 }
 
 /// Standard normal for element `counter` of the stream; two neighbouring counters share one evaluation.
-inline float normal(const RandomKey& key, std::uint64_t counter) {
+SY_HOST_DEVICE inline float normal(const RandomKey& key, std::uint64_t counter) {
     const std::array<std::uint32_t, 4> words = philox(key, counter / 2);
     const std::size_t pair = static_cast<std::size_t>(counter % 2) * 2;
     return normal_from(words[pair], words[pair + 1]);

@@ -67,6 +67,7 @@ class BasicTensorRef {
     friend class BasicTensorRef;
     friend class Tensor;
     friend struct HostAccess;
+    friend struct DeviceAccess;
 
     BasicTensorRef(Byte* address, DType dtype, index_t rows, index_t cols, index_t stride)
         : address_(address), dtype_(dtype), rows_(rows), cols_(cols), stride_(stride) {}

@@ -33,7 +33,7 @@ constexpr index_t round_up(index_t value, index_t multiple) {
 struct Range {
     index_t begin = 0;
     index_t end = 0;
-    index_t size() const { return end - begin; }
+    constexpr index_t size() const { return end - begin; }
     bool operator==(const Range&) const = default;
 };
 

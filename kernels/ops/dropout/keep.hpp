@@ -1,23 +1,10 @@
 #pragma once
 
-#include <cmath>
-
 #include "kernels/core/philox_lanes.hpp"
+#include "kernels/ops/dropout/keep_rule.hpp"
 
-/// Which elements a dropout keeps, shared by the operations that drop something: element e of a stream is dropped when
-/// uniform(key, e) < probability, and what is kept grows by 1 / (1 - probability).
+/// Which elements a dropout keeps, sixteen at a time, shared by the operations that drop something.
 namespace sy::ops::detail {
-
-struct KeepRule {
-    std::uint32_t threshold;  ///< dropped below, of the 23 bits that `uniform` uses
-    float factor;             ///< of what is kept
-};
-
-/// uniform = (bits + 1/2) / 2^23, exactly, so the comparison can be made of integers.
-inline KeepRule keep_rule(float probability) {
-    const double cells = static_cast<double>(probability) * 0x1p23;
-    return {static_cast<std::uint32_t>(std::ceil(std::fmax(cells - 0.5, 0.0))), 1.0F / (1.0F - probability)};
-}
 
 /// 0 or rule.factor for elements 4 * first_draw .. + 63 of a stream: four words a draw.
 SY_INLINE void keep_factors(const KeepRule& rule, const RandomKey& key, std::uint64_t first_draw,
