@@ -4,6 +4,11 @@
 #include <exception>
 
 namespace sy::comm {
+
+void Communicator::poll_companions() {
+    for (Communicator* const companion : *companions_) companion->poll();
+}
+
 namespace detail {
 
 void check_message(const Communicator& comm, int peer, int tag) {

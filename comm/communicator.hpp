@@ -84,8 +84,20 @@ class Communicator {
     double waited_seconds() const { return waited_seconds_; }
     void add_waited_seconds(double seconds) { waited_seconds_ += seconds; }
 
+    /// Declares this a communicator of the same rank as `other`: a part of it, or the same ranks over another transport.
+    void share_companions_of(const Communicator& other) { companions_ = other.companions_; }
+    /// From now on every wait of this rank polls this one too, since others may wait for what it alone moves on: UCX
+    /// answers puts over sockets only while the rank that they go to calls it.
+    void begin_to_accompany() { companions_->push_back(this); }
+    /// Does nothing where it has not begun.
+    void end_accompanying() { std::erase(*companions_, this); }
+    /// @throws CommError when a rank is known to have failed
+    void poll_companions();
+
   private:
     double waited_seconds_ = 0.0;
+    std::shared_ptr<std::vector<Communicator*>> companions_ =
+        std::make_shared<std::vector<Communicator*>>();  // Owners: the communicators of one rank.
 };
 
 /// Highest tag a user of a communicator may choose.

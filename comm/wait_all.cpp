@@ -44,7 +44,10 @@ void wait_all(Communicator& comm, std::span<const std::unique_ptr<Request>> requ
                                       "\nA peer has died, hangs or is far behind; raise "
                                       "parallel.deadline_seconds if it is only slow."));
         }
-        if (waited > comm.settings().spin) {
+        const bool spins = waited <= comm.settings().spin;
+        constexpr long kRoundsBetweenPolls = 16;
+        if (!spins || round % kRoundsBetweenPolls == 0) comm.poll_companions();
+        if (!spins) {
             // Long waits leave the core to whoever has work: yield first, then sleep a little.
             if (waited < std::chrono::milliseconds(2)) {
                 std::this_thread::yield();

@@ -255,8 +255,10 @@ class LocalCommunicator : public Communicator {
             world_ranks.push_back(world_rank(member));
         }
         const std::int64_t id = offered(members.front().second, 2);
-        return std::make_unique<LocalCommunicator>(state_, id, std::move(world_ranks), new_rank,
-                                                   concat(settings_.name, "/", color));
+        auto part = std::make_unique<LocalCommunicator>(state_, id, std::move(world_ranks), new_rank,
+                                                        concat(settings_.name, "/", color));
+        part->share_companions_of(*this);
+        return part;
     }
 
     std::unique_ptr<Communicator> split_by_node() override {

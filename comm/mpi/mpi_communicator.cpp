@@ -178,9 +178,11 @@ class MpiCommunicator : public Communicator {
     }
 
     std::unique_ptr<Communicator> part_on(MPI_Comm handle, const Settings& settings) const {
-        return std::make_unique<MpiCommunicator>(
+        auto part = std::make_unique<MpiCommunicator>(
             handle, true, settings, piece_bytes_,
             collectives_ ? MpiCollectiveBody::library : MpiCollectiveBody::own);
+        part->share_companions_of(*this);
+        return part;
     }
 
     template <class Body>

@@ -66,6 +66,7 @@ class Arrival : public Request {
         if (next_ == places_.size()) return true;
         // Messages of this rank may be what the others wait for.
         group_.poll();
+        group_.poll_companions();
         return false;
     }
     std::string description() const override {

@@ -127,7 +127,11 @@ class UcxCommunicator : public Communicator {
           settings_(std::move(settings)) {
         const auto mine = std::find(members_.begin(), members_.end(), messenger_->world_rank());
         rank_ = static_cast<int>(mine - members_.begin());
+        if (wire_up_ == nullptr) return;
+        share_companions_of(*wire_up_);
+        begin_to_accompany();
     }
+    ~UcxCommunicator() override { end_accompanying(); }
 
     int rank() const override { return rank_; }
     int size() const override { return static_cast<int>(members_.size()); }
@@ -148,7 +152,10 @@ class UcxCommunicator : public Communicator {
                                                               bytes, source);
     }
 
-    void poll() override { messenger_->poll(); }
+    void poll() override {
+        messenger_->poll();
+        if (wire_up_ != nullptr) wire_up_->poll();
+    }
 
     std::unique_ptr<Communicator> split(int color, int key) override {
         check_open();
@@ -164,6 +171,7 @@ class UcxCommunicator : public Communicator {
     void close() override {
         if (is_closed_) return;
         barrier(*this);
+        end_accompanying();
         if (wire_up_ != nullptr) finish();
         is_closed_ = true;
         messenger_->forget_communicator(id_);
@@ -187,8 +195,10 @@ class UcxCommunicator : public Communicator {
         Settings settings = settings_;
         settings.name = std::move(name);
         const auto id = static_cast<std::uint64_t>(offered(chosen.front().second, 2));
-        return std::make_unique<UcxCommunicator>(messenger_, id, std::move(members), nullptr,
-                                                 std::move(settings));
+        auto part = std::make_unique<UcxCommunicator>(messenger_, id, std::move(members), nullptr,
+                                                      std::move(settings));
+        part->share_companions_of(*this);
+        return part;
     }
 
     /// Returns when nobody needs this rank any more, for which it takes messages that do not go through UCX: those that
@@ -239,7 +249,7 @@ std::unique_ptr<Communicator> connect_ucx(Communicator& wire_up, Communicator::S
     for (int rank = 0; rank < wire_up.size(); ++rank) members.push_back(rank);
     const auto messenger = std::make_shared<Messenger>(wire_up, PerRank<int>(leaders));
     // Ranks that UCX cannot reach are known from the start.
-    UcxCommunicator first(messenger, 0, members, nullptr, wire_up.settings());
+    UcxCommunicator first(messenger, 0, members, &wire_up, wire_up.settings());
     barrier(first);
     return std::make_unique<UcxCommunicator>(messenger, 0, std::move(members), &wire_up, std::move(settings));
 }

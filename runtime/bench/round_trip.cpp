@@ -256,8 +256,6 @@ std::vector<std::unique_ptr<RoundTrip>> make_round_trips(ExchangeTask& task, Pee
         ways.push_back(std::make_unique<RowPerChoice>(task, plan));
     }
     for (const comm::ExchangeKind kind : comm::kExchangeKinds) {
-        // Puts work within a node so far.
-        if (kind == comm::ExchangeKind::one_sided && task.topology().num_nodes() > 1) continue;
         if (comm::has_exchange(kind)) ways.push_back(std::make_unique<ExchangeRoundTrip>(task, kind));
     }
     return ways;

@@ -85,8 +85,6 @@ ExchangeChoice choose_exchange(const ExchangeTable& table, const std::string& pa
         const std::optional<comm::ExchangeKind> kind = kind_named(ranking[i].exchange);
         if (!kind) {
             passed_over += concat("; this program has no exchange '", ranking[i].exchange, "'");
-        } else if (*kind == comm::ExchangeKind::one_sided && need.num_nodes > 1) {
-            passed_over += "; one_sided works within a node so far";
         } else if (*kind == comm::ExchangeKind::hierarchical && need.shared_bytes > need.room_bytes) {
             passed_over += concat("; hierarchical would take up to ", gibibytes(need.shared_bytes),
                                   ", but a /dev/shm has ", gibibytes(need.room_bytes), " left");
@@ -125,14 +123,6 @@ ExchangeChoice choose_exchange(const Config& config, comm::Communicator& world, 
         throw ConfigError(
             "parallel.exchange = one_sided: this binary was built without UCX; install its development "
             "package (libucx-dev) and build again with SY_WITH_UCX=ON, or take flat");
-    if (config.parallel.exchange == ExchangeSetting::one_sided) {
-        index_t nodes[] = {group.num_nodes()};
-        comm::all_reduce(world, std::span<index_t>(nodes), comm::ReduceOp::max);
-        // A rank that waits for a message of MPI does not answer for UCX meanwhile, as sockets need it to.
-        if (nodes[0] > 1)
-            throw ConfigError(concat("parallel.exchange = one_sided: expert-parallel ranks are on ", nodes[0],
-                                     " nodes, and this exchange works within one so far; take hierarchical"));
-    }
     int ranks_of_node = 1;
     for (int rank = 0; rank < group.num_ranks(); ++rank)
         ranks_of_node = std::max(ranks_of_node, group.ranks_on_node_of(rank));
@@ -152,7 +142,6 @@ ExchangeChoice choose_exchange(const Config& config, comm::Communicator& world, 
     const double row_bytes =
         static_cast<double>(config.model.hidden) * model::wire_bytes(config.moe.wire, config.model.dtype).row;
     const ExchangeNeed need{nodes_of_groups(table, world, group),
-                            group.num_nodes(),
                             tokens_of_rank(config, world.size()),
                             static_cast<index_t>(std::ceil(row_bytes)),
                             config.moe.top_k,

@@ -25,7 +25,6 @@ ExchangeChoice choose_exchange(ExchangeSetting setting, int ranks_of_node, doubl
 /// What a run needs of its exchange.
 struct ExchangeNeed {
     std::string nodes;      ///< nodes_text of those that hold one copy of the experts
-    int num_nodes = 1;      ///< of these
     index_t tokens = 0;     ///< of a rank, in a micro-step
     index_t row_bytes = 0;  ///< on the way to experts
     index_t top_k = 0;

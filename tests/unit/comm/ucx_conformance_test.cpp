@@ -79,6 +79,31 @@ TEST_CASE("ucx: rows that are received into slabs of an arena are put there", "[
     });
 }
 
+TEST_CASE("ucx: a rank that waits for a message of another transport goes on receiving", "[unit]") {
+    // More than a ring holds, so that the sender needs the receiver meanwhile; on one node and on two.
+    std::vector<std::byte> outgoing(4 * kBytes, std::byte{7});
+    LocalOptions options = nodes_of(GENERATE(0, 1));
+    options.settings.deadline = std::chrono::seconds(5);
+    LocalFabric(2, options).run([&](Communicator& wire_up) {
+        const std::unique_ptr<Communicator> world =
+            connect_ucx(wire_up, {.deadline = options.settings.deadline, .name = "world"});
+        const std::unique_ptr<Communicator> part = wire_up.split(0, 0);
+        std::vector<std::byte> incoming(outgoing.size());
+        std::vector<std::unique_ptr<Request>> puts;
+        if (world->rank() == 0) {
+            puts.push_back(world->receive(incoming, 1, 1));
+            barrier(*part);
+            wait_all(*world, puts, "the message");
+            SY_REQUIRE(incoming == outgoing, "other bytes");
+        } else {
+            puts.push_back(world->send(outgoing, 0, 1));
+            wait_all(*world, puts, "the message");
+            barrier(*part);
+        }
+        world->close();
+    });
+}
+
 TEST_CASE("ucx: slabs belong to communicators of UCX", "[unit]") {
     LocalFabric(1).run([](Communicator& world) { CHECK_THROWS_AS(ucx_slabs(world), LogicError); });
 }

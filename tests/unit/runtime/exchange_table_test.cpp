@@ -82,7 +82,7 @@ TEST_CASE("exchange table: nodes as text", "[unit]") {
 TEST_CASE("exchange choice: by a table, the fastest that can be had", "[unit]") {
     const ExchangeTable table = small_table();
     const ExchangeChoice rule{comm::ExchangeKind::hierarchical, "by the rule"};
-    ExchangeNeed need{"2 nodes of 4 ranks", 2, 2048, 4096, 2, 100.0, 200.0};
+    ExchangeNeed need{"2 nodes of 4 ranks", 2048, 4096, 2, 100.0, 200.0};
     const ExchangeChoice fastest = choose_exchange(table, "T", need, rule);
     CHECK(fastest.kind == comm::ExchangeKind::hierarchical);
     CHECK(fastest.note ==
