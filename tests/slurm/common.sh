@@ -1,5 +1,5 @@
-# Sourced: what multirank/common.sh gives, a cluster of three nodes, and jobs on it that are broken and watched. Ends with 77
-# where there can be no cluster.
+# Sourced: what multirank/common.sh gives, a cluster of num_nodes (three unless set), and jobs on it that are broken and watched.
+# Ends with 77 where there can be no cluster.
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 source "$here/../multirank/common.sh"
 cluster=$here/../../jobs/cluster
@@ -7,7 +7,7 @@ slurm=$here/../../jobs/slurm
 export CLUSTER_STATE=$scratch/cluster
 trap '"$cluster/down" >/dev/null; rm -rf "$scratch"' EXIT
 code=0
-timeout 90 "$cluster/up" --nodes 3 --owner $$ || code=$?
+timeout 90 "$cluster/up" --nodes "${num_nodes:-3}" --owner $$ || code=$?
 if [ "$code" -ne 0 ]; then exit "$code"; fi
 unset OMPI_MCA_rmaps_base_oversubscribe
 export SWITCHYARD=$program
@@ -61,9 +61,9 @@ node_is() { run sinfo --noheader --nodes="$1" --partition=batch --format=%t | gr
 says() { grep -qF -- "$1" "$scratch/$name/jobs.jsonl" || fail "$name: the account does not say '$1': $(cat "$scratch/$name/jobs.jsonl")"; }
 # expect_same NAME: every step is there once, with the loss and the routing of the run `undisturbed`.
 expect_same() {
-  losses "$scratch/undisturbed" >"$scratch/expected"
-  losses "$scratch/$name" | cmp - "$scratch/expected" || fail "$name: losses or routing differ from those of an undisturbed run"
-  [ "$(grep -c '"type":"step"' "$scratch/$name/metrics.jsonl")" -eq "$(wc -l <"$scratch/expected")" ] ||
+  losses "$scratch/undisturbed" >"$scratch/$name.expected"
+  losses "$scratch/$name" | cmp - "$scratch/$name.expected" || fail "$name: losses or routing differ from those of an undisturbed run"
+  [ "$(grep -c '"type":"step"' "$scratch/$name/metrics.jsonl")" -eq "$(wc -l <"$scratch/$name.expected")" ] ||
     fail "$name: steps are there twice"
   "$program" checkpoint verify "$scratch/$name/checkpoints/latest" >/dev/null || fail "$name: its checkpoint is damaged"
 }
