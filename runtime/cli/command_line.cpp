@@ -43,6 +43,8 @@ constexpr OptionHelp kOptions[] = {
      "bench exchange: measures which exchange is fastest, for parallel.exchange_table; never a file that "
      "exists"},
     {"data", "--data FOLDER", "also writes the data of plots, two files for each row"},
+    {"html", "--html FILE",
+     "also writes a page of figures; in place of an earlier page, but of no other file"},
     {"to", "--to hf|gguf", "the format to export to: a folder for transformers, or a file for llama.cpp"},
     {"dtype", "--dtype f32|bf16|f16|q8_0", "dtype of exported weights (f32); q8_0 is gguf's"},
     {"shard-size", "--shard-size BYTES|5GB", "most bytes of tensors in a file (hf: 5GB; gguf: one file)"},
@@ -131,7 +133,7 @@ Found read_words(std::span<const char* const> arguments) {
         "scaling-law", "")("with-moments", "")("threads", po::value<int>())("seconds", po::value<double>())(
         "json", "")("trace", po::value<std::string>())("full", "")(
         "exchange-table", po::value<std::string>())("data", po::value<std::string>())(
-        "to", po::value<std::string>())("dtype", po::value<std::string>())(
+        "html", po::value<std::string>())("to", po::value<std::string>())("dtype", po::value<std::string>())(
         "shard-size", po::value<std::string>())("family", po::value<std::string>())("without-tokenizer", "")(
         "tokenizer", po::value<std::string>())("out", po::value<std::string>())(
         "jsonl-field", po::value<std::string>())("word", po::value<std::vector<std::string>>());
@@ -197,7 +199,8 @@ Arguments check_usage(const Command& command, const Found& found) {
           std::pair("exchange-table", &arguments.exchange_table), std::pair("to", &arguments.format),
           std::pair("dtype", &arguments.dtype), std::pair("shard-size", &arguments.shard_size),
           std::pair("family", &arguments.family), std::pair("tokenizer", &arguments.tokenizer),
-          std::pair("out", &arguments.out), std::pair("jsonl-field", &arguments.jsonl_field)}) {
+          std::pair("out", &arguments.out), std::pair("html", &arguments.html),
+          std::pair("jsonl-field", &arguments.jsonl_field)}) {
         if (found.values.contains(name)) *field = found.values[name].as<std::string>();
     }
     arguments.json = found.values.contains("json");

@@ -30,6 +30,7 @@ struct Arguments {
     std::string exchange_table;      ///< file for what is fastest; empty: not given
     std::string trace;               ///< recorded routing to measure with; empty: not given
     std::string data;                ///< folder for files to draw from; empty: none
+    std::string html;                ///< page of a report to write; empty: none
     std::string format;              ///< of an export; empty: not given
     std::string dtype;               ///< of exported weights; empty: f32
     std::string shard_size;          ///< most bytes of tensors in an exported file; empty: 5 GB

@@ -191,7 +191,7 @@ constexpr std::array kCommands{
     Command{"bench", "gemm|ops|layer|routing|checkpoint|exchange|step", 1, 1, "preset scaled-down config set threads seconds json trace full exchange-table",
             "benchmarks beside limits and peers of the same run, each result checked",
             "mpirun --bind-to none -n 2 switchyard bench exchange", run_benchmark},
-    Command{"report", "FOLDER...", 1, 1000, "json data", "metrics of runs, summarised side by side",
+    Command{"report", "FOLDER...", 1, 1000, "json data html", "metrics of runs, summarised side by side",
             "switchyard report run/quickstart", run_report_command, kReportFolders},
     Command{"doctor", "", 0, 0, "", "what this build contains and what it finds on the machine", "", run_doctor},
     Command{"version", "", 0, 0, "", "version of the program, its compiler and libraries", "", run_version},

@@ -3,6 +3,7 @@
 
 #include "runtime/cli/command_line.hpp"
 #include "runtime/report/table.hpp"
+#include "runtime/report/training_page.hpp"
 
 namespace sy::runtime {
 
@@ -23,6 +24,7 @@ int run_report_command(const Arguments& arguments) {
         std::cout << remark(rows) << "\n";
     }
     if (!arguments.data.empty()) write_data(arguments.data, rows);
+    if (!arguments.html.empty()) write_training_page(arguments.html, rows);
     return 0;
 }
 

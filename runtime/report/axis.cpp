@@ -81,7 +81,8 @@ std::vector<Tick> labelled(const std::vector<double>& values, double step) {
     }
     Unit unit = kUnits[0];
     for (const Unit& larger : kUnits) {
-        if (larger.factor == 1.0 || size >= 10.0 * larger.factor) unit = larger;
+        const double least = larger.factor == 1e3 ? 1e4 : larger.factor;  // 5000 stays whole
+        if (larger.factor == 1.0 || size >= least) unit = larger;
     }
     const int decimals =
         std::clamp(-static_cast<int>(std::floor(std::log10(step / unit.factor) + 1e-9)), 0, 12);

@@ -80,6 +80,8 @@ std::string figure(const BarPlot& plot) {
     drawing.content += x_names_markup(names, frame, plot.x_label);
     for (std::size_t i = 0; i < plot.parts.size(); ++i)
         drawing.legend.push_back({"area " + colour_class(i), plot.parts[i].name});
+    if (std::ranges::all_of(heights, [](double height) { return height == 0.0; }))
+        drawing.notes.emplace_back("There are no values to draw.");
     if (left_out > 0)
         drawing.notes.push_back(concat(left_out, left_out == 1 ? " value is" : " values are",
                                        " not finite or below zero and left out."));

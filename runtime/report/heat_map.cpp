@@ -134,7 +134,7 @@ std::string figure(const HeatMap& map) {
     }
 
     Drawing drawing{map.title, map.description};
-    drawing.height = frame.bottom + 68.0;
+    drawing.height = frame.bottom + 73.0;
     drawing.content = text_markup(0.0, kTextHeight, "label", shortened(map.y_label, kWidth));
     if (!missing.empty()) drawing.content += concat("<path class=\"missing\" d=\"", missing, "\"/>\n");
     for (std::size_t level = 0; level < kNumLevels; ++level) {

@@ -75,6 +75,7 @@ class LineDrawing {
             drawing.content += intervals(series, classes) + lines(series, classes);
             LegendEntry entry{"line " + classes, series.name};
             if (series.origin == Origin::predicted) entry.name += " (predicted)";
+            if (series.name.empty()) continue;
             if (std::find(drawing.legend.begin(), drawing.legend.end(), entry) == drawing.legend.end())
                 drawing.legend.push_back(entry);
         }
@@ -104,7 +105,8 @@ class LineDrawing {
 
     std::string classes_of(const Series& series, std::size_t number) const {
         return colour_class(series.colour.value_or(number)) +
-               (series.origin == Origin::predicted ? " predicted" : "");
+               (series.origin == Origin::predicted ? " predicted" : "") +
+               (series.weight == Weight::faint ? " faint" : "");
     }
 
     bool is_inside(const Place& place) const {
@@ -117,7 +119,8 @@ class LineDrawing {
         std::vector<Segment> found(1);
         for (std::size_t i = 0; i < series.x.size(); ++i) {
             const bool has_place = x_->has(series.x[i]) && y_->has(series.y[i]);
-            if (!has_place) ++left_out_;
+            // What sums up a faint line has the same gaps.
+            if (!has_place && series.weight == Weight::full) ++left_out_;
             const Place place = has_place ? Place{x_->place(series.x[i]), y_->place(series.y[i])} : Place{};
             const bool shown = has_place && is_inside(place);
             if (has_place && !shown) ++beyond_;

@@ -41,6 +41,7 @@ svg text.x.label { text-anchor: end; }
 .line { fill: none; stroke-width: 1.4; stroke-linejoin: round; } .predicted { stroke-dasharray: 5 3; }
 .dotted { stroke-dasharray: 1.5 2; } .interval { fill: none; stroke-width: 1.1; stroke-dasharray: none; }
 .cells, .scale { shape-rendering: crispEdges; }
+.line.faint, .dot.faint { opacity: 0.35; } .line.faint { stroke-width: 0.9; }
 .band { stroke: none; opacity: 0.22; } .dot { stroke: none; }
 .area { stroke-width: 9; stroke-dasharray: none; } rect.dotted { opacity: 0.55; }
 .event { fill: none; stroke-width: 2; stroke-dasharray: none; } .missing { fill: none; stroke: var(--rule); stroke-width: 0.6; }

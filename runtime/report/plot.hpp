@@ -23,9 +23,10 @@ struct Axis {
 
 enum class Origin { measured, predicted };  ///< a predicted series is dashed, and its name says so
 enum class Spread { bars, band };           ///< how intervals are drawn
+enum class Weight { full, faint };          ///< a faint line stands behind the one that sums it up
 
 struct Series {
-    std::string name;
+    std::string name;  ///< empty: not in the legend
     std::vector<double> x;
     std::vector<double> y;  ///< one for each x
     std::vector<double> low =
@@ -33,6 +34,7 @@ struct Series {
     std::vector<double> high = {};  ///< upper ends, as many
     Spread spread = Spread::bars;
     Origin origin = Origin::measured;
+    Weight weight = Weight::full;
     std::optional<std::size_t> colour = std::nullopt;  ///< not given: the place among the series
 };
 

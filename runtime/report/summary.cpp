@@ -161,6 +161,7 @@ RunRow read_row(const std::filesystem::path& folder) {
         row.histories.push_back(read_history(run));
         row.runs.push_back(summarise(row.histories.back()));
     }
+    row.folders = std::move(folders);
     return row;
 }
 

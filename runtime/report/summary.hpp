@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <span>
 #include <string>
 #include <vector>
@@ -45,7 +46,8 @@ Statistic statistic(std::span<const double> values);
 struct RunRow {
     std::string name;
     std::vector<RunHistory> histories;
-    std::vector<RunSummary> runs;  ///< of each history
+    std::vector<RunSummary> runs;                     ///< of each history
+    std::vector<std::filesystem::path> folders = {};  ///< of each history, where it was read
 
     /// The statistic of one number of the summaries.
     Statistic over_seeds(double RunSummary::*number) const;

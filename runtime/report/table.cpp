@@ -141,7 +141,7 @@ std::string twins(std::span<const RunRow> rows) {
 
 }  // namespace
 
-void print_table(std::ostream& out, std::span<const RunRow> rows) {
+std::vector<std::vector<std::string>> table_cells(std::span<const RunRow> rows) {
     std::vector<std::vector<std::string>> lines{{"name", "seeds", "steps"}};
     for (const Column& column : kColumns) lines[0].emplace_back(column.head);
     for (const RunRow& row : rows) {
@@ -149,6 +149,15 @@ void print_table(std::ostream& out, std::span<const RunRow> rows) {
                          concat(row.steps(), row.finished() ? "" : "*", row.diverged() ? "!" : "")});
         for (const Column& column : kColumns) lines.back().push_back(cell(row, column));
     }
+    return lines;
+}
+
+std::string_view table_legend() {
+    return kLegend;
+}
+
+void print_table(std::ostream& out, std::span<const RunRow> rows) {
+    const std::vector<std::vector<std::string>> lines = table_cells(rows);
     std::vector<std::size_t> widths(lines[0].size(), 0);
     for (const auto& line : lines) {
         for (std::size_t i = 0; i < line.size(); ++i) widths[i] = std::max(widths[i], line[i].size());

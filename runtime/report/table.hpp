@@ -4,6 +4,8 @@
 #include <ostream>
 #include <span>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "runtime/report/summary.hpp"
 
@@ -12,6 +14,10 @@ namespace sy::runtime {
 /// An aligned table for people, a line a row; what a column means stands below it. "-": nothing to say.
 /// Rows with several seeds show means, with the standard deviation in parentheses.
 void print_table(std::ostream& out, std::span<const RunRow> rows);
+
+/// The cells of that table, the head first, and what its columns mean.
+std::vector<std::vector<std::string>> table_cells(std::span<const RunRow> rows);
+std::string_view table_legend();
 
 /// One JSON object a line and row; numbers that are not finite are null.
 void print_json(std::ostream& out, std::span<const RunRow> rows);
