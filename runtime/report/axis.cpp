@@ -26,27 +26,27 @@ double scaled(Scale scale, double value) {
     return value;
 }
 
-struct Range {
+struct ValueRange {
     double low;
     double high;
 };
 
 /// Of what can be shown; [0, 1], or a decade, without any.
-Range range_of(Scale scale, std::span<const double> values) {
-    Range range{kLargest, -kLargest};
+ValueRange range_of(Scale scale, std::span<const double> values) {
+    ValueRange range{kLargest, -kLargest};
     for (const double value : values) {
         if (!can_show(scale, value)) continue;
         range.low = std::min(range.low, value);
         range.high = std::max(range.high, value);
     }
-    if (range.low > range.high) return scale == Scale::linear ? Range{0.0, 1.0} : Range{1.0, 10.0};
+    if (range.low > range.high) return scale == Scale::linear ? ValueRange{0.0, 1.0} : ValueRange{1.0, 10.0};
     return range;
 }
 
 /// A range of some length around values that are all the same.
-Range widened(Scale scale, Range range) {
+ValueRange widened(Scale scale, ValueRange range) {
     if (scale != Scale::linear)
-        return range.high / range.low > 1.0 + 1e-9 ? range : Range{range.low / 2.0, range.high * 2.0};
+        return range.high / range.low > 1.0 + 1e-9 ? range : ValueRange{range.low / 2.0, range.high * 2.0};
     const double size = std::max(std::abs(range.low), std::abs(range.high));
     if (range.high - range.low > std::max(1e-9 * size, kSmallest)) return range;
     if (size < kSmallest) return {0.0, 1.0};
@@ -149,7 +149,7 @@ std::vector<Tick> ticks_between(Scale scale, double low, double high) {
 
 PlacedAxis::PlacedAxis(const Axis& axis, std::span<const double> values, Ends ends, double from, double to)
     : scale_(axis.scale), from_(from), to_(to) {
-    Range range = range_of(scale_, values);
+    ValueRange range = range_of(scale_, values);
     if (axis.low && can_show(scale_, *axis.low)) range.low = *axis.low;
     if (axis.high && can_show(scale_, *axis.high)) range.high = *axis.high;
     if (range.high < range.low) range.high = range.low;

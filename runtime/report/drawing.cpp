@@ -100,9 +100,9 @@ std::string x_names_markup(std::span<const PlacedName> names, const Frame& frame
         const double centre = std::clamp(name.place, half, std::max(half, kWidth - half));
         if (centre - half < taken) continue;
         taken = centre + half + kCharacterWidth;
-        text += text_markup(centre, frame.bottom + 16.0, "x name", name.name);
+        text += text_markup(centre, frame.bottom + 18.0, "x name", name.name);
     }
-    return text + text_markup(frame.right, frame.bottom + 31.0, "x label", shortened(label, frame.right));
+    return text + text_markup(frame.right, frame.bottom + 33.0, "x label", shortened(label, frame.right));
 }
 
 std::string left_out_note(index_t count, Scale scale) {

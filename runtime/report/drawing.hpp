@@ -39,7 +39,7 @@ struct LegendEntry {
 struct Drawing {
     std::string title;
     std::string description;
-    double height = 250.0;
+    double height = 253.0;
     std::vector<LegendEntry> legend = {};
     std::string content = {};
     std::vector<std::string> notes = {};  ///< sentences below

@@ -17,13 +17,13 @@ std::string figure(const EventPlot& plot) {
         widest = std::max(widest, text_width(row.name));
         all.insert(all.end(), row.x.begin(), row.x.end());
     }
-    frame.left = std::min(widest, 140.0) + 8.0;
+    frame.left = std::min(widest, 180.0) + 8.0;
     frame.top = 4.0;
     frame.bottom = frame.top + kRowHeight * static_cast<double>(std::max<std::size_t>(1, plot.rows.size()));
     const PlacedAxis axis(plot.x, all, Ends::data, frame.left, frame.right);
 
     Drawing drawing{plot.title, plot.description};
-    drawing.height = frame.bottom + 38.0;
+    drawing.height = frame.bottom + 40.0;
     index_t left_out = 0;
     for (std::size_t i = 0; i < plot.rows.size(); ++i) {
         const EventRow& row = plot.rows[i];
@@ -44,7 +44,8 @@ std::string figure(const EventPlot& plot) {
         drawing.content += concat("<path class=\"grid\" d=\"M", coordinate(frame.left), " ", coordinate(y),
                                   "H", coordinate(frame.right), "\"/>\n");
         if (!path.empty())
-            drawing.content += concat("<path class=\"event ", colour_class(i), "\" d=\"", path, "\"/>\n");
+            drawing.content += concat("<path class=\"event ", colour_class(row.colour.value_or(i)), "\" d=\"",
+                                      path, "\"/>\n");
     }
     drawing.content += x_axis_markup(axis, frame, plot.x.label);
     if (const std::string note = left_out_note(left_out, plot.x.scale); !note.empty())

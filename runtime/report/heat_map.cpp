@@ -134,7 +134,7 @@ std::string figure(const HeatMap& map) {
     }
 
     Drawing drawing{map.title, map.description};
-    drawing.height = frame.bottom + 73.0;
+    drawing.height = frame.bottom + 77.0;
     drawing.content = text_markup(0.0, kTextHeight, "label", shortened(map.y_label, kWidth));
     if (!missing.empty()) drawing.content += concat("<path class=\"missing\" d=\"", missing, "\"/>\n");
     for (std::size_t level = 0; level < kNumLevels; ++level) {
@@ -143,12 +143,14 @@ std::string figure(const HeatMap& map) {
                                   paths[level], "\"/>\n");
     }
     drawing.content += row_names(map, frame, height) + column_names(map, frame, width) +
-                       scale_markup(map, axis, frame.bottom + 42.0);
+                       scale_markup(map, axis, frame.bottom + 44.0);
     if (const std::string note = left_out_note(left_out, Scale::linear); !note.empty())
         drawing.notes.push_back(note);
     if (beyond > 0)
-        drawing.notes.push_back(concat(beyond, beyond == 1 ? " value lies" : " values lie",
-                                       " beyond the scale and have the colour of its end."));
+        drawing.notes.push_back(concat(
+            beyond,
+            beyond == 1 ? " value lies beyond the scale and has" : " values lie beyond the scale and have",
+            " the colour of its end."));
     return figure_markup(drawing);
 }
 

@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <cerrno>
 #include <fstream>
+#include <span>
 #include <string>
 #include <system_error>
 
 #include "kernels/core/error.hpp"
+#include "runtime/checkpoint/output_file.hpp"
 #include "runtime/report/markup.hpp"
 #include "runtime/report/page_style.hpp"
 
@@ -127,15 +129,14 @@ void write_page(const std::filesystem::path& path, const Page& page) {
     const bool replace = is_ours(path);
     // A link keeps its place: what it points to is replaced.
     const std::filesystem::path target = replace ? std::filesystem::canonical(path) : path;
-    const Unfinished unfinished(concat(target.string(), ".unfinished-", ::getpid()));
-    std::ofstream file(unfinished.path, std::ios::trunc);
-    file << page.html();
+    const std::filesystem::path written = concat(target.string(), ".unfinished-", ::getpid());
+    const std::string html = page.html();
+    detail::OutputFile file(written, detail::OutputFile::Mode::create);
+    const Unfinished unfinished(written);
+    file.write(0, std::as_bytes(std::span(html)));
+    file.flush();
     file.close();
-    if (!file) {
-        throw IoError(concat("report: cannot write ", unfinished.path.string(), ": ",
-                             std::generic_category().message(errno)));
-    }
-    publish(unfinished.path, target, replace);
+    publish(written, target, replace);
 }
 
 }  // namespace sy::runtime

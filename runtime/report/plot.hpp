@@ -84,6 +84,7 @@ struct HeatMap {
 struct EventRow {
     std::string name;
     std::vector<double> x;
+    std::optional<std::size_t> colour = std::nullopt;  ///< not given: the place among the rows
 };
 
 /// When what happened: a row for each kind.

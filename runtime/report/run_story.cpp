@@ -52,8 +52,9 @@ void add_costs(const Json& record, TrainingStep& step) {
     step.exchange.back() = 0.0;
     for (std::size_t i = 0; i < kExchange.size(); ++i) {
         step.exchange[i] = number_at(record, {"exchange_seconds", kExchange[i]}, "exposed");
-        step.exchange.back() +=
-            number_at(record, {"exchange_seconds", kExchange[i]}, "total") - step.exchange[i];
+        const double total = number_at(record, {"exchange_seconds", kExchange[i]}, "total");
+        // Ranks of a node are waited for before their transfer begins, too.
+        step.exchange.back() += std::isfinite(total) ? std::max(0.0, total - step.exchange[i]) : kNothing;
     }
     step.network_bytes = number_at(record, {"traffic", "network"}, "bytes");
     step.network_bound = number_at(record, {"traffic"}, "network_bound");

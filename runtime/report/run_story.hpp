@@ -43,6 +43,8 @@ struct ValidationLoss {
 };
 
 enum class EventKind { restart, stop, checkpoint, skipped, placement, aside, job };
+inline constexpr std::array kEventName{"restart",       "early stop",      "checkpoint", "skipped step",
+                                       "experts moved", "steps set aside", "job"};
 inline constexpr std::array kEventNames{"restarts",      "early stops",     "checkpoints", "skipped steps",
                                         "experts moved", "steps set aside", "jobs"};
 

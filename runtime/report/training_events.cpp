@@ -22,24 +22,26 @@ EventPlot event_plot(const RunStory& run, double last_step) {
     for (const RunEvent& event : run.events) places[event.kind].push_back(event.step);
     plot.description = "What happened after which step:";
     for (auto& [kind, steps] : places) {
-        const char* name = kEventNames[static_cast<std::size_t>(kind)];
+        const auto number = static_cast<std::size_t>(kind);
+        const char* name = kEventNames[number];
         plot.description += concat(" ", steps.size(), " ", name, ";");
-        plot.rows.push_back({concat(name, " (", steps.size(), ")"), std::move(steps)});
+        plot.rows.push_back({concat(name, " (", steps.size(), ")"), std::move(steps), number});
     }
     return plot;
 }
 
 Table event_table(const RunStory& run) {
-    Table table{concat(run.name, ": events, without checkpoints"), {"step", "what", "more"}, {}};
+    Table table{
+        concat(run.name, ": events, without checkpoints and skipped steps"), {"step", "what", "more"}, {}};
     std::size_t left_out = 0;
     for (const RunEvent& event : run.events) {
-        if (event.kind == EventKind::checkpoint) continue;
+        if (event.kind == EventKind::checkpoint || event.kind == EventKind::skipped) continue;
         if (table.rows.size() == kMostLines) {
             ++left_out;
             continue;
         }
         table.rows.push_back(
-            {fixed_text(event.step, 0), kEventNames[static_cast<std::size_t>(event.kind)], event.text});
+            {fixed_text(event.step, 0), kEventName[static_cast<std::size_t>(event.kind)], event.text});
     }
     if (left_out > 0) table.caption += concat("; ", left_out, " later ones are in the figure alone");
     return table;

@@ -91,8 +91,8 @@ std::string unused_experts(const LoadHistory& history, const LoadSpan& span) {
     for (std::size_t layer = 0; layer < span.loads.size(); ++layer) {
         const auto unused = std::ranges::count(span.loads[layer], 0.0);
         if (unused > 0)
-            text += concat(text.empty() ? "" : ", ", "layer ", history.layers()[layer], " ", unused, " of ",
-                           span.loads[layer].size());
+            text += concat(text.empty() ? "" : "; ", unused, " of ", span.loads[layer].size(), " in layer ",
+                           history.layers()[layer]);
     }
     return text;
 }
