@@ -73,7 +73,7 @@ std::string figure(const BarPlot& plot) {
                           concat(plot.bars[bar], ", ", plot.parts[i].name, ": ", short_number(value)));
             below += value;
         }
-        if (const std::string sum = short_number(heights[bar]); text_width(sum) <= slot)
+        if (const std::string sum = short_number(heights[bar]); heights[bar] > 0.0 && text_width(sum) <= slot)
             drawing.content += text_markup(centre, axis.place(heights[bar]) - 4.0, "x name sum", sum);
         names.push_back({centre, shortened(plot.bars[bar], std::max(slot - 4.0, 40.0))});
     }

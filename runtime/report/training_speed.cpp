@@ -11,7 +11,7 @@ namespace {
 /// Bars of a figure of time by phase over a run.
 constexpr std::size_t kMostBars = 16;
 
-/// The mean of one number of an array, of steps that have it; 0 without any.
+/// The mean of one number of an array, of steps that have it; NaN without any.
 template <std::size_t Size>
 double mean_of(std::span<const TrainingStep> steps, std::array<double, Size> TrainingStep::*numbers,
                std::size_t which) {
@@ -22,7 +22,7 @@ double mean_of(std::span<const TrainingStep> steps, std::array<double, Size> Tra
         sum += (step.*numbers)[which];
         count += 1.0;
     }
-    return count > 0.0 ? sum / count : 0.0;
+    return count > 0.0 ? sum / count : std::nan("");
 }
 
 /// A bar for each group of steps.
