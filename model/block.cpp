@@ -1,11 +1,12 @@
 #include "model/block.hpp"
 
+#include "model/autograd/traced.hpp"
 #include "model/layers/residual.hpp"
 
 namespace sy::model {
 
 Block::Block(const BlockContext& context, const Positions& positions, const BlockSpec& spec)
-    : shared_(context.shared), spec_(spec) {
+    : shared_(context.shared), trace_(context.world.trace), spec_(spec) {
     const auto attention = [&](Part part, ops::Visibility visibility, index_t window) {
         add_sublayer(part);
         return make_attention(
@@ -35,6 +36,17 @@ void Block::add_sublayer(Part part) {
 }
 
 Value& Block::apply(const SubLayer& layer, const BlockRun& run, Value& x) const {
+    const auto names = [&]() -> TracedPart {
+        if (layer.part == Part::attention) return {"attention", "attention backward"};
+        if (layer.part == Part::cross_attention) return {"cross-attention", "cross-attention backward"};
+        if (moe_) return {"mixture", "mixture backward"};
+        return {"feed-forward", "feed-forward backward"};
+    };
+    return traced(run.tape, trace_, names(), spec_.stream_idx,
+                  [&]() -> Value& { return apply_untraced(layer, run, x); });
+}
+
+Value& Block::apply_untraced(const SubLayer& layer, const BlockRun& run, Value& x) const {
     if (layer.part == Part::feed_forward) {
         return moe_ ? moe_->forward(run.tape, x, run.pass, run.statistics)
                     : feed_forward_->forward(run.tape, x, run.pass);

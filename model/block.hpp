@@ -76,11 +76,13 @@ class Block {
     void add_sublayer(Part part);
     index_t dropout_stream(Part part) const;
     Value& apply(const SubLayer& layer, const BlockRun& run, Value& x) const;
+    Value& apply_untraced(const SubLayer& layer, const BlockRun& run, Value& x) const;
     Value& drop(const SubLayer& layer, const BlockRun& run, Value& x) const;
     Stream serial(const SubLayer& layer, const BlockRun& run, Stream in) const;
     Stream parallel(const BlockRun& run, Stream in) const;
 
     LayerContext& shared_;
+    TraceLog* trace_;
     BlockSpec spec_;
     std::vector<SubLayer> sublayers_;
     std::unique_ptr<AttentionLayer> attention_;

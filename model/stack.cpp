@@ -4,6 +4,7 @@ namespace sy::model {
 
 Stack::Stack(const BlockContext& context, const Spec& spec)
     : shared_(context.shared),
+      trace_(context.world.trace),
       embedding_(context.shared, {spec.id, spec.num_positions, spec.first_stream}),
       positions_(context.shared, spec.id, spec.num_positions) {
     const AttentionConfig& attention = shared_.config.attention;
@@ -75,9 +76,12 @@ Stream Stack::run_recomputed(const Block& block, const BlockRun& run, Stream in)
         };
         kept = {keep(out.sum), keep(out.delta)};
     }
-    tape.record([&block, &context, in, kept, pass = run.pass, encoder = run.encoder] {
+    tape.record([this, &block, &context, in, kept, pass = run.pass, encoder = run.encoder] {
         Tape again(Tape::Mode::record, context);
-        const Stream out = block.forward({.tape = again, .pass = pass, .encoder = encoder}, in);
+        const Stream out = [&] {
+            const TraceSpan span(trace_, TraceKind::compute, "recompute", block.spec().stream_idx);
+            return block.forward({.tape = again, .pass = pass, .encoder = encoder}, in);
+        }();
         if (kept.sum != in.sum) out.sum->grad = std::move(kept.sum->grad);
         if (kept.delta != nullptr) {
             // The block's last addend and its sum share one gradient, as they do without recomputation.

@@ -48,6 +48,7 @@ class Stack {
     Stream run_recomputed(const Block& block, const BlockRun& run, Stream in) const;
 
     LayerContext& shared_;
+    TraceLog* trace_;
     Embedding embedding_;
     Positions positions_;
     std::vector<Block> blocks_;

@@ -205,16 +205,21 @@ PassResult Transformer::run(std::span<const std::int32_t> ids, const BatchInfo& 
         stack_->forward(tape, pass, reports.part(stack_blocks()), encoder_ ? &encoded : nullptr);
     // Without targets no row has a gradient, whatever the scale.
     const double scale = 1.0 / static_cast<double>(std::max<index_t>(rows.num_targets_of_step, 1));
-    head_->forward(tape, *last.normed,
-                   {rows.targets, static_cast<float>(scale), std::span(losses.token),
-                    static_cast<float>(scale * config_.output_z_loss), std::span(losses.lse)},
-                   pass);
+    {
+        const TraceSpan span(world_.trace, TraceKind::compute, training ? "head and its backward" : "head");
+        head_->forward(tape, *last.normed,
+                       {rows.targets, static_cast<float>(scale), std::span(losses.token),
+                        static_cast<float>(scale * config_.output_z_loss), std::span(losses.lse)},
+                       pass);
+    }
     if (training) {
         for (index_t depth = 1; depth <= config_.mtp_depth; ++depth)
             losses.depths.push_back(make_depth(ids, depth, batch));
         predict_further(tape, *last.stream, pass, losses.depths, std::span(reports.part(module_blocks())));
+        const TraceSpan span(world_.trace, TraceKind::compute, "backward");
         tape.backward();
     }
+    const TraceSpan span(world_.trace, TraceKind::communication, "losses of all ranks");
     return reduce(losses, rows, statistics, batch, context);
 }
 

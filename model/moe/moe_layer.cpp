@@ -11,6 +11,7 @@
 #include "kernels/ops/reduce/reduce.hpp"
 #include "model/layers/linear.hpp"
 #include "model/moe/expert_dropout.hpp"
+#include "model/moe/traced_rows.hpp"
 
 namespace sy::model {
 
@@ -75,6 +76,10 @@ MoeLayer::MoeLayer(LayerContext& shared, const MoeConfig& config, const ModelWor
     down_ = shared.parameters.id({experts, Role::down});
     if (config.shared_experts > 0)
         shared_experts_.emplace(shared, LayerKey{key.stack, key.block, Part::shared_experts});
+}
+
+TransferTrace MoeLayer::transfers() const {
+    return {world_.exchange, world_.trace, layer_idx_};
 }
 
 ops::ExpertWeights MoeLayer::expert_weights() const {
@@ -143,6 +148,7 @@ ops::DropoutRows MoeLayer::output_dropout(const Kept& kept, Range slots) const {
 
 void MoeLayer::run_experts(Kept& kept, const comm::SlotChunk& chunk, ConstTensorRef rows,
                            SlotResults& results, const Context& context) const {
+    const TraceSpan computing = span(TraceKind::compute, "experts");
     const comm::ReceivePlan& receive = kept.plan.receive;
     const TensorRef outputs = results.values().rows_of(chunk.slots);
     const SlotRows slots = slot_rows(rows, part<const std::int32_t>(receive.slot_row, chunk.slots),
@@ -155,17 +161,9 @@ void MoeLayer::run_experts(Kept& kept, const comm::SlotChunk& chunk, ConstTensor
     results.written(chunk.slots);
 }
 
-Value& MoeLayer::forward(Tape& tape, Value& x, const PassInfo& pass, MoeStatistics* statistics) const {
-    const Context& context = tape.context();
-    const DType dtype = shared_.config.dtype;
-    const ConstTensorRef input = x.data;
-    Kept kept;
-    kept.pass = pass;
-    kept.routing = router_.route(x.ref(), pass, context);
-    const ReadChoices decision(kept.routing, pass, config_, context);
-    kept.capacity = apply_capacity({decision.expert(), decision.score(), pass}, config_, world_.world);
-    account(kept, decision, tape, statistics);
-
+comm::DispatchPlan MoeLayer::plan_exchange(const Kept& kept, const ReadChoices& decision,
+                                           const Context& context) const {
+    const TraceSpan planning = span(TraceKind::communication, "exchange plan");
     const comm::ReturnRows grouping =
         context.numerics == NumericsMode::fast ? comm::ReturnRows::per_unit : comm::ReturnRows::per_choice;
     const ConstTensorRef expert = decision.expert();
@@ -173,10 +171,29 @@ Value& MoeLayer::forward(Tape& tape, Value& x, const PassInfo& pass, MoeStatisti
     const comm::Choices choices{.expert = expert,
                                 .weight = decision.weight(),
                                 .kept = choice_kept.as_matrix(expert.rows(), expert.cols()),
-                                .first_token = pass.batch.first_token,
-                                .seq_len = pass.seq_len};
-    kept.plan = world_.exchange.plan(choices, shared_.parameters.placement(layer_idx_), grouping,
-                                     comm::SlotChunks::by_arrival);
+                                .first_token = kept.pass.batch.first_token,
+                                .seq_len = kept.pass.seq_len};
+    return world_.exchange.plan(choices, shared_.parameters.placement(layer_idx_), grouping,
+                                comm::SlotChunks::by_arrival);
+}
+
+Value& MoeLayer::forward(Tape& tape, Value& x, const PassInfo& pass, MoeStatistics* statistics) const {
+    const Context& context = tape.context();
+    const DType dtype = shared_.config.dtype;
+    const ConstTensorRef input = x.data;
+    Kept kept;
+    kept.pass = pass;
+    {
+        const TraceSpan routing = span(TraceKind::compute, "router");
+        kept.routing = router_.route(x.ref(), pass, context);
+    }
+    const ReadChoices decision(kept.routing, pass, config_, context);
+    {
+        const TraceSpan limiting = span(TraceKind::communication, "capacity");
+        kept.capacity = apply_capacity({decision.expert(), decision.score(), pass}, config_, world_.world);
+        account(kept, decision, tape, statistics);
+    }
+    kept.plan = plan_exchange(kept, decision, context);
     const comm::ReceivePlan& receive = kept.plan.receive;
     Value& y = tape.value(input.rows(), input.cols());
     if (tape.recording()) {
@@ -192,17 +209,22 @@ Value& MoeLayer::forward(Tape& tape, Value& x, const PassInfo& pass, MoeStatisti
     }
     {
         const SentRows sent(input, config_.wire, dtype, context);
-        comm::PendingRows arriving = world_.exchange.start_dispatch(sent.ref(), kept.plan);
+        TracedRows arriving(transfers(), kDispatch,
+                            [&] { return world_.exchange.start_dispatch(sent.ref(), kept.plan); });
         // The shared experts, and experts with rows that are here already, work while the others travel.
-        if (shared_experts_) kept.shared = shared_experts_->apply(input, y.data, tape.recording(), context);
+        if (shared_experts_) {
+            const TraceSpan computing = span(TraceKind::compute, "shared experts");
+            kept.shared = shared_experts_->apply(input, y.data, tape.recording(), context);
+        }
         SlotResults results(world_.exchange, kept.plan, input.cols(), config_.wire, context);
-        std::optional<comm::PendingRows> returning;
+        std::optional<TracedRows> returning;
         for (const comm::SlotChunk& chunk : receive.chunks) {
             if (!chunk.near) kept.rows = arriving.wait();
             const ConstTensorRef rows = kept.rows.empty() ? arriving.near_rows() : std::as_const(kept.rows);
             run_experts(kept, chunk, rows, results, context);
-            if (!chunk.near) returning.emplace(results.start_return());
+            if (!chunk.near) returning.emplace(transfers(), kReturn, [&] { return results.start_return(); });
         }
+        const TraceSpan combining = span(TraceKind::compute, "combine");
         comm::combine_returned(returning->wait(), kept.plan, shared_experts_ ? Write::add : Write::overwrite,
                                y.data, context);
     }
@@ -250,6 +272,7 @@ struct MoeLayer::ExpertSums {
 void MoeLayer::run_experts_backward(const Kept& kept, const comm::SlotChunk& chunk, ConstTensorRef dy_rows,
                                     const ExpertSums& sums, SlotResults& dx, const Context& context,
                                     const std::function<void()>& dx_ready) const {
+    const TraceSpan computing = span(TraceKind::compute, "experts backward");
     const comm::ReceivePlan& receive = kept.plan.receive;
     const Range slots = chunk.slots;
     const SlotOperands operands = backward_operands(kept, slots, dy_rows, context);
@@ -285,33 +308,43 @@ void MoeLayer::run_backward(Value& x, Value& y, Kept& kept, const Context& conte
     }
     {
         const SentRows sent(dy, gradient_wire(config_.wire), shared_.config.dtype, context);
-        comm::PendingRows arriving = world_.exchange.start_dispatch(sent.ref(), kept.plan);
-        if (shared_experts_) shared_experts_->backward(x.data, kept.shared, dy, dx, kept.pass, context);
+        TracedRows arriving(transfers(), kDispatchGradients,
+                            [&] { return world_.exchange.start_dispatch(sent.ref(), kept.plan); });
+        if (shared_experts_) {
+            const TraceSpan computing = span(TraceKind::compute, "shared experts backward");
+            shared_experts_->backward(x.data, kept.shared, dy, dx, kept.pass, context);
+        }
         SlotResults results(world_.exchange, kept.plan, dy.cols(), config_.wire, context);
         Tensor dy_rows;
-        std::optional<comm::PendingRows> returning;
+        std::optional<TracedRows> returning;
         for (const comm::SlotChunk& chunk : receive.chunks) {
             if (!chunk.near) dy_rows = arriving.wait();
             const ConstTensorRef rows = dy_rows.empty() ? arriving.near_rows() : std::as_const(dy_rows);
             // While dx travels, the gradients of the weights are computed.
             run_experts_backward(kept, chunk, rows, sums, results, context, [&] {
-                if (!chunk.near) returning.emplace(results.start_return());
+                if (!chunk.near)
+                    returning.emplace(transfers(), kReturnGradients, [&] { return results.start_return(); });
             });
         }
         // Their reduction may begin while dx travels.
         for (const ParameterId id : {down_, up_, gate_})
             if (id >= 0) shared_.gradient_ready(id);
+        const TraceSpan combining = span(TraceKind::compute, "combine backward");
         comm::combine_returned(returning->wait(), kept.plan, shared_experts_ ? Write::add : Write::overwrite,
                                dx, context);
     }
     Tensor dweight_tk(context.device, DType::f32, kept.routing.weight.shape());
-    world_.exchange.return_scalars(dweight, kept.plan, dweight_tk);
+    {
+        const TraceSpan returning = span(TraceKind::communication, "return of weights' gradients");
+        world_.exchange.return_scalars(dweight, kept.plan, dweight_tk);
+    }
     route_backward(x, kept, std::move(dweight_tk), dx, context);
     x.add_gradient(std::move(dx), context);
 }
 
 void MoeLayer::route_backward(Value& x, Kept& kept, Tensor dweight, TensorRef dx,
                               const Context& context) const {
+    const TraceSpan routing = span(TraceKind::compute, "router backward");
     RouterGradients gradients;
     gradients.weight = std::move(dweight);
     const RoutedBatch routed{kept.routing, kept.capacity.load, kept.pass, context};

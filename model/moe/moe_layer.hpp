@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "comm/exchange/exchange.hpp"
+#include "kernels/core/trace.hpp"
 #include "kernels/ops/dropout/dropout.hpp"
 #include "kernels/ops/expert_ffn/expert_ffn.hpp"
 #include "model/moe/balance/loss.hpp"
@@ -23,6 +24,7 @@ struct ModelWorld {
     comm::Communicator* expert_group = nullptr;  ///< the ranks of the exchange; needed by moe.expert_dropout
     DropLedger* drops = nullptr;                 ///< where dropped choices are listed; null: nowhere
     RoutingLog* routing = nullptr;               ///< where every choice is written down; null: nowhere
+    TraceLog* trace = nullptr;                   ///< where the time of parts is written down; null: nowhere
 };
 
 /// What a MoE layer reports of a pass. `loss_sums` are this rank's share until they are reduced.
@@ -32,6 +34,8 @@ struct MoeStatistics {
     std::uint64_t routing_hash = 0;   ///< sum mod 2^64 over (token, choice rank, expert, kept)
     index_t num_dropped = 0;          ///< global
 };
+
+struct TransferTrace;
 
 /// A mixture of experts in place of a feed-forward: router, capacity, exchange, experts, combine, shared experts.
 class MoeLayer {
@@ -70,6 +74,10 @@ class MoeLayer {
                               const std::function<void()>& dx_ready) const;
     void route_backward(Value& x, Kept& kept, Tensor dweight, TensorRef dx, const Context& context) const;
     ops::ExpertWeights expert_weights() const;
+    comm::DispatchPlan plan_exchange(const Kept& kept, const ReadChoices& decision,
+                                     const Context& context) const;
+    TransferTrace transfers() const;
+    TraceSpan span(TraceKind kind, const char* name) const { return {world_.trace, kind, name, layer_idx_}; }
 
     LayerContext& shared_;
     const MoeConfig& config_;

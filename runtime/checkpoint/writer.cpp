@@ -62,9 +62,12 @@ CheckpointWriter::Task CheckpointWriter::make_task(const std::vector<Piece>& pie
         const Manifest part = detail::write_single_file(unfinished_, pieces, manifest_.step, world_);
         return Task([text = write_manifest(part)](const std::stop_token&) { return text; });
     }
-    return Task([folder = unfinished_, rank = world_.rank(),
+    return Task([folder = unfinished_, rank = world_.rank(), step = manifest_.step, trace = settings_.trace,
                  written = in_background() ? take_snapshot(pieces) : pieces](const std::stop_token& stop) {
-        return write_shard(folder, rank, written, stop);
+        if (trace != nullptr) trace->begin_background("write shard", step);
+        std::string record = write_shard(folder, rank, written, stop);
+        if (trace != nullptr) trace->end_background();
+        return record;
     });
 }
 

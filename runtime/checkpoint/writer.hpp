@@ -6,6 +6,7 @@
 
 #include "comm/communicator.hpp"
 #include "kernels/core/context.hpp"
+#include "kernels/core/trace.hpp"
 #include "runtime/checkpoint/checkpoint.hpp"
 
 namespace sy::runtime {
@@ -20,6 +21,7 @@ class CheckpointWriter {
         std::filesystem::path run;  ///< checkpoints go to run/checkpoints
         index_t keep_last = 1;
         CheckpointConfig form;
+        TraceLog* trace = nullptr;  ///< where the writing of shards is written down; null: nowhere; borrowed
     };
     /// @param context  its device holds the snapshot, and keeps it for the next one
     CheckpointWriter(Settings settings, const Context& context, comm::Communicator& world);

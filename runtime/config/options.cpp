@@ -133,6 +133,10 @@ void telemetry_options(OptionTable& table, TelemetryConfig& telemetry) {
     table.text({"telemetry.routing_trace", "",
                 "steps whose routing goes to run.directory/routing: none, every:N, or a list as 10,200"},
                telemetry.routing_trace);
+    table.text(
+        {"telemetry.trace", "",
+         "steps whose time on all ranks goes to run.directory/trace-10-12.json: none, 10, or steps 10-12"},
+        telemetry.trace);
 }
 
 void generate_options(OptionTable& table, GenerateConfig& generate) {
@@ -228,6 +232,8 @@ std::vector<std::string> joint_problems(const Config& config) {
     require(config.run.directory != "", "run.directory is empty; name a folder");
     const std::string steps = step_pattern_problem(config.telemetry.routing_trace);
     require(steps.empty(), concat("telemetry.routing_trace = ", steps));
+    const std::string traced = traced_steps_problem(config.telemetry.trace);
+    require(traced.empty(), concat("telemetry.trace = ", traced));
     const ParallelConfig& parallel = config.parallel;
     const bool balanced = parallel.placement == PlacementRule::balanced;
     require(

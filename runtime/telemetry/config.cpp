@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <sstream>
+#include <string_view>
 #include <vector>
 
 namespace sy::runtime {
@@ -39,6 +40,21 @@ std::string step_pattern_problem(const std::string& pattern) {
     if (!steps.empty() && std::ranges::find(steps, 0) == steps.end()) return {};
     return concat("'", pattern,
                   "' chooses no steps; use none, every:N with N >= 1, or a list such as 10,200");
+}
+
+TracedSteps parse_traced_steps(const std::string& text) {
+    std::string steps = text;
+    for (const char* word : {"steps ", "step "})
+        if (steps.starts_with(word)) steps.erase(0, std::string_view(word).size());
+    const std::size_t dash = steps.find('-');
+    const TracedSteps result{parse_step(steps.substr(0, dash)),
+                             parse_step(dash == std::string::npos ? steps : steps.substr(dash + 1))};
+    return result.first > 0 && result.first <= result.last ? result : TracedSteps{};
+}
+
+std::string traced_steps_problem(const std::string& text) {
+    if (text.empty() || text == "none" || parse_traced_steps(text).first > 0) return {};
+    return concat("'", text, "' is no run of steps; use none, a step such as 10, or steps 10-12");
 }
 
 }  // namespace sy::runtime

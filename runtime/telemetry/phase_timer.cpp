@@ -16,7 +16,8 @@ double PhaseSeconds::total() const {
     return std::accumulate(seconds_.begin(), seconds_.end(), 0.0);
 }
 
-PhaseTimer::Scope::Scope(PhaseTimer& timer, Phase phase) : timer_(timer), phase_(phase) {
+PhaseTimer::Scope::Scope(PhaseTimer& timer, Phase phase)
+    : timer_(timer), span_(timer.trace_, TraceKind::phase, phase_name(phase).data()), phase_(phase) {
     SY_REQUIRE(!timer.open_, "phase timer: ", phase_name(phase), " inside another phase");
     timer.open_ = true;
     waited_ = timer.waited_();

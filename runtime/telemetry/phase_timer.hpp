@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "kernels/core/error.hpp"
+#include "kernels/core/trace.hpp"
 
 namespace sy::runtime {
 
@@ -29,8 +30,9 @@ class PhaseSeconds {
 class PhaseTimer {
   public:
     /// Clocks in seconds. @param now  time  @param waited  time spent waiting for messages so far
-    PhaseTimer(std::function<double()> now, std::function<double()> waited)
-        : now_(std::move(now)), waited_(std::move(waited)) {}
+    /// @param trace  where scopes are written down too; may be null; borrowed
+    PhaseTimer(std::function<double()> now, std::function<double()> waited, TraceLog* trace = nullptr)
+        : now_(std::move(now)), waited_(std::move(waited)), trace_(trace) {}
 
     /// Counts its lifetime for a phase.
     class Scope {
@@ -42,6 +44,7 @@ class PhaseTimer {
 
       private:
         PhaseTimer& timer_;
+        TraceSpan span_;  ///< opens first and closes last
         Phase phase_;
         double start_;
         double waited_;
@@ -55,6 +58,7 @@ class PhaseTimer {
   private:
     std::function<double()> now_;
     std::function<double()> waited_;
+    TraceLog* trace_;
     PhaseSeconds seconds_;
     bool open_ = false;
 };

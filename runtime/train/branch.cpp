@@ -7,6 +7,7 @@
 #include "runtime/checkpoint/folders.hpp"
 #include "runtime/checkpoint/output_file.hpp"
 #include "runtime/json/json.hpp"
+#include "runtime/telemetry/config.hpp"
 
 namespace sy::runtime {
 namespace {
@@ -54,6 +55,12 @@ bool has_later_steps(const fs::path& records, index_t step) {
         }
     }
     return false;
+}
+
+/// 12 of trace-10-12.json, 0 of other names.
+index_t last_traced_step(const std::string& name) {
+    if (!name.starts_with("trace-") || !name.ends_with(".json")) return 0;
+    return parse_traced_steps(name.substr(6, name.size() - 11)).last;
 }
 
 /// run/aside-N, the first that is free; made when something goes there.
@@ -120,6 +127,21 @@ class Aside {
         return true;
     }
 
+    /// @return whether there were any traces of steps after `step`
+    bool move_traces(const fs::path& run, index_t step) const {
+        std::vector<fs::path> later;
+        if (fs::exists(run)) {
+            for (const fs::directory_entry& entry : fs::directory_iterator(run))
+                if (last_traced_step(entry.path().filename()) > step) later.push_back(entry.path());
+        }
+        if (later.empty()) return false;
+        fs::create_directories(folder_);
+        for (const fs::path& trace : later) fs::rename(trace, folder_ / trace.filename());
+        detail::flush_to_disk(folder_);
+        detail::flush_to_disk(run);
+        return true;
+    }
+
   private:
     fs::path folder_;
 };
@@ -171,6 +193,7 @@ std::string begin_branch(const fs::path& run, index_t step) {
         what += concat(name, ", ");
     }
     if (aside.move_routing_traces(run / "routing", step)) what += "routing, ";
+    if (aside.move_traces(run, step)) what += "traces, ";
     if (what.empty()) return "";
     what.resize(what.size() - 2);
     return concat("what came after step ", step, " in an earlier run of this folder is set aside in ",

@@ -98,6 +98,7 @@ void ShardedOptimizer::with_gradient(Group& group, const Body& body) const {
 }
 
 void ShardedOptimizer::gradient_ready(model::ParameterId id) {
+    const TraceSpan span(trace_, TraceKind::communication, "gradient synchronisation");
     const bool expert = parameters_.spec(id).sharding == model::Sharding::expert;
     if (expert && shadows_->involves(id)) {
         with_gradient(*groups_[kExpert], [&]<class T>(std::span<T> gradient) {
@@ -152,6 +153,7 @@ std::span<float> ShardedOptimizer::gradient_of(Group& group, const OwnedPart& pa
 }
 
 void ShardedOptimizer::finish_reduction(Group& group) {
+    const TraceSpan span(trace_, TraceKind::wait, "wait for gradients");
     if (context_.numerics == NumericsMode::fast) {
         group.sync.finish(group.flat->gradient.values<float>());
         return;
@@ -210,8 +212,11 @@ double ShardedOptimizer::sum_over_world(std::span<const double> addends) const {
 }
 
 ShardedOptimizer::Result ShardedOptimizer::step(index_t step, index_t num_steps) {
-    with_gradient(*groups_[kExpert], [&](auto gradient) { shadows_->finish(gradient); });
-    awaited_.clear();
+    {
+        const TraceSpan span(trace_, TraceKind::wait, "wait for gradients of copies");
+        with_gradient(*groups_[kExpert], [&](auto gradient) { shadows_->finish(gradient); });
+        awaited_.clear();
+    }
     Tensor of_rows(context_.device, DType::f64, {num_trained_rows()});
     TensorRef rest = of_rows;
     for (const std::unique_ptr<Group>& group : groups_) {
@@ -223,7 +228,10 @@ ShardedOptimizer::Result ShardedOptimizer::step(index_t step, index_t num_steps)
     std::vector<double> squares(read_squares.begin(), read_squares.end());
     if (parameters_.overflowed()) squares.push_back(std::numeric_limits<double>::infinity());
     Result result;
-    result.gradient_norm = std::sqrt(sum_over_world(squares));
+    {
+        const TraceSpan span(trace_, TraceKind::communication, "gradient norm of all ranks");
+        result.gradient_norm = std::sqrt(sum_over_world(squares));
+    }
     const bool clip = config_.clip_norm > 0.0 && result.gradient_norm > config_.clip_norm;
     result.applied = std::isfinite(result.gradient_norm) &&
                      (clip ? config_.clip_norm : result.gradient_norm) <= kLargestNorm;
@@ -237,6 +245,7 @@ ShardedOptimizer::Result ShardedOptimizer::step(index_t step, index_t num_steps)
             clip ? static_cast<float>(config_.clip_norm / result.gradient_norm) : 1.0F,
             step};
         for (const std::unique_ptr<Group>& group : groups_) update(*group, constants);
+        const TraceSpan span(trace_, TraceKind::communication, "weights for products and shadows");
         parameters_.refresh_working();
         refresh_shadows();
     }
@@ -249,7 +258,8 @@ ShardedOptimizer::Result ShardedOptimizer::step(index_t step, index_t num_steps)
     return result;
 }
 
-void ShardedOptimizer::update(Group& group, const ops::AdamwStep& constants) {
+void ShardedOptimizer::update_owned(Group& group, const ops::AdamwStep& constants) {
+    const TraceSpan span(trace_, TraceKind::compute, "AdamW");
     for_trained(group, [&](const OwnedPart& part) {
         const index_t count = part.rows.size() * part.cols;
         ops::AdamwStep own = constants;
@@ -261,6 +271,11 @@ void ShardedOptimizer::update(Group& group, const ops::AdamwStep& constants) {
                     {}},
                    own, context_);
     });
+}
+
+void ShardedOptimizer::update(Group& group, const ops::AdamwStep& constants) {
+    update_owned(group, constants);
+    const TraceSpan span(trace_, TraceKind::communication, "weights from their owners");
     group.sync.gather(group.flat->weights.values<float>());
 }
 

@@ -9,6 +9,7 @@
 #include "comm/gradient_sync/gradient_sync.hpp"
 #include "comm/gradient_sync/shadow_sync.hpp"
 #include "comm/topology/topology.hpp"
+#include "kernels/core/trace.hpp"
 #include "kernels/ops/optimizer/optimizer.hpp"
 #include "model/parameters/parameters.hpp"
 #include "runtime/train/config.hpp"
@@ -27,6 +28,9 @@ class ShardedOptimizer {
     /// @param world, groups  borrowed
     ShardedOptimizer(const OptimizerConfig& config, model::Parameters& parameters, comm::Communicator& world,
                      comm::GridCommunicators& groups, const Context& context);
+
+    /// Where the time of a step's parts is written down; null: nowhere. Borrowed.
+    void set_trace(TraceLog* trace) { trace_ = trace; }
 
     /// The gradient of a parameter is complete: its bucket may start to travel while backward goes on.
     void gradient_ready(model::ParameterId id);
@@ -102,6 +106,7 @@ class ShardedOptimizer {
     index_t num_trained_rows() const;
     /// The sum of squares of each trained row that this rank owns. @return what is left of `squares`
     TensorRef collect_squares(Group& group, TensorRef squares) const;
+    void update_owned(Group& group, const ops::AdamwStep& constants);
     void update(Group& group, const ops::AdamwStep& constants);
     double sum_over_world(std::span<const double> addends) const;
 
@@ -113,7 +118,8 @@ class ShardedOptimizer {
     std::vector<std::unique_ptr<Group>> groups_;  ///< replicated, expert
     std::optional<comm::ShadowSync> shadows_;
     std::deque<model::ParameterId> awaited_;  ///< whose shadows' gradients are on their way
-    index_t sent_before_ = 0;                 ///< bytes, until the last replacement was done
+    TraceLog* trace_ = nullptr;
+    index_t sent_before_ = 0;  ///< bytes, until the last replacement was done
 };
 
 }  // namespace sy::runtime

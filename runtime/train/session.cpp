@@ -31,8 +31,9 @@ Session::Session(const Config& config, comm::Communicator& world)
       group_topology_(comm::discover_topology(*groups_.expert_group)),
       exchange_choice_(choose_exchange(config, world, group_topology_)),
       exchange_(comm::make_exchange(exchange_choice_.kind, *groups_.expert_group, group_topology_, context_)),
-      model_world_{world, *exchange_, groups_.expert_group.get(), config.run.drop_ledger ? &drops_ : nullptr,
-                   &routing_},
+      model_world_{
+          world,     *exchange_, groups_.expert_group.get(), config.run.drop_ledger ? &drops_ : nullptr,
+          &routing_, &trace_},
       parameters_(model::blueprint(config.model, config.moe),
                   comm::block_placements(model::moe_blocks(config.moe, config.model), config.moe.experts,
                                          groups_.expert_group->size()),
@@ -45,6 +46,7 @@ Session::Session(const Config& config, comm::Communicator& world)
     parameters_.allocate(config.train.seed);
     freeze_parameters(config.train.freeze, parameters_);
     optimizer_ = std::make_unique<ShardedOptimizer>(config.optimizer, parameters_, world, groups_, context_);
+    optimizer_->set_trace(&trace_);
 }
 
 std::string Session::layout() const {

@@ -44,6 +44,8 @@ class Session {
     model::DropLedger take_drops() { return std::exchange(drops_, {}); }
     /// Where mixtures write down their routing while it is open.
     model::RoutingLog& routing_log() { return routing_; }
+    /// Where this rank's time is written down while it is open.
+    TraceLog& trace() { return trace_; }
     /// What keeps this rank's threads from processors; empty when nothing does.
     const std::string& processor_note() const { return processors_.note; }
     /// How rows travel, where the settings leave it open; else empty.
@@ -82,6 +84,7 @@ class Session {
     std::unique_ptr<comm::Exchange> exchange_;
     model::DropLedger drops_;
     model::RoutingLog routing_;
+    TraceLog trace_;
     model::ModelWorld model_world_;
     model::Parameters parameters_;
     std::unique_ptr<model::Transformer> transformer_;

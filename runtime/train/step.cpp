@@ -27,6 +27,7 @@ StepOutcome run_step(Session& session, const std::function<MicroBatch(index_t)>&
     const TrainConfig& train = session.config().train;
     std::vector<model::PassResult> passes;
     for (index_t micro_step = 0; micro_step < train.accumulation; ++micro_step) {
+        session.trace().set_micro_step(micro_step);
         // Gradients may only start to travel when the last micro-step completes them.
         const bool last = micro_step + 1 == train.accumulation;
         session.transformer().on_gradient_ready([&session, last](model::ParameterId id) {

@@ -17,6 +17,7 @@
 #include "runtime/train/routing_trace.hpp"
 #include "runtime/train/run_log.hpp"
 #include "runtime/train/step.hpp"
+#include "runtime/train/tracer.hpp"
 
 namespace sy::runtime {
 namespace {
@@ -52,21 +53,26 @@ class TrainingRun {
           log_(session, done_ + 1, notes_),
           drop_log_(session),
           routing_tracer_(session),
+          tracer_(session),
           rebalancer_(session),
-          timer_(steady_seconds, [&session] { return session.waited_seconds(); }),
-          writer_({config_.run.directory, config_.run.keep_last, config_.checkpoint}, session.context(),
-                  session.world()) {}
+          timer_(
+              steady_seconds, [&session] { return session.waited_seconds(); }, &session.trace()),
+          writer_({config_.run.directory, config_.run.keep_last, config_.checkpoint, &session.trace()},
+                  session.context(), session.world()) {}
 
     TrainingEnd run() {
         bool asked = wanted_by_any(session_.world(), asked_to_stop());
         bool stopping = asked;
         while (done_ < config_.train.steps && !stopping) {
+            tracer_.begin(done_ + 1);
             step();
             if (validation_due()) validate();
             const Agreement agreed = agree();
             asked = agreed.stop;
             stopping = asked || done_ == config_.run.stop_after;
-            checkpoint(stopping || done_ == config_.train.steps, agreed.writing);
+            const bool last = stopping || done_ == config_.train.steps;
+            checkpoint(last, agreed.writing);
+            tracer_.end(done_, last);
         }
         publish();
         const bool early = done_ < config_.train.steps;
@@ -146,13 +152,23 @@ class TrainingRun {
             return make_batch(session_, corpus_, Split::train, {number, micro_step, state_.samples_consumed});
         };
         routing_tracer_.begin(number);
-        const StepOutcome outcome = run_step(session_, batches, number, timer_);
-        log_.step(number, outcome, timer_.take(), steady_seconds() - start);
+        const StepOutcome outcome = [&] {
+            const TraceSpan span(&session_.trace(), TraceKind::step, "step");
+            return run_step(session_, batches, number, timer_);
+        }();
+        const double seconds = steady_seconds() - start;
+        {
+            const TraceSpan span(&session_.trace(), TraceKind::communication, "records");
+            log_.step(number, outcome, timer_.take(), seconds);
+        }
         drop_log_.write();
         routing_tracer_.write(number);
         done_ = number;
         rebalancer_.count(outcome.pass);
-        if (rebalancer_.due(done_)) log_.placement(rebalancer_.rebalance(done_));
+        if (rebalancer_.due(done_)) {
+            const TraceSpan span(&session_.trace(), TraceKind::communication, "rebalancing");
+            log_.placement(rebalancer_.rebalance(done_));
+        }
         state_.count_step(config_.train.global_batch, outcome.update.applied);
         if (state_.skipped_in_a_row < config_.train.max_skipped) return;
         publish();
@@ -176,6 +192,7 @@ class TrainingRun {
     }
 
     void validate() {
+        const TraceSpan span(&session_.trace(), TraceKind::phase, "validation");
         const double start = steady_seconds();
         const std::optional<Validation> validation =
             validation_loss(session_, corpus_, [this] { return asked_to_stop(); });
@@ -187,6 +204,7 @@ class TrainingRun {
     }
 
     Agreement agree() {
+        const TraceSpan span(&session_.trace(), TraceKind::wait, "agree to go on");
         std::int32_t flags[] = {asked_to_stop() ? 1 : 0, writer_.busy() ? 1 : 0};
         comm::all_reduce(session_.world(), std::span<std::int32_t>(flags), comm::ReduceOp::max);
         return {flags[0] != 0, flags[1] != 0};
@@ -207,6 +225,7 @@ class TrainingRun {
         manifest.isa = isa_name(isa());
         manifest.state = state_;
         manifest.state.router = session_.transformer().router_state();
+        const TraceSpan span(&session_.trace(), TraceKind::io, "start checkpoint");
         writer_.start(session_.pieces(), std::move(manifest));
         if (!writer_.in_background()) publish();
     }
@@ -214,6 +233,7 @@ class TrainingRun {
     /// Publishes the checkpoint that is under way, if there is one.
     void publish() {
         if (!writer_.under_way()) return;
+        const TraceSpan span(&session_.trace(), TraceKind::io, "publish checkpoint");
         log_.checkpoint(writer_.finish());
     }
 
@@ -230,6 +250,7 @@ class TrainingRun {
     RunLog log_;
     DropLog drop_log_;
     RoutingTracer routing_tracer_;
+    Tracer tracer_;
     Rebalancer rebalancer_;
     PhaseTimer timer_;
     CheckpointWriter writer_;

@@ -323,6 +323,7 @@ TEST_CASE("config: the dump of changed values reads back to the same values, bit
     config.model.position.rope_fraction = 0.5;
     config.generate.gap = "?";
     config.telemetry.routing_trace = "every:3";
+    config.telemetry.trace = "10-12";
     config.train.seed = 18446744073709551615ULL;
     config.model.dtype = DType::bf16;
     config.model.recompute = model::Recompute::block;
