@@ -105,6 +105,7 @@ Report::Columns columns_of(const std::string& what) {
     if (what == "checkpoint") return {"MB/s", "of plain", "error"};
     if (what == "exchange") return {"GB/s", "of alltoallv", "error"};
     if (what == "step") return {"tokens/s", "of peak", "error"};
+    if (what == "calibrate") return {"", "", ""};
     throw ConfigError(concat("bench: unknown benchmark '", what,
                              "'; write gemm, ops, layer, routing, checkpoint, exchange or step"));
 }
@@ -121,6 +122,8 @@ bool run_bench(const BenchOptions& options, comm::Communicator& world, std::ostr
         bench::exchange(own, world, report);
     } else if (own.what == "step") {
         bench::step(own, world, report);
+    } else if (own.what == "calibrate") {
+        bench::calibrate(own, world, report);
     } else if (world.rank() == 0) {
         // One rank is measured; the others would only take cores from it.
         if (own.what == "gemm") bench::gemm(own, report);

@@ -16,7 +16,7 @@
 namespace sy::runtime {
 
 struct BenchOptions {
-    std::string what;  ///< "gemm", "ops", "layer", "routing", "checkpoint", "exchange" or "step"
+    std::string what;  ///< "gemm", "ops", "layer", "routing", "checkpoint", "exchange", "step" or "calibrate"
     int threads = 0;   ///< of a rank; 0: the cores of its node shared among its ranks
     /// Least time of measuring, of seven rounds or more; 0: one round, to see that results are right.
     double seconds = 0.5;
@@ -26,6 +26,8 @@ struct BenchOptions {
     bool full = false;  ///< `exchange` measures all its sizes
     /// Where `exchange` writes which exchange is fastest, a file of parallel.exchange_table; empty: nowhere.
     std::string exchange_table;
+    /// Where `calibrate` writes what a step's parts cost, a file of plan --recommend.
+    std::string calibration;
     Config config;
     bool has_config = false;  ///< `exchange` and `step` measure this config instead of their own models
 };
@@ -73,6 +75,8 @@ void routing(const BenchOptions& options, Report& report);
 void checkpoint(const BenchOptions& options, Report& report);
 void exchange(const BenchOptions& options, comm::Communicator& world, Report& report);
 void step(const BenchOptions& options, comm::Communicator& world, Report& report);
+/// Measures what `plan --recommend` reads. @par Collective over the world, of one node
+void calibrate(const BenchOptions& options, comm::Communicator& world, Report& report);
 
 }  // namespace bench
 }  // namespace sy::runtime

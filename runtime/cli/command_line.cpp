@@ -34,6 +34,15 @@ constexpr OptionHelp kOptions[] = {
     {"grace", "--grace S",
      "seconds from a job's stop signal to its end; too few for a checkpoint are refused"},
     {"scaling-law", "--scaling-law", "predicted loss over numbers of experts instead (arXiv:2202.01169)"},
+    {"recommend", "--recommend",
+     "the fastest layout on a cluster instead, by what its parts cost, and runners-up"},
+    {"nodes", "--nodes N", "plan --recommend: nodes of the cluster"},
+    {"cores-per-node", "--cores-per-node C", "plan --recommend: which ranks and their threads share"},
+    {"mem-per-node", "--mem-per-node GIB", "plan --recommend: memory of a node"},
+    {"network-gbps", "--network-gbps B", "plan --recommend: what a node sends, in Gbit/s; for several nodes"},
+    {"calibration", "--calibration FILE", "plan --recommend: costs that bench --calibrate has measured"},
+    {"calibrate", "--calibrate FILE",
+     "measures what the parts of a step of the config cost, for plan --recommend; never a file that exists"},
     {"threads", "--threads N", "threads of a rank; by default its share of the cores"},
     {"seconds", "--seconds S", "least time to measure each row (0.5); 0: one call each, to check results"},
     {"json", "--json", "one JSON object a line instead of a table"},
@@ -130,8 +139,11 @@ Found read_words(std::span<const char* const> arguments) {
         "set", po::value<std::vector<std::string>>())("resume", po::value<std::string>())(
         "ranks", po::value<int>())("ranks-per-node", po::value<int>())("node-memory", po::value<double>())(
         "grace", po::value<double>())("preset", po::value<std::string>())("scaled-down", "")(
-        "scaling-law", "")("with-moments", "")("threads", po::value<int>())("seconds", po::value<double>())(
-        "json", "")("trace", po::value<std::string>())("full", "")(
+        "scaling-law", "")("recommend", "")("nodes", po::value<index_t>())(
+        "cores-per-node", po::value<index_t>())("mem-per-node", po::value<double>())(
+        "network-gbps", po::value<double>())("calibration", po::value<std::string>())(
+        "calibrate", po::value<std::string>())("with-moments", "")("threads", po::value<int>())(
+        "seconds", po::value<double>())("json", "")("trace", po::value<std::string>())("full", "")(
         "exchange-table", po::value<std::string>())("data", po::value<std::string>())(
         "html", po::value<std::string>())("to", po::value<std::string>())("dtype", po::value<std::string>())(
         "shard-size", po::value<std::string>())("family", po::value<std::string>())("without-tokenizer", "")(
@@ -159,6 +171,32 @@ Found read_words(std::span<const char* const> arguments) {
     }
     if (found.values.contains("word")) found.words = found.values["word"].as<std::vector<std::string>>();
     return found;
+}
+
+/// What belongs to plan --recommend.
+void read_cluster(const Found& found, Arguments& arguments, std::vector<std::string>& problems) {
+    Cluster& cluster = arguments.cluster;
+    arguments.recommend = found.values.contains("recommend");
+    if (found.values.contains("nodes")) cluster.nodes = found.values["nodes"].as<index_t>();
+    if (found.values.contains("cores-per-node"))
+        cluster.cores_per_node = found.values["cores-per-node"].as<index_t>();
+    if (found.values.contains("mem-per-node"))
+        cluster.memory_per_node = found.values["mem-per-node"].as<double>() * (1U << 30U);
+    if (found.values.contains("network-gbps"))
+        cluster.network_gbps = found.values["network-gbps"].as<double>();
+    if (arguments.recommend) {
+        const std::vector<std::string> wrong = cluster_problems(cluster);
+        problems.insert(problems.end(), wrong.begin(), wrong.end());
+        for (const char* name : {"ranks", "ranks-per-node", "node-memory", "grace", "scaling-law"}) {
+            if (found.values.contains(name))
+                problems.push_back(concat("plan --recommend chooses for itself; leave --", name, " out"));
+        }
+        return;
+    }
+    for (const char* name : {"nodes", "cores-per-node", "mem-per-node", "network-gbps", "calibration"}) {
+        if (found.values.contains(name))
+            problems.push_back(concat("--", name, " belongs to plan --recommend"));
+    }
 }
 
 Arguments check_usage(const Command& command, const Found& found) {
@@ -190,6 +228,7 @@ Arguments check_usage(const Command& command, const Found& found) {
     if (found.values.contains("grace")) arguments.limits.grace_seconds = found.values["grace"].as<double>();
     if (!(arguments.limits.node_memory >= 0.0 && arguments.limits.grace_seconds >= 0.0))
         problems.emplace_back("--node-memory and --grace: give 0 or more");
+    read_cluster(found, arguments, problems);
     if (found.values.contains("threads")) arguments.threads = found.values["threads"].as<int>();
     if (found.values.contains("seconds")) arguments.seconds = found.values["seconds"].as<double>();
     if (!(arguments.seconds >= 0.0))
@@ -199,6 +238,7 @@ Arguments check_usage(const Command& command, const Found& found) {
           std::pair("exchange-table", &arguments.exchange_table), std::pair("to", &arguments.format),
           std::pair("dtype", &arguments.dtype), std::pair("shard-size", &arguments.shard_size),
           std::pair("family", &arguments.family), std::pair("tokenizer", &arguments.tokenizer),
+          std::pair("calibration", &arguments.calibration), std::pair("calibrate", &arguments.calibrate),
           std::pair("out", &arguments.out), std::pair("html", &arguments.html),
           std::pair("jsonl-field", &arguments.jsonl_field)}) {
         if (found.values.contains(name)) *field = found.values[name].as<std::string>();

@@ -7,8 +7,10 @@
 #include <string_view>
 #include <vector>
 
+#include "runtime/bench/report.hpp"
 #include "runtime/config/config.hpp"
 #include "runtime/plan/plan.hpp"
+#include "runtime/plan/recommend.hpp"
 
 namespace sy::runtime {
 
@@ -22,6 +24,10 @@ struct Arguments {
     int ranks_per_node = 8;  ///< planned for
     JobLimits limits;        ///< that a plan has to keep
     bool scaling_law = false;
+    bool recommend = false;     ///< a layout instead of a plan
+    Cluster cluster;            ///< to recommend for
+    std::string calibration;    ///< file of measured costs; empty: not given
+    std::string calibrate;      ///< file for measured costs; empty: not given
     bool with_moments = false;  ///< export AdamW's moments beside the weights
     int threads = 0;            ///< of a rank; 0: not given
     double seconds = 0.5;       ///< of measuring
@@ -81,6 +87,12 @@ std::string doctor_report();
 /// `switchyard plan`: size and cost of a run, and where its config is unusual, from the config alone.
 /// @throws ConfigError for what the job has no room or no time for
 std::string plan_report(const Config& config, const PlanRequest& request, const JobLimits& limits);
+
+/// `switchyard plan --recommend`: the fastest layout on a cluster, and runners-up.
+/// @param calibration  a file of `bench --calibrate`; empty: costs are assumed
+/// @throws ConfigError with all that is wrong, or when nothing fits; IoError as read_calibration
+std::string recommendation_report(const Config& config, const Cluster& cluster,
+                                  const std::string& calibration, ReportStyle style);
 
 /// `switchyard help presets`: name, parameters and source of each published model.
 std::string presets_help();

@@ -82,6 +82,12 @@ int run_generate(const Arguments& arguments) {
 
 int run_plan(const Arguments& arguments) {
     const Config config = load_config(arguments.sources);
+    if (arguments.recommend) {
+        std::cout << recommendation_report(config, arguments.cluster, arguments.calibration,
+                                           arguments.json ? ReportStyle::json : ReportStyle::table);
+        return 0;
+    }
+    if (arguments.json) throw ConfigError("plan prints JSON with --recommend alone");
     // Where nothing is asked, as many as the config wants to run on.
     const int num_ranks = arguments.ranks.value_or(narrow<int>(std::max<index_t>(1, config.parallel.ranks)));
     std::cout << (arguments.scaling_law
@@ -109,7 +115,11 @@ void check_exchange_options(const BenchOptions& options) {
 
 int run_benchmark(const Arguments& arguments) {
     BenchOptions options;
-    options.what = arguments.words[0];
+    if (arguments.words.empty() == arguments.calibrate.empty())
+        throw ConfigError(
+            "bench: name one benchmark, or give --calibrate FILE without one; see switchyard help bench");
+    options.what = arguments.words.empty() ? "calibrate" : arguments.words[0];
+    options.calibration = arguments.calibrate;
     options.threads = arguments.threads;
     options.seconds = arguments.seconds;
     options.style = arguments.json ? ReportStyle::json : ReportStyle::table;
@@ -178,7 +188,8 @@ constexpr std::array kCommands{
             "mpirun --bind-to none -n 2 switchyard eval --config run.conf --resume latest", run_eval},
     Command{"generate", "", 0, 0, "preset scaled-down config set resume", "continue prompts with a checkpoint",
             "switchyard generate --config run.conf --set generate.prompt=\"Once \"", run_generate},
-    Command{"plan", "", 0, 0, "preset scaled-down config set ranks ranks-per-node node-memory grace scaling-law",
+    Command{"plan", "", 0, 0, "preset scaled-down config set ranks ranks-per-node node-memory grace scaling-law "
+            "recommend nodes cores-per-node mem-per-node network-gbps calibration json",
             "parameters, memory and traffic of a config, before anything runs",
             "switchyard plan --preset deepseek-v3 --ranks 256", run_plan},
     Command{"checkpoint", "ACTION FOLDER [FOLDER]", 2, 3, "config set ranks to dtype shard-size family with-moments without-tokenizer",
@@ -188,7 +199,7 @@ constexpr std::array kCommands{
             "tokenize texts; inspect and verify token files",
             "switchyard data tokenize book.txt more.jsonl --tokenizer tokenizer.json --out text.tok", run_data_command,
             kDataActions},
-    Command{"bench", "gemm|ops|layer|routing|checkpoint|exchange|step", 1, 1, "preset scaled-down config set threads seconds json trace full exchange-table",
+    Command{"bench", "gemm|ops|layer|routing|checkpoint|exchange|step", 0, 1, "preset scaled-down config set threads seconds json trace full exchange-table calibrate",
             "benchmarks beside limits and peers of the same run, each result checked",
             "mpirun --bind-to none -n 2 switchyard bench exchange", run_benchmark},
     Command{"report", "FOLDER...", 1, 1000, "json data html", "metrics of runs, summarised side by side",

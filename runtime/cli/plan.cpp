@@ -36,6 +36,15 @@ std::string plan_report(const Config& config, const PlanRequest& request, const 
     return text;
 }
 
+std::string recommendation_report(const Config& config, const Cluster& cluster,
+                                  const std::string& calibration, ReportStyle style) {
+    const Calibration costs =
+        calibration.empty() ? assumed_calibration(config) : read_calibration(calibration, config);
+    const Recommendation recommendation = recommend(config, cluster, costs);
+    return style == ReportStyle::json ? to_json_lines(recommendation)
+                                      : to_text(recommendation, config, cluster, costs);
+}
+
 std::string presets_help() {
     std::ostringstream text;
     text << "Published models for --preset NAME; settings of --config and --set win over them. With "

@@ -209,6 +209,16 @@ TEST_CASE("command line: wrong usage is refused with a remedy, before anything r
          "doctor does not take --resume\ndoctor does not take --ranks"},
         {{"plan", "--ranks", "0"}, "--ranks 0: give 1 or more"},
         {{"plan", "--ranks-per-node", "0"}, "--ranks-per-node 0: give 1 or more"},
+        {{"plan", "--recommend", "--nodes", "2", "--ranks", "4"},
+         "plan --recommend: give --cores-per-node, 1 or more\nplan --recommend: give --mem-per-node in GiB, "
+         "more "
+         "than 0\nplan --recommend: several nodes need --network-gbps, what a node sends in Gbit/s\nplan "
+         "--recommend chooses for itself; leave --ranks out"},
+        {{"plan", "--nodes", "2", "--calibration", "x"},
+         "--nodes belongs to plan --recommend\n--calibration belongs to plan --recommend"},
+        {{"plan", "--json"}, "plan prints JSON with --recommend alone"},
+        {{"bench"},
+         "bench: name one benchmark, or give --calibrate FILE without one; see switchyard help bench"},
         {{"train", "--preset", "mixtral-8x7"},
          "--preset mixtral-8x7: there is no such model; did you mean mixtral-8x7b?"},
         {{"plan", "--preset", "chatbot"},
