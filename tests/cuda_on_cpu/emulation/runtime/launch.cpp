@@ -1,0 +1,143 @@
+#include <cuda_runtime_api.h>
+
+#include <array>
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "tests/cuda_on_cpu/emulation/engine/engine.hpp"
+#include "tests/cuda_on_cpu/emulation/runtime/launch.hpp"
+#include "tests/cuda_on_cpu/emulation/runtime/limits.hpp"
+
+namespace sy::emulation {
+namespace {
+
+using Guard = std::lock_guard<std::recursive_mutex>;
+
+constexpr std::size_t kDynamicSharedBytes = 48 * 1024;  // without cudaFuncSetAttribute
+
+std::map<const void*, std::size_t>& opted_in() {
+    static std::map<const void*, std::size_t> bytes;
+    return bytes;
+}
+
+std::size_t dynamic_shared_limit(const void* function) {
+    const auto found = opted_in().find(function);
+    return found == opted_in().end() ? kDynamicSharedBytes : found->second;
+}
+
+std::string describe(const dim3& shape) {
+    std::array<char, 64> text{};
+    std::snprintf(text.data(), text.size(), "(%u,%u,%u)", shape.x, shape.y, shape.z);
+    return text.data();
+}
+
+/// What a device would refuse, or the empty text.
+std::string find_problem(const cudaLaunchConfig_t& config, const void* function) {
+    const dim3& grid = config.gridDim;
+    const dim3& block = config.blockDim;
+    const std::size_t num_threads = std::size_t(block.x) * block.y * block.z;
+    if (num_threads == 0 || num_threads > kMaxThreadsPerBlock || block.z > 64) {
+        return "a block of " + describe(block) + " threads; 1 to 1024 are allowed, 64 in z";
+    }
+    if (grid.x == 0 || grid.y == 0 || grid.z == 0 || grid.x > 0x7fffffffU || grid.y > 65535 ||
+        grid.z > 65535) {
+        return "a grid of " + describe(grid) +
+               " blocks; 1 to 2147483647 are allowed in x, 1 to 65535 in y and z";
+    }
+    if (config.dynamicSmemBytes > dynamic_shared_limit(function)) {
+        return std::to_string(config.dynamicSmemBytes) + " bytes of dynamic shared memory, more than " +
+               std::to_string(dynamic_shared_limit(function)) +
+               "; cudaFuncAttributeMaxDynamicSharedMemorySize allows up to " +
+               std::to_string(kSharedLimitBytes);
+    }
+    for (unsigned i = 0; i < config.numAttrs; ++i) {
+        switch (config.attrs[i].id) {
+            case cudaLaunchAttributeIgnore:
+            case cudaLaunchAttributeCooperative:
+            case cudaLaunchAttributePriority:
+            case cudaLaunchAttributeProgrammaticStreamSerialization:
+                break;
+            default:
+                return "launch attribute " + std::to_string(int(config.attrs[i].id)) +
+                       ", which is not emulated";
+        }
+    }
+    return {};
+}
+
+bool is_cooperative(const cudaLaunchConfig_t& config) {
+    for (unsigned i = 0; i < config.numAttrs; ++i) {
+        if (config.attrs[i].id == cudaLaunchAttributeCooperative) return config.attrs[i].val.cooperative != 0;
+    }
+    return false;
+}
+
+}  // namespace
+
+cudaError_t refuse_argument(std::size_t index, const void* pointer) {
+    const Guard guard(runtime_mutex());
+    std::array<char, 32> address{};
+    std::snprintf(address.data(), address.size(), "%p", pointer);
+    report("argument " + std::to_string(index) + " of a kernel, " + address.data() +
+           (is_device_address(pointer) ? ", is device memory that is not live"
+                                       : ", is neither device nor pinned memory"));
+    break_device(cudaErrorIllegalAddress);
+    return cudaErrorIllegalAddress;
+}
+
+cudaError_t enqueue_kernel(const cudaLaunchConfig_t& config, const void* function,
+                           std::function<void()> body) {
+    const Guard guard(runtime_mutex());
+    if (sticky_error() != cudaSuccess) return sticky_error();
+    const std::string problem = find_problem(config, function);
+    if (!problem.empty()) {
+        report("a kernel is launched with " + problem);
+        return remember(cudaErrorInvalidConfiguration);
+    }
+    auto launch = std::make_shared<Launch>();
+    launch->grid = config.gridDim;
+    launch->block = config.blockDim;
+    launch->dynamic_shared_bytes = config.dynamicSmemBytes;
+    launch->is_cooperative = is_cooperative(config);
+    launch->body = std::move(body);
+    const std::size_t num_threads = std::size_t(config.blockDim.x) * config.blockDim.y * config.blockDim.z;
+    const std::size_t num_blocks = std::size_t(config.gridDim.x) * config.gridDim.y * config.gridDim.z;
+    if (launch->is_cooperative &&
+        num_blocks > kNumMultiprocessors * (kMaxThreadsPerMultiprocessor / num_threads)) {
+        return remember(cudaErrorCooperativeLaunchTooLarge);
+    }
+    ++counters().num_launches;
+    // The stream alone holds it, and drops it under its own identity.
+    return enqueue(config.stream, "kernel", [launch = std::move(launch)] {
+        run_grid(*launch);
+        return true;
+    });
+}
+
+}  // namespace sy::emulation
+
+using namespace sy::emulation;
+
+extern "C" {
+
+cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute attribute, int value) {
+    const Guard guard(runtime_mutex());
+    if (sticky_error() != cudaSuccess) return sticky_error();
+    if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize) return cudaSuccess;  // hints
+    if (value < 0 || std::size_t(value) > kSharedLimitBytes) return remember(cudaErrorInvalidValue);
+    opted_in()[function] = std::size_t(value);
+    return cudaSuccess;
+}
+
+cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* num_blocks, const void*, int block_size,
+                                                          std::size_t dynamic_bytes) {
+    if (block_size <= 0 || unsigned(block_size) > kMaxThreadsPerBlock) return remember(cudaErrorInvalidValue);
+    const std::size_t by_threads = kMaxThreadsPerMultiprocessor / std::size_t(block_size);
+    const std::size_t by_memory = dynamic_bytes > 0 ? kSharedLimitBytes / dynamic_bytes : by_threads;
+    *num_blocks = int(by_threads < by_memory ? by_threads : by_memory);
+    return cudaSuccess;
+}
+
+}  // extern "C"
