@@ -24,9 +24,12 @@ const void* find_bad_pointer(const T& argument) {
         const bool is_good = argument == nullptr || is_device(argument, 0) || is_pinned(argument, 0);
         return is_good ? nullptr : argument;
     } else {
+        // What is left in gaps between members by chance may look like an address.
+        T without_gaps(argument);
+        __builtin_clear_padding(&without_gaps);
         for (std::size_t at = 0; at + sizeof(void*) <= sizeof(T); at += alignof(void*)) {
             const void* word = nullptr;
-            std::memcpy(&word, reinterpret_cast<const char*>(&argument) + at, sizeof word);
+            std::memcpy(&word, reinterpret_cast<const char*>(&without_gaps) + at, sizeof word);
             if (is_device_address(word) && !is_device(word, 0)) return word;
         }
         return nullptr;
