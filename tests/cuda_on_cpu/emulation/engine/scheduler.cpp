@@ -155,13 +155,13 @@ void finish_thread(Thread& thread) {
     thread.state = State::done;
     block.warps[thread.warp].live &= ~(1U << thread.lane);
     if (++block.num_done < block.threads.size()) return;
-    const std::string overrun = find_shared_overrun(block);
+    const std::optional<SharedOverrun> overrun = find_shared_overrun(block);
     sanitizer::become(block.identity);
     sanitizer::acquire(&block.end_order);
     block.memory.clear();
     sanitizer::become(s.identity);
-    if (!overrun.empty() && !s.has_failed) {
-        s.failure.text = "block (" + std::to_string(block.index.x) + ",...): " + overrun;
+    if (overrun && !s.has_failed) {
+        s.overrun = overrun;
         s.has_failed = true;
     }
     const auto slot =
@@ -302,6 +302,10 @@ void run_grid(const Launch& launch) {
         if (block == nullptr || s.has_failed) continue;
         s.has_failed = true;
         s.failure.text = describe_deadlock(*block);
+    }
+    if (s.overrun) {
+        s.failure.text = "a shared variable was written past its end: byte " +
+                         std::to_string(s.overrun->written) + " of " + std::to_string(s.overrun->bytes);
     }
     sanitizer::acquire(&s.end_order);
     scheduler() = nullptr;

@@ -25,16 +25,14 @@ void allocate(Block& block, SharedVariable& variable, std::size_t bytes) {
 
 }  // namespace
 
-std::string find_shared_overrun(const Block& block) {
+std::optional<SharedOverrun> find_shared_overrun(const Block& block) {
     for (const auto& [key, variable] : block.variables) {
         const auto* end = static_cast<const unsigned char*>(variable->address) + variable->bytes;
         for (std::size_t i = 0; i < kRedZoneBytes; ++i) {
-            if (end[i] == 0xff) continue;
-            return "a shared variable was written past its end: byte " + std::to_string(variable->bytes + i) +
-                   " of " + std::to_string(variable->bytes);
+            if (end[i] != 0xff) return SharedOverrun{variable->bytes, variable->bytes + i};
         }
     }
-    return {};
+    return std::nullopt;
 }
 
 void* shared_variable(const void* key, std::size_t bytes, const Place& where) {

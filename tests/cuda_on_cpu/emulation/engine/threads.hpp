@@ -4,6 +4,7 @@
 #include <boost/context/fiber.hpp>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -86,6 +87,12 @@ struct Block {
     char end_order = 0;
 };
 
+/// A shared variable that was written past its end: its size, and which byte was written.
+struct SharedOverrun {
+    std::size_t bytes = 0;
+    std::size_t written = 0;
+};
+
 struct Scheduler {
     const Launch* launch = nullptr;
     Context host;                 ///< the stack of whoever runs the grid
@@ -97,7 +104,8 @@ struct Scheduler {
     std::vector<std::unique_ptr<Block>> resident;
     bool has_failed = false;
     KernelFault failure;
-    void* identity = nullptr;  ///< the engine's own work runs under it, whoever called
+    std::optional<SharedOverrun> overrun;  ///< put into words at the end, on the host's stack
+    void* identity = nullptr;              ///< the engine's own work runs under it, whoever called
     char start_order = 0;
     char end_order = 0;
 };
@@ -123,8 +131,8 @@ class EngineScope {
     }
 };
 
-/// A shared variable of the block that was written past its end, in words; empty if there is none.
-std::string find_shared_overrun(const Block& block);
+/// The first one of the block, if there is any.
+std::optional<SharedOverrun> find_shared_overrun(const Block& block);
 
 /// What each thread of a block that cannot go on waits for.
 std::string describe_deadlock(const Block& block);

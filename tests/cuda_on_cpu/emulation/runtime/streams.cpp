@@ -41,8 +41,8 @@ bool advance(CUstream_st& stream) {
             report(caught.text);
             break_device(cudaErrorLaunchFailure);
             is_finished = true;
-            // The threads of the kernel stand in it for ever.
-            static std::vector<std::function<bool()>*> abandoned;
+            // The threads of the kernel stand in it for ever, also when the program ends.
+            static auto& abandoned = *new std::vector<std::function<bool()>*>;
             abandoned.push_back(new std::function<bool()>(std::move(operation.poll)));
         }
     }
