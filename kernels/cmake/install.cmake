@@ -5,7 +5,7 @@ include(CMakePackageConfigHelpers)
 set(SY_PACKAGE_FOLDER "${CMAKE_INSTALL_LIBDIR}/cmake/switchyard")
 
 install(TARGETS switchyard)
-install(DIRECTORY jobs/configs jobs/slurm jobs/studies DESTINATION "${CMAKE_INSTALL_DATADIR}/switchyard/jobs"
+install(DIRECTORY jobs/configs jobs/scaling jobs/slurm jobs/studies DESTINATION "${CMAKE_INSTALL_DATADIR}/switchyard/jobs"
   USE_SOURCE_PERMISSIONS)
 install(PROGRAMS jobs/launch jobs/prepare_text DESTINATION "${CMAKE_INSTALL_DATADIR}/switchyard/jobs")
 

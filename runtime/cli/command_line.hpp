@@ -80,6 +80,9 @@ int run_data_command(const Arguments& arguments);
 /// `switchyard report FOLDER...`. @return the exit code
 int run_report_command(const Arguments& arguments);
 
+/// `switchyard scaling ACTION FOLDER`: what jobs/scaling measures. @return the exit code
+int run_scaling_command(const Arguments& arguments);
+
 /// `switchyard doctor`: what is in the binary and what it sees. Starts MPI only under a launcher; then
 /// rank 0 reports for all, and the text is empty on the others. @par Collective
 std::string doctor_report();

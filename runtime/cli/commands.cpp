@@ -180,6 +180,15 @@ constexpr std::string_view kReportFolders =
     R"(FOLDER is the run.directory of a run, or holds several that differ in their seeds and make one row.
 )";
 
+constexpr std::string_view kScalingActions = R"(Actions
+  measure FOLDER TASK   what the run of a task says, as the line of JSON that FOLDER/results keeps
+  todo FOLDER           numbers of the tasks that have no whole line yet
+  report FOLDER         tables; and into FOLDER report.html, CSV, and files for Extra-P and TALP-Pages
+  lines FOLDER          each number of each point as NAME VALUE UNIT, for JUBE and Benchpark
+  simulations FOLDER    what to ask switchyard-sim: exchange, expert-parallel size, nodes, ranks, and its options
+FOLDER is that of jobs/scaling/study, which runs these.
+)";
+
 // clang-format off
 constexpr std::array kCommands{
     Command{"train", "", 0, 0, "preset scaled-down config set resume", "train on a text, or resume from a checkpoint, on any number of ranks",
@@ -204,6 +213,8 @@ constexpr std::array kCommands{
             "mpirun --bind-to none -n 2 switchyard bench exchange", run_benchmark},
     Command{"report", "FOLDER...", 1, 1000, "json data html", "metrics of runs, summarised side by side",
             "switchyard report run/quickstart", run_report_command, kReportFolders},
+    Command{"scaling", "ACTION FOLDER [TASK]", 2, 3, "", "scaling studies: what jobs/scaling/study has measured",
+            "switchyard scaling report run/strong", run_scaling_command, kScalingActions},
     Command{"doctor", "", 0, 0, "", "what this build contains and what it finds on the machine", "", run_doctor},
     Command{"version", "", 0, 0, "", "version of the program, its compiler and libraries", "", run_version},
 };

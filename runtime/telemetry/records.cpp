@@ -97,6 +97,8 @@ Json to_json(const StepRecord& record) {
                         {"flops_per_s", record.flops_per_s()},
                         {"seconds", record.seconds},
                         {"phases", std::move(phases)},
+                        {"useful_seconds", Json::Object{{"mean", record.useful_seconds.mean},
+                                                        {"max", record.useful_seconds.max}}},
                         {"routing_hash", hex(record.routing_hash)},
                         {"dropped", record.dropped},
                         {"imbalance", record.imbalance},
@@ -151,10 +153,17 @@ Json to_json(const PlacementRecord& record) {
 }
 
 Json to_json(const EndRecord& record) {
+    Json::Array ranks;
+    for (const RankRecord& rank : record.ranks) {
+        ranks.push_back(Json::Object{{"host", rank.host},
+                                     {"useful_seconds", rank.useful_seconds},
+                                     {"memory_bytes", rank.memory_bytes}});
+    }
     return Json::Object{{"type", "end"},
                         {"step", record.step},
                         {"stopped_early", record.stopped_early},
-                        {"skipped", record.skipped}};
+                        {"skipped", record.skipped},
+                        {"ranks", std::move(ranks)}};
 }
 
 }  // namespace sy::runtime

@@ -35,6 +35,12 @@ struct LayerRecord {
     std::uint64_t routing_hash = 0;
 };
 
+/// Seconds in which a rank did not wait for messages, over all ranks: how evenly they are loaded.
+struct UsefulSeconds {
+    double mean = 0.0;
+    double max = 0.0;
+};
+
 /// One optimizer step. Losses are of the global batch; seconds, bytes and memory of rank 0.
 struct StepRecord {
     index_t step = 0;
@@ -50,6 +56,7 @@ struct StepRecord {
     double flops_per_token = 0.0;  ///< of the model's products, forward and backward
     double seconds = 0.0;
     PhaseSeconds phases;
+    UsefulSeconds useful_seconds;
     std::uint64_t routing_hash = 0;  ///< sum over layers and micro-steps
     index_t dropped = 0;
     double imbalance = 1.0;  ///< highest load of an expert over the mean, worst layer
@@ -102,10 +109,18 @@ struct PlacementRecord {
     void add(const LayerPlacementRecord& layer);
 };
 
+/// One rank of a run, since it began or was resumed.
+struct RankRecord {
+    std::string host;
+    double useful_seconds = 0.0;  ///< of all its steps
+    index_t memory_bytes = 0;     ///< highest use of its arena
+};
+
 struct EndRecord {
     index_t step = 0;
     bool stopped_early = false;  ///< by a signal or run.stop_after, before train.steps
     index_t skipped = 0;
+    std::vector<RankRecord> ranks = {};  ///< in order of ranks
 };
 
 /// Name of this machine.

@@ -1,6 +1,7 @@
 #include "runtime/train/run_log.hpp"
 
 #include <algorithm>
+#include <array>
 #include <functional>
 #include <iomanip>
 #include <iostream>
@@ -8,14 +9,41 @@
 #include "comm/collectives.hpp"
 #include "comm/mpi/mpi_session.hpp"
 #include "kernels/core/isa.hpp"
+#include "runtime/train/gather.hpp"
 
 namespace sy::runtime {
 namespace {
 
 constexpr double kNanosecond = 1e-9;
+constexpr int kRanksTag = 2904;
 
-/// The numbers of this rank's exchange so far, to add them up over ranks; times in nanoseconds.
-std::vector<index_t> words_of(const comm::Exchange& exchange) {
+/// What a rank tells rank 0 at the end.
+struct RankWords {
+    std::array<char, 64> host{};
+    double useful_seconds = 0.0;
+    index_t memory_bytes = 0;
+};
+
+/// @par Collective
+std::vector<RankRecord> ranks_on_rank_0(const Session& session, double useful_seconds) {
+    RankWords mine{{}, useful_seconds, session.arena_peak_bytes()};
+    const std::string host = host_name();
+    std::copy_n(host.begin(), std::min(host.size(), mine.host.size() - 1), mine.host.begin());
+    std::vector<RankRecord> ranks;
+    for (const RankWords& words : gather_on_rank_0(session.world(), std::span<const RankWords>(&mine, 1),
+                                                   kRanksTag, "time and memory of all ranks"))
+        ranks.push_back({words.host.data(), words.useful_seconds, words.memory_bytes});
+    return ranks;
+}
+
+/// @par Collective
+double max_over_ranks(comm::Communicator& world, double seconds) {
+    comm::all_reduce(world, std::span<double>(&seconds, 1), comm::ReduceOp::max);
+    return seconds;
+}
+
+/// The numbers of this rank so far, to add them up over ranks; times in nanoseconds.
+std::vector<index_t> words_of(const comm::Exchange& exchange, double useful_seconds) {
     const comm::ExchangeTraffic traffic = exchange.traffic();
     std::vector<index_t> words{traffic.rank.rows,     traffic.rank.bytes,   traffic.node.rows,
                                traffic.node.bytes,    traffic.network.rows, traffic.network.bytes,
@@ -25,6 +53,7 @@ std::vector<index_t> words_of(const comm::Exchange& exchange) {
         words.push_back(static_cast<index_t>(time.total_seconds / kNanosecond));
         words.push_back(static_cast<index_t>(time.exposed_seconds / kNanosecond));
     }
+    words.push_back(static_cast<index_t>(useful_seconds / kNanosecond));
     return words;
 }
 
@@ -92,20 +121,25 @@ RunLog::RunLog(const Session& session, index_t first_step, const std::vector<std
 
 void RunLog::step(index_t step, const StepOutcome& outcome, const PhaseSeconds& phases, double seconds) {
     if (!outcome.update.applied) ++skipped_;
+    const double useful_seconds = phases.total() - phases[Phase::communication];
+    useful_seconds_ += useful_seconds;
     const std::vector<index_t> words = words_of_all_ranks();
+    const double most_useful = max_over_ranks(session_.world(), useful_seconds);
     if (!file_) return;
     StepRecord record = make_record(session_, step, outcome);
     record.traffic = traffic_of(words);
     record.exchange_seconds = times_of(words, session_.world().size());
     record.skipped = skipped_;
     record.phases = phases;
+    record.useful_seconds = {static_cast<double>(words.back()) * kNanosecond / session_.world().size(),
+                             most_useful};
     record.seconds = seconds;
     file_->write(to_json(record));
     progress_->step(record);
 }
 
 std::vector<index_t> RunLog::words_of_all_ranks() {
-    const std::vector<index_t> so_far = words_of(session_.exchange());
+    const std::vector<index_t> so_far = words_of(session_.exchange(), useful_seconds_);
     counted_.resize(so_far.size());
     std::vector<index_t> words(so_far.size());
     std::ranges::transform(so_far, counted_, words.begin(), std::minus());
@@ -146,8 +180,9 @@ void RunLog::placement(const PlacementRecord& record) {
 }
 
 void RunLog::end(index_t last_step, bool stopped_early) {
+    const std::vector<RankRecord> ranks = ranks_on_rank_0(session_, useful_seconds_);
     if (!file_) return;
-    file_->write(to_json(EndRecord{last_step, stopped_early, skipped_}));
+    file_->write(to_json(EndRecord{last_step, stopped_early, skipped_, ranks}));
     if (!stopped_early) return;
     progress_->note(last_step < first_step_
                         ? std::string("stopped early, before the first step; nothing to save")

@@ -27,15 +27,17 @@ class RunLog {
     void checkpoint(const CheckpointWriter::Published& published);
     void placement(const PlacementRecord& record);
     /// @param last_step  below first_step when there was none
+    /// @par Collective over the world
     void end(index_t last_step, bool stopped_early);
 
   private:
-    /// What exchanges have moved and taken since the last call, added over ranks.
+    /// What exchanges have moved and taken, and ranks have computed, since the last call, added over ranks.
     std::vector<index_t> words_of_all_ranks();
 
     const Session& session_;
     index_t first_step_;
     std::vector<index_t> counted_;  ///< of this rank, up to the last call
+    double useful_seconds_ = 0.0;   ///< of this rank, so far
     std::unique_ptr<JsonLines> file_;
     std::unique_ptr<Progress> progress_;
     index_t skipped_ = 0;

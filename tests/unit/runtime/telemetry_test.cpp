@@ -188,6 +188,20 @@ TEST_CASE("records: a step holds its phases by name, layers, rates and whole has
     CHECK(StepRecord{}.tokens_per_s() == 0.0);
 }
 
+TEST_CASE("records: ranks say how long they computed, together in a step and each at the end", "[unit]") {
+    StepRecord record = step_record(1);
+    record.useful_seconds = {0.125, 0.25};
+    const Json step = to_json(record);
+    CHECK(step.at("useful_seconds").at("mean").as_number() == 0.125);
+    CHECK(step.at("useful_seconds").at("max").as_number() == 0.25);
+    const Json end = to_json(EndRecord{1, false, 0, {{"node7", 0.5, 1 << 20}, {"node8", 0.25, 1 << 19}}});
+    REQUIRE(end.at("ranks").as_array().size() == 2);
+    const Json& rank = end.at("ranks").as_array()[1];
+    CHECK(rank.at("host").as_string() == "node8");
+    CHECK(rank.at("useful_seconds").as_number() == 0.25);
+    CHECK(rank.at("memory_bytes").as_whole() == 1 << 19);
+}
+
 TEST_CASE("records: a placement adds up its layers and shows the worst", "[unit]") {
     PlacementRecord record;
     record.step = 50;
