@@ -131,19 +131,8 @@ NativeCollectives* native_for(Communicator& comm, std::size_t bytes, std::size_t
     return comm.size() > 2 && bytes <= most_bytes ? comm.native_collectives() : nullptr;
 }
 
-/// Waits for operations of the library, which does not tell for whom it waits.
-void finish(Communicator& comm, NativeCollectives& native, std::span<const std::unique_ptr<Request>> requests,
-            std::string_view doing) {
-    try {
-        wait_all(comm, requests, doing);
-    } catch (const TimeoutError& error) {
-        throw TimeoutError(concat(error.what(), "\n", native.roll_call()));
-    }
-}
-
-void finish(Communicator& comm, NativeCollectives& native, std::unique_ptr<Request> request,
-            std::string_view doing) {
-    finish(comm, native, std::span<const std::unique_ptr<Request>>(&request, 1), doing);
+void wait_for(Communicator& comm, std::unique_ptr<Request> request, std::string_view doing) {
+    wait_all(comm, std::span<const std::unique_ptr<Request>>(&request, 1), doing);
 }
 
 void broadcast_by_tree(Communicator& comm, std::span<std::byte> bytes, int root, std::string_view doing) {
@@ -215,7 +204,7 @@ void all_reduce(Communicator& comm, std::span<T> values, ReduceOp op) {
     if (comm.size() == 1 || values.empty()) return;
     if constexpr (std::is_integral_v<T>) {
         if (NativeCollectives* const native = native_for(comm, values.size_bytes(), kNativeReduceBytes)) {
-            finish(comm, *native, native->all_reduce(integers(values), op), "all_reduce");
+            wait_for(comm, native->all_reduce(integers(values), op), "all_reduce");
             return;
         }
     }
@@ -248,7 +237,7 @@ void all_gather(Communicator& comm, std::span<T> values, std::span<const index_t
     if (NativeCollectives* const native = native_for(comm, values.size_bytes(), kNativeGatherBytes)) {
         std::vector<index_t> starts;
         for (const index_t offset : offsets) starts.push_back(offset * static_cast<index_t>(sizeof(T)));
-        finish(comm, *native, native->all_gather(std::as_writable_bytes(values), starts), "all_gather");
+        wait_for(comm, native->all_gather(std::as_writable_bytes(values), starts), "all_gather");
         return;
     }
     const std::span<const T> own = part(values, group_of(offsets, comm.rank()));
@@ -285,7 +274,7 @@ std::vector<T> exscan(Communicator& comm, std::span<T> values) {
         std::vector<std::unique_ptr<Request>> requests;
         requests.push_back(native->exscan(integers(values)));
         requests.push_back(native->all_reduce(integers(std::span<T>(totals)), ReduceOp::sum));
-        finish(comm, *native, requests, "exscan");
+        wait_all(comm, requests, "exscan");
         if (comm.rank() == 0) std::ranges::fill(values, T{});
         return totals;
     }
@@ -315,7 +304,7 @@ std::vector<std::string> all_gather(Communicator& comm, const std::string& mine)
 void barrier(Communicator& comm) {
     if (comm.size() == 1) return;
     if (NativeCollectives* const native = native_for(comm, 0, 0)) {
-        finish(comm, *native, native->barrier(), "barrier");
+        wait_for(comm, native->barrier(), "barrier");
         return;
     }
     // Dissemination: after round r a rank has heard, directly or not, from 2^(r+1) - 1 ranks below it.

@@ -5,8 +5,14 @@
 
 namespace sy::comm {
 
-void Communicator::poll_companions() {
-    for (Communicator* const companion : *companions_) companion->poll();
+void Communicator::poll_all(std::string_view doing) {
+    for (Communicator* const companion : rank_wide_->companions) companion->poll();
+    if (rank_wide_->roll_call) rank_wide_->roll_call->answer({doing, settings().name});
+}
+
+std::string Communicator::call_roll(std::string_view doing) {
+    if (!rank_wide_->roll_call) return {};
+    return rank_wide_->roll_call->call({doing, settings().name});
 }
 
 namespace detail {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "comm/roll_call.hpp"
 #include "kernels/core/types.hpp"
 
 namespace sy::comm {
@@ -85,19 +86,30 @@ class Communicator {
     void add_waited_seconds(double seconds) { waited_seconds_ += seconds; }
 
     /// Declares this a communicator of the same rank as `other`: a part of it, or the same ranks over another transport.
-    void share_companions_of(const Communicator& other) { companions_ = other.companions_; }
+    void belong_with(const Communicator& other) { rank_wide_ = other.rank_wide_; }
     /// From now on every wait of this rank polls this one too, since others may wait for what it alone moves on: UCX
     /// answers puts over sockets only while the rank that they go to calls it.
-    void begin_to_accompany() { companions_->push_back(this); }
+    void begin_to_accompany() { rank_wide_->companions.push_back(this); }
     /// Does nothing where it has not begun.
-    void end_accompanying() { std::erase(*companions_, this); }
+    void end_accompanying() { std::erase(rank_wide_->companions, this); }
+    void set_roll_call(std::unique_ptr<RollCall> roll_call) { rank_wide_->roll_call = std::move(roll_call); }
+    /// For a wait that takes long: polls those that accompany, and answers a roll call.
     /// @throws CommError when a rank is known to have failed
-    void poll_companions();
+    void poll_all(std::string_view doing);
+    /// For a wait that has taken too long. @return sentences for the message; empty where nobody can be asked
+    /// @par Waits  at most two seconds
+    std::string call_roll(std::string_view doing);
 
   private:
+    /// What the communicators of one rank share.
+    struct RankWide {
+        std::vector<Communicator*> companions;
+        std::unique_ptr<RollCall> roll_call;
+    };
+
     double waited_seconds_ = 0.0;
-    std::shared_ptr<std::vector<Communicator*>> companions_ =
-        std::make_shared<std::vector<Communicator*>>();  // Owners: the communicators of one rank.
+    std::shared_ptr<RankWide> rank_wide_ =
+        std::make_shared<RankWide>();  // Owners: the communicators of a rank.
 };
 
 /// Highest tag a user of a communicator may choose.

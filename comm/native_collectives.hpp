@@ -34,11 +34,6 @@ class NativeCollectives {
     virtual std::unique_ptr<Request> all_gather(std::span<std::byte> bytes,
                                                 std::span<const index_t> offsets) = 0;
     virtual std::unique_ptr<Request> barrier() = 0;
-
-    /// Asks all ranks, after a time-out, whether they wait in the operation that was started last.
-    /// @return  which do not answer, for the message
-    /// @par Waits  at most two seconds
-    virtual std::string roll_call() = 0;
 };
 
 }  // namespace sy::comm

@@ -42,11 +42,12 @@ void wait_all(Communicator& comm, std::span<const std::unique_ptr<Request>> requ
                                       std::chrono::duration_cast<std::chrono::milliseconds>(waited).count(),
                                       " ms; still waiting for", unfinished,
                                       "\nA peer has died, hangs or is far behind; raise "
-                                      "parallel.deadline_seconds if it is only slow."));
+                                      "parallel.deadline_seconds if it is only slow.\n",
+                                      comm.call_roll(doing)));
         }
         const bool spins = waited <= comm.settings().spin;
         constexpr long kRoundsBetweenPolls = 16;
-        if (!spins || round % kRoundsBetweenPolls == 0) comm.poll_companions();
+        if (!spins || round % kRoundsBetweenPolls == 0) comm.poll_all(doing);
         if (!spins) {
             // Long waits leave the core to whoever has work: yield first, then sleep a little.
             if (waited < std::chrono::milliseconds(2)) {

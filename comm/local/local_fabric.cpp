@@ -257,7 +257,7 @@ class LocalCommunicator : public Communicator {
         const std::int64_t id = offered(members.front().second, 2);
         auto part = std::make_unique<LocalCommunicator>(state_, id, std::move(world_ranks), new_rank,
                                                         concat(settings_.name, "/", color));
-        part->share_companions_of(*this);
+        part->belong_with(*this);
         return part;
     }
 

@@ -1,14 +1,11 @@
 #include "comm/mpi/mpi_collectives.hpp"
 
 #include <algorithm>
-#include <thread>
 
 #include "comm/mpi/check.hpp"
 
 namespace sy::comm {
 namespace {
-
-constexpr int kTagRollCall = kMaxInternalTag - 1;
 
 /// Sums are those of unsigned integers, which wrap around; maxima and minima need the sign.
 MPI_Datatype mpi_type(IntegerType type, ReduceOp op) {
@@ -55,11 +52,8 @@ class MpiCollectives::Operation : public Request {
         std::vector<int> starts;
     };
 
-    Operation(std::string description, std::span<std::byte> values, MpiCollectives& collectives)
-        : description_(std::move(description)),
-          values_(values),
-          collectives_(&collectives),
-          memory_(std::make_unique<Memory>()) {
+    Operation(std::string description, std::span<std::byte> values)
+        : description_(std::move(description)), values_(values), memory_(std::make_unique<Memory>()) {
         memory_->values.assign(values.begin(), values.end());
     }
     ~Operation() override {
@@ -73,11 +67,7 @@ class MpiCollectives::Operation : public Request {
         int done = 0;
         const int code = MPI_Test(&request_, &done, MPI_STATUS_IGNORE);
         if (code != MPI_SUCCESS) fail(code);
-        if (done == 0) {
-            // Whoever calls the roll wants an answer; seldom, since looking costs as much as the test.
-            if (++num_tests_ % 64 == 0) collectives_->hear_reports();
-            return false;
-        }
+        if (done == 0) return false;
         std::ranges::copy(memory_->values, values_.begin());
         return true;
     }
@@ -101,14 +91,11 @@ class MpiCollectives::Operation : public Request {
 
     std::string description_;
     std::span<std::byte> values_;
-    MpiCollectives* collectives_;
     std::unique_ptr<Memory> memory_;
     MPI_Request request_ = MPI_REQUEST_NULL;
-    unsigned num_tests_ = 0;
 };
 
 MpiCollectives::MpiCollectives(MPI_Comm handle) : handle_(handle) {
-    SY_MPI(MPI_Comm_rank(handle_, &rank_));
     SY_MPI(MPI_Comm_size(handle_, &size_));
 }
 
@@ -116,7 +103,7 @@ std::unique_ptr<MpiCollectives::Operation> MpiCollectives::begin(std::string_vie
                                                                  std::span<std::byte> values) {
     ++num_started_;
     return std::make_unique<Operation>(
-        concat(call, " of ", values.size(), " bytes, collective operation ", num_started_), values, *this);
+        concat(call, " of ", values.size(), " bytes, collective operation ", num_started_), values);
 }
 
 std::unique_ptr<Request> MpiCollectives::all_reduce(IntegerSpan values, ReduceOp op) {
@@ -155,66 +142,6 @@ std::unique_ptr<Request> MpiCollectives::barrier() {
     auto operation = begin("MPI_Ibarrier", {});
     SY_MPI(MPI_Ibarrier(handle_, operation->request()));
     return operation;
-}
-
-void MpiCollectives::report_to(int rank) {
-    char& told = has_report_[static_cast<std::size_t>(rank)];
-    if (told != 0) return;
-    told = 1;
-    MPI_Request request = MPI_REQUEST_NULL;
-    SY_MPI(MPI_Isend(waits_in_, 1, MPI_INT64_T, rank, kTagRollCall, handle_, &request));
-    // Its end is not waited for: a rank that has died takes nothing.
-    SY_MPI(MPI_Request_free(&request));
-}
-
-void MpiCollectives::begin_roll_call() {
-    if (waits_in_ != nullptr) return;
-    // Never freed, as reports may still be under way when this is destroyed.
-    waits_in_ = new std::int64_t(num_started_);
-    heard_.resize(static_cast<std::size_t>(size_));
-    has_report_.resize(static_cast<std::size_t>(size_));
-    heard_[static_cast<std::size_t>(rank_)] = *waits_in_;
-    has_report_[static_cast<std::size_t>(rank_)] = 1;
-}
-
-void MpiCollectives::hear_reports() {
-    for (;;) {
-        int has_come = 0;
-        MPI_Status status;
-        SY_MPI(MPI_Iprobe(MPI_ANY_SOURCE, kTagRollCall, handle_, &has_come, &status));
-        if (has_come == 0) return;
-        begin_roll_call();
-        const int rank = status.MPI_SOURCE;
-        SY_MPI(MPI_Recv(&heard_[static_cast<std::size_t>(rank)], 1, MPI_INT64_T, rank, kTagRollCall, handle_,
-                        MPI_STATUS_IGNORE));
-        report_to(rank);
-    }
-}
-
-std::string MpiCollectives::roll_call() {
-    constexpr std::chrono::seconds kPatience{2};
-    const Clock::time_point end = Clock::now() + kPatience;
-    std::vector<int> silent;
-    try {
-        begin_roll_call();
-        for (int rank = 0; rank < size_; ++rank) report_to(rank);
-        for (;;) {
-            hear_reports();
-            silent.clear();
-            for (int rank = 0; rank < size_; ++rank) {
-                if (heard_[static_cast<std::size_t>(rank)] != *waits_in_) silent.push_back(rank);
-            }
-            if (silent.empty() || Clock::now() >= end) break;
-            std::this_thread::sleep_for(std::chrono::microseconds(200));
-        }
-    } catch (const CommError& error) {
-        return concat("Nobody can be asked who waits in it: ", error.what());
-    }
-    if (silent.empty()) return "All ranks answer that they wait in it: the MPI library does not get on.";
-    std::string text = "These ranks do not answer that they wait in it:";
-    for (std::size_t i = 0; i < std::min<std::size_t>(silent.size(), 16); ++i) text += concat(" ", silent[i]);
-    if (silent.size() > 16) text += concat(" and ", silent.size() - 16, " more");
-    return text;
 }
 
 }  // namespace sy::comm

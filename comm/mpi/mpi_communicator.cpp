@@ -5,6 +5,7 @@
 #include "comm/mpi/blocking_request.hpp"
 #include "comm/mpi/check.hpp"
 #include "comm/mpi/mpi_collectives.hpp"
+#include "comm/mpi/mpi_roll_call.hpp"
 #include "comm/mpi/mpi_session.hpp"
 #include "comm/mpi/pieces.hpp"
 
@@ -181,7 +182,7 @@ class MpiCommunicator : public Communicator {
         auto part = std::make_unique<MpiCommunicator>(
             handle, true, settings, piece_bytes_,
             collectives_ ? MpiCollectiveBody::library : MpiCollectiveBody::own);
-        part->share_companions_of(*this);
+        part->belong_with(*this);
         return part;
     }
 
@@ -208,8 +209,10 @@ std::unique_ptr<Communicator> MpiSession::world(Communicator::Settings settings,
                                                 MpiCollectiveBody collectives) const {
     SY_REQUIRE(piece_bytes >= 1 && piece_bytes <= std::numeric_limits<int>::max(), "MPI: pieces of ",
                piece_bytes, " bytes; MPI counts them in an int");
-    return std::make_unique<MpiCommunicator>(MPI_COMM_WORLD, false, std::move(settings), piece_bytes,
-                                             collectives);
+    auto world = std::make_unique<MpiCommunicator>(MPI_COMM_WORLD, false, std::move(settings), piece_bytes,
+                                                   collectives);
+    world->set_roll_call(std::make_unique<MpiRollCall>());
+    return world;
 }
 
 void mpi_alltoallv(Communicator& comm, std::span<const std::byte> send, std::span<const index_t> send_offsets,

@@ -66,7 +66,6 @@ class Arrival : public Request {
         if (next_ == places_.size()) return true;
         // Messages of this rank may be what the others wait for.
         group_.poll();
-        group_.poll_companions();
         return false;
     }
     std::string description() const override {

@@ -128,7 +128,7 @@ class UcxCommunicator : public Communicator {
         const auto mine = std::find(members_.begin(), members_.end(), messenger_->world_rank());
         rank_ = static_cast<int>(mine - members_.begin());
         if (wire_up_ == nullptr) return;
-        share_companions_of(*wire_up_);
+        belong_with(*wire_up_);
         begin_to_accompany();
     }
     ~UcxCommunicator() override { end_accompanying(); }
@@ -197,7 +197,7 @@ class UcxCommunicator : public Communicator {
         const auto id = static_cast<std::uint64_t>(offered(chosen.front().second, 2));
         auto part = std::make_unique<UcxCommunicator>(messenger_, id, std::move(members), nullptr,
                                                       std::move(settings));
-        part->share_companions_of(*this);
+        part->belong_with(*this);
         return part;
     }
 

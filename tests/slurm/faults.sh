@@ -97,8 +97,8 @@ fault_node_cut() {
   "$cluster/node" cut h1
   await 60 "$name: the end of the first job" has_events end 1
   says "(exit code 3)"
-  grep -qE "^  (receive of|send of) [0-9]+ bytes (from|to) rank [23], tag|^These ranks do not answer .*: (2|3|2 3)\$" \
-    "$scratch/$name-$job.log" || fail "$name: the silent ranks are not named"
+  grep -qE '^These ranks do not answer: (2|3|2 3)$' "$scratch/$name-$job.log" ||
+    fail "$name: the silent ranks are not named"
   await 90 "$name: Slurm's notice of the dead node" node_is h1 'down[*].*'
   "$cluster/node" kill h1
   "$cluster/node" start h1
