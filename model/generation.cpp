@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "comm/collectives.hpp"
+#include "kernels/core/host_values.hpp"
 #include "model/transformer.hpp"
 
 namespace sy::model {
@@ -125,9 +126,11 @@ std::vector<float> Transformer::score(std::span<const std::int32_t> ids, index_t
     Tape tape(Tape::Mode::forward_only, context);
     const PassInfo pass = generating(inputs, row_len - 1);
     Value& last = read_all(*stack_, tape, pass);
-    std::vector<float> losses(inputs.size());
-    head_->forward(tape, last, {targets, 0.0F, std::span(losses)}, pass);
-    return losses;
+    Tensor losses(context.device, DType::f32, {static_cast<index_t>(inputs.size())});
+    head_->forward(tape, last, {targets, 0.0F, losses}, pass);
+    const HostValues read(HostRead::step, {losses}, context);
+    const auto values = host_values<const float>(read[0]);
+    return {values.begin(), values.end()};
 }
 
 }  // namespace sy::model

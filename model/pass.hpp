@@ -4,6 +4,7 @@
 #include <span>
 
 #include "kernels/core/philox.hpp"
+#include "kernels/core/tensor_ref.hpp"
 #include "kernels/core/types.hpp"
 
 namespace sy::model {
@@ -36,8 +37,8 @@ struct PassInfo {
     index_t seq_len = 1;  ///< rows of a sequence in this pass
     /// [T] token ids of this rank's rows. Alive until the pass has gone backward.
     std::span<const std::int32_t> ids = {};
-    /// [T] cross entropy of each row, there when the pass goes backward; empty where rows have no loss of their own.
-    std::span<const float> token_loss = {};
+    /// [T] f32 cross entropy of each row, there when the pass goes backward; null where rows have no loss of their own.
+    ConstTensorRef token_loss = {};
 
     /// Stream of random numbers for one purpose in one layer, counted by global token.
     RandomKey random(index_t layer_idx, RandomPurpose purpose) const {

@@ -4,7 +4,9 @@
 #include <numeric>
 
 #include "comm/collectives.hpp"
+#include "kernels/core/host_values.hpp"
 #include "kernels/ops/balance/balance.hpp"
+#include "kernels/ops/copy/copy.hpp"
 #include "model/objective/masking.hpp"
 #include "model/objective/spans.hpp"
 
@@ -188,8 +190,9 @@ PassResult Transformer::run(std::span<const std::int32_t> ids, const BatchInfo& 
     PassInfo pass{batch, use, seed_, config_.seq_len, {}, {}};
     const Rows rows = prepare(ids, pass);
     RowLosses losses;
-    losses.token.resize(rows.ids.size());
-    if (config_.output_z_loss > 0.0) losses.lse.resize(rows.ids.size());
+    const Shape row_shape{static_cast<index_t>(rows.ids.size())};
+    losses.token = Tensor(context.device, DType::f32, row_shape);
+    if (config_.output_z_loss > 0.0) losses.lse = Tensor(context.device, DType::f32, row_shape);
     pass = {scaled(batch, rows.seq_len), use, seed_, rows.seq_len, rows.ids, losses.token};
     Tape tape(training ? Tape::Mode::record : Tape::Mode::forward_only, context);
     PerBlock<MoeStatistics> statistics(blocks_.size());
@@ -208,13 +211,13 @@ PassResult Transformer::run(std::span<const std::int32_t> ids, const BatchInfo& 
     {
         const TraceSpan span(world_.trace, TraceKind::compute, training ? "head and its backward" : "head");
         head_->forward(tape, *last.normed,
-                       {rows.targets, static_cast<float>(scale), std::span(losses.token),
-                        static_cast<float>(scale * config_.output_z_loss), std::span(losses.lse)},
+                       {rows.targets, static_cast<float>(scale), losses.token,
+                        static_cast<float>(scale * config_.output_z_loss), losses.lse},
                        pass);
     }
     if (training) {
         for (index_t depth = 1; depth <= config_.mtp_depth; ++depth)
-            losses.depths.push_back(make_depth(ids, depth, batch));
+            losses.depths.push_back(make_depth(ids, depth, batch, context));
         predict_further(tape, *last.stream, pass, losses.depths, std::span(reports.part(module_blocks())));
         const TraceSpan span(world_.trace, TraceKind::compute, "backward");
         tape.backward();
@@ -224,7 +227,7 @@ PassResult Transformer::run(std::span<const std::int32_t> ids, const BatchInfo& 
 }
 
 Transformer::Depth Transformer::make_depth(std::span<const std::int32_t> ids, index_t depth,
-                                           const BatchInfo& batch) const {
+                                           const BatchInfo& batch, const Context& context) const {
     const index_t length = config_.seq_len;
     Depth result;
     for (auto first = ids.begin(); first != ids.end(); first += length + 1) {
@@ -234,7 +237,7 @@ Transformer::Depth Transformer::make_depth(std::span<const std::int32_t> ids, in
             result.targets.push_back(i + depth < length ? first[i + depth + 1] : -1);
         }
     }
-    result.loss.resize(result.ids.size());
+    result.loss = Tensor(context.device, DType::f32, {static_cast<index_t>(result.ids.size())});
     result.num_targets = batch.global_tokens / length * (length - depth);
     return result;
 }
@@ -254,46 +257,69 @@ void Transformer::predict_further(Tape& tape, Value& hidden, const PassInfo& pas
         const NormLayer::Result last = stack_->finish(tape, stream, ahead);
         const double share = config_.mtp_loss / static_cast<double>(config_.mtp_depth);
         const double scale = share / static_cast<double>(depth.num_targets * pass.batch.accumulation);
-        head_->forward(tape, *last.normed, {depth.targets, static_cast<float>(scale), std::span(depth.loss)},
-                       ahead);
+        head_->forward(tape, *last.normed, {depth.targets, static_cast<float>(scale), depth.loss}, ahead);
         before = last.stream;
     }
+}
+
+Transformer::Measured Transformer::add_up(const RowLosses& losses,
+                                          PerBlockSpan<const MoeStatistics> statistics,
+                                          const Context& context) const {
+    // Nothing depends on the layout.
+    constexpr index_t kWords{ExactSum::kNumWords};
+    Tensor of_rows(context.device, DType::i64, {2 + losses.depths.size(), kWords});
+    ops::clear(of_rows, context);
+    const auto sum = [&](index_t idx) { return of_rows.ref().rows_of({idx, idx + 1}); };
+    ops::value_sum(losses.token, sum(0), context);
+    ops::square_sum(losses.lse, sum(1), context);
+    for (index_t k = 0; k < losses.depths.size(); ++k)
+        ops::value_sum(losses.depths[k].loss, sum(2 + k), context);
+    std::vector<ConstTensorRef> sums{of_rows};
+    std::vector<ConstTensorRef> hashes;
+    for (const MoeStatistics& layer : statistics) {
+        if (layer.load.empty()) continue;
+        sums.push_back(layer.loss_sums);
+        hashes.push_back(layer.routing_hash);
+    }
+    std::vector<ConstTensorRef> refs = sums;
+    refs.insert(refs.end(), hashes.begin(), hashes.end());
+    const HostValues read(HostRead::step, std::move(refs), context);
+    // Hashes are integers as the words of sums are, so that one message carries both.
+    std::vector<std::int64_t> words;
+    for (std::size_t i = 0; i < sums.size() + hashes.size(); ++i) {
+        const auto part = host_values<const std::int64_t>(read[i]);
+        words.insert(words.end(), part.begin(), part.end());
+    }
+    comm::all_reduce(world_.world, std::span<std::int64_t>(words));
+    const std::size_t num_sum_words = words.size() - hashes.size();
+    Measured measured;
+    measured.sums.resize(num_sum_words / ExactSum::kNumWords);
+    ExactSum::from_words(std::span<const std::int64_t>(words).first(num_sum_words), measured.sums);
+    measured.hashes.assign(words.begin() + static_cast<std::ptrdiff_t>(num_sum_words), words.end());
+    return measured;
 }
 
 PassResult Transformer::reduce(const RowLosses& losses, const Rows& rows,
                                PerBlockSpan<MoeStatistics> statistics, const BatchInfo& batch,
                                const Context& context) const {
-    // Nothing depends on the layout.
-    std::vector<ExactSum> sums(2);
-    ops::value_sum(std::span(losses.token), sums[0], context);
-    ops::square_sum(std::span(losses.lse), sums[1], context);
-    for (const Depth& depth : losses.depths)
-        ops::value_sum(std::span(depth.loss), sums.emplace_back(), context);
-    const std::size_t num_row_sums = sums.size();
-    for (const MoeStatistics& layer : statistics)
-        sums.insert(sums.end(), layer.loss_sums.begin(), layer.loss_sums.end());
-    // Hashes are integers as the words of sums are, so that one message carries both.
-    std::vector<std::int64_t> words = ExactSum::to_words(sums);
-    const std::size_t num_words = words.size();
-    for (const MoeStatistics& layer : statistics)
-        words.push_back(static_cast<std::int64_t>(layer.routing_hash));
-    comm::all_reduce(world_.world, std::span<std::int64_t>(words));
-    ExactSum::from_words(std::span<const std::int64_t>(words).first(num_words), sums);
+    const auto [sums, hashes] = add_up(losses, statistics, context);
+    const auto num_row_sums = static_cast<std::size_t>(2 + losses.depths.size());
     PassResult result;
     const auto num_targets = static_cast<double>(rows.num_targets);
     result.token_sum = sums[0];
     result.num_targets = rows.num_targets;
     result.token_loss = sums[0].value() / num_targets;
     auto layer_sums = std::span<const ExactSum>(sums).subspan(num_row_sums);
-    auto hash = words.begin() + static_cast<std::ptrdiff_t>(num_words);
+    auto hash = hashes.begin();
     for (index_t i = 0; i < statistics.size(); ++i) {
         MoeStatistics& layer = statistics[i];
-        layer.routing_hash = static_cast<std::uint64_t>(*hash++);
         if (layer.load.empty()) continue;
+        const index_t num_sums = layer.loss_sums.ref().rows();
         const bool in_encoder = i >= encoder_blocks().begin;
         const index_t tokens = scaled(batch, in_encoder ? rows.encoder_seq_len : rows.seq_len).global_tokens;
-        add_layer(result, i, layer, layer_sums.first(layer.loss_sums.size()), tokens);
-        layer_sums = layer_sums.subspan(layer.loss_sums.size());
+        add_layer(result, {i, std::move(layer.load), layer.num_dropped, *hash++},
+                  part(layer_sums, {0, num_sums}), tokens);
+        layer_sums = part(layer_sums, {num_sums, std::ssize(layer_sums)});
     }
     if (!losses.lse.empty() || config_.output_z_loss > 0.0) {
         result.extra_losses.push_back(
@@ -311,10 +337,10 @@ PassResult Transformer::reduce(const RowLosses& losses, const Rows& rows,
     return result;
 }
 
-void Transformer::add_layer(PassResult& result, index_t block_idx, MoeStatistics& layer,
-                            std::span<const ExactSum> sums, index_t global_tokens) const {
+void Transformer::add_layer(PassResult& result, LayerResult layer, std::span<const ExactSum> sums,
+                            index_t global_tokens) const {
     result.routing_hash += layer.routing_hash;
-    const auto losses = blocks_[block_idx]->moe()->losses();
+    const auto losses = blocks_[layer.layer]->moe()->losses();
     result.extra_losses.resize(losses.size());
     std::size_t next = 0;
     for (std::size_t j = 0; j < losses.size(); ++j) {
@@ -326,10 +352,9 @@ void Transformer::add_layer(PassResult& result, index_t block_idx, MoeStatistics
         next += count;
     }
     result.num_dropped += layer.num_dropped;
-    result.layers.push_back({block_idx, std::move(layer.load), layer.num_dropped, layer.routing_hash});
-    const LayerResult& report = result.layers.back();
     result.imbalance = std::max(
-        result.imbalance, static_cast<double>(report.highest_load()) / std::max(report.mean_load(), 1e-30));
+        result.imbalance, static_cast<double>(layer.highest_load()) / std::max(layer.mean_load(), 1e-30));
+    result.layers.push_back(std::move(layer));
 }
 
 index_t LayerResult::highest_load() const {

@@ -164,13 +164,13 @@ class Transformer {
     struct Depth {
         std::vector<std::int32_t> ids;
         std::vector<std::int32_t> targets;
-        std::vector<float> loss;
+        Tensor loss;              ///< of each row, f32
         index_t num_targets = 0;  ///< over all ranks
     };
-    /// Losses of this rank's rows.
+    /// Losses of this rank's rows, f32.
     struct RowLosses {
-        std::vector<float> token;
-        std::vector<float> lse;  ///< of the logits; empty without a z-loss
+        Tensor token;
+        Tensor lse;  ///< of the logits; empty without a z-loss
         PerDepth<Depth> depths;
     };
 
@@ -182,13 +182,23 @@ class Transformer {
                    const Context& context);
     Rows prepare(std::span<const std::int32_t> ids, const PassInfo& pass) const;
     void mask(Rows& rows, const PassInfo& pass) const;
-    Depth make_depth(std::span<const std::int32_t> ids, index_t depth, const BatchInfo& batch) const;
+    Depth make_depth(std::span<const std::int32_t> ids, index_t depth, const BatchInfo& batch,
+                     const Context& context) const;
     void predict_further(Tape& tape, Value& hidden, const PassInfo& pass, PerDepthSpan<Depth> depths,
                          PerDepthSpan<MoeStatistics> statistics) const;
+    /// What the ranks have measured in a pass: sums of the losses of rows, then those of each layer, and the layers' hashes.
+    struct Measured {
+        std::vector<ExactSum> sums;
+        std::vector<std::uint64_t> hashes;
+    };
+    /// @par Collective over the world
+    Measured add_up(const RowLosses& losses, PerBlockSpan<const MoeStatistics> statistics,
+                    const Context& context) const;
     PassResult reduce(const RowLosses& losses, const Rows& rows, PerBlockSpan<MoeStatistics> statistics,
                       const BatchInfo& batch, const Context& context) const;
-    void add_layer(PassResult& result, index_t block_idx, MoeStatistics& statistics,
-                   std::span<const ExactSum> sums, index_t global_tokens) const;
+    /// Adds what a layer reports. @param sums  of its losses
+    void add_layer(PassResult& result, LayerResult layer, std::span<const ExactSum> sums,
+                   index_t global_tokens) const;
     /// A pass over new rows outside of training, the same on every rank but for the rows.
     PassInfo generating(std::span<const std::int32_t> ids, index_t seq_len) const;
     /// The last norm of new tokens of generated sequences. @throws ShapeError where one is beyond the capacity

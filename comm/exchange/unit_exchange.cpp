@@ -59,7 +59,8 @@ class UnitExchange : public Exchange {
           has_network_(units_.num_units() > 1 && topology.num_nodes() > 1),
           unit_(units_.unit_of(group.rank())),
           member_(units_.member_number(group.rank())),
-          num_members_(static_cast<index_t>(units_.members_of(unit_).size())) {
+          num_members_(static_cast<index_t>(units_.members_of(unit_).size())),
+          queued_(memory_, num_members_, context) {
         for_ring(group_, [&](int source, int destination) {
             if (is_remote(source) && units_.gateway(source, unit_) == rank()) sources_.push_back(source);
             const int unit = units_.unit_of(destination);
@@ -80,12 +81,12 @@ class UnitExchange : public Exchange {
         Buffer shared = memory_.allocate(record_bytes + num_records * index_t{sizeof(std::int32_t)});
         const std::span<SlotRecord> records = values_in<SlotRecord>(shared, 0, num_records);
         const std::span<std::int32_t> places = values_in<std::int32_t>(shared, record_bytes, num_records);
-        memory_.meet("room for slot records");
+        queued_.meet("room for slot records");
         exchange_records(plan.send, counts, records);
         plan.receive = make_receive_plan(counts, std::span<const SlotRecord>(records), placement, units_,
                                          rank(), has_network_ ? chunks : SlotChunks::one);
         write_places(plan.receive, counts, places);
-        memory_.meet("places of slots");
+        queued_.meet("places of slots");
         const std::span<const std::int32_t> all_places = places;
         plan.gateway =
             make_gateway_plan(counts, std::span<const SlotRecord>(records), all_places, units_, rank());
@@ -98,7 +99,7 @@ class UnitExchange : public Exchange {
                    plan.num_tokens());
         const ExposedTime exposed(group_, times_.dispatch);
         Tensor rows = memory_.allocate(x.dtype(), {plan.receive.num_rows(), x.cols()});
-        const UnitMemory::Phase may_write = memory_.arrive();
+        const UnitMemory::Phase may_write = queued_.arrive();
         const Range own = plan.send.row_offsets[unit_];
         const index_t num_remote = plan.send.num_rows() - own.size();
         Tensor staging = rows_.tensor(x.dtype(), {num_remote, x.cols()});
@@ -108,20 +109,21 @@ class UnitExchange : public Exchange {
         };
         gather({0, own.begin}, staging.ref().rows_of({0, own.begin}));
         gather({own.end, plan.send.num_rows()}, staging.ref().rows_of({own.begin, num_remote}));
-        memory_.wait(may_write, "room for rows");
+        queued_.wait(may_write, "room for rows");
         const index_t row_bytes = x.cols() * dtype_bytes(x.dtype());
         Messages messages(group_, next_tag());
+        MessageMemory carried(staging, context_);
         for (const int source : sources_)
-            messages.receive(part_of_rows(rows.raw(), plan.receive.row_offsets[source], row_bytes), source);
+            receive_rows(messages, rows.ref().rows_of(plan.receive.row_offsets[source]), source, carried);
         for (const int gateway : gateways_) {
             const Range to_unit = plan.send.row_offsets[units_.unit_of(gateway)];
             const Range staged = to_unit.begin < own.begin
                                      ? to_unit
                                      : Range{to_unit.begin - own.size(), to_unit.end - own.size()};
-            messages.send(part_of_rows(std::as_const(staging).raw(), staged, row_bytes), gateway);
+            messages.send(part_of_rows(carried.sent(), staged, row_bytes), gateway);
             count_sent(gateway, to_unit.size(), row_bytes);
         }
-        const auto flight = start(messages, "dispatch of rows", times_.dispatch, &memory_);
+        const auto flight = start(messages, std::move(carried), "dispatch of rows", times_.dispatch, true);
         gather(own, rows.ref().rows_of(plan.receive.row_offsets[rank()]));
         flight->near_is_written();
         count_own(plan.back.rows_of_others, own.size(), row_bytes);
@@ -132,7 +134,7 @@ class UnitExchange : public Exchange {
     Tensor make_results(const DispatchPlan& plan, index_t width, DType dtype) override {
         const ExposedTime exposed(group_, times_.back);
         Tensor results = memory_.allocate(dtype, {plan.back.num_results, width});
-        memory_.meet("room for results");
+        queued_.meet("room for results");
         return results;
     }
 
@@ -141,7 +143,7 @@ class UnitExchange : public Exchange {
         const index_t width = results.ref().cols();
         SY_REQUIRE(results.ref().rows() == plan.back.num_results, "exchange: ", results.ref().rows(),
                    " results of ", plan.back.num_results);
-        memory_.meet("results of a node");
+        queued_.meet("results of a node");
         const bool per_unit = plan.return_rows == ReturnRows::per_unit;
         const RankOffsets& offsets = per_unit ? plan.gateway.row_offsets : plan.gateway.slot_offsets;
         Tensor staging = rows_.tensor(results.dtype(), {offsets.total(), width});
@@ -153,6 +155,7 @@ class UnitExchange : public Exchange {
         }
         const index_t row_bytes = width * dtype_bytes(results.dtype());
         Messages messages(group_, next_tag());
+        MessageMemory carried(staging, context_);
         const Range own_rows = plan.send.row_offsets[unit_];
         const Range own_slots = plan.send.slots_to(units_, unit_);
         for (const int gateway : gateways_) {
@@ -160,23 +163,23 @@ class UnitExchange : public Exchange {
             Range back = per_unit ? plan.send.row_offsets[unit] : plan.send.slots_to(units_, unit);
             const Range own = per_unit ? own_rows : own_slots;
             const index_t shift = plan.back.returned.begin - (back.begin < own.begin ? 0 : own.size());
-            messages.receive(part_of_rows(results.raw(), {back.begin + shift, back.end + shift}, row_bytes),
-                             gateway);
+            receive_rows(messages, results.ref().rows_of({back.begin + shift, back.end + shift}), gateway,
+                         carried);
         }
         for (const int source : sources_) {
-            messages.send(part_of_rows(std::as_const(staging).raw(), offsets[source], row_bytes), source);
+            messages.send(part_of_rows(carried.sent(), offsets[source], row_bytes), source);
             count_sent(source, offsets[source].size(), row_bytes);
         }
         count_own(plan.back.slots_of_others, own_slots.size(), row_bytes);
         traffic_.network_bound += plan.send.least_network_rows * row_bytes;
         // Slots of near chunks may still be computed.
-        UnitMemory* const memory = plan.receive.chunks.size() > 1 ? &memory_ : nullptr;
-        const auto flight = start(messages, "return of rows", times_.back, memory);
+        const bool meets = plan.receive.chunks.size() > 1;
+        const auto flight = start(messages, std::move(carried), "return of rows", times_.back, meets);
         return PendingRows(std::move(results), std::move(staging), flight);
     }
 
     void return_scalars(ConstTensorRef values, const DispatchPlan& plan, TensorRef choices) override {
-        const HostValues read(HostRead::choices, {values}, context_);
+        const HostValues read(HostRead::messages, {values}, context_);
         const PerSlotSpan<const float> slot_values = host_values<const float>(read[0]);
         const index_t num_choices = plan.back.slot_of_choice.size();
         SY_REQUIRE(slot_values.size() == plan.receive.num_slots() && choices.rows() == plan.num_tokens() &&
@@ -188,9 +191,9 @@ class UnitExchange : public Exchange {
         const index_t num_slots = plan.back.num_slots_of_unit;
         Buffer shared = memory_.allocate(num_slots * index_t{sizeof(float)});
         const std::span<float> of_unit = values_in<float>(shared, 0, num_slots);
-        memory_.meet("room for weight gradients");
+        queued_.meet("room for weight gradients");
         std::copy(slot_values.begin(), slot_values.end(), of_unit.begin() + plan.back.slots.begin);
-        memory_.meet("weight gradients of a node");
+        queued_.meet("weight gradients of a node");
         Indexed<RecordAxis, float> staging(plan.gateway.slot_of_record.size());
         for (index_t i = 0; i < staging.size(); ++i)
             staging[i] = of_unit[static_cast<std::size_t>(plan.gateway.slot_of_record[i])];
@@ -241,9 +244,19 @@ class UnitExchange : public Exchange {
     /// Tags go round, so that exchanges under way at the same time never meet.
     int next_tag() { return tag_ = tag_ % 1000 + 1; }
 
-    std::shared_ptr<UnitFlight> start(Messages& messages, const char* doing, PhaseTime& time,
-                                      UnitMemory* memory) {
-        auto flight = std::make_shared<UnitFlight>(messages.start(doing), group_, memory, time);
+    /// Receives rows of this unit's memory, or of the device's.
+    void receive_rows(Messages& messages, TensorRef rows, int source, MessageMemory& carried) const {
+        if (queued_.is_shared()) {
+            messages.receive(host_bytes(rows), source);
+        } else {
+            messages.receive(host_bytes(carried.received.emplace_back(rows, context_).writable()), source);
+        }
+    }
+
+    std::shared_ptr<UnitFlight> start(Messages& messages, MessageMemory carried, const char* doing,
+                                      PhaseTime& time, bool meets) {
+        auto flight = std::make_shared<UnitFlight>(messages.start(doing), std::move(carried), group_, queued_,
+                                                   meets, time);
         flights_.push_back(flight);
         return flight;
     }
@@ -256,7 +269,7 @@ class UnitExchange : public Exchange {
         const std::span<index_t> table = values_in<index_t>(shared, 0, table_size);
         const std::span<index_t> returned =
             values_in<index_t>(shared, table_size * index_t{sizeof(index_t)}, num_members_);
-        memory_.meet("room for counts");
+        queued_.meet("room for counts");
         Messages messages(group_, next_tag());
         const auto row_of = [&](int source) {
             return part<index_t>(table, {source * width, (source + 1) * width});
@@ -272,7 +285,7 @@ class UnitExchange : public Exchange {
         std::ranges::copy(counts_for(send, unit_), row_of(rank()).begin());
         returned[static_cast<std::size_t>(member_)] = num_returned(send, units_, rank(), return_rows);
         messages.start("exchange of counts").wait();
-        memory_.meet("counts of a node");
+        queued_.meet("counts of a node");
         return UnitCounts(MatrixView<const index_t>(table.data(), group_.size(), width), returned);
     }
 
@@ -299,7 +312,7 @@ class UnitExchange : public Exchange {
             part<const SlotRecord>(send.slots, send.slots_to(units_, unit_));
         std::ranges::copy(own, part(records, counts.records(rank())).begin());
         messages.start("exchange of slot records").wait();
-        memory_.meet("slot records of a node");
+        queued_.meet("slot records of a node");
     }
 
     /// Tells the other members where this rank's slots will be among the results.
@@ -330,6 +343,7 @@ class UnitExchange : public Exchange {
     int unit_;
     int member_;
     index_t num_members_;
+    QueuedUnitMemory queued_;
     std::vector<int> sources_;   ///< ranks of other units that send to their units through this one
     std::vector<int> gateways_;  ///< where this rank sends what other units get
     int tag_ = 0;

@@ -2,9 +2,12 @@
 
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "comm/exchange/exchange.hpp"
 #include "comm/shared/unit_memory.hpp"
+#include "kernels/core/host_values.hpp"
+#include "kernels/core/host_view.hpp"
 
 namespace sy::comm {
 
@@ -37,15 +40,59 @@ class BlockingTime {
     Clock::time_point started_ = Clock::now();
 };
 
+/// The memory of a unit as a rank uses it whose operations are queued: what the rank has queued is done before it tells
+/// the others that it has come so far.
+class QueuedUnitMemory {
+  public:
+    /// @param num_members  of the unit
+    QueuedUnitMemory(UnitMemory& memory, index_t num_members, const Context& context)
+        : memory_(memory), is_shared_(num_members > 1), context_(context) {}
+
+    UnitMemory::Phase arrive() {
+        if (is_shared_) context_.stream.synchronise(HostValues::kDeadline);
+        return memory_.arrive();
+    }
+    void wait(UnitMemory::Phase phase, const char* doing) { memory_.wait(phase, doing); }
+    void meet(const char* doing) { wait(arrive(), doing); }
+    /// Whether the host reads and writes it, whatever the device.
+    bool is_shared() const { return is_shared_; }
+    const Context& context() const { return context_; }
+
+  private:
+    UnitMemory& memory_;
+    bool is_shared_;
+    const Context& context_;
+};
+
+/// What messages read and write in memory of the host.
+struct MessageMemory {
+    std::optional<HostValues> values;  ///< none when nothing is sent
+    std::vector<HostRoom> received;
+
+    /// @param rows  of all messages to other units, alive until these are complete
+    MessageMemory(ConstTensorRef rows, const Context& context) {
+        if (rows.num_elements() > 0) values.emplace(HostRead::messages, std::vector{rows}, context);
+    }
+    std::span<const std::byte> sent() const {
+        return values ? host_bytes((*values)[0]) : std::span<const std::byte>();
+    }
+};
+
 /// Messages of a unit's rank, whose time is counted from their start until they are seen to be complete.
 class UnitFlight : public Flight {
   public:
-    /// @param memory  null: complete when the messages are; else when all ranks of the unit have theirs
-    UnitFlight(PendingExchange exchange, const Communicator& group, UnitMemory* memory, PhaseTime& time)
-        : exchange_(std::move(exchange)), group_(group), memory_(memory), time_(time) {}
+    /// @param meets  whether it is complete when all ranks of the unit have their messages; else when this one has
+    UnitFlight(PendingExchange exchange, MessageMemory messages, const Communicator& group,
+               QueuedUnitMemory& memory, bool meets, PhaseTime& time)
+        : messages_(std::move(messages)),
+          exchange_(std::move(exchange)),
+          group_(group),
+          memory_(memory),
+          meets_(meets),
+          time_(time) {}
 
     /// This rank has written what its unit reads.
-    void near_is_written() { near_ = memory_->arrive(); }
+    void near_is_written() { near_ = memory_.arrive(); }
 
     bool test() override {
         if (!arrived_ && exchange_.test()) arrived_ = Clock::now();
@@ -55,20 +102,23 @@ class UnitFlight : public Flight {
         const ExposedTime exposed(group_, time_);
         exchange_.wait();
         if (!arrived_) arrived_ = Clock::now();
-        if (memory_ != nullptr) memory_->meet("rows of a node");
+        for (HostRoom& room : std::exchange(messages_.received, {})) room.finish(memory_.context());
+        if (meets_) memory_.meet("rows of a node");
         time_.total_seconds += std::chrono::duration<double>(*arrived_ - started_).count();
     }
 
     void wait_near() override {
         SY_REQUIRE(near_.has_value(), "exchange: no rows of this unit are on their way");
         const ExposedTime exposed(group_, time_);
-        memory_->wait(*near_, "rows of a node");
+        memory_.wait(*near_, "rows of a node");
     }
 
   private:
+    MessageMemory messages_;
     PendingExchange exchange_;
     const Communicator& group_;
-    UnitMemory* memory_;
+    QueuedUnitMemory& memory_;
+    bool meets_;
     PhaseTime& time_;
     Clock::time_point started_ = Clock::now();
     std::optional<Clock::time_point> arrived_;

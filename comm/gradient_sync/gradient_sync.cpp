@@ -2,8 +2,9 @@
 
 #include <algorithm>
 
-#include "comm/gradient_sync/ordered_sum.hpp"
 #include "comm/ring.hpp"
+#include "kernels/core/host_view.hpp"
+#include "kernels/ops/reduce/reduce.hpp"
 
 namespace sy::comm {
 GradientSync::GradientSync(Communicator& group, BucketPlan plan, int tag_base, const Context& context)
@@ -23,11 +24,10 @@ GradientSync::GradientSync(Communicator& group, BucketPlan plan, int tag_base, c
     is_ready_.assign(plan_.matrices.size(), false);
 }
 
-template <class T>
-void GradientSync::ready(index_t matrix, std::span<const T> gradient) {
+void GradientSync::ready(index_t matrix, ConstTensorRef gradient) {
     SY_REQUIRE(matrix >= 0 && matrix < is_ready_.size(), "gradient sync: matrix ", matrix, " of ",
                is_ready_.size());
-    check_flat(gradient.size());
+    check_flat(gradient);
     SY_REQUIRE(!is_ready_[matrix], "gradient sync: matrix ", matrix, " is ready twice");
     is_ready_[matrix] = true;
     if (group_.size() == 1) return;
@@ -37,30 +37,35 @@ void GradientSync::ready(index_t matrix, std::span<const T> gradient) {
         start(next_bucket(), gradient);
 }
 
-void GradientSync::check_flat(std::size_t num_elements) const {
+void GradientSync::check_flat(ConstTensorRef flat) const {
     const index_t wanted = plan_.buckets.empty() ? 0 : plan_.buckets.back().cuts.back();
-    SY_REQUIRE(static_cast<index_t>(num_elements) >= wanted, "gradient sync: a flat array of ", num_elements,
-               " elements for a plan of ", wanted);
+    SY_REQUIRE(flat.rows() <= 1 && flat.cols() >= wanted, "gradient sync: a flat array of [", flat.rows(),
+               ", ", flat.cols(), "] elements for a plan of ", wanted);
 }
 
-template <class T>
-void GradientSync::start(index_t bucket, std::span<const T> gradient) {
+void GradientSync::start(index_t bucket, ConstTensorRef gradient) {
     const Bucket& cut = plan_.buckets[bucket];
+    const index_t first = cut.cuts.front();
     const index_t count = cut.elements_of(group_.rank()).size();
-    constexpr DType dtype = dtype_of<T>::value;
+    const index_t bytes = dtype_bytes(gradient.dtype());
     Pending& pending = pending_[bucket];
-    pending.received = Tensor(context_.device, dtype, {group_.size(), count});
-    const std::span<T> received = pending.received.values<T>();
+    pending.received = Tensor(context_.device, gradient.dtype(), {group_.size(), count});
+    pending.room.emplace(pending.received, context_);
+    const ConstTensorRef whole = gradient.cols_of({first, cut.cuts.back()});
+    pending.sent.emplace(HostRead::messages, std::vector{whole}, context_);
+    const std::span<const std::byte> values = host_bytes((*pending.sent)[0]);
     const int tag = tag_base_ + static_cast<int>(bucket);
     for_ring(group_, [&](int source, int destination) {
         if (count > 0) {
-            const std::span<T> slot = part(received, {source * count, (source + 1) * count});
-            pending.requests.push_back(group_.receive(std::as_writable_bytes(slot), source, tag));
+            const Range slot{source * count * bytes, (source + 1) * count * bytes};
+            pending.requests.push_back(
+                group_.receive(part(host_bytes(pending.room->writable()), slot), source, tag));
         }
-        const std::span<const T> outgoing = part(gradient, cut.elements_of(destination));
-        if (outgoing.empty()) return;
-        pending.requests.push_back(group_.send(std::as_bytes(outgoing), destination, tag));
-        sent_bytes_ += static_cast<index_t>(outgoing.size_bytes());
+        const Range slice = cut.elements_of(destination);
+        if (slice.size() == 0) return;
+        const Range outgoing{(slice.begin - first) * bytes, (slice.end - first) * bytes};
+        pending.requests.push_back(group_.send(part(values, outgoing), destination, tag));
+        sent_bytes_ += outgoing.size();
     });
 }
 
@@ -70,58 +75,55 @@ void GradientSync::progress() {
     }
 }
 
-template <class T>
-void GradientSync::add_received(const Pending& pending, std::span<T> own) {
-    const std::span<const T> received = pending.received.template values<T>();
-    std::vector<const T*> addends;
-    const auto count = static_cast<index_t>(own.size());
+void GradientSync::add_received(Pending& pending, TensorRef own) {
+    pending.room->finish(context_);
+    std::vector<ConstTensorRef> addends;
     for (int rank = 0; rank < group_.size(); ++rank)
-        addends.push_back(rank == group_.rank() ? own.data() : received.data() + rank * count);
-    add_in_order<T>(addends, own, context_);
+        addends.push_back(rank == group_.rank() ? own : pending.received.ref().rows_of({rank, rank + 1}));
+    ops::add_in_order(addends, own, context_);
 }
 
-template <class T>
-void GradientSync::finish(std::span<T> gradient) {
-    check_flat(gradient.size());
+void GradientSync::finish(TensorRef gradient) {
+    check_flat(gradient);
     is_ready_.assign(is_ready_.size(), false);
     if (group_.size() == 1) return;
-    for (; next_bucket() >= 0; ++num_started_) start(next_bucket(), std::span<const T>(gradient));
+    for (; next_bucket() >= 0; ++num_started_) start(next_bucket(), gradient);
     for (index_t b = 0; b < plan_.buckets.size(); ++b) {
         const Range mine = plan_.buckets[b].elements_of(group_.rank());
         Pending& pending = pending_[b];
         wait_all(group_, pending.requests, concat("reduction of gradient bucket ", b));
-        if (mine.size() > 0) add_received(pending, part(gradient, mine));
+        if (mine.size() > 0) add_received(pending, gradient.cols_of(mine));
         pending = {};
         num_missing_[b] = plan_.buckets[b].matrices.size();
     }
     num_started_ = 0;
 }
 
-template <class T>
-void GradientSync::gather(std::span<T> weights) {
-    check_flat(weights.size());
+void GradientSync::gather(TensorRef weights) {
+    check_flat(weights);
+    if (group_.size() == 1) return;
+    std::vector<ConstTensorRef> mine;
+    std::vector<HostRoom> rooms;
+    for (const Bucket& bucket : plan_.buckets)
+        mine.push_back(weights.cols_of(bucket.elements_of(group_.rank())));
+    const HostValues own(HostRead::messages, std::move(mine), context_);
     std::vector<std::unique_ptr<Request>> requests;
     for (index_t b = 0; b < plan_.buckets.size(); ++b) {
-        const Bucket& bucket = plan_.buckets[b];
-        const std::span<const T> own = part(weights, bucket.elements_of(group_.rank()));
+        const std::span<const std::byte> outgoing = host_bytes(own[static_cast<std::size_t>(b)]);
         const int tag = tag_base_ + static_cast<int>(plan_.buckets.size() + b);
         for_ring(group_, [&](int source, int destination) {
-            const std::span<T> incoming = part(weights, bucket.elements_of(source));
-            if (!incoming.empty())
-                requests.push_back(group_.receive(std::as_writable_bytes(incoming), source, tag));
-            if (own.empty()) return;
-            requests.push_back(group_.send(std::as_bytes(own), destination, tag));
-            sent_bytes_ += static_cast<index_t>(own.size_bytes());
+            const TensorRef incoming = weights.cols_of(plan_.buckets[b].elements_of(source));
+            if (incoming.num_elements() > 0) {
+                HostRoom& room = rooms.emplace_back(incoming, context_);
+                requests.push_back(group_.receive(host_bytes(room.writable()), source, tag));
+            }
+            if (outgoing.empty()) return;
+            requests.push_back(group_.send(outgoing, destination, tag));
+            sent_bytes_ += static_cast<index_t>(outgoing.size());
         });
     }
     wait_all(group_, requests, "gathering of updated weights");
+    for (HostRoom& room : rooms) room.finish(context_);
 }
-
-template void GradientSync::ready<float>(index_t, std::span<const float>);
-template void GradientSync::ready<std::int64_t>(index_t, std::span<const std::int64_t>);
-template void GradientSync::finish<float>(std::span<float>);
-template void GradientSync::finish<std::int64_t>(std::span<std::int64_t>);
-template void GradientSync::gather<float>(std::span<float>);
-template void GradientSync::gather<bf16>(std::span<bf16>);
 
 }  // namespace sy::comm

@@ -2,12 +2,13 @@
 
 #include <cstdint>
 #include <memory>
-#include <span>
+#include <optional>
 #include <vector>
 
 #include "comm/collectives.hpp"
 #include "comm/gradient_sync/bucket_plan.hpp"
 #include "kernels/core/context.hpp"
+#include "kernels/core/host_values.hpp"
 #include "kernels/core/tensor.hpp"
 
 namespace sy::comm {
@@ -24,12 +25,11 @@ class GradientSync {
 
     /// Backward has finished this matrix for the last micro-step; starts its bucket when all its matrices are.
     /// Buckets are started in descending order, as backward finishes them, so that all ranks agree on the order.
-    /// @param gradient  the whole flat array
+    /// @param gradient  the whole flat array, f32 or i64
     /// @par Buffers  until finish() has returned the matrix may be read but not written, and the array must stay where it
     ///               is; when an error keeps finish() from being reached, until this object is destroyed
-    /// @par Waits    never
-    template <class T>
-    void ready(index_t matrix, std::span<const T> gradient);
+    /// @par Waits    for the device where a bucket is started, as messages leave from the host's memory; never for ranks
+    void ready(index_t matrix, ConstTensorRef gradient);
 
     /// Makes progress on the started transfers without blocking.
     void progress();
@@ -39,13 +39,11 @@ class GradientSync {
     /// @par Collective  over the group
     /// @par Buffers     all of `gradient` belongs to the sums until the call returns
     /// @par Waits       for each bucket, at most the group's deadline @throws TimeoutError, CommError
-    template <class T>
-    void finish(std::span<T> gradient);
+    void finish(TensorRef gradient);
 
-    /// Sends every owner's rows to all: on return `weights` is whole on every rank. T: float or bf16.
+    /// Sends every owner's rows to all: on return `weights` (f32 or bf16) is whole on every rank.
     /// @par Collective
-    template <class T>
-    void gather(std::span<T> weights);
+    void gather(TensorRef weights);
 
     /// Bytes sent to other ranks since construction.
     index_t sent_bytes() const { return sent_bytes_; }
@@ -54,15 +52,15 @@ class GradientSync {
     /// A started bucket: what arrives for this rank's slice, [P, slice] by source; its own row stays unused.
     struct Pending {
         Tensor received;
+        std::optional<HostRoom> room;    ///< where messages put it
+        std::optional<HostValues> sent;  ///< all of the bucket
         std::vector<std::unique_ptr<Request>> requests;
     };
-    void check_flat(std::size_t num_elements) const;
+    void check_flat(ConstTensorRef flat) const;
     /// The bucket that backward finishes next.
     index_t next_bucket() const { return plan_.buckets.size() - 1 - num_started_; }
-    template <class T>
-    void start(index_t bucket, std::span<const T> gradient);
-    template <class T>
-    void add_received(const Pending& pending, std::span<T> own);
+    void start(index_t bucket, ConstTensorRef gradient);
+    void add_received(Pending& pending, TensorRef own);
 
     Communicator& group_;
     BucketPlan plan_;

@@ -3,14 +3,15 @@
 #include <algorithm>
 #include <utility>
 
-#include "comm/gradient_sync/ordered_sum.hpp"
+#include "kernels/core/host_view.hpp"
+#include "kernels/ops/reduce/reduce.hpp"
 
 namespace sy::comm {
 namespace {
 
-template <class T>
-std::span<T> part_of_flat(std::span<T> flat, const CopiedMatrix& matrix) {
-    return part(flat, {matrix.offset, matrix.offset + matrix.elements});
+template <class Ref>
+Ref part_of_flat(Ref flat, const CopiedMatrix& matrix) {
+    return flat.cols_of({matrix.offset, matrix.offset + matrix.elements});
 }
 
 }  // namespace
@@ -33,59 +34,66 @@ ShadowSync::ShadowSync(Communicator& group, Indexed<SetAxis, std::vector<CopiedM
     }
 }
 
-template <class T>
-void ShadowSync::start(index_t set, std::span<const T> gradient) {
+void ShadowSync::start(index_t set, ConstTensorRef gradient) {
     Pending& pending = pending_[set];
     SY_REQUIRE(pending.state == State::idle, "shadow sync: set ", set, " is started twice");
     pending.state = State::started;
     index_t num_received = 0;
+    std::vector<ConstTensorRef> shadows;
     for (const CopiedMatrix& matrix : sets_[set]) {
-        if (matrix.primary == group_.rank())
+        if (matrix.primary == group_.rank()) {
             num_received += matrix.elements * (static_cast<index_t>(matrix.ranks.size()) - 1);
+        } else {
+            shadows.push_back(part_of_flat(gradient, matrix));
+        }
     }
-    pending.received = Tensor(context_.device, dtype_of<T>::value, {num_received});
-    std::span<T> free = pending.received.values<T>();
+    if (sets_[set].empty()) return;
+    const index_t bytes = dtype_bytes(gradient.dtype());
+    pending.received = Tensor(context_.device, gradient.dtype(), {num_received});
+    pending.room.emplace(pending.received, context_);
+    pending.sent.emplace(HostRead::messages, std::move(shadows), context_);
+    std::span<std::byte> free = host_bytes(pending.room->writable());
+    std::size_t shadow_idx = 0;
     const int tag = tag_base_ + 2 * static_cast<int>(set);
     for (const CopiedMatrix& matrix : sets_[set]) {
         if (matrix.primary != group_.rank()) {
-            const std::span<const T> mine = part_of_flat(gradient, matrix);
-            pending.requests.push_back(group_.send(std::as_bytes(mine), matrix.primary, tag));
-            sent_bytes_ += static_cast<index_t>(mine.size_bytes());
+            const std::span<const std::byte> mine = host_bytes((*pending.sent)[shadow_idx++]);
+            pending.requests.push_back(group_.send(mine, matrix.primary, tag));
+            sent_bytes_ += static_cast<index_t>(mine.size());
             continue;
         }
         for (const int rank : matrix.ranks) {
             if (rank == group_.rank()) continue;
-            const std::span<T> incoming = part(free, {0, matrix.elements});
+            const std::span<std::byte> incoming = part(free, {0, matrix.elements * bytes});
             free = free.subspan(incoming.size());
-            pending.requests.push_back(group_.receive(std::as_writable_bytes(incoming), rank, tag));
+            pending.requests.push_back(group_.receive(incoming, rank, tag));
         }
     }
 }
 
-template <class T>
-void ShadowSync::add_received(index_t set, std::span<T> gradient) {
+void ShadowSync::add_received(index_t set, TensorRef gradient) {
     Pending& pending = pending_[set];
-    std::span<const T> received = pending.received.template values<T>();
+    if (pending.room) pending.room->finish(context_);
+    index_t next = 0;
     for (const CopiedMatrix& matrix : sets_[set]) {
         if (matrix.primary != group_.rank()) continue;
-        const std::span<T> own = part_of_flat(gradient, matrix);
-        std::vector<const T*> addends;
+        const TensorRef own = part_of_flat(gradient, matrix);
+        std::vector<ConstTensorRef> addends;
         for (const int rank : matrix.ranks) {
             if (rank == group_.rank()) {
-                addends.push_back(own.data());
+                addends.push_back(own);
                 continue;
             }
-            addends.push_back(received.data());
-            received = received.subspan(own.size());
+            addends.push_back(pending.received.ref().cols_of({next, next + matrix.elements}));
+            next += matrix.elements;
         }
-        add_in_order<T>(addends, own, context_);
+        ops::add_in_order(addends, own, context_);
     }
     pending = {};
     pending.state = State::finished;
 }
 
-template <class T>
-bool ShadowSync::try_finish(index_t set, std::span<T> gradient) {
+bool ShadowSync::try_finish(index_t set, TensorRef gradient) {
     const Pending& pending = pending_[set];
     SY_REQUIRE(pending.state != State::idle, "shadow sync: set ", set, " was not started");
     if (pending.state == State::finished) return true;
@@ -95,10 +103,9 @@ bool ShadowSync::try_finish(index_t set, std::span<T> gradient) {
     return over;
 }
 
-template <class T>
-void ShadowSync::finish(std::span<T> gradient) {
+void ShadowSync::finish(TensorRef gradient) {
     for (index_t set = sets_.size() - 1; set >= 0; --set) {
-        if (pending_[set].state == State::idle) start(set, std::span<const T>(gradient));
+        if (pending_[set].state == State::idle) start(set, gradient);
     }
     for (index_t set = 0; set < sets_.size(); ++set) {
         if (pending_[set].state == State::started) {
@@ -109,34 +116,35 @@ void ShadowSync::finish(std::span<T> gradient) {
     }
 }
 
-template <class T>
-void ShadowSync::spread(std::span<T> weights) {
+void ShadowSync::spread(TensorRef weights) {
+    std::vector<ConstTensorRef> primaries;
+    for (index_t set = 0; set < sets_.size(); ++set) {
+        for (const CopiedMatrix& matrix : sets_[set]) {
+            if (matrix.primary == group_.rank()) primaries.push_back(part_of_flat(weights, matrix));
+        }
+    }
+    const HostValues own(HostRead::messages, std::move(primaries), context_);
+    std::size_t primary_idx = 0;
+    std::vector<HostRoom> rooms;
     std::vector<std::unique_ptr<Request>> requests;
     for (index_t set = 0; set < sets_.size(); ++set) {
         const int tag = tag_base_ + 2 * static_cast<int>(set) + 1;
         for (const CopiedMatrix& matrix : sets_[set]) {
-            const std::span<T> values = part_of_flat(weights, matrix);
             if (matrix.primary != group_.rank()) {
-                requests.push_back(group_.receive(std::as_writable_bytes(values), matrix.primary, tag));
+                HostRoom& room = rooms.emplace_back(part_of_flat(weights, matrix), context_);
+                requests.push_back(group_.receive(host_bytes(room.writable()), matrix.primary, tag));
                 continue;
             }
+            const std::span<const std::byte> values = host_bytes(own[primary_idx++]);
             for (const int rank : matrix.ranks) {
                 if (rank == group_.rank()) continue;
-                requests.push_back(group_.send(std::as_bytes(values), rank, tag));
-                sent_bytes_ += static_cast<index_t>(values.size_bytes());
+                requests.push_back(group_.send(values, rank, tag));
+                sent_bytes_ += static_cast<index_t>(values.size());
             }
         }
     }
     wait_all(group_, requests, "weights of shadows");
+    for (HostRoom& room : rooms) room.finish(context_);
 }
-
-template void ShadowSync::start<float>(index_t, std::span<const float>);
-template void ShadowSync::start<std::int64_t>(index_t, std::span<const std::int64_t>);
-template bool ShadowSync::try_finish<float>(index_t, std::span<float>);
-template bool ShadowSync::try_finish<std::int64_t>(index_t, std::span<std::int64_t>);
-template void ShadowSync::finish<float>(std::span<float>);
-template void ShadowSync::finish<std::int64_t>(std::span<std::int64_t>);
-template void ShadowSync::spread<float>(std::span<float>);
-template void ShadowSync::spread<bf16>(std::span<bf16>);
 
 }  // namespace sy::comm

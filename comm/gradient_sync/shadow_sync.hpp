@@ -2,12 +2,13 @@
 
 #include <cstdint>
 #include <memory>
-#include <span>
+#include <optional>
 #include <vector>
 
 #include "comm/collectives.hpp"
 #include "kernels/core/offsets.hpp"
 #include "kernels/core/context.hpp"
+#include "kernels/core/host_values.hpp"
 #include "kernels/core/tensor.hpp"
 
 namespace sy::comm {
@@ -24,8 +25,7 @@ struct CopiedMatrix {
 struct SetAxis;
 
 /// Keeps shadows of expert matrices in step with their primaries: gradients of the shadows are added at the primary
-/// before it takes part in any other reduction, updated weights go back to the shadows. Nothing is staged but what a
-/// primary receives.
+/// before it takes part in any other reduction, updated weights go back to the shadows.
 /// Float sums are in ascending rank order, the primary's own part in its place; int64 (fixed point) sums are exact, so
 /// independent of the copies.
 class ShadowSync {
@@ -40,28 +40,24 @@ class ShadowSync {
     bool involves(index_t set) const { return !sets_[set].empty(); }
 
     /// The gradients of a set are complete on this rank: shadows send theirs.
-    /// @param gradient  the whole flat array
+    /// @param gradient  the whole flat array, f32 or i64
     /// @par Buffers  until the set is finished its matrices may be read but not written, and the array must stay where it
     ///               is; when an error keeps it from being finished, until this object is destroyed
-    /// @par Waits    never
-    template <class T>
-    void start(index_t set, std::span<const T> gradient);
+    /// @par Waits    for the device, as messages leave from the host's memory; never for ranks
+    void start(index_t set, ConstTensorRef gradient);
     /// Makes progress; when all of a started set has arrived, its primaries get their sums.
     /// @return whether the set is finished
     /// @par Buffers  writes the set's primaries in the call that finishes it; they are the caller's from then on
     /// @par Waits    never
-    template <class T>
-    bool try_finish(index_t set, std::span<T> gradient);
+    bool try_finish(index_t set, TensorRef gradient);
     /// Starts what has not been started and completes all: on return all primaries hold the sums over their copies;
     /// shadows are as they were.
     /// @par Collective  over the group
     /// @par Waits       for each set, at most the group's deadline @throws TimeoutError, CommError
-    template <class T>
-    void finish(std::span<T> gradient);
+    void finish(TensorRef gradient);
 
-    /// Sends the weights of all primaries to their shadows. T: float or bf16. @par Collective over the group
-    template <class T>
-    void spread(std::span<T> weights);
+    /// Sends the weights (f32 or bf16) of all primaries to their shadows. @par Collective over the group
+    void spread(TensorRef weights);
 
     /// Bytes sent to other ranks since construction.
     index_t sent_bytes() const { return sent_bytes_; }
@@ -70,11 +66,12 @@ class ShadowSync {
     enum class State { idle, started, finished };
     struct Pending {
         State state = State::idle;
-        Tensor received;  ///< of this rank's primaries: by matrix, then by rank of the shadow
+        Tensor received;                 ///< of this rank's primaries: by matrix, then by rank of the shadow
+        std::optional<HostRoom> room;    ///< where messages put it
+        std::optional<HostValues> sent;  ///< this rank's shadows, by matrix
         std::vector<std::unique_ptr<Request>> requests;
     };
-    template <class T>
-    void add_received(index_t set, std::span<T> gradient);
+    void add_received(index_t set, TensorRef gradient);
 
     Communicator& group_;
     Indexed<SetAxis, std::vector<CopiedMatrix>> sets_;

@@ -25,11 +25,11 @@ enum class DeviceKind { cpu, cuda };
 enum class Memory { device, staging };
 
 /// What the host may read of a device's memory: choices of experts and their weights, for capacity and plans; scores for
-/// assignments that the host solves; losses and statistics of a step; logits that tokens are drawn from; and snapshots
-/// for checkpoints.
-enum class HostRead { choices, assignment, step, logits, snapshot };
+/// assignments that the host solves; losses and statistics of a step; logits that tokens are drawn from; snapshots for
+/// checkpoints; and what messages carry to other ranks, where they leave from memory of the host.
+enum class HostRead { choices, assignment, step, logits, snapshot, messages };
 inline constexpr std::array kHostReads{HostRead::choices, HostRead::assignment, HostRead::step,
-                                       HostRead::logits, HostRead::snapshot};
+                                       HostRead::logits,  HostRead::snapshot,   HostRead::messages};
 
 class Stream;
 

@@ -5,11 +5,6 @@
 #include "kernels/core/error.hpp"
 
 namespace sy {
-namespace {
-
-constexpr std::size_t kNumWords = 4;
-
-}  // namespace
 
 ExactSum& ExactSum::operator+=(const ExactSum& other) {
     const ExactSum addend = other.carried();

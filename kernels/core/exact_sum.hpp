@@ -45,12 +45,14 @@ class ExactSum {
 
     static constexpr double kUnit = 0x1p-36;
 
-    /// Four integers that stand for the sum: three are added up with those of others, and of the last the bits are joined.
-    SY_HOST_DEVICE std::array<std::int64_t, 4> words() const {
+    /// Integers that stand for the sum: the first three are added up with those of others, up to 2^20 of them, and of the last
+    /// the bits are joined, or added up as well.
+    static constexpr std::size_t kNumWords = 4;
+    SY_HOST_DEVICE std::array<std::int64_t, kNumWords> words() const {
         const ExactSum sum = carried();
         return {sum.digits_[0], sum.digits_[1], sum.digits_[2], sum.not_finite_};
     }
-    /// The sums as integers that ranks add (up to 2^20 of them), word by word.
+    /// The words of sums, as ranks add them word by word.
     static std::vector<std::int64_t> to_words(std::span<const ExactSum> sums);
     /// The sums that the added words stand for.
     static void from_words(std::span<const std::int64_t> words, std::span<ExactSum> sums);

@@ -131,6 +131,25 @@ void convert_fixed(const std::int64_t* sums, index_t count, float* values) {
 
 }  // namespace
 
+GradientView::operator GradientRef() const {
+    const TensorRef flag = overflow == nullptr ? TensorRef() : TensorRef(MatrixView(overflow, 1, 1));
+    const TensorRef sums =
+        fixed != nullptr ? TensorRef(MatrixView(fixed, rows, cols)) : TensorRef(MatrixView(f32, rows, cols));
+    return {sums, flag, limit};
+}
+
+GradientView host_gradient(const GradientRef& gradient) {
+    GradientView view{.rows = gradient.rows(), .cols = gradient.cols(), .limit = gradient.limit};
+    if (gradient.is_null()) return view;
+    if (!gradient.is_fixed()) {
+        view.f32 = host_values<float>(gradient.sums).data();
+        return view;
+    }
+    view.fixed = host_values<std::int64_t>(gradient.sums).data();
+    if (!gradient.overflow.is_null()) view.overflow = host_values<std::uint8_t>(gradient.overflow).data();
+    return view;
+}
+
 void accumulate(std::span<const float> addends, index_t first, GradientView gradient) {
     const auto count = static_cast<index_t>(addends.size());
     SY_REQUIRE(first >= 0 && first + count <= gradient.rows * gradient.cols, "accumulate: elements ", first,
@@ -155,7 +174,7 @@ void accumulate(MatrixView<const float> addends, index_t row, index_t col, Gradi
             accumulate_f32(addends.row(r), addends.cols, gradient.f32 + first + r * gradient.cols);
     } else if (accumulate_rows_fixed(addends, gradient.limit, gradient.fixed + first, gradient.cols)) {
         // Threads may set it at once: an atomic store of the same value.
-        __atomic_store_n(gradient.overflow, true, __ATOMIC_RELAXED);
+        __atomic_store_n(gradient.overflow, 1, __ATOMIC_RELAXED);
     }
 }
 

@@ -6,6 +6,7 @@ namespace sy {
 
 HostValues::HostValues(HostRead purpose, std::vector<ConstTensorRef> refs, const Context& context)
     : readable_(std::move(refs)) {
+    if (readable_.empty()) return;
     Device& device = context.device;
     device.count_read(purpose);
     if (!device.is_host_memory()) {
@@ -17,6 +18,23 @@ HostValues::HostValues(HostRead purpose, std::vector<ConstTensorRef> refs, const
         }
     }
     context.stream.synchronise(kDeadline);
+}
+
+HostRoom::HostRoom(TensorRef to, const Context& context) : to_(to) {
+    Device& device = context.device;
+    if (!device.is_host_memory())
+        staged_ = Tensor(device, to.dtype(), {to.rows(), to.cols()}, Memory::staging);
+    context.stream.synchronise(HostValues::kDeadline);
+}
+
+void HostRoom::finish(const Context& context) {
+    if (!staged_.empty()) context.device.upload(staged_, to_, context.stream);
+}
+
+Tensor upload(ConstTensorRef values, const Context& context) {
+    Tensor copy(context.device, values.dtype(), {values.rows(), values.cols()});
+    context.device.upload(values, copy, context.stream);
+    return copy;
 }
 
 }  // namespace sy

@@ -15,7 +15,7 @@ class HostValues {
     /// No read of a step takes longer, however much is queued before it.
     static constexpr std::chrono::minutes kDeadline{5};
 
-    /// @param refs  null ones stay null
+    /// @param refs  null ones stay null; without any nothing is read nor waited for
     /// @throws TimeoutError after kDeadline
     /// @par Waits  for all that is queued on the context's stream
     /// @par Buffers  may be read while this lives, and on the host's own memory until something else is written there
@@ -28,5 +28,27 @@ class HostValues {
     std::vector<Tensor> staged_;
     std::vector<ConstTensorRef> readable_;
 };
+
+/// Where the host writes what is meant for a device: into the memory itself where it can, else into staging memory, from
+/// which it is then brought there.
+class HostRoom {
+  public:
+    /// @param to  without gaps
+    /// @par Waits    for all that is queued on the context's stream, which may use `to`; HostValues' deadline
+    /// @par Buffers  `to` belongs to whoever writes until finish() has been called
+    HostRoom(TensorRef to, const Context& context);
+
+    /// What the host can write, of the sides of `to`: for host_values() and host_bytes().
+    TensorRef writable() { return staged_.empty() ? to_ : staged_; }
+    /// All has been written: what is queued from now on finds it in the device's memory.
+    void finish(const Context& context);
+
+  private:
+    TensorRef to_;
+    Tensor staged_;  ///< empty where the host writes to the device's memory
+};
+
+/// A copy in the memory of a device of what the host has made, for operations queued from now on.
+Tensor upload(ConstTensorRef values, const Context& context);
 
 }  // namespace sy

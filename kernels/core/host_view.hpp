@@ -100,6 +100,13 @@ std::span<T> host_values(BasicTensorRef<Byte> ref) {
     return {HostAccess::address<T>(ref), static_cast<std::size_t>(ref.num_elements())};
 }
 
+/// The same as bytes, whatever they are.
+template <class Byte>
+std::span<Byte> host_bytes(BasicTensorRef<Byte> ref) {
+    HostAccess::check_one_row(ref);
+    return {HostAccess::row(ref, 0), static_cast<std::size_t>(ref.num_elements() * dtype_bytes(ref.dtype()))};
+}
+
 template <class Byte>
 template <class T>
 requires(std::is_const_v<Byte> ||

@@ -35,7 +35,7 @@ namespace sy::ops {
 
 // Types of those whose name has a shorter form as well.
 using AddBias = void(ConstTensorRef x, ConstTensorRef bias, TensorRef y, const Context&);
-using BiasBackward = void(ConstTensorRef dy, std::span<const index_t> blocks, GradientView gradient,
+using BiasBackward = void(ConstTensorRef dy, std::span<const index_t> blocks, GradientRef gradient,
                           const Context&);
 using Add = void(ConstTensorRef x, ConstTensorRef z, TensorRef y, const Context&);
 using Scale = void(float factor, ConstTensorRef x, TensorRef y, const Context&);
@@ -89,6 +89,8 @@ struct Bodies {
     decltype(ops::fill)* fill = nullptr;
     decltype(ops::clear)* clear = nullptr;
     decltype(ops::row_sums_of_squares)* row_sums_of_squares = nullptr;
+    decltype(ops::add_in_order)* add_in_order = nullptr;
+    decltype(ops::round_fixed_point)* round_fixed_point = nullptr;
     Add* add = nullptr;
     Scale* scale = nullptr;
     decltype(ops::scale_rows)* scale_rows = nullptr;
@@ -172,6 +174,8 @@ void for_each_operation(Visit visit) {
     visit.template operator()<&Bodies::fill>("fill");
     visit.template operator()<&Bodies::clear>("clear");
     visit.template operator()<&Bodies::row_sums_of_squares>("row_sums_of_squares");
+    visit.template operator()<&Bodies::add_in_order>("add_in_order");
+    visit.template operator()<&Bodies::round_fixed_point>("round_fixed_point");
     visit.template operator()<&Bodies::add>("add");
     visit.template operator()<&Bodies::scale>("scale");
     visit.template operator()<&Bodies::scale_rows>("scale_rows");

@@ -47,6 +47,8 @@ constinit const Bodies kCpuBodies{
     .fill = on_cpu::fill,
     .clear = on_cpu::clear,
     .row_sums_of_squares = on_cpu::row_sums_of_squares,
+    .add_in_order = on_cpu::add_in_order,
+    .round_fixed_point = on_cpu::round_fixed_point,
     .add = on_cpu::add,
     .scale = on_cpu::scale,
     .scale_rows = on_cpu::scale_rows,

@@ -49,6 +49,8 @@ decltype(ops::copy) copy;
 decltype(ops::fill) fill;
 decltype(ops::clear) clear;
 decltype(ops::row_sums_of_squares) row_sums_of_squares;
+decltype(ops::add_in_order) add_in_order;
+decltype(ops::round_fixed_point) round_fixed_point;
 Add add;
 Scale scale;
 decltype(ops::scale_rows) scale_rows;

@@ -30,13 +30,13 @@ ops::ExpertWeights FeedForward::weights() const {
 
 ops::ExpertBiasGradients FeedForward::bias_gradients() const {
     const auto gradient = [&](ParameterId id) {
-        return id < 0 ? GradientView{} : shared_.parameters.gradient(id);
+        return id < 0 ? GradientRef{} : shared_.parameters.gradient(id);
     };
     return {gradient(gate_bias_), gradient(up_bias_), gradient(down_bias_)};
 }
 
 FeedForward::Saved FeedForward::apply(ConstTensorRef x, TensorRef out, bool keep, const Context& context,
-                                      std::span<const float> weight) const {
+                                      ConstTensorRef weight) const {
     const ops::ExpertWeights operands = weights();
     const DType dtype = shared_.config.dtype;
     Saved saved;
@@ -72,10 +72,10 @@ void FeedForward::backward(const Backward& in, const Saved& saved, const PassInf
     std::vector<index_t> blocks;
     for (index_t row = 0; row <= rows; row += pass.seq_len) blocks.push_back(row);
     if (blocks.back() != rows) blocks.push_back(rows);
-    std::vector<GradientView> gate;
+    std::vector<GradientRef> gate;
     if (gate_ >= 0) gate.push_back(parameters.gradient(gate_));
-    const GradientView up[] = {parameters.gradient(up_)};
-    const GradientView down[] = {parameters.gradient(down_)};
+    const GradientRef up[] = {parameters.gradient(up_)};
+    const GradientRef down[] = {parameters.gradient(down_)};
     ops::ExpertKept kept{{}, saved.up};
     if (gate_ >= 0) kept.gate = saved.gate;
     ops::expert_ffn_backward(input, weights(), {offsets, {}, in.weight, blocks}, kept,

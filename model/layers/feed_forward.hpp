@@ -1,6 +1,5 @@
 #pragma once
 
-#include <span>
 #include <string>
 
 #include "kernels/ops/expert_ffn/expert_ffn.hpp"
@@ -22,9 +21,9 @@ class FeedForward {
         Tensor up;
     };
     /// @param x, out  [T, H] f32
-    /// @param weight  [T] of each row's output; empty: all are 1
+    /// @param weight  [T] f32 of each row's output; null: all are 1
     Saved apply(ConstTensorRef x, TensorRef out, bool keep, const Context& context,
-                std::span<const float> weight = {}) const;
+                ConstTensorRef weight = {}) const;
     /// What the output depends on beside the parameters, and the gradients of both.
     /// @param x, dy    [T, H] f32
     /// @param dx       [T, H] f32 is overwritten
@@ -34,7 +33,7 @@ class FeedForward {
         ConstTensorRef x;
         ConstTensorRef dy;
         TensorRef dx;
-        std::span<const float> weight = {};
+        ConstTensorRef weight = {};
         TensorRef dweight = {};
     };
     void backward(const Backward& in, const Saved& saved, const PassInfo& pass, const Context& context) const;

@@ -67,7 +67,7 @@ void Head::forward(Tape& tape, Value& x, const HeadLoss& loss, const PassInfo& p
         const ProductInput dlogits(chunk_logits, shared_.config.dtype, context);
         ops::multiply({dlogits.ref(), ops::Transpose::no, weight, turned, x.grad.ref().rows_of(chunk)},
                       context);
-        const GradientView gradient = parameters.gradient(weight_);
+        const GradientRef gradient = parameters.gradient(weight_);
         if (tied_) {
             ops::add_weight_gradient(dlogits.ref(), x_part, chunk.size(), gradient, context);
         } else {

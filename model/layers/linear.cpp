@@ -16,7 +16,7 @@ void linear(ConstTensorRef x, ConstTensorRef weight, TensorRef y, const Context&
     ops::multiply({x, ops::Transpose::no, weight, ops::Transpose::no, y}, context);
 }
 
-void linear_backward(const LinearBackward& in, TensorRef dx, GradientView dweight, const Context& context) {
+void linear_backward(const LinearBackward& in, TensorRef dx, GradientRef dweight, const Context& context) {
     ops::multiply({in.dy, ops::Transpose::no, in.weight, ops::Transpose::yes, dx, in.write}, context);
     ops::add_weight_gradient(in.x, in.dy, in.block_rows, dweight, context);
 }

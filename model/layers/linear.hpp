@@ -1,7 +1,7 @@
 #pragma once
 
 #include "kernels/core/context.hpp"
-#include "kernels/core/gradient.hpp"
+#include "kernels/core/gradient_ref.hpp"
 #include "kernels/core/tensor.hpp"
 #include "kernels/core/write.hpp"
 #include "model/config.hpp"
@@ -40,6 +40,6 @@ struct LinearBackward {
     Write write = Write::overwrite;
     index_t block_rows = 1;
 };
-void linear_backward(const LinearBackward& in, TensorRef dx, GradientView dweight, const Context& context);
+void linear_backward(const LinearBackward& in, TensorRef dx, GradientRef dweight, const Context& context);
 
 }  // namespace sy::model

@@ -21,7 +21,7 @@ ops::Norm NormLayer::norm() const {
 
 ops::NormGradients NormLayer::gradients() const {
     Parameters& parameters = shared_.parameters;
-    return {parameters.gradient(gain_), bias_ < 0 ? GradientView{} : parameters.gradient(bias_)};
+    return {parameters.gradient(gain_), bias_ < 0 ? GradientRef{} : parameters.gradient(bias_)};
 }
 
 NormLayer::Result NormLayer::forward(Tape& tape, Value& stream, Value* delta, const PassInfo& pass) const {

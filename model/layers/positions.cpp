@@ -75,8 +75,8 @@ ops::PositionBias Positions::bias() const {
     return bias;
 }
 
-GradientView Positions::table_gradient() const {
-    return table_ < 0 ? GradientView{} : shared_.parameters.gradient(table_);
+GradientRef Positions::table_gradient() const {
+    return table_ < 0 ? GradientRef{} : shared_.parameters.gradient(table_);
 }
 
 void Positions::table_ready() const {

@@ -31,7 +31,7 @@ class Positions {
 
     ops::PositionBias bias() const;
     /// T5's table, whose gradient every layer of the stack adds to; null data for other kinds.
-    GradientView table_gradient() const;
+    GradientRef table_gradient() const;
     /// The stack's first layer, whose backward is the last, has added its part.
     void table_ready() const;
     /// Factor of the softmax scale (YaRN in latent attention).

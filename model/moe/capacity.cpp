@@ -235,10 +235,10 @@ ConstTensorRef ranking_scores(const Tensor& chosen, const Routing& routing, cons
 }  // namespace
 
 ReadChoices::ReadChoices(const Routing& routing, const PassInfo& pass, const MoeConfig& config,
-                         const Context& context)
+                         ConstTensorRef sums, const Context& context)
     : chosen_score_(make_scores(routing, pass, config, context)),
       values_(HostRead::choices,
-              {routing.sent(), routing.weight, ranking_scores(chosen_score_, routing, pass, config)},
+              {routing.sent(), routing.weight, ranking_scores(chosen_score_, routing, pass, config), sums},
               context) {}
 
 }  // namespace sy::model

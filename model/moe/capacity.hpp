@@ -52,8 +52,9 @@ CapacityResult apply_capacity(const CapacityInput& in, const MoeConfig& config, 
 /// A router's decision where the host can look at it: the one read of a layer, for capacity, the plan and records.
 class ReadChoices {
   public:
+    /// @param sums  more of the same layer that the host reads: sums of losses; null: none
     /// @par Waits  as HostValues
-    ReadChoices(const Routing& routing, const PassInfo& pass, const MoeConfig& config,
+    ReadChoices(const Routing& routing, const PassInfo& pass, const MoeConfig& config, ConstTensorRef sums,
                 const Context& context);
 
     ConstTensorRef expert() const { return values_[0]; }  ///< [T, K] i32
@@ -61,6 +62,7 @@ class ReadChoices {
     /// [T, K] f32 for apply_capacity: the scores of the choices, or their weights where the router has no scores; null
     /// unless needs_scores.
     ConstTensorRef score() const { return values_[2]; }
+    ConstTensorRef sums() const { return values_[3]; }
 
   private:
     Tensor chosen_score_;

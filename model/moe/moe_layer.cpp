@@ -22,8 +22,9 @@ struct MoeLayer::Kept {
     CapacityResult capacity;
     std::vector<ExactSum> global_sums;  ///< of the losses, if a gradient needs them
     comm::DispatchPlan plan;
-    Tensor rows;      ///< [R, ...] received, as they travelled
-    Tensor gate, up;  ///< [S, F]
+    Tensor slot_weight;  ///< [S] f32, the plan's, where experts read them
+    Tensor rows;         ///< [R, ...] received, as they travelled
+    Tensor gate, up;     ///< [S, F]
     SharedExperts::Saved shared;
     std::vector<index_t> dropout_rows;  ///< [S] of the outputs in their random stream
 };
@@ -90,13 +91,6 @@ ops::ExpertWeights MoeLayer::expert_weights() const {
             .activation = shared_.config.activation};
 }
 
-void MoeLayer::report(const Kept& kept, MoeStatistics& statistics, const Context& context) const {
-    statistics.load = kept.capacity.load;
-    statistics.num_dropped = kept.capacity.num_dropped;
-    statistics.routing_hash = ops::routing_hash(kept.routing.sent(), kept.capacity.kept, layer_idx_,
-                                                kept.pass.batch.first_token, context);
-}
-
 void MoeLayer::list_drops(const Kept& kept, const ReadChoices& decision) const {
     const auto expert = host<const std::int32_t>(decision.expert());
     const BatchInfo& batch = kept.pass.batch;
@@ -119,24 +113,20 @@ void MoeLayer::log_routing(const Kept& kept, const ReadChoices& decision) const 
                                        values(expert), values(weight), kept.capacity.kept});
 }
 
-void MoeLayer::account(Kept& kept, const ReadChoices& decision, const Tape& tape,
-                       MoeStatistics* statistics) const {
-    const bool reduce_now = tape.recording() && std::ranges::any_of(losses_, [](const auto& loss) {
-                                return loss->gradient_needs_sums();
-                            });
-    if (statistics == nullptr && !reduce_now) return;
-    std::vector<ExactSum> sums =
-        loss_sums(losses_, {kept.routing, kept.capacity.load, kept.pass, tape.context()});
-    if (statistics != nullptr) {
-        statistics->loss_sums = sums;
-        report(kept, *statistics, tape.context());
-        if (world_.drops != nullptr && kept.pass.training()) list_drops(kept, decision);
-        if (world_.routing != nullptr && world_.routing->open && kept.pass.training())
-            log_routing(kept, decision);
-    }
-    if (!reduce_now) return;
-    comm::all_reduce(world_.world, sums);
-    kept.global_sums = std::move(sums);
+void MoeLayer::report(const Kept& kept, const ReadChoices& decision, MoeStatistics& statistics,
+                      const Context& context) const {
+    statistics.load = kept.capacity.load;
+    statistics.num_dropped = kept.capacity.num_dropped;
+    statistics.routing_hash = Tensor(context.device, DType::i64, {1});
+    ops::routing_hash(kept.routing.sent(), kept.capacity.kept, layer_idx_, kept.pass.batch.first_token,
+                      statistics.routing_hash, context);
+    if (!kept.pass.training()) return;
+    if (world_.drops != nullptr) list_drops(kept, decision);
+    if (world_.routing != nullptr && world_.routing->open) log_routing(kept, decision);
+}
+
+bool MoeLayer::gradients_need_sums() const {
+    return std::ranges::any_of(losses_, [](const auto& loss) { return loss->gradient_needs_sums(); });
 }
 
 ops::DropoutRows MoeLayer::output_dropout(const Kept& kept, Range slots) const {
@@ -153,9 +143,10 @@ void MoeLayer::run_experts(Kept& kept, const comm::SlotChunk& chunk, ConstTensor
     const TensorRef outputs = results.values().rows_of(chunk.slots);
     const SlotRows slots = slot_rows(rows, part<const std::int32_t>(receive.slot_row, chunk.slots),
                                      outputs.cols(), shared_.config.dtype, context);
-    ops::expert_ffn(slots.x, expert_weights(),
-                    {chunk.experts, slots.row, part<const float>(receive.slot_weight, chunk.slots), {}},
-                    {slots_of(kept.gate, chunk.slots), slots_of(kept.up, chunk.slots)}, outputs, context);
+    ops::expert_ffn(
+        slots.x, expert_weights(),
+        {chunk.experts, slots.row, std::as_const(kept.slot_weight).ref().cols_of(chunk.slots), {}},
+        {slots_of(kept.gate, chunk.slots), slots_of(kept.up, chunk.slots)}, outputs, context);
     if (drops_outputs(kept.pass))
         ops::dropout_rows(outputs, output_dropout(kept, chunk.slots), outputs, context);
     results.written(chunk.slots);
@@ -187,14 +178,28 @@ Value& MoeLayer::forward(Tape& tape, Value& x, const PassInfo& pass, MoeStatisti
         const TraceSpan routing = span(TraceKind::compute, "router");
         kept.routing = router_.route(x.ref(), pass, context);
     }
-    const ReadChoices decision(kept.routing, pass, config_, context);
+    const bool reads_sums = tape.recording() && gradients_need_sums();
+    Tensor sums;
+    if (statistics != nullptr || reads_sums) {
+        sums = Tensor(context.device, DType::i64, {num_loss_sums(losses_), index_t{ExactSum::kNumWords}});
+        loss_sums(losses_, {kept.routing, {}, pass, context}, sums);
+    }
+    const ReadChoices decision(kept.routing, pass, config_, reads_sums ? sums : ConstTensorRef(), context);
     {
         const TraceSpan limiting = span(TraceKind::communication, "capacity");
         kept.capacity = apply_capacity({decision.expert(), decision.score(), pass}, config_, world_.world);
-        account(kept, decision, tape, statistics);
+        if (statistics != nullptr) {
+            report(kept, decision, *statistics, context);
+            statistics->loss_sums = std::move(sums);
+        }
+        if (reads_sums) {
+            kept.global_sums = ops::exact_sums(decision.sums());
+            comm::all_reduce(world_.world, std::span<ExactSum>(kept.global_sums));
+        }
     }
     kept.plan = plan_exchange(kept, decision, context);
     const comm::ReceivePlan& receive = kept.plan.receive;
+    kept.slot_weight = upload(std::span<const float>(receive.slot_weight), context);
     Value& y = tape.value(input.rows(), input.cols());
     if (tape.recording()) {
         const Shape shape{receive.num_slots(), config_.expert_width};
@@ -265,8 +270,8 @@ MoeLayer::SlotOperands MoeLayer::backward_operands(const Kept& kept, Range slots
 
 /// Where gradients of a pass through the experts go.
 struct MoeLayer::ExpertSums {
-    std::vector<GradientView> gate, up, down;  ///< [L]
-    TensorRef dweight;                         ///< [S]
+    std::vector<GradientRef> gate, up, down;  ///< [L]
+    TensorRef dweight;                        ///< [S]
 };
 
 void MoeLayer::run_experts_backward(const Kept& kept, const comm::SlotChunk& chunk, ConstTensorRef dy_rows,
@@ -279,19 +284,18 @@ void MoeLayer::run_experts_backward(const Kept& kept, const comm::SlotChunk& chu
     std::vector<index_t> blocks;
     if (context.numerics == NumericsMode::reproducible)
         blocks = sequence_blocks(receive, chunk, kept.pass.seq_len);
-    ops::expert_ffn_backward(
-        operands.x.x, expert_weights(),
-        {chunk.experts, operands.x.row, part<const float>(receive.slot_weight, slots), blocks},
-        {slots_of(kept.gate, slots), slots_of(kept.up, slots)},
-        {operands.dy.x,
-         dx.values().rows_of(slots),
-         sums.dweight.cols_of(slots),
-         {sums.gate, sums.up, sums.down},
-         [&] {
-             dx.written(slots);
-             dx_ready();
-         }},
-        context);
+    ops::expert_ffn_backward(operands.x.x, expert_weights(),
+                             {chunk.experts, operands.x.row, kept.slot_weight.ref().cols_of(slots), blocks},
+                             {slots_of(kept.gate, slots), slots_of(kept.up, slots)},
+                             {operands.dy.x,
+                              dx.values().rows_of(slots),
+                              sums.dweight.cols_of(slots),
+                              {sums.gate, sums.up, sums.down},
+                              [&] {
+                                  dx.written(slots);
+                                  dx_ready();
+                              }},
+                             context);
 }
 
 void MoeLayer::run_backward(Value& x, Value& y, Kept& kept, const Context& context) const {

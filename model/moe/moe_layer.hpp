@@ -27,12 +27,12 @@ struct ModelWorld {
     TraceLog* trace = nullptr;                   ///< where the time of parts is written down; null: nowhere
 };
 
-/// What a MoE layer reports of a pass. `loss_sums` are this rank's share until they are reduced.
+/// What a MoE layer reports of a pass. What a device has added up is this rank's share.
 struct MoeStatistics {
-    std::vector<index_t> load;        ///< [E] global choices before drops
-    std::vector<ExactSum> loss_sums;  ///< of the layer's losses, one after another
-    std::uint64_t routing_hash = 0;   ///< sum mod 2^64 over (token, choice rank, expert, kept)
-    index_t num_dropped = 0;          ///< global
+    std::vector<index_t> load;  ///< [E] global choices before drops
+    index_t num_dropped = 0;    ///< global
+    Tensor loss_sums;           ///< [num_loss_sums, 4] i64, of the layer's losses, one after another
+    Tensor routing_hash;        ///< [1] i64, sum mod 2^64 over (token, choice rank, expert, kept)
 };
 
 struct TransferTrace;
@@ -53,11 +53,13 @@ class MoeLayer {
   private:
     struct Kept;
     void run_backward(Value& x, Value& y, Kept& kept, const Context& context) const;
-    void report(const Kept& kept, MoeStatistics& statistics, const Context& context) const;
     void list_drops(const Kept& kept, const ReadChoices& decision) const;
     void log_routing(const Kept& kept, const ReadChoices& decision) const;
-    /// Fills the statistics, lists drops, and reduces the sums that gradients of losses need.
-    void account(Kept& kept, const ReadChoices& decision, const Tape& tape, MoeStatistics* statistics) const;
+    /// Fills the statistics but for the sums, and lists drops.
+    void report(const Kept& kept, const ReadChoices& decision, MoeStatistics& statistics,
+                const Context& context) const;
+    /// Whether a pass that goes backward needs the sums of the losses over all ranks.
+    bool gradients_need_sums() const;
     /// Applies when training with moe.expert_dropout.
     bool drops_outputs(const PassInfo& pass) const { return pass.training() && config_.expert_dropout > 0.0; }
     ops::DropoutRows output_dropout(const Kept& kept, Range slots) const;

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "comm/collectives.hpp"
-#include "kernels/ops/copy/copy.hpp"
+#include "kernels/core/host_values.hpp"
 #include "kernels/ops/permute/permute.hpp"
 #include "kernels/ops/reduce/reduce.hpp"
 #include "model/moe/capacity.hpp"
@@ -146,9 +146,10 @@ RoutedExchange::RoutedExchange(RoutedExchangeConfig config, comm::Communicator& 
       placement_(comm::block_placement(config_.moe.experts, world.size())),
       exchange_(comm::make_exchange(config_.exchange, world, comm::discover_topology(world), context)) {}
 
-std::vector<BalanceLoss> RoutedExchange::balance_losses(const RoutedBatch& routed) const {
+std::vector<BalanceLoss> RoutedExchange::balance_losses(const RoutedBatch& routed,
+                                                        ConstTensorRef words) const {
     if (losses_.empty()) return {};
-    std::vector<ExactSum> sums = loss_sums(losses_, routed);
+    std::vector<ExactSum> sums = ops::exact_sums(words);
     comm::all_reduce(world_, std::span<ExactSum>(sums));
     std::vector<BalanceLoss> values;
     std::size_t first = 0;
@@ -178,13 +179,15 @@ RoutedTokens RoutedExchange::route(MatrixView<const float> logits, Use use, inde
 
     Routing routing;
     routing.logits = Tensor(context_.device, DType::f32, {logits.rows, logits.cols});
-    ops::copy(logits, routing.logits.matrix<float>(), context_);
+    context_.device.upload(logits, routing.logits, context_.stream);
     route_logits({*strategy_, config_.moe, config_.layer_idx, world_}, pass, routing, context_);
-    const ReadChoices decision(routing, pass, config_.moe, context_);
+    Tensor sums(context_.device, DType::i64, {num_loss_sums(losses_), index_t{ExactSum::kNumWords}});
+    loss_sums(losses_, {routing, {}, pass, context_}, sums);
+    const ReadChoices decision(routing, pass, config_.moe, sums, context_);
     CapacityResult capacity =
         apply_capacity({decision.expert(), decision.score(), pass}, config_.moe, world_);
     RoutedTokens routed;
-    routed.losses = balance_losses({routing, capacity.load, pass, context_});
+    routed.losses = balance_losses({routing, capacity.load, pass, context_}, decision.sums());
     routed.expert = routing.dispatched.empty() ? std::move(routing.expert) : std::move(routing.dispatched);
     routed.weight = std::move(routing.weight);
     routed.kept = std::move(capacity.kept);
@@ -226,8 +229,8 @@ void RoutedExchange::combine(MatrixView<const float> outputs, const RoutedTokens
                    "] is expected"));
     check_rows(world_, "combine", outputs, plan.receive.num_slots(), std::move(problems));
     Tensor results = exchange_->make_results(plan, outputs.cols);
-    ops::scale_rows(std::span(plan.receive.slot_weight), outputs, results.ref().rows_of(plan.back.slots),
-                    context_);
+    const Tensor weight = upload(std::span<const float>(plan.receive.slot_weight), context_);
+    ops::scale_rows(weight, outputs, results.ref().rows_of(plan.back.slots), context_);
     results = exchange_->start_return(std::move(results), plan).wait();
     comm::combine_returned(results, plan, Write::overwrite, y, context_);
 }

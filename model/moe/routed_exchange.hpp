@@ -103,7 +103,8 @@ class RoutedExchange {
     std::span<double> state() { return strategy_->state(); }
 
   private:
-    std::vector<BalanceLoss> balance_losses(const RoutedBatch& routed) const;
+    /// @param words  of the losses' sums over this rank's tokens  @par Collective over the world
+    std::vector<BalanceLoss> balance_losses(const RoutedBatch& routed, ConstTensorRef words) const;
 
     RoutedExchangeConfig config_;
     comm::Communicator& world_;

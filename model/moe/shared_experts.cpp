@@ -1,6 +1,5 @@
 #include "model/moe/shared_experts.hpp"
 
-#include "kernels/core/host_view.hpp"
 #include "kernels/ops/pointwise/pointwise.hpp"
 #include "model/layers/linear.hpp"
 
@@ -22,7 +21,7 @@ SharedExperts::Saved SharedExperts::apply(ConstTensorRef x, TensorRef out, bool 
     const ProductInput input(x, shared_.config.dtype, context);
     linear(input.ref(), shared_.parameters.working_weight(gate_), saved.gate, context);
     ops::sigmoid(saved.gate, context);
-    saved.feed_forward = feed_forward_.apply(x, out, keep, context, saved.gate.values<float>());
+    saved.feed_forward = feed_forward_.apply(x, out, keep, context, saved.gate);
     return saved;
 }
 
@@ -33,8 +32,7 @@ void SharedExperts::backward(ConstTensorRef x, const Saved& saved, ConstTensorRe
         return;
     }
     Tensor dweight(context.device, DType::f32, {x.rows()});
-    feed_forward_.backward({x, dy, dx, saved.gate.values<float>(), dweight}, saved.feed_forward, pass,
-                           context);
+    feed_forward_.backward({x, dy, dx, saved.gate, dweight}, saved.feed_forward, pass, context);
     const TensorRef dgate = dweight.ref().as_matrix(x.rows(), 1);
     ops::sigmoid_backward(saved.gate, dgate, context);
     const DType dtype = shared_.config.dtype;

@@ -46,7 +46,7 @@ void append_experts(FlatLayout& flat, ParameterId id, const ParameterSpec& spec,
 
 }  // namespace
 
-void initial_values(const ParameterSpec& spec, std::uint64_t seed, index_t first, std::span<float> values,
+void initial_values(const ParameterSpec& spec, std::uint64_t seed, index_t first, TensorRef values,
                     const Context& context) {
     if (spec.init != Init::normal) {
         ops::fill(spec.init == Init::ones ? 1.0F : 0.0F, values, context);
@@ -126,11 +126,11 @@ void Parameters::initialise(FlatGroup& flat, const LocalMatrix& matrix, std::uin
     const ParameterSpec& spec = specs_[matrix.parameter];
     const index_t count = matrix.place.rows * matrix.place.cols;
     const Range place{matrix.place.offset, matrix.place.offset + count};
-    initial_values(spec, seed, matrix.global_idx * count, part(flat.weights.values<float>(), place),
-                   context_);
+    initial_values(spec, seed, matrix.global_idx * count, flat.weights.ref().cols_of(place), context_);
 }
 
 void Parameters::allocate(std::uint64_t seed) {
+    overflow_ = Tensor(context_.device, DType::u8, {2, 1});
     for (FlatGroup* flat : {&replicated_, &expert_}) {
         create_arrays(*flat);
         for (const LocalMatrix& matrix : flat->matrices) initialise(*flat, matrix, seed);
@@ -183,7 +183,7 @@ ConstTensorRef Parameters::expert_weight(ParameterId id) const {
     return source.ref().cols_of({place.offset, place.offset + rows * shape[2]}).as_matrix(rows, shape[2]);
 }
 
-GradientView Parameters::gradient(ParameterId id, index_t local_idx) {
+GradientRef Parameters::gradient(ParameterId id, index_t local_idx) {
     const ParameterSpec& spec = specs_[id];
     FlatGroup& flat = group(spec.sharding);
     const int dims = spec.shape.num_dims();
@@ -192,18 +192,10 @@ GradientView Parameters::gradient(ParameterId id, index_t local_idx) {
     SY_ASSERT(local_idx >= 0 && local_idx < num_local(id), "parameter ", spec.name, ": gradient ", local_idx,
               " of ", num_local(id));
     const index_t offset = places_[id].offset + local_idx * rows * cols;
-    GradientView view{nullptr,
-                      nullptr,
-                      rows,
-                      cols,
-                      spec.frozen ? &frozen_overflow_ : &overflow_,
-                      gradient_limit(step_tokens_ * spec.uses)};
-    if (flat.gradient_fixed.empty()) {
-        view.f32 = flat.gradient.values<float>().data() + offset;
-    } else {
-        view.fixed = flat.gradient_fixed.values<std::int64_t>().data() + offset;
-    }
-    return view;
+    Tensor& sums = flat.gradient_fixed.empty() ? flat.gradient : flat.gradient_fixed;
+    const index_t flag = spec.frozen ? 1 : 0;
+    return {sums.ref().cols_of({offset, offset + rows * cols}).as_matrix(rows, cols),
+            overflow_.ref().rows_of({flag, flag + 1}), gradient_limit(step_tokens_ * spec.uses)};
 }
 
 void Parameters::zero_gradients() {
@@ -211,7 +203,7 @@ void Parameters::zero_gradients() {
         if (!flat->gradient.empty()) ops::clear(flat->gradient, context_);
         if (!flat->gradient_fixed.empty()) ops::clear(flat->gradient_fixed, context_);
     }
-    overflow_ = false;
+    ops::clear(overflow_, context_);
 }
 
 void Parameters::refresh_working() {

@@ -10,7 +10,7 @@
 #include "comm/exchange/placement.hpp"
 #include "comm/gradient_sync/bucket_plan.hpp"
 #include "kernels/core/context.hpp"
-#include "kernels/core/gradient.hpp"
+#include "kernels/core/gradient_ref.hpp"
 #include "kernels/core/indexed.hpp"
 #include "kernels/core/tensor.hpp"
 #include "model/parameters/blueprint.hpp"
@@ -26,8 +26,9 @@ using PerParameter = Indexed<ParameterAxis, T>;
 template <class T>
 using PerParameterSpan = IndexedSpan<ParameterAxis, T>;
 
-/// The values that training begins with, of elements [first, first + values.size()) of the whole tensor.
-void initial_values(const ParameterSpec& spec, std::uint64_t seed, index_t first, std::span<float> values,
+/// The values that training begins with, of elements [first, first + size of values) of the whole tensor.
+/// @param values  f32
+void initial_values(const ParameterSpec& spec, std::uint64_t seed, index_t first, TensorRef values,
                     const Context& context);
 
 /// One matrix of a parameter as held by this rank: the unit of gradients, checksums and checkpoint pieces.
@@ -84,7 +85,7 @@ class Parameters {
 
     /// How many tokens a step has at most, on all ranks together, and how often each adds to an element of a gradient: the
     /// gradients of `reproducible` mode refuse addends so large that a sum of that many could leave its range
-    /// (kernels/core/gradient.hpp). Both are 1 until then.
+    /// (kernels/core/gradient_ref.hpp). Both are 1 until then.
     void set_uses(ParameterId id, index_t uses) { specs_[id].uses = uses; }
     void set_step_tokens(index_t tokens) { step_tokens_ = tokens; }
 
@@ -109,13 +110,13 @@ class Parameters {
     /// [L * in, out], of the model's dtype.
     ConstTensorRef expert_weight(ParameterId id) const;
     /// Gradient of matrix `local_idx` (0, or the local expert number) of a parameter.
-    GradientView gradient(ParameterId id, index_t local_idx = 0);
+    GradientRef gradient(ParameterId id, index_t local_idx = 0);
     /// The matrices of a parameter among those of its group, without shadows.
     Range matrices_of(ParameterId id) const { return places_[id].matrices; }
     /// Matrices of a parameter on this rank, with shadows.
     index_t num_local(ParameterId id) const { return places_[id].num_local; }
-    /// Set when a fixed-point gradient went out of range in this step; reset by zero_gradients().
-    bool overflowed() const { return overflow_; }
+    /// [1] u8: not 0 when a fixed-point gradient went out of range in this step; reset by zero_gradients().
+    ConstTensorRef overflow() const { return overflow_.ref().rows_of({0, 1}); }
     void zero_gradients();
     /// Rounds the weights into their bf16 copy after they changed; nothing to do in a float32 model.
     void refresh_working();
@@ -143,8 +144,7 @@ class Parameters {
     FlatGroup replicated_;
     FlatGroup expert_;
     index_t step_tokens_ = 1;
-    bool overflow_ = false;
-    bool frozen_overflow_ = false;  ///< of gradients that count nowhere
+    Tensor overflow_;  ///< [2, 1] u8: of gradients, and of those that count nowhere
 };
 
 }  // namespace sy::model

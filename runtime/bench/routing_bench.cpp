@@ -3,11 +3,12 @@
 #include <algorithm>
 #include <utility>
 
+#include "kernels/ops/copy/copy.hpp"
+
 namespace sy::runtime::bench {
 namespace {
 
 struct VocabularyAxis;
-struct SumAxis;
 
 /// Ids of which low ones are frequent, as in a text.
 PerToken<std::int32_t> random_ids() {
@@ -51,7 +52,8 @@ RoutingBench::RoutingBench(Machine& machine_, comm::Communicator& world_, const 
       ids(random_ids()),
       x(machine.random<float>({kRoutingTokens, kRoutingHidden}, 3)) {
     for (index_t t = 0; t < kRoutingTokens; ++t) token_loss.push_back(1.0F + static_cast<float>(t % 5));
-    pass = {{0, kRoutingTokens, 1, 0, 1}, model::Use::train, 1, kRoutingSequence, ids, token_loss};
+    pass = {{0, kRoutingTokens, 1, 0, 1},      model::Use::train, 1, kRoutingSequence, ids,
+            std::span<const float>(token_loss)};
 }
 
 Routed::Routed(Machine& machine, comm::Communicator& world, const model::MoeConfig& moe)
@@ -82,8 +84,10 @@ void Routed::run() {
     }
     const model::RoutedBatch routed{routing, load, bench.pass, context};
     for (const auto& loss : losses) {
-        Indexed<SumAxis, ExactSum> sums(loss->num_sums());
-        loss->add_sums(routed, sums);
+        Tensor words(context.device, DType::i64, {loss->num_sums(), index_t{ExactSum::kNumWords}});
+        ops::clear(words, context);
+        loss->add_sums(routed, words);
+        const std::vector<ExactSum> sums = ops::exact_sums(words);
         value = loss->value({load, sums, kRoutingTokens});
         loss->add_gradient(routed, {load, sums, kRoutingTokens}, loss->coefficient(), gradients);
     }

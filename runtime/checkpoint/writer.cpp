@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "kernels/core/host_values.hpp"
-#include "kernels/core/host_view.hpp"
 #include "kernels/ops/cpu_device.hpp"
 #include "runtime/checkpoint/files.hpp"
 #include "runtime/checkpoint/folders.hpp"
@@ -44,13 +42,10 @@ std::vector<Piece> CheckpointWriter::take_snapshot(const std::vector<Piece>& pie
     if (snapshot_.bytes() < bytes) snapshot_ = context_.device.allocate(bytes, Memory::staging);
     const std::span<float> memory(reinterpret_cast<float*>(snapshot_.data()), offsets.back());
     std::vector<Piece> copies = pieces;
-    std::vector<ConstTensorRef> refs;
-    for (const Piece& piece : pieces) refs.emplace_back(piece.values);
-    const HostValues read(HostRead::snapshot, std::move(refs), context_);
     cpu(context_).team().for_tasks(static_cast<index_t>(pieces.size()), [&](index_t i, int) {
         const auto idx = static_cast<std::size_t>(i);
         const std::span<float> copy = memory.subspan(offsets[idx], pieces[idx].values.size());
-        std::ranges::copy(host_values<const float>(read[idx]), copy.begin());
+        std::ranges::copy(pieces[idx].values, copy.begin());
         copies[idx].values = copy;
     });
     return copies;

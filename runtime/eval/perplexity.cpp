@@ -79,8 +79,10 @@ class Scorer {
             for (std::size_t i = 0; i < some.size(); ++i) {
                 const index_t end = (static_cast<index_t>(i) + 1) * (length - 1);
                 const auto scored = part(std::span(losses), {end - some[i].num_scored(), end});
-                ops::value_sum(scored, sums_[0], session_.context());
-                ops::square_sum(scored, sums_[1], session_.context());
+                for (const float loss : scored) {
+                    sums_[0].add(static_cast<double>(loss));
+                    sums_[1].add(static_cast<double>(loss) * static_cast<double>(loss));
+                }
             }
         }
     }

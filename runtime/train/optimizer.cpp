@@ -10,7 +10,6 @@
 #include "comm/relocation/move_rows.hpp"
 #include "kernels/core/host_values.hpp"
 #include "kernels/core/host_view.hpp"
-#include "kernels/ops/cpu_device.hpp"
 #include "kernels/ops/copy/copy.hpp"
 #include "kernels/ops/reduce/reduce.hpp"
 #include "runtime/train/expert_moves.hpp"
@@ -27,8 +26,8 @@ constexpr int kMoveTag = 1500;
 /// stay infinite and never move their weights again.
 constexpr double kLargestNorm = 1e18;
 
-std::span<float> part_of_values(Tensor& values, index_t offset, index_t count) {
-    return part(values.values<float>(), {offset, offset + count});
+TensorRef part_of_values(Tensor& values, index_t offset, index_t count) {
+    return values.ref().cols_of({offset, offset + count});
 }
 
 }  // namespace
@@ -88,32 +87,24 @@ void ShardedOptimizer::make_shadow_sync() {
     shadows_.emplace(*ranks_.expert_group, std::move(copied), kFirstTag, context_);
 }
 
-template <class Body>
-void ShardedOptimizer::with_gradient(Group& group, const Body& body) const {
-    if (context_.numerics == NumericsMode::fast) {
-        body(group.flat->gradient.values<float>());
-    } else {
-        body(group.flat->gradient_fixed.values<std::int64_t>());
-    }
+TensorRef ShardedOptimizer::all_gradients(Group& group) {
+    return group.flat->gradient_fixed.empty() ? group.flat->gradient : group.flat->gradient_fixed;
 }
 
 void ShardedOptimizer::gradient_ready(model::ParameterId id) {
     const TraceSpan span(trace_, TraceKind::communication, "gradient synchronisation");
     const bool expert = parameters_.spec(id).sharding == model::Sharding::expert;
+    const TensorRef of_experts = all_gradients(*groups_[kExpert]);
     if (expert && shadows_->involves(id)) {
-        with_gradient(*groups_[kExpert], [&]<class T>(std::span<T> gradient) {
-            shadows_->start(id, std::span<const T>(gradient));
-        });
+        shadows_->start(id, of_experts);
         awaited_.push_back(id);
     } else {
         mark_ready(id);
     }
-    with_gradient(*groups_[kExpert], [&](auto gradient) {
-        while (!awaited_.empty() && shadows_->try_finish(awaited_.front(), gradient)) {
-            mark_ready(awaited_.front());
-            awaited_.pop_front();
-        }
-    });
+    while (!awaited_.empty() && shadows_->try_finish(awaited_.front(), of_experts)) {
+        mark_ready(awaited_.front());
+        awaited_.pop_front();
+    }
     for (const std::unique_ptr<Group>& group : groups_) group->sync.progress();
 }
 
@@ -121,10 +112,8 @@ void ShardedOptimizer::mark_ready(model::ParameterId id) {
     const bool expert = parameters_.spec(id).sharding == model::Sharding::expert;
     Group& group = *groups_[expert ? kExpert : kReplicated];
     const Range matrices = parameters_.matrices_of(id);
-    with_gradient(group, [&]<class T>(std::span<T> gradient) {
-        for (index_t matrix = matrices.begin; matrix < matrices.end; ++matrix)
-            group.sync.ready(matrix, std::span<const T>(gradient));
-    });
+    for (index_t matrix = matrices.begin; matrix < matrices.end; ++matrix)
+        group.sync.ready(matrix, all_gradients(group));
 }
 
 template <class Body>
@@ -145,7 +134,7 @@ void ShardedOptimizer::for_trained(const Group& group, const Body& body) const {
     });
 }
 
-std::span<float> ShardedOptimizer::gradient_of(Group& group, const OwnedPart& part) const {
+TensorRef ShardedOptimizer::gradient_of(Group& group, const OwnedPart& part) const {
     const index_t count = part.rows.size() * part.cols;
     return context_.numerics == NumericsMode::fast
                ? part_of_values(group.flat->gradient, part.flat_offset, count)
@@ -154,20 +143,12 @@ std::span<float> ShardedOptimizer::gradient_of(Group& group, const OwnedPart& pa
 
 void ShardedOptimizer::finish_reduction(Group& group) {
     const TraceSpan span(trace_, TraceKind::wait, "wait for gradients");
-    if (context_.numerics == NumericsMode::fast) {
-        group.sync.finish(group.flat->gradient.values<float>());
-        return;
-    }
-    const std::span<std::int64_t> fixed = group.flat->gradient_fixed.values<std::int64_t>();
-    group.sync.finish(fixed);
+    group.sync.finish(all_gradients(group));
+    if (context_.numerics == NumericsMode::fast) return;
     for_trained(group, [&](const OwnedPart& part) {
-        const std::span<float> gradient = gradient_of(group, part);
-        const index_t first = part.flat_offset;
-        cpu(context_).team().for_ranges(static_cast<index_t>(gradient.size()), 4096,
-                                        [&](index_t begin, index_t end) {
-                                            from_fixed_point(sy::part(fixed, {first + begin, first + end}),
-                                                             sy::part(gradient, {begin, end}));
-                                        });
+        const index_t count = part.rows.size() * part.cols;
+        ops::round_fixed_point(part_of_values(group.flat->gradient_fixed, part.flat_offset, count),
+                               gradient_of(group, part), context_);
     });
 }
 
@@ -181,7 +162,7 @@ index_t ShardedOptimizer::num_trained_rows() const {
 TensorRef ShardedOptimizer::collect_squares(Group& group, TensorRef squares) const {
     for_trained(group, [&](const OwnedPart& part) {
         const index_t rows = part.rows.size();
-        ops::row_sums_of_squares(MatrixView(gradient_of(group, part).data(), rows, part.cols),
+        ops::row_sums_of_squares(gradient_of(group, part).as_matrix(rows, part.cols),
                                  squares.cols_of({0, rows}), context_);
         squares = squares.cols_of({rows, squares.cols()});
     });
@@ -189,9 +170,8 @@ TensorRef ShardedOptimizer::collect_squares(Group& group, TensorRef squares) con
 }
 
 void ShardedOptimizer::zero_unread(Group& group) {
-    const std::span<float> gradient = group.flat->gradient.values<float>();
     const auto zero = [&](index_t first, index_t last) {
-        ops::fill(0.0F, part(gradient, {first, last}), context_);
+        ops::clear(part_of_values(group.flat->gradient, first, last - first), context_);
     };
     for (const comm::Bucket& bucket : group.sync.plan().buckets) {
         const Range mine = bucket.elements_of(group.group_rank);
@@ -214,7 +194,7 @@ double ShardedOptimizer::sum_over_world(std::span<const double> addends) const {
 ShardedOptimizer::Result ShardedOptimizer::step(index_t step, index_t num_steps) {
     {
         const TraceSpan span(trace_, TraceKind::wait, "wait for gradients of copies");
-        with_gradient(*groups_[kExpert], [&](auto gradient) { shadows_->finish(gradient); });
+        shadows_->finish(all_gradients(*groups_[kExpert]));
         awaited_.clear();
     }
     Tensor of_rows(context_.device, DType::f64, {num_trained_rows()});
@@ -223,10 +203,11 @@ ShardedOptimizer::Result ShardedOptimizer::step(index_t step, index_t num_steps)
         finish_reduction(*group);
         rest = collect_squares(*group, rest);
     }
-    const HostValues read(HostRead::step, {of_rows}, context_);
+    const HostValues read(HostRead::step, {of_rows, parameters_.overflow()}, context_);
     const auto read_squares = host_values<const double>(read[0]);
     std::vector<double> squares(read_squares.begin(), read_squares.end());
-    if (parameters_.overflowed()) squares.push_back(std::numeric_limits<double>::infinity());
+    if (host_values<const std::uint8_t>(read[1])[0] != 0)
+        squares.push_back(std::numeric_limits<double>::infinity());
     Result result;
     {
         const TraceSpan span(trace_, TraceKind::communication, "gradient norm of all ranks");
@@ -276,7 +257,7 @@ void ShardedOptimizer::update_owned(Group& group, const ops::AdamwStep& constant
 void ShardedOptimizer::update(Group& group, const ops::AdamwStep& constants) {
     update_owned(group, constants);
     const TraceSpan span(trace_, TraceKind::communication, "weights from their owners");
-    group.sync.gather(group.flat->weights.values<float>());
+    group.sync.gather(group.flat->weights);
 }
 
 std::vector<ShardedOptimizer::OwnedRows> ShardedOptimizer::owned_rows() {
@@ -295,11 +276,7 @@ std::vector<ShardedOptimizer::OwnedRows> ShardedOptimizer::owned_rows() {
 
 void ShardedOptimizer::refresh_shadows() {
     model::FlatGroup& flat = parameters_.group(model::Sharding::expert);
-    if (flat.working.empty()) {
-        shadows_->spread(flat.weights.values<float>());
-    } else {
-        shadows_->spread(flat.working.values<bf16>());
-    }
+    shadows_->spread(flat.working.empty() ? flat.weights : flat.working);
 }
 
 void ShardedOptimizer::replace_experts(comm::Placements placements) {
@@ -313,14 +290,12 @@ void ShardedOptimizer::replace_experts(comm::Placements placements) {
     model::FlatGroup& flat = parameters_.group(model::Sharding::expert);
     groups_[kExpert] = make_group(flat, *ranks_.replica_group);
     make_shadow_sync();
-    sent_before_ += comm::move_rows(*ranks_.expert_group, moves.weights, old_flat.weights.values<float>(),
-                                    flat.weights.values<float>(), kMoveTag, "weights of moved experts");
-    sent_before_ +=
-        comm::move_rows(world_, moves.moments, std::as_const(old->m).values<float>(),
-                        groups_[kExpert]->m.values<float>(), kMoveTag, "first moments of moved experts");
-    sent_before_ +=
-        comm::move_rows(world_, moves.moments, std::as_const(old->v).values<float>(),
-                        groups_[kExpert]->v.values<float>(), kMoveTag + 1, "second moments of moved experts");
+    sent_before_ += comm::move_rows(*ranks_.expert_group, moves.weights, old_flat.weights, flat.weights,
+                                    kMoveTag, "weights of moved experts", context_);
+    sent_before_ += comm::move_rows(world_, moves.moments, old->m, groups_[kExpert]->m, kMoveTag,
+                                    "first moments of moved experts", context_);
+    sent_before_ += comm::move_rows(world_, moves.moments, old->v, groups_[kExpert]->v, kMoveTag + 1,
+                                    "second moments of moved experts", context_);
     parameters_.refresh_working();
     refresh_shadows();
 }

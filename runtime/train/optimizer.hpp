@@ -48,9 +48,9 @@ class ShardedOptimizer {
         index_t global_idx;  ///< expert number, or 0
         Range rows;
         index_t cols;
-        std::span<float> weight;  ///< in the flat array of weights
-        std::span<float> m;
-        std::span<float> v;
+        TensorRef weight;  ///< f32, in the flat array of weights
+        TensorRef m;
+        TensorRef v;
     };
     /// What this rank owns, in flat order. Over the world every row of every parameter is in exactly one list.
     std::vector<OwnedRows> owned_rows();
@@ -93,15 +93,14 @@ class ShardedOptimizer {
     template <class Body>
     void for_trained(const Group& group, const Body& body) const;
     /// The reduced gradient of a part.
-    std::span<float> gradient_of(Group& group, const OwnedPart& part) const;
+    TensorRef gradient_of(Group& group, const OwnedPart& part) const;
     void zero_unread(Group& group);
     std::unique_ptr<Group> make_group(model::FlatGroup& flat, comm::Communicator& ranks) const;
     void make_shadow_sync();
     /// Nothing more will be added on this rank to the gradients of a parameter's matrices.
     void mark_ready(model::ParameterId id);
-    /// Calls body with all gradients of a group, as floats or in fixed point.
-    template <class Body>
-    void with_gradient(Group& group, const Body& body) const;
+    /// All gradients of a group, as floats or in fixed point.
+    static TensorRef all_gradients(Group& group);
     void finish_reduction(Group& group);
     index_t num_trained_rows() const;
     /// The sum of squares of each trained row that this rank owns. @return what is left of `squares`

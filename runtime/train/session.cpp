@@ -53,19 +53,21 @@ std::string Session::layout() const {
     return concat(topology_.to_string(), ", ", grid_.to_string());
 }
 
-std::vector<Piece> Session::pieces() {
+Session::Snapshot Session::snapshot() {
     std::vector<Piece> pieces;
+    std::vector<ConstTensorRef> refs;
     for (const ShardedOptimizer::OwnedRows& owned : optimizer_->owned_rows()) {
         for (const auto& [kind, values] :
              {std::pair{Kind::weight, owned.weight}, {Kind::m, owned.m}, {Kind::v, owned.v}}) {
-            pieces.push_back({{kind, owned.spec.name, owned.global_idx},
-                              owned.spec.shape,
-                              owned.rows,
-                              owned.cols,
-                              values});
+            pieces.push_back(
+                {{kind, owned.spec.name, owned.global_idx}, owned.spec.shape, owned.rows, owned.cols, {}});
+            refs.push_back(values);
         }
     }
-    return pieces;
+    Snapshot snapshot{HostValues(HostRead::snapshot, std::move(refs), context_), std::move(pieces)};
+    for (std::size_t i = 0; i < snapshot.pieces.size(); ++i)
+        snapshot.pieces[i].values = host_values<const float>(snapshot.values[i]);
+    return snapshot;
 }
 
 void Session::replace_experts(comm::Placements placements) {
@@ -80,19 +82,23 @@ void Session::replace_experts(comm::Placements placements) {
 }
 
 void Session::read_values(const CheckpointReader& reader) {
+    const auto read = [&](const MatrixId& id, Range rows, index_t cols, TensorRef to) {
+        HostRoom room(to, context_);
+        reader.read(id.kind, id.tensor, id.matrix, rows, cols, host_values<float>(room.writable()));
+        room.finish(context_);
+    };
     for (const model::Sharding sharding : {model::Sharding::replicated, model::Sharding::expert}) {
         model::FlatGroup& flat = parameters_.group(sharding);
         for (const model::LocalMatrix& matrix : flat.matrices) {
             const comm::FlatMatrix& place = matrix.place;
-            reader.read(
-                Kind::weight, parameters_.spec(matrix.parameter).name, matrix.global_idx, {0, place.rows},
-                place.cols,
-                part(flat.weights.values<float>(), {place.offset, place.offset + place.rows * place.cols}));
+            read({Kind::weight, parameters_.spec(matrix.parameter).name, matrix.global_idx}, {0, place.rows},
+                 place.cols,
+                 flat.weights.ref().cols_of({place.offset, place.offset + place.rows * place.cols}));
         }
     }
     for (const ShardedOptimizer::OwnedRows& owned : optimizer_->owned_rows()) {
-        reader.read(Kind::m, owned.spec.name, owned.global_idx, owned.rows, owned.cols, owned.m);
-        reader.read(Kind::v, owned.spec.name, owned.global_idx, owned.rows, owned.cols, owned.v);
+        read({Kind::m, owned.spec.name, owned.global_idx}, owned.rows, owned.cols, owned.m);
+        read({Kind::v, owned.spec.name, owned.global_idx}, owned.rows, owned.cols, owned.v);
     }
 }
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "comm/topology/topology.hpp"
+#include "kernels/core/host_values.hpp"
 #include "kernels/ops/cpu_device.hpp"
 #include "model/transformer.hpp"
 #include "runtime/checkpoint/checkpoint.hpp"
@@ -53,7 +54,11 @@ class Session {
     index_t arena_peak_bytes() const { return device_.arena().peak_bytes(); }
 
     /// What this rank contributes to a checkpoint: weights and moments of the rows it owns.
-    std::vector<Piece> pieces();
+    struct Snapshot {
+        HostValues values;
+        std::vector<Piece> pieces;  ///< of `values`
+    };
+    Snapshot snapshot();
     /// Weights of everything this rank holds, and moments of what it owns, from any layout's checkpoint.
     /// @throws ConfigError listing every parameter that differs in name or shape; IoError on every rank when any fails
     /// @par Collective over the world

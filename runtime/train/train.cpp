@@ -226,7 +226,8 @@ class TrainingRun {
         manifest.state = state_;
         manifest.state.router = session_.transformer().router_state();
         const TraceSpan span(&session_.trace(), TraceKind::io, "start checkpoint");
-        writer_.start(session_.pieces(), std::move(manifest));
+        const Session::Snapshot snapshot = session_.snapshot();
+        writer_.start(snapshot.pieces, std::move(manifest));
         if (!writer_.in_background()) publish();
     }
 

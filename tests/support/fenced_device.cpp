@@ -26,8 +26,8 @@ inline constexpr bool is_any_of = (std::is_same_v<T, Types> || ...);
 template <class T>
 inline constexpr bool points_to_caller =
     is_span<T>::value ||
-    is_any_of<T, ops::AdamwOperands, ops::AttentionShape, ops::DecodeRows, ops::DropoutRows,
-              ops::ExpertBackward, ops::ExpertSlots, ops::GateBackward, ops::RotaryTable>;
+    is_any_of<T, ops::AttentionShape, ops::DecodeRows, ops::DropoutRows, ops::ExpertBackward,
+              ops::ExpertSlots, ops::GateBackward, ops::RotaryTable>;
 template <class Argument>
 inline constexpr bool can_wait =
     (!std::is_lvalue_reference_v<Argument> ||

@@ -20,10 +20,10 @@ void check_gradients(const AttentionShape& shape, const AttentionBackward& op) {
             op.dq.cols(), "], k [", op.k.rows(), ", ", op.k.cols(), "], dk [", op.dk.rows(), ", ",
             op.dk.cols(), "], dv [", op.dv.rows(), ", ", op.dv.cols(), "], lse [", op.lse.rows(), ", ",
             op.lse.cols(), "]");
-    const bool wanted = op.dtable.f32 != nullptr || op.dtable.fixed != nullptr;
+    const bool wanted = !op.dtable.is_null();
     const ConstTensorRef table = shape.bias.table;
-    SY_FITS(!wanted || (op.dtable.rows == table.rows() && op.dtable.cols == table.cols()),
-            "attention_backward: gradient [", op.dtable.rows, ", ", op.dtable.cols, "] of a bias table [",
+    SY_FITS(!wanted || (op.dtable.rows() == table.rows() && op.dtable.cols() == table.cols()),
+            "attention_backward: gradient [", op.dtable.rows(), ", ", op.dtable.cols(), "] of a bias table [",
             table.rows(), ", ", table.cols(), "]");
 }
 

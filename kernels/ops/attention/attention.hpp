@@ -3,7 +3,7 @@
 #include <span>
 
 #include "kernels/core/context.hpp"
-#include "kernels/core/gradient.hpp"
+#include "kernels/core/gradient_ref.hpp"
 #include "kernels/core/philox.hpp"
 #include "kernels/core/tensor.hpp"
 #include "kernels/ops/attention/position_bias.hpp"
@@ -79,7 +79,7 @@ struct AttentionBackward {
     TensorRef dv;  ///< overwritten
     /// [buckets, heads] of the T5 table, added to: a sequence's addends are summed in float32, rows in blocks from the
     /// last to the first, and sequences in order. Empty: not wanted
-    GradientView dtable{};
+    GradientRef dtable{};
 };
 /// Threads share the work by (sequence, key/value head): each sums that head's dk and dv over the query heads that
 /// share it, in ascending order.

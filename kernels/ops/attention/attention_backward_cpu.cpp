@@ -241,7 +241,7 @@ void on_cpu::attention_backward(const AttentionShape& shape, const AttentionBack
     const detail::RelativeBias bias(shape, distances, context);
     const detail::DropoutMask mask(shape);
     const index_t widest = detail::widest_block(shape);
-    const bool learns = operands.dtable.f32 != nullptr || operands.dtable.fixed != nullptr;
+    const bool learns = !operands.dtable.is_null();
     Tensor dtables(context.device, DType::f32,
                    {learns ? shape.num_sequences : 0, shape.bias.table.rows() * shape.heads});
     dtables.fill_zero();
@@ -263,7 +263,8 @@ void on_cpu::attention_backward(const AttentionShape& shape, const AttentionBack
         backward_task(call, task / shape.kv_heads, task % shape.kv_heads, scratches.row(thread_idx), context);
     });
     for (index_t sequence = 0; learns && sequence < shape.num_sequences; ++sequence)
-        accumulate(std::as_const(dtables).matrix<float>().row_span(sequence), 0, operands.dtable);
+        accumulate(std::as_const(dtables).matrix<float>().row_span(sequence), 0,
+                   host_gradient(operands.dtable));
 }
 
 }  // namespace sy::ops

@@ -1,6 +1,7 @@
 #include "kernels/ops/balance/balance.hpp"
 
 #include "kernels/core/fits.hpp"
+#include "kernels/core/host_view.hpp"
 #include "kernels/core/profile.hpp"
 #include "kernels/ops/bodies.hpp"
 
@@ -8,8 +9,20 @@ namespace sy::ops {
 namespace {
 
 /// Arithmetic of sums over the rows.
-double sum_flops(index_t rows, std::size_t num_sums) {
+double sum_flops(index_t rows, index_t num_sums) {
     return static_cast<double>(rows) * static_cast<double>(num_sums);
+}
+
+void check_sums(ConstTensorRef sums) {
+    constexpr auto kWords = static_cast<index_t>(ExactSum::kNumWords);
+    SY_FITS(sums.dtype() == DType::i64 && sums.cols() == kWords && sums.is_contiguous(), "exact sums in ",
+            dtype_name(sums.dtype()), " [", sums.rows(), ", ", sums.cols(), "], expected i64 of ", kWords,
+            " words each");
+}
+
+void check_sum(ConstTensorRef sum) {
+    check_sums(sum);
+    SY_FITS(sum.rows() == 1, "exact sums: ", sum.rows(), " where one is expected");
 }
 
 void check_choices(ConstTensorRef expert, ConstTensorRef value) {
@@ -36,18 +49,18 @@ double check_chances(const Chances& in) {
 
 }  // namespace
 
-void share_sums(Score kind, ConstTensorRef scores, std::span<ExactSum> sums, const Context& context) {
-    const auto num_runs = static_cast<index_t>(sums.size());
-    SY_FITS(num_runs > 0 && scores.cols() % num_runs == 0, "share_sums: ", num_runs, " sums of scores [",
-            scores.rows(), ", ", scores.cols(), "]");
-    const Timed timed(context, OpKind::routing, sum_flops(scores.rows(), sums.size()));
+void share_sums(Score kind, ConstTensorRef scores, TensorRef sums, const Context& context) {
+    check_sums(sums);
+    SY_FITS(sums.rows() > 0 && scores.cols() % sums.rows() == 0, "share_sums: ", sums.rows(),
+            " sums of scores [", scores.rows(), ", ", scores.cols(), "]");
+    const Timed timed(context, OpKind::routing, sum_flops(scores.rows(), sums.rows()));
     context.device.bodies().share_sums(kind, scores, sums, context);
 }
 
-void choice_sums(ConstTensorRef expert, ConstTensorRef value, std::span<ExactSum> sums,
-                 const Context& context) {
+void choice_sums(ConstTensorRef expert, ConstTensorRef value, TensorRef sums, const Context& context) {
     check_choices(expert, value);
-    const Timed timed(context, OpKind::routing, sum_flops(expert.rows(), sums.size()));
+    check_sums(sums);
+    const Timed timed(context, OpKind::routing, sum_flops(expert.rows(), sums.rows()));
     context.device.bodies().choice_sums(expert, value, sums, context);
 }
 
@@ -58,20 +71,29 @@ void add_to_choices(ConstTensorRef expert, std::span<const float> factor, Tensor
     context.device.bodies().add_to_choices(expert, factor, values, context);
 }
 
-void count_reached(ConstTensorRef expert, index_t run_size, std::span<ExactSum> sums,
-                   const Context& context) {
+void count_reached(ConstTensorRef expert, index_t run_size, TensorRef sums, const Context& context) {
     SY_FITS(run_size > 0, "count_reached: runs of ", run_size, " experts");
-    const Timed timed(context, OpKind::routing, sum_flops(expert.rows(), sums.size()));
+    check_sums(sums);
+    const Timed timed(context, OpKind::routing, sum_flops(expert.rows(), sums.rows()));
     context.device.bodies().count_reached(expert, run_size, sums, context);
 }
 
-void value_sum(ConstTensorRef values, ExactSum& sum, const Context& context) {
-    share_sums(Score::softmax, values.as_matrix(values.num_elements(), 1), {&sum, 1}, context);
+void value_sum(ConstTensorRef values, TensorRef sum, const Context& context) {
+    check_sum(sum);
+    share_sums(Score::softmax, values.as_matrix(values.num_elements(), 1), sum, context);
 }
 
-void square_sum(ConstTensorRef values, ExactSum& sum, const Context& context) {
+void square_sum(ConstTensorRef values, TensorRef sum, const Context& context) {
+    check_sum(sum);
     const Timed timed(context, OpKind::routing, sum_flops(values.num_elements(), 1));
     context.device.bodies().square_sum(values, sum, context);
+}
+
+std::vector<ExactSum> exact_sums(ConstTensorRef words) {
+    check_sums(words);
+    std::vector<ExactSum> sums(static_cast<std::size_t>(words.rows()));
+    ExactSum::from_words(host_values<const std::int64_t>(words), sums);
+    return sums;
 }
 
 void add_scaled(double factor, ConstTensorRef x, TensorRef y, const Context& context) {
@@ -86,10 +108,11 @@ void sequence_frequencies(ConstTensorRef expert, double unit, TensorRef frequenc
     context.device.bodies().sequence_frequencies(expert, unit, frequency, context);
 }
 
-void sequence_sum(Score kind, ConstTensorRef scores, ConstTensorRef frequency, ExactSum& sum,
+void sequence_sum(Score kind, ConstTensorRef scores, ConstTensorRef frequency, TensorRef sum,
                   const Context& context) {
     SY_FITS(scores.cols() == frequency.cols(), "sequence_sum: scores of ", scores.cols(),
             " experts, frequencies of ", frequency.cols());
+    check_sum(sum);
     const Timed timed(context, OpKind::routing, check_sequences(scores.rows(), frequency));
     context.device.bodies().sequence_sum(kind, scores, frequency, sum, context);
 }

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "kernels/core/context.hpp"
 #include "kernels/core/exact_sum.hpp"
@@ -10,7 +11,8 @@
 
 /// Sums and gradients of the losses that keep a router's load even (model/moe/balance/loss.hpp has the losses and their
 /// sources). T tokens, E experts, K choices a token; a negative expert is no choice. Sums are exact, so that neither
-/// threads nor layouts show in them. A score's share is what it has of its row (gate.hpp, GateBackward). Scores, values
+/// threads nor layouts show in them: of each a device holds the words of ExactSum, [4] i64, to which an operation adds; what
+/// begins is cleared (ops::clear) first. A score's share is what it has of its row (gate.hpp, GateBackward). Scores, values
 /// and gradients are f32, choices i32, frequencies f64.
 /// All functions throw ShapeError when sides do not fit.
 namespace sy::ops {
@@ -18,14 +20,13 @@ namespace sy::ops {
 /// sums[g] += the shares of the experts of run g over all tokens, rounded once a token and run. Softmax scores are
 /// shares, so with that kind it adds the columns of any matrix.
 /// @param scores  [T, E]
-/// @param sums    [G] of equal contiguous runs of experts; G divides E
-void share_sums(Score kind, ConstTensorRef scores, std::span<ExactSum> sums, const Context& context);
+/// @param sums    [G, 4] of equal contiguous runs of experts; G divides E
+void share_sums(Score kind, ConstTensorRef scores, TensorRef sums, const Context& context);
 
 /// sums[e] += the values of the choices of e.
 /// @param expert, value  [T, K]
-/// @param sums           [E]
-void choice_sums(ConstTensorRef expert, ConstTensorRef value, std::span<ExactSum> sums,
-                 const Context& context);
+/// @param sums           [E, 4]
+void choice_sums(ConstTensorRef expert, ConstTensorRef value, TensorRef sums, const Context& context);
 
 /// values += factor of the chosen expert: the gradient of choice_sums.
 /// @param expert, values  [T, K]
@@ -33,14 +34,17 @@ void choice_sums(ConstTensorRef expert, ConstTensorRef value, std::span<ExactSum
 void add_to_choices(ConstTensorRef expert, std::span<const float> factor, TensorRef values,
                     const Context& context);
 
-/// sums[g] += how many tokens have a choice among the run_size experts of run g. @param expert [T, K] @param sums [G]
-void count_reached(ConstTensorRef expert, index_t run_size, std::span<ExactSum> sums, const Context& context);
+/// sums[g] += how many tokens have a choice among the run_size experts of run g. @param expert [T, K] @param sums [G, 4]
+void count_reached(ConstTensorRef expert, index_t run_size, TensorRef sums, const Context& context);
 
-/// sum += the values. @param values  [T]
-void value_sum(ConstTensorRef values, ExactSum& sum, const Context& context);
+/// sum += the values. @param values  [T]  @param sum  [1, 4]
+void value_sum(ConstTensorRef values, TensorRef sum, const Context& context);
 
-/// sum += the squares of values, each rounded to a double. @param values  [T]
-void square_sum(ConstTensorRef values, ExactSum& sum, const Context& context);
+/// sum += the squares of values, each rounded to a double. @param values  [T]  @param sum  [1, 4]
+void square_sum(ConstTensorRef values, TensorRef sum, const Context& context);
+
+/// The sums whose words the host has read. @param words  [G, 4] i64, of HostValues
+std::vector<ExactSum> exact_sums(ConstTensorRef words);
 
 /// y[i] += factor * x[i], the product in double, rounded once: the gradient of square_sum with factor 2.
 /// @param x, y  [T]
@@ -55,7 +59,8 @@ void sequence_frequencies(ConstTensorRef expert, double unit, TensorRef frequenc
 /// tokens and experts, rounded once.
 /// @param scores     [T, E]
 /// @param frequency  [S, E]
-void sequence_sum(Score kind, ConstTensorRef scores, ConstTensorRef frequency, ExactSum& sum,
+/// @param sum        [1, 4]
+void sequence_sum(Score kind, ConstTensorRef scores, ConstTensorRef frequency, TensorRef sum,
                   const Context& context);
 
 /// dshare[t, e] += scale * frequency[s, e] for the tokens of every sequence.

@@ -15,16 +15,18 @@
 namespace sy::ops {
 namespace {
 
-/// body(rows, sums) on the threads, each with sums of its own.
+/// body(rows, sums) on the threads, each with sums of its own. @param words  [G, 4] of the sums
 template <class Body>
-void add_exactly(index_t rows, std::span<ExactSum> sums, const Context& context, const Body& body) {
+void add_exactly(index_t rows, TensorRef words, const Context& context, const Body& body) {
     std::mutex adding;
+    std::vector<ExactSum> sums(static_cast<std::size_t>(words.rows()));
     cpu(context).team().for_ranges(rows, 64, [&](index_t begin, index_t end) {
         std::vector<ExactSum> own(sums.size());
         body(Range{begin, end}, std::span(own));
         const std::lock_guard lock(adding);
         for (std::size_t i = 0; i < own.size(); ++i) sums[i] += own[i];
     });
+    detail::add_to_words(sums, words);
 }
 
 /// body(t, j, expert) for every choice in rows.
@@ -46,10 +48,15 @@ double detail::share_of_one(Score kind, MatrixView<const float> scores, index_t 
     return 1.0 / sum;
 }
 
-void on_cpu::share_sums(Score kind, ConstTensorRef scores, std::span<ExactSum> sums, const Context& context) {
+void detail::add_to_words(std::span<const ExactSum> sums, TensorRef words) {
+    std::vector<ExactSum> total = exact_sums(words);
+    for (std::size_t i = 0; i < sums.size(); ++i) total[i] += sums[i];
+    std::ranges::copy(ExactSum::to_words(total), host_values<std::int64_t>(words).begin());
+}
+
+void on_cpu::share_sums(Score kind, ConstTensorRef scores, TensorRef sums, const Context& context) {
     const auto scores_te = host<const float>(scores);
-    const auto num_runs = static_cast<index_t>(sums.size());
-    const index_t size = scores_te.cols / num_runs;
+    const index_t size = scores_te.cols / sums.rows();
     add_exactly(scores_te.rows, sums, context, [&](Range rows, std::span<ExactSum> own) {
         for (index_t t = rows.begin; t < rows.end; ++t) {
             const float* score = scores_te.row(t);
@@ -63,7 +70,7 @@ void on_cpu::share_sums(Score kind, ConstTensorRef scores, std::span<ExactSum> s
     });
 }
 
-void on_cpu::choice_sums(ConstTensorRef expert, ConstTensorRef value, std::span<ExactSum> sums,
+void on_cpu::choice_sums(ConstTensorRef expert, ConstTensorRef value, TensorRef sums,
                          const Context& context) {
     const auto expert_tk = host<const std::int32_t>(expert);
     const auto value_tk = host<const float>(value);
@@ -84,8 +91,7 @@ void on_cpu::add_to_choices(ConstTensorRef expert, std::span<const float> factor
     });
 }
 
-void on_cpu::count_reached(ConstTensorRef expert, index_t run_size, std::span<ExactSum> sums,
-                           const Context& context) {
+void on_cpu::count_reached(ConstTensorRef expert, index_t run_size, TensorRef sums, const Context& context) {
     const auto expert_tk = host<const std::int32_t>(expert);
     add_exactly(expert_tk.rows, sums, context, [&](Range rows, std::span<ExactSum> own) {
         std::vector<index_t> last_token(own.size(), -1);
@@ -96,9 +102,9 @@ void on_cpu::count_reached(ConstTensorRef expert, index_t run_size, std::span<Ex
     });
 }
 
-void on_cpu::square_sum(ConstTensorRef values, ExactSum& sum, const Context& context) {
+void on_cpu::square_sum(ConstTensorRef values, TensorRef sum, const Context& context) {
     const auto values_t = host_values<const float>(values);
-    add_exactly(static_cast<index_t>(values_t.size()), {&sum, 1}, context,
+    add_exactly(static_cast<index_t>(values_t.size()), sum, context,
                 [&](Range rows, std::span<ExactSum> own) {
                     for (const float value : values_t.subspan(static_cast<std::size_t>(rows.begin),
                                                               static_cast<std::size_t>(rows.size())))

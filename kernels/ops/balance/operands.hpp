@@ -10,6 +10,9 @@ namespace sy::ops::detail {
 /// The share that a score of 1 would have in its row.
 double share_of_one(Score kind, MatrixView<const float> scores, index_t token);
 
+/// words += sums. @param words  [G, 4] i64 of the host
+void add_to_words(std::span<const ExactSum> sums, TensorRef words);
+
 /// The elements of Chances.
 struct ChanceOperands {
     MatrixView<const float> logits;

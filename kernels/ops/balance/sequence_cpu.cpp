@@ -39,7 +39,7 @@ void on_cpu::sequence_frequencies(ConstTensorRef expert, double unit, TensorRef 
     });
 }
 
-void on_cpu::sequence_sum(Score kind, ConstTensorRef scores, ConstTensorRef frequency, ExactSum& sum,
+void on_cpu::sequence_sum(Score kind, ConstTensorRef scores, ConstTensorRef frequency, TensorRef words,
                           const Context& context) {
     const auto scores_te = host<const float>(scores);
     const auto frequency_se = host<const double>(frequency);
@@ -54,7 +54,9 @@ void on_cpu::sequence_sum(Score kind, ConstTensorRef scores, ConstTensorRef freq
         }
         of_sequence /= static_cast<double>(tokens.size());
     });
+    ExactSum sum;
     for (const double of_sequence : value) sum.add(of_sequence);
+    detail::add_to_words({&sum, 1}, words);
 }
 
 void on_cpu::sequence_backward(double scale, ConstTensorRef frequency, TensorRef dshare,

@@ -22,18 +22,18 @@ void add_bias(ConstTensorRef bias, TensorRef y, const Context& context) {
     add_bias(y, bias, y, context);
 }
 
-void bias_backward(ConstTensorRef dy, std::span<const index_t> blocks, GradientView gradient,
+void bias_backward(ConstTensorRef dy, std::span<const index_t> blocks, GradientRef gradient,
                    const Context& context) {
-    SY_FITS(gradient.rows * gradient.cols == dy.cols() && !blocks.empty() && blocks.front() == 0 &&
+    SY_FITS(gradient.num_elements() == dy.cols() && !blocks.empty() && blocks.front() == 0 &&
                 blocks.back() == dy.rows() && std::ranges::is_sorted(blocks),
-            "bias_backward: dy [", dy.rows(), ", ", dy.cols(), "], gradient of ",
-            gradient.rows * gradient.cols, ", blocks from ", blocks.empty() ? -1 : blocks.front(), " to ",
+            "bias_backward: dy [", dy.rows(), ", ", dy.cols(), "], gradient of ", gradient.num_elements(),
+            ", blocks from ", blocks.empty() ? -1 : blocks.front(), " to ",
             blocks.empty() ? -1 : blocks.back());
     const Timed timed(context, OpKind::elementwise, static_cast<double>(dy.num_elements()));
     context.device.bodies().bias_backward(dy, blocks, gradient, context);
 }
 
-void bias_backward(ConstTensorRef dy, index_t block_rows, GradientView gradient, const Context& context) {
+void bias_backward(ConstTensorRef dy, index_t block_rows, GradientRef gradient, const Context& context) {
     SY_FITS(block_rows > 0, "bias_backward: blocks of ", block_rows, " rows");
     std::vector<index_t> blocks;
     for (index_t row = 0; row < dy.rows(); row += block_rows) blocks.push_back(row);

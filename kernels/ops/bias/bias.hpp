@@ -3,7 +3,7 @@
 #include <span>
 
 #include "kernels/core/context.hpp"
-#include "kernels/core/gradient.hpp"
+#include "kernels/core/gradient_ref.hpp"
 #include "kernels/core/host_view.hpp"
 
 /// A vector added to every row. T rows, N columns.
@@ -23,10 +23,10 @@ void add_bias(ConstTensorRef bias, TensorRef y, const Context& context);
 /// @param blocks    rows [blocks[b], blocks[b + 1]) form one sum; ascending, from 0 to T
 /// @param gradient  of N elements
 /// @throws ShapeError when sides do not fit or blocks do not divide the rows
-void bias_backward(ConstTensorRef dy, std::span<const index_t> blocks, GradientView gradient,
+void bias_backward(ConstTensorRef dy, std::span<const index_t> blocks, GradientRef gradient,
                    const Context& context);
 /// The same over blocks of block_rows rows (the last may be shorter).
-void bias_backward(ConstTensorRef dy, index_t block_rows, GradientView gradient, const Context& context);
+void bias_backward(ConstTensorRef dy, index_t block_rows, GradientRef gradient, const Context& context);
 
 namespace ref {
 template <class In>

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "kernels/core/fits.hpp"
+#include "kernels/core/gradient.hpp"
 #include "kernels/core/host_view.hpp"
 #include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
@@ -88,10 +89,11 @@ void add_blocks(MatrixView<const In> dy, std::span<const index_t> blocks, Gradie
 
 }  // namespace
 
-void on_cpu::bias_backward(ConstTensorRef dy, std::span<const index_t> blocks, GradientView gradient,
+void on_cpu::bias_backward(ConstTensorRef dy, std::span<const index_t> blocks, GradientRef gradient,
                            const Context& context) {
-    dispatch_dtype(dy.dtype(),
-                   [&]<class In>() { add_blocks(host<const In>(dy), blocks, gradient, context); });
+    dispatch_dtype(dy.dtype(), [&]<class In>() {
+        add_blocks(host<const In>(dy), blocks, host_gradient(gradient), context);
+    });
 }
 
 }  // namespace sy::ops

@@ -28,13 +28,13 @@ void embedding(ConstTensorRef table, std::span<const std::int32_t> ids, TensorRe
     context.device.bodies().embedding(table, ids, out, context);
 }
 
-void embedding_backward(std::span<const std::int32_t> ids, ConstTensorRef dout, GradientView gradient,
+void embedding_backward(std::span<const std::int32_t> ids, ConstTensorRef dout, GradientRef gradient,
                         const Context& context) {
-    SY_FITS(dout.rows() == static_cast<index_t>(ids.size()) && dout.cols() == gradient.cols,
+    SY_FITS(dout.rows() == static_cast<index_t>(ids.size()) && dout.cols() == gradient.cols(),
             "embedding_backward: ", ids.size(), " ids, dout [", dout.rows(), ", ", dout.cols(),
-            "], gradient width ", gradient.cols);
+            "], gradient width ", gradient.cols());
     const Timed timed(context, OpKind::elementwise, static_cast<double>(dout.rows() * dout.cols()));
-    check_ids(ids, gradient.rows);
+    check_ids(ids, gradient.rows());
     context.device.bodies().embedding_backward(ids, dout, gradient, context);
 }
 

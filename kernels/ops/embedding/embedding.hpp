@@ -4,7 +4,7 @@
 #include <span>
 
 #include "kernels/core/context.hpp"
-#include "kernels/core/gradient.hpp"
+#include "kernels/core/gradient_ref.hpp"
 #include "kernels/core/host_view.hpp"
 
 namespace sy::ops {
@@ -19,7 +19,7 @@ void embedding(ConstTensorRef table, std::span<const std::int32_t> ids, TensorRe
 
 /// gradient[ids[t]] += dout[t], in ascending t for each id (`fast`; threads own columns) or as fixed point.
 /// @param dout  [T, H] f32
-void embedding_backward(std::span<const std::int32_t> ids, ConstTensorRef dout, GradientView gradient,
+void embedding_backward(std::span<const std::int32_t> ids, ConstTensorRef dout, GradientRef gradient,
                         const Context& context);
 
 /// x[t] += table[positions[t]]. Backward: x's gradient passes, and the table's is embedding_backward with the positions

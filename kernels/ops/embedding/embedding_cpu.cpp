@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "kernels/core/fits.hpp"
+#include "kernels/core/gradient.hpp"
 #include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
 #include "kernels/ops/embedding/embedding.hpp"
@@ -74,8 +75,9 @@ void on_cpu::sine_table(TensorRef out, const Context& context) {
 }
 
 void on_cpu::embedding_backward(std::span<const std::int32_t> ids, ConstTensorRef out_gradient,
-                                GradientView gradient, const Context& context) {
+                                GradientRef sums, const Context& context) {
     const auto dout = host<const float>(out_gradient);
+    const GradientView gradient = host_gradient(sums);
     // Threads own columns, so that equal ids meet in one thread and in order of t.
     cpu(context).team().for_ranges(dout.cols, 64, [&](index_t begin, index_t end) {
         for (index_t t = 0; t < dout.rows; ++t) {

@@ -15,7 +15,7 @@ void check_biases(const ExpertWeights& weights, const ExpertSlots& slots) {
     const ExpertBiases& biases = weights.biases;
     if (biases.gate.is_null() && biases.up.is_null() && biases.down.is_null()) return;
     const index_t width = weights.up.cols();
-    const bool dense = slots.row.empty() && slots.weight.empty() && slots.num_experts() == 1;
+    const bool dense = slots.row.empty() && slots.weight.is_null() && slots.num_experts() == 1;
     SY_FITS(dense && biases.gate.num_elements() == (is_gated(weights.activation) ? width : 0) &&
                 biases.up.num_elements() == width && biases.down.num_elements() == weights.down.cols(),
             "expert_ffn: biases of ", biases.gate.num_elements(), ", ", biases.up.num_elements(), " and ",
@@ -51,9 +51,9 @@ void check_operands(ConstTensorRef x, const ExpertWeights& weights, const Expert
     check_biases(weights, slots);
     const auto num_slots = static_cast<std::size_t>(slots.num_slots());
     SY_FITS((slots.row.empty() ? slots.num_slots() == x.rows() : slots.row.size() == num_slots) &&
-                (slots.weight.empty() || slots.weight.size() == num_slots),
+                (slots.weight.is_null() || slots.weight.num_elements() == slots.num_slots()),
             "expert_ffn: ", num_slots, " slots with ", slots.row.size(), " rows listed, ",
-            slots.weight.size(), " weights and ", x.rows(), " input rows");
+            slots.weight.num_elements(), " weights and ", x.rows(), " input rows");
     SY_FITS(slots.offsets.front() == 0 && std::is_sorted(slots.offsets.begin(), slots.offsets.end()),
             "expert_ffn: the offsets of the experts must ascend from 0");
     for (const std::int32_t row : slots.row)
@@ -69,43 +69,36 @@ bool kept_fits(const ExpertKept& kept, const ExpertWeights& weights, index_t num
     return fits(kept.up) && (is_gated(weights.activation) ? fits(kept.gate) : kept.gate.is_null());
 }
 
-bool is_one_gradient(const GradientView& gradient, index_t rows, index_t cols) {
-    return gradient.rows == rows && gradient.cols == cols &&
-           (gradient.f32 == nullptr) != (gradient.fixed == nullptr);
+bool is_gradient_of(const GradientRef& gradient, index_t rows, index_t cols) {
+    return !gradient.is_null() && is_of(gradient.sums, rows, cols);
 }
 
 void check_gradients(const ExpertGradients& gradients, const ExpertWeights& weights, index_t num_experts) {
     const index_t hidden = weights.down.cols();
     const index_t width = weights.up.cols();
-    const auto fit = [&](std::span<const GradientView> list, index_t rows, index_t cols) {
+    const auto fit = [&](std::span<const GradientRef> list, index_t rows, index_t cols) {
         return static_cast<index_t>(list.size()) == num_experts &&
-               std::all_of(list.begin(), list.end(), [&](const GradientView& gradient) {
-                   return is_one_gradient(gradient, rows, cols);
-               });
+               std::all_of(list.begin(), list.end(),
+                           [&](const GradientRef& gradient) { return is_gradient_of(gradient, rows, cols); });
     };
     const bool gate_fits =
         is_gated(weights.activation) ? fit(gradients.gate, hidden, width) : gradients.gate.empty();
     SY_FITS(gate_fits && fit(gradients.up, hidden, width) && fit(gradients.down, width, hidden),
             "expert_ffn_backward: ", num_experts, " experts of ", hidden, " by ", width, " with ",
-            activation_name(weights.activation),
-            " need as many gradients of these sides, each in one representation; got ", gradients.gate.size(),
-            ", ", gradients.up.size(), " and ", gradients.down.size());
+            activation_name(weights.activation), " need as many gradients of these sides; got ",
+            gradients.gate.size(), ", ", gradients.up.size(), " and ", gradients.down.size());
     const ExpertBiases& biases = weights.biases;
-    const auto bias_fits = [](ConstTensorRef bias, const GradientView& gradient) {
-        const index_t size = bias.num_elements();
-        return size == 0 ? gradient.rows * gradient.cols == 0
-                         : is_one_gradient(gradient, gradient.rows, gradient.cols) &&
-                               gradient.rows * gradient.cols == size;
+    const auto bias_fits = [](ConstTensorRef bias, const GradientRef& gradient) {
+        return gradient.num_elements() == bias.num_elements() && gradient.is_null() == bias.is_null();
     };
     SY_FITS(bias_fits(biases.gate, gradients.biases.gate) && bias_fits(biases.up, gradients.biases.up) &&
                 bias_fits(biases.down, gradients.biases.down),
             "expert_ffn_backward: biases of ", biases.gate.num_elements(), ", ", biases.up.num_elements(),
-            " and ", biases.down.num_elements(),
-            " need one gradient each of the same size, in one representation");
+            " and ", biases.down.num_elements(), " need one gradient each of the same size");
 }
 
 void check_blocks(const ExpertSlots& slots, const ExpertGradients& gradients) {
-    if (gradients.up.empty() || gradients.up[0].fixed == nullptr || slots.num_slots() == 0) return;
+    if (gradients.up.empty() || !gradients.up[0].is_fixed() || slots.num_slots() == 0) return;
     const std::span<const index_t> blocks = slots.blocks;
     const auto is_boundary = [&](index_t offset) {
         return std::binary_search(blocks.begin(), blocks.end(), offset);
@@ -137,12 +130,11 @@ void check_backward(ConstTensorRef x, const ExpertWeights& weights, const Expert
     const index_t hidden = x.cols();
     const auto& [dy, dx, dweight, gradients, _] = backward;
     SY_FITS(is_of(dy, x.rows(), hidden) && is_of(dx, num_slots, hidden) &&
-                kept_fits(kept, weights, num_slots) &&
-                dweight.num_elements() == static_cast<index_t>(slots.weight.size()),
+                kept_fits(kept, weights, num_slots) && dweight.num_elements() == slots.weight.num_elements(),
             "expert_ffn_backward: dy [", dy.rows(), ", ", dy.cols(), "], dx [", dx.rows(), ", ", dx.cols(),
             "], kept [", kept.gate.rows(), ", ", kept.gate.cols(), "] and [", kept.up.rows(), ", ",
             kept.up.cols(), "], ", dweight.num_elements(), " weight gradients for ", num_slots,
-            " slots of width ", hidden, " with ", slots.weight.size(), " weights");
+            " slots of width ", hidden, " with ", slots.weight.num_elements(), " weights");
     SY_FITS(dy.dtype() == x.dtype(), "expert_ffn_backward: x in ", dtype_name(x.dtype()), ", dy in ",
             dtype_name(dy.dtype()));
     check_gradients(gradients, weights, slots.num_experts());

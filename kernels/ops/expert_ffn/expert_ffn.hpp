@@ -5,7 +5,7 @@
 #include <span>
 
 #include "kernels/core/context.hpp"
-#include "kernels/core/gradient.hpp"
+#include "kernels/core/gradient_ref.hpp"
 #include "kernels/core/tensor_ref.hpp"
 #include "kernels/ops/activation/kind.hpp"
 
@@ -22,8 +22,8 @@ struct ExpertSlots {
     std::span<const index_t> offsets;
     /// [S] input row of each slot; empty when slot s is row s (dense).
     std::span<const std::int32_t> row;
-    /// [S] combine weight of each slot; empty when all are 1 (dense).
-    std::span<const float> weight;
+    /// [S] f32 combine weight of each slot; null when all are 1 (dense).
+    ConstTensorRef weight;
     /// For `reproducible` weight gradients: slots [blocks[b], blocks[b + 1]) form one product, and for bias gradients
     /// in both modes: they form one sum. Boundaries include every offset. May be empty in `fast` mode.
     std::span<const index_t> blocks;
@@ -48,18 +48,18 @@ struct ExpertWeights {
     ExpertBiases biases = {};
 };
 
-/// Gradients of the biases there are, [1, F], [1, F], [1, H]; null data for those that are not.
+/// Gradients of the biases there are, [1, F], [1, F], [1, H]; null for those that are not.
 struct ExpertBiasGradients {
-    GradientView gate;
-    GradientView up;
-    GradientView down;
+    GradientRef gate;
+    GradientRef up;
+    GradientRef down;
 };
 
 /// One entry an expert: gradients [H, F], [H, F], [F, H]. `gate` is empty when not gated.
 struct ExpertGradients {
-    std::span<const GradientView> gate;
-    std::span<const GradientView> up;
-    std::span<const GradientView> down;
+    std::span<const GradientRef> gate;
+    std::span<const GradientRef> up;
+    std::span<const GradientRef> down;
     ExpertBiasGradients biases = {};
 };
 
@@ -86,7 +86,7 @@ void expert_ffn(ConstTensorRef x, const ExpertWeights& weights, const ExpertSlot
 /// @param dy       [R, H], of the weights' dtype; slot s receives weight[s] * dy[row[s]]
 /// @param dx       [S, H] f32, per slot (not yet added over the slots of a row)
 /// @param dweight  [S] f32, dot(unweighted output of the slot, dy[row[s]]), taken as dot(h, dy Wdown^T) so that
-///                 outputs need not be kept; null when slots.weight is empty
+///                 outputs need not be kept; null when slots.weight is
 struct ExpertBackward {
     ConstTensorRef dy;
     TensorRef dx;

@@ -57,7 +57,7 @@ void data_task(const Call<In>& call, const Intermediate<In>& between, const deta
                                           .gate = call.saved.gate.rows_of(task.slots),
                                           .up = call.saved.up.rows_of(task.slots),
                                           .dh = dh,
-                                          .weight = of_task(slots.weight),
+                                          .weight = of_task(host_values<const float>(slots.weight)),
                                           .h = between.h.rows_of(task.slots),
                                           .dgate = between.dgate.rows_of(task.slots),
                                           .dup = between.dup.rows_of(task.slots),
@@ -101,15 +101,16 @@ template <class In>
 Indexed<detail::TaskAxis, TileTask<In>> tile_tasks(const ExpertSlots& slots, const Intermediate<In>& between,
                                                    const ExpertGradients& gradients) {
     Indexed<detail::TaskAxis, TileTask<In>> tasks;
-    const PerExpertSpan<const GradientView> gate = gradients.gate;
-    const PerExpertSpan<const GradientView> up = gradients.up;
-    const PerExpertSpan<const GradientView> down = gradients.down;
+    const PerExpertSpan<const GradientRef> gate = gradients.gate;
+    const PerExpertSpan<const GradientRef> up = gradients.up;
+    const PerExpertSpan<const GradientRef> down = gradients.down;
     for (index_t expert = 0; expert < slots.num_experts(); ++expert) {
         const Range range = group_of(slots.offsets, expert);
         if (range.size() == 0) continue;
-        if (!gate.empty()) append_tiles<In>({between.x, between.dgate, gate[expert], range, {}, {}}, tasks);
-        append_tiles<In>({between.x, between.dup, up[expert], range, {}, {}}, tasks);
-        append_tiles<In>({between.h, between.dy, down[expert], range, {}, {}}, tasks);
+        if (!gate.empty())
+            append_tiles<In>({between.x, between.dgate, host_gradient(gate[expert]), range, {}, {}}, tasks);
+        append_tiles<In>({between.x, between.dup, host_gradient(up[expert]), range, {}, {}}, tasks);
+        append_tiles<In>({between.h, between.dy, host_gradient(down[expert]), range, {}, {}}, tasks);
     }
     return tasks;
 }

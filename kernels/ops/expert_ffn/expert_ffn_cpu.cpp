@@ -59,7 +59,8 @@ MatrixView<const In> activate_task(const Call<In>& call, const detail::SlotTask&
                             .h = {memory, up.rows, up.cols},
                             .kept_gate = {},
                             .kept_up = {}};
-    if (!call.slots.weight.empty()) activation.weight = part(call.slots.weight, task.slots);
+    if (!call.slots.weight.is_null())
+        activation.weight = part(host_values<const float>(call.slots.weight), task.slots);
     // Float projections are there already, without their biases.
     if (call.saved.up.data != nullptr && (std::is_same_v<In, bf16> || !biases.up.empty())) {
         activation.kept_gate = call.saved.gate.rows_of(task.slots);

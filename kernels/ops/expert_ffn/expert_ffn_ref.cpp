@@ -1,3 +1,4 @@
+#include "kernels/core/gradient.hpp"
 #include "kernels/core/offsets.hpp"
 #include "kernels/ops/activation/activation.hpp"
 #include "kernels/ops/expert_ffn/host_operands.hpp"
@@ -39,7 +40,7 @@ Slot<In> forward_slot(MatrixView<const In> x, const HostExpertWeights<In>& weigh
     result.expert = 0;
     while (slot >= group_of(slots.offsets, result.expert).end) ++result.expert;
     const PerSlotSpan<const std::int32_t> row = slots.row;
-    const PerSlotSpan<const float> weight = slots.weight;
+    const PerSlotSpan<const float> weight = host_values<const float>(slots.weight);
     result.row = row.empty() ? slot : row[slot];
     result.weight = weight.empty() ? 1.0 : static_cast<double>(weight[slot]);
     const Activation kind = weights.activation;
@@ -60,7 +61,8 @@ Slot<In> forward_slot(MatrixView<const In> x, const HostExpertWeights<In>& weigh
     return result;
 }
 
-void add(GradientView gradient, index_t row, index_t col, double value) {
+void add(const GradientRef& into, index_t row, index_t col, double value) {
+    const GradientView gradient = host_gradient(into);
     gradient.f32[row * gradient.cols + col] += static_cast<float>(value);
 }
 
@@ -86,13 +88,13 @@ void expert_ffn_backward(MatrixView<const In> x, const HostExpertWeights<In>& we
     for (index_t slot = 0; slot < slots.num_slots(); ++slot) {
         const Slot<In> forward = forward_slot(x, weights, slots, slot);
         const ExpertGradients& gradients = backward.gradients;
-        const auto of_expert = [&](PerExpertSpan<const GradientView> all) { return all[forward.expert]; };
+        const auto of_expert = [&](PerExpertSpan<const GradientRef> all) { return all[forward.expert]; };
         const MatrixView<const In> up = weights.up[forward.expert];
         const MatrixView<const In> down = weights.down[forward.expert];
         double dweight = 0.0;
         Indexed<WidthAxis, double> dx(x.cols, 0.0);
-        const auto into_projection = [&](double slope, MatrixView<const In> weight, GradientView gradient,
-                                         index_t f) {
+        const auto into_projection = [&](double slope, MatrixView<const In> weight,
+                                         const GradientRef& gradient, index_t f) {
             for (index_t i = 0; i < x.cols; ++i) {
                 dx[i] += slope * at(weight, i, f);
                 add(gradient, i, f, slope * at(x, forward.row, i));

@@ -60,12 +60,13 @@ void gate_draw_second(ConstTensorRef expert, ConstTensorRef weight, const Second
     context.device.bodies().gate_draw_second(expert, weight, rule, sent, context);
 }
 
-std::uint64_t routing_hash(ConstTensorRef expert, std::span<const std::uint8_t> kept, index_t layer,
-                           index_t first_token, const Context& context) {
-    SY_FITS(static_cast<index_t>(kept.size()) == expert.rows() * expert.cols(), "routing_hash: choices [",
-            expert.rows(), ", ", expert.cols(), "] and what became of ", kept.size());
+void routing_hash(ConstTensorRef expert, std::span<const std::uint8_t> kept, index_t layer,
+                  index_t first_token, TensorRef hash, const Context& context) {
+    SY_FITS(static_cast<index_t>(kept.size()) == expert.rows() * expert.cols() && hash.num_elements() == 1,
+            "routing_hash: choices [", expert.rows(), ", ", expert.cols(), "] and what became of ",
+            kept.size(), ", into ", hash.num_elements(), " hashes");
     const Timed timed(context, OpKind::routing, 10.0 * static_cast<double>(kept.size()));
-    return context.device.bodies().routing_hash(expert, kept, layer, first_token, context);
+    context.device.bodies().routing_hash(expert, kept, layer, first_token, hash, context);
 }
 
 void gate_backward(const GateBackward& in, TensorRef dlogits, const Context& context) {

@@ -70,8 +70,9 @@ void gate_draw_second(ConstTensorRef expert, ConstTensorRef weight, const Second
 /// @param expert       [T, K]
 /// @param kept         [T * K] of the host; 1: it has its slot, 0: it was dropped
 /// @param first_token  row 0 among all tokens
-std::uint64_t routing_hash(ConstTensorRef expert, std::span<const std::uint8_t> kept, index_t layer,
-                           index_t first_token, const Context& context);
+/// @param hash         [1] i64 is overwritten
+void routing_hash(ConstTensorRef expert, std::span<const std::uint8_t> kept, index_t layer,
+                  index_t first_token, TensorRef hash, const Context& context);
 
 /// Gradient of the logits: from the weights (through renormalisation and scores), from shares (balance losses), from
 /// the logsumexp (z-loss) and from the logits themselves. Whatever is null or empty is zero. A score's share is what it

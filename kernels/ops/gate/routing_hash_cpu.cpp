@@ -23,8 +23,8 @@ std::uint64_t hash_choice(std::uint64_t layer, std::uint64_t token, std::uint64_
 
 }  // namespace
 
-std::uint64_t on_cpu::routing_hash(ConstTensorRef expert, std::span<const std::uint8_t> kept, index_t layer,
-                                   index_t first_token, const Context& context) {
+void on_cpu::routing_hash(ConstTensorRef expert, std::span<const std::uint8_t> kept, index_t layer,
+                          index_t first_token, TensorRef hash, const Context& context) {
     const auto expert_tk = host<const std::int32_t>(expert);
     std::atomic<std::uint64_t> sum{0};
     cpu(context).team().for_ranges(expert_tk.rows, 64, [&](index_t begin, index_t end) {
@@ -39,7 +39,7 @@ std::uint64_t on_cpu::routing_hash(ConstTensorRef expert, std::span<const std::u
         }
         sum += own;
     });
-    return sum;
+    host_values<std::int64_t>(hash)[0] = static_cast<std::int64_t>(sum.load());
 }
 
 }  // namespace sy::ops

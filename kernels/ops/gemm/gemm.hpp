@@ -1,7 +1,7 @@
 #pragma once
 
 #include "kernels/core/context.hpp"
-#include "kernels/core/gradient.hpp"
+#include "kernels/core/gradient_ref.hpp"
 #include "kernels/core/tensor_ref.hpp"
 #include "kernels/core/write.hpp"
 
@@ -33,7 +33,7 @@ void multiply(const Product& product, const Context& context);
 /// @param x   [T, width of x], f32 or bf16
 /// @param dy  [T, width of dy], of the same dtype
 /// @throws ShapeError when sides or dtypes do not fit
-void add_weight_gradient(ConstTensorRef x, ConstTensorRef dy, index_t block_rows, GradientView gradient,
+void add_weight_gradient(ConstTensorRef x, ConstTensorRef dy, index_t block_rows, GradientRef gradient,
                          const Context& context);
 
 }  // namespace sy::ops

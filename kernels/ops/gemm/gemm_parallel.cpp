@@ -143,9 +143,9 @@ void on_cpu::multiply(const Product& product, const Context& context) {
 }
 
 void on_cpu::add_weight_gradient(ConstTensorRef x, ConstTensorRef dy, index_t block_rows,
-                                 GradientView gradient, const Context& context) {
+                                 GradientRef gradient, const Context& context) {
     dispatch_dtype(x.dtype(), [&]<class In>() {
-        add_by_blocks(host<const In>(x), host<const In>(dy), block_rows, gradient, context);
+        add_by_blocks(host<const In>(x), host<const In>(dy), block_rows, host_gradient(gradient), context);
     });
 }
 

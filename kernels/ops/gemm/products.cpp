@@ -30,16 +30,15 @@ void multiply(const Product& product, const Context& context) {
     context.device.bodies().multiply(product, context);
 }
 
-void add_weight_gradient(ConstTensorRef x, ConstTensorRef dy, index_t block_rows, GradientView gradient,
+void add_weight_gradient(ConstTensorRef x, ConstTensorRef dy, index_t block_rows, GradientRef gradient,
                          const Context& context) {
     SY_FITS(x.dtype() == dy.dtype(), "add_weight_gradient: x in ", dtype_name(x.dtype()), ", dy in ",
             dtype_name(dy.dtype()));
-    SY_FITS(x.rows() == dy.rows() && x.cols() == gradient.rows && dy.cols() == gradient.cols,
+    SY_FITS(x.rows() == dy.rows() && x.cols() == gradient.rows() && dy.cols() == gradient.cols(),
             "add_weight_gradient: x [", x.rows(), ", ", x.cols(), "], dy [", dy.rows(), ", ", dy.cols(),
-            "], gradient [", gradient.rows, ", ", gradient.cols, "]");
+            "], gradient [", gradient.rows(), ", ", gradient.cols(), "]");
     if (x.rows() == 0) return;
-    SY_FITS(gradient.f32 != nullptr || block_rows > 0, "add_weight_gradient: blocks of ", block_rows,
-            " rows");
+    SY_FITS(!gradient.is_fixed() || block_rows > 0, "add_weight_gradient: blocks of ", block_rows, " rows");
     const Timed timed(context, OpKind::product, 0.0);
     context.device.bodies().add_weight_gradient(x, dy, block_rows, gradient, context);
 }

@@ -50,12 +50,11 @@ void norm_backward(const Norm& rule, const NormBackward& in, TensorRef dx, const
     const index_t rows = in.x.rows();
     const index_t width = in.x.cols();
     const bool has_bias = !rule.bias.is_null();
-    SY_FITS(dx.rows() == rows && dx.cols() == width && gradients.gain.rows * gradients.gain.cols == width &&
-                gradients.bias.rows * gradients.bias.cols == (has_bias ? width : 0) && in.block_rows > 0,
+    SY_FITS(dx.rows() == rows && dx.cols() == width && gradients.gain.num_elements() == width &&
+                gradients.bias.num_elements() == (has_bias ? width : 0) && in.block_rows > 0,
             "norm_backward: dx [", dx.rows(), ", ", dx.cols(), "], gain gradient ",
-            gradients.gain.rows * gradients.gain.cols, ", bias gradient ",
-            gradients.bias.rows * gradients.bias.cols, " for ", width, " columns ",
-            has_bias ? "with" : "without", " a bias, blocks of ", in.block_rows, " rows");
+            gradients.gain.num_elements(), ", bias gradient ", gradients.bias.num_elements(), " for ", width,
+            " columns ", has_bias ? "with" : "without", " a bias, blocks of ", in.block_rows, " rows");
     const Timed timed(context, OpKind::normalisation,
                       backward_flops(rule) * static_cast<double>(rows * width));
     context.device.bodies().norm_backward(rule, in, dx, gradients, context);

@@ -3,7 +3,7 @@
 #include <span>
 
 #include "kernels/core/context.hpp"
-#include "kernels/core/gradient.hpp"
+#include "kernels/core/gradient_ref.hpp"
 #include "kernels/core/tensor.hpp"
 #include "kernels/core/write.hpp"
 #include "kernels/ops/norm/kind.hpp"
@@ -58,8 +58,8 @@ struct NormBackward {
 };
 /// [1, H] each, added to. The bias's has null data when the norm has none.
 struct NormGradients {
-    GradientView gain;
-    GradientView bias;
+    GradientRef gain;
+    GradientRef bias;
 };
 /// Backward of norm: dx += (or =) the gradient of x. dx may be dy when it is overwritten.
 /// @param dx  [T, H] f32

@@ -4,6 +4,7 @@
 #include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
 #include "kernels/core/fits.hpp"
+#include "kernels/core/gradient.hpp"
 #include "kernels/ops/norm/norm.hpp"
 #include "kernels/ops/cpu_bodies.hpp"
 #include "kernels/ops/cpu_device.hpp"
@@ -269,8 +270,8 @@ void on_cpu::norm_backward(const Norm& rule, const NormBackward& in, TensorRef d
         }
     });
     for (index_t block = 0; block < num_blocks; ++block) {
-        accumulate(partials.row_span(num_sums * block), 0, gradients.gain);
-        if (has_bias) accumulate(partials.row_span(num_sums * block + 1), 0, gradients.bias);
+        accumulate(partials.row_span(num_sums * block), 0, host_gradient(gradients.gain));
+        if (has_bias) accumulate(partials.row_span(num_sums * block + 1), 0, host_gradient(gradients.bias));
     }
 }
 

@@ -1,9 +1,7 @@
 #pragma once
 
-#include <span>
-
 #include "kernels/core/context.hpp"
-#include "kernels/core/tensor.hpp"
+#include "kernels/core/tensor_ref.hpp"
 
 namespace sy::ops {
 
@@ -20,17 +18,18 @@ struct AdamwStep {
 
 /// m = b1 m + (1-b1) g; v = b2 v + (1-b2) g^2; w -= lr (m^/(sqrt(v^)+eps) + weight_decay w), in one pass of
 /// 28 bytes a parameter. Elementwise: the same bits however the parameters are cut into pieces.
-/// @param weight    float32 (master) weights
-/// @param gradient  zeroed in the same pass, ready for the next step's sums
-/// @param working   bf16 copy for the products, written in the same pass; empty when there is none
+/// @param weight, m, v  [N] f32
+/// @param gradient      [N] f32, zeroed in the same pass, ready for the next step's sums
+/// @param working       [N] bf16 copy for the products, written in the same pass; null when there is none
 /// @par Source  Loshchilov and Hutter, arXiv:1711.05101; same arithmetic as torch.optim.AdamW
 struct AdamwOperands {
-    std::span<float> weight;
-    std::span<float> m;
-    std::span<float> v;
-    std::span<float> gradient;
-    std::span<bf16> working;
+    TensorRef weight;
+    TensorRef m;
+    TensorRef v;
+    TensorRef gradient;
+    TensorRef working{};
 };
+/// @throws ShapeError when sizes differ
 void adamw(const AdamwOperands& operands, const AdamwStep& step, const Context& context);
 
 namespace ref {

@@ -3,6 +3,7 @@
 #include "kernels/core/profile.hpp"
 #include "kernels/core/simd.hpp"
 #include "kernels/core/fits.hpp"
+#include "kernels/core/host_view.hpp"
 #include "kernels/ops/optimizer/optimizer.hpp"
 #include "kernels/ops/cpu_bodies.hpp"
 #include "kernels/ops/cpu_device.hpp"
@@ -24,15 +25,23 @@ SY_INLINE simd::f32x16 square_root(simd::f32x16 value) {
     return root;
 }
 
+/// The elements of AdamwOperands.
+struct Elements {
+    float* weight;
+    float* m;
+    float* v;
+    float* gradient;
+    bf16* working;  ///< null: none
+};
+
 /// With or without a working copy: decided outside the loop.
 template <bool kHasWorking>
-SY_INLINE void update_range(const AdamwOperands& operands, const AdamwStep& step, Factors factors,
-                            Range range) {
-    float* const weight = operands.weight.data() + range.begin;
-    float* const m = operands.m.data() + range.begin;
-    float* const v = operands.v.data() + range.begin;
-    float* const gradient = operands.gradient.data() + range.begin;
-    bf16* const working = kHasWorking ? operands.working.data() + range.begin : nullptr;
+SY_INLINE void update_range(const Elements& operands, const AdamwStep& step, Factors factors, Range range) {
+    float* const weight = operands.weight + range.begin;
+    float* const m = operands.m + range.begin;
+    float* const v = operands.v + range.begin;
+    float* const gradient = operands.gradient + range.begin;
+    bf16* const working = kHasWorking ? operands.working + range.begin : nullptr;
     const float rest1 = 1.0F - step.beta1;
     const float rest2 = 1.0F - step.beta2;
     simd::for_lanes(range.size(), [&](index_t i, auto load, auto store) SY_BODY {
@@ -49,9 +58,9 @@ SY_INLINE void update_range(const AdamwOperands& operands, const AdamwStep& step
     });
 }
 
-void adamw_range(const AdamwOperands& operands, const AdamwStep& step, Factors factors, Range range) {
+void adamw_range(const Elements& operands, const AdamwStep& step, Factors factors, Range range) {
     simd::for_isa([=, &operands, &step]() SY_BODY {
-        if (operands.working.empty()) {
+        if (operands.working == nullptr) {
             update_range<false>(operands, step, factors, range);
         } else {
             update_range<true>(operands, step, factors, range);
@@ -62,7 +71,10 @@ void adamw_range(const AdamwOperands& operands, const AdamwStep& step, Factors f
 }  // namespace
 
 void on_cpu::adamw(const AdamwOperands& operands, const AdamwStep& step, const Context& context) {
-    const std::size_t count = operands.weight.size();
+    const Elements elements{host_values<float>(operands.weight).data(), host_values<float>(operands.m).data(),
+                            host_values<float>(operands.v).data(),
+                            host_values<float>(operands.gradient).data(),
+                            host_values<bf16>(operands.working).data()};
     const auto number = static_cast<double>(step.step);
     const double correction1 = 1.0 - std::pow(static_cast<double>(step.beta1), number);
     const double correction2 = 1.0 - std::pow(static_cast<double>(step.beta2), number);
@@ -70,8 +82,8 @@ void on_cpu::adamw(const AdamwOperands& operands, const AdamwStep& step, const C
         static_cast<float>(1.0 - static_cast<double>(step.lr) * static_cast<double>(step.weight_decay)),
         static_cast<float>(static_cast<double>(step.lr) / correction1),
         static_cast<float>(1.0 / correction2)};
-    cpu(context).team().for_ranges(static_cast<index_t>(count), 4096, [&](index_t begin, index_t end) {
-        adamw_range(operands, step, factors, {begin, end});
+    cpu(context).team().for_ranges(operands.weight.num_elements(), 4096, [&](index_t begin, index_t end) {
+        adamw_range(elements, step, factors, {begin, end});
     });
 }
 

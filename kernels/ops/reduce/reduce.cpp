@@ -25,6 +25,28 @@ void add(ConstTensorRef x, ConstTensorRef z, TensorRef y, const Context& context
     context.device.bodies().add(x, z, y, context);
 }
 
+void add_in_order(std::span<const ConstTensorRef> addends, TensorRef sum, const Context& context) {
+    SY_FITS(
+        !addends.empty() && (sum.dtype() == DType::f32 || sum.dtype() == DType::i64) && sum.is_contiguous(),
+        "add_in_order: ", addends.size(), " addends into ", dtype_name(sum.dtype()), " [", sum.rows(), ", ",
+        sum.cols(), "]");
+    for (const ConstTensorRef& addend : addends)
+        SY_FITS(same_sides(addend, sum) && addend.dtype() == sum.dtype() && addend.is_contiguous(),
+                "add_in_order: ", dtype_name(addend.dtype()), " [", addend.rows(), ", ", addend.cols(),
+                "] into ", dtype_name(sum.dtype()), " [", sum.rows(), ", ", sum.cols(), "]");
+    const Timed timed(context, OpKind::optimizer,
+                      static_cast<double>(addends.size() - 1) * static_cast<double>(sum.num_elements()));
+    context.device.bodies().add_in_order(addends, sum, context);
+}
+
+void round_fixed_point(ConstTensorRef sums, TensorRef values, const Context& context) {
+    SY_FITS(same_sides(sums, values) && sums.is_contiguous() && values.is_contiguous(),
+            "round_fixed_point: [", sums.rows(), ", ", sums.cols(), "] into [", values.rows(), ", ",
+            values.cols(), "]");
+    const Timed timed(context, OpKind::optimizer, static_cast<double>(sums.num_elements()));
+    context.device.bodies().round_fixed_point(sums, values, context);
+}
+
 void scale(float factor, ConstTensorRef x, TensorRef y, const Context& context) {
     SY_FITS(x.rows() == y.rows() && x.cols() == y.cols(), "scale: [", x.rows(), ", ", x.cols(), "] into [",
             y.rows(), ", ", y.cols(), "]");

@@ -25,10 +25,13 @@ void sinkhorn_powers(ConstTensorRef logits, TensorRef powers, const Context& con
     context.device.bodies().sinkhorn_powers(logits, powers, context);
 }
 
-void sinkhorn_columns(ConstTensorRef powers, std::span<const double> factor, std::span<ExactSum> sums,
+void sinkhorn_columns(ConstTensorRef powers, std::span<const double> factor, TensorRef sums,
                       const Context& context) {
     check_columns("sinkhorn_columns", powers, factor.size());
-    check_columns("sinkhorn_columns", powers, sums.size());
+    constexpr auto kWords = static_cast<index_t>(ExactSum::kNumWords);
+    SY_FITS(has_sides(sums, powers.cols(), kWords) && sums.dtype() == DType::i64 && sums.is_contiguous(),
+            "sinkhorn_columns: sums in ", dtype_name(sums.dtype()), " [", sums.rows(), ", ", sums.cols(),
+            "] of ", powers.cols(), " columns, expected i64 of ", kWords, " words each");
     const Timed timed(context, OpKind::routing, 4.0 * static_cast<double>(powers.num_elements()));
     context.device.bodies().sinkhorn_columns(powers, factor, sums, context);
 }

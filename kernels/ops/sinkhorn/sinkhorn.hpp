@@ -17,8 +17,9 @@ namespace sy::ops {
 void sinkhorn_powers(ConstTensorRef logits, TensorRef powers, const Context& context);
 
 /// sums[e] = the column of the plan, each entry rounded to a multiple of 2^-36. A row with a number that is not finite
-/// has no place in the plan. @param powers  [T, E]  @param factor, sums  [E]
-void sinkhorn_columns(ConstTensorRef powers, std::span<const double> factor, std::span<ExactSum> sums,
+/// has no place in the plan.
+/// @param powers  [T, E]  @param factor  [E]  @param sums  [E, 4] i64, words of ExactSum
+void sinkhorn_columns(ConstTensorRef powers, std::span<const double> factor, TensorRef sums,
                       const Context& context);
 
 /// plan = logits + log_factor, the plan's logarithm up to a constant of the row: the same order, and nothing underflows.

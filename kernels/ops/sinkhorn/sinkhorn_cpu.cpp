@@ -55,10 +55,10 @@ void on_cpu::sinkhorn_powers(ConstTensorRef logits, TensorRef powers, const Cont
     });
 }
 
-void on_cpu::sinkhorn_columns(ConstTensorRef powers, std::span<const double> factor, std::span<ExactSum> sums,
+void on_cpu::sinkhorn_columns(ConstTensorRef powers, std::span<const double> factor, TensorRef words,
                               const Context& context) {
     const auto powers_te = host<const float>(powers);
-    std::ranges::fill(sums, ExactSum());
+    std::vector<ExactSum> sums(factor.size());
     std::mutex adding;
     cpu(context).team().for_tasks(ceil_div(powers_te.rows, kRowsOfTask), [&](index_t task, int) {
         const Range rows{task * kRowsOfTask, std::min(powers_te.rows, (task + 1) * kRowsOfTask)};
@@ -67,6 +67,7 @@ void on_cpu::sinkhorn_columns(ConstTensorRef powers, std::span<const double> fac
         const std::lock_guard lock(adding);
         for (std::size_t e = 0; e < sums.size(); ++e) sums[e].add_units(units[e]);
     });
+    std::ranges::copy(ExactSum::to_words(sums), host_values<std::int64_t>(words).begin());
 }
 
 void on_cpu::sinkhorn_log_plan(ConstTensorRef logits, std::span<const double> log_factor, TensorRef plan,

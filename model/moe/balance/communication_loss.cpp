@@ -17,10 +17,10 @@ class CommunicationLoss : public RouterLoss {
     index_t num_sums() const override { return 2 * groups_; }
     bool gradient_needs_sums() const override { return true; }
 
-    void add_sums(const RoutedBatch& routed, std::span<ExactSum> sums) const override {
-        const auto num_groups = static_cast<std::size_t>(groups_);
-        routed.add_shares(sums.first(num_groups));
-        ops::count_reached(routed.routing.sent(), size_, sums.subspan(num_groups), routed.context);
+    void add_sums(const RoutedBatch& routed, TensorRef sums) const override {
+        routed.add_shares(sums.rows_of({0, groups_}));
+        ops::count_reached(routed.routing.sent(), size_, sums.rows_of({groups_, sums.rows()}),
+                           routed.context);
     }
 
     double value(const LossTotals& totals) const override {

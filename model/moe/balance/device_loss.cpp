@@ -15,9 +15,7 @@ class DeviceLoss : public RouterLoss {
     double coefficient() const override { return coefficient_; }
     index_t num_sums() const override { return groups_; }
 
-    void add_sums(const RoutedBatch& routed, std::span<ExactSum> sums) const override {
-        routed.add_shares(sums);
-    }
+    void add_sums(const RoutedBatch& routed, TensorRef sums) const override { routed.add_shares(sums); }
 
     double value(const LossTotals& totals) const override {
         const std::vector<double> share = shares(totals);

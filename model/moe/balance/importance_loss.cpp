@@ -14,7 +14,7 @@ class ImportanceLoss : public RouterLoss {
     index_t num_sums() const override { return experts_; }
     bool gradient_needs_sums() const override { return true; }
 
-    void add_sums(const RoutedBatch& routed, std::span<ExactSum> sums) const override {
+    void add_sums(const RoutedBatch& routed, TensorRef sums) const override {
         ops::choice_sums(routed.choices(), routed.routing.weight, sums, routed.context);
     }
 

@@ -31,7 +31,7 @@ class LoadLoss : public RouterLoss {
     index_t num_sums() const override { return experts_; }
     bool gradient_needs_sums() const override { return true; }
 
-    void add_sums(const RoutedBatch& routed, std::span<ExactSum> sums) const override {
+    void add_sums(const RoutedBatch& routed, TensorRef sums) const override {
         // Without noise (evaluation) nothing is left to chance, and there is no loss.
         if (routed.routing.noise_scale.empty()) return;
         Distances distances(routed, top_k_);

@@ -16,7 +16,8 @@ namespace sy::model {
 /// What a loss sees of a layer's routing in one pass.
 struct RoutedBatch {
     const Routing& routing;
-    std::span<const index_t> load;  ///< [E] choices over all ranks, before drops
+    std::span<const index_t>
+        load;  ///< [E] choices over all ranks, before drops; empty before they are counted
     const PassInfo& pass;
     const Context& context;
 
@@ -24,9 +25,8 @@ struct RoutedBatch {
     ConstTensorRef choices() const { return routing.expert; }
     /// sums += the shares (ops::GateBackward) of each expert, or of equal runs of them. Losses take P_i from shares, so
     /// that each is 1 at even load whatever the scores, and none can be lowered by scaling all scores down.
-    void add_shares(std::span<ExactSum> sums) const {
-        ops::share_sums(routing.score, scores(), sums, context);
-    }
+    /// @param sums  [G, 4] i64
+    void add_shares(TensorRef sums) const { ops::share_sums(routing.score, scores(), sums, context); }
     double global_tokens() const { return static_cast<double>(pass.batch.global_tokens); }
 };
 
@@ -49,8 +49,8 @@ class RouterLoss {
     virtual double coefficient() const = 0;
 
     virtual index_t num_sums() const = 0;
-    /// Adds this rank's tokens. @param sums  [num_sums]
-    virtual void add_sums(const RoutedBatch& routed, std::span<ExactSum> sums) const = 0;
+    /// Adds this rank's tokens. @param sums  [num_sums, 4] i64, words of exact sums (kernels/ops/balance)
+    virtual void add_sums(const RoutedBatch& routed, TensorRef sums) const = 0;
     /// Whether add_gradient needs the sums of all ranks: they are then reduced in the forward pass.
     virtual bool gradient_needs_sums() const { return false; }
 
@@ -98,8 +98,11 @@ std::unique_ptr<RouterLoss> make_sequence_loss(const MoeConfig& config);
 /// The losses whose coefficients are not zero, in the order of the table in losses.cpp.
 std::vector<std::unique_ptr<RouterLoss>> make_router_losses(const MoeConfig& config);
 
-/// The sums of the losses over this rank's tokens, one loss after another.
-std::vector<ExactSum> loss_sums(std::span<const std::unique_ptr<RouterLoss>> losses,
-                                const RoutedBatch& routed);
+/// How many sums the losses have together.
+index_t num_loss_sums(std::span<const std::unique_ptr<RouterLoss>> losses);
+
+/// sums = those of the losses over this rank's tokens, one loss after another. @param sums  [num_loss_sums, 4] i64
+void loss_sums(std::span<const std::unique_ptr<RouterLoss>> losses, const RoutedBatch& routed,
+               TensorRef sums);
 
 }  // namespace sy::model

@@ -1,5 +1,6 @@
 #include <array>
 
+#include "kernels/ops/copy/copy.hpp"
 #include "model/moe/balance/loss.hpp"
 
 namespace sy::model {
@@ -28,15 +29,21 @@ std::vector<std::unique_ptr<RouterLoss>> make_router_losses(const MoeConfig& con
     return losses;
 }
 
-std::vector<ExactSum> loss_sums(std::span<const std::unique_ptr<RouterLoss>> losses,
-                                const RoutedBatch& routed) {
-    std::vector<ExactSum> sums;
+index_t num_loss_sums(std::span<const std::unique_ptr<RouterLoss>> losses) {
+    index_t count = 0;
+    for (const auto& loss : losses) count += loss->num_sums();
+    return count;
+}
+
+void loss_sums(std::span<const std::unique_ptr<RouterLoss>> losses, const RoutedBatch& routed,
+               TensorRef sums) {
+    ops::clear(sums, routed.context);
+    index_t first = 0;
     for (const auto& loss : losses) {
-        const std::size_t first = sums.size();
-        sums.resize(first + static_cast<std::size_t>(loss->num_sums()));
-        loss->add_sums(routed, std::span(sums).subspan(first));
+        const Range own{first, first + loss->num_sums()};
+        loss->add_sums(routed, sums.rows_of(own));
+        first = own.end;
     }
-    return sums;
 }
 
 }  // namespace sy::model

@@ -1,3 +1,4 @@
+#include "kernels/ops/copy/copy.hpp"
 #include "model/moe/balance/loss.hpp"
 
 namespace sy::model {
@@ -28,10 +29,13 @@ class SequenceLoss : public RouterLoss {
     /// The terms of all sequences, and how many sequences there are.
     index_t num_sums() const override { return 2; }
 
-    void add_sums(const RoutedBatch& routed, std::span<ExactSum> sums) const override {
+    void add_sums(const RoutedBatch& routed, TensorRef sums) const override {
         const Tensor frequency = frequencies(routed, top_k_);
-        ops::sequence_sum(routed.routing.score, routed.scores(), frequency, sums[0], routed.context);
-        sums[1].add(static_cast<double>(frequency.shape()[0]));
+        ops::sequence_sum(routed.routing.score, routed.scores(), frequency, sums.rows_of({0, 1}),
+                          routed.context);
+        Tensor ones(routed.context.device, DType::f32, {frequency.shape()[0]});
+        ops::fill(1.0F, ones, routed.context);
+        ops::value_sum(ones, sums.rows_of({1, 2}), routed.context);
     }
 
     double value(const LossTotals& totals) const override {

@@ -12,9 +12,7 @@ class SwitchLoss : public RouterLoss {
     double coefficient() const override { return coefficient_; }
     index_t num_sums() const override { return experts_; }
 
-    void add_sums(const RoutedBatch& routed, std::span<ExactSum> sums) const override {
-        routed.add_shares(sums);
-    }
+    void add_sums(const RoutedBatch& routed, TensorRef sums) const override { routed.add_shares(sums); }
 
     double value(const LossTotals& totals) const override {
         double sum = 0.0;

@@ -11,8 +11,8 @@ class ZLoss : public RouterLoss {
     double coefficient() const override { return coefficient_; }
     index_t num_sums() const override { return 1; }
 
-    void add_sums(const RoutedBatch& routed, std::span<ExactSum> sums) const override {
-        ops::square_sum(routed.routing.lse, sums[0], routed.context);
+    void add_sums(const RoutedBatch& routed, TensorRef sums) const override {
+        ops::square_sum(routed.routing.lse, sums, routed.context);
     }
 
     double value(const LossTotals& totals) const override {

@@ -4,6 +4,8 @@
 #include <cmath>
 
 #include "comm/collectives.hpp"
+#include "kernels/core/host_values.hpp"
+#include "kernels/ops/balance/balance.hpp"
 #include "kernels/ops/gate/gate.hpp"
 #include "kernels/ops/sinkhorn/sinkhorn.hpp"
 #include "model/moe/router/strategy.hpp"
@@ -47,12 +49,14 @@ std::vector<double> sinkhorn_log_factors(ConstTensorRef logits, index_t global_t
                                          comm::Communicator& world, const Context& context) {
     Tensor powers(context.device, DType::f32, {logits.rows(), logits.cols()});
     ops::sinkhorn_powers(logits, powers, context);
-    std::vector<ExactSum> columns(static_cast<std::size_t>(logits.cols()));
-    std::vector<double> factor(columns.size(), 1.0);
+    Tensor words(context.device, DType::i64, {logits.cols(), index_t{ExactSum::kNumWords}});
+    std::vector<double> factor(static_cast<std::size_t>(logits.cols()), 1.0);
     const double share = static_cast<double>(global_tokens) / static_cast<double>(logits.cols());
     for (int round = 0; round < kSinkhornRounds; ++round) {
-        ops::sinkhorn_columns(powers, factor, columns, context);
-        comm::all_reduce(world, columns);
+        ops::sinkhorn_columns(powers, factor, words, context);
+        const HostValues read(HostRead::assignment, {words}, context);
+        std::vector<ExactSum> columns = ops::exact_sums(read[0]);
+        comm::all_reduce(world, std::span<ExactSum>(columns));
         double moved = 0.0;
         for (std::size_t e = 0; e < columns.size(); ++e) {
             const double column = std::max(columns[e].value(), ExactSum::kUnit);

@@ -16,13 +16,7 @@ void adamw(Bench& bench) {
         fresh_state.v.fill_zero();
         return fresh_state;
     };
-    const auto operands = [&](State& of) {
-        return ops::AdamwOperands{of.weight.values<float>(),
-                                  of.m.values<float>(),
-                                  of.v.values<float>(),
-                                  of.gradient.values<float>(),
-                                  {}};
-    };
+    const auto operands = [&](State& of) { return ops::AdamwOperands{of.weight, of.m, of.v, of.gradient}; };
     State timed = state();
     bench.time(
         "AdamW, 8 Mi parameters", "update", 7.0 * kCount * kFloat, 1e-5,

@@ -25,13 +25,13 @@ void biases(Bench& bench) {
             return error;
         });
     std::vector<float> gradient(kHidden);
-    const GradientView view{gradient.data(), nullptr, 1, kHidden, nullptr};
+    const GradientRef into{std::span(gradient)};
     bench.time(
         "bias", "backward", 1.0 * kTokens * kHidden * kFloat, 1e-5,
-        [&] { ops::bias_backward(dy.matrix<float>(), kSequence, view, bench.context()); },
+        [&] { ops::bias_backward(dy.matrix<float>(), kSequence, into, bench.context()); },
         [&] {
             std::ranges::fill(gradient, 0.0F);
-            ops::bias_backward(dy.matrix<float>(), kSequence, view, bench.context());
+            ops::bias_backward(dy.matrix<float>(), kSequence, into, bench.context());
             std::vector<double> sums(kHidden);
             ops::ref::bias_backward(dy.matrix<float>(), std::span(sums));
             const std::vector<float> expected(sums.begin(), sums.end());

@@ -57,9 +57,7 @@ void norm_backward(Bench& bench, ops::NormKind kind) {
     bench.time(
         rows.name, "backward", 3.0 * kTokens * kHidden * kFloat, 1e-5,
         [&] {
-            ops::norm_backward(rows.rule, in, dx,
-                               {{dgain.values<float>().data(), nullptr, 1, kHidden, nullptr}, {}},
-                               bench.context());
+            ops::norm_backward(rows.rule, in, dx, {{dgain}, {}}, bench.context());
         },
         [&] {
             Tensor expected = bench.fresh({kTokens, kHidden});

@@ -14,7 +14,9 @@
 #include "comm/exchange/exchange.hpp"
 #include "comm/topology/topology.hpp"
 #include "comm/ucx/ucx_communicator.hpp"
+#include "kernels/core/host_values.hpp"
 #include "kernels/ops/permute/permute.hpp"
+#include "tests/support/fenced_device.hpp"
 #include "tests/support/session.hpp"
 #include "tests/unit/comm/conformance.hpp"
 
@@ -181,11 +183,27 @@ std::vector<std::int64_t> computed_choices(const Problem& problem, const Dispatc
     return computed;
 }
 
+/// Where the cases of an exchange run: the processor, or a device that the host cannot reach.
+struct OnDevice {
+    test::FencedDevice* fenced = nullptr;
+
+    /// While a test computes as the body of an operation would.
+    class Body {
+      public:
+        explicit Body(const OnDevice& device) {
+            if (device.fenced != nullptr) open_.emplace(*device.fenced, device.fenced->compute());
+        }
+
+      private:
+        std::optional<test::FencedDevice::Access> open_;
+    };
+};
+
 /// Rows that are on their way, through this rank's experts, weighted, and back: those of near chunks before the others have
 /// arrived, or after results have started.
 template <class T>
 Tensor through_experts(PendingRows arriving, const DispatchPlan& plan, const LocalExperts& local,
-                       index_t width, Exchange& exchange) {
+                       index_t width, Exchange& exchange, const OnDevice& device = {}) {
     Tensor results = exchange.make_results(plan, width);
     const MatrixView<float> slots = results.matrix<float>().rows_of(plan.back.slots);
     Tensor arrived;
@@ -194,6 +212,7 @@ Tensor through_experts(PendingRows arriving, const DispatchPlan& plan, const Loc
         if (!chunk.near) arrived = arriving.wait();
         const auto rows =
             host<const T>(arrived.empty() ? arriving.near_rows() : std::as_const(arrived).ref());
+        const OnDevice::Body body(device);
         for_each_slot(chunk, [&](index_t l, index_t s) {
             for (index_t i = 0; i < width; ++i) {
                 const auto v = static_cast<float>(rows(plan.receive.slot_row[s], i));
@@ -310,9 +329,11 @@ void require_traffic(Communicator& group, const ExchangeTraffic& mine, const Exc
 }
 
 template <class T>
-void check_exchange(Communicator& group, const Setup& setup, const Layout& layout) {
+void check_exchange(Communicator& group, const Setup& setup, const Layout& layout,
+                    std::unique_ptr<FencedDevice> fenced = nullptr) {
     const Problem problem(setup);
-    TestSession session(1);
+    const OnDevice device{fenced.get()};
+    const TestSession session(fenced ? TestSession(std::move(fenced), NumericsMode::fast) : TestSession(1));
     const Placement placement = problem.placement(group.size());
     const Range mine = problem.tokens_of(group.rank(), group.size());
     const auto exchange = layout.make(group, session.context);
@@ -331,15 +352,15 @@ void check_exchange(Communicator& group, const Setup& setup, const Layout& layou
         exchange->start_dispatch(MatrixView<const T>(x.data(), mine.size(), setup.hidden), plan);
     std::fill(x.begin(), x.end(), T(1e30F));  // it may change after the call
     const LocalExperts local = placement.experts_of(group.rank());
-    const Tensor back = through_experts<T>(std::move(arriving), plan, local, setup.hidden, *exchange);
+    const Tensor back = through_experts<T>(std::move(arriving), plan, local, setup.hidden, *exchange, device);
     TestMatrix y(mine.size(), setup.hidden, 5);
-    combine_returned(back.matrix<float>(), plan, Write::overwrite, y.view(), session.context);
+    combine_returned(back, plan, Write::overwrite, y.view(), session.context);
     std::vector<float> expected;
     for (index_t t = mine.begin; t < mine.end; ++t) {
         for (index_t i = 0; i < setup.hidden; ++i) expected.push_back(problem.expected(t, i));
     }
     require_equal<float>(y.values, expected, "combined output");
-    combine_returned(back.matrix<float>(), plan, Write::add, y.view(), session.context);
+    combine_returned(back, plan, Write::add, y.view(), session.context);
     for (float& value : expected) value *= 2;
     require_equal<float>(y.values, expected, "output combined twice");
 
@@ -349,7 +370,9 @@ void check_exchange(Communicator& group, const Setup& setup, const Layout& layou
         for_each_slot(chunk,
                       [&](index_t l, index_t) { slot_values.push_back(static_cast<float>(local[l] + 1)); });
     TestMatrix scalars(mine.size(), setup.top_k, 6);
-    exchange->return_scalars(std::span<const float>(slot_values), plan, scalars.view());
+    exchange->return_scalars(upload(std::span<const float>(slot_values), session.context), plan,
+                             scalars.view());
+    session.context.stream.synchronise(HostValues::kDeadline);
     expected.clear();
     for (index_t choice = mine.begin * setup.top_k; choice < mine.end * setup.top_k; ++choice)
         expected.push_back(problem.kept[at(choice)] != 0 ? static_cast<float>(problem.expert[at(choice)] + 1)
@@ -625,6 +648,20 @@ void misuse_is_refused(Communicator& world) {
     require_throws<LogicError>([&] { exchange->start_dispatch(x.view(), plan); }, "a token too many");
 }
 
+/// Rows in memory that the host cannot reach, of operations that are done when they are waited for.
+void device_behind_a_fence(Communicator& world) {
+    for (const Layout& layout : layouts()) {
+        if (layout.kind == ExchangeKind::one_sided) continue;
+        for (const ReturnRows return_rows : {ReturnRows::per_unit, ReturnRows::per_choice}) {
+            for (const Turns turns : {Turns::oldest, Turns::drawn}) {
+                const Setup setup{.tokens = 50, .top_k = 3, .return_rows = return_rows};
+                check_exchange<float>(world, setup, layout, std::make_unique<FencedDevice>(turns));
+                check_exchange<bf16>(world, setup, layout, std::make_unique<FencedDevice>(turns));
+            }
+        }
+    }
+}
+
 /// Layouts, counts and choices drawn from a seed. SWITCHYARD_TEST_SEED repeats one of them.
 void random_setups(Communicator& world) {
     const char* const wanted = std::getenv("SWITCHYARD_TEST_SEED");
@@ -659,6 +696,7 @@ constexpr ConformanceCase kCases[] = {
      [](Communicator& world) {
          for (const Layout& layout : layouts()) encoded_rows_and_rounded_results(world, layout);
      }},
+    {"exchange: rows of a device that the host cannot reach", device_behind_a_fence},
     {"exchange: shapes that do not fit the plan are refused", misuse_is_refused},
     {"exchange: random setups compute every kept choice once", random_setups},
 };

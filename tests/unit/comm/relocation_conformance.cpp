@@ -1,5 +1,6 @@
 // Rows that get another owner arrive where the plan takes them.
 #include "comm/relocation/move_rows.hpp"
+#include "tests/support/session.hpp"
 #include "tests/unit/comm/conformance.hpp"
 
 namespace sy::test {
@@ -43,6 +44,7 @@ std::vector<float> array_of(const std::vector<HeldRows>& held) {
 }
 
 void every_row_arrives(Communicator& world) {
+    const TestSession session;
     for (std::uint64_t seed = 1; seed <= 6; ++seed) {
         const RowOwners before = random_owners(world.size(), seed);
         const RowOwners after = random_owners(world.size(), 100 + seed);
@@ -54,20 +56,23 @@ void every_row_arrives(Communicator& world) {
         for (const Move& move : plan.moves) {
             if (move.source == world.rank() && move.destination != world.rank()) sent += 4 * move.elements();
         }
-        const index_t counted = move_rows(world, plan, from, to, 7, "a test");
+        const index_t counted =
+            move_rows(world, plan, std::span(from), std::span(to), 7, "a test", session.context);
         require_equal<float>(to, expected, concat("rows of seed ", seed));
         SY_REQUIRE(counted == sent, "counted ", counted, " bytes instead of ", sent);
     }
 }
 
 void arrays_that_are_too_short(Communicator& world) {
+    const TestSession session;
     const RowOwners owners = random_owners(world.size(), 3);
     const MovePlan plan = plan_moves(owners, owners);
     const std::vector<float> from = array_of(owners[world.rank()]);
     if (from.empty()) return;
     std::vector<float> to(from.size() - 1);
     const std::string text = require_throws<LogicError>(
-        [&] { move_rows(world, plan, from, to, 7, "a test"); }, "an array that is too short");
+        [&] { move_rows(world, plan, std::span(from), std::span(to), 7, "a test", session.context); },
+        "an array that is too short");
     SY_REQUIRE(text.find("of the new " + std::to_string(to.size())) != std::string::npos, text);
 }
 

@@ -73,11 +73,12 @@ struct AttentionCase {
     void run(const Context& context) {
         forward(context);
         ops::AttentionBackward operands = backward_operands();
-        bool overflow = false;
+        std::uint8_t overflow = 0;
         const bool fixed = context.numerics == NumericsMode::reproducible;
         if (table.rows > 0) {
-            operands.dtable = {fixed ? nullptr : dtable.values.data(), fixed ? fixed_dtable.data() : nullptr,
-                               table.rows, table.cols, &overflow};
+            operands.dtable =
+                GradientView{fixed ? nullptr : dtable.values.data(), fixed ? fixed_dtable.data() : nullptr,
+                             table.rows, table.cols, &overflow};
         }
         ops::attention_backward(rules(), operands, context);
         if (table.rows > 0 && fixed) from_fixed_point(fixed_dtable, dtable.values);

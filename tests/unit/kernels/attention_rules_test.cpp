@@ -365,9 +365,9 @@ TEST_CASE("attention: rules that contradict each other or the operands are refus
     });
     refused([](AttentionCase& bad) { bad.dout.cols = 31; });
     // A gradient for a table that is not there.
-    bool overflow = false;
+    std::uint8_t overflow = 0;
     ops::AttentionBackward operands = good.backward_operands();
     std::vector<float> dtable(32);
-    operands.dtable = {dtable.data(), nullptr, 8, 4, &overflow};
+    operands.dtable = GradientView{dtable.data(), nullptr, 8, 4, &overflow};
     CHECK_THROWS_AS(ops::attention_backward(good.shape, operands, session.context), ShapeError);
 }

@@ -4,11 +4,13 @@
 
 #include "kernels/ops/gate/gate.hpp"
 #include "kernels/ops/normal/normal.hpp"
+#include "tests/support/sum_words.hpp"
 #include "tests/unit/kernels/numeric.hpp"
 
 using namespace sy;
 using ops::Score;
 using test::relative_error;
+using test::SumWords;
 using test::TestMatrix;
 using test::TestSession;
 
@@ -31,9 +33,9 @@ std::vector<double> values_of(const std::vector<ExactSum>& sums) {
 
 std::vector<ExactSum> share_sums(Score kind, const TestMatrix& scores, std::size_t runs, int threads) {
     TestSession session(threads);
-    std::vector<ExactSum> sums(runs);
-    ops::share_sums(kind, scores.view(), sums, session.context);
-    return sums;
+    SumWords words(static_cast<index_t>(runs));
+    ops::share_sums(kind, scores.view(), words, session.context);
+    return words.sums();
 }
 
 }  // namespace
@@ -50,8 +52,9 @@ TEST_CASE("balance: shares of experts and of runs of them agree with the referen
     CHECK(got == share_sums(kind, scores, runs, 3));
     CHECK_THROWS_AS(share_sums(kind, scores, 5, 1), ShapeError);
     TestSession session;
-    std::vector<ExactSum> twice = got;
-    ops::share_sums(kind, scores.view(), twice, session.context);
+    SumWords words(static_cast<index_t>(runs));
+    for (int time = 0; time < 2; ++time) ops::share_sums(kind, scores.view(), words, session.context);
+    const std::vector<ExactSum> twice = words.sums();
     for (std::size_t g = 0; g < runs; ++g) CHECK(twice[g].value() == Approx(2.0 * wanted[g]).epsilon(1e-9));
 }
 
@@ -61,9 +64,9 @@ TEST_CASE("balance: choices add their values to their experts, and get their exp
     const MatrixView<const std::int32_t> choices{expert.data(), 3, 2};
     TestMatrix value(3, 2);
     value.values = {0.5F, 1.0F, 2.0F, 64.0F, 4.0F, 8.0F};
-    std::vector<ExactSum> sums(3);
+    SumWords sums(3);
     ops::choice_sums(choices, value.view(), sums, session.context);
-    CHECK(values_of(sums) == std::vector<double>{0.5, 4.0, 11.0});
+    CHECK(values_of(sums.sums()) == std::vector<double>{0.5, 4.0, 11.0});
     const std::vector<float> factor{1.0F, 10.0F, 100.0F};
     ops::add_to_choices(choices, factor, value.view(), session.context);
     CHECK(value.values == std::vector<float>{1.5F, 101.0F, 102.0F, 64.0F, 14.0F, 108.0F});
@@ -76,9 +79,9 @@ TEST_CASE("balance: choices add their values to their experts, and get their exp
 TEST_CASE("balance: a token that reaches a run twice counts once", "[unit]") {
     TestSession session(2);
     const Experts expert{0, 1, 3, 2, -1, -1, 5, 0};
-    std::vector<ExactSum> sums(3);
+    SumWords sums(3);
     ops::count_reached(MatrixView(expert.data(), 4, 2), 2, sums, session.context);
-    CHECK(values_of(sums) == std::vector<double>{2.0, 1.0, 1.0});
+    CHECK(values_of(sums.sums()) == std::vector<double>{2.0, 1.0, 1.0});
     CHECK_THROWS_AS(ops::count_reached(MatrixView(expert.data(), 4, 2), 0, sums, session.context),
                     ShapeError);
 }
@@ -86,11 +89,15 @@ TEST_CASE("balance: a token that reaches a run twice counts once", "[unit]") {
 TEST_CASE("balance: values and their squares add up, and the squares' gradient is rounded once", "[unit]") {
     TestSession session(2);
     const std::vector<float> x{3.0F, -4.0F, 0.5F};
-    ExactSum sum;
+    SumWords sum(1);
     ops::square_sum(std::span(x), sum, session.context);
-    CHECK(sum.value() == 25.25);
+    CHECK(values_of(sum.sums()) == std::vector<double>{25.25});
     ops::value_sum(std::span(x), sum, session.context);
-    CHECK(sum.value() == 24.75);
+    CHECK(values_of(sum.sums()) == std::vector<double>{24.75});
+    std::vector<float> floats(4);
+    CHECK_THROWS_AS(ops::value_sum(std::span(x), std::span(floats), session.context), ShapeError);
+    SumWords two(2);
+    CHECK_THROWS_AS(ops::square_sum(std::span(x), two, session.context), ShapeError);
     std::vector<float> y{1.0F, 1.0F, 1.0F};
     ops::add_scaled(0.1, std::span(x), std::span(y), session.context);
     for (std::size_t i = 0; i < x.size(); ++i)
@@ -114,9 +121,10 @@ TEST_CASE("balance: frequencies and sums of sequences agree with the reference",
     ops::sequence_frequencies(choices, 0.25, frequency, session.context);
     ops::ref::sequence_frequencies(choices, 0.25, {wanted.data(), kSequences, kExperts});
     CHECK(storage == wanted);
-    ExactSum sum;
+    SumWords sum(1);
     ops::sequence_sum(kind, scores.view(), frequency, sum, session.context);
-    CHECK(sum.value() == Approx(ops::ref::sequence_sum(kind, scores.view(), frequency)).epsilon(1e-9));
+    CHECK(sum.sums()[0].value() ==
+          Approx(ops::ref::sequence_sum(kind, scores.view(), frequency)).epsilon(1e-9));
     TestMatrix dshare(scores.rows, kExperts, 3);
     const TestMatrix before = dshare;
     ops::sequence_backward(0.5, frequency, dshare.view(), session.context);

@@ -62,7 +62,8 @@ TEMPLATE_TEST_CASE("bias: backward sums the columns, whatever the blocks", "[uni
     const Rows<TestType> dy(num_rows, cols, 1);
     std::vector<float> got(static_cast<std::size_t>(cols), 0.5F);
     std::vector<double> wanted(got.size(), 0.5);
-    ops::bias_backward(dy.view(), block_rows, {got.data(), nullptr, 1, cols, nullptr}, session.context);
+    ops::bias_backward(dy.view(), block_rows, GradientView{got.data(), nullptr, 1, cols, nullptr},
+                       session.context);
     ops::ref::bias_backward(dy.view(), std::span(wanted));
     CHECK(relative_error(got, wanted) < 1e-6);
 }
@@ -78,11 +79,12 @@ TEMPLATE_TEST_CASE("bias: backward does not depend on threads; in fixed point, n
     const auto run = [&](int threads, const std::vector<Range>& parts) {
         TestSession session(threads);
         Result result;
-        bool overflow = false;
+        std::uint8_t overflow = 0;
         for (const Range part : parts) {
             const MatrixView<const TestType> rows = dy.view().rows_of(part);
-            ops::bias_backward(rows, 16, {result.f32.data(), nullptr, 1, kCols, nullptr}, session.context);
-            ops::bias_backward(rows, 16, {nullptr, result.fixed.data(), 1, kCols, &overflow},
+            ops::bias_backward(rows, 16, GradientView{result.f32.data(), nullptr, 1, kCols, nullptr},
+                               session.context);
+            ops::bias_backward(rows, 16, GradientView{nullptr, result.fixed.data(), 1, kCols, &overflow},
                                session.context);
         }
         CHECK_FALSE(overflow);
@@ -104,13 +106,13 @@ TEST_CASE("bias: shapes that do not fit are refused", "[unit]") {
     std::vector<float> bias(7);
     std::vector<float> sums(8);
     const GradientView gradient{sums.data(), nullptr, 1, 8, nullptr};
-    const auto back = [&](const std::vector<index_t>& blocks, const GradientView& into) {
+    const auto back = [&](const std::vector<index_t>& blocks, const GradientRef& into) {
         ops::bias_backward(std::as_const(y).view(), std::span<const index_t>(blocks), into, session.context);
     };
     CHECK_THROWS_AS(ops::add_bias(std::span<const float>(bias), y.view(), session.context), ShapeError);
     CHECK_THROWS_AS(ops::add_bias_on_this_thread(bias, y.view()), ShapeError);
     CHECK_NOTHROW(back({0, 2, 4}, gradient));
-    CHECK_THROWS_AS(back({0, 2, 4}, {sums.data(), nullptr, 1, 7, nullptr}), ShapeError);
+    CHECK_THROWS_AS(back({0, 2, 4}, GradientView{sums.data(), nullptr, 1, 7, nullptr}), ShapeError);
     CHECK_THROWS_AS(back({}, gradient), ShapeError);
     CHECK_THROWS_AS(back({0, 3}, gradient), ShapeError);
     CHECK_THROWS_AS(back({1, 4}, gradient), ShapeError);

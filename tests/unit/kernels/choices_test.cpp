@@ -73,16 +73,20 @@ TEST_CASE("gate: the routing hash adds up over parts and changes with every deci
         kept.push_back(i % 3 == 0 ? 0 : 1);
     }
     const auto hash = [&](index_t begin, index_t end, index_t layer = 2, index_t shift = 0) {
-        return ops::routing_hash(rows_of_two(expert).rows_of({begin, end}),
-                                 std::span(kept).subspan(static_cast<std::size_t>(2 * begin),
-                                                         static_cast<std::size_t>(2 * (end - begin))),
-                                 layer, begin + shift, session.context);
+        std::int64_t sum = 1;
+        ops::routing_hash(rows_of_two(expert).rows_of({begin, end}),
+                          std::span(kept).subspan(static_cast<std::size_t>(2 * begin),
+                                                  static_cast<std::size_t>(2 * (end - begin))),
+                          layer, begin + shift, MatrixView(&sum, 1, 1), session.context);
+        return static_cast<std::uint64_t>(sum);
     };
     const std::uint64_t whole = hash(0, kTokens);
     // By hand, as metrics of earlier runs have it.
     const Experts one{5, -1};
     const std::vector<std::uint8_t> both{1, 1};
-    CHECK(ops::routing_hash(rows_of_two(one), both, 3, 17, session.context) == 0xeeb5f9f29c7d5966ULL);
+    std::int64_t of_one = 0;
+    ops::routing_hash(rows_of_two(one), both, 3, 17, MatrixView(&of_one, 1, 1), session.context);
+    CHECK(static_cast<std::uint64_t>(of_one) == 0xeeb5f9f29c7d5966ULL);
     CHECK(hash(0, 61) + hash(61, kTokens) == whole);
     CHECK(hash(0, kTokens, 3) != whole);
     CHECK(hash(0, kTokens, 2, 1) != whole);
@@ -93,6 +97,7 @@ TEST_CASE("gate: the routing hash adds up over parts and changes with every deci
     kept[4] ^= 1U;
     std::swap(expert[4], expert[5]);
     CHECK(hash(0, kTokens) != whole);
-    CHECK_THROWS_AS(ops::routing_hash(rows_of_two(expert), std::span(kept).first(3), 2, 0, session.context),
+    CHECK_THROWS_AS(ops::routing_hash(rows_of_two(expert), std::span(kept).first(3), 2, 0,
+                                      MatrixView(&of_one, 1, 1), session.context),
                     ShapeError);
 }

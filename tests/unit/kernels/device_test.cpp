@@ -1,9 +1,11 @@
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <catch2/catch.hpp>
 #include <cerrno>
+#include <csignal>
 
 #include "kernels/core/host_values.hpp"
 #include "kernels/core/host_view.hpp"
@@ -31,6 +33,22 @@ bool is_readable(const std::byte* address) {
     close(ends[1]);
     SY_REQUIRE(readable || refused, "write failed for another reason");
     return readable;
+}
+
+/// The signal that ends a process which does this; 0: none does.
+template <class Work>
+int signal_of(const Work& work) {
+    const pid_t child = fork();
+    SY_REQUIRE(child >= 0, "no child process");
+    if (child == 0) {
+        // Neither Catch nor a sanitizer is to take it for its own.
+        std::signal(SIGSEGV, SIG_DFL);
+        work();
+        _exit(0);
+    }
+    int status = 0;
+    SY_REQUIRE(waitpid(child, &status, 0) == child, "the child process is lost");
+    return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 }
 
 class DeviceWithout : public CpuDevice {
@@ -78,6 +96,23 @@ TEST_CASE("fenced device: the host reaches its memory while a body uses it, and 
     CHECK_FALSE(is_readable(address));
     CHECK(std::ranges::count(host_values<const float>(read[0]), 2.5F) == 6);
     CHECK(read[1].is_null());
+}
+
+TEST_CASE("fenced device: a host that reads behind its back ends there", "[unit]") {
+    FencedDevice device;
+    const Context context{device, device.compute()};
+    Tensor tensor(device, DType::f32, {2, 3});
+    ops::fill(2.5F, tensor, context);
+    volatile float seen = 0.0F;
+    const auto see = [&](ConstTensorRef values) { seen = host_values<const float>(values)[0]; };
+    CHECK(signal_of([&] { see(tensor); }) == SIGSEGV);
+    CHECK(signal_of([&] { see(HostValues(HostRead::step, {tensor}, context)[0]); }) == 0);
+    // The same between two operations, of which either may reach it.
+    CHECK(signal_of([&] {
+              ops::scale(2.0F, tensor, context);
+              see(tensor);
+              ops::scale(2.0F, tensor, context);
+          }) == SIGSEGV);
 }
 
 TEST_CASE("fenced device: nothing is done before it is waited for", "[unit]") {

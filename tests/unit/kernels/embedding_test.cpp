@@ -21,7 +21,7 @@ std::vector<std::int32_t> some_ids(index_t count, std::int32_t vocabulary) {
 struct Sums {
     std::vector<float> f32;
     std::vector<std::int64_t> fixed;
-    bool overflow = false;
+    std::uint8_t overflow = 0;
 };
 
 /// Gradients of both kinds, started from 0.25 and 0, over the given parts of the tokens.
@@ -35,10 +35,12 @@ Sums backward(const std::vector<std::int32_t>& ids, const TestMatrix& dout, inde
         const auto some = std::span(ids).subspan(static_cast<std::size_t>(part.begin),
                                                  static_cast<std::size_t>(part.size()));
         const MatrixView<const float> rows = dout.view().rows_of(part);
-        ops::embedding_backward(some, rows, {sums.f32.data(), nullptr, vocabulary, dout.cols, nullptr},
+        ops::embedding_backward(some, rows,
+                                GradientView{sums.f32.data(), nullptr, vocabulary, dout.cols, nullptr},
                                 session.context);
         ops::embedding_backward(
-            some, rows, {nullptr, sums.fixed.data(), vocabulary, dout.cols, &sums.overflow}, session.context);
+            some, rows, GradientView{nullptr, sums.fixed.data(), vocabulary, dout.cols, &sums.overflow},
+            session.context);
     }
     return sums;
 }
@@ -117,7 +119,8 @@ TEST_CASE("embedding: ids outside the vocabulary are named and nothing is writte
     CHECK_THROWS_WITH(ops::embedding(table.view(), ids, out.view(), session.context),
                       Catch::Contains(std::to_string(bad)) && Catch::Contains("position 2"));
     CHECK_THROWS_AS(
-        ops::embedding_backward(ids, out.view(), {gradient.data(), nullptr, 5, 4, nullptr}, session.context),
+        ops::embedding_backward(ids, out.view(), GradientView{gradient.data(), nullptr, 5, 4, nullptr},
+                                session.context),
         ShapeError);
     CHECK(test::same_bits(out.values, before.values));
     CHECK(gradient == std::vector<float>(20, 0.0F));
@@ -172,7 +175,7 @@ TEST_CASE("embedding: positions add the rows of their table, and its gradient is
         return total;
     };
     std::vector<float> gradient(table.values.size(), 0.0F);
-    ops::embedding_backward(positions, dout.view(), {gradient.data(), nullptr, 9, cols, nullptr},
+    ops::embedding_backward(positions, dout.view(), GradientView{gradient.data(), nullptr, 9, cols, nullptr},
                             session.context);
     CHECK(test::relative_error(gradient, test::numeric_gradient(test::widened(table.values), loss)) < 1e-6);
 }

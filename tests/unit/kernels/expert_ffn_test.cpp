@@ -48,7 +48,7 @@ struct Problem {
     index_t num_slots() const { return offsets.back(); }
     MatrixView<const In> x_view() const { return {x.data(), rows, kHidden}; }
     MatrixView<const In> dy_view() const { return {dy.data(), rows, kHidden}; }
-    ops::ExpertSlots slots() const { return {offsets, row, weight, blocks}; }
+    ops::ExpertSlots slots() const { return {offsets, row, std::span(weight), blocks}; }
     ops::HostExpertWeights<In> host_weights() const {
         ops::HostExpertWeights<In> result{.gate = {},
                                           .up = {up.data(), experts, kHidden, kWidth},
@@ -104,8 +104,8 @@ Problem<In> dense(Activation kind, Biased biased, index_t rows = 210) {
 struct Gradients {
     std::vector<float> f32[6];
     std::vector<std::int64_t> fixed[6];
-    std::vector<GradientView> views[6];
-    bool overflow = false;
+    std::vector<GradientRef> views[6];
+    std::uint8_t overflow = 0;
 
     template <class In>
     Gradients(const Problem<In>& problem, NumericsMode numerics) {
@@ -121,8 +121,8 @@ struct Gradients {
     Gradients& operator=(const Gradients&) = delete;
 
     ops::ExpertGradients all() const {
-        const auto bias = [](const std::vector<GradientView>& list) {
-            return list.empty() ? GradientView{} : list[0];
+        const auto bias = [](const std::vector<GradientRef>& list) {
+            return list.empty() ? GradientRef{} : list[0];
         };
         return {views[0], views[1], views[2], {bias(views[3]), bias(views[4]), bias(views[5])}};
     }
@@ -140,8 +140,9 @@ struct Gradients {
         if (whole) fixed[idx].assign(f32[idx].size(), 0);
         for (index_t e = 0; e < count; ++e) {
             const index_t first = e * rows * cols;
-            views[idx].push_back({whole ? nullptr : f32[idx].data() + first,
-                                  whole ? fixed[idx].data() + first : nullptr, rows, cols, &overflow});
+            views[idx].push_back(GradientView{whole ? nullptr : f32[idx].data() + first,
+                                              whole ? fixed[idx].data() + first : nullptr, rows, cols,
+                                              &overflow});
         }
     }
 };
@@ -374,7 +375,7 @@ TEST_CASE("expert_ffn: operands that do not fit are refused", "[unit]") {
             [&](auto& w, auto&, auto&) { w.up = MatrixView<const bf16>(rounded.data(), kHidden, kWidth); });
         // Biases belong to what is dense.
         const std::vector<float> ones(static_cast<std::size_t>(good.rows), 1.0F);
-        refused([&](auto&, auto& slots, auto&) { slots.weight = ones; });
+        refused([&](auto&, auto& slots, auto&) { slots.weight = std::span(ones); });
 
         const auto backward = [&](const ops::ExpertGradients& into, const ops::ExpertSaved& saved) {
             ops::expert_ffn_backward(good.x_view(), good.weights(), good.slots(), {saved.gate, saved.up},
@@ -388,9 +389,9 @@ TEST_CASE("expert_ffn: operands that do not fit are refused", "[unit]") {
         };
         CHECK_NOTHROW(backward(gradients.all(), run.saved()));
         refused_back(
-            [&](auto& into, auto&) { into.gate = gated ? std::span<const GradientView>() : into.up; });
+            [&](auto& into, auto&) { into.gate = gated ? std::span<const GradientRef>() : into.up; });
         refused_back([](auto& into, auto&) { into.biases.up = {}; });
-        refused_back([](auto& into, auto&) { into.biases.down.cols = 19; });
+        refused_back([](auto& into, auto&) { into.biases.down = into.biases.up; });
         refused_back([](auto& into, auto&) { into.down = into.up; });
         refused_back([](auto&, auto& saved) { saved.up = saved.up.cols_of({0, 12}); });
         refused_back([&](auto&, auto& saved) { saved.gate = gated ? TensorRef() : saved.up; });

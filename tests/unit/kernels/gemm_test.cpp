@@ -266,7 +266,7 @@ TEMPLATE_TEST_CASE("gemm: a fixed-point gradient receives the bits of the produc
                 const index_t cols = n + 2;
                 std::vector<std::int64_t> sums(static_cast<std::size_t>(rows * cols), 5);
                 std::vector<std::int64_t> expected = sums;
-                bool overflow = false;
+                std::uint8_t overflow = 0;
                 for (std::size_t b = 0; b + 1 < blocks.size(); ++b) {
                     const Range block{blocks[b], blocks[b + 1]};
                     gemm.multiply<TestType>({tried.a.view.rows_of(block), Transpose::yes,

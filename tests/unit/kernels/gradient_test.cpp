@@ -17,7 +17,7 @@ constexpr RandomKey kKey{21, 0, 0, RandomPurpose::test};
 /// One sum a column, in fixed point.
 struct FixedSums {
     std::vector<std::int64_t> sums;
-    bool overflow = false;
+    std::uint8_t overflow = 0;
 
     explicit FixedSums(std::size_t count) : sums(count, 0) {}
     GradientView view() { return {nullptr, sums.data(), 1, static_cast<index_t>(sums.size()), &overflow}; }
@@ -144,7 +144,7 @@ TEST_CASE("gradient: no sum of as many addends as were announced wraps unseen", 
         for (const std::int64_t sum : fixed.sums) CHECK(sum == num_addends * rounded_units(within));
         for (const float beyond : {limit, -limit, 2.0F * limit}) {
             for (index_t place = 0; place < 11; ++place) {
-                fixed.overflow = false;
+                fixed.overflow = 0;
                 accumulate({&beyond, 1}, place, view.rows_of({0, 1}));
                 CHECK(fixed.overflow);
             }

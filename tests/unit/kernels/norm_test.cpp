@@ -230,8 +230,9 @@ struct Backward {
         TestSession session(threads);
         ops::norm_backward(rule.norm, in, dx, {view_of(dgain), view_of(dbias)}, session.context);
     }
-    static GradientView view_of(std::vector<float>& sums) {
-        return {sums.empty() ? nullptr : sums.data(), nullptr, 1, static_cast<index_t>(sums.size()), nullptr};
+    static GradientRef view_of(std::vector<float>& sums) {
+        return GradientView{sums.empty() ? nullptr : sums.data(), nullptr, 1,
+                            static_cast<index_t>(sums.size()), nullptr};
     }
 };
 
@@ -326,7 +327,7 @@ struct Sums {
     TestMatrix dx;
     std::vector<float> f32;
     std::vector<std::int64_t> fixed;
-    bool overflow = false;
+    std::uint8_t overflow = 0;
 
     Sums(const Rule& rule, const TestMatrix& x, const TestMatrix& dy, int threads,
          const std::vector<Range>& parts, index_t block_rows)
@@ -344,13 +345,13 @@ struct Sums {
             };
             const ops::NormBackward in{x.view().rows_of(part),  rows_of(kept.rstd), rows_of(kept.mean),
                                        dy.view().rows_of(part), Write::overwrite,   block_rows};
-            ops::norm_backward(
-                rule.norm, in, dx.view().rows_of(part),
-                {{f32.data(), nullptr, 1, cols, nullptr}, {f32.data() + cols, nullptr, 1, cols, nullptr}},
-                session.context);
             ops::norm_backward(rule.norm, in, dx.view().rows_of(part),
-                               {{nullptr, fixed.data(), 1, cols, &overflow},
-                                {nullptr, fixed.data() + cols, 1, cols, &overflow}},
+                               {GradientView{f32.data(), nullptr, 1, cols, nullptr},
+                                GradientView{f32.data() + cols, nullptr, 1, cols, nullptr}},
+                               session.context);
+            ops::norm_backward(rule.norm, in, dx.view().rows_of(part),
+                               {GradientView{nullptr, fixed.data(), 1, cols, &overflow},
+                                GradientView{nullptr, fixed.data() + cols, 1, cols, &overflow}},
                                session.context);
         }
         CHECK_FALSE(overflow);

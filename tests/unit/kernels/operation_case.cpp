@@ -4,6 +4,7 @@
 #include "kernels/core/host_values.hpp"
 #include "kernels/core/host_view.hpp"
 #include "kernels/core/philox.hpp"
+#include "kernels/ops/balance/balance.hpp"
 #include "tests/unit/kernels/operation_cases.hpp"
 
 namespace sy::test {
@@ -61,10 +62,8 @@ TensorRef OperationCase::zeros(index_t rows, index_t cols, DType dtype) {
     return to;
 }
 
-GradientView OperationCase::gradient(index_t rows, index_t cols) {
-    zeros(rows, cols);
-    // The address alone: whoever adds is a body.
-    return {.f32 = tensors_.back().values<float>().data(), .rows = rows, .cols = cols};
+GradientRef OperationCase::gradient(index_t rows, index_t cols, DType dtype) {
+    return {zeros(rows, cols, dtype), dtype == DType::i64 ? zeros(1, 1, DType::u8) : TensorRef()};
 }
 
 void OperationCase::expect(ConstTensorRef values) {
@@ -73,8 +72,14 @@ void OperationCase::expect(ConstTensorRef values) {
     for (index_t row = 0; row < values.rows(); ++row) append({HostAccess::row(read[0], row), width});
 }
 
-void OperationCase::expect(GradientView gradient) {
-    expect(ConstTensorRef(MatrixView<const float>(gradient.f32, gradient.rows, gradient.cols)));
+void OperationCase::expect(const GradientRef& gradient) {
+    expect(gradient.sums);
+    if (gradient.is_fixed()) expect(gradient.overflow);
+}
+
+void OperationCase::expect_sums(ConstTensorRef words) {
+    const HostValues read(HostRead::step, {words}, context);
+    append(std::as_bytes(std::span<const std::int64_t>(ExactSum::to_words(ops::exact_sums(read[0])))));
 }
 
 void OperationCase::append(std::span<const std::byte> bytes) {

@@ -15,13 +15,14 @@ using Offsets = std::vector<index_t>;
 constexpr index_t kTokens = 24;
 constexpr index_t kExperts = 8;
 constexpr index_t kWidth = 40;  // no multiple of a vector
+constexpr index_t kSumWords{ExactSum::kNumWords};
 const Integers kChoices{3, 5, 0, 7, 1, 6, 2, 4};
 
 void products(Case& on) {
     const TensorRef product = on.zeros(kTokens, kWidth);
     ops::multiply({.a = on.normal(kTokens, 32), .b = on.normal(32, kWidth), .c = product}, on.context);
     on.expect(product);
-    const GradientView gradient = on.gradient(32, kWidth);
+    const GradientRef gradient = on.gradient(32, kWidth);
     ops::add_weight_gradient(on.rounded(kTokens, 32), on.rounded(kTokens, kWidth), 8, gradient, on.context);
     on.expect(gradient);
 }
@@ -30,8 +31,7 @@ void feed_forward(Case& on) {
     constexpr index_t kHidden = 16, kInner = 32, kSlots = 10;
     const Offsets offsets{0, 4, kSlots};
     const Integers row{0, 1, 2, 5, 0, 3, 4, 5, 6, 7};
-    const std::vector<float> weight(kSlots, 0.5F);
-    const ops::ExpertSlots slots{offsets, row, weight, {}};
+    const ops::ExpertSlots slots{offsets, row, on.positive(1, kSlots), {}};
     const ops::ExpertWeights weights{.gate = on.normal(2 * kHidden, kInner),
                                      .up = on.normal(2 * kHidden, kInner),
                                      .down = on.normal(2 * kInner, kHidden)};
@@ -40,14 +40,14 @@ void feed_forward(Case& on) {
     ops::expert_ffn(x, weights, slots, saved, out, on.context);
     on.expect(out);
     const TensorRef dx = on.zeros(kSlots, kHidden), dweight = on.zeros(1, kSlots);
-    const std::array<GradientView, 2> gate{on.gradient(kHidden, kInner), on.gradient(kHidden, kInner)};
-    const std::array<GradientView, 2> up{on.gradient(kHidden, kInner), on.gradient(kHidden, kInner)};
-    const std::array<GradientView, 2> down{on.gradient(kInner, kHidden), on.gradient(kInner, kHidden)};
+    const std::array<GradientRef, 2> gate{on.gradient(kHidden, kInner), on.gradient(kHidden, kInner)};
+    const std::array<GradientRef, 2> up{on.gradient(kHidden, kInner), on.gradient(kHidden, kInner)};
+    const std::array<GradientRef, 2> down{on.gradient(kInner, kHidden), on.gradient(kInner, kHidden)};
     ops::expert_ffn_backward(x, weights, slots, {saved.gate, saved.up},
                              {on.normal(8, kHidden), dx, dweight, {gate, up, down}}, on.context);
     on.expect(dx);
     on.expect(dweight);
-    for (const GradientView& gradient : {gate[0], up[1], down[1]}) on.expect(gradient);
+    for (const GradientRef& gradient : {gate[0], up[1], down[1]}) on.expect(gradient);
 }
 
 void normalisation(Case& on) {
@@ -87,7 +87,7 @@ void biases_and_positions(Case& on) {
     const TensorRef y = on.zeros(kTokens, kWidth);
     ops::add_bias(on.normal(kTokens, kWidth), on.normal(1, kWidth), y, on.context);
     ops::add_bias(on.normal(1, kWidth), y, on.context);
-    const GradientView gradient = on.gradient(1, kWidth);
+    const GradientRef gradient = on.gradient(1, kWidth);
     ops::bias_backward(y, 8, gradient, on.context);
     on.expect(gradient);
     Integers position(kTokens);
@@ -134,7 +134,7 @@ void embedding(Case& on) {
     const TensorRef out = on.zeros(5, kWidth);
     ops::embedding(on.normal(6, kWidth), ids, out, on.context);
     on.expect(out);
-    const GradientView gradient = on.gradient(6, kWidth);
+    const GradientRef gradient = on.gradient(6, kWidth);
     ops::embedding_backward(ids, out, gradient, on.context);
     on.expect(gradient);
 }
@@ -161,8 +161,9 @@ void gate(Case& on) {
     ops::gate_draw_second(expert, weight, {.key = {.seed = 1}}, sent, on.context);
     for (const TensorRef& values : {scores, lse, open, expert, weight, sent}) on.expect(values);
     const std::vector<std::uint8_t> kept(2 * kTokens, 1);
-    const std::array<std::uint64_t, 1> hash{ops::routing_hash(sent, kept, 1, 0, on.context)};
-    on.expect_host(std::span<const std::uint64_t>(hash));
+    const TensorRef hash = on.zeros(1, 1, DType::i64);
+    ops::routing_hash(sent, kept, 1, 0, hash, on.context);
+    on.expect(hash);
     const TensorRef dlogits = on.zeros(kTokens, kExperts);
     ops::gate_backward({.kind = ops::Score::sigmoid,
                         .forward = weights,
@@ -213,13 +214,20 @@ void elements(Case& on) {
 }
 
 void optimizer(Case& on) {
-    const auto flat = [&](const GradientView& values) { return std::span(values.f32, kWidth); };
-    const GradientView weight = on.gradient(1, kWidth), m = on.gradient(1, kWidth),
-                       v = on.gradient(1, kWidth);
-    const GradientView gradient = on.gradient(1, kWidth);
-    ops::embedding_backward(Integers{0}, on.normal(1, kWidth), gradient, on.context);
-    ops::adamw({flat(weight), flat(m), flat(v), flat(gradient), {}}, {.lr = 0.1F}, on.context);
-    for (const GradientView& values : {weight, m, v}) on.expect(values);
+    const TensorRef weight = on.normal(1, kWidth), m = on.zeros(1, kWidth), v = on.zeros(1, kWidth);
+    const TensorRef rounded = on.zeros(1, kWidth, DType::bf16);
+    const GradientRef fixed = on.gradient(2, kWidth, DType::i64);
+    ops::embedding_backward(Integers{0, 1, 0}, on.normal(3, kWidth), fixed, on.context);
+    on.expect(fixed);
+    const TensorRef sum = fixed.sums.rows_of({0, 1});
+    ops::add_in_order(std::array<ConstTensorRef, 2>{fixed.sums.rows_of({1, 2}), sum}, sum, on.context);
+    const TensorRef gradient = on.zeros(1, kWidth), total = on.zeros(1, kWidth);
+    ops::round_fixed_point(sum, gradient, on.context);
+    on.expect(gradient);
+    const std::array<ConstTensorRef, 3> addends{on.normal(1, kWidth), gradient, on.normal(1, kWidth)};
+    ops::add_in_order(addends, total, on.context);
+    ops::adamw({weight, m, v, total, rounded}, {.lr = 0.1F}, on.context);
+    for (const TensorRef& values : {weight, m, v, rounded}) on.expect(values);
 }
 
 void random_numbers(Case& on) {
@@ -255,23 +263,23 @@ void noise(Case& on) {
 void balance(Case& on) {
     const TensorRef scores = on.positive(kTokens, kExperts), expert = on.integers(kTokens, 2, kChoices);
     const TensorRef value = on.normal(kTokens, 2);
-    std::vector<ExactSum> sums(4 * kExperts + 3);
-    const auto part = [&](std::size_t idx) { return std::span(sums).subspan(idx * kExperts, kExperts); };
-    ops::share_sums(ops::Score::sigmoid, scores, part(0), on.context);
-    ops::choice_sums(expert, value, part(1), on.context);
-    ops::count_reached(expert, 2, part(2).first(4), on.context);
-    ops::value_sum(value.as_matrix(1, 2 * kTokens), sums[4 * kExperts], on.context);
-    ops::square_sum(value.as_matrix(1, 2 * kTokens), sums[4 * kExperts + 1], on.context);
+    const TensorRef sums = on.zeros(2 * kExperts + 7, kSumWords, DType::i64);
+    const auto part = [&](index_t first, index_t count) { return sums.rows_of({first, first + count}); };
+    ops::share_sums(ops::Score::sigmoid, scores, part(0, kExperts), on.context);
+    ops::choice_sums(expert, value, part(kExperts, kExperts), on.context);
+    ops::count_reached(expert, 2, part(2 * kExperts, 4), on.context);
+    ops::value_sum(value.as_matrix(1, 2 * kTokens), part(2 * kExperts + 4, 1), on.context);
+    ops::square_sum(value.as_matrix(1, 2 * kTokens), part(2 * kExperts + 5, 1), on.context);
     ops::add_to_choices(expert, std::vector<float>(kExperts, 0.5F), value, on.context);
     ops::add_scaled(0.3, on.normal(1, kTokens), value.as_matrix(2, kTokens).rows_of({0, 1}), on.context);
     on.expect(value);
     const TensorRef frequency = on.zeros(3, kExperts, DType::f64), dshare = on.zeros(kTokens, kExperts);
     ops::sequence_frequencies(expert, 0.125, frequency, on.context);
-    ops::sequence_sum(ops::Score::softmax, scores, frequency, sums[4 * kExperts + 2], on.context);
+    ops::sequence_sum(ops::Score::softmax, scores, frequency, part(2 * kExperts + 6, 1), on.context);
     ops::sequence_backward(0.5, frequency, dshare, on.context);
     on.expect(frequency);
     on.expect(dshare);
-    on.expect_host(std::span<const std::int64_t>(ExactSum::to_words(sums)));
+    on.expect_sums(sums);
 }
 
 void policy(Case& on) {
@@ -295,13 +303,13 @@ void policy(Case& on) {
 void assignments(Case& on) {
     const TensorRef logits = on.normal(kTokens, kExperts), powers = on.zeros(kTokens, kExperts);
     ops::sinkhorn_powers(logits, powers, on.context);
-    std::vector<ExactSum> columns(kExperts);
+    const TensorRef columns = on.zeros(kExperts, kSumWords, DType::i64);
     const std::vector<double> factor(kExperts, 0.5);
     ops::sinkhorn_columns(powers, factor, columns, on.context);
     const TensorRef plan = on.zeros(kTokens, kExperts);
     ops::sinkhorn_log_plan(logits, factor, plan, on.context);
     on.expect(plan);
-    on.expect_host(std::span<const std::int64_t>(ExactSum::to_words(columns)));
+    on.expect_sums(columns);
     PerExpert<ops::TokenThreshold> thresholds(kExperts, {0, 3});
     const PerExpert<index_t> earlier(kExperts, 0);
     const TensorRef counts = on.zeros(kExperts, ops::kKeyDigits, DType::i64);

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "kernels/core/context.hpp"
-#include "kernels/core/gradient.hpp"
+#include "kernels/core/gradient_ref.hpp"
 #include "kernels/core/tensor.hpp"
 
 /// Every operation on small operands in the memory of a device: what a device computes is compared with what another does.
@@ -27,15 +27,14 @@ class OperationCase {
     /// Place i is values[i % values.size()]. @return [rows, cols] i32
     TensorRef integers(index_t rows, index_t cols, std::vector<std::int32_t> values);
     TensorRef zeros(index_t rows, index_t cols, DType dtype = DType::f32);
-    GradientView gradient(index_t rows, index_t cols);
+    /// Zeros. @param dtype  f32 or i64, in fixed point
+    GradientRef gradient(index_t rows, index_t cols, DType dtype = DType::f32);
 
     /// What has to be the same on another device.
     void expect(ConstTensorRef values);
-    void expect(GradientView gradient);
-    template <class T>
-    void expect_host(std::span<const T> values) {
-        append(std::as_bytes(values));
-    }
+    void expect(const GradientRef& gradient);
+    /// The numbers that the words of exact sums stand for.
+    void expect_sums(ConstTensorRef words);
     const std::vector<std::byte>& results() const { return results_; }
 
   private:

@@ -17,7 +17,7 @@ TEST_CASE("gradient: fixed-point sums do not depend on the order and round once"
     const TestMatrix x(40, 6, 5, 1e-3F);
     std::vector<std::int64_t> forward(6, 0);
     std::vector<std::int64_t> backward(6, 0);
-    bool overflow = false;
+    std::uint8_t overflow = 0;
     for (index_t r = 0; r < 40; ++r) {
         accumulate(x.view().row_span(r), 0, {nullptr, forward.data(), 1, 6, &overflow});
         accumulate(x.view().row_span(39 - r), 0, {nullptr, backward.data(), 1, 6, &overflow});

@@ -181,10 +181,10 @@ TEST_CASE("optimizer: lengths that differ and a step before the first are refuse
         change(operands);
         CHECK_THROWS_AS(ops::adamw(operands, step_of(1), session.context), ShapeError);
     };
-    refused([](ops::AdamwOperands& o) { o.m = o.m.first(7); });
-    refused([](ops::AdamwOperands& o) { o.v = o.v.first(7); });
-    refused([](ops::AdamwOperands& o) { o.gradient = o.gradient.first(7); });
-    refused([](ops::AdamwOperands& o) { o.working = o.working.first(7); });
+    refused([](ops::AdamwOperands& o) { o.m = o.m.cols_of({0, 7}); });
+    refused([](ops::AdamwOperands& o) { o.v = o.v.cols_of({0, 7}); });
+    refused([](ops::AdamwOperands& o) { o.gradient = o.gradient.cols_of({0, 7}); });
+    refused([](ops::AdamwOperands& o) { o.working = o.working.cols_of({0, 7}); });
     CHECK_THROWS_AS(ops::adamw(state.all(gradient), step_of(0), session.context), LogicError);
     ops::adamw({}, step_of(1), session.context);
 }

@@ -217,8 +217,9 @@ TEST_CASE("balance: scores that are all 0 give every loss a finite value and gra
         MoeConfig asked = moe;
         asked.balance.*one.coefficient = 1.0;
         const auto loss = std::move(make_router_losses(asked)[0]);
-        std::vector<ExactSum> sums(static_cast<std::size_t>(loss->num_sums()));
-        loss->add_sums(routed, sums);
+        test::SumWords words(loss->num_sums());
+        loss->add_sums(routed, words);
+        const std::vector<ExactSum> sums = words.sums();
         const LossTotals totals{load, sums, kTokens};
         CHECK(std::isfinite(loss->value(totals)));
         RouterGradients gradients;

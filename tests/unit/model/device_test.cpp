@@ -2,6 +2,8 @@
 #include <array>
 #include <catch2/catch.hpp>
 
+#include "comm/local/local_fabric.hpp"
+#include "kernels/core/host_values.hpp"
 #include "tests/support/fenced_device.hpp"
 #include "tests/unit/model/layouts.hpp"
 
@@ -37,17 +39,18 @@ Reads reads_of(const Device& device) {
     return reads;
 }
 
-/// The reads of every step. @param assignment  of a mixture
+/// The reads of so many steps. @param assignment  of a mixture
 Reads expected_reads(index_t steps, index_t assignment) {
-    // The choices, and the gradients of their weights.
-    return {steps * kMixtures * 2, steps * kMixtures * assignment, steps, 0, 0};
+    // Of a step: its losses and statistics, then the norm of its gradient. On one rank no message carries more than the
+    // gradients of the choices' weights.
+    return {steps * kMixtures, steps * kMixtures * assignment, steps * 2, 0, 0, steps * kMixtures};
 }
 
 }  // namespace
 
 TEST_CASE("host reads: a training step reads as often as its routers need, on every device", "[unit]") {
     const auto& [router, assignment] = GENERATE(table<std::string, index_t>(
-        {{"top_k", 0}, {"hash", 0}, {"base", 1}, {"sinkhorn", 0}, {"expert_choice", 5}, {"reinforce", 0}}));
+        {{"top_k", 0}, {"hash", 0}, {"base", 1}, {"expert_choice", 5}, {"reinforce", 0}}));
     INFO(router);
     test::Training training = training_of(router);
     training.after_step = [&, assignment = assignment](test::Rank& rank, runtime::ShardedOptimizer&,
@@ -57,6 +60,37 @@ TEST_CASE("host reads: a training step reads as often as its routers need, on ev
     test::train({}, training);
     training.make_device = [] { return std::make_unique<FencedDevice>(); };
     test::train({}, training);
+}
+
+TEST_CASE("host reads: generation reads the choices of every mixture once a token", "[unit]") {
+    const auto reads = [](const test::Training& training) {
+        std::vector<Reads> after;
+        comm::LocalFabric(1).run([&](comm::Communicator& world) {
+            test::Rank rank(world, 1, training.numerics, training.config, training.moe,
+                            comm::ExchangeKind::flat,
+                            training.make_device ? training.make_device() : nullptr);
+            const Context& context = rank.session.context;
+            Transformer::Generation state = rank.transformer.start_generation(2, 8, context);
+            const std::vector<std::int32_t> prompt{3, 1, 4};
+            rank.transformer.prefill(prompt, 0, Transformer::LogitRows::last, state, context);
+            for (int token = 0; token < 3; ++token) {
+                const std::vector<std::int32_t> ids{token};
+                const Tensor logits = rank.transformer.decode(ids, std::vector<index_t>{0}, state, context);
+                const HostValues read(HostRead::logits, {logits}, context);
+                after.push_back(reads_of(rank.session.device));
+            }
+            rank.groups.close();
+        });
+        return after;
+    };
+    test::Training training = training_of("top_k");
+    const std::vector<Reads> on_cpu = reads(training);
+    // A prompt is read at once.
+    for (index_t token = 1; token <= 3; ++token)
+        CHECK(on_cpu[static_cast<std::size_t>(token - 1)] ==
+              Reads{(token + 1) * kMixtures, 0, 0, token, 0, 0});
+    training.make_device = [] { return std::make_unique<FencedDevice>(); };
+    CHECK(reads(training) == on_cpu);
 }
 
 TEST_CASE("fenced device: a model trains on it as on the processor, whenever its work is done", "[unit]") {

@@ -9,6 +9,7 @@
 #include "model/moe/balance/loss.hpp"
 #include "model/moe/balance/squared_variation.hpp"
 #include "tests/support/session.hpp"
+#include "tests/support/sum_words.hpp"
 
 /// A router alone on one rank, and the same in double.
 namespace sy::test {
@@ -126,8 +127,9 @@ inline RouterRun run_router(const model::MoeConfig& moe, const std::vector<doubl
         gradients.weight = Tensor(session.context.device, DType::f32, routing.weight.shape());
         std::ranges::copy(dweight.values, gradients.weight.values<float>().begin());
         for (const auto& loss : model::make_router_losses(moe)) {
-            std::vector<ExactSum> sums(static_cast<std::size_t>(loss->num_sums()));
-            loss->add_sums(routed, sums);
+            SumWords words(loss->num_sums());
+            loss->add_sums(routed, words);
+            const std::vector<ExactSum> sums = words.sums();
             const model::LossTotals totals{load, sums, kRouterTokens};
             run.losses.push_back(loss->value(totals));
             loss->add_gradient(routed, totals, loss->coefficient(), gradients);

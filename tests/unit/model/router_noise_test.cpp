@@ -212,8 +212,9 @@ TEST_CASE("router noise: gradients of input, weights and noise weights are those
         std::ranges::copy(dweight.values, gradients.weight.values<float>().begin());
         double load_value = 0.0;
         for (const auto& loss : make_router_losses(moe)) {
-            std::vector<ExactSum> sums(static_cast<std::size_t>(loss->num_sums()));
-            loss->add_sums(routed, sums);
+            test::SumWords words(loss->num_sums());
+            loss->add_sums(routed, words);
+            const std::vector<ExactSum> sums = words.sums();
             const LossTotals totals{load, sums, kTokens};
             if (loss->name() == "load_loss") load_value = loss->value(totals);
             loss->add_gradient(routed, totals, loss->coefficient(), gradients);
@@ -264,8 +265,9 @@ TEST_CASE("load loss: chances that are certain have a finite value and finite gr
     pass.batch = {0, kTokens, 1, 0, 1};
     const RoutedBatch routed{routing, load, pass, session.context};
     const auto losses = make_router_losses(moe);
-    std::vector<ExactSum> sums(static_cast<std::size_t>(losses[0]->num_sums()));
-    losses[0]->add_sums(routed, sums);
+    test::SumWords words(losses[0]->num_sums());
+    losses[0]->add_sums(routed, words);
+    const std::vector<ExactSum> sums = words.sums();
     const LossTotals totals{load, sums, kTokens};
     CHECK(std::isfinite(losses[0]->value(totals)));
     RouterGradients gradients;

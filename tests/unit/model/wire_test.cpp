@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "comm/local/local_fabric.hpp"
+#include "kernels/core/gradient.hpp"
 #include "model/layers/layer_context.hpp"
 #include "model/moe/moe_layer.hpp"
 #include "model/moe/wire.hpp"
@@ -73,12 +74,12 @@ OnePass one_pass(MoeConfig moe, WireFormat wire) {
         pass.dx.assign(dx.begin(), dx.end());
         for (ParameterId id = 0; id < static_cast<ParameterId>(rank.parameters.specs().size()); ++id) {
             for (index_t l = 0; l < rank.parameters.num_local(id); ++l) {
-                const GradientView gradient = rank.parameters.gradient(id, l);
+                const GradientView gradient = host_gradient(rank.parameters.gradient(id, l));
                 pass.gradients.insert(pass.gradients.end(), gradient.fixed,
                                       gradient.fixed + gradient.rows * gradient.cols);
             }
         }
-        CHECK_FALSE(rank.parameters.overflowed());
+        CHECK(host_values<const std::uint8_t>(rank.parameters.overflow())[0] == 0);
         rank.groups.close();
     });
     return pass;

@@ -3,6 +3,7 @@
 
 #include <map>
 
+#include "kernels/core/gradient.hpp"
 #include "runtime/checkpoint/compare.hpp"
 #include "runtime/train/upcycle.hpp"
 #include "runtime/train/drop_log.hpp"
@@ -136,12 +137,14 @@ TEST_CASE("freeze: the gradient norm is that of what learns, step after step", "
             // What the first step adds to the frozen gradient must be gone in the second.
             const float huge = 1e6F;
             const float small = 0.5F;
-            if (world.rank() == 0) accumulate(std::span(&huge, 1), 0, rank.parameters.gradient(0));
-            if (world.rank() == 1) accumulate(std::span(&small, 1), 0, rank.parameters.gradient(1));
+            if (world.rank() == 0)
+                accumulate(std::span(&huge, 1), 0, host_gradient(rank.parameters.gradient(0)));
+            if (world.rank() == 1)
+                accumulate(std::span(&small, 1), 0, host_gradient(rank.parameters.gradient(1)));
             const ShardedOptimizer::Result result = optimizer.step(step, 10);
             SY_REQUIRE(result.applied && std::fabs(result.gradient_norm - 0.5) < 1e-6, "norm ",
                        result.gradient_norm);
-            const GradientView frozen = rank.parameters.gradient(0);
+            const GradientView frozen = host_gradient(rank.parameters.gradient(0));
             SY_REQUIRE(frozen.f32 != nullptr ? frozen.f32[0] == 0.0F : frozen.fixed[0] == 0,
                        "the frozen gradient stays");
         }

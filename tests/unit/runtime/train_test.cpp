@@ -8,6 +8,7 @@
 #include <map>
 #include <numeric>
 
+#include "kernels/core/gradient.hpp"
 #include "runtime/checkpoint/folders.hpp"
 #include "runtime/json/json.hpp"
 #include "runtime/train/resume.hpp"
@@ -131,7 +132,7 @@ TEST_CASE("train: weights that are not finite have no validation loss, however m
     comm::LocalFabric(2).run([&](comm::Communicator& world) {
         Session session(config, world);
         for (const ShardedOptimizer::OwnedRows& rows : session.optimizer().owned_rows())
-            std::ranges::fill(rows.weight, std::numeric_limits<float>::quiet_NaN());
+            std::ranges::fill(host_values<float>(rows.weight), std::numeric_limits<float>::quiet_NaN());
         const Corpus corpus(config);
         const double loss = validation_loss(session, corpus).loss;
         SY_REQUIRE(std::isnan(loss), "a validation loss of ", loss);
@@ -256,8 +257,7 @@ TEST_CASE(
         const std::span<float> weights = flat.weights.values<float>();
         const std::vector<float> before(weights.begin(), weights.end());
         const auto put = [&](float value) {
-            GradientView gradient = rank.parameters.gradient(0);
-            accumulate(std::span<const float>(&value, 1), 0, gradient);
+            accumulate(std::span<const float>(&value, 1), 0, host_gradient(rank.parameters.gradient(0)));
         };
         if (world.rank() == 1) put(std::numeric_limits<float>::infinity());
         const ShardedOptimizer::Result skipped = optimizer.step(1, 10);
