@@ -6,6 +6,7 @@
 #include "comm/topology/topology.hpp"
 #include "comm/ucx/ucx_communicator.hpp"
 #include "comm/ucx/ucx_inspection.hpp"
+#include "kernels/cuda/module.hpp"
 #include "runtime/checkpoint/hdf5/library.hpp"
 #include "runtime/cli/command_line.hpp"
 #include "runtime/cli/doctor_text.hpp"
@@ -30,6 +31,15 @@ std::string ucx() {
     return transports.empty() ? text + " nothing here" : text;
 }
 
+/// Whether the first GPU that this process sees could be used, or why not.
+std::string gpu() {
+    try {
+        return make_cuda_device(0)->name() + "; operations run on it, training does not yet";
+    } catch (const ConfigError& error) {
+        return error.what();
+    }
+}
+
 /// What every rank sees of its own machine; rank 0 speaks of the one it is on.
 std::vector<Finding> binary_and_machine(const std::string& instructions) {
     return {{"switchyard", SY_VERSION},
@@ -40,7 +50,7 @@ std::vector<Finding> binary_and_machine(const std::string& instructions) {
             {"huge pages", huge_pages_text()},
             {"HDF5", hdf5_library()},
             {"UCX", ucx()},
-            {"CUDA, NCCL", "not in this version"},
+            {"GPU", gpu()},
             {"MPI", comm::MpiSession::library_version()}};
 }
 

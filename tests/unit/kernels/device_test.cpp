@@ -6,9 +6,11 @@
 #include <catch2/catch.hpp>
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 
 #include "kernels/core/host_values.hpp"
 #include "kernels/core/host_view.hpp"
+#include "kernels/cuda/module.hpp"
 #include "kernels/ops/cpu_bodies.hpp"
 #include "tests/support/fenced_device.hpp"
 #include "tests/unit/kernels/operation_cases.hpp"
@@ -16,11 +18,15 @@
 namespace sy::test {
 namespace {
 
-std::vector<std::byte> run_on(Device& device, const NamedCase& named) {
+std::vector<OperationCase::Piece> run_on(Device& device, const NamedCase& named) {
     const Context context{device, device.compute()};
     OperationCase on(context);
     named.run(on);
-    return on.results();
+    return on.pieces();
+}
+
+bool is_all_zero(const OperationCase::Piece& piece) {
+    return std::ranges::all_of(piece.bytes, [](std::byte byte) { return byte == std::byte{0}; });
 }
 
 /// Whether the system may read there for this process: a signal would end it.
@@ -67,6 +73,17 @@ TEST_CASE("device: all operations without a body are named at once", "[unit]") {
                                                    Catch::Contains("no body for norm, list_takers;"));
 }
 
+TEST_CASE("device: a GPU without the module of CUDA is refused, with where that was looked for", "[unit]") {
+    setenv("SWITCHYARD_CUDA_MODULE", "/nowhere/module.so", 1);
+    CHECK_THROWS_WITH(make_cuda_device(0),
+                      Catch::Contains("-DSY_WITH_CUDA=ON") && Catch::Contains("/nowhere/module.so"));
+    unsetenv("SWITCHYARD_CUDA_MODULE");
+    // Another one's symbol is not there.
+    setenv("SWITCHYARD_CUDA_MODULE", "libc.so.6", 1);
+    CHECK_THROWS_WITH(make_cuda_device(0), Catch::Contains("not one of this program"));
+    unsetenv("SWITCHYARD_CUDA_MODULE");
+}
+
 TEST_CASE("device: every operation gives the same on the processor and behind a fence, whenever it is done",
           "[unit]") {
     for (const Turns turns : {Turns::at_once, Turns::oldest, Turns::youngest, Turns::drawn}) {
@@ -74,10 +91,9 @@ TEST_CASE("device: every operation gives the same on the processor and behind a 
         for (const NamedCase& named : operation_cases()) {
             INFO(named.name);
             CpuDevice processor(1);
-            const std::vector<std::byte> expected = run_on(processor, named);
-            REQUIRE(std::ranges::any_of(expected, [](std::byte byte) { return byte != std::byte{0}; }));
-            const std::vector<std::byte> results = run_on(fenced, named);
-            REQUIRE(std::ranges::equal(results, expected));
+            const std::vector<OperationCase::Piece> expected = run_on(processor, named);
+            REQUIRE_FALSE(std::ranges::all_of(expected, is_all_zero));
+            REQUIRE((run_on(fenced, named) == expected));
         }
         CHECK(fenced.uncalled() == std::vector<std::string>{});
     }

@@ -1,10 +1,13 @@
+#include <array>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "kernels/core/host_values.hpp"
 #include "kernels/core/host_view.hpp"
 #include "kernels/core/philox.hpp"
 #include "kernels/ops/balance/balance.hpp"
+#include "kernels/ops/reduce/reduce.hpp"
 #include "tests/unit/kernels/operation_cases.hpp"
 
 namespace sy::test {
@@ -21,19 +24,35 @@ std::vector<float> OperationCase::drawn(index_t count, float deviation) {
     return values;
 }
 
-TensorRef OperationCase::normal(index_t rows, index_t cols, float deviation) {
+TensorRef OperationCase::upload(const std::vector<float>& values, index_t rows, index_t cols) {
     const TensorRef to = own(DType::f32, rows, cols);
-    const std::vector<float> values = drawn(rows * cols, deviation);
     context.device.upload(MatrixView(values.data(), rows, cols), to, context.stream);
     return to;
 }
 
+TensorRef OperationCase::normal(index_t rows, index_t cols, float deviation) {
+    return upload(drawn(rows * cols, deviation), rows, cols);
+}
+
 TensorRef OperationCase::positive(index_t rows, index_t cols) {
-    const TensorRef to = own(DType::f32, rows, cols);
     std::vector<float> values = drawn(rows * cols, 1.0F);
     for (float& value : values) value = std::fabs(value) + 0.125F;
-    context.device.upload(MatrixView<const float>(values.data(), rows, cols), to, context.stream);
-    return to;
+    return upload(values, rows, cols);
+}
+
+TensorRef OperationCase::awkward(index_t rows, index_t cols) {
+    constexpr float kInfinity = std::numeric_limits<float>::infinity();
+    constexpr float kNoNumber = std::numeric_limits<float>::quiet_NaN();
+    constexpr std::array kSpecial{0.0F, -0.0F, kInfinity, -kInfinity, kNoNumber, 90.0F, -90.0F, 1e-30F};
+    std::vector<float> values = drawn(rows * cols, 1.0F);
+    for (std::size_t i = 2; i < values.size(); i += 3) values[i] = kSpecial[i / 3 % kSpecial.size()];
+    return upload(values, rows, cols);
+}
+
+TensorRef OperationCase::coarse(index_t rows, index_t cols) {
+    std::vector<float> values = drawn(rows * cols, 2.0F);
+    for (float& value : values) value = std::round(value) / 2.0F;
+    return upload(values, rows, cols);
 }
 
 TensorRef OperationCase::rounded(index_t rows, index_t cols) {
@@ -69,7 +88,12 @@ GradientRef OperationCase::gradient(index_t rows, index_t cols, DType dtype) {
 void OperationCase::expect(ConstTensorRef values) {
     const HostValues read(HostRead::step, {values}, context);
     const auto width = static_cast<std::size_t>(values.cols() * dtype_bytes(values.dtype()));
-    for (index_t row = 0; row < values.rows(); ++row) append({HostAccess::row(read[0], row), width});
+    Piece piece{values.dtype(), {}};
+    for (index_t row = 0; row < values.rows() && width > 0; ++row) {
+        const std::byte* const bytes = HostAccess::row(read[0], row);
+        piece.bytes.insert(piece.bytes.end(), bytes, bytes + width);
+    }
+    pieces_.push_back(std::move(piece));
 }
 
 void OperationCase::expect(const GradientRef& gradient) {
@@ -77,13 +101,18 @@ void OperationCase::expect(const GradientRef& gradient) {
     if (gradient.is_fixed()) expect(gradient.overflow);
 }
 
-void OperationCase::expect_sums(ConstTensorRef words) {
-    const HostValues read(HostRead::step, {words}, context);
-    append(std::as_bytes(std::span<const std::int64_t>(ExactSum::to_words(ops::exact_sums(read[0])))));
+void OperationCase::expect_rounded(const GradientRef& gradient) {
+    const TensorRef rounded = zeros(gradient.rows(), gradient.cols());
+    ops::round_fixed_point(gradient.sums, rounded, context);
+    expect(rounded);
+    expect(gradient.overflow);
 }
 
-void OperationCase::append(std::span<const std::byte> bytes) {
-    results_.insert(results_.end(), bytes.begin(), bytes.end());
+void OperationCase::expect_sums(ConstTensorRef words) {
+    const HostValues read(HostRead::step, {words}, context);
+    const std::vector<std::int64_t> numbers = ExactSum::to_words(ops::exact_sums(read[0]));
+    const auto bytes = std::as_bytes(std::span(numbers));
+    pieces_.push_back({DType::i64, {bytes.begin(), bytes.end()}});
 }
 
 }  // namespace sy::test

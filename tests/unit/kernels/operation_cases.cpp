@@ -303,9 +303,10 @@ void policy(Case& on) {
 void assignments(Case& on) {
     const TensorRef logits = on.normal(kTokens, kExperts), powers = on.zeros(kTokens, kExperts);
     ops::sinkhorn_powers(logits, powers, on.context);
+    on.expect(powers);
     const TensorRef columns = on.zeros(kExperts, kSumWords, DType::i64);
     const std::vector<double> factor(kExperts, 0.5);
-    ops::sinkhorn_columns(powers, factor, columns, on.context);
+    ops::sinkhorn_columns(on.positive(kTokens, kExperts), factor, columns, on.context);
     const TensorRef plan = on.zeros(kTokens, kExperts);
     ops::sinkhorn_log_plan(logits, factor, plan, on.context);
     on.expect(plan);

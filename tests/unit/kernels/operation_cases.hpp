@@ -14,6 +14,13 @@ namespace sy::test {
 /// Operands of one case, and what its operations have left.
 class OperationCase {
   public:
+    /// A result, without gaps.
+    struct Piece {
+        DType dtype;
+        std::vector<std::byte> bytes;
+        bool operator==(const Piece&) const = default;
+    };
+
     explicit OperationCase(const Context& context_) : context(context_) {}
 
     const Context& context;
@@ -24,6 +31,10 @@ class OperationCase {
     TensorRef positive(index_t rows, index_t cols);
     /// The same, rounded.
     TensorRef rounded(index_t rows, index_t cols);
+    /// Normal numbers with zeros, infinities, and what is no number among them.
+    TensorRef awkward(index_t rows, index_t cols);
+    /// Halves of small integers, of which many are equal.
+    TensorRef coarse(index_t rows, index_t cols);
     /// Place i is values[i % values.size()]. @return [rows, cols] i32
     TensorRef integers(index_t rows, index_t cols, std::vector<std::int32_t> values);
     TensorRef zeros(index_t rows, index_t cols, DType dtype = DType::f32);
@@ -33,18 +44,20 @@ class OperationCase {
     /// What has to be the same on another device.
     void expect(ConstTensorRef values);
     void expect(const GradientRef& gradient);
+    /// A gradient in fixed point as floats: of addends that may differ in their last bits.
+    void expect_rounded(const GradientRef& gradient);
     /// The numbers that the words of exact sums stand for.
     void expect_sums(ConstTensorRef words);
-    const std::vector<std::byte>& results() const { return results_; }
+    const std::vector<Piece>& pieces() const { return pieces_; }
 
   private:
     TensorRef own(DType dtype, index_t rows, index_t cols);
     std::vector<float> drawn(index_t count, float deviation);
-    void append(std::span<const std::byte> bytes);
+    TensorRef upload(const std::vector<float>& values, index_t rows, index_t cols);
 
     std::deque<Tensor> tensors_;
     std::uint64_t stream_ = 0;
-    std::vector<std::byte> results_;
+    std::vector<Piece> pieces_;
 };
 
 struct NamedCase {
@@ -54,5 +67,8 @@ struct NamedCase {
 
 /// All cases. Together they call every operation.
 std::span<const NamedCase> operation_cases();
+
+/// Cases of sides and values at the edge of what operations take.
+std::span<const NamedCase> edge_cases();
 
 }  // namespace sy::test

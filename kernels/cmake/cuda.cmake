@@ -1,0 +1,56 @@
+# sy_cuda_sources(sources...): sources of CUDA in the folder that lists them, bodies of operations and their device. They are
+# compiled by nvcc for the module that the program loads (SY_WITH_CUDA), and by the host's compiler for tests
+# (tests/cuda_on_cpu).
+function(sy_cuda_sources)
+  foreach(source ${ARGN})
+    set_property(GLOBAL APPEND PROPERTY SY_CUDA_SOURCES "${CMAKE_CURRENT_SOURCE_DIR}/${source}")
+  endforeach()
+endfunction()
+
+# How nvcc compiles kernels: contraction is off as on the CPU, and products say fmaf. The C++ is what the rest is written in,
+# told on the command line, because CMake below 3.25.2 drops CUDA_STANDARD 20 without a word.
+set(SY_NVCC_FLAGS -std=c++20 -O3 --extended-lambda --expt-relaxed-constexpr -fmad=false)
+set(SY_CUDA_ARCHITECTURES "80;90;100" CACHE STRING "Compute capabilities that the module of CUDA has code for")
+
+if(SY_WITH_CUDA)
+  find_program(SY_NVCC NAMES nvcc HINTS ENV CUDA_HOME ENV CUDA_PATH /usr/local/cuda PATH_SUFFIXES bin)
+  if(NOT SY_NVCC)
+    message(FATAL_ERROR "SY_WITH_CUDA=ON, but nvcc was not found; install the CUDA toolkit (12.4 or later) and set "
+                        "CUDA_HOME, or configure with -DSY_WITH_CUDA=OFF")
+  endif()
+endif()
+
+# sy_add_cuda_module(): libswitchyard_cuda.so beside the program. Links the toolkit's runtime as a static library and no
+# driver, so that it loads, and says what is missing, where there is none.
+function(sy_add_cuda_module)
+  cmake_path(GET SY_NVCC PARENT_PATH toolkit)
+  cmake_path(GET toolkit PARENT_PATH toolkit)
+  find_library(SY_CUDART NAMES cudart_static HINTS "${toolkit}" PATH_SUFFIXES lib64 lib REQUIRED)
+  set(code "")
+  foreach(architecture ${SY_CUDA_ARCHITECTURES})
+    list(APPEND code "-gencode=arch=compute_${architecture},code=sm_${architecture}")
+  endforeach()
+  get_property(sources GLOBAL PROPERTY SY_CUDA_SOURCES)
+  set(parts "${CMAKE_CURRENT_SOURCE_DIR}/module_entry.cpp")
+  foreach(source ${sources})
+    if(NOT source MATCHES "\\.cu$")
+      list(APPEND parts "${source}")
+      continue()
+    endif()
+    cmake_path(RELATIVE_PATH source BASE_DIRECTORY "${PROJECT_SOURCE_DIR}" OUTPUT_VARIABLE name)
+    string(REPLACE "/" "." name "${name}")
+    set(object "${CMAKE_CURRENT_BINARY_DIR}/${name}.o")
+    add_custom_command(OUTPUT "${object}"
+      COMMAND "${SY_NVCC}" ${SY_NVCC_FLAGS} ${code} -ccbin "${CMAKE_CXX_COMPILER}" "-I${PROJECT_SOURCE_DIR}"
+              "-isystem=$<JOIN:$<TARGET_PROPERTY:Random123::Random123,INTERFACE_INCLUDE_DIRECTORIES>,;-isystem=>"
+              -Xcompiler=-fPIC,-Wno-psabi -MD -MF "${object}.d" -c "${source}" -o "${object}"
+      DEPENDS "${source}" DEPFILE "${object}.d" COMMENT "nvcc ${name}" COMMAND_EXPAND_LISTS VERBATIM)
+    list(APPEND parts "${object}")
+  endforeach()
+  add_library(switchyard_cuda MODULE ${parts})
+  target_include_directories(switchyard_cuda SYSTEM PRIVATE "${toolkit}/include")
+  set_target_properties(sy_kernels PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  target_link_libraries(switchyard_cuda PRIVATE sy_kernels "${SY_CUDART}" Threads::Threads ${CMAKE_DL_LIBS} rt)
+  set_target_properties(switchyard_cuda PROPERTIES LIBRARY_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/runtime")
+  install(TARGETS switchyard_cuda LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+endfunction()

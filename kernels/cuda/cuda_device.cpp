@@ -1,0 +1,153 @@
+#include "kernels/cuda/cuda_device.hpp"
+
+#include <cstring>
+#include <utility>
+
+#include "kernels/core/fits.hpp"
+#include "kernels/core/host_view.hpp"
+#include "kernels/cuda/error.hpp"
+#include "kernels/cuda/view.hpp"
+
+namespace sy {
+namespace {
+
+/// No upload takes longer, however much is queued before it.
+constexpr std::chrono::minutes kUploadDeadline{5};
+
+void check_copy(ConstTensorRef from, ConstTensorRef to) {
+    SY_FITS(from.dtype() == to.dtype() && same_sides(from, to), "copy: [", from.rows(), ", ", from.cols(),
+            "] ", dtype_name(from.dtype()), " into [", to.rows(), ", ", to.cols(), "] ",
+            dtype_name(to.dtype()));
+}
+
+/// Rows of bytes, of either memory, in the order of the stream.
+struct CopyRows {
+    std::byte* to;
+    index_t to_pitch;
+    const std::byte* from;
+    index_t from_pitch;
+    index_t width;
+    index_t rows;
+};
+
+void queue_copy(const CopyRows& rows, cudaStream_t stream) {
+    if (rows.width == 0 || rows.rows == 0) return;
+    const auto width = static_cast<std::size_t>(rows.width);
+    if (rows.rows == 1 || (rows.to_pitch == rows.width && rows.from_pitch == rows.width)) {
+        SY_CUDA(cudaMemcpyAsync(rows.to, rows.from, width * static_cast<std::size_t>(rows.rows),
+                                cudaMemcpyDefault, stream));
+        return;
+    }
+    SY_CUDA(cudaMemcpy2DAsync(rows.to, static_cast<std::size_t>(rows.to_pitch), rows.from,
+                              static_cast<std::size_t>(rows.from_pitch), width,
+                              static_cast<std::size_t>(rows.rows), cudaMemcpyDefault, stream));
+}
+
+int select(int index) {
+    int count = 0;
+    SY_CUDA(cudaGetDeviceCount(&count));
+    if (index < 0 || index >= count)
+        throw CudaError(concat("cuda: GPU ", index, " was asked for, but ", count, " are visible; ",
+                               cuda::advice_for(cudaErrorInvalidDevice)));
+    SY_CUDA(cudaSetDevice(index));
+    return index;
+}
+
+}  // namespace
+
+CudaSlabs::~CudaSlabs() {
+    // A failure here was reported by the call that caused it, or the process ends anyway.
+    for (void* const slab : slabs_)
+        static_cast<void>(kind_ == Memory::device ? cudaFree(slab) : cudaFreeHost(slab));
+}
+
+std::byte* CudaSlabs::map(index_t bytes) {
+    slabs_.reserve(slabs_.size() + 1);
+    void* slab = nullptr;
+    const auto size = static_cast<std::size_t>(bytes);
+    const bool on_device = kind_ == Memory::device;
+    const cudaError_t status =
+        on_device ? cudaMalloc(&slab, size) : cudaHostAlloc(&slab, size, cudaHostAllocDefault);
+    if (status == cudaErrorMemoryAllocation && on_device) {
+        static_cast<void>(cudaGetLastError());  // it is reported here, not by the next call
+        std::size_t free = 0;
+        std::size_t total = 0;
+        SY_CUDA(cudaMemGetInfo(&free, &total));
+        throw CudaError(concat("cuda: no ", bytes, " bytes of device memory: this rank holds ", bytes_,
+                               " bytes, of the GPU's ", total, " at most ", free, " are free; ",
+                               cuda::advice_for(status)));
+    }
+    cuda::check(status, on_device ? "cudaMalloc" : "cudaHostAlloc");
+    slabs_.push_back(slab);
+    bytes_ += bytes;
+    return static_cast<std::byte*>(slab);
+}
+
+CudaParts::CudaParts(const CudaDeviceOptions& options)
+    : device_arena((select(options.index), options.slab_bytes),
+                   [this](index_t bytes) { return device_slabs.map(bytes); }),
+      staging_arena(options.staging_slab_bytes, [this](index_t bytes) { return staging_slabs.map(bytes); }) {}
+
+CudaDevice::CudaDevice(const CudaDeviceOptions& options, const ops::Bodies& bodies)
+    : CudaParts(options),
+      Device(DeviceKind::cuda, concat("cuda:", options.index), bodies),
+      upload_bytes_(options.upload_bytes),
+      compute_(concat("cuda:", options.index, "/compute")),
+      transfer_(concat("cuda:", options.index, "/transfer")) {}
+
+CudaDevice::~CudaDevice() {
+    // What is queued may use memory that is about to be freed; a hanging kernel must not keep the process.
+    try {
+        compute_.synchronise(std::chrono::minutes(1));
+        transfer_.synchronise(std::chrono::minutes(1));
+    } catch (const Error&) {
+        // Whoever waited for that work has had the message.
+    }
+}
+
+Buffer CudaDevice::allocate(index_t bytes, Memory memory) {
+    return memory == Memory::staging ? staging_arena.allocate(bytes) : device_arena.allocate(bytes);
+}
+
+void CudaDevice::copy(ConstTensorRef from, TensorRef to, Stream& stream) {
+    check_copy(from, to);
+    const index_t bytes = dtype_bytes(from.dtype());
+    queue_copy({DeviceAccess::address(to), to.stride() * bytes, DeviceAccess::address(from),
+                from.stride() * bytes, from.cols() * bytes, from.rows()},
+               static_cast<CudaStream&>(stream).get());
+}
+
+void CudaDevice::upload(ConstTensorRef values, TensorRef to, Stream& stream) {
+    check_copy(values, to);
+    const index_t bytes = dtype_bytes(values.dtype());
+    const index_t width = values.cols() * bytes;
+    if (width == 0 || values.rows() == 0) return;
+    retire_uploads(width * values.rows());
+    Upload upload{staging_arena.allocate(width * values.rows()), {}};
+    for (index_t row = 0; row < values.rows(); ++row)
+        std::memcpy(upload.memory.data() + row * width, HostAccess::row(values, row),
+                    static_cast<std::size_t>(width));
+    auto& queue = static_cast<CudaStream&>(stream);
+    queue_copy(
+        {DeviceAccess::address(to), to.stride() * bytes, upload.memory.data(), width, width, values.rows()},
+        queue.get());
+    upload.done = queue.record();
+    pending_bytes_ += upload.memory.bytes();
+    uploads_.push_back(std::move(upload));
+}
+
+/// Takes back what finished copies have read, and waits for the oldest while too much is on its way.
+void CudaDevice::retire_uploads(index_t bytes_needed) {
+    while (!uploads_.empty()) {
+        const Upload& oldest = uploads_.front();
+        auto& stream = static_cast<CudaStream&>(*oldest.done.stream);
+        if (!stream.is_done(oldest.done)) {
+            if (pending_bytes_ + bytes_needed <= upload_bytes_) return;
+            stream.synchronise(oldest.done, kUploadDeadline);
+        }
+        pending_bytes_ -= oldest.memory.bytes();
+        uploads_.pop_front();
+    }
+}
+
+}  // namespace sy

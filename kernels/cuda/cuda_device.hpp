@@ -1,0 +1,84 @@
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "kernels/core/arena.hpp"
+#include "kernels/core/device.hpp"
+#include "kernels/cuda/stream.hpp"
+
+namespace sy {
+
+/// Memory taken from the CUDA runtime, returned when this dies.
+class CudaSlabs {
+  public:
+    explicit CudaSlabs(Memory kind) : kind_(kind) {}
+    CudaSlabs(const CudaSlabs&) = delete;
+    CudaSlabs& operator=(const CudaSlabs&) = delete;
+    ~CudaSlabs();
+
+    /// For Arena's constructor. @throws CudaError saying what was asked for, what is in use, and what would fit
+    std::byte* map(index_t bytes);
+    index_t bytes() const { return bytes_; }
+
+  private:
+    Memory kind_;
+    std::vector<void*> slabs_;
+    index_t bytes_ = 0;
+};
+
+struct CudaDeviceOptions {
+    int index = 0;                            ///< among the visible GPUs
+    index_t slab_bytes = index_t{256} << 20;  ///< least amount of device memory that is taken at a time
+    index_t staging_slab_bytes = index_t{16} << 20;
+    /// Uploads that are on their way may hold so much staging memory; more of them wait.
+    index_t upload_bytes = index_t{64} << 20;
+};
+
+/// What a CudaDevice is made of besides a Device, and has to have before that: the GPU is chosen first, and its memory
+/// outlives the streams.
+struct CudaParts {
+    explicit CudaParts(const CudaDeviceOptions& options);
+
+    CudaSlabs device_slabs{Memory::device};
+    CudaSlabs staging_slabs{Memory::staging};
+    Arena device_arena;
+    Arena staging_arena;
+};
+
+/// A GPU. Memory is given out by arenas that keep what is given back, so that nothing is allocated from the second step on;
+/// a piece is safe to use again because what is queued later on the same stream begins later. For one thread, as Arena is.
+class CudaDevice : private CudaParts, public Device {
+  public:
+    /// @throws CudaError when there is no such GPU, or its driver is too old
+    CudaDevice(const CudaDeviceOptions& options, const ops::Bodies& bodies);
+    ~CudaDevice() override;
+
+    int num_threads() const override { return 1; }
+    Buffer allocate(index_t bytes, Memory memory = Memory::device) override;
+    bool is_host_memory() const override { return false; }
+    CudaStream& compute() override { return compute_; }
+    CudaStream& transfer() override { return transfer_; }
+    void copy(ConstTensorRef from, TensorRef to, Stream& stream) override;
+    void upload(ConstTensorRef values, TensorRef to, Stream& stream) override;
+
+  private:
+    /// Staging memory that a copy reads until `done`.
+    struct Upload {
+        Buffer memory;
+        Event done;
+    };
+
+    void retire_uploads(index_t bytes_needed);
+
+    index_t upload_bytes_;
+    index_t pending_bytes_ = 0;
+    CudaStream compute_;
+    CudaStream transfer_;
+    std::deque<Upload> uploads_;
+};
+
+}  // namespace sy

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "kernels/core/context.hpp"
+
+namespace sy {
+
+/// A stream of a GPU that does not wait for the default stream.
+class CudaStream : public Stream {
+  public:
+    /// @param name  of the device and the stream, for messages
+    explicit CudaStream(std::string name);
+    ~CudaStream() override;
+
+    Event record() override;
+    void wait(const Event& event) override;
+    void synchronise(std::chrono::milliseconds deadline) override;
+
+    /// Whether the work up to an event of this stream is done. Returns at once.
+    bool is_done(const Event& event);
+    /// As synchronise, for the work up to an event of this stream.
+    void synchronise(const Event& event, std::chrono::milliseconds deadline);
+    cudaStream_t get() const { return stream_; }
+
+  private:
+    struct Recorded {
+        std::uint64_t position;
+        cudaEvent_t event;
+    };
+
+    void retire();
+    cudaEvent_t event_at(std::uint64_t position) const;
+
+    std::string name_;
+    cudaStream_t stream_ = nullptr;
+    std::uint64_t position_ = 0;
+    std::deque<Recorded> recorded_;  ///< those that may not be done yet, oldest first
+    std::vector<cudaEvent_t> idle_;
+};
+
+namespace cuda {
+
+/// The stream of a body of CUDA.
+inline cudaStream_t stream_of(const Context& context) {
+    return static_cast<const CudaStream&>(context.stream).get();
+}
+
+}  // namespace cuda
+}  // namespace sy
