@@ -15,7 +15,7 @@ class Switchyard(CMakePackage):
     variant("ucx", default=False, description="The communicator over UCX")
     variant("sentencepiece", default=False, description="Reads tokenizers in SentencePiece's format")
     variant("cuda", default=False, description="Bodies of the operations for GPUs")
-    conflicts("+cuda", msg="this version has no sources for CUDA")
+    conflicts("+cuda", msg="no run uses the CUDA bodies of this version yet")
     conflicts("%gcc@:11", msg="C++20 as GCC 12 accepts it")
 
     depends_on("c", type="build")
