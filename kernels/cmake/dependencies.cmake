@@ -1,5 +1,5 @@
 # Optional parts: on means built and working, or the configuration fails; the summary tells the rest.
-foreach(part CUDA NCCL)
+foreach(part NCCL)
   if(SY_WITH_${part})
     message(FATAL_ERROR "SY_WITH_${part}=ON, but this version has no sources for ${part}; configure with "
                         "-DSY_WITH_${part}=OFF")

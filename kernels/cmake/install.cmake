@@ -5,6 +5,9 @@ include(CMakePackageConfigHelpers)
 set(SY_PACKAGE_FOLDER "${CMAKE_INSTALL_LIBDIR}/cmake/switchyard")
 
 install(TARGETS switchyard)
+if(SY_WITH_CUDA)
+  install(TARGETS switchyard_cuda LIBRARY DESTINATION lib) # where the program looks for it
+endif()
 install(DIRECTORY jobs/configs jobs/scaling jobs/slurm jobs/studies DESTINATION "${CMAKE_INSTALL_DATADIR}/switchyard/jobs"
   USE_SOURCE_PERMISSIONS)
 install(PROGRAMS jobs/launch jobs/prepare_text DESTINATION "${CMAKE_INSTALL_DATADIR}/switchyard/jobs")
