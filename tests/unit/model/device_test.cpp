@@ -93,6 +93,26 @@ TEST_CASE("host reads: generation reads the choices of every mixture once a toke
     CHECK(reads(training) == on_cpu);
 }
 
+TEST_CASE("fenced device: ranks train on it as on processors, over every exchange, in both modes", "[unit]") {
+    const auto numerics = GENERATE(NumericsMode::fast, NumericsMode::reproducible);
+    const std::string router = GENERATE("top_k", "base", "expert_choice", "reinforce");
+    const test::Layout layout =
+        GENERATE(test::Layout{2, 2}, test::Layout{4, 2, 2}, test::Layout{4, 4, 4}, test::Layout{3, 3, 2});
+    INFO(router << ", " << layout);
+    test::Training training = training_of(router);
+    training.numerics = numerics;
+    const test::History expected = test::train(layout, training);
+    training.make_device = [] { return std::make_unique<FencedDevice>(Turns::at_once); };
+    const test::History found = test::train(layout, training);
+    CHECK(found.loss == expected.loss);
+    CHECK(found.extra_losses == expected.extra_losses);
+    CHECK(found.norm == expected.norm);
+    CHECK(found.hash == expected.hash);
+    CHECK(found.num_dropped == expected.num_dropped);
+    CHECK(found.drops == expected.drops);
+    CHECK(found.state == expected.state);
+}
+
 TEST_CASE("fenced device: a model trains on it as on the processor, whenever its work is done", "[unit]") {
     const std::string router = GENERATE("top_k", "hash", "base", "sinkhorn", "expert_choice", "reinforce");
     INFO(router);
