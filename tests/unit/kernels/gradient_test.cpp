@@ -48,6 +48,11 @@ std::vector<float> addends_of_all_sizes() {
     return addends;
 }
 
+/// The elements of some rows.
+GradientView rows_of(const GradientView& view, Range rows) {
+    return host_gradient(GradientRef(view).rows_of(rows));
+}
+
 }  // namespace
 
 TEST_CASE("gradient: an addend is rounded to nearest even in units of 2^-46", "[unit]") {
@@ -145,7 +150,7 @@ TEST_CASE("gradient: no sum of as many addends as were announced wraps unseen", 
         for (const float beyond : {limit, -limit, 2.0F * limit}) {
             for (index_t place = 0; place < 11; ++place) {
                 fixed.overflow = 0;
-                accumulate({&beyond, 1}, place, view.rows_of({0, 1}));
+                accumulate({&beyond, 1}, place, rows_of(view, {0, 1}));
                 CHECK(fixed.overflow);
             }
         }
@@ -176,14 +181,14 @@ TEST_CASE("gradient: a sum becomes a float by one rounding", "[unit]") {
 TEST_CASE("gradient: float32 gradients are added to in place, and rows are where the view says", "[unit]") {
     std::vector<float> gradient(12, 1.0F);
     const GradientView view{gradient.data(), nullptr, 4, 3, nullptr};
-    accumulate(std::vector<float>{0.25F, 0.5F}, 1, view.rows_of({2, 4}));
+    accumulate(std::vector<float>{0.25F, 0.5F}, 1, rows_of(view, {2, 4}));
     std::vector<float> wanted(12, 1.0F);
     wanted[7] = 1.25F;
     wanted[8] = 1.5F;
     CHECK(gradient == wanted);
     FixedSums fixed(12);
     const GradientView fixed_view{nullptr, fixed.sums.data(), 4, 3, &fixed.overflow};
-    accumulate(std::vector<float>{1.0F}, 2, fixed_view.rows_of({1, 2}));
+    accumulate(std::vector<float>{1.0F}, 2, rows_of(fixed_view, {1, 2}));
     CHECK(fixed.sums[5] == std::int64_t{1} << 46);
 }
 
