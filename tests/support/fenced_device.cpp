@@ -148,7 +148,8 @@ FencedDevice::FencedDevice(Turns turns, int num_threads)
                               .transfer = std::make_unique<LazyStream>(schedule)}) {}
 
 Buffer FencedDevice::allocate(index_t bytes, Memory memory) {
-    return memory == Memory::staging ? staging.allocate(bytes) : CpuDevice::allocate(bytes);
+    if (memory == Memory::staging) return staging.allocate(bytes);
+    return runs_late ? late.allocate(bytes) : CpuDevice::allocate(bytes);
 }
 
 void FencedDevice::copy(ConstTensorRef from, TensorRef to, Stream& stream) {
@@ -165,13 +166,18 @@ void FencedDevice::upload(ConstTensorRef values, TensorRef to, Stream& stream) {
 void FencedDevice::queue(Stream& stream, std::function<void()> work) {
     dynamic_cast<LazyStream&>(stream).queue([this, work = std::move(work)] {
         fence.open();
+        const bool ran_late = std::exchange(runs_late, true);
+        const auto end = [&] {
+            runs_late = ran_late;
+            fence.close();
+        };
         try {
             work();
         } catch (...) {
-            fence.close();
+            end();
             throw;
         }
-        fence.close();
+        end();
     });
 }
 

@@ -96,6 +96,9 @@ struct FencedParts {
     Fence fence;
     Arena staging{index_t{2} << 20};
     Schedule schedule;
+    /// What bodies allocate that run late: by then the host has given back pieces that work behind them still uses.
+    Arena late{index_t{1} << 20, [this](index_t bytes) { return fence.map(bytes); }};
+    bool runs_late = false;
 };
 
 class FencedDevice : private FencedParts, public CpuDevice {

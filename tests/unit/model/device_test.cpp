@@ -102,7 +102,7 @@ TEST_CASE("fenced device: ranks train on it as on processors, over every exchang
     test::Training training = training_of(router);
     training.numerics = numerics;
     const test::History expected = test::train(layout, training);
-    training.make_device = [] { return std::make_unique<FencedDevice>(Turns::at_once); };
+    training.make_device = [] { return std::make_unique<FencedDevice>(Turns::drawn); };
     const test::History found = test::train(layout, training);
     CHECK(found.loss == expected.loss);
     CHECK(found.extra_losses == expected.extra_losses);
