@@ -28,6 +28,7 @@ void sum_row(MatrixView<const In> x, const std::int32_t* sources, index_t count,
 
 template <class From, class To>
 void copy_row(const From* from, To* to, index_t count) {
+    if (count == 0) return;  // then there may be no memory
     if constexpr (std::is_same_v<From, To>) {
         std::memcpy(to, from, static_cast<std::size_t>(count) * sizeof(To));
     } else {

@@ -83,7 +83,7 @@ void quantize_row(const T* x, index_t cols, std::uint8_t* out) {
             });
         }
         // What pads the codes is sent too.
-        std::memset(out + cols, 0, static_cast<std::size_t>(scales_begin(cols) - cols));
+        std::fill(out + cols, out + scales_begin(cols), std::uint8_t{0});
     });
 }
 

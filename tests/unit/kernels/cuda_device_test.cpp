@@ -39,7 +39,7 @@ double tolerance_of(DType dtype) {
 template <class T>
 std::vector<double> numbers_of(const std::vector<std::byte>& bytes) {
     std::vector<T> values(bytes.size() / sizeof(T));
-    std::memcpy(static_cast<void*>(values.data()), bytes.data(), bytes.size());
+    if (!values.empty()) std::memcpy(static_cast<void*>(values.data()), bytes.data(), bytes.size());
     std::vector<double> numbers;
     for (const T value : values) numbers.push_back(static_cast<double>(static_cast<float>(value)));
     return numbers;

@@ -28,7 +28,7 @@ struct Contexts {
 };
 
 Contexts& contexts() {
-    static Contexts all;
+    static auto& all = *new Contexts;  // for as long as the process, as fibers never end
     return all;
 }
 

@@ -18,7 +18,8 @@ namespace {
 using Guard = std::lock_guard<std::recursive_mutex>;
 
 std::vector<CUstream_st*>& streams() {
-    static std::vector<CUstream_st*> all{new CUstream_st};  // the default stream comes first
+    // The default stream comes first. For as long as the process: programs do not destroy that.
+    static auto& all = *new std::vector<CUstream_st*>{new CUstream_st};
     return all;
 }
 
