@@ -1,9 +1,13 @@
+#include <algorithm>
 #include <thread>
 
 #include "comm/communicator.hpp"
 
 namespace sy::comm {
 namespace {
+
+/// Between two looks at messages. Ranks that wait for one which computes would otherwise take a tenth of its core.
+constexpr std::chrono::milliseconds kLongestPause{1};
 
 /// Empty when all have come in the meantime.
 std::string unfinished_text(std::span<const std::unique_ptr<Request>> requests) {
@@ -49,11 +53,11 @@ void wait_all(Communicator& comm, std::span<const std::unique_ptr<Request>> requ
         constexpr long kRoundsBetweenPolls = 16;
         if (!spins || round % kRoundsBetweenPolls == 0) comm.poll_all(doing);
         if (!spins) {
-            // Long waits leave the core to whoever has work: yield first, then sleep a little.
+            // Long waits leave the core to whoever has work: yield first, then sleep for a hundredth of what was waited.
             if (waited < std::chrono::milliseconds(2)) {
                 std::this_thread::yield();
             } else {
-                std::this_thread::sleep_for(std::chrono::microseconds(20));
+                std::this_thread::sleep_for(std::min<Clock::duration>(waited / 100, kLongestPause));
             }
         }
     }
