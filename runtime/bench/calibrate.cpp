@@ -1,4 +1,4 @@
-// What the parts of a training step take on this machine, for `plan --recommend`: short steps of models of one and two blocks.
+// What the parts of a training step take on this machine, for `plan --recommend`: short steps of models of one and three blocks.
 #include <algorithm>
 #include <filesystem>
 
@@ -9,6 +9,7 @@
 #include "runtime/checkpoint/on_all_ranks.hpp"
 #include "runtime/telemetry/records.hpp"
 #include "runtime/train/calibration.hpp"
+#include "runtime/train/least_squares.hpp"
 #include "runtime/train/step.hpp"
 
 namespace sy::runtime::bench {
@@ -17,9 +18,13 @@ namespace {
 /// Parameters of a measured block at most; larger ones have fewer experts, as they have over many ranks.
 constexpr index_t kMostParameters = index_t{64} << 20;
 constexpr index_t kMostSequences = 8;
-constexpr int kLeastSteps = 5;
+/// Everything is measured so often, in turns: what disturbs the machine for seconds then disturbs a round, not a cost.
+constexpr int kRounds = 5;
+constexpr int kLeastSteps = 2;
+/// Of the larger model. The differences between it and a model of one block are what blocks take.
+constexpr index_t kManyBlocks = 3;
 
-/// Medians over steps, means over ranks.
+/// Medians over the steps of a round, means over ranks.
 struct StepSeconds {
     double all = 0.0;
     double optimizer = 0.0;
@@ -92,16 +97,32 @@ class Calibrator {
     Calibrator(const BenchOptions& options, comm::Communicator& world)
         : options_(options), world_(world), cores_(options.threads * world.size()) {}
 
+    /// Measures in rounds; costs are of the medians over rounds.
+    Calibration measure();
+    bool has_fewer_experts() const { return has_fewer_experts_; }
+
+  private:
+    /// What was measured in the rounds so far, of one configuration.
+    struct Series {
+        std::vector<double> all;
+        std::vector<double> optimizer;
+    };
+
+    /// The costs by all rounds so far, after another one.
+    Calibration measure_once_more();
     ComputeCosts compute(int num_ranks);
     /// The exchange of a mixture. @param kind  flat or hierarchical @param alone  costs of the ranks by themselves
     CostLine exchange(ExchangeSetting kind, const ComputeCosts& alone);
     CostLine gradients(const ComputeCosts& alone);
-    bool has_fewer_experts() const { return has_fewer_experts_; }
 
-  private:
     Config small(index_t layers, const char* mixtures, index_t sequences, int threads);
     /// Ranks by themselves, `num_ranks` of them at once.
-    StepSeconds alone(Config config, int num_ranks);
+    StepSeconds alone(const Config& config, int num_ranks);
+    StepSeconds together(const Config& config) {
+        return median_of_rounds(measure_steps(config, options_.seconds / kRounds, world_));
+    }
+    /// Every round calls this for the same configurations in the same order.
+    StepSeconds median_of_rounds(StepSeconds measured);
     double tokens(index_t sequences) const {
         return static_cast<double>(sequences * options_.config.model.seq_len);
     }
@@ -114,6 +135,8 @@ class Calibrator {
     comm::Communicator& world_;
     int cores_;
     bool has_fewer_experts_ = false;
+    std::vector<Series> series_;
+    std::size_t next_series_ = 0;
 };
 
 Config Calibrator::small(index_t layers, const char* mixtures, index_t sequences, int threads) {
@@ -139,53 +162,69 @@ Config Calibrator::small(index_t layers, const char* mixtures, index_t sequences
     return config;
 }
 
-StepSeconds Calibrator::alone(Config config, int num_ranks) {
+StepSeconds Calibrator::median_of_rounds(StepSeconds measured) {
+    if (next_series_ == series_.size()) series_.emplace_back();
+    Series& series = series_[next_series_++];
+    series.all.push_back(measured.all);
+    series.optimizer.push_back(measured.optimizer);
+    measured.all = median(series.all);
+    measured.optimizer = median(series.optimizer);
+    return measured;
+}
+
+StepSeconds Calibrator::alone(const Config& config, int num_ranks) {
     StepSeconds mine;
     comm::barrier(world_);
     if (world_.rank() < num_ranks) {
         comm::LocalFabric(1).run(
-            [&](comm::Communicator& one) { mine = measure_steps(config, options_.seconds, one); });
+            [&](comm::Communicator& one) { mine = measure_steps(config, options_.seconds / kRounds, one); });
     }
     double sums[] = {mine.all, mine.optimizer, mine.parameters};
     comm::all_reduce(world_, std::span<double>(sums));
     for (double& sum : sums) sum /= num_ranks;
-    return {sums[0], sums[1], sums[2], 0.0, 0.0};
+    return median_of_rounds({sums[0], sums[1], sums[2], 0.0, 0.0});
 }
 
 ComputeCosts Calibrator::compute(int num_ranks) {
     const int threads = cores_ / num_ranks;
     const index_t more = many(num_ranks);
-    const auto measure = [&](index_t layers, const char* mixtures, index_t sequences) {
-        return alone(small(layers, mixtures, sequences, threads), num_ranks);
+    std::vector<Observation> observations;
+    // A step without AdamW is the sum of its blocks and of the rest, each a base and so much a token. Values are divided by
+    // the seconds, so that errors count relative to them.
+    const auto observe = [&](index_t layers, bool mixtures, index_t sequences) {
+        const StepSeconds step =
+            alone(small(layers, mixtures ? "all" : "none", sequences, threads), num_ranks);
+        const double seconds = step.all - step.optimizer;
+        Observation& observed = observations.emplace_back(Observation{{}, 1.0});
+        for (const double parts : {mixtures ? static_cast<double>(layers) : 0.0,
+                                   mixtures ? 0.0 : static_cast<double>(layers), 1.0}) {
+            observed.factors.push_back(parts / seconds);
+            observed.factors.push_back(parts * tokens(sequences) / seconds);
+        }
+        return step;
     };
-    const auto block_of = [&](const StepSeconds& one, const StepSeconds& two) {
-        return (two.all - two.optimizer) - (one.all - one.optimizer);
-    };
-    const StepSeconds one = measure(1, "all", 1);
-    const StepSeconds one_more = measure(1, "all", more);
-    const StepSeconds two = measure(2, "all", 1);
-    const StepSeconds two_more = measure(2, "all", more);
+    observe(1, true, 1);
+    observe(1, true, more);
+    observe(kManyBlocks, true, 1);
+    const StepSeconds most = observe(kManyBlocks, true, more);
+    const std::vector<bool> blocks = model::moe_blocks(options_.config.moe, options_.config.model);
+    const bool has_dense = std::ranges::find(blocks, false) != blocks.end();
+    if (has_dense) {
+        observe(kManyBlocks, false, 1);
+        observe(kManyBlocks, false, more);
+    }
+    const std::vector<double> fitted = nonnegative_least_squares(observations);
     ComputeCosts costs;
     costs.threads = threads;
-    const double block = block_of(one, two);
-    const double block_more = block_of(one_more, two_more);
-    costs.mixture = line_through(tokens(1), block, tokens(more), block_more);
-    costs.rest = line_through(tokens(1), one.all - one.optimizer - block, tokens(more),
-                              one_more.all - one_more.optimizer - block_more);
-    costs.optimizer_s_per_parameter = two_more.optimizer / two_more.parameters;
-    costs.dense = costs.mixture;
-    const std::vector<bool> blocks = model::moe_blocks(options_.config.moe, options_.config.model);
-    if (std::ranges::find(blocks, false) != blocks.end()) {
-        const auto dense = [&](index_t sequences) {
-            return block_of(measure(1, "none", sequences), measure(2, "none", sequences));
-        };
-        costs.dense = line_through(tokens(1), dense(1), tokens(more), dense(more));
-    }
-    Config again = small(2, "all", more, threads);
+    costs.mixture = {fitted[0], fitted[1]};
+    costs.dense = has_dense ? CostLine{fitted[2], fitted[3]} : costs.mixture;
+    costs.rest = {fitted[4], fitted[5]};
+    costs.optimizer_s_per_parameter = most.optimizer / most.parameters;
+    Config again = small(kManyBlocks, "all", more, threads);
     again.model.recompute = model::Recompute::block;
     const StepSeconds recomputed = alone(again, num_ranks);
-    costs.recompute =
-        std::max(1.0, 1.0 + (recomputed.all - two_more.all) / (2.0 * std::max(1e-9, block_more)));
+    const double of_blocks = static_cast<double>(kManyBlocks) * costs.mixture.at(tokens(more));
+    costs.recompute = std::max(1.0, 1.0 + (recomputed.all - most.all) / std::max(1e-9, of_blocks));
     return costs;
 }
 
@@ -196,16 +235,17 @@ CostLine Calibrator::exchange(ExchangeSetting kind, const ComputeCosts& alone) {
         double seconds;
     };
     const auto measure = [&](index_t sequences) {
-        StepSeconds of_layers[2];
-        for (const index_t layers : {1, 2}) {
+        const auto with_layers = [&](index_t layers) {
             Config config = small(layers, "all", sequences * ranks, options_.threads);
             config.parallel.expert_parallel = ranks;
             config.parallel.exchange = kind;
-            of_layers[layers - 1] = measure_steps(config, options_.seconds, world_);
-        }
-        const auto without_optimizer = [](const StepSeconds& step) { return step.all - step.optimizer; };
-        const double block = without_optimizer(of_layers[1]) - without_optimizer(of_layers[0]);
-        double bytes = of_layers[1].row_bytes - of_layers[0].row_bytes;
+            return together(config);
+        };
+        const StepSeconds one = with_layers(1);
+        const StepSeconds many = with_layers(kManyBlocks);
+        constexpr auto kMore = static_cast<double>(kManyBlocks - 1);
+        const double block = ((many.all - many.optimizer) - (one.all - one.optimizer)) / kMore;
+        double bytes = (many.row_bytes - one.row_bytes) / kMore;
         comm::all_reduce(world_, std::span<double>(&bytes, 1));
         return Point{bytes / ranks, std::max(0.0, block - alone.mixture.at(tokens(sequences)))};
     };
@@ -219,18 +259,16 @@ CostLine Calibrator::exchange(ExchangeSetting kind, const ComputeCosts& alone) {
 
 CostLine Calibrator::gradients(const ComputeCosts& alone) {
     const int ranks = world_.size();
-    double bytes[2];
-    double seconds[2];
-    for (const index_t layers : {1, 2}) {
-        const StepSeconds step =
-            measure_steps(small(layers, "all", ranks, options_.threads), options_.seconds, world_);
+    const auto measure = [&](index_t layers) {
+        const StepSeconds step = together(small(layers, "all", ranks, options_.threads));
         const double computed = static_cast<double>(layers) * alone.mixture.at(tokens(1)) +
                                 alone.rest.at(tokens(1)) +
                                 alone.optimizer_s_per_parameter * step.parameters / ranks;
-        bytes[layers - 1] = step.gradient_bytes;
-        seconds[layers - 1] = std::max(0.0, step.all - computed);
-    }
-    return line_through(bytes[0], seconds[0], bytes[1], seconds[1]);
+        return std::pair(step.gradient_bytes, std::max(0.0, step.all - computed));
+    };
+    const auto [bytes, seconds] = measure(1);
+    const auto [more_bytes, more_seconds] = measure(kManyBlocks);
+    return line_through(bytes, seconds, more_bytes, more_seconds);
 }
 
 std::vector<int> divisors(int number) {
@@ -238,6 +276,25 @@ std::vector<int> divisors(int number) {
     for (int divisor = 1; divisor <= number; ++divisor)
         if (number % divisor == 0) result.push_back(divisor);
     return result;
+}
+
+Calibration Calibrator::measure_once_more() {
+    next_series_ = 0;
+    Calibration calibration;
+    for (const int ranks : divisors(world_.size())) calibration.compute.push_back(compute(ranks));
+    std::ranges::sort(calibration.compute, {}, &ComputeCosts::threads);
+    if (world_.size() == 1) return calibration;
+    const ComputeCosts alone = calibration.compute_with(options_.threads);
+    calibration.flat = exchange(ExchangeSetting::flat, alone);
+    calibration.hierarchical = exchange(ExchangeSetting::hierarchical, alone);
+    calibration.gradients = gradients(alone);
+    return calibration;
+}
+
+Calibration Calibrator::measure() {
+    Calibration calibration;
+    for (int round = 0; round < kRounds; ++round) calibration = measure_once_more();
+    return calibration;
 }
 
 }  // namespace
@@ -253,18 +310,11 @@ void calibrate(const BenchOptions& options, comm::Communicator& world, Report& r
             throw IoError(concat(path.string(), " exists; remove it, or give --calibrate another name"));
     });
     Calibrator calibrator(options, world);
-    const Calibration assumed = assumed_calibration(options.config);
-    Calibration calibration;
+    Calibration calibration = calibrator.measure();
     calibration.model = calibrated_model(options.config);
     calibration.host = host_name();
-    for (const int ranks : divisors(world.size())) calibration.compute.push_back(calibrator.compute(ranks));
-    std::ranges::sort(calibration.compute, {}, &ComputeCosts::threads);
-    const ComputeCosts alone = calibration.compute_with(options.threads);
-    if (world.size() > 1) {
-        calibration.flat = calibrator.exchange(ExchangeSetting::flat, alone);
-        calibration.hierarchical = calibrator.exchange(ExchangeSetting::hierarchical, alone);
-        calibration.gradients = calibrator.gradients(alone);
-    } else {
+    if (world.size() == 1) {
+        const Calibration assumed = assumed_calibration(options.config);
         calibration.flat = assumed.flat;
         calibration.hierarchical = assumed.hierarchical;
         calibration.gradients = assumed.gradients;

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "kernels/core/error.hpp"
+#include "runtime/train/least_squares.hpp"
 
 namespace sy::runtime {
 namespace {
@@ -12,26 +13,6 @@ namespace {
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 /// Two models whose errors differ by less than this are equally good; the one that comes first is simpler.
 constexpr double kSameError = 1e-9;
-
-/// Solves A x = b by elimination with pivots. Singular: all NaN. @param a  [n, n], row by row
-std::vector<double> solve(std::vector<double> a, std::vector<double> b) {
-    const std::size_t n = b.size();
-    for (std::size_t column = 0; column < n; ++column) {
-        std::size_t pivot = column;
-        for (std::size_t row = column + 1; row < n; ++row)
-            if (std::abs(a[row * n + column]) > std::abs(a[pivot * n + column])) pivot = row;
-        for (std::size_t i = 0; i < n; ++i) std::swap(a[column * n + i], a[pivot * n + i]);
-        std::swap(b[column], b[pivot]);
-        for (std::size_t row = 0; row < n; ++row) {
-            if (row == column) continue;
-            const double factor = a[row * n + column] / a[column * n + column];
-            for (std::size_t i = column; i < n; ++i) a[row * n + i] -= factor * a[column * n + i];
-            b[row] -= factor * b[column];
-        }
-    }
-    for (std::size_t i = 0; i < n; ++i) b[i] /= a[i * n + i];
-    return b;
-}
 
 /// Every model that is tried, simple ones first.
 std::vector<std::vector<ScalingTerm>> hypotheses() {
@@ -85,29 +66,16 @@ std::string ScalingModel::text() const {
 ScalingModel fit_terms(std::span<const ScalingSample> samples, const std::vector<ScalingTerm>& terms) {
     const std::size_t n = terms.size() + 1;
     SY_REQUIRE(samples.size() >= n, "a fit of ", n, " coefficients to ", samples.size(), " samples");
-    // Normal equations; columns are scaled to length 1, so that they stay well conditioned.
-    std::vector<std::vector<double>> rows;
-    std::vector<double> length(n, 0.0);
+    std::vector<Observation> observations;
     for (const ScalingSample& sample : samples) {
-        std::vector<double> row{1.0};
-        for (const ScalingTerm& term : terms) row.push_back(term.at(sample.ranks));
-        for (std::size_t i = 0; i < n; ++i) length[i] = std::hypot(length[i], row[i]);
-        rows.push_back(std::move(row));
+        Observation& seen = observations.emplace_back(Observation{{1.0}, sample.seconds});
+        for (const ScalingTerm& term : terms) seen.factors.push_back(term.at(sample.ranks));
     }
-    std::vector<double> a(n * n, 0.0);
-    std::vector<double> b(n, 0.0);
-    for (std::size_t s = 0; s < samples.size(); ++s) {
-        for (std::size_t i = 0; i < n; ++i) {
-            b[i] += rows[s][i] / length[i] * samples[s].seconds;
-            for (std::size_t j = 0; j < n; ++j)
-                a[i * n + j] += rows[s][i] / length[i] * rows[s][j] / length[j];
-        }
-    }
-    const std::vector<double> solution = solve(std::move(a), std::move(b));
+    const std::vector<double> solution = least_squares(observations);
     ScalingModel model;
-    model.constant = solution[0] / length[0];
+    model.constant = solution[0];
     model.terms = terms;
-    for (std::size_t i = 1; i < n; ++i) model.coefficients.push_back(solution[i] / length[i]);
+    model.coefficients.assign(solution.begin() + 1, solution.end());
     return model;
 }
 

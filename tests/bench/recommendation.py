@@ -32,7 +32,7 @@ def spread(layouts, count):
 
 
 def measure(program, sources, layout, folder, steps):
-    """Median seconds of a step, of what follows the first third."""
+    """Seconds of each step that follows the first third."""
     exchange = layout["exchange"] if layout["exchange"] != "none" else "flat"
     settings = {"run.directory": folder, "train.steps": steps, "train.eval_every": 0, "run.checkpoint_every": 0,
                 "run.log_every": 1000, "parallel.threads": layout["threads"], "parallel.exchange": exchange,
@@ -42,7 +42,7 @@ def measure(program, sources, layout, folder, steps):
     launch(layout["ranks"], [program, "train", *sources, *assignments])
     with open(folder / "metrics.jsonl") as file:
         seconds = [line["seconds"] for line in map(json.loads, file) if line["type"] == "step"]
-    return statistics.median(seconds[steps // 3:])
+    return seconds[steps // 3:]
 
 
 def main():
@@ -51,10 +51,12 @@ def main():
         options.add_argument(f"--{name}", required=True)
     for name in ("text", "folder", "calibration"):
         options.add_argument(f"--{name}")
-    options.add_argument("--steps", type=int, default=30)
+    options.add_argument("--steps", type=int, default=15)
+    options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--layouts", type=int, default=6)
     given = options.parse_args()
     folder = pathlib.Path(given.folder or tempfile.mkdtemp())
+    folder.mkdir(parents=True, exist_ok=True)
     cores = len(os.sched_getaffinity(0))
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     program = given.switchyard
@@ -69,8 +71,12 @@ def main():
         print(f"{'ranks x threads':>16}{'EP':>4}{'passes':>8}{'recompute':>11}{'exchange':>14}"
               f"{'predicted s':>13}{'measured s':>12}{'error %':>9}")
         errors = []
-        for number, layout in enumerate(layouts):
-            measured = measure(program, sources, layout, folder / f"run-{number}", given.steps)
+        seconds = [[] for _ in layouts]
+        for turn in range(given.rounds):
+            for number, layout in enumerate(layouts):
+                seconds[number] += measure(program, sources, layout, folder / f"run-{turn}-{number}", given.steps)
+        for layout, steps in zip(layouts, seconds):
+            measured = statistics.median(steps)
             errors.append(abs(layout["seconds"] / measured - 1.0) * 100.0)
             shape = f"{layout['ranks']} x {layout['threads']}"
             print(f"{shape:>16}{layout['expert_parallel']:>4}{layout['accumulation']:>8}{layout['recompute']:>11}"

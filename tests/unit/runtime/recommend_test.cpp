@@ -7,6 +7,7 @@
 #include "runtime/cli/command_line.hpp"
 #include "runtime/json/json.hpp"
 #include "runtime/plan/recommend.hpp"
+#include "runtime/train/least_squares.hpp"
 #include "tests/unit/runtime/test_folder.hpp"
 
 using namespace sy;
@@ -63,6 +64,27 @@ TEST_CASE("cost line: through two points, and never below zero", "[unit]") {
     CHECK(line_through(1, 5, 2, 4) == CostLine{4, 0});  // Noise: more takes less.
     CHECK(line_through(1, 1, 2, 4) == CostLine{0, 2});  // The line would begin below zero.
     CHECK(line_through(1, -1, 2, -2) == CostLine{0, 0});
+}
+
+TEST_CASE("nonnegative least squares: exact where it can be, and what noise would push below zero is zero",
+          "[unit]") {
+    const auto observed = [](std::vector<double> factors, double value) {
+        return Observation{std::move(factors), value};
+    };
+    // 2 + 3 x, with a factor that no observation has.
+    const std::vector<double> line =
+        nonnegative_least_squares({observed({1, 1, 0}, 5), observed({1, 2, 0}, 8), observed({1, 5, 0}, 17)});
+    CHECK(line[0] == Approx(2.0));
+    CHECK(line[1] == Approx(3.0));
+    CHECK(line[2] == 0.0);
+    // Unbounded, the line through these is 7 - 2 x: the best without a slope is the mean.
+    CHECK(nonnegative_least_squares({observed({1, 1}, 5), observed({1, 2}, 3)}) == std::vector<double>{4, 0});
+    // 3 x - 2 begins below zero; the best through the origin is (1 + 8) / 5 x.
+    const std::vector<double> origin = nonnegative_least_squares({observed({1, 1}, 1), observed({1, 2}, 4)});
+    CHECK(origin[0] == 0.0);
+    CHECK(origin[1] == Approx(1.8));
+    CHECK(nonnegative_least_squares({observed({1, 1}, -1), observed({1, 2}, -4)}) ==
+          std::vector<double>{0, 0});
 }
 
 TEST_CASE("calibration: a rank with other threads than measured takes those nearest, scaled", "[unit]") {
