@@ -16,9 +16,9 @@
 #include "comm/ucx/ucx_communicator.hpp"
 #include "kernels/core/host_values.hpp"
 #include "kernels/ops/permute/permute.hpp"
-#include "tests/support/fenced_device.hpp"
 #include "tests/support/session.hpp"
 #include "tests/unit/comm/conformance.hpp"
+#include "tests/unit/comm/device_array.hpp"
 #include "tests/unit/comm/exchange_problem.hpp"
 
 namespace sy::test {
@@ -534,20 +534,14 @@ void misuse_is_refused(Communicator& world) {
 
 /// Rows in memory that the host cannot reach, of operations that are done when they are waited for.
 void device_behind_a_fence(Communicator& world) {
-#ifdef __SANITIZE_THREAD__
-    constexpr bool kFenceIsSlow = true;  // minutes for opening and closing it
-#else
-    constexpr bool kFenceIsSlow = false;
-#endif
-    if (kFenceIsSlow) return;
     for (const Layout& layout : layouts()) {
         if (layout.kind == ExchangeKind::one_sided) continue;
         for (const ReturnRows return_rows : {ReturnRows::per_unit, ReturnRows::per_choice}) {
-            for (const Turns turns : {Turns::oldest, Turns::drawn}) {
+            behind_a_fence([&](const auto& make_device) {
                 const Setup setup{.tokens = 50, .top_k = 3, .return_rows = return_rows};
-                check_exchange<float>(world, setup, layout, std::make_unique<FencedDevice>(turns));
-                check_exchange<bf16>(world, setup, layout, std::make_unique<FencedDevice>(turns));
-            }
+                check_exchange<float>(world, setup, layout, make_device());
+                check_exchange<bf16>(world, setup, layout, make_device());
+            });
         }
     }
 }

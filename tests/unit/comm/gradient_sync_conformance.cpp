@@ -2,8 +2,8 @@
 #include <numeric>
 
 #include "comm/gradient_sync/gradient_sync.hpp"
-#include "tests/support/session.hpp"
 #include "tests/unit/comm/conformance.hpp"
+#include "tests/unit/comm/device_array.hpp"
 
 namespace sy::test {
 namespace {
@@ -75,27 +75,30 @@ std::vector<index_t> order_at(int step, int rank, index_t num_matrices) {
     return order;
 }
 
-/// Four steps in a row; @return what one rank sent
+/// Four steps in a row, each with another gradient in the same memory.
 template <class T>
-void check_sums(Communicator& group, index_t bucket_elements) {
-    TestSession session(1);
+void check_sums(Communicator& group, index_t bucket_elements, std::unique_ptr<CpuDevice> device = nullptr) {
+    const TestSession session = session_on(std::move(device));
     const BucketPlan plan = make_plan(group.size(), bucket_elements);
     // Outlives `sync`: when a rank fails, the others may read what they were offered until `sync` is destroyed.
-    std::vector<T> gradient(at(num_elements(plan)));
+    DeviceArray<T> gradient(std::vector<T>(at(num_elements(plan))), session.context);
     GradientSync sync(group, plan, 100, session.context);
     const std::vector<index_t> mine = owned(plan, group.rank());
     for (int step = 0; step < 4; ++step) {
+        std::vector<T> values;
         for (index_t i = 0; i < num_elements(plan); ++i)
-            gradient[at(i)] = gradient_of<T>(group.rank(), step, i);
+            values.push_back(gradient_of<T>(group.rank(), step, i));
+        gradient.write(values);
         for (const index_t matrix : order_at(step, group.rank(), plan.matrices.size())) {
-            sync.ready(matrix, std::span<const T>(gradient));
+            sync.ready(matrix, gradient.ref());
             sync.progress();
         }
-        sync.finish(std::span<T>(gradient));
+        sync.finish(gradient.ref());
+        const std::vector<T> found = gradient.read();
         std::vector<T> sums;
         std::vector<T> expected;
         for (const index_t i : mine) {
-            sums.push_back(gradient[at(i)]);
+            sums.push_back(found[at(i)]);
             expected.push_back(sum_of<T>(group.size(), step, i));
         }
         require_equal<T>(sums, expected, concat("sums at step ", step, " in buckets of ", bucket_elements));
@@ -107,19 +110,21 @@ void check_sums(Communicator& group, index_t bucket_elements) {
 }
 
 template <class T>
-void check_gather(Communicator& group, index_t bucket_elements) {
-    TestSession session(1);
+void check_gather(Communicator& group, index_t bucket_elements, std::unique_ptr<CpuDevice> device = nullptr) {
+    const TestSession session = session_on(std::move(device));
     const BucketPlan plan = make_plan(group.size(), bucket_elements);
     GradientSync sync(group, plan, 0, session.context);
     for (int step = 0; step < 2; ++step) {
         std::vector<float> expected;
         for (index_t i = 0; i < num_elements(plan); ++i)
             expected.push_back(static_cast<float>((i * 7 + step) % 256));
-        std::vector<T> weights(expected.size(), T(-1.0F));
-        for (const index_t i : owned(plan, group.rank())) weights[at(i)] = T(expected[at(i)]);
-        sync.gather(std::span<T>(weights));
-        const std::vector<float> found(weights.begin(), weights.end());
-        require_equal<float>(found, expected, "gathered weights");
+        std::vector<T> own(expected.size(), T(-1.0F));
+        for (const index_t i : owned(plan, group.rank())) own[at(i)] = T(expected[at(i)]);
+        DeviceArray<T> weights(own, session.context);
+        sync.gather(weights.ref());
+        const std::vector<T> gathered = weights.read();
+        require_equal<float>(std::vector<float>(gathered.begin(), gathered.end()), expected,
+                             "gathered weights");
     }
 }
 
@@ -135,6 +140,16 @@ void weights_are_gathered(Communicator& world) {
         check_gather<float>(world, bucket_elements);
         check_gather<bf16>(world, bucket_elements);
     }
+}
+
+/// The gradient in memory that the host cannot reach, of operations that are done when they are waited for.
+void device_behind_a_fence(Communicator& world) {
+    behind_a_fence([&](const auto& make_device) {
+        check_sums<std::int64_t>(world, 50, make_device());
+        check_sums<float>(world, 1000, make_device());
+        check_gather<float>(world, 50, make_device());
+        check_gather<bf16>(world, 1000000, make_device());
+    });
 }
 
 void groups_work_at_once(Communicator& world) {
@@ -173,6 +188,7 @@ constexpr ConformanceCase kCases[] = {
      "order",
      sums_are_exact_and_ordered},
     {"gradient sync: every owner's rows reach all", weights_are_gathered},
+    {"gradient sync: sums and weights on a device that the host cannot reach", device_behind_a_fence},
     {"gradient sync: two groups work at the same time", groups_work_at_once},
     {"gradient sync: wrong matrices, slices and tags are refused", wrong_use_is_refused},
 };

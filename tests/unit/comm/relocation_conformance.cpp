@@ -1,7 +1,7 @@
 // Rows that get another owner arrive where the plan takes them.
 #include "comm/relocation/move_rows.hpp"
-#include "tests/support/session.hpp"
 #include "tests/unit/comm/conformance.hpp"
+#include "tests/unit/comm/device_array.hpp"
 
 namespace sy::test {
 namespace {
@@ -43,24 +43,31 @@ std::vector<float> array_of(const std::vector<HeldRows>& held) {
     return values;
 }
 
-void every_row_arrives(Communicator& world) {
-    const TestSession session;
+void check_rows(Communicator& world, std::unique_ptr<CpuDevice> device = nullptr) {
+    const TestSession session = session_on(std::move(device));
     for (std::uint64_t seed = 1; seed <= 6; ++seed) {
         const RowOwners before = random_owners(world.size(), seed);
         const RowOwners after = random_owners(world.size(), 100 + seed);
         const MovePlan plan = plan_moves(before, after);
-        const std::vector<float> from = array_of(before[world.rank()]);
+        DeviceArray<float> from(array_of(before[world.rank()]), session.context);
         const std::vector<float> expected = array_of(after[world.rank()]);
-        std::vector<float> to(expected.size(), -1.0F);
+        DeviceArray<float> to(std::vector<float>(expected.size(), -1.0F), session.context);
         index_t sent = 0;
         for (const Move& move : plan.moves) {
             if (move.source == world.rank() && move.destination != world.rank()) sent += 4 * move.elements();
         }
-        const index_t counted =
-            move_rows(world, plan, std::span(from), std::span(to), 7, "a test", session.context);
-        require_equal<float>(to, expected, concat("rows of seed ", seed));
+        const index_t counted = move_rows(world, plan, from.ref(), to.ref(), 7, "a test", session.context);
+        require_equal<float>(to.read(), expected, concat("rows of seed ", seed));
         SY_REQUIRE(counted == sent, "counted ", counted, " bytes instead of ", sent);
     }
+}
+
+void every_row_arrives(Communicator& world) {
+    check_rows(world);
+}
+
+void device_behind_a_fence(Communicator& world) {
+    behind_a_fence([&](const auto& make_device) { check_rows(world, make_device()); });
 }
 
 void arrays_that_are_too_short(Communicator& world) {
@@ -78,6 +85,7 @@ void arrays_that_are_too_short(Communicator& world) {
 
 constexpr ConformanceCase kCases[] = {
     {"relocation: every row arrives at its new owner, and only there", every_row_arrives},
+    {"relocation: rows of a device that the host cannot reach", device_behind_a_fence},
     {"relocation: arrays that do not hold what the plan names are refused", arrays_that_are_too_short},
 };
 

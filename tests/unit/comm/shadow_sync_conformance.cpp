@@ -2,8 +2,8 @@
 #include <algorithm>
 
 #include "comm/gradient_sync/shadow_sync.hpp"
-#include "tests/support/session.hpp"
 #include "tests/unit/comm/conformance.hpp"
+#include "tests/unit/comm/device_array.hpp"
 
 namespace sy::test {
 namespace {
@@ -91,40 +91,40 @@ T sum_of(const Copies::Matrix& matrix, int step, index_t i) {
 
 /// Three steps: sets started and polled in backward's order, some never started, none started.
 template <class T>
-void check_sums(Communicator& group, std::uint64_t seed) {
-    TestSession session(1);
+void check_sums(Communicator& group, std::uint64_t seed, std::unique_ptr<CpuDevice> device = nullptr) {
+    const TestSession session = session_on(std::move(device));
     const Copies copies(group.size(), seed);
     const Local local(copies, group.rank());
     // Outlives `sync`: when a rank fails, the others may read what they were offered until `sync` is destroyed.
-    std::vector<T> gradient(at(local.num_elements));
+    DeviceArray<T> gradient(std::vector<T>(at(local.num_elements)), session.context);
     ShadowSync sync(group, local.copied, 100, session.context);
     index_t sent = 0;
     for (int step = 0; step < 3; ++step) {
-        std::ranges::fill(gradient, T(7));
-        std::vector<T> expected = gradient;
+        std::vector<T> values(at(local.num_elements), T(7));
+        std::vector<T> expected = values;
         for (const Local::Held& held : local.held) {
             const bool primary = held.matrix.primary == group.rank();
             for (index_t i = 0; i < held.matrix.elements; ++i) {
                 const T own = gradient_of<T>(held.matrix.number, group.rank(), step, i);
-                gradient[at(held.offset + i)] = own;
+                values[at(held.offset + i)] = own;
                 expected[at(held.offset + i)] = primary ? sum_of<T>(held.matrix, step, i) : own;
             }
             if (!primary) sent += held.matrix.elements * index_t{sizeof(T)};
         }
-        const std::span<T> values(gradient);
+        gradient.write(values);
         for (index_t set = 2; set >= step; --set) {
-            sync.start(set, std::span<const T>(values));
-            sync.try_finish(set, values);
+            sync.start(set, gradient.ref());
+            sync.try_finish(set, gradient.ref());
         }
-        sync.finish(values);
-        require_equal<T>(gradient, expected, concat("gradients at step ", step));
+        sync.finish(gradient.ref());
+        require_equal<T>(gradient.read(), expected, concat("gradients at step ", step));
     }
     SY_REQUIRE(sync.sent_bytes() == sent, "sent ", sync.sent_bytes(), " bytes instead of ", sent);
 }
 
 template <class T>
-void check_spread(Communicator& group, std::uint64_t seed) {
-    TestSession session(1);
+void check_spread(Communicator& group, std::uint64_t seed, std::unique_ptr<CpuDevice> device = nullptr) {
+    const TestSession session = session_on(std::move(device));
     const Copies copies(group.size(), seed);
     const Local local(copies, group.rank());
     ShadowSync sync(group, local.copied, 0, session.context);
@@ -137,8 +137,10 @@ void check_spread(Communicator& group, std::uint64_t seed) {
                 weights[at(held.offset + i)] = T(expected[at(held.offset + i)]);
         }
     }
-    sync.spread(std::span<T>(weights));
-    require_equal<float>(std::vector<float>(weights.begin(), weights.end()), expected, "weights");
+    DeviceArray<T> on_device(weights, session.context);
+    sync.spread(on_device.ref());
+    const std::vector<T> found = on_device.read();
+    require_equal<float>(std::vector<float>(found.begin(), found.end()), expected, "weights");
 }
 
 void sums_are_in_rank_order(Communicator& world) {
@@ -153,6 +155,16 @@ void weights_reach_shadows(Communicator& world) {
         check_spread<float>(world, seed);
         check_spread<bf16>(world, seed);
     }
+}
+
+/// Gradients and weights in memory that the host cannot reach, of operations that are done when they are waited for.
+void device_behind_a_fence(Communicator& world) {
+    behind_a_fence([&](const auto& make_device) {
+        check_sums<float>(world, 1, make_device());
+        check_sums<std::int64_t>(world, 2, make_device());
+        check_spread<float>(world, 3, make_device());
+        check_spread<bf16>(world, 4, make_device());
+    });
 }
 
 void wrong_use_is_refused(Communicator& world) {
@@ -178,6 +190,7 @@ void wrong_use_is_refused(Communicator& world) {
 constexpr ConformanceCase kCases[] = {
     {"shadow sync: primaries get the sum over all copies in ascending rank order", sums_are_in_rank_order},
     {"shadow sync: shadows get the weights of their primaries", weights_reach_shadows},
+    {"shadow sync: sums and weights on a device that the host cannot reach", device_behind_a_fence},
     {"shadow sync: wrong matrices, orders and tags are refused", wrong_use_is_refused},
 };
 
