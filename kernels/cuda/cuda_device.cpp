@@ -93,7 +93,14 @@ CudaDevice::CudaDevice(const CudaDeviceOptions& options, const ops::Bodies& bodi
       Device(DeviceKind::cuda, concat("cuda:", options.index), bodies),
       upload_bytes_(options.upload_bytes),
       compute_(concat("cuda:", options.index, "/compute")),
-      transfer_(concat("cuda:", options.index, "/transfer")) {}
+      transfer_(concat("cuda:", options.index, "/transfer")),
+      forked_(concat("cuda:", options.index)),
+      group_methods_(options.group_method) {
+    if (options.find_product_library == nullptr)
+        products_.note = "kernels of its own";
+    else
+        products_ = options.find_product_library(*this);
+}
 
 CudaDevice::~CudaDevice() {
     // What is queued may use memory that is about to be freed; a hanging kernel must not keep the process.
@@ -134,6 +141,11 @@ void CudaDevice::upload(ConstTensorRef values, TensorRef to, Stream& stream) {
     upload.done = queue.record();
     pending_bytes_ += upload.memory.bytes();
     uploads_.push_back(std::move(upload));
+}
+
+std::string CudaDevice::products_note() const {
+    const std::string groups = group_methods_.notes();
+    return groups.empty() ? products_.note : concat(products_.note, "\n", groups);
 }
 
 /// Takes back what finished copies have read, and waits for the oldest while too much is on its way.

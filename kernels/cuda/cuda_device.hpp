@@ -4,10 +4,15 @@
 
 #include <deque>
 #include <memory>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "kernels/core/arena.hpp"
 #include "kernels/core/device.hpp"
+#include "kernels/cuda/forked_streams.hpp"
+#include "kernels/cuda/group_methods.hpp"
+#include "kernels/cuda/product_library.hpp"
 #include "kernels/cuda/stream.hpp"
 
 namespace sy {
@@ -36,6 +41,10 @@ struct CudaDeviceOptions {
     index_t staging_slab_bytes = index_t{16} << 20;
     /// Uploads that are on their way may hold so much staging memory; more of them wait.
     index_t upload_bytes = index_t{64} << 20;
+    /// Who looks for a library of products; null: bodies use their own kernels.
+    cuda::FindProductLibrary* find_product_library = nullptr;
+    /// How groups of products are computed; null: the fastest way is measured.
+    std::optional<cuda::GroupMethod> group_method = {};
 };
 
 /// What a CudaDevice is made of besides a Device, and has to have before that: the GPU is chosen first, and its memory
@@ -65,6 +74,13 @@ class CudaDevice : private CudaParts, public Device {
     void copy(ConstTensorRef from, TensorRef to, Stream& stream) override;
     void upload(ConstTensorRef values, TensorRef to, Stream& stream) override;
 
+    /// Null: there is none.
+    cuda::ProductLibrary* product_library() { return products_.library.get(); }
+    cuda::GroupMethods& group_methods() { return group_methods_; }
+    cuda::ForkedStreams& forked() { return forked_; }
+    /// What computes products, and how groups of them are done as far as that was measured; lines.
+    std::string products_note() const;
+
   private:
     /// Staging memory that a copy reads until `done`.
     struct Upload {
@@ -79,6 +95,9 @@ class CudaDevice : private CudaParts, public Device {
     CudaStream compute_;
     CudaStream transfer_;
     std::deque<Upload> uploads_;
+    cuda::ForkedStreams forked_;
+    cuda::GroupMethods group_methods_;
+    cuda::FoundProductLibrary products_;
 };
 
 }  // namespace sy

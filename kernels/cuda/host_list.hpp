@@ -2,6 +2,7 @@
 
 #include <span>
 
+#include "kernels/core/context.hpp"
 #include "kernels/core/host_view.hpp"
 #include "kernels/core/tensor.hpp"
 #include "kernels/cuda/view.hpp"

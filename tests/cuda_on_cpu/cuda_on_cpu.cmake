@@ -3,16 +3,9 @@
 set(SY_CUDA_ON_CPU AUTO CACHE STRING "Run the CUDA bodies on the CPU in tests: AUTO (where the toolkit's headers and Boost.Context are found), ON or OFF")
 set_property(CACHE SY_CUDA_ON_CPU PROPERTY STRINGS AUTO ON OFF)
 
-if(DEFINED ENV{SY_CUDA_HEADERS})
-  set(SY_CUDA_HEADERS "$ENV{SY_CUDA_HEADERS}" CACHE PATH "Where cuBLAS's headers are, if not in the toolkit")
-else()
-  set(SY_CUDA_HEADERS "$ENV{HOME}/.cache/switchyard/cuda" CACHE PATH "Where cuBLAS's headers are, if not in the toolkit")
-endif()
-set(sy_toolkit_hints ENV CUDA_HOME ENV CUDA_PATH /usr/local/cuda)
-find_path(SY_CUDA_INCLUDE_DIR NAMES cuda_runtime.h HINTS ${sy_toolkit_hints} PATH_SUFFIXES include)
-find_path(SY_CUBLAS_INCLUDE_DIR NAMES cublas_v2.h HINTS ${sy_toolkit_hints} "${SY_CUDA_HEADERS}" PATH_SUFFIXES include)
+find_path(SY_CUDA_INCLUDE_DIR NAMES cuda_runtime.h HINTS ${SY_CUDA_HINTS} PATH_SUFFIXES include)
 find_package(Boost 1.75 QUIET COMPONENTS context)
-mark_as_advanced(SY_CUDA_INCLUDE_DIR SY_CUBLAS_INCLUDE_DIR)
+mark_as_advanced(SY_CUDA_INCLUDE_DIR)
 
 set(SY_CUDA_ON_CPU_MISSING "")
 if(NOT SY_CUDA_INCLUDE_DIR)
@@ -36,9 +29,9 @@ else()
 endif()
 
 # sy_add_cuda_on_cpu(target sources...): adds .cu sources to a target, which the host's compiler compiles against the
-# emulation. A target of that name has to be there.
+# emulation, and against that of cuBLAS where its headers are. A target of that name has to be there.
 function(sy_add_cuda_on_cpu target)
   target_sources(${target} PRIVATE ${ARGN})
   set_source_files_properties(${ARGN} TARGET_DIRECTORY ${target} PROPERTIES LANGUAGE CXX)
-  target_link_libraries(${target} PRIVATE sy_cuda_emulation)
+  target_link_libraries(${target} PRIVATE $<TARGET_NAME_IF_EXISTS:sy_cublas_emulation> sy_cuda_emulation)
 endfunction()

@@ -1,16 +1,22 @@
 #include "kernels/ops/cast/cast.hpp"
 
 #include "kernels/cuda/cuda_bodies.hpp"
+#include "kernels/cuda/lanes.hpp"
 #include "kernels/cuda/launch.hpp"
-#include "kernels/cuda/view.hpp"
 
 namespace sy::ops {
 namespace {
 
+/// Eight values a thread: sixteen bytes of bf16.
 template <class From, class To>
-void convert(cuda::Matrix<const From> x, cuda::Matrix<To> y, const Context& context) {
-    cuda::for_matrix(context, x.rows, x.cols, [=] __device__(index_t t, index_t i) {
-        y(t, i) = static_cast<To>(static_cast<float>(x(t, i)));
+void cast_lanes(ConstTensorRef from, TensorRef to, const Context& context) {
+    constexpr int kLanes = 8;
+    const auto x = cuda::view<const From>(from);
+    const auto y = cuda::view<To>(to);
+    const bool wide = cuda::are_wide<kLanes>({from, to});
+    cuda::for_matrix(context, x.rows, ceil_div(x.cols, kLanes), [=] __device__(index_t t, index_t group) {
+        const index_t i = group * kLanes;
+        cuda::store<kLanes>(y.row(t), i, y.cols, wide, cuda::load<kLanes>(x.row(t), i, x.cols, wide));
     });
 }
 
@@ -18,9 +24,9 @@ void convert(cuda::Matrix<const From> x, cuda::Matrix<To> y, const Context& cont
 
 void on_cuda::cast(ConstTensorRef from, TensorRef to, const Context& context) {
     if (from.dtype() == DType::f32)
-        convert(cuda::view<const float>(from), cuda::view<bf16>(to), context);
+        cast_lanes<float, bf16>(from, to, context);
     else
-        convert(cuda::view<const bf16>(from), cuda::view<float>(to), context);
+        cast_lanes<bf16, float>(from, to, context);
 }
 
 }  // namespace sy::ops

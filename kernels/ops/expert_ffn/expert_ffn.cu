@@ -1,11 +1,11 @@
-// Products expert after expert on the stream, and between them one kernel for the slots of all experts.
+// Groups of products, one an expert, and between them one kernel for the slots of all experts.
 #include "kernels/ops/expert_ffn/expert_ffn.hpp"
 
 #include "kernels/core/offsets.hpp"
 #include "kernels/core/tensor.hpp"
 #include "kernels/cuda/cuda_bodies.hpp"
+#include "kernels/cuda/lanes.hpp"
 #include "kernels/cuda/launch.hpp"
-#include "kernels/cuda/view.hpp"
 #include "kernels/ops/activation/nonlinearity.cuh"
 #include "kernels/ops/bias/bias.hpp"
 #include "kernels/ops/expert_ffn/grouped.cuh"
@@ -24,24 +24,47 @@ struct Activate {
     cuda::Matrix<In> h;
     cuda::Matrix<In> kept_gate;  ///< null data: nothing is kept
     cuda::Matrix<In> kept_up;
+    bool wide;
 };
+
+/// Neighbouring columns of a thread: sixteen bytes of the projections.
+constexpr int kLanes = 4;
+
+/// Projections of a row from column `first` on, with their bias, which are kept where there is room for them.
+template <class In>
+__device__ cuda::Lanes<float, kLanes> project(const cuda::Matrix<const float>& x, const float* bias,
+                                              const cuda::Matrix<In>& kept, index_t s, index_t first,
+                                              bool wide) {
+    auto lanes = cuda::load<kLanes>(x.row(s), first, x.cols, wide);
+    if (bias != nullptr) {
+        const auto addends = cuda::load<kLanes>(bias, first, x.cols, wide);
+#pragma unroll
+        for (int lane = 0; lane < kLanes; ++lane) lanes[lane] += addends[lane];
+    }
+    if (kept.data != nullptr) cuda::store<kLanes>(kept.row(s), first, x.cols, wide, lanes);
+    return lanes;
+}
 
 template <class F, class In>
 void activate(const Activate<In>& all, const Context& context) {
     const Activate<In> op = all;
-    cuda::for_matrix(context, op.up.rows, op.up.cols, [=] __device__(index_t s, index_t f) {
-        const float up = op.up_bias == nullptr ? op.up(s, f) : op.up(s, f) + op.up_bias[f];
-        if (op.kept_up.data != nullptr) op.kept_up(s, f) = static_cast<In>(up);
-        float value = up;
-        if (op.gate.data == nullptr) {
-            value = F::value(up);
-        } else {
-            const float gate = op.gate_bias == nullptr ? op.gate(s, f) : op.gate(s, f) + op.gate_bias[f];
-            if (op.kept_gate.data != nullptr) op.kept_gate(s, f) = static_cast<In>(gate);
-            value = F::value(gate) * up;
-        }
-        op.h(s, f) = static_cast<In>(op.weight == nullptr ? value : value * op.weight[s]);
-    });
+    cuda::for_matrix(
+        context, op.up.rows, ceil_div(op.up.cols, kLanes), [=] __device__(index_t s, index_t group) {
+            const index_t first = group * kLanes;
+            const auto up = project(op.up, op.up_bias, op.kept_up, s, first, op.wide);
+            cuda::Lanes<float, kLanes> gate{};
+            if (op.gate.data != nullptr)
+                gate = project(op.gate, op.gate_bias, op.kept_gate, s, first, op.wide);
+            const float weight = op.weight == nullptr ? 1.0F : op.weight[s];
+            cuda::Lanes<float, kLanes> h;
+#pragma unroll
+            for (int lane = 0; lane < kLanes; ++lane) {
+                const float value =
+                    op.gate.data == nullptr ? F::value(up[lane]) : F::value(gate[lane]) * up[lane];
+                h[lane] = value * weight;
+            }
+            cuda::store<kLanes>(op.h.row(s), first, op.up.cols, op.wide, h);
+        });
 }
 
 }  // namespace
@@ -68,7 +91,9 @@ void on_cuda::expert_ffn(ConstTensorRef x, const ExpertWeights& weights, const E
                               cuda::values<const float>(slots.weight),
                               cuda::view<In>(h.ref()),
                               cuda::view<In>(saved.gate),
-                              cuda::view<In>(saved.up)};
+                              cuda::view<In>(saved.up),
+                              cuda::are_wide<kLanes>({gate.ref(), up.ref(), weights.biases.gate,
+                                                      weights.biases.up, h.ref(), saved.gate, saved.up})};
         on_gpu::with_function(weights.activation, [&]<class F>() { activate<F, In>(op, context); });
     });
     on_gpu::multiply_experts(slots, h, weights.down, Transpose::no, out, Write::overwrite, context);

@@ -4,12 +4,14 @@
 #include <vector>
 
 #include "kernels/cuda/cuda_bodies.hpp"
+#include "kernels/cuda/lanes.hpp"
 #include "kernels/cuda/team.hpp"
 #include "kernels/cuda/view.hpp"
 #include "kernels/ops/activation/nonlinearity.cuh"
 #include "kernels/ops/bias/bias.hpp"
 #include "kernels/ops/expert_ffn/expert_ffn.hpp"
 #include "kernels/ops/expert_ffn/grouped.cuh"
+#include "kernels/ops/gemm/product.cuh"
 
 namespace sy::ops {
 namespace {
@@ -24,7 +26,11 @@ struct ActivateBackward {
     cuda::Matrix<In> dgate;
     cuda::Matrix<In> dup;
     float* dot;  ///< [S]; null: not wanted
+    bool wide;
 };
+
+/// Neighbouring columns of a thread: sixteen bytes of dh.
+constexpr int kLanes = 4;
 
 template <class F, class In>
 void activate_backward(const ActivateBackward<In>& all, const Context& context) {
@@ -32,23 +38,32 @@ void activate_backward(const ActivateBackward<In>& all, const Context& context) 
     cuda::for_rows(context, op.up.rows, op.up.cols, [=] __device__(index_t s, const cuda::Team& team) {
         const float weight = op.weight == nullptr ? 1.0F : op.weight[s];
         float dot = 0.0F;
-        for (index_t f = team.thread; f < op.up.cols; f += team.size) {
-            const auto up = static_cast<float>(op.up(s, f));
-            const float unweighted = op.dh(s, f);
-            const float d = unweighted * weight;
-            float activated = 0.0F;
-            if (op.gate.data == nullptr) {
-                const on_gpu::Both both = F::both(up);
-                activated = both.value;
-                op.dup(s, f) = static_cast<In>(d * both.slope);
-            } else {
-                const on_gpu::Both both = F::both(static_cast<float>(op.gate(s, f)));
-                activated = both.value * up;
-                op.dgate(s, f) = static_cast<In>(d * up * both.slope);
-                op.dup(s, f) = static_cast<In>(d * both.value);
+        const index_t cols = op.up.cols;
+        for (index_t f = index_t{team.thread} * kLanes; f < cols; f += index_t{team.size} * kLanes) {
+            const auto up = cuda::load<kLanes>(op.up.row(s), f, cols, op.wide);
+            const auto dh = cuda::load<kLanes>(op.dh.row(s), f, cols, op.wide);
+            cuda::Lanes<float, kLanes> h, dgate{}, dup;
+            if (op.gate.data != nullptr) dgate = cuda::load<kLanes>(op.gate.row(s), f, cols, op.wide);
+#pragma unroll
+            for (int lane = 0; lane < kLanes; ++lane) {
+                const float d = dh[lane] * weight;
+                float activated = 0.0F;
+                if (op.gate.data == nullptr) {
+                    const on_gpu::Both both = F::both(up[lane]);
+                    activated = both.value;
+                    dup[lane] = d * both.slope;
+                } else {
+                    const on_gpu::Both both = F::both(dgate[lane]);
+                    activated = both.value * up[lane];
+                    dgate[lane] = d * up[lane] * both.slope;
+                    dup[lane] = d * both.value;
+                }
+                if (f + lane < cols) dot += activated * dh[lane];
+                h[lane] = activated * weight;
             }
-            dot += activated * unweighted;
-            op.h(s, f) = static_cast<In>(activated * weight);
+            if (op.gate.data != nullptr) cuda::store<kLanes>(op.dgate.row(s), f, cols, op.wide, dgate);
+            cuda::store<kLanes>(op.dup.row(s), f, cols, op.wide, dup);
+            cuda::store<kLanes>(op.h.row(s), f, cols, op.wide, h);
         }
         if (op.dot == nullptr) return;
         dot = team.sum(dot);
@@ -65,20 +80,30 @@ struct Intermediate {
     Tensor dup;         ///< [S, F]
 };
 
+/// Boundaries of the blocks of an expert's slots, from its first slot on.
+std::vector<index_t> blocks_of(const ExpertSlots& slots, Range range) {
+    std::vector<index_t> blocks;
+    const auto first = std::ranges::lower_bound(slots.blocks, range.begin);
+    const auto last = std::ranges::lower_bound(slots.blocks, range.end);
+    for (auto block = first; block <= last; ++block) blocks.push_back(*block - range.begin);
+    return blocks;
+}
+
+/// gradient of an expert += left^T right of its slots.
 void add_experts(const ExpertSlots& slots, ConstTensorRef left, ConstTensorRef right,
                  std::span<const GradientRef> gradients, const Context& context) {
+    std::vector<Product> in_floats;
     for (std::size_t expert = 0; expert < gradients.size(); ++expert) {
         const Range range = group_of(slots.offsets, static_cast<index_t>(expert));
         if (range.size() == 0) continue;
-        std::vector<index_t> blocks;
-        if (gradients[expert].is_fixed()) {
-            const auto first = std::ranges::lower_bound(slots.blocks, range.begin);
-            const auto last = std::ranges::lower_bound(slots.blocks, range.end);
-            for (auto block = first; block <= last; ++block) blocks.push_back(*block - range.begin);
-        }
-        on_gpu::add_weight_gradient(left.rows_of(range), right.rows_of(range), blocks, gradients[expert],
-                                    context);
+        const ConstTensorRef x = left.rows_of(range), dy = right.rows_of(range);
+        const GradientRef& gradient = gradients[expert];
+        if (gradient.is_fixed())
+            on_gpu::add_weight_gradient(x, dy, blocks_of(slots, range), gradient, context);
+        else
+            in_floats.push_back(on_gpu::gradient_product(x, dy, gradient));
     }
+    on_gpu::multiply_group(in_floats, context);
 }
 
 void add_biases(const ExpertWeights& weights, const ExpertSlots& slots, const Intermediate& between,
@@ -116,10 +141,16 @@ void on_cuda::expert_ffn_backward(ConstTensorRef x, const ExpertWeights& weights
                                  context);
         dispatch_dtype(dtype, [&]<class In>() {
             const ActivateBackward<In> op{
-                cuda::view<const In>(kept.gate),   cuda::view<const In>(kept.up),
-                cuda::view<const float>(dh.ref()), cuda::values<const float>(slots.weight),
-                cuda::view<In>(between.h.ref()),   cuda::view<In>(between.dgate.ref()),
-                cuda::view<In>(between.dup.ref()), cuda::values<float>(backward.dweight)};
+                cuda::view<const In>(kept.gate),
+                cuda::view<const In>(kept.up),
+                cuda::view<const float>(dh.ref()),
+                cuda::values<const float>(slots.weight),
+                cuda::view<In>(between.h.ref()),
+                cuda::view<In>(between.dgate.ref()),
+                cuda::view<In>(between.dup.ref()),
+                cuda::values<float>(backward.dweight),
+                cuda::are_wide<kLanes>(
+                    {kept.gate, kept.up, dh.ref(), between.h.ref(), between.dgate.ref(), between.dup.ref()})};
             on_gpu::with_function(weights.activation,
                                   [&]<class F>() { activate_backward<F, In>(op, context); });
         });

@@ -1,8 +1,9 @@
 // The plain product of a GPU: tiles of C, whose parts of A and B pass through shared memory. Libraries are faster; this one
-// runs everywhere, has the order of sums that the contract names, and is what others are compared with.
+// runs everywhere, has the order of sums that `reproducible` promises, and is what others are compared with.
 #include "kernels/ops/gemm/product.cuh"
 
 #include "kernels/cuda/cuda_bodies.hpp"
+#include "kernels/cuda/cuda_device.hpp"
 #include "kernels/cuda/gradient.hpp"
 #include "kernels/cuda/host_list.hpp"
 #include "kernels/cuda/launch.hpp"
@@ -125,7 +126,21 @@ void run(const Factors<In>& in, const Store& store, const Context& context) {
 
 }  // namespace
 
+cuda::ProductLibrary* on_gpu::product_library(const Context& context) {
+    if (context.numerics == NumericsMode::reproducible) return nullptr;
+    return static_cast<CudaDevice&>(context.device).product_library();
+}
+
+cuda::LibraryProduct on_gpu::library_product(const Product& product) {
+    return {product.a, product.transpose_a == Transpose::yes,
+            product.b, product.transpose_b == Transpose::yes,
+            product.c, product.write == Write::add};
+}
+
 void on_gpu::multiply(const Product& product, const Context& context) {
+    if (product.c.num_elements() == 0) return;
+    if (cuda::ProductLibrary* const library = product_library(context))
+        return library->multiply(library_product(product), context);
     const bool ta = product.transpose_a == Transpose::yes;
     const bool tb = product.transpose_b == Transpose::yes;
     dispatch_dtype(product.a.dtype(), [&]<class In>() {
@@ -140,11 +155,15 @@ void on_gpu::multiply(const Product& product, const Context& context) {
     });
 }
 
+Product on_gpu::gradient_product(ConstTensorRef x, ConstTensorRef dy, const GradientRef& gradient) {
+    return {.a = x, .transpose_a = Transpose::yes, .b = dy, .c = gradient.sums, .write = Write::add};
+}
+
 void on_gpu::add_weight_gradient(ConstTensorRef x, ConstTensorRef dy, std::span<const index_t> blocks,
                                  const GradientRef& gradient, const Context& context) {
-    const bool fixed = gradient.is_fixed();
-    const cuda::HostList<index_t> list(fixed ? blocks : std::span<const index_t>(), context);
-    const index_t num_blocks = fixed ? std::max<index_t>(static_cast<index_t>(blocks.size()) - 1, 0) : 1;
+    if (!gradient.is_fixed()) return on_gpu::multiply(gradient_product(x, dy, gradient), context);
+    const cuda::HostList<index_t> list(blocks, context);
+    const index_t num_blocks = std::max<index_t>(static_cast<index_t>(blocks.size()) - 1, 0);
     dispatch_dtype(x.dtype(), [&]<class In>() {
         run<In>({{cuda::view<const In>(x), true},
                  {cuda::view<const In>(dy), false},

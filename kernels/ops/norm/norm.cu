@@ -2,6 +2,7 @@
 
 #include "kernels/cuda/cuda_bodies.hpp"
 #include "kernels/cuda/gradient.hpp"
+#include "kernels/cuda/lanes.hpp"
 #include "kernels/cuda/team.hpp"
 #include "kernels/cuda/view.hpp"
 
@@ -18,7 +19,23 @@ struct NormRows {
     cuda::Matrix<float> y;
     float* rstd;
     float* mean;
+    bool wide;
 };
+
+/// Neighbouring columns of a thread: sixteen bytes.
+constexpr int kLanes = 4;
+
+/// Calls body(i, value of column i) for the columns of a thread, in ascending order.
+template <class Body>
+__device__ void for_own(const float* row, index_t cols, bool wide, const cuda::Team& team, const Body& body) {
+    for (index_t first = index_t{team.thread} * kLanes; first < cols; first += index_t{team.size} * kLanes) {
+        const auto lanes = cuda::load<kLanes>(row, first, cols, wide);
+#pragma unroll
+        for (int lane = 0; lane < kLanes; ++lane) {
+            if (first + lane < cols) body(first + lane, lanes[lane]);
+        }
+    }
+}
 
 struct RowStatistics {
     float mean;
@@ -47,19 +64,20 @@ __device__ RowStatistics statistics_in_double(const float* x, index_t cols, floa
 }
 
 template <NormKind kind>
-__device__ RowStatistics statistics(const float* x, index_t cols, float eps, const cuda::Team& team) {
+__device__ RowStatistics statistics(const float* x, const NormRows& op, const cuda::Team& team) {
+    const index_t cols = op.x.cols;
     const auto width = static_cast<float>(cols);
     float mean = 0.0F;
     if constexpr (kind == NormKind::layer) {
         float own = 0.0F;
-        for (index_t i = team.thread; i < cols; i += team.size) own += x[i];
+        for_own(x, cols, op.wide, team, [&](index_t, float value) { own += value; });
         mean = team.sum(own) / width;
     }
     float own = 0.0F;
-    for (index_t i = team.thread; i < cols; i += team.size) own += (x[i] - mean) * (x[i] - mean);
-    const float rstd = 1.0F / sqrtf(team.sum(own) / width + eps);
+    for_own(x, cols, op.wide, team, [&](index_t, float value) { own += (value - mean) * (value - mean); });
+    const float rstd = 1.0F / sqrtf(team.sum(own) / width + op.eps);
     if (rstd > 0.0F) return {mean, rstd};
-    return statistics_in_double<kind>(x, cols, eps, team);
+    return statistics_in_double<kind>(x, cols, op.eps, team);
 }
 
 template <NormKind kind>
@@ -67,21 +85,37 @@ void norm_rows(const NormRows& rows, const Context& context) {
     const NormRows op = rows;
     cuda::for_rows(context, op.x.rows, op.x.cols, [=] __device__(index_t t, const cuda::Team& team) {
         const float* x = op.x.row(t);
+        const index_t cols = op.x.cols;
+        const index_t begin = index_t{team.thread} * kLanes, step = index_t{team.size} * kLanes;
         if (op.residual.data != nullptr) {
             float* const sum = op.sum.row(t);
             // A thread reads again what it has written itself: all loops give it the same columns.
-            for (index_t i = team.thread; i < op.x.cols; i += team.size) sum[i] = x[i] + op.residual(t, i);
+            for (index_t i = begin; i < cols; i += step) {
+                auto lanes = cuda::load<kLanes>(x, i, cols, op.wide);
+                const auto residual = cuda::load<kLanes>(op.residual.row(t), i, cols, op.wide);
+#pragma unroll
+                for (int lane = 0; lane < kLanes; ++lane) lanes[lane] += residual[lane];
+                cuda::store<kLanes>(sum, i, cols, op.wide, lanes);
+            }
             x = sum;
         }
-        const RowStatistics row = statistics<kind>(x, op.x.cols, op.eps, team);
+        const RowStatistics row = statistics<kind>(x, op, team);
         if (team.thread == 0) {
             op.rstd[t] = row.rstd;
             if (kind == NormKind::layer) op.mean[t] = row.mean;
         }
-        float* const y = op.y.row(t);
-        for (index_t i = team.thread; i < op.x.cols; i += team.size) {
-            const float value = (x[i] - row.mean) * row.rstd * op.gain[i];
-            y[i] = op.bias == nullptr ? value : value + op.bias[i];
+        for (index_t i = begin; i < cols; i += step) {
+            auto lanes = cuda::load<kLanes>(x, i, cols, op.wide);
+            const auto gain = cuda::load<kLanes>(op.gain, i, cols, op.wide);
+#pragma unroll
+            for (int lane = 0; lane < kLanes; ++lane)
+                lanes[lane] = (lanes[lane] - row.mean) * row.rstd * gain[lane];
+            if (op.bias != nullptr) {
+                const auto bias = cuda::load<kLanes>(op.bias, i, cols, op.wide);
+#pragma unroll
+                for (int lane = 0; lane < kLanes; ++lane) lanes[lane] += bias[lane];
+            }
+            cuda::store<kLanes>(op.y.row(t), i, cols, op.wide, lanes);
         }
     });
 }
@@ -102,9 +136,14 @@ struct BackwardRows {
     const float* gain;
     cuda::Matrix<float> dx;
     Write write;
+    bool wide;
 
-    __device__ float centred(index_t t, index_t i) const {
-        return mean == nullptr ? x(t, i) : x(t, i) - mean[t];
+    __device__ cuda::Lanes<float, kLanes> centred(index_t t, index_t i) const {
+        auto lanes = cuda::load<kLanes>(x.row(t), i, x.cols, wide);
+        if (mean == nullptr) return lanes;
+#pragma unroll
+        for (int lane = 0; lane < kLanes; ++lane) lanes[lane] -= mean[t];
+        return lanes;
     }
 };
 
@@ -112,39 +151,66 @@ struct BackwardRows {
 void gradient_addends(const BackwardRows& rows, index_t block_rows, cuda::Matrix<float> dgain,
                       cuda::Matrix<float> dbias, const Context& context) {
     const BackwardRows op = rows;
-    cuda::for_matrix(context, dgain.rows, dgain.cols, [=] __device__(index_t block, index_t i) {
-        const index_t begin = block * block_rows;
-        const index_t end = begin + block_rows < op.x.rows ? begin + block_rows : op.x.rows;
-        float gain = 0.0F;
-        float bias = 0.0F;
-        for (index_t t = begin; t < end; ++t) {
-            gain += op.dy(t, i) * op.centred(t, i) * op.rstd[t];
-            bias += op.dy(t, i);
-        }
-        dgain(block, i) = gain;
-        if (dbias.data != nullptr) dbias(block, i) = bias;
-    });
+    const index_t cols = dgain.cols;
+    cuda::for_matrix(context, dgain.rows, ceil_div(cols, kLanes),
+                     [=] __device__(index_t block, index_t group) {
+                         const index_t i = group * kLanes;
+                         const index_t begin = block * block_rows;
+                         const index_t end = begin + block_rows < op.x.rows ? begin + block_rows : op.x.rows;
+                         cuda::Lanes<float, kLanes> gain{};
+                         cuda::Lanes<float, kLanes> bias{};
+                         for (index_t t = begin; t < end; ++t) {
+                             const auto dy = cuda::load<kLanes>(op.dy.row(t), i, cols, op.wide);
+                             const auto centred = op.centred(t, i);
+#pragma unroll
+                             for (int lane = 0; lane < kLanes; ++lane) {
+                                 gain[lane] += dy[lane] * centred[lane] * op.rstd[t];
+                                 bias[lane] += dy[lane];
+                             }
+                         }
+                         cuda::store<kLanes>(dgain.row(block), i, cols, op.wide, gain);
+                         if (dbias.data != nullptr)
+                             cuda::store<kLanes>(dbias.row(block), i, cols, op.wide, bias);
+                     });
 }
 
 /// dx = or += rstd * (dy * gain - mean(dy * gain) - xhat * mean(dy * gain * xhat)); rms without the first mean.
 void gradient_rows(const BackwardRows& rows, const Context& context) {
     const BackwardRows op = rows;
     cuda::for_rows(context, op.x.rows, op.x.cols, [=] __device__(index_t t, const cuda::Team& team) {
-        const auto width = static_cast<float>(op.x.cols);
+        const index_t cols = op.x.cols;
+        const auto width = static_cast<float>(cols);
+        const index_t begin = index_t{team.thread} * kLanes, step = index_t{team.size} * kLanes;
         const float rstd = op.rstd[t];
         float slopes = 0.0F;
         float products = 0.0F;
-        for (index_t i = team.thread; i < op.x.cols; i += team.size) {
-            const float slope = op.dy(t, i) * op.gain[i];
-            slopes += slope;
-            products += slope * op.centred(t, i);
+        for (index_t i = begin; i < cols; i += step) {
+            const auto dy = cuda::load<kLanes>(op.dy.row(t), i, cols, op.wide);
+            const auto gain = cuda::load<kLanes>(op.gain, i, cols, op.wide);
+            const auto centred = op.centred(t, i);
+#pragma unroll
+            for (int lane = 0; lane < kLanes; ++lane) {
+                if (i + lane >= cols) break;
+                const float slope = dy[lane] * gain[lane];
+                slopes += slope;
+                products += slope * centred[lane];
+            }
         }
         const float shift = team.sum(products) / width * rstd * rstd * rstd;
         const float direct_mean = op.mean == nullptr ? 0.0F : team.sum(slopes) / width;
-        for (index_t i = team.thread; i < op.x.cols; i += team.size) {
-            const float direct = op.dy(t, i) * op.gain[i] - direct_mean;
-            const float change = direct * rstd - op.centred(t, i) * shift;
-            op.dx(t, i) = op.write == Write::add ? op.dx(t, i) + change : change;
+        for (index_t i = begin; i < cols; i += step) {
+            const auto dy = cuda::load<kLanes>(op.dy.row(t), i, cols, op.wide);
+            const auto gain = cuda::load<kLanes>(op.gain, i, cols, op.wide);
+            const auto centred = op.centred(t, i);
+            cuda::Lanes<float, kLanes> dx{};
+            if (op.write == Write::add) dx = cuda::load<kLanes>(op.dx.row(t), i, cols, op.wide);
+#pragma unroll
+            for (int lane = 0; lane < kLanes; ++lane) {
+                const float direct = dy[lane] * gain[lane] - direct_mean;
+                const float change = direct * rstd - centred[lane] * shift;
+                dx[lane] = op.write == Write::add ? dx[lane] + change : change;
+            }
+            cuda::store<kLanes>(op.dx.row(t), i, cols, op.wide, dx);
         }
     });
 }
@@ -162,7 +228,8 @@ void on_cuda::norm(const Norm& rule, ConstTensorRef x, TensorRef y, const NormSt
          {},
          cuda::view<float>(y),
          cuda::values<float>(statistics.rstd),
-         cuda::values<float>(statistics.mean)},
+         cuda::values<float>(statistics.mean),
+         cuda::are_wide<kLanes>({x, rule.gain, rule.bias, y})},
         context);
 }
 
@@ -172,7 +239,8 @@ void on_cuda::add_norm(const Norm& rule, const AddNorm& rows, const NormStatisti
         {cuda::view<const float>(rows.x), cuda::view<const float>(rows.residual),
          cuda::values<const float>(rule.gain), cuda::values<const float>(rule.bias), rule.eps,
          cuda::view<float>(rows.sum), cuda::view<float>(rows.y), cuda::values<float>(statistics.rstd),
-         cuda::values<float>(statistics.mean)},
+         cuda::values<float>(statistics.mean),
+         cuda::are_wide<kLanes>({rows.x, rows.residual, rule.gain, rule.bias, rows.sum, rows.y})},
         context);
 }
 
@@ -180,15 +248,16 @@ void on_cuda::norm_backward(const Norm& rule, const NormBackward& in, TensorRef 
                             const NormGradients& gradients, const Context& context) {
     const index_t num_blocks = ceil_div(in.x.rows(), in.block_rows);
     if (num_blocks == 0) return;
+    Tensor gain(context.device, DType::f32, {num_blocks, in.x.cols()});
+    Tensor bias(context.device, DType::f32, {rule.bias.is_null() ? 0 : num_blocks, in.x.cols()});
     const BackwardRows op{cuda::view<const float>(in.x),
                           cuda::view<const float>(in.dy),
                           cuda::values<const float>(in.rstd),
                           rule.kind == NormKind::layer ? cuda::values<const float>(in.mean) : nullptr,
                           cuda::values<const float>(rule.gain),
                           cuda::view<float>(dx),
-                          in.write};
-    Tensor gain(context.device, DType::f32, {num_blocks, in.x.cols()});
-    Tensor bias(context.device, DType::f32, {rule.bias.is_null() ? 0 : num_blocks, in.x.cols()});
+                          in.write,
+                          cuda::are_wide<kLanes>({in.x, in.dy, rule.gain, dx, gain.ref(), bias.ref()})};
     // Before dx is written, which may be dy.
     gradient_addends(op, in.block_rows, cuda::view<float>(gain.ref()), cuda::view<float>(bias.ref()),
                      context);

@@ -3,10 +3,17 @@
 #include <cmath>
 
 #include "kernels/cuda/cuda_bodies.hpp"
+#include "kernels/cuda/lanes.hpp"
 #include "kernels/cuda/launch.hpp"
-#include "kernels/cuda/view.hpp"
 
 namespace sy::ops {
+
+namespace {
+
+/// Sixteen bytes of each operand in float32.
+constexpr int kLanes = 4;
+
+}  // namespace
 
 void on_cuda::adamw(const AdamwOperands& operands, const AdamwStep& step, const Context& context) {
     float* const weight = cuda::values<float>(operands.weight);
@@ -22,17 +29,28 @@ void on_cuda::adamw(const AdamwOperands& operands, const AdamwStep& step, const 
         static_cast<float>(1.0 - static_cast<double>(step.lr) * static_cast<double>(step.weight_decay));
     const auto rate = static_cast<float>(static_cast<double>(step.lr) / correction1);
     const auto root_scale = static_cast<float>(1.0 / correction2);
-    cuda::for_elements(context, operands.weight.num_elements(), [=] __device__(index_t i) {
-        const float g = gradient[i] * rule.gradient_scale;
-        const float new_m = rule.beta1 * m[i] + (1.0F - rule.beta1) * g;
-        const float new_v = rule.beta2 * v[i] + (1.0F - rule.beta2) * g * g;
-        const float size = sqrtf(new_v * root_scale) + rule.eps;
-        const float new_weight = weight[i] * keep - rate * new_m / size;
-        m[i] = new_m;
-        v[i] = new_v;
-        weight[i] = new_weight;
-        gradient[i] = 0.0F;
-        if (working != nullptr) working[i] = bf16(new_weight);
+    const bool wide = cuda::are_wide<kLanes>(
+        {operands.weight, operands.m, operands.v, operands.gradient, operands.working});
+    const index_t count = operands.weight.num_elements();
+    cuda::for_elements(context, ceil_div(count, kLanes), [=] __device__(index_t group) {
+        const index_t i = group * kLanes;
+        auto w = cuda::load<kLanes>(weight, i, count, wide);
+        auto first = cuda::load<kLanes>(m, i, count, wide);
+        auto second = cuda::load<kLanes>(v, i, count, wide);
+        const auto slope = cuda::load<kLanes>(gradient, i, count, wide);
+#pragma unroll
+        for (int lane = 0; lane < kLanes; ++lane) {
+            const float g = slope[lane] * rule.gradient_scale;
+            first[lane] = rule.beta1 * first[lane] + (1.0F - rule.beta1) * g;
+            second[lane] = rule.beta2 * second[lane] + (1.0F - rule.beta2) * g * g;
+            const float size = sqrtf(second[lane] * root_scale) + rule.eps;
+            w[lane] = w[lane] * keep - rate * first[lane] / size;
+        }
+        cuda::store<kLanes>(m, i, count, wide, first);
+        cuda::store<kLanes>(v, i, count, wide, second);
+        cuda::store<kLanes>(weight, i, count, wide, w);
+        cuda::store<kLanes>(gradient, i, count, wide, cuda::Lanes<float, kLanes>{});
+        if (working != nullptr) cuda::store<kLanes>(working, i, count, wide, w);
     });
 }
 

@@ -130,6 +130,25 @@ TEST_CASE("cuda_on_cpu: a batch and a group of products in bf16 are those produc
     }
 }
 
+TEST_CASE("cuda_on_cpu: TF32 is what was asked for, and shows", "[unit]") {
+    const Machine machine;
+    const Stream stream;
+    const Handle handle(stream);
+    const DeviceArray<float> factors({1.0F + 0x1p-12F, 1.0F});
+    const float one = 1.0F;
+    const float zero = 0.0F;
+    const auto multiply = [&](cublasComputeType_t compute) {
+        const DeviceArray<float> product(1);
+        REQUIRE(cublasGemmEx_64(handle, CUBLAS_OP_N, CUBLAS_OP_N, 1, 1, 1, &one, factors.get(), CUDA_R_32F, 1,
+                                factors.get() + 1, CUDA_R_32F, 1, &zero, product.get(), CUDA_R_32F, 1,
+                                compute, CUBLAS_GEMM_DEFAULT) == CUBLAS_STATUS_SUCCESS);
+        REQUIRE(cudaStreamSynchronize(stream) == cudaSuccess);
+        return product.to_host().front();
+    };
+    REQUIRE(multiply(CUBLAS_COMPUTE_32F_PEDANTIC) == 1.0F + 0x1p-12F);
+    REQUIRE(multiply(CUBLAS_COMPUTE_32F_FAST_TF32) == 1.0F);
+}
+
 TEST_CASE("cuda_on_cpu: cuBLAS refuses what the library refuses", "[unit]") {
     const Machine machine;
     const Stream stream;
@@ -150,6 +169,10 @@ TEST_CASE("cuda_on_cpu: cuBLAS refuses what the library refuses", "[unit]") {
     REQUIRE(multiply(4, 4, pageable.data(), CUDA_R_32F) == CUBLAS_STATUS_EXECUTION_FAILED);
     REQUIRE(multiply(4, 4, values.get() + 60, CUDA_R_32F) == CUBLAS_STATUS_EXECUTION_FAILED);
     REQUIRE_THAT(last_report(), Contains("reaches beyond live device memory"));
+    REQUIRE(cublasGemmEx_64(handle, CUBLAS_OP_N, CUBLAS_OP_N, 4, 4, 4, &one, values.get(), CUDA_R_32F,
+                            std::int64_t{1} << 40, values.get(), CUDA_R_32F, 4, &one, values.get(),
+                            CUDA_R_32F, 8, CUBLAS_COMPUTE_32F,
+                            CUBLAS_GEMM_DEFAULT) == CUBLAS_STATUS_NOT_SUPPORTED);
     REQUIRE(cublasGemmEx(nullptr, CUBLAS_OP_N, CUBLAS_OP_N, 1, 1, 1, &one, values.get(), CUDA_R_32F, 1,
                          values.get(), CUDA_R_32F, 1, &one, values.get(), CUDA_R_32F, 1, CUBLAS_COMPUTE_32F,
                          CUBLAS_GEMM_DEFAULT) == CUBLAS_STATUS_NOT_INITIALIZED);

@@ -1,93 +1,38 @@
 #include <algorithm>
-#include <bit>
 #include <catch2/catch.hpp>
-#include <cmath>
-#include <cstring>
 
 #include "kernels/core/host_values.hpp"
 #include "kernels/core/host_view.hpp"
-#include "kernels/ops/cpu_device.hpp"
+#include "kernels/ops/expert_ffn/expert_ffn.hpp"
 #include "tests/cuda_on_cpu/emulation/engine/options.hpp"
+#include "tests/cuda_on_cpu/emulation/runtime/runtime.hpp"
 #include "tests/support/emulated_gpu.hpp"
+#include "tests/unit/kernels/device_comparison.hpp"
 #include "tests/unit/kernels/operation_cases.hpp"
 
 // The bodies of CUDA on the emulation (tests/cuda_on_cpu) against those of the CPU.
 namespace sy::test {
 namespace {
 
-std::vector<OperationCase::Piece> run_on(Device& device, const NamedCase& named) {
-    const Context context{device, device.compute()};
-    OperationCase on(context);
-    named.run(on);
-    return on.pieces();
-}
-
-/// How far numbers may be apart, of the largest one of their tensor: the exponentials and the order of long sums differ.
-double tolerance_of(DType dtype) {
-    switch (dtype) {
-        case DType::f32:
-            return 2e-6;
-        case DType::f64:
-            return 1e-14;
-        case DType::bf16:
-            return 0x1p-8;
-        default:
-            return 0.0;  // integers, codes and marks are the same
-    }
-}
-
-template <class T>
-std::vector<double> numbers_of(const std::vector<std::byte>& bytes) {
-    std::vector<T> values(bytes.size() / sizeof(T));
-    if (!values.empty()) std::memcpy(static_cast<void*>(values.data()), bytes.data(), bytes.size());
-    std::vector<double> numbers;
-    for (const T value : values) numbers.push_back(static_cast<double>(static_cast<float>(value)));
-    return numbers;
-}
-
-std::vector<double> numbers_of(const OperationCase::Piece& piece) {
-    if (piece.dtype == DType::bf16) return numbers_of<bf16>(piece.bytes);
-    if (piece.dtype == DType::f32) return numbers_of<float>(piece.bytes);
-    std::vector<double> numbers(piece.bytes.size() / sizeof(double));
-    std::memcpy(numbers.data(), piece.bytes.data(), piece.bytes.size());
-    return numbers;
-}
-
-/// Largest difference of finite numbers, of the largest of them; infinite when others are not the same.
-double difference(const OperationCase::Piece& piece, const OperationCase::Piece& expected) {
-    const std::vector<double> values = numbers_of(piece), wanted = numbers_of(expected);
-    double apart = 0.0, largest = 0.0;
-    for (std::size_t i = 0; i < values.size(); ++i) {
-        if (std::isnan(values[i]) && std::isnan(wanted[i])) continue;
-        if (values[i] == wanted[i]) {
-            if (std::isfinite(wanted[i])) largest = std::max(largest, std::fabs(wanted[i]));
-            continue;
-        }
-        if (!std::isfinite(values[i]) || !std::isfinite(wanted[i])) return HUGE_VAL;
-        apart = std::max(apart, std::fabs(values[i] - wanted[i]));
-        largest = std::max(largest, std::fabs(wanted[i]));
-    }
-    return apart == 0.0 ? 0.0 : apart / largest;
-}
-
-void check_cases(Device& device, std::span<const NamedCase> cases) {
-    for (const NamedCase& named : cases) {
-        CpuDevice processor(1);
-        const std::vector<OperationCase::Piece> expected = run_on(processor, named);
-        const std::vector<OperationCase::Piece> pieces = run_on(device, named);
-        REQUIRE(pieces.size() == expected.size());
-        for (std::size_t i = 0; i < pieces.size(); ++i) {
-            INFO(named.name << ", result " << i << " in " << dtype_name(expected[i].dtype));
-            REQUIRE(pieces[i].dtype == expected[i].dtype);
-            REQUIRE(pieces[i].bytes.size() == expected[i].bytes.size());
-            const double tolerance = tolerance_of(expected[i].dtype);
-            if (tolerance == 0.0) {
-                CHECK(std::ranges::equal(pieces[i].bytes, expected[i].bytes));
-            } else {
-                CHECK(difference(pieces[i], expected[i]) <= tolerance);
-            }
+/// Those that multiply matrices.
+std::vector<NamedCase> product_cases() {
+    std::vector<NamedCase> chosen;
+    for (const std::span<const NamedCase> cases : {operation_cases(), edge_cases()}) {
+        for (const NamedCase& named : cases) {
+            const std::string_view name = named.name;
+            if (name.starts_with("products") || name.starts_with("feed-forward")) chosen.push_back(named);
         }
     }
+    REQUIRE(chosen.size() == 4);
+    return chosen;
+}
+
+/// With cuBLAS, where its headers are; without, tests of it are skipped by name (cublas_emulation_test).
+CudaDeviceOptions with_library(std::optional<cuda::GroupMethod> method) {
+    CudaDeviceOptions options = EmulatedGpu::kOptions;
+    options.find_product_library = cuda::find_cublas;
+    options.group_method = method;
+    return options;
 }
 
 template <class T>
@@ -107,6 +52,73 @@ TEST_CASE("cuda: every operation gives what the processor gives", "[unit]") {
 TEST_CASE("cuda: operations of any sides and numbers give what the processor gives", "[unit]") {
     EmulatedGpu device;
     check_cases(device, edge_cases());
+}
+
+TEST_CASE("cuda: products by a library and in groups of every method give what the processor gives",
+          "[unit]") {
+    for (const cuda::GroupMethod method : cuda::kGroupMethods) {
+        INFO(cuda::group_method_name(method));
+        EmulatedGpu device(with_library(method));
+        check_cases(device, product_cases());
+    }
+}
+
+TEST_CASE("cuda: reproducible products have the bits of the device's own kernels, by whatever method",
+          "[unit]") {
+    for (const NamedCase& named : product_cases()) {
+        INFO(named.name);
+        EmulatedGpu own;
+        const std::vector<OperationCase::Piece> expected = run_on(own, named, NumericsMode::reproducible);
+        for (const cuda::GroupMethod method : cuda::kGroupMethods) {
+            EmulatedGpu device(with_library(method));
+            CHECK(run_on(device, named, NumericsMode::reproducible) == expected);
+        }
+    }
+}
+
+TEST_CASE(
+    "cuda: how groups of products are computed is measured at first uses, and then nothing is allocated",
+    "[unit]") {
+    EmulatedGpu device(with_library(std::nullopt));
+    const Context context{device, device.compute()};
+    OperationCase on(context);
+    constexpr index_t kExperts = 4, kHidden = 16, kInner = 32, kSlots = 12;
+    const std::vector<index_t> offsets{0, 3, 6, 9, kSlots};
+    const ops::ExpertWeights weights{.gate = {},
+                                     .up = on.normal(kExperts * kHidden, kInner),
+                                     .down = on.normal(kExperts * kInner, kHidden),
+                                     .activation = ops::Activation::relu};
+    const TensorRef x = on.normal(kSlots, kHidden), out = on.zeros(kSlots, kHidden);
+    const auto run = [&] {
+        ops::expert_ffn(x, weights, {offsets, {}, {}, {}}, {}, out, context);
+        device.compute().synchronise(std::chrono::minutes(1));
+    };
+    run();
+    const std::vector<float> expected = read<float>(out, context);
+    for (int use = 0; use < 12; ++use) run();
+    CHECK_THAT(device.products_note(), Catch::Contains("in all 8 x 128 x 64: ") &&
+                                           Catch::Contains("one_stream") &&
+                                           Catch::Contains("several_streams"));
+    const emulation::Counters before = emulation::counters();
+    run();
+    CHECK(emulation::counters().num_allocations == before.num_allocations);
+    CHECK(emulation::counters().num_host_waits == before.num_host_waits);
+    CHECK(read<float>(out, context) == expected);
+}
+
+TEST_CASE("cuda: a product that the library refuses is named with its sides", "[unit]") {
+    EmulatedGpu device(with_library(cuda::GroupMethod::one_stream));
+    if (device.product_library() == nullptr) return;
+    const Context context{device, device.compute()};
+    OperationCase on(context);
+    const TensorRef a = on.normal(4, 8), b = on.normal(3, 8), c = on.zeros(4, 3);
+    device.compute().synchronise(std::chrono::minutes(1));
+    emulation::break_device(cudaErrorECCUncorrectable);
+    CHECK_THROWS_WITH(ops::multiply({.a = a, .b = b, .transpose_b = ops::Transpose::yes, .c = c}, context),
+                      Catch::Contains("cuBLAS, [4, 8] times [3, 8]^T in f32 into [4, 3]"));
+    emulation::recover();
+    CHECK_THROWS_WITH(cuda::parse_group_method("quick"),
+                      Catch::Contains("called quick") && Catch::Contains("several_streams"));
 }
 
 TEST_CASE("cuda device: rows that are apart are copied and uploaded in the order of the stream", "[unit]") {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -39,8 +40,9 @@ bool are_supported(const Types& types, cublasComputeType_t compute) {
 }
 
 Product make_product(cublasOperation_t op_a, cublasOperation_t op_b, int m, int n, int k, const Types& types,
-                     int lda, int ldb, int ldc) {
+                     int lda, int ldb, int ldc, cublasComputeType_t compute_type) {
     Product product;
+    product.rounds_to_tf32 = compute_type == CUBLAS_COMPUTE_32F_FAST_TF32;
     product.op_a = op_a;
     product.op_b = op_b;
     product.m = m;
@@ -146,6 +148,22 @@ void compute_group(std::vector<Product>& products, const void* const* a, const v
     }
 }
 
+/// Sizes and strides of 64 bits that the 32 of the emulation hold; `fits` becomes false where one does not.
+int narrowed(std::int64_t value, bool& fits) {
+    fits = fits && value >= std::numeric_limits<int>::min() && value <= std::numeric_limits<int>::max();
+    return int(value);
+}
+
+std::vector<int> narrowed(const std::int64_t* values, std::int64_t count, bool& fits) {
+    std::vector<int> all;
+    for (std::int64_t i = 0; i < count; ++i) all.push_back(narrowed(values[i], fits));
+    return all;
+}
+
+cublasStatus_t refuse_size() {
+    return refuse(CUBLAS_STATUS_NOT_SUPPORTED, "the emulation multiplies no sides of more than 31 bits");
+}
+
 }  // namespace
 }  // namespace sy::emulation
 
@@ -202,6 +220,12 @@ const char* cublasGetStatusString(cublasStatus_t status) {
     }
 }
 
+cublasStatus_t cublasGetVersion_v2(cublasHandle_t handle, int* version) {
+    if (handle == nullptr) return CUBLAS_STATUS_NOT_INITIALIZED;
+    *version = CUBLAS_VERSION;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
 cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t handle, cublasOperation_t op_a,
                                           cublasOperation_t op_b, int m, int n, int k, const void* alpha,
                                           const void* a, cudaDataType_t a_type, int lda, long long step_a,
@@ -216,7 +240,7 @@ cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t handle, cublasOperation
     if (!are_supported(types, compute_type)) {
         return refuse(CUBLAS_STATUS_NOT_SUPPORTED, "these types of operands and sums");
     }
-    Product product = make_product(op_a, op_b, m, n, k, types, lda, ldb, ldc);
+    Product product = make_product(op_a, op_b, m, n, k, types, lda, ldb, ldc, compute_type);
     product.alpha = *static_cast<const float*>(alpha);
     product.beta = *static_cast<const float*>(beta);
     set_pointers(product, a, b, c);
@@ -250,6 +274,9 @@ cublasStatus_t cublasGemmGroupedBatchedEx(cublasHandle_t handle, const cublasOpe
                                           cublasComputeType_t compute_type) {
     if (handle == nullptr) return CUBLAS_STATUS_NOT_INITIALIZED;
     if (num_groups < 0) return refuse(CUBLAS_STATUS_INVALID_VALUE, "a number of groups below 0");
+    if (std::any_of(group_size, group_size + num_groups, [](int size) { return size < 0; })) {
+        return refuse(CUBLAS_STATUS_INVALID_VALUE, "a group of less than no products");
+    }
     const Types types{a_type, b_type, c_type};
     if (!are_supported(types, compute_type) || a_type != c_type) {
         return refuse(CUBLAS_STATUS_NOT_SUPPORTED, "these types of operands and sums in groups");
@@ -257,12 +284,12 @@ cublasStatus_t cublasGemmGroupedBatchedEx(cublasHandle_t handle, const cublasOpe
     std::vector<Product> products;
     for (int group = 0; group < num_groups; ++group) {
         Product product = make_product(op_a[group], op_b[group], m[group], n[group], k[group], types,
-                                       lda[group], ldb[group], ldc[group]);
+                                       lda[group], ldb[group], ldc[group], compute_type);
         product.alpha = static_cast<const float*>(alpha)[group];
         product.beta = static_cast<const float*>(beta)[group];
         const cublasStatus_t shape = check_shape(product);
         if (shape != CUBLAS_STATUS_SUCCESS) return shape;
-        products.insert(products.end(), std::size_t(std::max(0, group_size[group])), product);
+        products.insert(products.end(), std::size_t(group_size[group]), product);
     }
     const std::size_t bytes = products.size() * sizeof(void*);
     if (!is_device(a, bytes) || !is_device(b, bytes) || !is_device(c, bytes)) {
@@ -272,6 +299,38 @@ cublasStatus_t cublasGemmGroupedBatchedEx(cublasHandle_t handle, const cublasOpe
         compute_group(products, a, b, c);
         return true;
     });
+}
+
+cublasStatus_t cublasGemmEx_64(cublasHandle_t handle, cublasOperation_t op_a, cublasOperation_t op_b,
+                               std::int64_t m, std::int64_t n, std::int64_t k, const void* alpha,
+                               const void* a, cudaDataType_t a_type, std::int64_t lda, const void* b,
+                               cudaDataType_t b_type, std::int64_t ldb, const void* beta, void* c,
+                               cudaDataType_t c_type, std::int64_t ldc, cublasComputeType_t compute_type,
+                               cublasGemmAlgo_t algorithm) {
+    bool fits = true;
+    const int sides[] = {narrowed(m, fits),   narrowed(n, fits),   narrowed(k, fits),
+                         narrowed(lda, fits), narrowed(ldb, fits), narrowed(ldc, fits)};
+    if (!fits) return refuse_size();
+    return cublasGemmEx(handle, op_a, op_b, sides[0], sides[1], sides[2], alpha, a, a_type, sides[3], b,
+                        b_type, sides[4], beta, c, c_type, sides[5], compute_type, algorithm);
+}
+
+cublasStatus_t cublasGemmGroupedBatchedEx_64(
+    cublasHandle_t handle, const cublasOperation_t op_a[], const cublasOperation_t op_b[],
+    const std::int64_t m[], const std::int64_t n[], const std::int64_t k[], const void* alpha,
+    const void* const a[], cudaDataType_t a_type, const std::int64_t lda[], const void* const b[],
+    cudaDataType_t b_type, const std::int64_t ldb[], const void* beta, void* const c[], cudaDataType_t c_type,
+    const std::int64_t ldc[], std::int64_t num_groups, const std::int64_t group_size[],
+    cublasComputeType_t compute_type) {
+    bool fits = true;
+    const auto all = [&](const std::int64_t* values) { return narrowed(values, num_groups, fits); };
+    const std::vector<int> ms = all(m), ns = all(n), ks = all(k), a_strides = all(lda), b_strides = all(ldb),
+                           c_strides = all(ldc), sizes = all(group_size);
+    const int count = narrowed(num_groups, fits);
+    if (!fits) return refuse_size();
+    return cublasGemmGroupedBatchedEx(handle, op_a, op_b, ms.data(), ns.data(), ks.data(), alpha, a, a_type,
+                                      a_strides.data(), b, b_type, b_strides.data(), beta, c, c_type,
+                                      c_strides.data(), count, sizes.data(), compute_type);
 }
 
 }  // extern "C"

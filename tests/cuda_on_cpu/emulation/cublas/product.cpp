@@ -2,6 +2,10 @@
 
 #include <cuda_bf16.h>
 
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdint>
 #include <vector>
 
 #include "tests/cuda_on_cpu/emulation/engine/sanitizer.hpp"
@@ -60,9 +64,17 @@ std::vector<float> transposed(const std::vector<float>& values, int rows, int co
     return turned;
 }
 
+/// To the nearest number of TF32, which has the exponent of float and 10 bits behind the point.
+float to_tf32(float value) {
+    constexpr std::uint32_t kDropped = 13;
+    const auto bits = std::bit_cast<std::uint32_t>(value) + (1U << (kDropped - 1));
+    return std::bit_cast<float>(bits >> kDropped << kDropped);
+}
+
 /// op(operand), its columns without gaps.
-std::vector<float> read(const Operand& operand, cublasOperation_t op) {
+std::vector<float> read(const Operand& operand, cublasOperation_t op, bool rounds_to_tf32) {
     std::vector<float> values = widen(operand);
+    if (rounds_to_tf32) std::ranges::transform(values, values.begin(), to_tf32);
     return op == CUBLAS_OP_N ? values : transposed(values, operand.rows, operand.cols);
 }
 
@@ -72,8 +84,8 @@ void compute(const Product& product) {
     const auto m = std::size_t(product.m);
     const auto k = std::size_t(product.k);
     if (product.m == 0 || product.n == 0) return;
-    const std::vector<float> a_mk = read(product.a, product.op_a);
-    const std::vector<float> b_kn = read(product.b, product.op_b);
+    const std::vector<float> a_mk = read(product.a, product.op_a, product.rounds_to_tf32);
+    const std::vector<float> b_kn = read(product.b, product.op_b, product.rounds_to_tf32);
     std::vector<float> c_mn(m * std::size_t(product.n));
     if (product.beta != 0.0F) c_mn = widen(product.c);
     std::vector<float> sums(m);
@@ -81,7 +93,8 @@ void compute(const Product& product) {
         sums.assign(m, 0.0F);
         for (std::size_t i = 0; i < k; ++i) {
             const float factor = b_kn[col * k + i];
-            for (std::size_t row = 0; row < m; ++row) sums[row] += a_mk[i * m + row] * factor;
+            for (std::size_t row = 0; row < m; ++row)
+                sums[row] = std::fma(a_mk[i * m + row], factor, sums[row]);
         }
         for (std::size_t row = 0; row < m; ++row) {
             float& c = c_mn[col * m + row];

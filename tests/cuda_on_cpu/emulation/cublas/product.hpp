@@ -21,6 +21,7 @@ struct Product {
     int m = 0;
     int n = 0;
     int k = 0;
+    bool rounds_to_tf32 = false;  ///< operands in float, to 11 bits of mantissa
     float alpha = 1.0F;
     float beta = 0.0F;
     Operand a;

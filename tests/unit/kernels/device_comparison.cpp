@@ -1,0 +1,90 @@
+#include "tests/unit/kernels/device_comparison.hpp"
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <cstring>
+
+#include "kernels/ops/cpu_device.hpp"
+
+namespace sy::test {
+namespace {
+
+/// How far numbers may be apart, of the largest one of their tensor: the exponentials and the order of long sums differ.
+double tolerance_of(DType dtype) {
+    switch (dtype) {
+        case DType::f32:
+            return 2e-6;
+        case DType::f64:
+            return 1e-14;
+        case DType::bf16:
+            return 0x1p-8;
+        default:
+            return 0.0;  // integers, codes and marks are the same
+    }
+}
+
+template <class T>
+std::vector<double> numbers_of(const std::vector<std::byte>& bytes) {
+    std::vector<T> values(bytes.size() / sizeof(T));
+    if (!values.empty()) std::memcpy(static_cast<void*>(values.data()), bytes.data(), bytes.size());
+    std::vector<double> numbers;
+    for (const T value : values) numbers.push_back(static_cast<double>(static_cast<float>(value)));
+    return numbers;
+}
+
+std::vector<double> numbers_of(const OperationCase::Piece& piece) {
+    if (piece.dtype == DType::bf16) return numbers_of<bf16>(piece.bytes);
+    if (piece.dtype == DType::f32) return numbers_of<float>(piece.bytes);
+    std::vector<double> numbers(piece.bytes.size() / sizeof(double));
+    std::memcpy(numbers.data(), piece.bytes.data(), piece.bytes.size());
+    return numbers;
+}
+
+/// Largest difference of finite numbers, of the largest of them; infinite when others are not the same.
+double difference(const OperationCase::Piece& piece, const OperationCase::Piece& expected) {
+    const std::vector<double> values = numbers_of(piece), wanted = numbers_of(expected);
+    double apart = 0.0, largest = 0.0;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+        if (std::isnan(values[i]) && std::isnan(wanted[i])) continue;
+        if (values[i] == wanted[i]) {
+            if (std::isfinite(wanted[i])) largest = std::max(largest, std::fabs(wanted[i]));
+            continue;
+        }
+        if (!std::isfinite(values[i]) || !std::isfinite(wanted[i])) return HUGE_VAL;
+        apart = std::max(apart, std::fabs(values[i] - wanted[i]));
+        largest = std::max(largest, std::fabs(wanted[i]));
+    }
+    return apart == 0.0 ? 0.0 : apart / largest;
+}
+
+}  // namespace
+
+std::vector<OperationCase::Piece> run_on(Device& device, const NamedCase& named, NumericsMode numerics) {
+    const Context context{device, device.compute(), numerics};
+    OperationCase on(context);
+    named.run(on);
+    return on.pieces();
+}
+
+void check_cases(Device& device, std::span<const NamedCase> cases) {
+    for (const NamedCase& named : cases) {
+        CpuDevice processor(1);
+        const std::vector<OperationCase::Piece> expected = run_on(processor, named);
+        const std::vector<OperationCase::Piece> pieces = run_on(device, named);
+        REQUIRE(pieces.size() == expected.size());
+        for (std::size_t i = 0; i < pieces.size(); ++i) {
+            INFO(named.name << ", result " << i << " in " << dtype_name(expected[i].dtype));
+            REQUIRE(pieces[i].dtype == expected[i].dtype);
+            REQUIRE(pieces[i].bytes.size() == expected[i].bytes.size());
+            const double tolerance = tolerance_of(expected[i].dtype);
+            if (tolerance == 0.0) {
+                CHECK(std::ranges::equal(pieces[i].bytes, expected[i].bytes));
+            } else {
+                CHECK(difference(pieces[i], expected[i]) <= tolerance);
+            }
+        }
+    }
+}
+
+}  // namespace sy::test

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <vector>
+
+#include "tests/unit/kernels/operation_cases.hpp"
+
+namespace sy::test {
+
+/// What the operations of a case leave on a device.
+std::vector<OperationCase::Piece> run_on(Device& device, const NamedCase& named,
+                                         NumericsMode numerics = NumericsMode::fast);
+
+/// Fails unless each case gives on the device what it gives on the CPU: integers, codes and marks to the bit, numbers within
+/// what exponentials and the order of long sums explain.
+void check_cases(Device& device, std::span<const NamedCase> cases);
+
+}  // namespace sy::test
