@@ -29,8 +29,9 @@ struct ExchangeTraffic {
 
 /// How long rows of one kind were on their way, and how much of that this rank has waited: what was not hidden.
 struct PhaseTime {
-    double total_seconds =
-        0.0;  ///< from the start of a transfer until this rank has seen that it was complete
+    /// From the start of a transfer until this rank has seen that it was complete, and what was waited for ranks of the node
+    /// before and after.
+    double total_seconds = 0.0;
     double exposed_seconds = 0.0;  ///< inside waits, for messages and for ranks of the node
 };
 

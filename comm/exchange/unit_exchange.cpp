@@ -97,7 +97,7 @@ class UnitExchange : public Exchange {
     PendingRows start_dispatch(ConstTensorRef x, const DispatchPlan& plan) override {
         SY_REQUIRE(x.rows() == plan.num_tokens(), "exchange: ", x.rows(), " tokens for a plan of ",
                    plan.num_tokens());
-        const ExposedTime exposed(group_, times_.dispatch);
+        const ExposedTime exposed(group_, times_.dispatch, false);
         Tensor rows = memory_.allocate(x.dtype(), {plan.receive.num_rows(), x.cols()});
         const UnitMemory::Phase may_write = queued_.arrive();
         const Range own = plan.send.row_offsets[unit_];
@@ -132,14 +132,14 @@ class UnitExchange : public Exchange {
     }
 
     Tensor make_results(const DispatchPlan& plan, index_t width, DType dtype) override {
-        const ExposedTime exposed(group_, times_.back);
+        const ExposedTime exposed(group_, times_.back, false);
         Tensor results = memory_.allocate(dtype, {plan.back.num_results, width});
         queued_.meet("room for results");
         return results;
     }
 
     PendingRows start_return(Tensor results, const DispatchPlan& plan) override {
-        const ExposedTime exposed(group_, times_.back);
+        const ExposedTime exposed(group_, times_.back, false);
         const index_t width = results.ref().cols();
         SY_REQUIRE(results.ref().rows() == plan.back.num_results, "exchange: ", results.ref().rows(),
                    " results of ", plan.back.num_results);

@@ -11,25 +11,31 @@
 
 namespace sy::comm {
 
-/// Adds what this rank waits during its life to the exposed time of a phase.
+/// Adds what this rank waits during its life to the exposed time of a phase, and to its total where the time of no flight
+/// covers the wait.
 class ExposedTime {
   public:
-    ExposedTime(const Communicator& group, PhaseTime& time)
-        : group_(group), time_(time), before_(group.waited_seconds()) {}
-    ~ExposedTime() { time_.exposed_seconds += group_.waited_seconds() - before_; }
+    ExposedTime(const Communicator& group, PhaseTime& time, bool in_flight)
+        : group_(group), time_(time), in_flight_(in_flight), before_(group.waited_seconds()) {}
+    ~ExposedTime() {
+        const double waited = group_.waited_seconds() - before_;
+        time_.exposed_seconds += waited;
+        if (!in_flight_) time_.total_seconds += waited;
+    }
     ExposedTime(const ExposedTime&) = delete;
     ExposedTime& operator=(const ExposedTime&) = delete;
 
   private:
     const Communicator& group_;
     PhaseTime& time_;
+    bool in_flight_;
     double before_;
 };
 
 /// The same for what blocks: all of its life counts as the total.
 class BlockingTime {
   public:
-    BlockingTime(const Communicator& group, PhaseTime& time) : exposed_(group, time), time_(time) {}
+    BlockingTime(const Communicator& group, PhaseTime& time) : exposed_(group, time, true), time_(time) {}
     ~BlockingTime() { time_.total_seconds += std::chrono::duration<double>(Clock::now() - started_).count(); }
     BlockingTime(const BlockingTime&) = delete;
     BlockingTime& operator=(const BlockingTime&) = delete;
@@ -99,17 +105,20 @@ class UnitFlight : public Flight {
         return arrived_.has_value();
     }
     void wait() override {
-        const ExposedTime exposed(group_, time_);
-        exchange_.wait();
+        {
+            const ExposedTime exposed(group_, time_, !arrived_);
+            exchange_.wait();
+        }
         if (!arrived_) arrived_ = Clock::now();
-        for (HostRoom& room : std::exchange(messages_.received, {})) room.finish(memory_.context());
-        if (meets_) memory_.meet("rows of a node");
         time_.total_seconds += std::chrono::duration<double>(*arrived_ - started_).count();
+        for (HostRoom& room : std::exchange(messages_.received, {})) room.finish(memory_.context());
+        const ExposedTime exposed(group_, time_, false);
+        if (meets_) memory_.meet("rows of a node");
     }
 
     void wait_near() override {
         SY_REQUIRE(near_.has_value(), "exchange: no rows of this unit are on their way");
-        const ExposedTime exposed(group_, time_);
+        const ExposedTime exposed(group_, time_, !arrived_);
         memory_.wait(*near_, "rows of a node");
     }
 

@@ -266,6 +266,10 @@ void check_exchange(Communicator& group, const Setup& setup, const Layout& layou
     require_traffic(
         group, exchange->traffic(),
         expected_traffic(problem, layout, group.size(), placement, dtype_bytes(dtype_of<T>::value)));
+    const ExchangeTimes times = exchange->times();
+    for (const PhaseTime& time : {times.plan, times.dispatch, times.back})
+        SY_REQUIRE(time.exposed_seconds <= time.total_seconds, "waited ", time.exposed_seconds, " s of ",
+                   time.total_seconds);
     exchange->close();
 }
 
