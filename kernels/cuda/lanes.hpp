@@ -12,6 +12,9 @@
 /// end of a row and where they do not: the arithmetic and its order are the same both ways.
 namespace sy::cuda {
 
+/// So many floats are sixteen bytes.
+inline constexpr int kLanes = 4;
+
 /// Bytes that are moved at once, of so many values of a type.
 template <class T, int count>
 inline constexpr std::size_t kAccessBytes = std::min(static_cast<std::size_t>(count) * sizeof(T), kPackBytes);

@@ -7,13 +7,13 @@ namespace sy::ops {
 namespace {
 
 /// The elements of Chances. Of the K + 1 best of a token the first K are chosen.
-struct Operands {
+struct ChanceOperands {
     cuda::Matrix<const float> logits;
     cuda::Matrix<const float> clean;
     cuda::Matrix<const float> scale;
     cuda::Matrix<const std::int32_t> best;
 
-    explicit Operands(const Chances& in)
+    explicit ChanceOperands(const Chances& in)
         : logits(cuda::view<const float>(in.logits)),
           clean(cuda::view<const float>(in.clean)),
           scale(cuda::view<const float>(in.scale)),
@@ -33,7 +33,7 @@ struct Operands {
 }  // namespace
 
 void on_cuda::chance_distances(const Chances& in, TensorRef distance, const Context& context) {
-    const Operands chances(in);
+    const ChanceOperands chances(in);
     const auto distance_te = cuda::view<float>(distance);
     cuda::for_matrix(context, distance_te.rows, distance_te.cols, [=] __device__(index_t t, index_t e) {
         const std::int32_t bound = chances.is_chosen(t, e) ? chances.next(t) : chances.last_chosen(t);
@@ -43,7 +43,7 @@ void on_cuda::chance_distances(const Chances& in, TensorRef distance, const Cont
 
 void on_cuda::chance_backward(const Chances& in, std::span<const float> factors, ConstTensorRef distance,
                               TensorRef density, const ChanceGradients& gradients, const Context& context) {
-    const Operands chances(in);
+    const ChanceOperands chances(in);
     const cuda::HostList<float> list(factors, context);
     const float* const factor = list.data();
     const auto distance_te = cuda::view<const float>(distance);

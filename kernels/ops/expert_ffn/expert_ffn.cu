@@ -28,7 +28,7 @@ struct Activate {
 };
 
 /// Neighbouring columns of a thread: sixteen bytes of the projections.
-constexpr int kLanes = 4;
+using cuda::kLanes;
 
 /// Projections of a row from column `first` on, with their bias, which are kept where there is room for them.
 template <class In>

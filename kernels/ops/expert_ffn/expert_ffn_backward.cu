@@ -30,7 +30,7 @@ struct ActivateBackward {
 };
 
 /// Neighbouring columns of a thread: sixteen bytes of dh.
-constexpr int kLanes = 4;
+using cuda::kLanes;
 
 template <class F, class In>
 void activate_backward(const ActivateBackward<In>& all, const Context& context) {

@@ -8,7 +8,7 @@ namespace sy::ops {
 namespace {
 
 /// The elements of GateBackward.
-struct Operands {
+struct GateOperands {
     cuda::Matrix<const float> scores;
     cuda::Matrix<const std::int32_t> expert;
     bool renormalised;
@@ -38,7 +38,7 @@ struct ThroughWeights {
     float dot = 0.0F;
 
     __device__ float divisor() const { return sum + kLeastScoreSum; }
-    __device__ ThroughWeights(const Operands& in, index_t t) {
+    __device__ ThroughWeights(const GateOperands& in, index_t t) {
         if (in.dweight.data == nullptr) return;
         for (index_t j = 0; j < in.expert.cols; ++j) {
             const std::int32_t e = in.expert(t, j);
@@ -48,7 +48,7 @@ struct ThroughWeights {
         }
     }
     /// Of the scores of the choices of an expert.
-    __device__ float of_score(const Operands& in, index_t t, index_t e) const {
+    __device__ float of_score(const GateOperands& in, index_t t, index_t e) const {
         float gradient = 0.0F;
         for (index_t j = 0; in.dweight.data != nullptr && j < in.expert.cols; ++j) {
             if (in.expert(t, j) != e) continue;
@@ -61,7 +61,7 @@ struct ThroughWeights {
 
 /// dlogits = score * (dscore + dlse - sum of score * dscore), where dscore is the direct part plus, at the chosen
 /// experts, the gradient through renormalisation (whose products with the scores add up to 0 but for kLeastScoreSum).
-__device__ void softmax_row(const Operands& in, index_t t, const cuda::Team& team) {
+__device__ void softmax_row(const GateOperands& in, index_t t, const cuda::Team& team) {
     const ThroughWeights weights(in, t);
     float inner = in.scale * weights.dot;
     if (in.renormalised) inner = inner / weights.divisor() * (1.0F - weights.sum / weights.divisor());
@@ -81,7 +81,7 @@ __device__ void softmax_row(const Operands& in, index_t t, const cuda::Team& tea
 
 /// dlogits = score * (1 - score) * dscore, plus dlse times the softmax of the logits. Gradients of shares become those of
 /// scores as (direct - mean) / (sum of the row's scores), mean = sum of share * direct.
-__device__ void sigmoid_row(const Operands& in, index_t t, const cuda::Team& team) {
+__device__ void sigmoid_row(const GateOperands& in, index_t t, const cuda::Team& team) {
     const ThroughWeights weights(in, t);
     float inverse = 0.0F;
     float mean = 0.0F;
@@ -109,7 +109,7 @@ __device__ void sigmoid_row(const Operands& in, index_t t, const cuda::Team& tea
 
 void on_cuda::gate_backward(const GateBackward& in, TensorRef dlogits, const Context& context) {
     const cuda::HostList<float> dshare(in.dshare, context);
-    const Operands operands{
+    const GateOperands operands{
         cuda::view<const float>(in.forward.scores), cuda::view<const std::int32_t>(in.forward.expert),
         in.forward.renormalise == Renormalise::yes, in.forward.scale,
         cuda::view<const float>(in.logits),         cuda::values<const float>(in.lse),

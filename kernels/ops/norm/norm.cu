@@ -23,7 +23,7 @@ struct NormRows {
 };
 
 /// Neighbouring columns of a thread: sixteen bytes.
-constexpr int kLanes = 4;
+using cuda::kLanes;
 
 /// Calls body(i, value of column i) for the columns of a thread, in ascending order.
 template <class Body>

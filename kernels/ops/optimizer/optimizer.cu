@@ -11,7 +11,7 @@ namespace sy::ops {
 namespace {
 
 /// Sixteen bytes of each operand in float32.
-constexpr int kLanes = 4;
+using cuda::kLanes;
 
 }  // namespace
 

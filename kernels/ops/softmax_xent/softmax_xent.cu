@@ -19,7 +19,7 @@ struct Rows {
 };
 
 /// Neighbouring logits of a thread: sixteen bytes.
-constexpr int kLanes = 4;
+using cuda::kLanes;
 
 /// Calls body(v, logits from v on) for the columns of a thread, in ascending order.
 template <class Body>
