@@ -40,6 +40,8 @@ function(sy_add_cuda_module)
   foreach(architecture ${SY_CUDA_ARCHITECTURES})
     list(APPEND code "-gencode=arch=compute_${architecture},code=sm_${architecture}")
   endforeach()
+  # Named again, the compiler's own folder would come before the headers that include it next.
+  set(random123 "$<FILTER:$<TARGET_PROPERTY:Random123::Random123,INTERFACE_INCLUDE_DIRECTORIES>,EXCLUDE,^/usr/include$>")
   get_property(sources GLOBAL PROPERTY SY_CUDA_SOURCES)
   set(parts "${CMAKE_CURRENT_SOURCE_DIR}/module_entry.cpp")
   if(SY_CUBLAS_INCLUDE_DIR)
@@ -55,7 +57,7 @@ function(sy_add_cuda_module)
     set(object "${CMAKE_CURRENT_BINARY_DIR}/${name}.o")
     add_custom_command(OUTPUT "${object}"
       COMMAND "${SY_NVCC}" ${SY_NVCC_FLAGS} ${code} -ccbin "${CMAKE_CXX_COMPILER}" "-I${PROJECT_SOURCE_DIR}"
-              "-isystem=$<JOIN:$<TARGET_PROPERTY:Random123::Random123,INTERFACE_INCLUDE_DIRECTORIES>,;-isystem=>"
+              "$<$<BOOL:${random123}>:-isystem=$<JOIN:${random123},;-isystem=>>"
               -Xcompiler=-fPIC,-Wno-psabi -MD -MF "${object}.d" -c "${source}" -o "${object}"
       DEPENDS "${source}" DEPFILE "${object}.d" COMMENT "nvcc ${name}" COMMAND_EXPAND_LISTS VERBATIM)
     list(APPEND parts "${object}")
