@@ -1,5 +1,6 @@
 #include "kernels/cuda/cuda_device.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -43,15 +44,8 @@ void queue_copy(const CopyRows& rows, cudaStream_t stream) {
                               static_cast<std::size_t>(rows.rows), cudaMemcpyDefault, stream));
 }
 
-int select(int index) {
-    int count = 0;
-    SY_CUDA(cudaGetDeviceCount(&count));
-    if (index < 0 || index >= count)
-        throw CudaError(concat("cuda: GPU ", index, " was asked for, but ", count, " are visible; ",
-                               cuda::advice_for(cudaErrorInvalidDevice)));
-    SY_CUDA(cudaSetDevice(index));
-    return index;
-}
+/// A GPU of little memory is not filled with what is taken ahead.
+constexpr index_t kLeastSlabs = 64;
 
 }  // namespace
 
@@ -73,8 +67,8 @@ std::byte* CudaSlabs::map(index_t bytes) {
         std::size_t free = 0;
         std::size_t total = 0;
         SY_CUDA(cudaMemGetInfo(&free, &total));
-        throw CudaError(concat("cuda: no ", bytes, " bytes of device memory: this rank holds ", bytes_,
-                               " bytes, of the GPU's ", total, " at most ", free, " are free; ",
+        throw CudaError(concat("cuda: no ", bytes, " bytes of device memory: of the GPU's ", total,
+                               " bytes this rank holds ", bytes_, ", and ", free, " are free; ",
                                cuda::advice_for(status)));
     }
     cuda::check(status, on_device ? "cudaMalloc" : "cudaHostAlloc");
@@ -84,16 +78,18 @@ std::byte* CudaSlabs::map(index_t bytes) {
 }
 
 CudaParts::CudaParts(const CudaDeviceOptions& options)
-    : device_arena((select(options.index), options.slab_bytes),
+    : properties(cuda::select_gpu(options.index)),
+      device_arena(std::min(options.slab_bytes, properties.memory_bytes / kLeastSlabs),
                    [this](index_t bytes) { return device_slabs.map(bytes); }),
       staging_arena(options.staging_slab_bytes, [this](index_t bytes) { return staging_slabs.map(bytes); }) {}
 
 CudaDevice::CudaDevice(const CudaDeviceOptions& options, const ops::Bodies& bodies)
     : CudaParts(options),
-      Device(DeviceKind::cuda, concat("cuda:", options.index), bodies),
+      Gpu(concat("cuda:", options.index), properties.names, bodies),
+      index_(options.index),
       upload_bytes_(options.upload_bytes),
-      compute_(concat("cuda:", options.index, "/compute")),
-      transfer_(concat("cuda:", options.index, "/transfer")),
+      compute_(concat("cuda:", options.index, "/compute"), &poll_),
+      transfer_(concat("cuda:", options.index, "/transfer"), &poll_),
       forked_(concat("cuda:", options.index)),
       group_methods_(options.group_method) {
     if (options.find_product_library == nullptr)
@@ -104,6 +100,7 @@ CudaDevice::CudaDevice(const CudaDeviceOptions& options, const ops::Bodies& bodi
 
 CudaDevice::~CudaDevice() {
     // What is queued may use memory that is about to be freed; a hanging kernel must not keep the process.
+    poll_ = nullptr;  // whom it polls is gone
     try {
         compute_.synchronise(std::chrono::minutes(1));
         transfer_.synchronise(std::chrono::minutes(1));
@@ -113,11 +110,20 @@ CudaDevice::~CudaDevice() {
 }
 
 Buffer CudaDevice::allocate(index_t bytes, Memory memory) {
-    return memory == Memory::staging ? staging_arena.allocate(bytes) : device_arena.allocate(bytes);
+    // A thread begins with the first GPU.
+    SY_CUDA(cudaSetDevice(index_));
+    if (memory == Memory::staging) return staging_arena.allocate(bytes);
+    try {
+        return device_arena.allocate(bytes);
+    } catch (const CudaError& error) {
+        throw CudaError(concat(error.what(), ". They were for ", bytes, " bytes of an operand; ",
+                               device_arena.used_bytes(), " bytes of other operands are in use"));
+    }
 }
 
 void CudaDevice::copy(ConstTensorRef from, TensorRef to, Stream& stream) {
     check_copy(from, to);
+    SY_CUDA(cudaSetDevice(index_));
     const index_t bytes = dtype_bytes(from.dtype());
     queue_copy({DeviceAccess::address(to), to.stride() * bytes, DeviceAccess::address(from),
                 from.stride() * bytes, from.cols() * bytes, from.rows()},
@@ -129,6 +135,7 @@ void CudaDevice::upload(ConstTensorRef values, TensorRef to, Stream& stream) {
     const index_t bytes = dtype_bytes(values.dtype());
     const index_t width = values.cols() * bytes;
     if (width == 0 || values.rows() == 0) return;
+    SY_CUDA(cudaSetDevice(index_));
     retire_uploads(width * values.rows());
     Upload upload{staging_arena.allocate(width * values.rows()), {}};
     for (index_t row = 0; row < values.rows(); ++row)

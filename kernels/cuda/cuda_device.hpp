@@ -3,14 +3,17 @@
 #include <cuda_runtime.h>
 
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/core/arena.hpp"
 #include "kernels/core/device.hpp"
 #include "kernels/cuda/forked_streams.hpp"
+#include "kernels/cuda/gpus.hpp"
 #include "kernels/cuda/group_methods.hpp"
 #include "kernels/cuda/product_library.hpp"
 #include "kernels/cuda/stream.hpp"
@@ -36,8 +39,9 @@ class CudaSlabs {
 };
 
 struct CudaDeviceOptions {
-    int index = 0;                            ///< among the visible GPUs
-    index_t slab_bytes = index_t{256} << 20;  ///< least amount of device memory that is taken at a time
+    int index = 0;  ///< among the visible GPUs
+    /// Least amount of device memory that is taken at a time; a sixty-fourth of all that a small GPU has.
+    index_t slab_bytes = index_t{256} << 20;
     index_t staging_slab_bytes = index_t{16} << 20;
     /// Uploads that are on their way may hold so much staging memory; more of them wait.
     index_t upload_bytes = index_t{64} << 20;
@@ -52,6 +56,7 @@ struct CudaDeviceOptions {
 struct CudaParts {
     explicit CudaParts(const CudaDeviceOptions& options);
 
+    cuda::GpuProperties properties;
     CudaSlabs device_slabs{Memory::device};
     CudaSlabs staging_slabs{Memory::staging};
     Arena device_arena;
@@ -59,8 +64,9 @@ struct CudaParts {
 };
 
 /// A GPU. Memory is given out by arenas that keep what is given back, so that nothing is allocated from the second step on;
-/// a piece is safe to use again because what is queued later on the same stream begins later. For one thread, as Arena is.
-class CudaDevice : private CudaParts, public Device {
+/// a piece is safe to use again because what is queued later on the same stream begins later. Operations are queued by the
+/// thread that has made it; memory, copies and uploads another one may ask for too, while that one does not.
+class CudaDevice : private CudaParts, public Gpu {
   public:
     /// @throws CudaError when there is no such GPU, or its driver is too old
     CudaDevice(const CudaDeviceOptions& options, const ops::Bodies& bodies);
@@ -69,6 +75,8 @@ class CudaDevice : private CudaParts, public Device {
     int num_threads() const override { return 1; }
     Buffer allocate(index_t bytes, Memory memory = Memory::device) override;
     bool is_host_memory() const override { return false; }
+    index_t peak_bytes() const override { return device_arena.peak_bytes(); }
+    void set_poll(std::function<void()> poll) override { poll_ = std::move(poll); }
     CudaStream& compute() override { return compute_; }
     CudaStream& transfer() override { return transfer_; }
     void copy(ConstTensorRef from, TensorRef to, Stream& stream) override;
@@ -90,8 +98,10 @@ class CudaDevice : private CudaParts, public Device {
 
     void retire_uploads(index_t bytes_needed);
 
+    int index_;
     index_t upload_bytes_;
     index_t pending_bytes_ = 0;
+    std::function<void()> poll_;  ///< called in waits of the streams
     CudaStream compute_;
     CudaStream transfer_;
     std::deque<Upload> uploads_;

@@ -18,7 +18,7 @@ constexpr const char* kFile = "libswitchyard_cuda.so";
 /// Where the module may be, in this order.
 std::vector<std::string> module_places() {
     // NOLINTNEXTLINE(concurrency-mt-unsafe): nothing changes the environment
-    if (const char* const named = std::getenv("SWITCHYARD_CUDA_MODULE")) return {named};
+    if (const char* const named = std::getenv(kCudaModuleVariable)) return {named};
     std::vector<std::string> places;
     std::error_code ignored;  // without /proc the system's own places remain
     const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", ignored);
@@ -40,26 +40,34 @@ void* load_module() {
     }
     throw ConfigError(
         concat("a GPU cannot be used: the module of CUDA was not found; build it with "
-               "-DSY_WITH_CUDA=ON (which needs nvcc), and name it in SWITCHYARD_CUDA_MODULE where it "
-               "is not beside the program. Tried:",
-               attempts));
+               "-DSY_WITH_CUDA=ON (which needs nvcc), and name it in ",
+               kCudaModuleVariable, " where it is not beside the program. Tried:", attempts));
 }
 
-}  // namespace
-
-std::unique_ptr<Device> make_cuda_device(int index) {
+/// @throws ConfigError with the module's own message
+CudaModuleCall call_module(int index) {
     void* const module = load_module();
     auto* const entry = reinterpret_cast<CudaModuleEntry*>(dlsym(module, kCudaModuleSymbol));
     if (entry == nullptr)
         throw ConfigError(concat("a GPU cannot be used: the module of CUDA has no ", kCudaModuleSymbol,
                                  "; it is not one of this program"));
     CudaModuleCall call;
-    call.device_bytes = sizeof(Device);
+    call.device_bytes = sizeof(Gpu);
     call.bodies_bytes = sizeof(ops::Bodies);
     call.index = index;
     entry(call);
-    if (call.device == nullptr) throw ConfigError(concat("a GPU cannot be used: ", call.message));
-    return std::unique_ptr<Device>(call.device);
+    if (call.message[0] != '\0') throw ConfigError(concat("a GPU cannot be used: ", call.message));
+    return call;
+}
+
+}  // namespace
+
+std::vector<std::string> visible_gpus() {
+    return call_module(CudaModuleCall::kList).gpus;
+}
+
+std::unique_ptr<Gpu> make_cuda_device(int index) {
+    return std::unique_ptr<Gpu>(call_module(index).device);
 }
 
 }  // namespace sy

@@ -2,29 +2,40 @@
 
 #include <cstddef>
 #include <memory>
+#include <string>
+#include <vector>
 
-#include "kernels/core/device.hpp"
+#include "kernels/cuda/gpu.hpp"
 
 /// How a program without CUDA comes to a GPU: the bodies of CUDA and their device are a module, libswitchyard_cuda.so (built
-/// with SY_WITH_CUDA), which is loaded where a GPU is wanted.
+/// with SY_WITH_CUDA), which is loaded where a GPU is wanted. It is looked for where SWITCHYARD_CUDA_MODULE says, beside the
+/// program, in ../lib from there, and where the system looks.
 namespace sy {
 
-/// A GPU as a device. The module is looked for where SWITCHYARD_CUDA_MODULE says, beside the program, in ../lib from there,
-/// and where the system looks.
-/// @param index  among the visible GPUs
-/// @throws ConfigError saying why it cannot be used: no module, one of another version, no driver or an old one, no GPU
-std::unique_ptr<Device> make_cuda_device(int index);
+inline constexpr const char* kCudaModuleVariable = "SWITCHYARD_CUDA_MODULE";
+
+/// What tells each GPU that this process sees from all others, of this and of other nodes.
+/// @throws ConfigError saying why none can be used: no module, one of another version, no driver or an old one, no GPU
+std::vector<std::string> visible_gpus();
+
+/// A GPU as a device.
+/// @param index  among visible_gpus()
+/// @throws ConfigError as above, and where there is no such GPU
+std::unique_ptr<Gpu> make_cuda_device(int index);
 
 /// What the program asks the module's only symbol for, and what that answers with.
 struct CudaModuleCall {
-    std::size_t device_bytes = 0;  ///< sizeof(Device) and
+    static constexpr int kList = -1;
+
+    std::size_t device_bytes = 0;  ///< sizeof(Gpu) and
     std::size_t bodies_bytes =
-        0;  ///< sizeof(ops::Bodies): programs and modules of different versions do not fit
-    int index = 0;
-    Device* device = nullptr;  ///< the caller owns it; null: `message` says why
-    char message[1024] = {};
+        0;                    ///< sizeof(ops::Bodies): programs and modules of different versions do not fit
+    char message[1024] = {};  ///< why there is no answer; empty where there is
+    int index = kList;        ///< of the GPU that `device` is to be; kList: `gpus` are wanted
+    Gpu* device = nullptr;    ///< the caller owns it
+    std::vector<std::string> gpus;
 };
 using CudaModuleEntry = void(CudaModuleCall& call);
-inline constexpr const char* kCudaModuleSymbol = "switchyard_make_cuda_device";
+inline constexpr const char* kCudaModuleSymbol = "switchyard_use_cuda";
 
 }  // namespace sy

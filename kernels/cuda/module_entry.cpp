@@ -20,20 +20,24 @@ std::optional<sy::cuda::GroupMethod> named_group_method() {
 
 }  // namespace
 
-extern "C" void switchyard_make_cuda_device(sy::CudaModuleCall& call) {
+extern "C" void switchyard_use_cuda(sy::CudaModuleCall& call) {
     const auto refuse = [&](const char* reason) {
         std::snprintf(call.message, sizeof(call.message), "%s", reason);
     };
-    if (call.device_bytes != sizeof(sy::Device) || call.bodies_bytes != sizeof(sy::ops::Bodies)) {
+    if (call.device_bytes != sizeof(sy::Gpu) || call.bodies_bytes != sizeof(sy::ops::Bodies)) {
         refuse("the module of CUDA is of another version than the program; build both from the same sources");
         return;
     }
     // Nothing is thrown through a C symbol.
     try {
-        call.device = new sy::CudaDevice({.index = call.index,
-                                          .find_product_library = sy::cuda::find_cublas,
-                                          .group_method = named_group_method()},
-                                         sy::ops::kCudaBodies);
+        if (call.index == sy::CudaModuleCall::kList) {
+            call.gpus = sy::cuda::visible_gpus();
+        } else {
+            call.device = new sy::CudaDevice({.index = call.index,
+                                              .find_product_library = sy::cuda::find_cublas,
+                                              .group_method = named_group_method()},
+                                             sy::ops::kCudaBodies);
+        }
     } catch (const std::exception& error) {
         refuse(error.what());
     }

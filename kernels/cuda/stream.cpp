@@ -1,34 +1,14 @@
 #include "kernels/cuda/stream.hpp"
 
 #include <iterator>
-#include <thread>
 #include <utility>
 
 #include "kernels/cuda/error.hpp"
 
 namespace sy {
-namespace {
 
-/// Asks until `status` is no longer cudaErrorNotReady: at first without a pause, for most waits of a step are short.
-/// @return whether that was before the deadline
-template <class Status>
-bool poll(const Status& status, const char* call, std::chrono::milliseconds deadline) {
-    const auto end = std::chrono::steady_clock::now() + deadline;
-    constexpr int kBusyPolls = 2000;
-    for (int polls = 0;; ++polls) {
-        const cudaError_t now = status();
-        if (now != cudaErrorNotReady) {
-            cuda::check(now, call);
-            return true;
-        }
-        if (std::chrono::steady_clock::now() > end) return false;
-        if (polls > kBusyPolls) std::this_thread::sleep_for(std::chrono::microseconds(20));
-    }
-}
-
-}  // namespace
-
-CudaStream::CudaStream(std::string name) : name_(std::move(name)) {
+CudaStream::CudaStream(std::string name, const std::function<void()>* poll)
+    : name_(std::move(name)), poll_(poll) {
     SY_CUDA(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
 }
 
@@ -61,7 +41,7 @@ void CudaStream::wait(const Event& event) {
 }
 
 void CudaStream::synchronise(std::chrono::milliseconds deadline) {
-    if (poll([&] { return cudaStreamQuery(stream_); }, "cudaStreamQuery", deadline)) return;
+    if (poll_until_ready([&] { return cudaStreamQuery(stream_); }, "cudaStreamQuery", deadline)) return;
     throw TimeoutError(concat("cuda: stream ", name_, " is not done after ", deadline.count(),
                               " ms; a kernel hangs, or a peer that it waits for is gone"));
 }
@@ -73,10 +53,31 @@ bool CudaStream::is_done(const Event& event) {
 
 void CudaStream::synchronise(const Event& event, std::chrono::milliseconds deadline) {
     const cudaEvent_t recorded = event_at(event.position);
-    if (recorded == nullptr || poll([&] { return cudaEventQuery(recorded); }, "cudaEventQuery", deadline))
+    if (recorded == nullptr ||
+        poll_until_ready([&] { return cudaEventQuery(recorded); }, "cudaEventQuery", deadline))
         return;
     throw TimeoutError(concat("cuda: what was queued on stream ", name_, " is not done after ",
                               deadline.count(), " ms; a kernel hangs, or a peer that it waits for is gone"));
+}
+
+template <class Status>
+bool CudaStream::poll_until_ready(const Status& status, const char* call,
+                                  std::chrono::milliseconds deadline) const {
+    const auto end = std::chrono::steady_clock::now() + deadline;
+    // Others may not send or receive.
+    const bool polls_messages = poll_ != nullptr && *poll_ && std::this_thread::get_id() == owner_;
+    // At first without a pause, for most waits of a step are short.
+    constexpr int kBusyPolls = 2000;
+    for (int polls = 0;; ++polls) {
+        const cudaError_t now = status();
+        if (now != cudaErrorNotReady) {
+            cuda::check(now, call);
+            return true;
+        }
+        if (std::chrono::steady_clock::now() > end) return false;
+        if (polls_messages) (*poll_)();
+        if (polls > kBusyPolls) std::this_thread::sleep_for(std::chrono::microseconds(20));
+    }
 }
 
 void CudaStream::retire() {

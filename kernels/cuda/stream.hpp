@@ -3,7 +3,9 @@
 #include <cuda_runtime.h>
 
 #include <deque>
+#include <functional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "kernels/core/context.hpp"
@@ -14,7 +16,8 @@ namespace sy {
 class CudaStream : public Stream {
   public:
     /// @param name  of the device and the stream, for messages
-    explicit CudaStream(std::string name);
+    /// @param poll  called, unless it is empty, while the thread that makes the stream waits; null: nothing is. Borrowed
+    explicit CudaStream(std::string name, const std::function<void()>* poll = nullptr);
     ~CudaStream() override;
 
     Event record() override;
@@ -33,10 +36,15 @@ class CudaStream : public Stream {
         cudaEvent_t event;
     };
 
+    /// Asks until `status` is no longer cudaErrorNotReady. @return whether that was before the deadline
+    template <class Status>
+    bool poll_until_ready(const Status& status, const char* call, std::chrono::milliseconds deadline) const;
     void retire();
     cudaEvent_t event_at(std::uint64_t position) const;
 
     std::string name_;
+    const std::function<void()>* poll_;
+    std::thread::id owner_ = std::this_thread::get_id();
     cudaStream_t stream_ = nullptr;
     std::uint64_t position_ = 0;
     std::deque<Recorded> recorded_;  ///< those that may not be done yet, oldest first

@@ -113,11 +113,15 @@ Report::Columns columns_of(const std::string& what) {
 }  // namespace
 
 bool run_bench(const BenchOptions& options, comm::Communicator& world, std::ostream& out) {
+    if (options.config.parallel.device != DeviceKind::cpu && options.what != "step")
+        throw ConfigError(concat("bench ", options.what,
+                                 " measures the processor; with parallel.device = cuda there is bench step"));
     BenchOptions own = options;
     if (own.threads == 0) own.threads = default_threads(world);
     std::ostringstream discarded;
     Report report(world.rank() == 0 ? out : discarded, own.style, columns_of(own.what));
-    report.note(concat("instruction set: ", isa_name(isa())));
+    if (own.config.parallel.device == DeviceKind::cpu)
+        report.note(concat("instruction set: ", isa_name(isa())));
     if (own.what == "exchange") {
         bench::exchange(own, world, report);
     } else if (own.what == "step") {

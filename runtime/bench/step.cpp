@@ -156,7 +156,7 @@ BenchRow row_of(const Named& named, const Session& session, const Measured& meas
     row.mode = mode_name(config.numerics);
     row.pass = "train";
     row.ranks = session.world().size();
-    row.threads = session.context().device.num_threads();
+    row.threads = session.num_threads();
     std::vector<double> sorted = measured.seconds;
     std::sort(sorted.begin(), sorted.end());
     row.times = {1e3 * sorted.front(), 1e3 * sorted[sorted.size() / 2]};
@@ -169,6 +169,7 @@ BenchRow row_of(const Named& named, const Session& session, const Measured& meas
     return row;
 }
 
+/// Of the processors of all ranks. @par Collective
 double total_peak(const Session& session, DType dtype) {
     double peak = measure_peak_gflops(cpu(session.context()).team(), dtype);
     comm::all_reduce(session.world(), std::span<double>(&peak, 1));
@@ -177,18 +178,23 @@ double total_peak(const Session& session, DType dtype) {
 
 void measure(const Named& named, index_t num_steps, comm::Communicator& world, Report& report) {
     Session session(named.config, world);
+    const bool on_cpu = named.config.parallel.device == DeviceKind::cpu;
+    if (!on_cpu) report.note("device: " + session.rank_device().text());
     // Ids are drawn evenly.
     session.transformer().set_token_counts(
         std::vector<index_t>(static_cast<std::size_t>(named.config.model.vocab_size), 1));
     Profile profile;
     // Times are of steps without a profile; the profile's clocks cost a little.
     const Measured measured = run_steps(session, num_steps, nullptr);
-    const double peak = total_peak(session, named.config.model.dtype);
     BenchRow row = row_of(named, session, measured);
-    row.share = 1e-9 * row.rate *
-                model::model_size(named.config.model, named.config.moe).train_flops_per_token() / peak;
+    // The peak of a GPU is not measured here.
+    if (on_cpu)
+        row.share = 1e-9 * row.rate *
+                    model::model_size(named.config.model, named.config.moe).train_flops_per_token() /
+                    total_peak(session, named.config.model.dtype);
     report.row(row);
-    if (named.config.numerics == NumericsMode::fast)
+    // What operations of a GPU take shows when they are waited for, not when they are queued.
+    if (on_cpu && named.config.numerics == NumericsMode::fast)
         report_kinds(named, profile, run_steps(session, num_steps, &profile), report);
     session.close();
 }
@@ -203,6 +209,7 @@ void step(const BenchOptions& options, comm::Communicator& world, Report& report
                            ", ", config.train.global_batch, " sequences of ", config.model.seq_len,
                            " tokens"));
         named.config.parallel.threads = options.threads;
+        named.config.parallel.device = options.config.parallel.device;
         std::vector<DType> dtypes{DType::f32, DType::bf16};
         if (options.has_config) dtypes = {named.config.model.dtype};
         for (const DType dtype : dtypes) {

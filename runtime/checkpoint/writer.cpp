@@ -57,16 +57,18 @@ CheckpointWriter::Task CheckpointWriter::make_task(const std::vector<Piece>& pie
         const Manifest part = detail::write_single_file(unfinished_, pieces, manifest_.step, world_);
         return Task([text = write_manifest(part)](const std::stop_token&) { return text; });
     }
-    return Task([folder = unfinished_, rank = world_.rank(), step = manifest_.step, trace = settings_.trace,
-                 written = in_background() ? take_snapshot(pieces) : pieces](const std::stop_token& stop) {
-        if (trace != nullptr) trace->begin_background("write shard", step);
-        std::string record = write_shard(folder, rank, written, stop);
-        if (trace != nullptr) trace->end_background();
-        return record;
-    });
+    return Task(
+        [folder = unfinished_, rank = world_.rank(), step = manifest_.step, trace = settings_.trace,
+         written = in_background() && !read_ ? take_snapshot(pieces) : pieces](const std::stop_token& stop) {
+            if (trace != nullptr) trace->begin_background("write shard", step);
+            std::string record = write_shard(folder, rank, written, stop);
+            if (trace != nullptr) trace->end_background();
+            return record;
+        });
 }
 
-void CheckpointWriter::start(const std::vector<Piece>& pieces, Manifest manifest) {
+void CheckpointWriter::start(const std::vector<Piece>& pieces, Manifest manifest,
+                             std::optional<HostValues> read) {
     SY_REQUIRE(!under_way(), "checkpoint of step ", manifest.step, ": the one of step ", manifest_.step,
                " is not finished");
     start_ = Clock::now();
@@ -77,6 +79,7 @@ void CheckpointWriter::start(const std::vector<Piece>& pieces, Manifest manifest
     detail::fail_on_all_ranks(world_, detail::kWritingFailed, [&] {
         if (world_.rank() == 0) notes_ = detail::make_unfinished(checkpoints, manifest_.step);
     });
+    if (!context_.device.is_host_memory()) read_ = std::move(read);
     Task task = make_task(pieces);
     records_ = task.get_future();
     thread_ = std::jthread(std::move(task));
@@ -92,6 +95,7 @@ CheckpointWriter::Published CheckpointWriter::finish() {
     SY_REQUIRE(under_way(), "checkpoint: nothing to finish");
     const Clock::time_point finish = Clock::now();
     detail::wait_on_all_ranks(world_, records_);
+    read_.reset();
     std::string records;
     detail::fail_on_all_ranks(world_, detail::kWritingFailed, [&] { records = records_.get(); });
     const std::vector<std::string> all = comm::all_gather(world_, records);

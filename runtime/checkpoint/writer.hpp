@@ -2,10 +2,11 @@
 
 #include <chrono>
 #include <future>
+#include <optional>
 #include <thread>
 
 #include "comm/communicator.hpp"
-#include "kernels/core/context.hpp"
+#include "kernels/core/host_values.hpp"
 #include "kernels/core/trace.hpp"
 #include "runtime/checkpoint/checkpoint.hpp"
 
@@ -28,9 +29,11 @@ class CheckpointWriter {
 
     /// Begins run/checkpoints/step-N. In the background the pieces may change as soon as this returns; else all is
     /// written when it does. @pre not under_way()
+    /// @param read  what the pieces are of, if they are of a device. Where that is a copy already, it is kept until all is
+    ///              written, in place of another one
     /// @throws IoError on every rank when any fails
     /// @par Collective over the world
-    void start(const std::vector<Piece>& pieces, Manifest manifest);
+    void start(const std::vector<Piece>& pieces, Manifest manifest, std::optional<HostValues> read = {});
 
     /// Whether start() returns before all is written.
     bool in_background() const {
@@ -71,6 +74,7 @@ class CheckpointWriter {
     std::chrono::steady_clock::time_point start_;
     double start_seconds_ = 0.0;
     Buffer snapshot_;
+    std::optional<HostValues> read_;    ///< what is written, where it was a copy to begin with
     std::future<std::string> records_;  ///< from the task
     std::jthread thread_;               ///< joined first: it reads the snapshot
 };

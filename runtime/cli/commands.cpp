@@ -57,7 +57,7 @@ int run_eval(const Arguments& arguments) {
             if (session.world().rank() == 0) std::cout << loss.text() << "\n";
             return;
         }
-        const Corpus corpus(config, session.context().device.num_threads());
+        const Corpus corpus(config, session.num_threads());
         const Validation validation = validation_loss(session, corpus);
         if (!std::isfinite(validation.loss)) {
             throw Error(concat(

@@ -31,10 +31,13 @@ std::string ucx() {
     return transports.empty() ? text + " nothing here" : text;
 }
 
-/// Whether the first GPU that this process sees could be used, or why not.
+/// GPUs that this process could use, or why none.
 std::string gpu() {
     try {
-        return make_cuda_device(0)->name() + "; operations run on it, training does not yet";
+        const std::size_t number = visible_gpus().size();
+        const GpuNames names = make_cuda_device(0)->names();
+        return concat(number, number == 1 ? " is visible: " : " are visible, the first: ", names.model, ", ",
+                      names.architecture, "; parallel.device = cuda takes one a rank");
     } catch (const ConfigError& error) {
         return error.what();
     }

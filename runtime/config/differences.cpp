@@ -68,6 +68,7 @@ constexpr std::array kMayDiffer{
     MayDiffer{"data.validation_fraction", Matters::always,
               "other text is validated on, which may have been trained on"},
     MayDiffer{"numerics.", Matters::in_training, "what follows is not bit for bit what one mode gives"},
+    MayDiffer{"parallel.device", Matters::always, "sums and products are rounded otherwise"},
     MayDiffer{"parallel.", Matters::never, ""},
     MayDiffer{"run.", Matters::never, ""},
     MayDiffer{"checkpoint.", Matters::never, ""},

@@ -76,6 +76,10 @@ void parallel_options(OptionTable& table, ParallelConfig& parallel) {
     table.whole<index_t>(
         {"parallel.expert_parallel", "ranks", "ranks that share one copy of the experts; 0: all"},
         parallel.expert_parallel, 0, 1'000'000);
+    table.choice<DeviceKind>(
+        {"parallel.device", "",
+         "what a rank computes on: its processors, or a GPU of its own (switchyard doctor)"},
+        parallel.device, {{"cpu", DeviceKind::cpu}, {"cuda", DeviceKind::cuda}});
     table.whole<index_t>(
         {"parallel.threads", "threads", "threads of a rank; 0: its share of the processors it may run on"},
         parallel.threads, 0, 4096);

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <string>
 
-#include "kernels/core/types.hpp"
+#include "kernels/core/device.hpp"
 
 /// The settings that training owns.
 namespace sy::runtime {
@@ -39,6 +39,7 @@ enum class ExchangeSetting { automatic, flat, hierarchical, one_sided };
 struct ParallelConfig {
     index_t ranks = 0;  ///< what the run must be started with; 0: any number
     index_t expert_parallel = 0;
+    DeviceKind device = DeviceKind::cpu;  ///< of every rank
     index_t threads = 0;
     index_t deadline_seconds = 120;
     ExchangeSetting exchange = ExchangeSetting::automatic;

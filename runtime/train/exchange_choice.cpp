@@ -70,6 +70,15 @@ ExchangeChoice choose_exchange(ExchangeSetting setting, int ranks_of_node, doubl
                    " ranks of a node share their rows, up to ", gibibytes(needed_bytes), " in /dev/shm")};
 }
 
+std::string device_problem(DeviceKind device, comm::ExchangeKind kind, int ranks_of_node) {
+    if (device == DeviceKind::cpu) return {};
+    if (kind == comm::ExchangeKind::hierarchical && ranks_of_node > 1)
+        return "shares rows between the ranks of a node in memory of the host, which no GPU reaches";
+    if (kind == comm::ExchangeKind::one_sided)
+        return "puts rows that are in memory of the host, not in that of a GPU";
+    return {};
+}
+
 ExchangeChoice choose_exchange(const ExchangeTable& table, const std::string& path, const ExchangeNeed& need,
                                const ExchangeChoice& rule) {
     const auto by_rule = [&](const std::string& why) {
@@ -85,6 +94,9 @@ ExchangeChoice choose_exchange(const ExchangeTable& table, const std::string& pa
         const std::optional<comm::ExchangeKind> kind = kind_named(ranking[i].exchange);
         if (!kind) {
             passed_over += concat("; this program has no exchange '", ranking[i].exchange, "'");
+        } else if (const std::string problem = device_problem(need.device, *kind, need.ranks_of_node);
+                   !problem.empty()) {
+            passed_over += concat("; ", ranking[i].exchange, " ", problem);
         } else if (*kind == comm::ExchangeKind::hierarchical && need.shared_bytes > need.room_bytes) {
             passed_over += concat("; hierarchical would take up to ", gibibytes(need.shared_bytes),
                                   ", but a /dev/shm has ", gibibytes(need.room_bytes), " left");
@@ -133,7 +145,15 @@ ExchangeChoice choose_exchange(const Config& config, comm::Communicator& world, 
     ranks_of_node = static_cast<int>(-numbers[1]);
     const double needed = shared_bytes_of_node(config, group.num_ranks(), ranks_of_node, world.size());
     const ParallelConfig& parallel = config.parallel;
-    const ExchangeChoice rule = choose_exchange(parallel.exchange, ranks_of_node, needed, numbers[0]);
+    ExchangeChoice rule = choose_exchange(parallel.exchange, ranks_of_node, needed, numbers[0]);
+    if (const std::string problem = device_problem(parallel.device, rule.kind, ranks_of_node);
+        !problem.empty()) {
+        const std::string words = concat(comm::exchange_name(rule.kind), " ", problem);
+        if (parallel.exchange != ExchangeSetting::automatic)
+            throw ConfigError(
+                concat("parallel.exchange = ", words, "; with parallel.device = cuda take flat, or auto"));
+        rule = {comm::ExchangeKind::flat, concat("parallel.exchange = auto takes flat: ", words)};
+    }
     if (parallel.exchange_table.empty()) return rule;
     if (parallel.exchange != ExchangeSetting::automatic)
         return {rule.kind, concat("parallel.exchange_table = ", parallel.exchange_table,
@@ -146,7 +166,9 @@ ExchangeChoice choose_exchange(const Config& config, comm::Communicator& world, 
                             static_cast<index_t>(std::ceil(row_bytes)),
                             config.moe.top_k,
                             needed,
-                            numbers[0]};
+                            numbers[0],
+                            parallel.device,
+                            ranks_of_node};
     return choose_exchange(table, parallel.exchange_table, need, rule);
 }
 

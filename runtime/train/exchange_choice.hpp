@@ -22,6 +22,10 @@ struct ExchangeChoice {
 ExchangeChoice choose_exchange(ExchangeSetting setting, int ranks_of_node, double needed_bytes,
                                double room_bytes);
 
+/// Why an exchange cannot carry rows of such devices; empty where it can.
+/// @param ranks_of_node  of one expert-parallel group
+std::string device_problem(DeviceKind device, comm::ExchangeKind kind, int ranks_of_node);
+
 /// What a run needs of its exchange.
 struct ExchangeNeed {
     std::string nodes;      ///< nodes_text of those that hold one copy of the experts
@@ -30,6 +34,8 @@ struct ExchangeNeed {
     index_t top_k = 0;
     double shared_bytes = 0.0;  ///< of a node, when its ranks share rows
     double room_bytes = 0.0;
+    DeviceKind device = DeviceKind::cpu;
+    int ranks_of_node = 1;
 };
 
 /// What `auto` takes with a table: the exchange that was fastest for such rows, of those that can be had.
@@ -43,7 +49,7 @@ ExchangeChoice choose_exchange(const ExchangeTable& table, const std::string& pa
 double shared_bytes_of_node(const Config& config, int group_size, int ranks_of_node, int num_ranks);
 
 /// The choice of all ranks. @param group  expert-parallel
-/// @throws IoError on all ranks where parallel.exchange_table cannot be read or is no table
+/// @throws ConfigError for an exchange that this build or this device does not have; IoError on all ranks where parallel.exchange_table cannot be read or is no table
 /// @par Collective over `world`
 ExchangeChoice choose_exchange(const Config& config, comm::Communicator& world, const comm::Topology& group);
 

@@ -8,7 +8,6 @@
 
 #include "comm/collectives.hpp"
 #include "comm/mpi/mpi_session.hpp"
-#include "kernels/core/isa.hpp"
 #include "runtime/train/gather.hpp"
 
 namespace sy::runtime {
@@ -26,7 +25,7 @@ struct RankWords {
 
 /// @par Collective
 std::vector<RankRecord> ranks_on_rank_0(const Session& session, double useful_seconds) {
-    RankWords mine{{}, useful_seconds, session.arena_peak_bytes()};
+    RankWords mine{{}, useful_seconds, session.rank_device().peak_bytes()};
     const std::string host = host_name();
     std::copy_n(host.begin(), std::min(host.size(), mine.host.size() - 1), mine.host.begin());
     std::vector<RankRecord> ranks;
@@ -92,7 +91,7 @@ StepRecord make_record(const Session& session, index_t step, const StepOutcome& 
         record.layers.push_back({layer.layer, layer.load, layer.num_dropped, layer.routing_hash});
     }
     record.gradient_bytes_sent = session.optimizer().sent_bytes();
-    record.memory_bytes = session.arena_peak_bytes();
+    record.memory_bytes = session.rank_device().peak_bytes();
     return record;
 }
 
@@ -110,12 +109,11 @@ RunLog::RunLog(const Session& session, index_t first_step, const std::vector<std
     std::vector<std::string> all_notes = model::model_notes(config.moe);
     all_notes.insert(all_notes.end(), notes.begin(), notes.end());
     file_->write(to_json(RunRecord{SY_VERSION, dump_json(config), session.layout(), host_name(),
-                                   session.world().size(), session.context().device.num_threads(),
-                                   std::string(isa_name(isa())), first_step, all_notes}));
-    progress_->note(
-        concat(first_step > 1 ? concat("resumed at step ", first_step - 1, " on ") : "training on ",
-               session.layout(), ", ", session.context().device.num_threads(), " threads a rank, ",
-               isa_name(isa())));
+                                   session.world().size(), session.num_threads(),
+                                   session.rank_device().instruction_set(), first_step, all_notes}));
+    progress_->note(concat(
+        first_step > 1 ? concat("resumed at step ", first_step - 1, " on ") : "training on ",
+        session.layout(), ", ", session.num_threads(), " threads a rank, ", session.rank_device().text()));
     for (const std::string& note : all_notes) progress_->note("note: " + note);
 }
 

@@ -1,7 +1,6 @@
 #include "runtime/train/session.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <functional>
 #include <utility>
 
@@ -12,22 +11,15 @@
 #include "runtime/train/isa_bits.hpp"
 
 namespace sy::runtime {
-namespace {
-
-/// A poll takes about a microsecond: while a rank computes, messages move on at a cost of half a percent.
-constexpr std::chrono::microseconds kPollInterval{200};
-
-}  // namespace
-
 Session::Session(const Config& config, comm::Communicator& world)
     : config_(config),
       world_(world),
       topology_(comm::discover_topology(world)),
+      processors_(plan_processors(config.parallel.threads, world, topology_)),
+      device_(config.parallel.device, processors_.threads, world, topology_),
       grid_(comm::make_process_grid(world.size(), narrow<int>(config.parallel.expert_parallel))),
       groups_(comm::split_grid(world, grid_)),
-      processors_(plan_processors(config.parallel.threads, world, topology_)),
-      device_(processors_.threads),
-      context_{device_, device_.compute(), config.numerics},
+      context_{device_.device(), device_.device().compute(), config.numerics},
       group_topology_(comm::discover_topology(*groups_.expert_group)),
       exchange_choice_(choose_exchange(config, world, group_topology_)),
       exchange_(comm::make_exchange(exchange_choice_.kind, *groups_.expert_group, group_topology_, context_)),
@@ -40,8 +32,8 @@ Session::Session(const Config& config, comm::Communicator& world)
                   groups_.expert_group->rank(), config.model.dtype, context_),
       transformer_(std::make_unique<model::Transformer>(config.model, config.moe, parameters_, model_world_,
                                                         config.train.seed)) {
-    if (world.size() > 1) device_.team().set_poll([this] { exchange_->poll(); }, kPollInterval);
-    check_isa_of_ranks(config, isa(), world);
+    if (world.size() > 1) device_.set_poll([this] { exchange_->poll(); });
+    check_isa_of_ranks(config, device_.instruction_set(), world);
     parameters_.set_step_tokens(config.train.global_batch * config.model.seq_len);
     parameters_.allocate(config.train.seed);
     freeze_parameters(config.train.freeze, parameters_);

@@ -6,13 +6,13 @@
 
 #include "comm/topology/topology.hpp"
 #include "kernels/core/host_values.hpp"
-#include "kernels/ops/cpu_device.hpp"
 #include "model/transformer.hpp"
 #include "runtime/checkpoint/checkpoint.hpp"
 #include "runtime/config/config.hpp"
 #include "runtime/train/exchange_choice.hpp"
 #include "runtime/train/optimizer.hpp"
 #include "runtime/train/processors.hpp"
+#include "runtime/train/rank_device.hpp"
 
 namespace sy::runtime {
 
@@ -51,7 +51,10 @@ class Session {
     const std::string& processor_note() const { return processors_.note; }
     /// How rows travel, where the settings leave it open; else empty.
     const std::string& exchange_note() const { return exchange_choice_.note; }
-    index_t arena_peak_bytes() const { return device_.arena().peak_bytes(); }
+    /// What this rank computes on.
+    const RankDevice& rank_device() const { return device_; }
+    /// Threads of this rank: of the processor where that computes, and of what else the host does, such as tokenizing.
+    int num_threads() const { return processors_.threads; }
 
     /// What this rank contributes to a checkpoint: weights and moments of the rows it owns.
     struct Snapshot {
@@ -79,10 +82,10 @@ class Session {
     Config config_;
     comm::Communicator& world_;
     comm::Topology topology_;
+    ProcessorPlan processors_;
+    RankDevice device_;
     comm::ProcessGrid grid_;
     comm::GridCommunicators groups_;
-    ProcessorPlan processors_;
-    CpuDevice device_;
     Context context_;
     comm::Topology group_topology_;
     ExchangeChoice exchange_choice_;

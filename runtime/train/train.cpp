@@ -3,7 +3,6 @@
 #include <numbers>
 
 #include "comm/collectives.hpp"
-#include "kernels/core/isa.hpp"
 #include "runtime/checkpoint/agree.hpp"
 #include "runtime/checkpoint/folders.hpp"
 #include "runtime/checkpoint/writer.hpp"
@@ -47,7 +46,7 @@ class TrainingRun {
         : session_(session),
           config_(session.config()),
           stop_wanted_(stop_wanted),
-          corpus_(config_, session.context().device.num_threads()),
+          corpus_(config_, session.num_threads()),
           lock_(lock_run(session)),
           done_(restore(resume)),
           log_(session, done_ + 1, notes_),
@@ -131,7 +130,8 @@ class TrainingRun {
         Resumption resumption = resume_training(reader.manifest(), config_, record_text());
         state_ = std::move(resumption.state);
         for (const std::vector<std::string>& notes :
-             {isa_notes(config_, reader.manifest().isa, isa()), resumption.notes})
+             {isa_notes(config_, reader.manifest().isa, session_.rank_device().instruction_set()),
+              resumption.notes})
             notes_.insert(notes_.end(), notes.begin(), notes.end());
         with_advice_on_damage(world, found.folder, [&] { session_.restore(reader); });
         // A run with nothing left to do leaves what came after the step as it is.
@@ -222,12 +222,12 @@ class TrainingRun {
         manifest.step = done_;
         manifest.config = dump(config_);
         manifest.written_on = session_.layout();
-        manifest.isa = isa_name(isa());
+        manifest.isa = session_.rank_device().instruction_set();
         manifest.state = state_;
         manifest.state.router = session_.transformer().router_state();
         const TraceSpan span(&session_.trace(), TraceKind::io, "start checkpoint");
-        const Session::Snapshot snapshot = session_.snapshot();
-        writer_.start(snapshot.pieces, std::move(manifest));
+        Session::Snapshot snapshot = session_.snapshot();
+        writer_.start(snapshot.pieces, std::move(manifest), std::move(snapshot.values));
         if (!writer_.in_background()) publish();
     }
 

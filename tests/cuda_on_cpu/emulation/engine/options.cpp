@@ -54,6 +54,8 @@ Options from_environment() {
     read.memory_bytes = mib << 20;
     read_number("SY_EMULATION_DEVICES", read.num_devices);
     read_flag("SY_EMULATION_DRIVER", read.has_driver);
+    read_number("SY_EMULATION_DRIVER_VERSION", read.driver_version);
+    read_number("SY_EMULATION_BREAK_AT", read.break_at);
     read_number("SY_EMULATION_IDENTITIES", read.num_identities);
     read_number("SY_EMULATION_DEADLINE_S", read.deadline_s);
     if (read.num_resident == 0) refuse("SY_EMULATION_RESIDENT", "0", "one block or more");

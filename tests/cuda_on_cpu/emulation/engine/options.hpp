@@ -19,6 +19,9 @@ struct Options {
     std::size_t memory_bytes = std::size_t(4) << 30;  ///< SY_EMULATION_MEMORY_MIB: of a device
     int num_devices = 1;     ///< SY_EMULATION_DEVICES; 0 is a machine without a device
     bool has_driver = true;  ///< SY_EMULATION_DRIVER: false is a machine without a driver
+    int driver_version = 0;  ///< SY_EMULATION_DRIVER_VERSION: as 12040; 0: that of the toolkit
+    /// SY_EMULATION_BREAK_AT: at this launch the device reports damaged memory, for good; 0: never
+    std::int64_t break_at = 0;
     std::size_t num_identities =
         1024;              ///< SY_EMULATION_IDENTITIES: threads told apart under the thread sanitizer
     int deadline_s = 120;  ///< SY_EMULATION_DEADLINE_S: of a wait on a stream that never ends

@@ -26,11 +26,16 @@ State& state() {
 
 using Guard = std::lock_guard<std::recursive_mutex>;
 
-/// Devices share their memory: what a device is told apart by is not emulated.
-thread_local int current_device = 0;
+/// Devices share their memory. Streams and events know theirs.
+thread_local int device_of_thread = 0;
+
+int driver_version() {
+    if (!options().has_driver) return 0;
+    return options().driver_version == 0 ? CUDART_VERSION : options().driver_version;
+}
 
 cudaError_t check_machine() {
-    if (!options().has_driver) return cudaErrorInsufficientDriver;
+    if (driver_version() < CUDART_VERSION) return cudaErrorInsufficientDriver;
     return options().num_devices == 0 ? cudaErrorNoDevice : cudaSuccess;
 }
 
@@ -72,6 +77,10 @@ int attribute_of(cudaDeviceAttr attribute) {
 std::recursive_mutex& runtime_mutex() {
     static std::recursive_mutex mutex;
     return mutex;
+}
+
+int current_device() {
+    return device_of_thread;
 }
 
 Counters& counters() {
@@ -208,12 +217,12 @@ cudaError_t cudaGetDeviceCount(int* count) {
 
 cudaError_t cudaSetDevice(int device) {
     const cudaError_t error = check_device(device);
-    if (error == cudaSuccess) current_device = device;
+    if (error == cudaSuccess) device_of_thread = device;
     return remember(error);
 }
 
 cudaError_t cudaGetDevice(int* device) {
-    *device = current_device;
+    *device = device_of_thread;
     return remember(check_machine());
 }
 
@@ -226,6 +235,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
     *properties = {};
     std::snprintf(properties->name, sizeof properties->name, "CUDA emulation on the CPU");
     properties->totalGlobalMem = options().memory_bytes;
+    // Processes see the same devices.
+    properties->uuid.bytes[0] = char(device);
     properties->sharedMemPerBlock = 48 * 1024;
     properties->sharedMemPerBlockOptin = kSharedLimitBytes;
     properties->warpSize = int(kWarpSize);
@@ -238,7 +249,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
 }
 
 cudaError_t cudaDriverGetVersion(int* version) {
-    *version = options().has_driver ? CUDART_VERSION : 0;
+    *version = driver_version();
     return cudaSuccess;
 }
 

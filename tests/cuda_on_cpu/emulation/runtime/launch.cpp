@@ -7,8 +7,10 @@
 #include <string>
 
 #include "tests/cuda_on_cpu/emulation/engine/engine.hpp"
+#include "tests/cuda_on_cpu/emulation/engine/options.hpp"
 #include "tests/cuda_on_cpu/emulation/runtime/launch.hpp"
 #include "tests/cuda_on_cpu/emulation/runtime/limits.hpp"
+#include "tests/cuda_on_cpu/emulation/runtime/streams.hpp"
 
 namespace sy::emulation {
 namespace {
@@ -96,6 +98,12 @@ cudaError_t enqueue_kernel(const cudaLaunchConfig_t& config, const void* functio
         report("a kernel is launched with " + problem);
         return remember(cudaErrorInvalidConfiguration);
     }
+    const CUstream_st* const stream = find_stream(config.stream);
+    if (stream != nullptr && config.stream != nullptr && stream->device != current_device()) {
+        report("a kernel is launched on a stream of device " + std::to_string(stream->device) +
+               " by a thread that uses device " + std::to_string(current_device()));
+        return remember(cudaErrorInvalidResourceHandle);
+    }
     auto launch = std::make_shared<Launch>();
     launch->grid = config.gridDim;
     launch->block = config.blockDim;
@@ -108,7 +116,11 @@ cudaError_t enqueue_kernel(const cudaLaunchConfig_t& config, const void* functio
         num_blocks > kNumMultiprocessors * (kMaxThreadsPerMultiprocessor / num_threads)) {
         return remember(cudaErrorCooperativeLaunchTooLarge);
     }
-    ++counters().num_launches;
+    if (++counters().num_launches == options().break_at) {
+        report("the device breaks (SY_EMULATION_BREAK_AT)");
+        break_device(cudaErrorECCUncorrectable);
+        return sticky_error();
+    }
     // The stream alone holds it, and drops it under its own identity.
     return enqueue(config.stream, "kernel", [launch = std::move(launch)] {
         run_grid(*launch);

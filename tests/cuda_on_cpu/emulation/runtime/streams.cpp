@@ -248,6 +248,12 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
     if (event == nullptr) return remember(cudaErrorInvalidResourceHandle);
     const Guard guard(runtime_mutex());
+    const CUstream_st* const known = find_stream(stream);
+    if (known != nullptr && known != &default_stream() && known->device != event->device) {
+        report("an event of device " + std::to_string(event->device) + " is recorded on a stream of device " +
+               std::to_string(known->device));
+        return remember(cudaErrorInvalidResourceHandle);
+    }
     const auto record = std::make_shared<Record>();
     event->last = record;
     return enqueue(stream, "event record", [record] {

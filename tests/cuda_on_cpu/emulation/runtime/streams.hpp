@@ -14,6 +14,9 @@
 /// not now and then.
 namespace sy::emulation {
 
+/// Of the calling thread.
+int current_device();
+
 struct Operation {
     const char* name;
     std::function<bool()> poll;
@@ -30,6 +33,7 @@ struct Record {
 }  // namespace sy::emulation
 
 struct CUstream_st {
+    int device = sy::emulation::current_device();
     std::deque<sy::emulation::Operation> queue;
     void* identity = sy::emulation::sanitizer::new_identity("CUDA stream");
     bool waits_for_default_stream = true;
@@ -38,6 +42,7 @@ struct CUstream_st {
 };
 
 struct CUevent_st {
+    int device = sy::emulation::current_device();
     std::shared_ptr<sy::emulation::Record> last;
     bool has_time = true;
 };

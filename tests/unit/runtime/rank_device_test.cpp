@@ -1,0 +1,47 @@
+// Which GPU a rank takes, and which exchanges its rows can go by.
+#include "runtime/train/rank_device.hpp"
+
+#include <catch2/catch.hpp>
+
+#include "runtime/train/exchange_choice.hpp"
+
+using namespace sy;
+using namespace sy::runtime;
+
+TEST_CASE("rank device: each rank of a node takes a GPU that no other has", "[unit]") {
+    using Lists = std::vector<std::vector<std::string>>;
+    using Choice = std::vector<std::optional<int>>;
+    CHECK(choose_gpus(Lists{{"a", "b", "c"}, {"a", "b", "c"}}) == Choice{0, 1});
+    // A launcher may show each rank its own, or all in another order.
+    CHECK(choose_gpus(Lists{{"a"}, {"b"}, {"c"}}) == Choice{0, 0, 0});
+    CHECK(choose_gpus(Lists{{"a", "b"}, {"b", "a"}}) == Choice{0, 0});
+    CHECK(choose_gpus(Lists{{"a", "b"}, {"a", "b"}, {"a", "b"}}) == Choice{0, 1, std::nullopt});
+    CHECK(choose_gpus(Lists{{"a"}, {"a"}}) == Choice{0, std::nullopt});
+    CHECK(choose_gpus(Lists{{}}) == Choice{std::nullopt});
+}
+
+TEST_CASE("rank device: exchanges that need memory of the host are none for GPUs", "[unit]") {
+    using comm::ExchangeKind;
+    for (const ExchangeKind kind : comm::kExchangeKinds)
+        CHECK(device_problem(DeviceKind::cpu, kind, 4).empty());
+    CHECK(device_problem(DeviceKind::cuda, ExchangeKind::flat, 4).empty());
+    CHECK(device_problem(DeviceKind::cuda, ExchangeKind::hierarchical, 1).empty());
+    CHECK_THAT(device_problem(DeviceKind::cuda, ExchangeKind::hierarchical, 2),
+               Catch::Contains("memory of the host"));
+    CHECK_FALSE(device_problem(DeviceKind::cuda, ExchangeKind::one_sided, 1).empty());
+
+    // A table may have been measured on processors: what is fastest there is passed over.
+    ExchangeTable table;
+    table.ranks_of_nodes = {2};
+    table.top_k = 2;
+    table.entries = {{64, 256, {{"hierarchical", 1.0}, {"flat", 2.0}}}};
+    const ExchangeNeed need{.nodes = nodes_text(table.ranks_of_nodes),
+                            .tokens = 64,
+                            .row_bytes = 256,
+                            .top_k = 2,
+                            .device = DeviceKind::cuda,
+                            .ranks_of_node = 2};
+    const ExchangeChoice choice = choose_exchange(table, "T", need, {ExchangeKind::flat, {}});
+    CHECK(choice.kind == ExchangeKind::flat);
+    CHECK_THAT(choice.note, Catch::Contains("hierarchical shares rows"));
+}
