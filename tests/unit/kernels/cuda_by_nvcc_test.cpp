@@ -92,19 +92,17 @@ TEST_CASE("cuda by nvcc: every case gives what the host's compiler makes of the 
               << " of approximated functions\n";
 }
 
-TEST_CASE("cuda by nvcc: every instruction of every kernel is interpreted, and the cases run most of them",
+TEST_CASE("cuda by nvcc: every instruction of every kernel is interpreted, and the cases run every kernel",
           "[.][compare-results]") {
     // A kernel of a header is in several modules, of which one launches it.
     std::map<std::string, std::size_t> num_launches;
     for (const emulation::ptx::RegisteredKernel& kernel : emulation::ptx::registered_kernels())
         num_launches[kernel.name] += kernel.num_launches;
-    const auto num_run = static_cast<std::size_t>(
-        std::ranges::count_if(num_launches, [](const auto& each) { return each.second > 0; }));
-    std::cout << num_run << " of " << num_launches.size() << " kernels were launched\n";
+    CHECK(num_launches.size() > 100);
     for (const auto& [name, count] : num_launches) {
-        if (count == 0) std::cout << "not launched: " << name << '\n';
+        INFO(name << " is in no case");
+        CHECK(count > 0);
     }
-    CHECK(20 * num_run >= 17 * num_launches.size());
 }
 
 }  // namespace sy::test

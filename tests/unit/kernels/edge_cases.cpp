@@ -234,50 +234,88 @@ void attention_rules(Case& on) {
 }
 
 /// Experts without slots, without a gate, and a dense feed-forward with biases.
-void feed_forwards(Case& on) {
+void feed_forward(Case& on, ops::Activation kind, DType dtype) {
+    const auto draw = [&](index_t rows, index_t cols) {
+        return dtype == DType::f32 ? on.normal(rows, cols) : on.rounded(rows, cols);
+    };
     const std::vector<index_t> offsets{0, 3, 3, 7}, blocks{0, 2, 3, 6, 7}, all{0, 7}, dense_blocks{0, 4, 7};
     const Integers row{0, 1, 4, 2, 3, 4, 0};
     constexpr index_t kHidden = 8, kInner = 12;
-    for (const ops::Activation kind : ops::kActivations) {
-        const bool gated = ops::is_gated(kind),
-                   dense = kind == ops::Activation::gelu || kind == ops::Activation::geglu;
-        const index_t experts = dense ? 1 : 3, inputs = dense ? 7 : 5;
-        const ops::ExpertSlots slots = dense ? ops::ExpertSlots{all, {}, {}, dense_blocks}
-                                             : ops::ExpertSlots{offsets, row, on.positive(1, 7), blocks};
-        ops::ExpertWeights weights{.gate = gated ? on.rounded(experts * kHidden, kInner) : TensorRef(),
-                                   .up = on.rounded(experts * kHidden, kInner),
-                                   .down = on.rounded(experts * kInner, kHidden),
-                                   .activation = kind};
-        ops::ExpertGradients gradients;
-        if (dense) {
-            weights.biases = {gated ? on.normal(1, kInner) : TensorRef(), on.normal(1, kInner),
-                              on.normal(1, kHidden)};
-            gradients.biases = {gated ? on.gradient(1, kInner, DType::i64) : GradientRef(),
-                                on.gradient(1, kInner, DType::i64), on.gradient(1, kHidden, DType::i64)};
-        }
-        const TensorRef x = on.rounded(inputs, kHidden), out = on.zeros(7, kHidden);
-        const ops::ExpertSaved saved{gated ? on.zeros(7, kInner, DType::bf16) : TensorRef(),
-                                     on.zeros(7, kInner, DType::bf16)};
-        ops::expert_ffn(x, weights, slots, saved, out, on.context);
-        on.expect(out);
-        std::vector<GradientRef> gate, up, down;
-        for (index_t expert = 0; expert < experts; ++expert) {
-            if (gated) gate.push_back(on.gradient(kHidden, kInner, DType::i64));
-            up.push_back(on.gradient(kHidden, kInner, DType::i64));
-            down.push_back(on.gradient(kInner, kHidden, DType::i64));
-        }
-        gradients.gate = gate;
-        gradients.up = up;
-        gradients.down = down;
-        const TensorRef dx = on.zeros(7, kHidden), dweight = dense ? TensorRef() : on.zeros(1, 7);
-        ops::expert_ffn_backward(x, weights, slots, {saved.gate, saved.up},
-                                 {on.rounded(inputs, kHidden), dx, dweight, gradients}, on.context);
-        on.expect(dx);
-        if (!dense) on.expect(dweight);
-        for (const GradientRef& gradient : up) on.expect_rounded(gradient);
-        for (const GradientRef& gradient : down) on.expect_rounded(gradient);
-        if (dense) on.expect_rounded(gradients.biases.down);
+    const bool gated = ops::is_gated(kind),
+               dense = kind == ops::Activation::gelu || kind == ops::Activation::geglu;
+    const index_t experts = dense ? 1 : 3, inputs = dense ? 7 : 5;
+    const ops::ExpertSlots slots = dense ? ops::ExpertSlots{all, {}, {}, dense_blocks}
+                                         : ops::ExpertSlots{offsets, row, on.positive(1, 7), blocks};
+    ops::ExpertWeights weights{.gate = gated ? draw(experts * kHidden, kInner) : TensorRef(),
+                               .up = draw(experts * kHidden, kInner),
+                               .down = draw(experts * kInner, kHidden),
+                               .activation = kind};
+    ops::ExpertGradients gradients;
+    if (dense) {
+        weights.biases = {gated ? on.normal(1, kInner) : TensorRef(), on.normal(1, kInner),
+                          on.normal(1, kHidden)};
+        gradients.biases = {gated ? on.gradient(1, kInner, DType::i64) : GradientRef(),
+                            on.gradient(1, kInner, DType::i64), on.gradient(1, kHidden, DType::i64)};
     }
+    const TensorRef x = draw(inputs, kHidden), out = on.zeros(7, kHidden);
+    const ops::ExpertSaved saved{gated ? on.zeros(7, kInner, dtype) : TensorRef(),
+                                 on.zeros(7, kInner, dtype)};
+    ops::expert_ffn(x, weights, slots, saved, out, on.context);
+    on.expect(out);
+    std::vector<GradientRef> gate, up, down;
+    for (index_t expert = 0; expert < experts; ++expert) {
+        if (gated) gate.push_back(on.gradient(kHidden, kInner, DType::i64));
+        up.push_back(on.gradient(kHidden, kInner, DType::i64));
+        down.push_back(on.gradient(kInner, kHidden, DType::i64));
+    }
+    gradients.gate = gate;
+    gradients.up = up;
+    gradients.down = down;
+    const TensorRef dx = on.zeros(7, kHidden), dweight = dense ? TensorRef() : on.zeros(1, 7);
+    ops::expert_ffn_backward(x, weights, slots, {saved.gate, saved.up},
+                             {draw(inputs, kHidden), dx, dweight, gradients}, on.context);
+    on.expect(dx);
+    if (!dense) on.expect(dweight);
+    for (const GradientRef& gradient : up) on.expect_rounded(gradient);
+    for (const GradientRef& gradient : down) on.expect_rounded(gradient);
+    if (dense) on.expect_rounded(gradients.biases.down);
+}
+
+void feed_forwards(Case& on) {
+    for (const ops::Activation kind : ops::kActivations) {
+        feed_forward(on, kind, DType::bf16);
+        if (!ops::is_gated(kind)) feed_forward(on, kind, DType::f32);
+    }
+}
+
+/// Operations of rows with operands of the other type than above, and rows that are apart.
+void other_types(Case& on) {
+    const TensorRef x = on.rounded(6, 10), y = on.zeros(6, 10), narrow = on.zeros(6, 10, DType::bf16);
+    ops::sum_rows(x, std::array<index_t, 3>{0, 2, 5}, Integers{4, 2, 0, 1, 5}, Write::add, y.rows_of({0, 2}),
+                  on.context);
+    ops::add_positions(on.normal(9, 10), Integers{8, 0, 3, 3, 1, 7}, y, on.context);
+    const TensorRef second = on.normal(6, 10);
+    ops::add_in_order(std::array<ConstTensorRef, 3>{on.normal(6, 10), y, second}, y, on.context);
+    on.expect(y);
+    ops::dropout_rows(x, {{.seed = 3}, 0.5F, std::array<index_t, 6>{4, 5, 9, 1, 0, 2}, {}}, narrow,
+                      on.context);
+    on.expect(narrow);
+    const TensorRef codes = on.zeros(6, ops::quantized_row_bytes(10), DType::u8);
+    ops::quantize_rows(x, codes, on.context);
+    on.expect(codes);
+    const TensorRef bytes = on.zeros(2, codes.cols() - 1, DType::u8);
+    ops::gather_rows(codes.cols_of({1, codes.cols()}), Integers{5, 1}, bytes, on.context);
+    on.expect(bytes);
+    ops::clear(codes.cols_of({1, 4}), on.context);
+    on.expect(codes);
+    ops::clear(x.cols_of({3, 6}), on.context);
+    on.expect(x);
+    const TensorRef aligned = on.normal(4, 12);
+    ops::clear(aligned.cols_of({4, 8}), on.context);
+    on.expect(aligned);
+    const GradientRef gradient = on.gradient(5, 7, DType::i64);
+    ops::add_weight_gradient(on.normal(9, 5), on.normal(9, 7), 4, gradient, on.context);
+    on.expect_rounded(gradient);
 }
 
 constexpr std::array kCases{NamedCase{"elements of any number", elementwise},
@@ -288,7 +326,8 @@ constexpr std::array kCases{NamedCase{"elements of any number", elementwise},
                             NamedCase{"routers of any sides", router},
                             NamedCase{"losses of long rows", losses},
                             NamedCase{"rules of attention", attention_rules},
-                            NamedCase{"feed-forwards of all kinds", feed_forwards}};
+                            NamedCase{"feed-forwards of all kinds", feed_forwards},
+                            NamedCase{"operands of other types", other_types}};
 
 }  // namespace
 
