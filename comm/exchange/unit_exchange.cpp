@@ -14,7 +14,7 @@
 namespace sy::comm {
 namespace {
 
-/// Messages between a rank and the gateways of other units.
+/// Messages of the host between a rank and the gateways of other units.
 class Messages {
   public:
     Messages(Communicator& group, int tag) : group_(group), tag_(tag) {}
@@ -54,6 +54,7 @@ class UnitExchange : public Exchange {
         : group_(group),
           context_(context),
           rows_(rows),
+          devices_(kind == ExchangeKind::flat ? device_messages(group) : nullptr),
           units_(kind, topology),
           memory_(group, units_, rows),
           has_network_(units_.num_units() > 1 && topology.num_nodes() > 1),
@@ -111,19 +112,18 @@ class UnitExchange : public Exchange {
         gather({own.end, plan.send.num_rows()}, staging.ref().rows_of({own.begin, num_remote}));
         queued_.wait(may_write, "room for rows");
         const index_t row_bytes = x.cols() * dtype_bytes(x.dtype());
-        Messages messages(group_, next_tag());
-        MessageMemory carried(staging, context_);
+        RowMessages messages(group_, next_tag(), devices_, context_);
         for (const int source : sources_)
-            receive_rows(messages, rows.ref().rows_of(plan.receive.row_offsets[source]), source, carried);
+            receive_rows(messages, rows.ref().rows_of(plan.receive.row_offsets[source]), source);
         for (const int gateway : gateways_) {
             const Range to_unit = plan.send.row_offsets[units_.unit_of(gateway)];
             const Range staged = to_unit.begin < own.begin
                                      ? to_unit
                                      : Range{to_unit.begin - own.size(), to_unit.end - own.size()};
-            messages.send(part_of_rows(carried.sent(), staged, row_bytes), gateway);
+            messages.send(staging.ref().rows_of(staged), gateway);
             count_sent(gateway, to_unit.size(), row_bytes);
         }
-        const auto flight = start(messages, std::move(carried), "dispatch of rows", times_.dispatch, true);
+        const auto flight = start(std::move(messages), "dispatch of rows", times_.dispatch, true);
         gather(own, rows.ref().rows_of(plan.receive.row_offsets[rank()]));
         flight->near_is_written();
         count_own(plan.back.rows_of_others, own.size(), row_bytes);
@@ -154,8 +154,7 @@ class UnitExchange : public Exchange {
             ops::gather_rows(results, plan.gateway.slot_of_record, staging, context_);
         }
         const index_t row_bytes = width * dtype_bytes(results.dtype());
-        Messages messages(group_, next_tag());
-        MessageMemory carried(staging, context_);
+        RowMessages messages(group_, next_tag(), devices_, context_);
         const Range own_rows = plan.send.row_offsets[unit_];
         const Range own_slots = plan.send.slots_to(units_, unit_);
         for (const int gateway : gateways_) {
@@ -163,18 +162,17 @@ class UnitExchange : public Exchange {
             Range back = per_unit ? plan.send.row_offsets[unit] : plan.send.slots_to(units_, unit);
             const Range own = per_unit ? own_rows : own_slots;
             const index_t shift = plan.back.returned.begin - (back.begin < own.begin ? 0 : own.size());
-            receive_rows(messages, results.ref().rows_of({back.begin + shift, back.end + shift}), gateway,
-                         carried);
+            receive_rows(messages, results.ref().rows_of({back.begin + shift, back.end + shift}), gateway);
         }
         for (const int source : sources_) {
-            messages.send(part_of_rows(carried.sent(), offsets[source], row_bytes), source);
+            messages.send(staging.ref().rows_of(offsets[source]), source);
             count_sent(source, offsets[source].size(), row_bytes);
         }
         count_own(plan.back.slots_of_others, own_slots.size(), row_bytes);
         traffic_.network_bound += plan.send.least_network_rows * row_bytes;
         // Slots of near chunks may still be computed.
         const bool meets = plan.receive.chunks.size() > 1;
-        const auto flight = start(messages, std::move(carried), "return of rows", times_.back, meets);
+        const auto flight = start(std::move(messages), "return of rows", times_.back, meets);
         return PendingRows(std::move(results), std::move(staging), flight);
     }
 
@@ -245,18 +243,17 @@ class UnitExchange : public Exchange {
     int next_tag() { return tag_ = tag_ % 1000 + 1; }
 
     /// Receives rows of this unit's memory, or of the device's.
-    void receive_rows(Messages& messages, TensorRef rows, int source, MessageMemory& carried) const {
+    void receive_rows(RowMessages& messages, TensorRef rows, int source) const {
         if (queued_.is_shared()) {
             messages.receive(host_bytes(rows), source);
         } else {
-            messages.receive(host_bytes(carried.received.emplace_back(rows, context_).writable()), source);
+            messages.receive(rows, source);
         }
     }
 
-    std::shared_ptr<UnitFlight> start(Messages& messages, MessageMemory carried, const char* doing,
-                                      PhaseTime& time, bool meets) {
-        auto flight = std::make_shared<UnitFlight>(messages.start(doing), std::move(carried), group_, queued_,
-                                                   meets, time);
+    std::shared_ptr<UnitFlight> start(RowMessages messages, const char* doing, PhaseTime& time, bool meets) {
+        messages.start();
+        auto flight = std::make_shared<UnitFlight>(std::move(messages), doing, group_, queued_, meets, time);
         flights_.push_back(flight);
         return flight;
     }
@@ -337,6 +334,7 @@ class UnitExchange : public Exchange {
     Communicator& group_;
     const Context& context_;
     RowMemory rows_;
+    DeviceMessages* devices_;  ///< null where rows go through the host's memory, as those of shared units do
     Units units_;
     UnitMemory memory_;
     bool has_network_;  ///< rows to some other units cross it

@@ -2,12 +2,11 @@
 
 #include <optional>
 #include <utility>
-#include <vector>
 
 #include "comm/exchange/exchange.hpp"
+#include "comm/row_messages.hpp"
 #include "comm/shared/unit_memory.hpp"
 #include "kernels/core/host_values.hpp"
-#include "kernels/core/host_view.hpp"
 
 namespace sy::comm {
 
@@ -62,7 +61,6 @@ class QueuedUnitMemory {
     void meet(const char* doing) { wait(arrive(), doing); }
     /// Whether the host reads and writes it, whatever the device.
     bool is_shared() const { return is_shared_; }
-    const Context& context() const { return context_; }
 
   private:
     UnitMemory& memory_;
@@ -70,28 +68,14 @@ class QueuedUnitMemory {
     const Context& context_;
 };
 
-/// What messages read and write in memory of the host.
-struct MessageMemory {
-    std::optional<HostValues> values;  ///< none when nothing is sent
-    std::vector<HostRoom> received;
-
-    /// @param rows  of all messages to other units, alive until these are complete
-    MessageMemory(ConstTensorRef rows, const Context& context) {
-        if (rows.num_elements() > 0) values.emplace(HostRead::messages, std::vector{rows}, context);
-    }
-    std::span<const std::byte> sent() const {
-        return values ? host_bytes((*values)[0]) : std::span<const std::byte>();
-    }
-};
-
 /// Messages of a unit's rank, whose time is counted from their start until they are seen to be complete.
 class UnitFlight : public Flight {
   public:
     /// @param meets  whether it is complete when all ranks of the unit have their messages; else when this one has
-    UnitFlight(PendingExchange exchange, MessageMemory messages, const Communicator& group,
-               QueuedUnitMemory& memory, bool meets, PhaseTime& time)
+    UnitFlight(RowMessages messages, const char* doing, const Communicator& group, QueuedUnitMemory& memory,
+               bool meets, PhaseTime& time)
         : messages_(std::move(messages)),
-          exchange_(std::move(exchange)),
+          doing_(doing),
           group_(group),
           memory_(memory),
           meets_(meets),
@@ -101,17 +85,16 @@ class UnitFlight : public Flight {
     void near_is_written() { near_ = memory_.arrive(); }
 
     bool test() override {
-        if (!arrived_ && exchange_.test()) arrived_ = Clock::now();
+        if (!arrived_ && messages_.test()) arrived_ = Clock::now();
         return arrived_.has_value();
     }
     void wait() override {
         {
             const ExposedTime exposed(group_, time_, !arrived_);
-            exchange_.wait();
+            messages_.wait(doing_);
         }
         if (!arrived_) arrived_ = Clock::now();
         time_.total_seconds += std::chrono::duration<double>(*arrived_ - started_).count();
-        for (HostRoom& room : std::exchange(messages_.received, {})) room.finish(memory_.context());
         const ExposedTime exposed(group_, time_, false);
         if (meets_) memory_.meet("rows of a node");
     }
@@ -123,8 +106,8 @@ class UnitFlight : public Flight {
     }
 
   private:
-    MessageMemory messages_;
-    PendingExchange exchange_;
+    RowMessages messages_;
+    const char* doing_;
     const Communicator& group_;
     QueuedUnitMemory& memory_;
     bool meets_;

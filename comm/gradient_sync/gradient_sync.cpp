@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "comm/ring.hpp"
-#include "kernels/core/host_view.hpp"
 #include "kernels/ops/reduce/reduce.hpp"
 
 namespace sy::comm {
@@ -45,38 +44,25 @@ void GradientSync::check_flat(ConstTensorRef flat) const {
 
 void GradientSync::start(index_t bucket, ConstTensorRef gradient) {
     const Bucket& cut = plan_.buckets[bucket];
-    const index_t first = cut.cuts.front();
     const index_t count = cut.elements_of(group_.rank()).size();
-    const index_t bytes = dtype_bytes(gradient.dtype());
     Pending& pending = pending_[bucket];
     pending.received = Tensor(context_.device, gradient.dtype(), {group_.size(), count});
-    pending.room.emplace(pending.received, context_);
-    const ConstTensorRef whole = gradient.cols_of({first, cut.cuts.back()});
-    pending.sent.emplace(HostRead::messages, std::vector{whole}, context_);
-    const std::span<const std::byte> values = host_bytes((*pending.sent)[0]);
-    const int tag = tag_base_ + static_cast<int>(bucket);
+    pending.messages.emplace(group_, tag_base_ + static_cast<int>(bucket), device_messages(group_), context_);
     for_ring(group_, [&](int source, int destination) {
-        if (count > 0) {
-            const Range slot{source * count * bytes, (source + 1) * count * bytes};
-            pending.requests.push_back(
-                group_.receive(part(host_bytes(pending.room->writable()), slot), source, tag));
-        }
-        const Range slice = cut.elements_of(destination);
-        if (slice.size() == 0) return;
-        const Range outgoing{(slice.begin - first) * bytes, (slice.end - first) * bytes};
-        pending.requests.push_back(group_.send(part(values, outgoing), destination, tag));
-        sent_bytes_ += outgoing.size();
+        pending.messages->receive(pending.received.ref().rows_of({source, source + 1}), source);
+        pending.messages->send(gradient.cols_of(cut.elements_of(destination)), destination);
     });
+    pending.messages->start();
+    sent_bytes_ += pending.messages->sent_bytes();
 }
 
 void GradientSync::progress() {
     for (Pending& pending : pending_) {
-        for (const std::unique_ptr<Request>& request : pending.requests) request->test();
+        if (pending.messages) pending.messages->test();
     }
 }
 
 void GradientSync::add_received(Pending& pending, TensorRef own) {
-    pending.room->finish(context_);
     std::vector<ConstTensorRef> addends;
     for (int rank = 0; rank < group_.size(); ++rank)
         addends.push_back(rank == group_.rank() ? own : pending.received.ref().rows_of({rank, rank + 1}));
@@ -91,7 +77,7 @@ void GradientSync::finish(TensorRef gradient) {
     for (index_t b = 0; b < plan_.buckets.size(); ++b) {
         const Range mine = plan_.buckets[b].elements_of(group_.rank());
         Pending& pending = pending_[b];
-        wait_all(group_, pending.requests, concat("reduction of gradient bucket ", b));
+        pending.messages->wait(concat("reduction of gradient bucket ", b));
         if (mine.size() > 0) add_received(pending, gradient.cols_of(mine));
         pending = {};
         num_missing_[b] = plan_.buckets[b].matrices.size();
@@ -102,28 +88,18 @@ void GradientSync::finish(TensorRef gradient) {
 void GradientSync::gather(TensorRef weights) {
     check_flat(weights);
     if (group_.size() == 1) return;
-    std::vector<ConstTensorRef> mine;
-    std::vector<HostRoom> rooms;
-    for (const Bucket& bucket : plan_.buckets)
-        mine.push_back(weights.cols_of(bucket.elements_of(group_.rank())));
-    const HostValues own(HostRead::messages, std::move(mine), context_);
-    std::vector<std::unique_ptr<Request>> requests;
-    for (index_t b = 0; b < plan_.buckets.size(); ++b) {
-        const std::span<const std::byte> outgoing = host_bytes(own[static_cast<std::size_t>(b)]);
-        const int tag = tag_base_ + static_cast<int>(plan_.buckets.size() + b);
+    RowMessages messages(group_, tag_base_ + static_cast<int>(plan_.buckets.size()), device_messages(group_),
+                         context_);
+    for (const Bucket& bucket : plan_.buckets) {
+        const TensorRef mine = weights.cols_of(bucket.elements_of(group_.rank()));
         for_ring(group_, [&](int source, int destination) {
-            const TensorRef incoming = weights.cols_of(plan_.buckets[b].elements_of(source));
-            if (incoming.num_elements() > 0) {
-                HostRoom& room = rooms.emplace_back(incoming, context_);
-                requests.push_back(group_.receive(host_bytes(room.writable()), source, tag));
-            }
-            if (outgoing.empty()) return;
-            requests.push_back(group_.send(outgoing, destination, tag));
-            sent_bytes_ += static_cast<index_t>(outgoing.size());
+            messages.receive(weights.cols_of(bucket.elements_of(source)), source);
+            messages.send(mine, destination);
         });
     }
-    wait_all(group_, requests, "gathering of updated weights");
-    for (HostRoom& room : rooms) room.finish(context_);
+    messages.start();
+    sent_bytes_ += messages.sent_bytes();
+    messages.wait("gathering of updated weights");
 }
 
 }  // namespace sy::comm

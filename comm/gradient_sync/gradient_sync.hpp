@@ -7,8 +7,8 @@
 
 #include "comm/collectives.hpp"
 #include "comm/gradient_sync/bucket_plan.hpp"
+#include "comm/row_messages.hpp"
 #include "kernels/core/context.hpp"
-#include "kernels/core/host_values.hpp"
 #include "kernels/core/tensor.hpp"
 
 namespace sy::comm {
@@ -28,7 +28,7 @@ class GradientSync {
     /// @param gradient  the whole flat array, f32 or i64
     /// @par Buffers  until finish() has returned the matrix may be read but not written, and the array must stay where it
     ///               is; when an error keeps finish() from being reached, until this object is destroyed
-    /// @par Waits    for the device where a bucket is started, as messages leave from the host's memory; never for ranks
+    /// @par Waits    where a bucket is started, as RowMessages::start
     void ready(index_t matrix, ConstTensorRef gradient);
 
     /// Makes progress on the started transfers without blocking.
@@ -52,9 +52,7 @@ class GradientSync {
     /// A started bucket: what arrives for this rank's slice, [P, slice] by source; its own row stays unused.
     struct Pending {
         Tensor received;
-        std::optional<HostRoom> room;    ///< where messages put it
-        std::optional<HostValues> sent;  ///< all of the bucket
-        std::vector<std::unique_ptr<Request>> requests;
+        std::optional<RowMessages> messages;
     };
     void check_flat(ConstTensorRef flat) const;
     /// The bucket that backward finishes next.

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "kernels/core/host_view.hpp"
 #include "kernels/ops/reduce/reduce.hpp"
 
 namespace sy::comm {
@@ -38,42 +37,33 @@ void ShadowSync::start(index_t set, ConstTensorRef gradient) {
     Pending& pending = pending_[set];
     SY_REQUIRE(pending.state == State::idle, "shadow sync: set ", set, " is started twice");
     pending.state = State::started;
-    index_t num_received = 0;
-    std::vector<ConstTensorRef> shadows;
-    for (const CopiedMatrix& matrix : sets_[set]) {
-        if (matrix.primary == group_.rank()) {
-            num_received += matrix.elements * (static_cast<index_t>(matrix.ranks.size()) - 1);
-        } else {
-            shadows.push_back(part_of_flat(gradient, matrix));
-        }
-    }
     if (sets_[set].empty()) return;
-    const index_t bytes = dtype_bytes(gradient.dtype());
+    index_t num_received = 0;
+    for (const CopiedMatrix& matrix : sets_[set]) {
+        if (matrix.primary == group_.rank())
+            num_received += matrix.elements * (static_cast<index_t>(matrix.ranks.size()) - 1);
+    }
     pending.received = Tensor(context_.device, gradient.dtype(), {num_received});
-    pending.room.emplace(pending.received, context_);
-    pending.sent.emplace(HostRead::messages, std::move(shadows), context_);
-    std::span<std::byte> free = host_bytes(pending.room->writable());
-    std::size_t shadow_idx = 0;
-    const int tag = tag_base_ + 2 * static_cast<int>(set);
+    pending.messages.emplace(group_, tag_base_ + 2 * static_cast<int>(set), device_messages(group_),
+                             context_);
+    index_t next = 0;
     for (const CopiedMatrix& matrix : sets_[set]) {
         if (matrix.primary != group_.rank()) {
-            const std::span<const std::byte> mine = host_bytes((*pending.sent)[shadow_idx++]);
-            pending.requests.push_back(group_.send(mine, matrix.primary, tag));
-            sent_bytes_ += static_cast<index_t>(mine.size());
+            pending.messages->send(part_of_flat(gradient, matrix), matrix.primary);
             continue;
         }
         for (const int rank : matrix.ranks) {
             if (rank == group_.rank()) continue;
-            const std::span<std::byte> incoming = part(free, {0, matrix.elements * bytes});
-            free = free.subspan(incoming.size());
-            pending.requests.push_back(group_.receive(incoming, rank, tag));
+            pending.messages->receive(pending.received.ref().cols_of({next, next + matrix.elements}), rank);
+            next += matrix.elements;
         }
     }
+    pending.messages->start();
+    sent_bytes_ += pending.messages->sent_bytes();
 }
 
 void ShadowSync::add_received(index_t set, TensorRef gradient) {
     Pending& pending = pending_[set];
-    if (pending.room) pending.room->finish(context_);
     index_t next = 0;
     for (const CopiedMatrix& matrix : sets_[set]) {
         if (matrix.primary != group_.rank()) continue;
@@ -94,13 +84,15 @@ void ShadowSync::add_received(index_t set, TensorRef gradient) {
 }
 
 bool ShadowSync::try_finish(index_t set, TensorRef gradient) {
-    const Pending& pending = pending_[set];
+    Pending& pending = pending_[set];
     SY_REQUIRE(pending.state != State::idle, "shadow sync: set ", set, " was not started");
     if (pending.state == State::finished) return true;
-    bool over = true;
-    for (const std::unique_ptr<Request>& request : pending.requests) over = request->test() && over;
-    if (over) add_received(set, gradient);
-    return over;
+    if (pending.messages) {
+        if (!pending.messages->test()) return false;
+        pending.messages->finish();
+    }
+    add_received(set, gradient);
+    return true;
 }
 
 void ShadowSync::finish(TensorRef gradient) {
@@ -109,7 +101,8 @@ void ShadowSync::finish(TensorRef gradient) {
     }
     for (index_t set = 0; set < sets_.size(); ++set) {
         if (pending_[set].state == State::started) {
-            wait_all(group_, pending_[set].requests, concat("gradients of shadows, set ", set));
+            if (pending_[set].messages)
+                pending_[set].messages->wait(concat("gradients of shadows, set ", set));
             add_received(set, gradient);
         }
         pending_[set].state = State::idle;
@@ -117,34 +110,22 @@ void ShadowSync::finish(TensorRef gradient) {
 }
 
 void ShadowSync::spread(TensorRef weights) {
-    std::vector<ConstTensorRef> primaries;
+    RowMessages messages(group_, tag_base_ + 1, device_messages(group_), context_);
     for (index_t set = 0; set < sets_.size(); ++set) {
         for (const CopiedMatrix& matrix : sets_[set]) {
-            if (matrix.primary == group_.rank()) primaries.push_back(part_of_flat(weights, matrix));
-        }
-    }
-    const HostValues own(HostRead::messages, std::move(primaries), context_);
-    std::size_t primary_idx = 0;
-    std::vector<HostRoom> rooms;
-    std::vector<std::unique_ptr<Request>> requests;
-    for (index_t set = 0; set < sets_.size(); ++set) {
-        const int tag = tag_base_ + 2 * static_cast<int>(set) + 1;
-        for (const CopiedMatrix& matrix : sets_[set]) {
+            const TensorRef values = part_of_flat(weights, matrix);
             if (matrix.primary != group_.rank()) {
-                HostRoom& room = rooms.emplace_back(part_of_flat(weights, matrix), context_);
-                requests.push_back(group_.receive(host_bytes(room.writable()), matrix.primary, tag));
+                messages.receive(values, matrix.primary);
                 continue;
             }
-            const std::span<const std::byte> values = host_bytes(own[primary_idx++]);
             for (const int rank : matrix.ranks) {
-                if (rank == group_.rank()) continue;
-                requests.push_back(group_.send(values, rank, tag));
-                sent_bytes_ += static_cast<index_t>(values.size());
+                if (rank != group_.rank()) messages.send(values, rank);
             }
         }
     }
-    wait_all(group_, requests, "weights of shadows");
-    for (HostRoom& room : rooms) room.finish(context_);
+    messages.start();
+    sent_bytes_ += messages.sent_bytes();
+    messages.wait("weights of shadows");
 }
 
 }  // namespace sy::comm

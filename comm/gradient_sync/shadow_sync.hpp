@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "comm/collectives.hpp"
+#include "comm/row_messages.hpp"
 #include "kernels/core/offsets.hpp"
 #include "kernels/core/context.hpp"
-#include "kernels/core/host_values.hpp"
 #include "kernels/core/tensor.hpp"
 
 namespace sy::comm {
@@ -43,7 +43,7 @@ class ShadowSync {
     /// @param gradient  the whole flat array, f32 or i64
     /// @par Buffers  until the set is finished its matrices may be read but not written, and the array must stay where it
     ///               is; when an error keeps it from being finished, until this object is destroyed
-    /// @par Waits    for the device, as messages leave from the host's memory; never for ranks
+    /// @par Waits    as RowMessages::start
     void start(index_t set, ConstTensorRef gradient);
     /// Makes progress; when all of a started set has arrived, its primaries get their sums.
     /// @return whether the set is finished
@@ -66,10 +66,8 @@ class ShadowSync {
     enum class State { idle, started, finished };
     struct Pending {
         State state = State::idle;
-        Tensor received;                 ///< of this rank's primaries: by matrix, then by rank of the shadow
-        std::optional<HostRoom> room;    ///< where messages put it
-        std::optional<HostValues> sent;  ///< this rank's shadows, by matrix
-        std::vector<std::unique_ptr<Request>> requests;
+        Tensor received;  ///< of this rank's primaries: by matrix, then by rank of the shadow
+        std::optional<RowMessages> messages;
     };
     void add_received(index_t set, TensorRef gradient);
 

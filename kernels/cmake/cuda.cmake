@@ -14,9 +14,9 @@ set(SY_CUDA_ARCHITECTURES "80;90;100" CACHE STRING "Compute capabilities that th
 
 # cuBLAS: its headers when something of CUDA is built; the library itself is looked for when it runs.
 if(DEFINED ENV{SY_CUDA_HEADERS})
-  set(SY_CUDA_HEADERS "$ENV{SY_CUDA_HEADERS}" CACHE PATH "Where cuBLAS's headers are, if not in the toolkit")
+  set(SY_CUDA_HEADERS "$ENV{SY_CUDA_HEADERS}" CACHE PATH "Where the headers of cuBLAS and NCCL are, if not in the toolkit")
 else()
-  set(SY_CUDA_HEADERS "$ENV{HOME}/.cache/switchyard/cuda" CACHE PATH "Where cuBLAS's headers are, if not in the toolkit")
+  set(SY_CUDA_HEADERS "$ENV{HOME}/.cache/switchyard/cuda" CACHE PATH "Where the headers of cuBLAS and NCCL are, if not in the toolkit")
 endif()
 set(SY_CUDA_HINTS ENV CUDA_HOME ENV CUDA_PATH /usr/local/cuda)
 find_path(SY_CUBLAS_INCLUDE_DIR NAMES cublas_v2.h HINTS ${SY_CUDA_HINTS} "${SY_CUDA_HEADERS}" PATH_SUFFIXES include)
@@ -28,6 +28,24 @@ if(SY_WITH_CUDA)
     message(FATAL_ERROR "SY_WITH_CUDA=ON, but nvcc was not found; install the CUDA toolkit (12.5 or later) and set "
                         "CUDA_HOME, or configure with -DSY_WITH_CUDA=OFF")
   endif()
+endif()
+
+# NCCL's header: the library itself is looked for when a run wants it.
+find_path(SY_NCCL_INCLUDE_DIR NAMES nccl.h HINTS ENV NCCL_HOME ${SY_CUDA_HINTS} "${SY_CUDA_HEADERS}" PATH_SUFFIXES include)
+mark_as_advanced(SY_NCCL_INCLUDE_DIR)
+if(SY_WITH_NCCL STREQUAL "AUTO")
+  set(SY_USE_NCCL OFF)
+  if(SY_WITH_CUDA AND SY_NCCL_INCLUDE_DIR)
+    set(SY_USE_NCCL ON)
+  endif()
+elseif(SY_WITH_NCCL AND NOT SY_WITH_CUDA)
+  message(FATAL_ERROR "SY_WITH_NCCL=ON, but NCCL is a part of the module of CUDA; add -DSY_WITH_CUDA=ON, or configure with "
+                      "-DSY_WITH_NCCL=OFF")
+elseif(SY_WITH_NCCL AND NOT SY_NCCL_INCLUDE_DIR)
+  message(FATAL_ERROR "SY_WITH_NCCL=ON, but nccl.h was not found; set NCCL_HOME, or run jobs/install_dependencies "
+                      "--with-cuda, or configure with -DSY_WITH_NCCL=OFF")
+else()
+  set(SY_USE_NCCL ${SY_WITH_NCCL})
 endif()
 
 # sy_add_cuda_module(): libswitchyard_cuda.so beside the program. Links the toolkit's runtime as a static library and no

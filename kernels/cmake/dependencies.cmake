@@ -1,10 +1,3 @@
-# Optional parts: on means built and working, or the configuration fails; the summary tells the rest.
-foreach(part NCCL)
-  if(SY_WITH_${part})
-    message(FATAL_ERROR "SY_WITH_${part}=ON, but this version has no sources for ${part}; configure with "
-                        "-DSY_WITH_${part}=OFF")
-  endif()
-endforeach()
 find_package(Threads REQUIRED)
 find_package(Random123 REQUIRED)
 find_package(PkgConfig REQUIRED)

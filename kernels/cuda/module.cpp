@@ -44,13 +44,21 @@ void* load_module() {
                kCudaModuleVariable, " where it is not beside the program. Tried:", attempts));
 }
 
+}  // namespace
+
+void* find_in_cuda_module(const char* symbol) {
+    void* const found = dlsym(load_module(), symbol);
+    if (found == nullptr)
+        throw ConfigError(concat("the module of CUDA has no ", symbol,
+                                 "; it is not one of this program, or was built without it"));
+    return found;
+}
+
+namespace {
+
 /// @throws ConfigError with the module's own message
 CudaModuleCall call_module(int index) {
-    void* const module = load_module();
-    auto* const entry = reinterpret_cast<CudaModuleEntry*>(dlsym(module, kCudaModuleSymbol));
-    if (entry == nullptr)
-        throw ConfigError(concat("a GPU cannot be used: the module of CUDA has no ", kCudaModuleSymbol,
-                                 "; it is not one of this program"));
+    auto* const entry = reinterpret_cast<CudaModuleEntry*>(find_in_cuda_module(kCudaModuleSymbol));
     CudaModuleCall call;
     call.device_bytes = sizeof(Gpu);
     call.bodies_bytes = sizeof(ops::Bodies);

@@ -23,7 +23,11 @@ std::vector<std::string> visible_gpus();
 /// @throws ConfigError as above, and where there is no such GPU
 std::unique_ptr<Gpu> make_cuda_device(int index);
 
-/// What the program asks the module's only symbol for, and what that answers with.
+/// A symbol of the module, for what needs CUDA besides the device (comm/nccl).
+/// @throws ConfigError when there is no module, or when it was built without the symbol
+void* find_in_cuda_module(const char* symbol);
+
+/// What the program asks the module's symbol for a device for, and what that answers with.
 struct CudaModuleCall {
     static constexpr int kList = -1;
 

@@ -40,11 +40,19 @@ cudaError_t allocate_pinned(void** pointer, std::size_t bytes) {
     return cudaSuccess;
 }
 
-cudaError_t release_pinned(void* pointer, bool is_registered) {
-    const Guard guard(runtime_mutex());
-    if (pointer == nullptr) return cudaSuccess;
-    ++counters().num_host_waits;
+/// Waits for the device, as freeing does. Without the lock: work may need what another thread has still to queue.
+void wait_to_free() {
+    {
+        const Guard guard(runtime_mutex());
+        ++counters().num_host_waits;
+    }
     finish_all();
+}
+
+cudaError_t release_pinned(void* pointer, bool is_registered) {
+    if (pointer == nullptr) return cudaSuccess;
+    wait_to_free();
+    const Guard guard(runtime_mutex());
     const auto found = pinned().find(static_cast<char*>(pointer));
     if (found == pinned().end() || found->second.is_registered != is_registered) {
         report("a pointer that is no pinned allocation was freed");
@@ -89,10 +97,9 @@ cudaError_t cudaMalloc(void** pointer, std::size_t bytes) {
 }
 
 cudaError_t cudaFree(void* pointer) {
-    const Guard guard(runtime_mutex());
     if (pointer == nullptr) return cudaSuccess;
-    ++counters().num_host_waits;  // cudaFree waits for the device
-    finish_all();
+    wait_to_free();
+    const Guard guard(runtime_mutex());
     if (!device_memory().free(pointer)) {
         report("cudaFree of a pointer that is no live allocation");
         return remember(cudaErrorInvalidValue);

@@ -3,6 +3,7 @@
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -35,7 +36,8 @@ bool advance(CUstream_st& stream) {
     sanitizer::acquire(&stream.submit_order);
     bool is_finished = sticky_error() != cudaSuccess;  // after a fault nothing runs any more
     if (!is_finished) {
-        const OpenDevice open;
+        std::optional<OpenDevice> open;
+        if (operation.opens == Opens::memory) open.emplace();
         try {
             is_finished = operation.poll();
         } catch (const KernelFault& caught) {
@@ -94,7 +96,8 @@ cudaError_t work_until(const char* what, Step step, Done is_done) {
                 continue;
             }
         }
-        std::this_thread::yield();
+        // Longer than it takes whoever waits for the lock to get it.
+        std::this_thread::sleep_for(std::chrono::microseconds(20));
     }
 }
 
@@ -123,14 +126,14 @@ CUstream_st* find_stream(cudaStream_t handle) {
     return nullptr;
 }
 
-cudaError_t enqueue(cudaStream_t handle, const char* name, std::function<bool()> poll) {
+cudaError_t enqueue(cudaStream_t handle, const char* name, std::function<bool()> poll, Opens opens) {
     static std::uint64_t num_enqueued = 0;
     const Guard guard(runtime_mutex());
     if (sticky_error() != cudaSuccess) return sticky_error();
     CUstream_st* stream = find_stream(handle);
     if (stream == nullptr) return remember(cudaErrorInvalidResourceHandle);
     sanitizer::release(&stream->submit_order);
-    Operation operation{name, std::move(poll), ++num_enqueued};
+    Operation operation{name, std::move(poll), ++num_enqueued, opens};
     if (stream == &default_stream()) return enqueue_on_default_stream(std::move(operation));
     stream->queue.push_back(std::move(operation));
     if (!options().lazy) return run_until_empty(*stream);
@@ -140,6 +143,10 @@ cudaError_t enqueue(cudaStream_t handle, const char* name, std::function<bool()>
     return cudaSuccess;
 }
 
+cudaError_t enqueue(cudaStream_t stream, const char* name, std::function<bool()> poll) {
+    return enqueue(stream, name, std::move(poll), Opens::memory);
+}
+
 cudaError_t finish(CUstream_st& stream) {
     const cudaError_t error = run_until_empty(stream);
     sanitizer::acquire(&stream.end_order);  // only a wait orders the host after the stream
@@ -147,10 +154,17 @@ cudaError_t finish(CUstream_st& stream) {
 }
 
 cudaError_t finish_all() {
-    const cudaError_t error = work_until("the device", advance_any, [] {
-        return std::ranges::all_of(streams(), [](const CUstream_st* each) { return each->queue.empty(); });
+    // Other devices may have work that waits for what this thread has still to do.
+    const int device = current_device();
+    const cudaError_t error = work_until("the device", advance_any, [device] {
+        return std::ranges::all_of(streams(), [device](const CUstream_st* each) {
+            return each->device != device || each->queue.empty();
+        });
     });
-    for (CUstream_st* each : streams()) sanitizer::acquire(&each->end_order);
+    const Guard guard(runtime_mutex());
+    for (CUstream_st* each : streams()) {
+        if (each->device == device) sanitizer::acquire(&each->end_order);
+    }
     return error;
 }
 
@@ -182,10 +196,14 @@ cudaError_t cudaStreamCreateWithPriority(cudaStream_t* stream, unsigned flags, i
 }
 
 cudaError_t cudaStreamDestroy(cudaStream_t handle) {
+    CUstream_st* stream = nullptr;
+    {
+        const Guard guard(runtime_mutex());
+        stream = find_stream(handle);
+        if (stream == nullptr || stream == &default_stream()) return remember(cudaErrorInvalidResourceHandle);
+    }
+    finish(*stream);  // without the lock: work may need what another thread has still to queue
     const Guard guard(runtime_mutex());
-    CUstream_st* stream = find_stream(handle);
-    if (stream == nullptr || stream == &default_stream()) return remember(cudaErrorInvalidResourceHandle);
-    finish(*stream);
     std::erase(streams(), stream);
     delete stream;
     return sticky_error();
@@ -256,12 +274,13 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
     }
     const auto record = std::make_shared<Record>();
     event->last = record;
-    return enqueue(stream, "event record", [record] {
+    const auto take_note = [record] {
         record->is_done = true;
         record->done_at = std::chrono::steady_clock::now();
         sanitizer::release(&record->order);
         return true;
-    });
+    };
+    return enqueue(stream, "event record", take_note, Opens::nothing);
 }
 
 cudaError_t cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t stream, unsigned) {
@@ -272,10 +291,11 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
     if (event == nullptr) return remember(cudaErrorInvalidResourceHandle);
     const Guard guard(runtime_mutex());
     if (event->last == nullptr) return cudaSuccess;  // never recorded: nothing to wait for
-    return enqueue(stream, "event wait", [record = event->last] {
+    const auto look = [record = event->last] {
         if (record->is_done) sanitizer::acquire(&record->order);
         return record->is_done;
-    });
+    };
+    return enqueue(stream, "event wait", look, Opens::nothing);
 }
 
 cudaError_t cudaEventSynchronize(cudaEvent_t event) {

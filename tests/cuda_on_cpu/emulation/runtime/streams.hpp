@@ -17,10 +17,17 @@ namespace sy::emulation {
 /// Of the calling thread.
 int current_device();
 
+/// Whether device memory is open while work runs, for which system calls are needed.
+enum class Opens { memory, nothing };
+
+/// As enqueue without `opens`, for work that needs no memory, or opens it by itself.
+cudaError_t enqueue(cudaStream_t stream, const char* name, std::function<bool()> poll, Opens opens);
+
 struct Operation {
     const char* name;
     std::function<bool()> poll;
     std::uint64_t age;
+    Opens opens;
 };
 
 /// Of an event: what a wait waits for is the record that was last when it was called.
