@@ -86,8 +86,7 @@ class CudaDevice : private CudaParts, public Gpu {
     cuda::ProductLibrary* product_library() { return products_.library.get(); }
     cuda::GroupMethods& group_methods() { return group_methods_; }
     cuda::ForkedStreams& forked() { return forked_; }
-    /// What computes products, and how groups of them are done as far as that was measured; lines.
-    std::string products_note() const;
+    std::string products_note() const override;
 
   private:
     /// Staging memory that a copy reads until `done`.

@@ -20,6 +20,8 @@ class Gpu : public Device {
     const GpuNames& names() const { return names_; }
     /// The most device memory that was handed out at a time.
     virtual index_t peak_bytes() const = 0;
+    /// What computes products, and how groups of them are computed as far as that was measured; lines.
+    virtual std::string products_note() const = 0;
     /// @param poll  called again and again while the thread that made the device waits for a stream; it may not wait for one
     virtual void set_poll(std::function<void()> poll) = 0;
 

@@ -27,19 +27,19 @@ bool go_on(const BenchOptions& options, int rounds, double total_ms) {
     return rounds < kLeastRounds || (total_ms < 1e3 * options.seconds && rounds < kMostRounds);
 }
 
+Tensor random_values(const Context& context, DType dtype, Shape shape, std::uint64_t stream,
+                     float deviation) {
+    Tensor values(context.device, DType::f32, shape);
+    ops::fill_normal({stream, 0, 0, RandomPurpose::test}, 0, deviation, values, context);
+    if (dtype == DType::f32) return values;
+    Tensor rounded(context.device, dtype, shape);
+    ops::cast(values, rounded, context);
+    return rounded;
+}
+
 template <class In>
 Tensor Machine::random(Shape shape, std::uint64_t stream, float deviation) {
-    Tensor values(device, DType::f32, shape);
-    ops::fill_normal({stream, 0, 0, RandomPurpose::test}, 0, deviation, values, context);
-    if constexpr (std::is_same_v<In, float>) {
-        return values;
-    } else {
-        Tensor rounded(device, DType::bf16, shape);
-        const index_t count = shape.num_elements();
-        ops::cast(MatrixView<const float>(std::as_const(values).values<float>().data(), 1, count),
-                  MatrixView<bf16>(rounded.values<bf16>().data(), 1, count), context);
-        return rounded;
-    }
+    return random_values(context, dtype_of<In>::value, shape, stream, deviation);
 }
 template Tensor Machine::random<float>(Shape, std::uint64_t, float);
 template Tensor Machine::random<bf16>(Shape, std::uint64_t, float);
@@ -101,21 +101,24 @@ Report::Columns columns_of(const std::string& what) {
     if (what == "gemm") return {"GFLOP/s", "of peak", "error"};
     if (what == "ops") return {"GB/s", "of copying", "error"};
     if (what == "layer") return {"GFLOP/s", "of products", "error"};
+    if (what == "device") return {"GB/s, GFLOP/s", "of limit", "error"};
     if (what == "routing") return {"Mtokens/s", "% of layer", "error"};
     if (what == "checkpoint") return {"MB/s", "of plain", "error"};
     if (what == "exchange") return {"GB/s", "of alltoallv", "error"};
     if (what == "step") return {"tokens/s", "of peak", "error"};
     if (what == "calibrate") return {"", "", ""};
     throw ConfigError(concat("bench: unknown benchmark '", what,
-                             "'; write gemm, ops, layer, routing, checkpoint, exchange or step"));
+                             "'; write gemm, ops, layer, device, routing, checkpoint, exchange or step"));
 }
 
 }  // namespace
 
 bool run_bench(const BenchOptions& options, comm::Communicator& world, std::ostream& out) {
-    if (options.config.parallel.device != DeviceKind::cpu && options.what != "step")
-        throw ConfigError(concat("bench ", options.what,
-                                 " measures the processor; with parallel.device = cuda there is bench step"));
+    if (options.config.parallel.device != DeviceKind::cpu && options.what != "step" &&
+        options.what != "device")
+        throw ConfigError(
+            concat("bench ", options.what,
+                   " measures the processor; with parallel.device = cuda there are bench device and step"));
     BenchOptions own = options;
     if (own.threads == 0) own.threads = default_threads(world);
     std::ostringstream discarded;
@@ -133,6 +136,7 @@ bool run_bench(const BenchOptions& options, comm::Communicator& world, std::ostr
         if (own.what == "gemm") bench::gemm(own, report);
         if (own.what == "ops") bench::operations(own, report);
         if (own.what == "layer") bench::layer(own, report);
+        if (own.what == "device") bench::device(own, report);
         if (own.what == "routing") bench::routing(own, report);
         if (own.what == "checkpoint") bench::checkpoint(own, report);
     }

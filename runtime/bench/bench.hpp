@@ -16,7 +16,7 @@
 namespace sy::runtime {
 
 struct BenchOptions {
-    std::string what;  ///< "gemm", "ops", "layer", "routing", "checkpoint", "exchange", "step" or "calibrate"
+    std::string what;  ///< "gemm", "ops", "layer", "device", ..., or "calibrate"
     int threads = 0;   ///< of a rank; 0: the cores of its node shared among its ranks
     /// Least time of measuring, of seven rounds or more; 0: one round, to see that results are right.
     double seconds = 0.5;
@@ -48,10 +48,15 @@ struct Machine {
     explicit Machine(int threads, NumericsMode numerics = NumericsMode::fast)
         : device(threads), context{device, device.compute(), numerics} {}
 
-    /// Normal numbers that depend on `stream` alone, rounded to bf16 if In is.
+    /// random_values on it, rounded to bf16 if In is.
     template <class In>
     Tensor random(Shape shape, std::uint64_t stream, float deviation = 1.0F);
 };
+
+/// Normal numbers that depend on `stream` alone, in the memory of the context's device. @param dtype  f32, or bf16 for
+/// the same rounded
+Tensor random_values(const Context& context, DType dtype, Shape shape, std::uint64_t stream,
+                     float deviation = 1.0F);
 
 /// Whether another round is to be run. @param total_ms  that the rounds have taken
 bool go_on(const BenchOptions& options, int rounds, double total_ms);
@@ -70,6 +75,8 @@ double measure_bandwidth(const BenchOptions& options, Machine& machine);
 void gemm(const BenchOptions& options, Report& report);
 void operations(const BenchOptions& options, Report& report);
 void layer(const BenchOptions& options, Report& report);
+/// What moves and multiplies rows on parallel.device, beside the two limits of that device.
+void device(const BenchOptions& options, Report& report);
 void routing(const BenchOptions& options, Report& report);
 /// Writes into options.config.run.directory.
 void checkpoint(const BenchOptions& options, Report& report);

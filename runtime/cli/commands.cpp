@@ -208,7 +208,7 @@ constexpr std::array kCommands{
             "tokenize texts; inspect and verify token files",
             "switchyard data tokenize book.txt more.jsonl --tokenizer tokenizer.json --out text.tok", run_data_command,
             kDataActions},
-    Command{"bench", "gemm|ops|layer|routing|checkpoint|exchange|step", 0, 1, "preset scaled-down config set threads seconds json trace full exchange-table calibrate",
+    Command{"bench", "gemm|ops|layer|device|routing|checkpoint|exchange|step", 0, 1, "preset scaled-down config set threads seconds json trace full exchange-table calibrate",
             "benchmarks beside limits and peers of the same run, each result checked",
             "mpirun --bind-to none -n 2 switchyard bench exchange", run_benchmark},
     Command{"report", "FOLDER...", 1, 1000, "json data html", "metrics of runs, summarised side by side",

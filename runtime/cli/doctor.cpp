@@ -35,9 +35,11 @@ std::string ucx() {
 std::string gpu() {
     try {
         const std::size_t number = visible_gpus().size();
-        const GpuNames names = make_cuda_device(0)->names();
-        return concat(number, number == 1 ? " is visible: " : " are visible, the first: ", names.model, ", ",
-                      names.architecture, "; parallel.device = cuda takes one a rank");
+        const std::unique_ptr<Gpu> first = make_cuda_device(0);
+        return concat(number,
+                      number == 1 ? " is visible: " : " are visible, the first: ", first->names().model, ", ",
+                      first->names().architecture, "; parallel.device = cuda takes one a rank\nproducts by ",
+                      first->products_note());
     } catch (const ConfigError& error) {
         return error.what();
     }

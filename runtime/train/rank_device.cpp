@@ -108,6 +108,10 @@ std::string RankDevice::text() const {
     return cpu_ ? instruction_set() : concat(gpu_->names().model, ", ", instruction_set());
 }
 
+std::string RankDevice::products_note() const {
+    return cpu_ ? std::string() : gpu_->products_note();
+}
+
 index_t RankDevice::peak_bytes() const {
     return cpu_ ? cpu_->arena().peak_bytes() : gpu_->peak_bytes();
 }

@@ -26,6 +26,8 @@ class RankDevice {
     std::string instruction_set() const;
     /// For people: the same, of a GPU with its name.
     std::string text() const;
+    /// What computes products on a GPU; empty on a processor, whose instruction set says it.
+    std::string products_note() const;
     /// The most memory that was handed out at a time.
     index_t peak_bytes() const;
     /// Has `poll` called again and again while it computes, or is waited for.

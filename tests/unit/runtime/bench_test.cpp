@@ -69,7 +69,7 @@ TEST_CASE("bench: an unknown benchmark is refused with the known ones", "[unit]"
     std::ostringstream out;
     comm::LocalFabric(1).run([&](comm::Communicator& world) {
         CHECK_THROWS_WITH(run_bench(options, world, out),
-                          Catch::Contains("gemm, ops, layer, routing, checkpoint, exchange or step"));
+                          Catch::Contains("gemm, ops, layer, device, routing, checkpoint, exchange or step"));
     });
 }
 
@@ -99,6 +99,38 @@ TEST_CASE("bench: routing has a right row for every router, loss, noise and limi
           "budgets of devices"})
         expected.emplace_back(rule);
     CHECK(shapes == expected);
+}
+
+TEST_CASE("bench: a device has a right row for each limit, and for rows, products and a layer beside them",
+          "[unit]") {
+    BenchOptions options;
+    options.what = "device";
+    options.threads = 1;
+    options.seconds = 0.0;
+    options.style = ReportStyle::json;
+    options.has_config = true;
+    options.config.model.hidden = 32;
+    options.config.model.seq_len = 16;
+    options.config.train.global_batch = 2;
+    options.config.moe.experts = 4;
+    options.config.moe.top_k = 2;
+    options.config.moe.shared_experts = 1;
+    options.config.moe.expert_width = 24;
+    std::ostringstream out;
+    comm::LocalFabric(1).run([&](comm::Communicator& world) { CHECK(run_bench(options, world, out)); });
+    std::istringstream lines(out.str());
+    std::vector<std::string> passes;
+    for (std::string line; std::getline(lines, line);) {
+        const Json row = Json::parse(line);
+        INFO(line);
+        CHECK(row.at("right").as_bool());
+        CHECK(row.at("GB/s, GFLOP/s").as_number() > 0.0);
+        passes.emplace_back(row.at("pass").as_string());
+    }
+    CHECK(passes == std::vector<std::string>{"copy, the limit", "dispatch", "combine", "product, the limit",
+                                             "grouped products", "layer forward, backward",
+                                             "product, the limit", "grouped products",
+                                             "layer forward, backward"});
 }
 
 TEST_CASE("bench: checkpoints hold what was written, and leave nothing in the run's folder", "[unit]") {
