@@ -21,8 +21,8 @@ namespace {
 
 constexpr const char* kEnvironmentPrefix = "SWITCHYARD_";
 /// Variables with the prefix that are read elsewhere, being no settings of a run.
-constexpr std::array kOtherVariables{kIsaVariable, kCudaModuleVariable, "SWITCHYARD_CUDA_GROUPS",
-                                     "SWITCHYARD_ORACLE_PYTHON"};
+constexpr std::array kOtherVariables{kIsaVariable, kCudaModuleVariable, "SWITCHYARD_NCCL",
+                                     "SWITCHYARD_CUDA_GROUPS", "SWITCHYARD_ORACLE_PYTHON"};
 
 std::string environment_name(const std::string& option) {
     std::string name = kEnvironmentPrefix + option;

@@ -19,10 +19,12 @@ Session::Session(const Config& config, comm::Communicator& world)
       device_(config.parallel.device, processors_.threads, world, topology_),
       grid_(comm::make_process_grid(world.size(), narrow<int>(config.parallel.expert_parallel))),
       groups_(comm::split_grid(world, grid_)),
+      row_groups_(world, groups_, device_.device()),
       context_{device_.device(), device_.device().compute(), config.numerics},
       group_topology_(comm::discover_topology(*groups_.expert_group)),
       exchange_choice_(choose_exchange(config, world, group_topology_)),
-      exchange_(comm::make_exchange(exchange_choice_.kind, *groups_.expert_group, group_topology_, context_)),
+      exchange_(comm::make_exchange(exchange_choice_.kind, *row_groups_.groups().expert_group,
+                                    group_topology_, context_)),
       model_world_{
           world,     *exchange_, groups_.expert_group.get(), config.run.drop_ledger ? &drops_ : nullptr,
           &routing_, &trace_},
@@ -32,12 +34,18 @@ Session::Session(const Config& config, comm::Communicator& world)
                   groups_.expert_group->rank(), config.model.dtype, context_),
       transformer_(std::make_unique<model::Transformer>(config.model, config.moe, parameters_, model_world_,
                                                         config.train.seed)) {
-    if (world.size() > 1) device_.set_poll([this] { exchange_->poll(); });
+    if (world.size() > 1) {
+        device_.set_poll([this] {
+            exchange_->poll();
+            row_groups_.poll();
+        });
+    }
     check_isa_of_ranks(config, device_.instruction_set(), world);
     parameters_.set_step_tokens(config.train.global_batch * config.model.seq_len);
     parameters_.allocate(config.train.seed);
     freeze_parameters(config.train.freeze, parameters_);
-    optimizer_ = std::make_unique<ShardedOptimizer>(config.optimizer, parameters_, world, groups_, context_);
+    optimizer_ = std::make_unique<ShardedOptimizer>(config.optimizer, parameters_, row_groups_.world(),
+                                                    row_groups_.groups(), context_);
     optimizer_->set_trace(&trace_);
 }
 

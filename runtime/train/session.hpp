@@ -13,6 +13,7 @@
 #include "runtime/train/optimizer.hpp"
 #include "runtime/train/processors.hpp"
 #include "runtime/train/rank_device.hpp"
+#include "runtime/train/row_groups.hpp"
 
 namespace sy::runtime {
 
@@ -24,6 +25,7 @@ class Session {
     /// @par Collective
     void close() {
         exchange_->close();
+        row_groups_.close();
         groups_.close();
     }
 
@@ -39,7 +41,8 @@ class Session {
     const comm::Exchange& exchange() const { return *exchange_; }
     /// Seconds that this rank has spent waiting for messages so far.
     double waited_seconds() const {
-        return world_.waited_seconds() + groups_.waited_seconds() + exchange_->waited_seconds();
+        return world_.waited_seconds() + groups_.waited_seconds() + row_groups_.waited_seconds() +
+               exchange_->waited_seconds();
     }
     /// What this rank's tokens have lost since the last call; nothing without run.drop_ledger.
     model::DropLedger take_drops() { return std::exchange(drops_, {}); }
@@ -51,6 +54,8 @@ class Session {
     const std::string& processor_note() const { return processors_.note; }
     /// How rows travel, where the settings leave it open; else empty.
     const std::string& exchange_note() const { return exchange_choice_.note; }
+    /// How rows go from GPU to GPU; else empty.
+    const std::string& gpu_note() const { return row_groups_.note(); }
     /// What this rank computes on.
     const RankDevice& rank_device() const { return device_; }
     /// Threads of this rank: of the processor where that computes, and of what else the host does, such as tokenizing.
@@ -86,6 +91,7 @@ class Session {
     RankDevice device_;
     comm::ProcessGrid grid_;
     comm::GridCommunicators groups_;
+    RowGroups row_groups_;
     Context context_;
     comm::Topology group_topology_;
     ExchangeChoice exchange_choice_;

@@ -107,7 +107,8 @@ class TrainingRun {
 
     /// @return the step of the checkpoint
     index_t restore(const std::string& resume) {
-        for (const std::string& note : {session_.processor_note(), session_.exchange_note()})
+        for (const std::string& note :
+             {session_.processor_note(), session_.exchange_note(), session_.gpu_note()})
             if (!note.empty()) notes_.push_back(note);
         comm::Communicator& world = session_.world();
         const std::filesystem::path run = config_.run.directory;
