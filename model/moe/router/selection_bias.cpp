@@ -2,6 +2,7 @@
 
 #include <numeric>
 
+#include "kernels/core/host_values.hpp"
 #include "kernels/ops/bias/bias.hpp"
 
 namespace sy::model {
@@ -14,7 +15,7 @@ ConstTensorRef SelectionBias::add_to(ConstTensorRef scores, Tensor& storage, con
     if (values_.empty()) return scores;
     storage = Tensor(context.device, DType::f32, {scores.rows(), scores.cols()});
     const std::vector<float> bias(values_.begin(), values_.end());
-    ops::add_bias(scores, std::span<const float>(bias), storage, context);
+    ops::add_bias(scores, upload(std::span<const float>(bias), context), storage, context);
     return storage;
 }
 
