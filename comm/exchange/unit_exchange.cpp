@@ -117,7 +117,7 @@ class UnitExchange : public Exchange {
             receive_rows(messages, rows.ref().rows_of(plan.receive.row_offsets[source]), source);
         for (const int gateway : gateways_) {
             const Range to_unit = plan.send.row_offsets[units_.unit_of(gateway)];
-            const Range staged = to_unit.begin < own.begin
+            const Range staged = to_unit.end <= own.begin
                                      ? to_unit
                                      : Range{to_unit.begin - own.size(), to_unit.end - own.size()};
             messages.send(staging.ref().rows_of(staged), gateway);
@@ -161,7 +161,7 @@ class UnitExchange : public Exchange {
             const int unit = units_.unit_of(gateway);
             Range back = per_unit ? plan.send.row_offsets[unit] : plan.send.slots_to(units_, unit);
             const Range own = per_unit ? own_rows : own_slots;
-            const index_t shift = plan.back.returned.begin - (back.begin < own.begin ? 0 : own.size());
+            const index_t shift = plan.back.returned.begin - (back.end <= own.begin ? 0 : own.size());
             receive_rows(messages, results.ref().rows_of({back.begin + shift, back.end + shift}), gateway);
         }
         for (const int source : sources_) {
@@ -201,7 +201,7 @@ class UnitExchange : public Exchange {
         constexpr index_t kBytes = sizeof(float);
         for (const int gateway : gateways_) {
             const Range to = plan.send.slots_to(units_, units_.unit_of(gateway));
-            const index_t shift = to.begin < own.begin ? 0 : own.size();
+            const index_t shift = to.end <= own.begin ? 0 : own.size();
             messages.receive(part_of_rows(std::as_writable_bytes(std::span<float>(back)),
                                           {to.begin - shift, to.end - shift}, kBytes),
                              gateway);
