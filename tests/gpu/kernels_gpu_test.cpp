@@ -6,6 +6,7 @@
 #include "kernels/core/host_view.hpp"
 #include "kernels/cuda/module.hpp"
 #include "kernels/ops/copy/copy.hpp"
+#include "tests/support/read_values.hpp"
 #include "tests/unit/kernels/device_comparison.hpp"
 
 namespace sy::test {
@@ -14,12 +15,6 @@ namespace {
 Device& gpu() {
     static const auto device = make_cuda_device(0);
     return *device;
-}
-
-std::vector<float> read(ConstTensorRef ref, const Context& context) {
-    const HostValues values(HostRead::step, {ref}, context);
-    const auto span = host_values<const float>(values[0]);
-    return {span.begin(), span.end()};
 }
 
 }  // namespace
@@ -52,8 +47,8 @@ TEST_CASE("gpu: rows that are apart are uploaded and copied in the order of a st
     std::ranges::fill(values, -1.0F);  // the device has its own copy
     Tensor narrow(device, DType::f32, {3, 2});
     device.copy(wide.ref().cols_of({1, 3}), narrow, context.stream);
-    CHECK(read(narrow, context) == std::vector<float>{1, 2, 3, 4, 5, 6});
-    CHECK(read(wide, context) == std::vector<float>{0, 1, 2, 0, 0, 3, 4, 0, 0, 5, 6, 0});
+    CHECK(read_values<float>(narrow, context) == std::vector<float>{1, 2, 3, 4, 5, 6});
+    CHECK(read_values<float>(wide, context) == std::vector<float>{0, 1, 2, 0, 0, 3, 4, 0, 0, 5, 6, 0});
 }
 
 TEST_CASE("gpu: one stream waits for what another had queued", "[gpu]") {
@@ -66,7 +61,7 @@ TEST_CASE("gpu: one stream waits for what another had queued", "[gpu]") {
         device.transfer().wait(device.compute().record());
         ops::copy(first, second, transfer);
         device.compute().wait(device.transfer().record());
-        CHECK(read(second.ref().cols_of({(1 << 26) - 2, 1 << 26}), transfer) ==
+        CHECK(read_values<float>(second.ref().cols_of({(1 << 26) - 2, 1 << 26}), transfer) ==
               std::vector<float>(2, static_cast<float>(round)));
     }
 }

@@ -5,8 +5,8 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/core/host_values.hpp"
 #include "tests/support/fenced_device.hpp"
+#include "tests/support/read_values.hpp"
 #include "tests/support/session.hpp"
 
 namespace sy::test {
@@ -27,11 +27,7 @@ class DeviceArray {
     void write(const std::vector<T>& values) {
         context_.device.upload(std::span<const T>(values), memory_, context_.stream);
     }
-    std::vector<T> read() const {
-        const HostValues values(HostRead::snapshot, {memory_.ref()}, context_);
-        const std::span<const T> read = host_values<const T>(values[0]);
-        return {read.begin(), read.end()};
-    }
+    std::vector<T> read() const { return read_values<T>(memory_, context_); }
 
   private:
     const Context& context_;

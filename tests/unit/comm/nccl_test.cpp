@@ -18,6 +18,7 @@
 #include "tests/cuda_on_cpu/emulation/nccl/faults.hpp"
 #include "tests/cuda_on_cpu/emulation/runtime/runtime.hpp"
 #include "tests/support/emulated_gpu.hpp"
+#include "tests/support/read_values.hpp"
 #include "tests/unit/comm/conformance.hpp"
 #include "tests/unit/comm/exchange_problem.hpp"
 
@@ -72,12 +73,6 @@ void on_gpus(int num_ranks, const std::function<void(GpuRank&)>& body,
         body(rank);
         rank.group->close();
     });
-}
-
-std::vector<float> read(ConstTensorRef values, const Context& context) {
-    const HostValues host(HostRead::snapshot, {values}, context);
-    const std::span<const float> found = host_values<const float>(host[0]);
-    return {found.begin(), found.end()};
 }
 
 /// What a rank's tokens get from their experts.
@@ -151,7 +146,8 @@ Outcome exchange_once(Communicator& group, const Context& context, const Setup& 
     }
     Tensor scalars(context.device, DType::f32, {mine.size(), setup.top_k});
     exchange->return_scalars(upload(std::span<const float>(slot_values), context), plan, scalars);
-    Outcome outcome{read(y, context), read(scalars, context), exchange->traffic()};
+    Outcome outcome{read_values<float>(y, context), read_values<float>(scalars, context),
+                    exchange->traffic()};
     exchange->close();
     return outcome;
 }
@@ -225,8 +221,7 @@ void check_gradients(GpuRank& rank) {
     GradientSync sync(*rank.group, plan, 10, rank.context);
     for (index_t matrix = plan.matrices.size() - 1; matrix >= 0; --matrix) sync.ready(matrix, flat);
     sync.finish(flat);
-    const HostValues host(HostRead::snapshot, {flat}, rank.context);
-    const std::span<const T> found = host_values<const T>(host[0]);
+    const std::vector<T> found = read_values<T>(flat, rank.context);
     for (const Bucket& bucket : plan.buckets) {
         const Range owned = bucket.elements_of(rank.world.rank());
         for (index_t i = owned.begin; i < owned.end; ++i) {
@@ -250,7 +245,7 @@ void check_gathering(GpuRank& rank) {
     }
     Tensor weights = upload(std::span<const float>(mine), rank.context);
     GradientSync(*rank.group, plan, 10, rank.context).gather(weights);
-    require_equal<float>(read(weights, rank.context), whole, "gathered weights");
+    require_equal<float>(read_values<float>(weights, rank.context), whole, "gathered weights");
 }
 
 /// A matrix of rank 0 that all ranks hold.
@@ -271,7 +266,7 @@ void check_shadows(GpuRank& rank) {
         values[at(i)] = gradient_of<float>(0, i);
         for (int other = 1; other < rank.world.size(); ++other) values[at(i)] += gradient_of<float>(other, i);
     }
-    require_equal<float>(read(flat, rank.context), values, "sums over copies");
+    require_equal<float>(read_values<float>(flat, rank.context), values, "sums over copies");
 }
 
 /// A stream waits for rows, and the host for something else.
@@ -341,7 +336,7 @@ TEST_CASE("nccl: two dispatches under way do not mix", "[unit]") {
         PendingRows first = dispatch(1.0F);
         PendingRows second = dispatch(2.0F);
         for (auto& [pending, value] : {std::pair<PendingRows*, float>{&second, 2.0F}, {&first, 1.0F}}) {
-            const std::vector<float> rows = read(pending->wait(), rank.context);
+            const std::vector<float> rows = read_values<float>(pending->wait(), rank.context);
             require_equal<float>(rows, std::vector<float>(rows.size(), value), "rows of a dispatch");
         }
     });

@@ -7,6 +7,7 @@
 #include "tests/cuda_on_cpu/emulation/engine/options.hpp"
 #include "tests/cuda_on_cpu/emulation/runtime/runtime.hpp"
 #include "tests/support/emulated_gpu.hpp"
+#include "tests/support/read_values.hpp"
 #include "tests/unit/kernels/device_comparison.hpp"
 #include "tests/unit/kernels/operation_cases.hpp"
 
@@ -33,13 +34,6 @@ CudaDeviceOptions with_library(std::optional<cuda::GroupMethod> method) {
     options.find_product_library = cuda::find_cublas;
     options.group_method = method;
     return options;
-}
-
-template <class T>
-std::vector<T> read(ConstTensorRef ref, const Context& context) {
-    const HostValues values(HostRead::step, {ref}, context);
-    const auto span = host_values<const T>(values[0]);
-    return {span.begin(), span.end()};
 }
 
 }  // namespace
@@ -94,7 +88,7 @@ TEST_CASE(
         device.compute().synchronise(std::chrono::minutes(1));
     };
     run();
-    const std::vector<float> expected = read<float>(out, context);
+    const std::vector<float> expected = read_values<float>(out, context);
     for (int use = 0; use < 12; ++use) run();
     CHECK_THAT(device.products_note(), Catch::Contains("in all 8 x 128 x 64: ") &&
                                            Catch::Contains("one_stream") &&
@@ -103,7 +97,7 @@ TEST_CASE(
     run();
     CHECK(emulation::counters().num_allocations == before.num_allocations);
     CHECK(emulation::counters().num_host_waits == before.num_host_waits);
-    CHECK(read<float>(out, context) == expected);
+    CHECK(read_values<float>(out, context) == expected);
 }
 
 TEST_CASE("cuda: a product that the library refuses is named with its sides", "[unit]") {
@@ -131,8 +125,8 @@ TEST_CASE("cuda device: rows that are apart are copied and uploaded in the order
     std::ranges::fill(values, -1.0F);  // the device has its own copy
     Tensor narrow(device, DType::f32, {3, 2});
     device.copy(wide.ref().cols_of({1, 3}), narrow, context.stream);
-    CHECK(read<float>(narrow, context) == std::vector<float>{1, 2, 3, 4, 5, 6});
-    CHECK(read<float>(wide, context) == std::vector<float>{0, 1, 2, 0, 0, 3, 4, 0, 0, 5, 6, 0});
+    CHECK(read_values<float>(narrow, context) == std::vector<float>{1, 2, 3, 4, 5, 6});
+    CHECK(read_values<float>(wide, context) == std::vector<float>{0, 1, 2, 0, 0, 3, 4, 0, 0, 5, 6, 0});
     CHECK_THROWS_AS(device.copy(wide, narrow, context.stream), ShapeError);
 }
 
@@ -145,7 +139,7 @@ TEST_CASE("cuda device: one stream waits for what another had queued", "[unit]")
         device.transfer().wait(device.compute().record());
         ops::copy(first, second, transfer);
         device.compute().wait(device.transfer().record());
-        CHECK(read<float>(second, transfer) == std::vector<float>(4, static_cast<float>(round)));
+        CHECK(read_values<float>(second, transfer) == std::vector<float>(4, static_cast<float>(round)));
     }
 }
 
@@ -160,7 +154,7 @@ TEST_CASE("cuda device: uploads on their way hold a limited amount of staging me
         device.upload(std::span<const std::int32_t>(values), all.ref().rows_of({row, row + 1}),
                       context.stream);
     }
-    const std::vector<std::int32_t> read_back = read<std::int32_t>(all, context);
+    const std::vector<std::int32_t> read_back = read_values<std::int32_t>(all, context);
     for (std::size_t i = 0; i < read_back.size(); ++i)
         REQUIRE(read_back[i] == static_cast<std::int32_t>(i / 8));
 }
