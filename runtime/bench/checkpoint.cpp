@@ -95,7 +95,7 @@ void checkpoint(const BenchOptions& options, Report& report) {
         },
         [&] {
             fs::remove(shard);
-            const auto values_of = [&](std::size_t idx) { return pieces[idx].values; };
+            const auto values_of = [&](std::size_t idx) { return detail::values_with_checksum(pieces[idx]); };
             checksum = detail::write_shard_file(scratch.path, detail::shard_name(0), pieces, values_of)
                            .files.front()
                            .checksum;

@@ -26,7 +26,7 @@ std::uint64_t file_checksum(const RegularFile& file, index_t first_block, index_
     for (index_t number = first_block; number * kBlockBytes < file.bytes(); number += stride) {
         const index_t bytes = std::min(kBlockBytes, file.bytes() - number * kBlockBytes);
         const std::span<std::byte> block = std::span(memory).first(static_cast<std::size_t>(bytes));
-        file.read(number * kBlockBytes, block);
+        file.read_stored(number * kBlockBytes, block);
         sum += block_checksum(block, number);
     }
     return sum;

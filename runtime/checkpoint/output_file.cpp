@@ -13,6 +13,10 @@
 namespace sy::runtime::detail {
 namespace {
 
+/// A flush of less costs more than the disk's speed, and more leaves the disk idle while the next part is written.
+constexpr index_t kBehindBytes = index_t{64} << 20;
+constexpr int kMostBehind = 2;
+
 [[noreturn]] void fail(const char* call, const std::filesystem::path& path, int reason) {
     throw IoError(concat(call, " of ", path.string(), " failed: ", std::strerror(reason)));
 }
@@ -79,42 +83,84 @@ void NewFile::append(std::span<const std::byte> bytes) {
     }
 }
 
-void NewFile::write_block(std::span<const std::byte> block) {
-    write_parts(block);
-    checksum_ += block_checksum(block, num_blocks_);
-    bytes_ += static_cast<index_t>(block.size());
-    ++num_blocks_;
+void NewFile::append_zeros(index_t bytes) {
+    // Few enough to stay in a cache.
+    zeros_.resize(std::size_t{256} << 10);
+    for (index_t count = 0; bytes > 0; bytes -= count) {
+        count = std::min(bytes, std::ssize(zeros_));
+        append(std::span(zeros_).first(static_cast<std::size_t>(count)));
+    }
 }
 
-void NewFile::write_parts(std::span<const std::byte> block) {
+void NewFile::write_block(std::span<const std::byte> bytes) {
+    write_parts(bytes);
+    const index_t number = written_.bytes.end / kBlockBytes;
+    written_.checksums.push_back(block_checksum(bytes, number));
+    checksum_ += written_.checksums.back();
+    written_.bytes.end += std::ssize(bytes);
+    if (written_.bytes.size() >= kBehindBytes) read_back_behind();
+}
+
+void NewFile::write_parts(std::span<const std::byte> bytes) {
     constexpr std::size_t kPartBytes = std::size_t{64} << 10;
+    const index_t begin = written_.bytes.end;
     std::size_t written = 0;  // or left out
-    for (std::size_t end = 0; end < block.size();) {
-        const std::span<const std::byte> part = block.subspan(end, std::min(kPartBytes, block.size() - end));
+    for (std::size_t end = 0; end < bytes.size();) {
+        const std::span<const std::byte> part = bytes.subspan(end, std::min(kPartBytes, bytes.size() - end));
         ends_in_hole_ = is_zero(part);
         if (ends_in_hole_) {
-            file_.write(bytes_ + static_cast<index_t>(written), block.subspan(written, end - written));
+            file_.write(begin + static_cast<index_t>(written), bytes.subspan(written, end - written));
             written = end + part.size();
         }
         end += part.size();
     }
-    file_.write(bytes_ + static_cast<index_t>(written), block.subspan(written));
+    file_.write(begin + static_cast<index_t>(written), bytes.subspan(written));
+}
+
+void NewFile::read_back_behind() {
+    if (!behind_) behind_.emplace(1);
+    if (num_behind_ == kMostBehind) {
+        behind_->take();
+        --num_behind_;
+    }
+    const index_t end = written_.bytes.end;
+    if (ends_in_hole_) file_.resize(end);
+    behind_->give([this, written = std::exchange(written_, {{end, end}, {}})] {
+        file_.flush();
+        read_back(RegularFile(path_), written);
+    });
+    ++num_behind_;
+}
+
+void NewFile::read_back(const RegularFile& file, const Written& written) const {
+    file.forget_cached(written.bytes);
+    std::vector<std::byte> memory(static_cast<std::size_t>(std::min(kBlockBytes, written.bytes.size())));
+    index_t begin = written.bytes.begin;
+    for (const std::uint64_t checksum : written.checksums) {
+        const index_t bytes = std::min(kBlockBytes, written.bytes.end - begin);
+        const std::span<std::byte> block = std::span(memory).first(static_cast<std::size_t>(bytes));
+        file.read_stored(begin, block);
+        if (block_checksum(block, begin / kBlockBytes) != checksum)
+            throw IoError(concat(path_.string(),
+                                 " reads back from the disk with other bytes than were written; ",
+                                 "look for errors of the disk in the system's log"));
+        begin += bytes;
+    }
 }
 
 FileRecord NewFile::finish() {
     if (!block_.empty()) write_block(block_);
-    if (ends_in_hole_) file_.resize(bytes_);
+    for (; num_behind_ > 0; --num_behind_) behind_->take();
+    const index_t bytes = written_.bytes.end;
+    if (ends_in_hole_) file_.resize(bytes);
     file_.flush();
     file_.close();
     const RegularFile file(path_);
-    file.forget_cached();
-    if (file.bytes() != bytes_)
+    if (file.bytes() != bytes)
         throw IoError(
-            concat(path_.string(), ": ", bytes_, " bytes were written, the disk holds ", file.bytes()));
-    if (file_checksum(file) != checksum_)
-        throw IoError(concat(path_.string(), " reads back from the disk with other bytes than were written; ",
-                             "look for errors of the disk in the system's log"));
-    return {path_.filename().string(), bytes_, checksum_};
+            concat(path_.string(), ": ", bytes, " bytes were written, the disk holds ", file.bytes()));
+    read_back(file, written_);
+    return {path_.filename().string(), bytes, checksum_};
 }
 
 }  // namespace sy::runtime::detail

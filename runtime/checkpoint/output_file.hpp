@@ -2,10 +2,13 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "runtime/checkpoint/manifest.hpp"
+#include "runtime/checkpoint/regular_file.hpp"
+#include "kernels/core/ordered_work.hpp"
 
 namespace sy::runtime::detail {
 
@@ -32,28 +35,43 @@ class OutputFile {
     int descriptor_;
 };
 
-/// A file written from its first byte to its last by one process, and then read back from the disk. Long stretches of
-/// zeros, such as the moments of an imported model, take no room on it.
+/// A file written from its first byte to its last by one process, and read back from the disk: a large one while more of
+/// it is written, by a thread of its own. Long stretches of zeros, such as the moments of an imported model, take no room
+/// on the disk, which is asked whether it stores nothing for them.
+/// All that writes @throws IoError when a call fails, or the disk holds other bytes of what was written before
 class NewFile {
   public:
     explicit NewFile(const std::filesystem::path& path);
     void append(std::span<const std::byte> bytes);
+    /// Appends so many zeros.
+    void append_zeros(index_t bytes);
     /// Flushes to disk, closes, and compares what the disk holds with what was appended.
-    /// @throws IoError when any of it fails or differs
     FileRecord finish();
 
   private:
-    void write_block(std::span<const std::byte> block);
+    /// What was written and not read back.
+    struct Written {
+        Range bytes;                           ///< from the beginning of a block on
+        std::vector<std::uint64_t> checksums;  ///< of its blocks
+    };
+
+    void write_block(std::span<const std::byte> bytes);
     /// Writes what is not zero.
-    void write_parts(std::span<const std::byte> block);
+    void write_parts(std::span<const std::byte> bytes);
+    /// Lets what was written be read back while more is.
+    void read_back_behind();
+    /// @param file  flushed
+    void read_back(const RegularFile& file, const Written& written) const;
 
     std::filesystem::path path_;
     OutputFile file_;
     std::vector<std::byte> block_;  ///< what is not written yet, less than kBlockBytes
-    index_t num_blocks_ = 0;
-    index_t bytes_ = 0;
-    std::uint64_t checksum_ = 0;  ///< of the blocks written
+    std::vector<std::byte> zeros_;  ///< some, once any were appended
+    std::uint64_t checksum_ = 0;    ///< of the blocks written
     bool ends_in_hole_ = false;
+    Written written_;
+    int num_behind_ = 0;                       ///< parts that the thread has not read back
+    std::optional<OrderedWork<void>> behind_;  ///< ends first: its thread uses the file
 };
 
 }  // namespace sy::runtime::detail

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -53,9 +54,26 @@ void RegularFile::read(index_t offset, std::span<std::byte> bytes) const {
     }
 }
 
-void RegularFile::forget_cached() const {
+void RegularFile::forget_cached(Range bytes) const {
     // Advice only: file systems in memory have no disk to read from, and say nothing.
-    static_cast<void>(::posix_fadvise(descriptor_, 0, 0, POSIX_FADV_DONTNEED));
+    static_cast<void>(::posix_fadvise(descriptor_, bytes.begin, bytes.size(), POSIX_FADV_DONTNEED));
+}
+
+void RegularFile::read_stored(index_t offset, std::span<std::byte> bytes) const {
+    while (!bytes.empty()) {
+        const auto end = offset + std::ssize(bytes);
+        // Where a file system does not tell, all is stored.
+        off_t stored = ::lseek(descriptor_, offset, SEEK_DATA);
+        if (stored < 0) stored = errno == ENXIO ? end : offset;
+        stored = std::min<off_t>(stored, end);
+        off_t hole = stored < end ? ::lseek(descriptor_, stored, SEEK_HOLE) : end;
+        if (hole < 0 || hole > end) hole = end;
+        std::ranges::fill(bytes.first(static_cast<std::size_t>(stored - offset)), std::byte{0});
+        read(stored, bytes.subspan(static_cast<std::size_t>(stored - offset),
+                                   static_cast<std::size_t>(hole - stored)));
+        bytes = bytes.subspan(static_cast<std::size_t>(hole - offset));
+        offset = hole;
+    }
 }
 
 index_t regular_file_bytes(const std::filesystem::path& path) {

@@ -21,8 +21,13 @@ class RegularFile {
     index_t bytes() const { return bytes_; }
     /// Fills `bytes` from `offset` on. @throws IoError also when the file ends before
     void read(index_t offset, std::span<std::byte> bytes) const;
-    /// Lets the following reads come from the disk, where the file system can forget what it holds in memory.
-    void forget_cached() const;
+    /// Lets the following reads come from the disk, where the file system can forget what it holds in memory of these bytes.
+    void forget_cached(Range bytes) const;
+    /// Lets all of the file come from the disk.
+    void forget_cached() const { forget_cached({0, bytes_}); }
+    /// Like read(), but what the file system says it stores nothing for is set to zero without being read: holes, and
+    /// whatever lies behind the end of the file.
+    void read_stored(index_t offset, std::span<std::byte> bytes) const;
 
   private:
     std::filesystem::path path_;

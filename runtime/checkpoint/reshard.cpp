@@ -1,6 +1,7 @@
 #include "runtime/checkpoint/reshard.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "runtime/checkpoint/files.hpp"
 #include "runtime/checkpoint/folders.hpp"
@@ -19,18 +20,54 @@ Range rows_in(Range part, index_t offset, const MatrixShape& size) {
     return {row_of(part.begin), row_of(part.end)};
 }
 
+bool is_zero(const NewCheckpoint& checkpoint, const ReshardPart& part) {
+    return checkpoint.moments == NewCheckpoint::Moments::zero && part.id.kind != Kind::weight;
+}
+
+/// row_checksum of a part that is zero.
+std::uint64_t checksum_of_zeros(const ReshardPart& part) {
+    const std::vector<float> zeros(static_cast<std::size_t>(part.cols));
+    std::uint64_t sum = 0;
+    for (index_t row = part.rows.begin; row < part.rows.end; ++row)
+        sum += row_checksum(zeros, part.cols, row);
+    return sum;
+}
+
+/// The checksums of parts that are zero, by first row, last row and columns: many parts have the same.
+class ZeroChecksums {
+  public:
+    ZeroChecksums(const NewCheckpoint& checkpoint, const ReshardPlan::File& file) {
+        for (const ReshardPart& part : file.parts) {
+            if (!is_zero(checkpoint, part)) continue;
+            const auto [known, fresh] = known_.try_emplace(key_of(part), 0);
+            if (fresh) known->second = checksum_of_zeros(part);
+        }
+    }
+    std::uint64_t of(const ReshardPart& part) const { return known_.at(key_of(part)); }
+
+  private:
+    using Key = std::array<index_t, 3>;
+    static Key key_of(const ReshardPart& part) { return {part.rows.begin, part.rows.end, part.cols}; }
+    std::map<Key, std::uint64_t> known_;
+};
+
 Manifest write_file(const NewCheckpoint& checkpoint, const fs::path& folder, const ReshardPlan::File& file) {
     std::vector<Piece> pieces;
     for (const ReshardPart& part : file.parts)
         pieces.push_back({part.id, checkpoint.manifest.shapes.at(part.id.tensor), part.rows, part.cols, {}});
-    std::vector<float> values;
+    const ZeroChecksums zeros(checkpoint, file);
     const auto values_of = [&](std::size_t idx) {
         const ReshardPart& part = file.parts[idx];
-        values.resize(static_cast<std::size_t>(part.rows.size() * part.cols));
-        checkpoint.fill(part, values);
-        return std::span<const float>(values);
+        if (is_zero(checkpoint, part)) return detail::PieceValues{{}, zeros.of(part)};
+        ValueMemory memory(part.rows.size() * part.cols);
+        checkpoint.fill(part, memory.values());
+        const std::span<const float> values = memory.values();
+        return detail::PieceValues{values, row_checksum(values, part.cols, part.rows.begin),
+                                   std::move(memory)};
     };
-    return detail::write_shard_file(folder, file.name, pieces, values_of);
+    return detail::write_shard_file(
+        folder, file.name, pieces, values_of,
+        checkpoint.filling == NewCheckpoint::Filling::in_threads ? all_processors_ahead() : AheadLimit());
 }
 
 }  // namespace
@@ -95,7 +132,12 @@ void reshard_checkpoint(const fs::path& from, const fs::path& new_folder, const 
             !coverage_problems(written).empty())
             throw IoError(concat("the plan does not hold every row of ", from.string(), " once"));
     };
-    write_checkpoint(new_folder, {reader.manifest(), fill, check}, plan);
+    write_checkpoint(new_folder,
+                     {.manifest = reader.manifest(),
+                      .fill = fill,
+                      .check = check,
+                      .filling = NewCheckpoint::Filling::in_threads},
+                     plan);
 }
 
 }  // namespace sy::runtime

@@ -6,14 +6,13 @@
 
 namespace sy::runtime::detail {
 
-PieceRecord record_of(const Piece& piece, const std::string& file, const std::string& dataset) {
-    return {piece.id, piece.rows, piece.cols,
-            file,     dataset,    row_checksum(piece.values, piece.cols, piece.rows.begin)};
+PieceValues values_with_checksum(const Piece& piece) {
+    return {piece.values, row_checksum(piece.values, piece.cols, piece.rows.begin)};
 }
 
 Manifest write_shard_file(const std::filesystem::path& folder, const std::string& name,
                           std::span<const Piece> pieces,
-                          const std::function<std::span<const float>(std::size_t)>& values_of) {
+                          const std::function<PieceValues(std::size_t)>& values_of, const AheadLimit& ahead) {
     const std::filesystem::path path = folder / name;
     FileLayout layout(path.string());
     std::map<std::string, std::size_t> piece_of;
@@ -27,23 +26,39 @@ Manifest write_shard_file(const std::filesystem::path& folder, const std::string
                              region_in_tensor(piece.shape, piece.id.matrix, piece.rows).start);
         piece_of[dataset] = i;
     }
+    const std::vector<FileSection> sections = layout.finish();
+    std::vector<std::size_t> in_file;  // pieces as they follow each other
+    for (const FileSection& section : sections)
+        if (!section.dataset.empty()) in_file.push_back(piece_of.at(section.dataset));
     Manifest contents;
     NewFile file(path);
-    for (const FileSection& section : layout.finish()) {
-        if (section.dataset.empty()) {
-            file.append(section.description);
-            continue;
-        }
-        const std::size_t idx = piece_of.at(section.dataset);
-        Piece piece = pieces[idx];
-        piece.values = values_of(idx);
-        contents.pieces.push_back(record_of(piece, name, section.dataset));
+    auto section = sections.begin();
+    const auto write_descriptions = [&] {
+        for (; section != sections.end() && section->dataset.empty(); ++section)
+            file.append(section->description);
+    };
+    const auto bytes_of = [&](std::size_t i) {
+        const Piece& piece = pieces[in_file[i]];
+        return piece.rows.size() * piece.cols * index_t{sizeof(float)};
+    };
+    const auto write = [&](std::size_t i, const PieceValues& found) {
+        write_descriptions();
+        const Piece& piece = pieces[in_file[i]];
+        contents.pieces.push_back({piece.id, piece.rows, piece.cols, name, section->dataset, found.checksum});
         contents.shapes[piece.id.tensor] = piece.shape;
-        SY_REQUIRE(static_cast<index_t>(piece.values.size_bytes()) == section.bytes,
-                   "checkpoint: ", piece.values.size_bytes(), " bytes of values for ", section.bytes, " of ",
-                   section.dataset);
-        file.append(std::as_bytes(piece.values));
-    }
+        SY_REQUIRE(found.values.empty() || static_cast<index_t>(found.values.size_bytes()) == section->bytes,
+                   "checkpoint: ", found.values.size_bytes(), " bytes of values for ", section->bytes, " of ",
+                   section->dataset);
+        if (found.values.empty()) {
+            file.append_zeros(section->bytes);
+        } else {
+            file.append(std::as_bytes(found.values));
+        }
+        ++section;
+    };
+    make_ahead<PieceValues>(
+        in_file.size(), ahead, bytes_of, [&](std::size_t i) { return values_of(in_file[i]); }, write);
+    write_descriptions();
     contents.files.push_back(file.finish());
     return contents;
 }

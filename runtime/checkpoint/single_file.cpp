@@ -89,7 +89,9 @@ Manifest write_single_file(const fs::path& folder, const std::vector<Piece>& pie
                            comm::Communicator& world) {
     Manifest part;
     for (const Piece& piece : pieces) {
-        part.pieces.push_back(record_of(piece, kModelFile, logical_name(piece.id.kind, piece.id.tensor)));
+        part.pieces.push_back({piece.id, piece.rows, piece.cols, kModelFile,
+                               logical_name(piece.id.kind, piece.id.tensor),
+                               row_checksum(piece.values, piece.cols, piece.rows.begin)});
         part.shapes[piece.id.tensor] = piece.shape;
     }
     Manifest whole;

@@ -25,7 +25,7 @@ std::string write_shard(const fs::path& folder, int rank, const std::vector<Piec
                         const std::stop_token& stop) {
     const auto values_of = [&](std::size_t idx) {
         if (stop.stop_requested()) throw IoError("the writing was called off");
-        return pieces[idx].values;
+        return detail::values_with_checksum(pieces[idx]);
     };
     return write_manifest(detail::write_shard_file(folder, detail::shard_name(rank), pieces, values_of));
 }

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "runtime/data/ordered_work.hpp"
+#include "kernels/core/ordered_work.hpp"
 #include "runtime/data/text_pieces.hpp"
 
 namespace sy::runtime {

@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <memory>
 
-#include "runtime/data/ordered_work.hpp"
+#include "kernels/core/ordered_work.hpp"
 #include "runtime/data/text_pieces.hpp"
 #include "runtime/json/json.hpp"
 #include "runtime/json/utf8.hpp"

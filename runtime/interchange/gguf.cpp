@@ -75,9 +75,13 @@ void GgufReader::read(const gguf::Tensor& tensor, index_t first, std::span<float
     const auto num_values = static_cast<index_t>(values.size());
     SY_REQUIRE(first >= 0 && first + num_values <= tensor.shape.num_elements(), "GGUF: values ", first,
                " to ", first + num_values, " of ", tensor.name, " ", tensor.shape.to_string());
+    const index_t begin = state_->parsed.data_begin + tensor.offset + storage_bytes(tensor.storage, first);
+    if (tensor.storage == Storage::f32) {
+        state_->file.read(begin, std::as_writable_bytes(values));
+        return;
+    }
     std::vector<std::byte> bytes(static_cast<std::size_t>(storage_bytes(tensor.storage, num_values)));
-    state_->file.read(state_->parsed.data_begin + tensor.offset + storage_bytes(tensor.storage, first),
-                      bytes);
+    state_->file.read(begin, bytes);
     decode(tensor.storage, bytes, values);
 }
 

@@ -6,10 +6,10 @@
 #include <iterator>
 
 #include "runtime/checkpoint/files.hpp"
-#include "runtime/checkpoint/reshard.hpp"
 #include "runtime/interchange/foreign_values.hpp"
 #include "runtime/interchange/hf_family.hpp"
 #include "runtime/interchange/hf_weights.hpp"
+#include "runtime/interchange/imported_checkpoint.hpp"
 #include "runtime/interchange/our_tensors.hpp"
 
 namespace sy::runtime {
@@ -103,53 +103,9 @@ void check_tensors(const ForeignModel& model, const TensorShapes& theirs) {
     if (!problems.empty()) throw ConfigError(problems);
 }
 
-/// Gives our matrices from their tensors.
-class Matrices {
-  public:
-    Matrices(const ForeignModel& model, const HfWeights& weights) : weights_(weights) {
-        for (const ForeignTensor& tensor : model.tensors) {
-            for (const ForeignPart& part : tensor.parts) {
-                if (part.source == Source::weight)
-                    places_[{Kind::weight, part.tensor, part.matrix}].push_back({&tensor, &part});
-            }
-        }
-    }
-
-    /// The values of a block, [rows, cols] as ours.
-    std::vector<float> block(const ForeignTensor& tensor, const ForeignPart& part) const {
-        const index_t cols = foreign_size(tensor.shape).cols;
-        const Range rows = part.foreign_rows();
-        std::vector<float> theirs(static_cast<std::size_t>(rows.size() * cols));
-        weights_.read_rows(tensor.name, rows, theirs);
-        std::vector<float> ours(static_cast<std::size_t>(part.num_values()));
-        take_part(part, {theirs.data(), rows.size(), cols}, ours);
-        return ours;
-    }
-
-    /// A whole matrix. @param values  [rows, cols]
-    void read(const MatrixId& id, index_t cols, std::span<float> values) const {
-        for (const auto& [tensor, part] : places_.at(id)) {
-            const std::vector<float> values_of_part = block(*tensor, *part);
-            for (index_t row = 0; row < part->rows.size(); ++row) {
-                const auto from = values_of_part.begin() + row * part->cols.size();
-                std::copy(from, from + part->cols.size(),
-                          values.begin() + (part->rows.begin + row) * cols + part->cols.begin);
-            }
-        }
-    }
-
-  private:
-    struct Place {
-        const ForeignTensor* tensor;
-        const ForeignPart* part;
-    };
-    const HfWeights& weights_;
-    std::map<MatrixId, std::vector<Place>> places_;
-};
-
 /// What must be equal: tensors that ours has not, and weights that are there twice. Also reads the state of routers.
 std::map<std::string, std::vector<double>> check_values(const ForeignModel& model, const TensorShapes& ours,
-                                                        const Matrices& matrices) {
+                                                        const OurMatrices& matrices) {
     std::map<std::string, std::vector<double>> state;
     std::vector<std::string> problems;
     for (const ForeignTensor& tensor : model.tensors) {
@@ -158,13 +114,14 @@ std::map<std::string, std::vector<double>> check_values(const ForeignModel& mode
             if (part.source == Source::constant) {
                 ForeignPart plain = part;
                 plain.addend = 0.0F;
-                const std::vector<float> values = matrices.block(tensor, plain);
-                if (!std::ranges::all_of(values, [&](float value) { return value == part.addend; }))
+                const ValueMemory values = matrices.block({&tensor, &plain});
+                if (!std::ranges::all_of(values.values(), [&](float value) { return value == part.addend; }))
                     problems.push_back(concat("import: ", tensor.name, " must be ", part.addend,
                                               " everywhere: this model has no such parameter"));
                 continue;
             }
-            const std::vector<float> values = matrices.block(tensor, part);
+            const ValueMemory block = matrices.block({&tensor, &part});
+            const std::span<const float> values = block.values();
             if (part.source == Source::router_state) {
                 state[part.tensor].assign(values.begin(), values.end());
                 continue;
@@ -172,7 +129,7 @@ std::map<std::string, std::vector<double>> check_values(const ForeignModel& mode
             const MatrixShape size = matrix_shape(ours.at(part.tensor));
             std::vector<float> original(static_cast<std::size_t>(size.rows * size.cols));
             matrices.read({Kind::weight, part.tensor, part.matrix}, size.cols, original);
-            if (values != original)
+            if (!std::ranges::equal(values, original))
                 problems.push_back(concat("import: ", tensor.name, " is not equal to ", part.tensor,
                                           ", with which this model shares it"));
         }
@@ -227,7 +184,9 @@ HfImported import_hf(const fs::path& folder, const fs::path& new_checkpoint,
     fit_names(theirs, model);
     add_repeated(theirs, model);
     check_tensors(model, theirs);
-    const Matrices matrices(model, weights);
+    const OurMatrices matrices(model, [&](const ForeignTensor& tensor, Range rows, std::span<float> values) {
+        weights.read_rows(tensor.name, rows, values);
+    });
     Manifest manifest = first_manifest(config, ours);
     manifest.state.router = check_values(model, ours, matrices);
     manifest.written_on = concat("imported from a ", result.architecture);
@@ -238,23 +197,7 @@ HfImported import_hf(const fs::path& folder, const fs::path& new_checkpoint,
     result.config_file = fs::path(new_checkpoint.string() + ".conf");
     if (fs::exists(result.config_file))
         throw IoError(concat(result.config_file.string(), " exists already and is not overwritten"));
-    const auto fill = [&](const ReshardPart& part, std::span<float> values) {
-        if (part.id.kind != Kind::weight) {
-            std::ranges::fill(values, 0.0F);
-        } else {
-            SY_REQUIRE(static_cast<index_t>(values.size()) == part.rows.size() * part.cols &&
-                           part.rows == (Range{0, matrix_shape(ours.at(part.id.tensor)).rows}),
-                       "import: a part of ", part.id.to_string());
-            matrices.read(part.id, part.cols, values);
-        }
-    };
-    const auto check = [](const Manifest& written) {
-        const std::vector<std::string> missing = coverage_problems(written);
-        if (!missing.empty()) throw IoError(concat("import: ", missing[0]));
-    };
-    const std::string settings = manifest.config;
-    write_checkpoint(new_checkpoint, {std::move(manifest), fill, check}, plan_reshard(ours, 1));
-    detail::write_text(result.config_file, settings);
+    write_imported(new_checkpoint, std::move(manifest), matrices);
     tokenizer.keep();
     return result;
 }

@@ -15,7 +15,8 @@ struct HfImported {
 };
 
 /// Makes a checkpoint of step 0 from a folder that transformers has written, and NEW.conf beside it with its settings.
-/// Moments are zero. Every tensor of the folder is used once. Holds a matrix of ours and its place in theirs in memory.
+/// Moments are zero. Every tensor of the folder is used once. Uses all processors; memory as write_checkpoint with
+/// Filling::in_threads, and for each processor the rows of one of their tensors that a matrix of ours comes from.
 /// @throws ConfigError with every key of config.json that cannot be expressed here, every tensor that is missing, unknown
 ///         or of another shape
 /// @throws IoError when the checkpoint exists, a file is damaged or a value not finite: then none is made

@@ -28,8 +28,15 @@ index_t SafetensorsWriter::finish() {
 
 void SafetensorsFile::read_rows(const SafetensorsEntry& entry, Range rows, std::span<float> values) const {
     const index_t row_bytes = foreign_size(entry.shape).cols * storage_bytes(entry.storage, 1);
+    const index_t begin = data_begin_ + entry.bytes.begin + rows.begin * row_bytes;
+    if (entry.storage == Storage::f32) {
+        SY_REQUIRE(std::ssize(values) * index_t{sizeof(float)} == rows.size() * row_bytes, entry.name, ": ",
+                   values.size(), " values for ", rows.size(), " rows");
+        file_.read(begin, std::as_writable_bytes(values));
+        return;
+    }
     std::vector<std::byte> bytes(static_cast<std::size_t>(rows.size() * row_bytes));
-    file_.read(data_begin_ + entry.bytes.begin + rows.begin * row_bytes, bytes);
+    file_.read(begin, bytes);
     decode(entry.storage, bytes, values);
 }
 

@@ -127,9 +127,7 @@ void write_mixture(const CheckpointReader& reader, const std::filesystem::path& 
     const auto fill = [&](const ReshardPart& part, std::span<float> values) {
         const Shape& shape = shapes.at(part.id.tensor);
         const UpcycleSource& source = sources.at(part.id.tensor);
-        if (part.id.kind != Kind::weight) {
-            std::fill(values.begin(), values.end(), 0.0F);
-        } else if (source.kind == UpcycleSource::Kind::fresh) {
+        if (source.kind == UpcycleSource::Kind::fresh) {
             const index_t row = part.id.matrix * matrix_shape(shape).rows + part.rows.begin;
             model::initial_values(*spec_of.at(part.id.tensor), config.train.seed, row * part.cols, values,
                                   model.context);
@@ -149,7 +147,13 @@ void write_mixture(const CheckpointReader& reader, const std::filesystem::path& 
     manifest.written_on = concat("upcycled from step ", reader.manifest().step);
     manifest.state = first_state(config);
     manifest.state.router = model.transformer.router_state();
-    write_checkpoint(new_folder, {std::move(manifest), fill, check}, plan_reshard(shapes, 1));
+    // In turn: initial values are made by all threads of the model.
+    write_checkpoint(new_folder,
+                     {.manifest = std::move(manifest),
+                      .fill = fill,
+                      .check = check,
+                      .moments = NewCheckpoint::Moments::zero},
+                     plan_reshard(shapes, 1));
 }
 
 }  // namespace

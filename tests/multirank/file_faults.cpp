@@ -199,6 +199,10 @@ int symlink(const char* target, const char* path) {
     if (fails("symlink", -1, path, Needs::space)) return -1;
     return next<int(const char*, const char*)>("symlink")(target, path);
 }
+int link(const char* path, const char* other) {
+    if (fails("link", -1, other, Needs::space)) return -1;
+    return next<int(const char*, const char*)>("link")(path, other);
+}
 int unlink(const char* path) {
     if (fails("unlink", -1, path, Needs::nothing)) return -1;
     return next<int(const char*)>("unlink")(path);

@@ -9,7 +9,7 @@
 #include "runtime/interchange/gguf/model.hpp"
 #include "runtime/interchange/tokenizer_files.hpp"
 
-/// Checkpoints as GGUF files and back. Neither needs MPI, the run's layout, or more memory than a tensor of a layer.
+/// Checkpoints as GGUF files and back. Neither needs MPI, the run's layout, or the memory of a whole model.
 namespace sy::runtime {
 
 struct GgufExport {
@@ -34,6 +34,8 @@ GgufWritten export_gguf(const std::filesystem::path& checkpoint, const std::file
 
 /// Reads a file, or the first of several. Writes a checkpoint of step 0, with no moments, and its settings as
 /// NEW_CHECKPOINT.conf beside it. A tokenizer other than bytes goes to NEW_CHECKPOINT.tokenizer.
+/// Uses all processors; memory as write_checkpoint with Filling::in_threads, and the rows of one of the file's tensors that
+/// a matrix of ours comes from for each processor.
 /// @return notes for people
 /// @throws IoError or ConfigError with everything of the file that has no place here: then there is no checkpoint
 std::vector<std::string> import_gguf(const std::filesystem::path& file,

@@ -1,9 +1,4 @@
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
 #include <deque>
 #include <iterator>
 #include <limits>
@@ -15,6 +10,7 @@
 #include "runtime/interchange/gguf/tokenizer.hpp"
 #include "runtime/interchange/stored_tensors.hpp"
 #include "runtime/interchange/tokenizer_files.hpp"
+#include "runtime/interchange/unfinished_file.hpp"
 #include "runtime/json/json.hpp"
 
 namespace sy::runtime {
@@ -37,45 +33,6 @@ std::uint32_t file_type(Storage storage) {
     return 0;
 }
 
-/// Removed unless it was published.
-class UnfinishedFile {
-  public:
-    explicit UnfinishedFile(const fs::path& file)
-        : file_(file), path_(file.parent_path() / (".unfinished-" + file.filename().string())) {
-        if (fs::exists(fs::symlink_status(file_)))
-            throw IoError(concat("export: ", file_.string(), " exists; give another name"));
-        if (fs::exists(fs::symlink_status(path_)))
-            throw IoError(
-                concat("export: ", path_.string(),
-                       " is being written, or was left by an export that was killed: then remove it"));
-    }
-    ~UnfinishedFile() {
-        std::error_code ignored;
-        fs::remove(path_, ignored);
-    }
-    UnfinishedFile(const UnfinishedFile&) = delete;
-    UnfinishedFile& operator=(const UnfinishedFile&) = delete;
-
-    const fs::path& path() const { return path_; }
-    /// Gives it its name, which a link does not take from another file.
-    void publish() const {
-        if (::link(path_.c_str(), file_.c_str()) != 0)
-            throw IoError(concat("link of ", path_.string(), " to ", file_.string(),
-                                 " failed: ", std::strerror(errno)));
-        fs::remove(path_);
-        detail::flush_to_disk(file_.has_parent_path() ? file_.parent_path() : fs::path("."));
-    }
-    /// Takes the file away again.
-    void withdraw() const {
-        std::error_code ignored;
-        fs::remove(file_, ignored);
-    }
-
-  private:
-    fs::path file_;
-    fs::path path_;
-};
-
 Json::Array shape_of(const Shape& shape) {
     return json_array(shape.dims());
 }
@@ -88,7 +45,7 @@ Json source_of(const ForeignPart& part) {
 /// One of the files of an export: its name, and which tensors of the model are in it.
 struct OutputFile {
     OutputFile(const fs::path& path, gguf::Header what, std::vector<std::size_t> which)
-        : unfinished(path),
+        : unfinished("export", path),
           name(path.filename().string()),
           header(std::move(what)),
           tensors(std::move(which)) {}
@@ -206,7 +163,7 @@ GgufWritten export_gguf(const fs::path& checkpoint, const fs::path& file, const 
     header.tensors = gguf::stored_tensors(described.model, options.storage);
     const fs::path manifest_path = file.string() + ".manifest.json";
     std::deque<OutputFile> files = output_files(file, header, options.shard_bytes);
-    const UnfinishedFile unfinished_manifest(manifest_path);
+    const UnfinishedFile unfinished_manifest("export", manifest_path);
     Json::Array tensors;
     Json::Array file_sizes;
     for (const OutputFile& output : files) {
@@ -223,7 +180,12 @@ GgufWritten export_gguf(const fs::path& checkpoint, const fs::path& file, const 
                      {"tensors", std::move(tensors)}};
     detail::write_text(unfinished_manifest.path(), text.text() + "\n");
     unfinished_manifest.publish();
-    publish(files);
+    try {
+        publish(files);
+    } catch (...) {
+        unfinished_manifest.withdraw();
+        throw;
+    }
     return {architecture, std::move(notes), std::ssize(files)};
 }
 

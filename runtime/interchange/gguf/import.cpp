@@ -3,10 +3,11 @@
 #include <set>
 
 #include "runtime/checkpoint/files.hpp"
-#include "runtime/checkpoint/reshard.hpp"
+#include "runtime/interchange/foreign_values.hpp"
 #include "runtime/interchange/gguf/convert.hpp"
 #include "runtime/interchange/gguf/split.hpp"
 #include "runtime/interchange/gguf/tokenizer.hpp"
+#include "runtime/interchange/imported_checkpoint.hpp"
 #include "runtime/interchange/our_tensors.hpp"
 
 namespace sy::runtime {
@@ -15,97 +16,71 @@ namespace {
 namespace fs = std::filesystem;
 using Source = ForeignPart::Source;
 
-/// A block of theirs that lies in a matrix of ours.
-struct Place {
-    const ForeignPart* part;
-    const gguf::Tensor* tensor;
-};
-
 class Importer {
   public:
-    Importer(const gguf::SplitReader& reader, const ForeignModel& model) : reader_(reader) {
-        std::map<std::string_view, const gguf::Tensor*> stored;
-        for (const gguf::Tensor& tensor : reader.header().tensors) stored[tensor.name] = &tensor;
+    Importer(const gguf::SplitReader& reader, const ForeignModel& model)
+        : reader_(reader),
+          matrices_(model, [this](const ForeignTensor& tensor, Range rows, std::span<float> values) {
+              read_rows(tensor, rows, values);
+          }) {
+        for (const gguf::Tensor& tensor : reader.header().tensors) stored_[tensor.name] = &tensor;
         for (const ForeignTensor& tensor : model.tensors) {
             for (const ForeignPart& part : tensor.parts) {
-                const Place place{&part, stored.at(tensor.name)};
-                if (part.source == Source::weight) {
-                    places_[{Kind::weight, part.tensor, part.matrix}].push_back(place);
-                } else if (part.source == Source::router_state) {
-                    const std::vector<float> values = block(place);
-                    router_[part.tensor] = {values.begin(), values.end()};
+                if (part.source == Source::router_state) {
+                    const ValueMemory values = matrices_.block({&tensor, &part});
+                    router_[part.tensor] = {values.values().begin(), values.values().end()};
                 } else if (part.source == Source::constant) {
-                    check_constant(place);
+                    check_constant(tensor, part);
+                } else if (part.source == Source::repeated) {
+                    check_repeated(tensor, part);
                 }
             }
-        }
-        for (const ForeignTensor& tensor : model.tensors) {
-            for (const ForeignPart& part : tensor.parts)
-                if (part.source == Source::repeated) check_repeated({&part, stored.at(tensor.name)});
         }
     }
 
     const std::map<std::string, std::vector<double>>& router() const { return router_; }
-
-    /// Rows of a matrix of ours.
-    void fill(const ReshardPart& wanted, std::span<float> values) const {
-        if (wanted.id.kind != Kind::weight) {
-            std::ranges::fill(values, 0.0F);
-            return;
-        }
-        for (const Place& place : places_.at(wanted.id)) {
-            const ForeignPart& part = *place.part;
-            const std::vector<float> theirs = block(place);
-            const Range rows{std::max(part.rows.begin, wanted.rows.begin),
-                             std::min(part.rows.end, wanted.rows.end)};
-            for (index_t row = rows.begin; row < rows.end; ++row) {
-                std::copy_n(theirs.begin() + (row - part.rows.begin) * part.cols.size(), part.cols.size(),
-                            values.begin() + (row - wanted.rows.begin) * wanted.cols + part.cols.begin);
-            }
-        }
-    }
+    const OurMatrices& matrices() const { return matrices_; }
 
   private:
-    /// The values of a part in the order of ours.
-    std::vector<float> block(const Place& place) const {
-        const Range rows = place.part->foreign_rows();
-        const index_t cols = foreign_size(place.tensor->shape).cols;
-        std::vector<float> theirs(static_cast<std::size_t>(rows.size() * cols));
-        reader_.read(*place.tensor, rows.begin * cols, theirs);
-        if (!all_finite(theirs))
-            throw IoError(concat("import: ", place.tensor->name, " has a value that is not finite"));
-        std::vector<float> ours(static_cast<std::size_t>(place.part->num_values()));
-        take_part(*place.part, MatrixView<const float>{theirs.data(), rows.size(), cols}, ours);
-        return ours;
+    void read_rows(const ForeignTensor& tensor, Range rows, std::span<float> values) const {
+        reader_.read(*stored_.at(tensor.name), rows.begin * foreign_size(tensor.shape).cols, values);
+        if (!all_finite(values))
+            throw IoError(concat("import: ", tensor.name, " has a value that is not finite"));
     }
 
-    void check_constant(const Place& place) const {
-        std::vector<float> values(static_cast<std::size_t>(place.tensor->shape.num_elements()));
-        reader_.read(*place.tensor, 0, values);
-        const float expected = place.part->addend;
-        if (!std::ranges::all_of(values, [&](float value) { return value == expected; }))
-            throw IoError(concat("import: ", place.tensor->name, " is not ", expected,
+    /// All values of a tensor.
+    ValueMemory read_all(const ForeignTensor& tensor) const {
+        ValueMemory values(tensor.shape.num_elements());
+        reader_.read(*stored_.at(tensor.name), 0, values.values());
+        return values;
+    }
+
+    void check_constant(const ForeignTensor& tensor, const ForeignPart& part) const {
+        const ValueMemory values = read_all(tensor);
+        const float expected = part.addend;
+        if (!std::ranges::all_of(values.values(), [&](float value) { return value == expected; }))
+            throw IoError(concat("import: ", tensor.name, " is not ", expected,
                                  " everywhere, and there is no such tensor here"));
     }
 
     /// A tensor that is another one, perhaps scaled. Rounded to fewer bits it is not compared.
-    void check_repeated(const Place& place) const {
-        if (place.tensor->storage != Storage::f32) return;
-        const Shape& shape = place.tensor->shape;
-        std::vector<float> found(static_cast<std::size_t>(shape.num_elements()));
-        reader_.read(*place.tensor, 0, found);
-        const Place& original = places_.at({Kind::weight, place.part->tensor, place.part->matrix}).front();
-        const std::vector<float> ours = block(original);
-        std::vector<float> expected(found.size());
-        const ForeignSize size = foreign_size(shape);
-        put_part(*place.part, ours, MatrixView<float>{expected.data(), size.rows, size.cols});
-        if (found != expected)
-            throw IoError(concat("import: ", place.tensor->name, " is not ", place.part->factor, " times ",
+    void check_repeated(const ForeignTensor& tensor, const ForeignPart& part) const {
+        if (stored_.at(tensor.name)->storage != Storage::f32) return;
+        const ValueMemory found = read_all(tensor);
+        const OurMatrices::Place& original =
+            matrices_.places_of({Kind::weight, part.tensor, part.matrix}).front();
+        const ValueMemory ours = matrices_.block(original);
+        ValueMemory expected(tensor.shape.num_elements());
+        const ForeignSize size = foreign_size(tensor.shape);
+        put_part(part, ours.values(), MatrixView<float>{expected.values().data(), size.rows, size.cols});
+        if (!std::ranges::equal(found.values(), expected.values()))
+            throw IoError(concat("import: ", tensor.name, " is not ", part.factor, " times ",
                                  original.tensor->name, ", as it is in this model"));
     }
 
     const gguf::SplitReader& reader_;
-    std::map<MatrixId, std::vector<Place>> places_;
+    OurMatrices matrices_;
+    std::map<std::string_view, const gguf::Tensor*> stored_;
     std::map<std::string, std::vector<double>> router_;
 };
 
@@ -171,14 +146,7 @@ std::vector<std::string> import_gguf(const fs::path& file, const fs::path& new_c
     manifest.written_on = concat("imported from ", file.filename().string());
     manifest.state.seed = config.train.seed;
     manifest.state.router = importer.router();
-    const auto fill = [&](const ReshardPart& part, std::span<float> values) { importer.fill(part, values); };
-    const auto check = [](const Manifest& written) {
-        const std::vector<std::string> missing = coverage_problems(written);
-        if (!missing.empty()) throw IoError(concat("import: ", missing[0]));
-    };
-    const ReshardPlan plan = plan_reshard(manifest.shapes, 1);
-    write_checkpoint(new_checkpoint, {std::move(manifest), fill, check}, plan);
-    detail::write_text(settings, dump(config));
+    write_imported(new_checkpoint, std::move(manifest), importer.matrices());
     tokenizer.keep();
     return tokenizer.notes();
 }

@@ -1,6 +1,7 @@
 // Checkpoints compared, re-cut and described.
 #include <catch2/catch.hpp>
 
+#include <algorithm>
 #include <limits>
 
 #include "runtime/checkpoint/compare.hpp"
@@ -113,6 +114,45 @@ TEST_CASE("reshard: refuses folders that exist and damaged checkpoints, and leav
     CHECK_FALSE(fs::exists(folder / "new"));
     CHECK_FALSE(fs::exists(folder / ".unfinished-new"));
     CHECK(fs::is_empty(folder / "there"));
+}
+
+TEST_CASE(
+    "new checkpoint: filled in turn or by threads, with moments that are zero or filled with zeros, it is "
+    "the same",
+    "[unit]") {
+    const TestFolder folder;
+    Manifest manifest;
+    manifest.shapes = {{"a", {5}}, {"b", {1700, 300}}, {"c", {30, 40, 30}}, {"d", {2, 3000, 700}}};
+    const auto fill = [&](const ReshardPart& part, std::span<float> values) {
+        if (part.id.kind != Kind::weight) {
+            std::ranges::fill(values, 0.0F);
+            return;
+        }
+        for (std::size_t i = 0; i < values.size(); ++i)
+            values[i] =
+                static_cast<float>(100 * part.id.matrix + part.rows.begin) + static_cast<float>(i) / 4096.0F;
+    };
+    const ReshardPlan plan = plan_reshard(manifest.shapes, 3);
+    const auto write = [&](const char* name, NewCheckpoint::Moments moments, NewCheckpoint::Filling filling) {
+        write_checkpoint(folder / name,
+                         {.manifest = manifest,
+                          .fill = fill,
+                          .check = [](const Manifest&) {},
+                          .moments = moments,
+                          .filling = filling},
+                         plan);
+    };
+    write("filled", NewCheckpoint::Moments::filled, NewCheckpoint::Filling::in_turn);
+    write("zero", NewCheckpoint::Moments::zero, NewCheckpoint::Filling::in_turn);
+    write("threads", NewCheckpoint::Moments::zero, NewCheckpoint::Filling::in_threads);
+    CHECK(verify_checkpoint(folder / "zero").empty());
+    for (const char* const other : {"zero", "threads"}) {
+        for (const char* const file :
+             {"shard-00000.h5", "shard-00001.h5", "shard-00002.h5", "model.h5", "manifest.json"}) {
+            INFO(other << " " << file);
+            CHECK(read_text(folder / other / file) == read_text(folder / "filled" / file));
+        }
+    }
 }
 
 TEST_CASE("diff: says which settings, state and matrices differ, and by how much", "[unit]") {

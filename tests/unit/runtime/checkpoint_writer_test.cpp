@@ -338,6 +338,81 @@ TEST_CASE("new file: long stretches of zeros take no room on the disk, and read 
     CHECK(status.st_blocks * 512 < runtime::detail::kBlockBytes / 4);
 }
 
+namespace {
+
+/// Bytes that are no zeros, and differ from block to block.
+std::vector<std::byte> some_bytes(index_t count, index_t seed) {
+    std::vector<std::byte> bytes(static_cast<std::size_t>(count));
+    for (std::size_t i = 0; i < bytes.size(); ++i)
+        bytes[i] = static_cast<std::byte>(1 + (i + static_cast<std::size_t>(seed)) % 251);
+    return bytes;
+}
+
+/// So many blocks that a thread reads some of them back while others are written.
+constexpr index_t kManyBlocks = 40;
+
+}  // namespace
+
+TEST_CASE("new file: a large one is read back as it is written, values and zeros", "[unit]") {
+    const TestFolder folder;
+    const std::filesystem::path path = folder / "large";
+    const index_t last_bytes = GENERATE(0, 12345);
+    runtime::detail::NewFile file(path);
+    std::vector<std::byte> expected;
+    const auto append = [&](index_t count) {
+        const std::vector<std::byte> bytes = some_bytes(count, std::ssize(expected));
+        file.append(bytes);
+        expected.insert(expected.end(), bytes.begin(), bytes.end());
+    };
+    const auto append_zeros = [&](index_t count) {
+        file.append_zeros(count);
+        expected.resize(expected.size() + static_cast<std::size_t>(count));
+    };
+    const index_t block = runtime::detail::kBlockBytes;
+    append(kManyBlocks * block / 2 + 1000);
+    append_zeros(3 * block / 2);
+    append(10);
+    append_zeros(kManyBlocks * block / 2);
+    append(last_bytes);
+    const FileRecord record = file.finish();
+    CHECK(record.bytes == std::ssize(expected));
+    CHECK(record.checksum == runtime::detail::file_checksum(runtime::detail::RegularFile(path)));
+    const std::string found = test::read_text(path);
+    CHECK(std::ranges::equal(std::as_bytes(std::span(found)), expected));
+    struct stat status {};
+    REQUIRE(::stat(path.c_str(), &status) == 0);
+    CHECK(status.st_blocks * 512 < (kManyBlocks / 2 + 3) * block);
+}
+
+TEST_CASE("new file: what the disk holds otherwise is found by the thread that reads back", "[unit]") {
+    const TestFolder folder;
+    const std::filesystem::path path = folder / "altered";
+    const index_t block = runtime::detail::kBlockBytes;
+    runtime::detail::NewFile file(path);
+    // Too few to be read back: what is altered now is found in the end, or by the thread.
+    file.append(some_bytes(block, 0));
+    file.append_zeros(block);
+    const auto write = [&](index_t offset, const char* text) {
+        runtime::detail::OutputFile other(path, runtime::detail::OutputFile::Mode::shared);
+        other.write(offset, std::as_bytes(std::span(text, 1)));
+        other.close();
+    };
+    SECTION("values") {
+        write(block / 2, "x");
+    }
+    SECTION("zeros") {
+        write(3 * block / 2, "x");
+    }
+    SECTION("values that became a hole") {
+        std::filesystem::resize_file(path, 0);
+    }
+    const auto write_the_rest = [&] {
+        for (index_t i = 0; i < kManyBlocks; ++i) file.append(some_bytes(block, i));
+        file.finish();
+    };
+    CHECK_THROWS_WITH(write_the_rest(), Catch::Contains("altered reads back from the disk with other bytes"));
+}
+
 TEST_CASE("fail_on_all_ranks: one rank's failure is everyone's; work is done when it returns", "[unit]") {
     std::string messages[2];
     std::atomic<int> done = 0;

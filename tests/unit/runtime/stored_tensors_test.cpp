@@ -4,8 +4,10 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <limits>
+#include <mutex>
 
 #include "runtime/checkpoint/reshard.hpp"
+#include "kernels/core/ordered_work.hpp"
 #include "runtime/interchange/foreign_values.hpp"
 #include "runtime/interchange/model_builder.hpp"
 #include "runtime/interchange/sha256.hpp"
@@ -55,6 +57,52 @@ struct Example {
 };
 
 }  // namespace
+
+TEST_CASE("make ahead: results come in order, and no more are held than the limit says", "[unit]") {
+    constexpr std::size_t kResults = 500;
+    const auto bytes_of = [](std::size_t i) {
+        return i == 200 ? index_t{5000} : static_cast<index_t>(i % 7);
+    };
+    const int num_threads = GENERATE(0, 1, 3);
+    const AheadLimit limit{num_threads, 20};
+    std::mutex mutex;
+    index_t held_bytes = 0;
+    index_t most_bytes = 0;
+    std::size_t next = 0;
+    const auto make = [&](std::size_t i) {
+        const std::lock_guard lock(mutex);
+        held_bytes += bytes_of(i);
+        if (i < 200) most_bytes = std::max(most_bytes, held_bytes);
+        return i * i;
+    };
+    const auto use = [&](std::size_t i, std::size_t result) {
+        REQUIRE(i == next++);
+        REQUIRE(result == i * i);
+        const std::lock_guard lock(mutex);
+        held_bytes -= bytes_of(i);
+    };
+    make_ahead<std::size_t>(kResults, limit, bytes_of, make, use);
+    CHECK(next == kResults);
+    CHECK(held_bytes == 0);
+    CHECK(most_bytes >= 6);
+    CHECK(most_bytes <= limit.bytes);
+}
+
+TEST_CASE("make ahead: the first failure in order is thrown, and what is made is ended before", "[unit]") {
+    const int num_threads = GENERATE(0, 1, 3);
+    std::size_t used = 0;
+    const auto make = [](std::size_t i) {
+        if (i == 17 || i == 19) throw IoError(concat("result ", i));
+        return i;
+    };
+    const auto run = [&] {
+        make_ahead<std::size_t>(
+            100, {num_threads, 1000}, [](std::size_t) { return index_t{1}; }, make,
+            [&](std::size_t, std::size_t) { ++used; });
+    };
+    CHECK_THROWS_WITH(run(), "result 17");
+    CHECK(used == 17);
+}
 
 TEST_CASE("stored tensors: they come in order, each as if it were alone", "[unit]") {
     const Example example;
