@@ -140,7 +140,7 @@ class Layer {
     /// Slots of near rows are computed while the others travel.
     void pass(const Work& work) {
         comm::PendingRows arriving = start_dispatch();
-        ground_.compute(work.shared * products(plan_.num_tokens(), shape_.shared_width));
+        ground_.compute(work.shared * products(plan_.num_tokens(), shape_.shared_width), [] {});
         Tensor results = exchange_.make_results(plan_, shape_.carried);
         const TensorRef slots = results.ref().rows_of(plan_.back.slots);
         Tensor rows;
@@ -149,10 +149,9 @@ class Layer {
             if (!chunk.near) rows = arriving.wait();
             const ConstTensorRef here = rows.empty() ? arriving.near_rows() : std::as_const(rows).ref();
             const double seconds = products(chunk.slots.size(), shape_.width);
-            ground_.compute(work.before * seconds);
-            weigh(here, chunk.slots, slots);
+            ground_.compute(work.before * seconds, [&] { weigh(here, chunk.slots, slots); });
             if (!chunk.near) returning.emplace(start_return(std::move(results)));
-            ground_.compute(work.after * seconds);
+            ground_.compute(work.after * seconds, [] {});
         }
         finish_return(*returning);
     }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <functional>
+
 #include "comm/exchange/exchange.hpp"
 #include "runtime/sim/routing.hpp"
 
@@ -16,8 +18,8 @@ class Ground {
     virtual ~Ground() = default;
     /// Seconds since some moment.
     virtual double now() const = 0;
-    /// The rank computes for so long.
-    virtual void compute(double seconds) = 0;
+    /// The rank computes for so long. `stand_in` puts values in the place of what would be computed, within that time.
+    virtual void compute(double seconds, const std::function<void()>& stand_in) = 0;
     /// Rows were gathered or added, reading and writing so many bytes.
     virtual void copy(double bytes) = 0;
     /// What messages carry from now on.

@@ -34,13 +34,18 @@ class SimulatedGround : public Ground {
   public:
     SimulatedGround(Wire& wire, double copy_bandwidth) : wire_(wire), copy_bandwidth_(copy_bandwidth) {}
     double now() const override { return s4u::Engine::get_clock(); }
-    void compute(double seconds) override {
-        if (seconds > 0.0) s4u::this_actor::sleep_for(seconds);
+    void compute(double seconds, const std::function<void()>& stand_in) override {
+        stand_in();
+        pass(seconds);
     }
-    void copy(double bytes) override { compute(bytes / copy_bandwidth_); }
+    void copy(double bytes) override { pass(bytes / copy_bandwidth_); }
     void carry(Cargo cargo) override { wire_.carry(cargo); }
 
   private:
+    static void pass(double seconds) {
+        if (seconds > 0.0) s4u::this_actor::sleep_for(seconds);
+    }
+
     Wire& wire_;
     double copy_bandwidth_;
 };
