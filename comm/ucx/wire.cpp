@@ -140,7 +140,8 @@ Wire::~Wire() {
 
 void Wire::note_failure(void* link, ucp_ep_h, ucs_status_t status) {
     Link& failed = *static_cast<Link*>(link);
-    failed.failure = concat("rank ", failed.rank, " has failed: ", ucs_status_string(status));
+    failed.failure = concat("rank ", failed.rank, " cannot be reached any more: ", ucs_status_string(status),
+                            "; its process has ended, or the network to its host is cut");
     failed.wire->failed_rank_ = failed.rank;
 }
 

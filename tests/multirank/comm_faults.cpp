@@ -1,6 +1,7 @@
 // A rank that fails in the middle of an exchange, as the whole program would meet it.
-//   mpirun -n N comm_faults late|split|all_reduce|exscan|all_gather|barrier|killed
-// The last rank sleeps past the deadline before an exchange (late), a split or the collective, or is killed (killed).
+//   mpirun -n N comm_faults late|split|all_reduce|exscan|all_gather|barrier|killed|late_puts|killed_puts
+// The last rank sleeps past the deadline before an exchange (late), a split or the collective, or is killed (killed); or the
+// same while all put rows into each other's memory by UCX (late_puts, killed_puts).
 #include <unistd.h>
 
 #include <csignal>
@@ -10,6 +11,8 @@
 
 #include "comm/collectives.hpp"
 #include "comm/mpi/mpi_session.hpp"
+#include "comm/ucx/ucx_communicator.hpp"
+#include "kernels/core/arena.hpp"
 #include "runtime/cli/guarded_main.hpp"
 
 using namespace sy;
@@ -17,13 +20,37 @@ using namespace sy::comm;
 
 namespace {
 
-/// One round of traffic: every rank sends 4096 bytes to every other.
-void exchange(Communicator& world) {
-    std::vector<std::byte> outgoing(4096 * static_cast<std::size_t>(world.size()));
-    std::vector<std::byte> incoming(outgoing.size());
+/// One round of traffic: every rank sends `bytes_each` to every other.
+void exchange(Communicator& world, index_t bytes_each, std::span<std::byte> incoming) {
+    const std::vector<std::byte> outgoing(incoming.size());
     std::vector<index_t> offsets;
-    for (int rank = 0; rank <= world.size(); ++rank) offsets.push_back(4096 * rank);
+    for (int rank = 0; rank <= world.size(); ++rank) offsets.push_back(bytes_each * rank);
     start_all_to_all_v(world, outgoing, offsets, incoming, offsets, 3, "exchange of test rows").wait();
+}
+
+void exchange(Communicator& world) {
+    constexpr index_t kBytesEach = 4096;
+    std::vector<std::byte> incoming(static_cast<std::size_t>(kBytesEach * world.size()));
+    exchange(world, kBytesEach, incoming);
+}
+
+[[noreturn]] void fall_silent(bool is_killed) {
+    if (is_killed) std::raise(SIGKILL);
+    std::this_thread::sleep_for(std::chrono::minutes(5));
+    std::abort();
+}
+
+/// Rows that are put into memory which UCX has registered, until the last rank falls silent between two rounds.
+[[noreturn]] void put_rows(Communicator& world, bool is_killed) {
+    const std::unique_ptr<Communicator> puts = connect_ucx(world, world.settings());
+    Arena reachable(index_t{1} << 20, ucx_slabs(*puts));
+    constexpr index_t kBytesEach = 300000;
+    Buffer room = reachable.allocate(kBytesEach * world.size());
+    const std::span<std::byte> incoming(room.data(), static_cast<std::size_t>(kBytesEach * world.size()));
+    for (int round = 0;; ++round) {
+        if (round == 20 && world.rank() == world.size() - 1) fall_silent(is_killed);
+        exchange(*puts, kBytesEach, incoming);
+    }
 }
 
 int run(std::string_view what) {
@@ -32,10 +59,8 @@ int run(std::string_view what) {
     exchange(*mpi.world({.deadline = std::chrono::seconds(60), .name = "world"}));
     const std::unique_ptr<Communicator> world =
         mpi.world({.deadline = std::chrono::seconds(2), .name = "world"});
-    if (world->rank() == world->size() - 1) {
-        if (what == "killed") std::raise(SIGKILL);
-        std::this_thread::sleep_for(std::chrono::minutes(5));
-    }
+    if (what == "late_puts" || what == "killed_puts") put_rows(*world, what == "killed_puts");
+    if (world->rank() == world->size() - 1) fall_silent(what == "killed");
     index_t value = 1;
     if (what == "split") {
         world->split(0, 0)->close();
