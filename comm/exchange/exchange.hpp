@@ -99,8 +99,9 @@ class Exchange {
     virtual ExchangeTimes times() const = 0;
     /// Seconds that this rank has waited for messages which do not go through the group's communicator.
     virtual double waited_seconds() const { return 0.0; }
-    /// Bytes of memory that this rank shares with others of its node.
-    virtual index_t shared_bytes() const = 0;
+    /// Bytes that this rank has taken from the system for others to reach, beside its device's memory: its part of what the
+    /// ranks of its node share, or what others put rows into, with the rings of the transport. They grow and stay.
+    virtual index_t reachable_bytes() const = 0;
 };
 
 /// y[t] = (or +=) sum over the results of token t, in the order of plan.back.rows.

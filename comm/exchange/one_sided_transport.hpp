@@ -17,6 +17,7 @@ class OneSidedTransport {
     Communicator& puts() { return *puts_; }
     Arena& reachable() { return reachable_; }
     double waited_seconds() const { return puts_->waited_seconds(); }
+    index_t reachable_bytes() const { return ucx_bytes(*puts_); }
 
   private:
     static constexpr index_t kSlabBytes = index_t{1} << 20;

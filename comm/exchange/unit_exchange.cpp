@@ -234,7 +234,7 @@ class UnitExchange : public Exchange {
 
     ExchangeTraffic traffic() const override { return traffic_; }
     ExchangeTimes times() const override { return times_; }
-    index_t shared_bytes() const override { return memory_.reserved_bytes(); }
+    index_t reachable_bytes() const override { return memory_.reserved_bytes(); }
 
   private:
     int rank() const { return group_.rank(); }
@@ -358,6 +358,7 @@ class OneSidedExchange : private OneSidedTransport, public UnitExchange {
           UnitExchange(ExchangeKind::flat, puts(), topology, {context.device, &reachable()}, context) {}
     void close() override { puts().close(); }
     double waited_seconds() const override { return OneSidedTransport::waited_seconds(); }
+    index_t reachable_bytes() const override { return OneSidedTransport::reachable_bytes(); }
 };
 
 }  // namespace

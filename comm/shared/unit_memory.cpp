@@ -12,6 +12,7 @@ namespace sy::comm {
 namespace {
 
 constexpr index_t kSlabBytes = index_t{1} << 20;
+constexpr index_t kPage = 4096;
 
 /// Nobody is so many phases ahead of a member that still looks: it arrives twice at most before it waits for that member.
 constexpr std::size_t kPhases = 4;
@@ -47,7 +48,8 @@ struct UnitMemory::Shared {
     std::shared_ptr<SharedSegment> control;
     std::span<Place> places;
     std::vector<std::shared_ptr<SharedSegment>>
-        slabs;  // Second owners: ranks that are threads of this process.
+        slabs;                   // Second owners: ranks that are threads of this process.
+    index_t reserved_bytes = 0;  ///< by this member
     Arena arena;
 };
 
@@ -101,6 +103,7 @@ UnitMemory::UnitMemory(Communicator& group, const Units& units, const RowMemory&
         try {
             shared_->control = SharedSegment::create(shared_->name, bytes);
             shared_->control->reserve({0, bytes});
+            shared_->reserved_bytes = round_up(bytes, kPage);
             set_text(invitation.name, shared_->name);
         } catch (const IoError& error) {
             set_text(invitation.problem, error.what());
@@ -133,7 +136,7 @@ Buffer UnitMemory::allocate(index_t bytes) {
 }
 
 index_t UnitMemory::reserved_bytes() const {
-    return shared_ ? shared_->arena.reserved_bytes() : 0;
+    return shared_ ? shared_->reserved_bytes : 0;
 }
 
 UnitMemory::Phase UnitMemory::arrive() {
@@ -164,9 +167,7 @@ void UnitMemory::wait(Phase phase, const char* doing) {
 
 /// Every member takes a share of the pages, so that they are near its processor and are cleared by all cores.
 std::byte* UnitMemory::map_slab(index_t bytes) {
-    const auto number = static_cast<index_t>(members_.size());
     const std::string name = concat(shared_->name, "-", shared_->slabs.size());
-    constexpr index_t kPage = 4096;
     const index_t rounded = round_up(bytes, kPage);
     Place& place = shared_->places[shared_->member];
     std::shared_ptr<SharedSegment> segment;
@@ -192,8 +193,10 @@ std::byte* UnitMemory::map_slab(index_t bytes) {
     });
     attempt([&] {
         if (shared_->member != 0) segment = SharedSegment::open(name, rounded);
-        const Range pages = part_of(rounded / kPage, number, static_cast<index_t>(shared_->member));
+        const Range pages =
+            part_of(rounded / kPage, std::ssize(members_), static_cast<index_t>(shared_->member));
         segment->reserve({pages.begin * kPage, pages.end * kPage});
+        shared_->reserved_bytes += pages.size() * kPage;
     });
     segment->unlink();
     shared_->slabs.push_back(std::move(segment));

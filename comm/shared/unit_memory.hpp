@@ -69,7 +69,7 @@ class UnitMemory {
     void wait(Phase phase, const char* doing);
     void meet(const char* doing) { wait(arrive(), doing); }
 
-    /// Bytes of shared memory, of which all members have the same.
+    /// Bytes of shared memory whose pages this rank has taken from the system; those of all members are what the unit has.
     index_t reserved_bytes() const;
 
   private:

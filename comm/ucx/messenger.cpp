@@ -31,6 +31,13 @@ std::byte* Messenger::new_slab(index_t bytes) {
     return slabs_.back()->data();
 }
 
+index_t Messenger::reserved_bytes() const {
+    index_t bytes = layout_.bytes();
+    for (const std::unique_ptr<Region>& slab : slabs_) bytes += slab->bytes();
+    for (const Peer& peer : peers_) bytes += static_cast<index_t>(peer.mirror.size());
+    return bytes;
+}
+
 void Messenger::check(int rank) const {
     if (!broken_.empty()) throw CommError(broken_);
     if (!wire_.failure(rank).empty()) throw CommError(wire_.failure(rank));

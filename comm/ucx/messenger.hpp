@@ -129,6 +129,8 @@ class Messenger {
     std::uint64_t new_communicator();
     void forget_communicator(std::uint64_t communicator);
     std::byte* new_slab(index_t bytes);
+    /// The window, slabs, and mirrors of rings that have been used.
+    index_t reserved_bytes() const;
 
   private:
     /// A message, or the announcement of one, that came before its receive.

@@ -26,6 +26,10 @@ std::function<std::byte*(index_t)> ucx_slabs(Communicator&) {
     refuse();
 }
 
+index_t ucx_bytes(Communicator&) {
+    refuse();
+}
+
 std::string ucx_version() {
     refuse();
 }

@@ -254,10 +254,22 @@ std::unique_ptr<Communicator> connect_ucx(Communicator& wire_up, Communicator::S
     return std::make_unique<UcxCommunicator>(messenger, 0, std::move(members), &wire_up, std::move(settings));
 }
 
-std::function<std::byte*(index_t)> ucx_slabs(Communicator& ucx) {
+namespace {
+
+Messenger& messenger_of(Communicator& ucx) {
     auto* const body = dynamic_cast<UcxCommunicator*>(&ucx);
     SY_REQUIRE(body != nullptr, ucx.settings().name, ": no communicator of UCX");
-    return [&messenger = body->messenger()](index_t bytes) { return messenger.new_slab(bytes); };
+    return body->messenger();
+}
+
+}  // namespace
+
+std::function<std::byte*(index_t)> ucx_slabs(Communicator& ucx) {
+    return [&messenger = messenger_of(ucx)](index_t bytes) { return messenger.new_slab(bytes); };
+}
+
+index_t ucx_bytes(Communicator& ucx) {
+    return messenger_of(ucx).reserved_bytes();
 }
 
 }  // namespace sy::comm

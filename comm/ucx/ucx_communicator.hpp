@@ -32,4 +32,9 @@ std::unique_ptr<Communicator> connect_ucx(Communicator& wire_up, Communicator::S
 /// @throws LogicError for another body's communicator
 std::function<std::byte*(index_t)> ucx_slabs(Communicator& ucx);
 
+/// Bytes that this rank has for messages of all communicators split from the same one: the window that others put into,
+/// slabs, and copies of what it puts. What UCX takes for itself is not among them.
+/// @throws LogicError for another body's communicator
+index_t ucx_bytes(Communicator& ucx);
+
 }  // namespace sy::comm

@@ -36,6 +36,7 @@ class Region {
     ~Region();
 
     std::byte* data() const { return data_; }
+    index_t bytes() const { return bytes_; }
     bool contains(std::span<const std::byte> bytes) const {
         return bytes.data() >= data_ && bytes.data() + bytes.size() <= data_ + bytes_;
     }

@@ -64,7 +64,7 @@ struct StepRecord {
     comm::ExchangeTraffic traffic;         ///< rows of tokens, of all ranks, since the step before
     comm::ExchangeTimes exchange_seconds;  ///< mean of all ranks, since the step before
     index_t gradient_bytes_sent = 0;
-    index_t memory_bytes = 0;  ///< highest use of the arena so far
+    index_t memory_bytes = 0;  ///< most that this rank has needed so far (Session::memory_bytes)
 
     double tokens_per_s() const;
     double flops_per_s() const { return tokens_per_s() * flops_per_token; }
@@ -113,7 +113,7 @@ struct PlacementRecord {
 struct RankRecord {
     std::string host;
     double useful_seconds = 0.0;  ///< of all its steps
-    index_t memory_bytes = 0;     ///< highest use of its arena
+    index_t memory_bytes = 0;     ///< most that it has needed
 };
 
 struct EndRecord {

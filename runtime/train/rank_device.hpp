@@ -28,6 +28,7 @@ class RankDevice {
     std::string text() const;
     /// What computes products on a GPU; empty on a processor, whose instruction set says it.
     std::string products_note() const;
+    bool is_gpu() const { return gpu_ != nullptr; }
     /// The most memory that was handed out at a time.
     index_t peak_bytes() const;
     /// Has `poll` called again and again while it computes, or is waited for.

@@ -25,7 +25,7 @@ struct RankWords {
 
 /// @par Collective
 std::vector<RankRecord> ranks_on_rank_0(const Session& session, double useful_seconds) {
-    RankWords mine{{}, useful_seconds, session.rank_device().peak_bytes()};
+    RankWords mine{{}, useful_seconds, session.memory_bytes()};
     const std::string host = host_name();
     std::copy_n(host.begin(), std::min(host.size(), mine.host.size() - 1), mine.host.begin());
     std::vector<RankRecord> ranks;
@@ -91,7 +91,7 @@ StepRecord make_record(const Session& session, index_t step, const StepOutcome& 
         record.layers.push_back({layer.layer, layer.load, layer.num_dropped, layer.routing_hash});
     }
     record.gradient_bytes_sent = session.optimizer().sent_bytes();
-    record.memory_bytes = session.rank_device().peak_bytes();
+    record.memory_bytes = session.memory_bytes();
     return record;
 }
 

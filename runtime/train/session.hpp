@@ -58,6 +58,10 @@ class Session {
     const std::string& gpu_note() const { return row_groups_.note(); }
     /// What this rank computes on.
     const RankDevice& rank_device() const { return device_; }
+    /// The most memory of its device that this rank has needed so far; on processors with what other ranks can reach of it.
+    index_t memory_bytes() const {
+        return device_.peak_bytes() + (device_.is_gpu() ? 0 : exchange_->reachable_bytes());
+    }
     /// Threads of this rank: of the processor where that computes, and of what else the host does, such as tokenizing.
     int num_threads() const { return processors_.threads; }
 

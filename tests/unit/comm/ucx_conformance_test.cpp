@@ -1,10 +1,13 @@
 // The conformance suites on UCX between threads, each with a worker of its own.
 #include <catch2/catch.hpp>
 
+#include <cstring>
+
 #include "comm/collectives.hpp"
 #include "comm/local/local_fabric.hpp"
 #include "comm/ucx/ucx_communicator.hpp"
 #include "kernels/core/arena.hpp"
+#include "tests/support/process_memory.hpp"
 #include "tests/unit/comm/conformance.hpp"
 
 using namespace sy;
@@ -75,6 +78,31 @@ TEST_CASE("ucx: rows that are received into slabs of an arena are put there", "[
             }
         }
         part->close();
+        world->close();
+    });
+}
+
+TEST_CASE("ucx: the memory that ranks say they have is resident, and UCX's own is little beside it",
+          "[unit]") {
+    LocalFabric(2).run([](Communicator& wire_up) {
+        constexpr index_t kRows = index_t{96} << 20;
+        barrier(wire_up);
+        const index_t before = test::resident_bytes();
+        barrier(wire_up);
+        const std::unique_ptr<Communicator> world = connect_ucx(wire_up, {.name = "world"});
+        {
+            Arena arena(1 << 20, ucx_slabs(*world));
+            Buffer rows = arena.allocate(kRows);
+            std::memset(rows.data(), 1, static_cast<std::size_t>(kRows));
+            index_t said = ucx_bytes(*world);
+            SY_REQUIRE(said >= kRows, "rank ", world->rank(), " says ", said);
+            all_reduce(wire_up, std::span<index_t>(&said, 1));
+            const index_t resident = test::resident_bytes() - before;
+            constexpr index_t kUcx = index_t{48} << 20;
+            SY_REQUIRE(resident >= said && resident <= said + kUcx, "ranks say ", said,
+                       " bytes; resident are ", resident);
+            barrier(wire_up);
+        }
         world->close();
     });
 }

@@ -5,9 +5,11 @@
 #include <atomic>
 #include <cstring>
 
+#include "comm/collectives.hpp"
 #include "comm/local/local_fabric.hpp"
 #include "comm/shared/shared_segment.hpp"
 #include "comm/shared/unit_memory.hpp"
+#include "tests/support/process_memory.hpp"
 #include "tests/support/session.hpp"
 
 using namespace sy;
@@ -78,6 +80,29 @@ TEST_CASE("unit memory: what a member writes the others of its unit read, and no
         }
         // The fifth rank is alone: its memory is its own.
         SY_REQUIRE((memory.reserved_bytes() == 0) == (world.rank() == 4), memory.reserved_bytes());
+    });
+}
+
+TEST_CASE("unit memory: what the members say that they have taken is what the system says", "[unit]") {
+    LocalFabric(3).run([](Communicator& world) {
+        test::TestSession session(1);
+        const Units units(ExchangeKind::hierarchical, Topology{PerRank<int>(3, 0)});
+        UnitMemory memory(world, units, session.device);
+        // Not a whole number of pages, and more than a slab.
+        constexpr index_t kBytes = (index_t{5} << 20) + 100;
+        Buffer room = memory.allocate(kBytes);
+        memory.meet("room");
+        if (world.rank() == 0) std::memset(room.data(), 1, static_cast<std::size_t>(kBytes));
+        memory.meet("bytes");
+        index_t taken = memory.reserved_bytes();
+        SY_REQUIRE(taken > kBytes / 4, "rank ", world.rank(), " has taken ", taken);
+        all_reduce(world, std::span<index_t>(&taken, 1));
+        // The ranks are threads: each segment is mapped once.
+        const index_t mapped = test::mapped_bytes("/switchyard-", "Size");
+        const index_t resident = test::mapped_bytes("/switchyard-", "Rss");
+        SY_REQUIRE(taken == mapped, "ranks have taken ", taken, " bytes, of which ", mapped, " are mapped");
+        SY_REQUIRE(resident >= kBytes && resident <= taken, resident, " of ", taken, " bytes are resident");
+        memory.meet("the end");
     });
 }
 
