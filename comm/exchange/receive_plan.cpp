@@ -105,37 +105,43 @@ class RecordCheck {
 
 }  // namespace
 
-UnitCounts::UnitCounts(MatrixView<const index_t> announced, std::span<const index_t> returned)
-    : num_members_(static_cast<index_t>(returned.size())) {
-    SY_REQUIRE(num_members_ >= 1 && announced.cols == 1 + num_members_, "dispatch plan: counts of ",
-               announced.cols, " numbers a rank for ", num_members_, " members");
-    Indexed<MemberAxis, index_t> num_slots(num_members_, 0);
+UnitCounts::UnitCounts(MatrixView<const index_t> announced, std::span<const index_t> returned, int member)
+    : member_(member) {
+    const auto num_members = static_cast<index_t>(returned.size());
+    SY_REQUIRE(member >= 0 && member < num_members && announced.cols == 1 + num_members,
+               "dispatch plan: counts of ", announced.cols, " numbers a rank for member ", member, " of ",
+               num_members);
+    Indexed<MemberAxis, index_t> num_slots(num_members, 0);
     index_t total = 0;
     for (index_t source = 0; source < announced.rows; ++source) {
         const index_t rows = announced(source, 0);
         index_t slots = 0;
+        Range own;
         bool good = rows >= 0 && rows <= kMost;
-        for (index_t member = 0; member < num_members_; ++member) {
-            const index_t to_member = announced(source, 1 + member);
-            good = good && to_member >= 0 && to_member <= kMost;
+        for (index_t i = 0; i < num_members && good; ++i) {
+            const index_t to_member = announced(source, 1 + i);
+            good = to_member >= 0 && to_member <= kMost;
             if (!good) break;
+            const index_t begin = record_offsets_.total() + slots;
+            if (i == member) own = {begin, begin + to_member};
             slots += to_member;
-            num_slots[member] += to_member;
-            record_offsets_.append(to_member);
+            num_slots[i] += to_member;
         }
         if (!good || slots < rows || (rows == 0 && slots > 0))
             throw CommError(concat("dispatch plan: rank ", source, " announced ", rows, " rows with ", slots,
                                    " records"));
         row_offsets_.append(rows);
+        record_offsets_.append(slots);
+        own_records_.push_back(own);
         total += slots;
     }
-    Indexed<MemberAxis, index_t> num_returned(num_members_, 0);
-    for (index_t member = 0; member < num_members_; ++member) {
-        num_returned[member] = returned[static_cast<std::size_t>(member)];
-        if (num_returned[member] < 0 || num_returned[member] > kMost)
-            throw CommError(concat("dispatch plan: member ", member, " of this node announced ",
-                                   num_returned[member], " rows that come back to it"));
-        total += num_returned[member];
+    Indexed<MemberAxis, index_t> num_returned(num_members, 0);
+    for (index_t i = 0; i < num_members; ++i) {
+        num_returned[i] = returned[static_cast<std::size_t>(i)];
+        if (num_returned[i] < 0 || num_returned[i] > kMost)
+            throw CommError(concat("dispatch plan: member ", i, " of this node announced ", num_returned[i],
+                                   " rows that come back to it"));
+        total += num_returned[i];
     }
     SY_REQUIRE(total <= kMost, "dispatch plan: ", total,
                " records and results arrive at one rank or node; use smaller micro-batches or more ranks");
@@ -147,11 +153,12 @@ ReceivePlan make_receive_plan(const UnitCounts& counts, IndexedSpan<RecordAxis, 
                               const Placement& placement, const Units& units, int rank, SlotChunks chunks) {
     SY_REQUIRE(records.size() == counts.num_records(), "dispatch plan: ", records.size(), " records, ",
                counts.num_records(), " announced");
-    const int member = units.member_number(rank);
+    SY_REQUIRE(counts.member() == units.member_number(rank), "dispatch plan: counts of member ",
+               counts.member(), " for rank ", rank);
     const int num_ranks = units.num_ranks();
     RecordCheck check(records, placement, units, rank, chunks);
     for (int source = 0; source < num_ranks; ++source)
-        check.check_source(source, counts.records(source, member), counts.row_offsets()[source].size());
+        check.check_source(source, counts.own_records(source), counts.row_offsets()[source].size());
     ReceivePlan plan;
     plan.row_offsets = counts.row_offsets();
     plan.chunks = check.chunks();
@@ -160,7 +167,7 @@ ReceivePlan make_receive_plan(const UnitCounts& counts, IndexedSpan<RecordAxis, 
         next.push_back(chunk.experts.begins());
         for (index_t& slot : next.back()) slot += chunk.slots.begin;
     }
-    const index_t num_slots = counts.slots_of(member).size();
+    const index_t num_slots = counts.slots_of(counts.member()).size();
     plan.slot_row.resize(num_slots);
     plan.slot_weight.resize(num_slots);
     plan.slot_source.resize(num_slots);
@@ -168,7 +175,7 @@ ReceivePlan make_receive_plan(const UnitCounts& counts, IndexedSpan<RecordAxis, 
     plan.slot_of_record.reserve(num_slots);
     // A counting sort keeps the order of the records, which is by source, then by row.
     for (int source = 0; source < num_ranks; ++source) {
-        const Range of_source = counts.records(source, member);
+        const Range of_source = counts.own_records(source);
         const auto first_row = static_cast<std::int32_t>(plan.row_offsets[source].begin);
         for (index_t i = of_source.begin; i < of_source.end; ++i) {
             const SlotRecord& record = records[i];

@@ -10,21 +10,22 @@
 /// R rows received by the unit, S slots = (received row, local expert) pairs of this rank.
 namespace sy::comm {
 
-/// What all ranks send to one unit, checked. Every member has the same.
+/// What all ranks send to one unit, checked, as one of its members sees it: memory for P ranks and M members, not for every
+/// pair of them.
 class UnitCounts {
   public:
     /// @param announced  [P, 1 + M] by source: rows to the unit, then slot records to each of its members
     /// @param returned   [M] rows that come back to each member from other units
+    /// @param member     number of the member among those of its unit
     /// @throws CommError naming the source whose counts cannot be, or when they are more than a plan can number
-    UnitCounts(MatrixView<const index_t> announced, std::span<const index_t> returned);
+    UnitCounts(MatrixView<const index_t> announced, std::span<const index_t> returned, int member);
 
     const RankOffsets& row_offsets() const { return row_offsets_; }
     index_t num_records() const { return slot_offsets_.total(); }
-    Range records(int source, int member) const { return record_offsets_[source * num_members_ + member]; }
-    /// Records of a source to all members.
-    Range records(int source) const {
-        return {records(source, 0).begin, records(source, static_cast<int>(num_members_) - 1).end};
-    }
+    int member() const { return member_; }
+    /// Records of a source to all members, and those among them to this one.
+    Range records(int source) const { return record_offsets_[source]; }
+    Range own_records(int source) const { return own_records_[source]; }
     /// The results of a unit: first the slots of its members, then the rows that come back to each from other units.
     Range slots_of(int member) const { return slot_offsets_[member]; }
     Range returned_to(int member) const {
@@ -34,10 +35,10 @@ class UnitCounts {
     index_t num_results() const { return num_records() + returned_offsets_.total(); }
 
   private:
-    struct PairAxis;  ///< (source, member)
-    index_t num_members_;
+    int member_;
     RankOffsets row_offsets_;
-    Offsets<PairAxis> record_offsets_;
+    RankOffsets record_offsets_;
+    PerRank<Range> own_records_;
     Offsets<MemberAxis> slot_offsets_;
     Offsets<MemberAxis> returned_offsets_;
 };

@@ -283,7 +283,7 @@ class UnitExchange : public Exchange {
         returned[static_cast<std::size_t>(member_)] = num_returned(send, units_, rank(), return_rows);
         messages.start("exchange of counts").wait();
         queued_.meet("counts of a node");
-        return UnitCounts(MatrixView<const index_t>(table.data(), group_.size(), width), returned);
+        return UnitCounts(MatrixView<const index_t>(table.data(), group_.size(), width), returned, member_);
     }
 
     /// Rows to a unit, then slots to each of its members.
@@ -318,7 +318,7 @@ class UnitExchange : public Exchange {
         const auto first = static_cast<std::int32_t>(counts.slots_of(member_).begin);
         index_t record = 0;
         for (int source = 0; source < group_.size(); ++source)
-            for (std::int32_t& place : part(places, counts.records(source, member_)))
+            for (std::int32_t& place : part(places, counts.own_records(source)))
                 place = first + receive.slot_of_record[record++];
     }
 

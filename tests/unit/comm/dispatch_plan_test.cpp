@@ -42,7 +42,7 @@ Units by_node(PerRank<int> node_of_rank) {
 UnitCounts counts_of(const std::vector<index_t>& announced) {
     const index_t nothing = 0;
     return UnitCounts(MatrixView<const index_t>(announced.data(), std::ssize(announced) / 2, 2),
-                      std::span(&nothing, 1));
+                      std::span(&nothing, 1), 0);
 }
 
 /// Makes the receive plan of rank 0 of two (experts 0 1 | 2 3) from records of both ranks.
@@ -106,9 +106,11 @@ TEST_CASE("dispatch plan: a node gets a row once, whichever of its ranks need it
     // The node of ranks 0 and 2 gets just that. Slots of rank 0 come first among its results, then rank 2's.
     const std::vector<index_t> announced{0, 0, 0, 2, 1, 2, 0, 0, 0};
     const std::vector<index_t> nothing{0, 0};
-    const UnitCounts counts(MatrixView<const index_t>(announced.data(), 3, 3), nothing);
+    const UnitCounts counts(MatrixView<const index_t>(announced.data(), 3, 3), nothing, 0);
+    const UnitCounts of_other(MatrixView<const index_t>(announced.data(), 3, 3), nothing, 1);
     const std::vector<SlotRecord> records(plan.slots.begin(), plan.slots.begin() + 3);
-    const ReceivePlan of_2 = make_receive_plan(counts, records, tiny.placement, units, 2);
+    const ReceivePlan of_2 = make_receive_plan(of_other, records, tiny.placement, units, 2);
+    CHECK_THROWS_AS(make_receive_plan(counts, records, tiny.placement, units, 2), LogicError);
     CHECK(of_2.slot_row == std::vector<std::int32_t>{0, 1});
     CHECK(of_2.slot_token == std::vector<std::int32_t>{0, 1});
     const GatewayPlan gateway = make_gateway_plan(counts, records, places_from(0, 3), units, 0);
@@ -124,7 +126,7 @@ TEST_CASE("dispatch plan: a node gets a row once, whichever of its ranks need it
     // Rank 1 gets two rows back behind its two slots, which stand in another order than its choices.
     const std::vector<index_t> at_home{0, 0, 1, 2, 0, 0};
     const std::vector<index_t> back{2};
-    const UnitCounts own(MatrixView<const index_t>(at_home.data(), 3, 2), back);
+    const UnitCounts own(MatrixView<const index_t>(at_home.data(), 3, 2), back, 0);
     const std::vector<std::int32_t> swapped{1, 0};
     const ReturnPlan sums = make_return_plan(plan, own, swapped, units, 1, ReturnRows::per_unit);
     CHECK(sums.slots == Range{0, 2});
@@ -146,10 +148,10 @@ TEST_CASE("dispatch plan: rows that return are added by the first choice they ca
     const std::vector<index_t> announced{1, 1, 0, 0};
     const index_t one = 1;
     const index_t two = 2;
-    const UnitCounts rows(MatrixView<const index_t>(announced.data(), 2, 2), std::span(&one, 1));
+    const UnitCounts rows(MatrixView<const index_t>(announced.data(), 2, 2), std::span(&one, 1), 0);
     CHECK(make_return_plan(plan, rows, places_from(0, 1), flat(2), 0, ReturnRows::per_unit).rows ==
           std::vector<std::int32_t>{1, 0});
-    const UnitCounts choices(MatrixView<const index_t>(announced.data(), 2, 2), std::span(&two, 1));
+    const UnitCounts choices(MatrixView<const index_t>(announced.data(), 2, 2), std::span(&two, 1), 0);
     CHECK(make_return_plan(plan, choices, places_from(0, 1), flat(2), 0, ReturnRows::per_choice).rows ==
           std::vector<std::int32_t>{1, 0, 2});
 }
@@ -293,6 +295,6 @@ TEST_CASE("dispatch plan: counts that cannot be are refused", "[unit]") {
     CHECK_THROWS_AS(receive({1, 1, 0, 0}, two), LogicError);
     const std::vector<index_t> none{0, 0, 0, 0};
     const index_t back = -1;
-    CHECK_THROWS_WITH(UnitCounts(MatrixView<const index_t>(none.data(), 2, 2), std::span(&back, 1)),
+    CHECK_THROWS_WITH(UnitCounts(MatrixView<const index_t>(none.data(), 2, 2), std::span(&back, 1), 0),
                       Catch::Contains("member 0 of this node announced -1 rows"));
 }
