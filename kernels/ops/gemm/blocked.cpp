@@ -1,6 +1,7 @@
 #include "kernels/ops/gemm/blocked.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "kernels/ops/gemm/pack.hpp"
@@ -197,14 +198,20 @@ index_t multiply_in_place(const Call<In>& call) {
     const index_t num_rows = product.c.rows;
     const index_t num_tiles = ceil_div(num_rows, kTileRows);
     const Range first_tile = part_of(num_rows, num_tiles, 0);
-    const InPlaceFunction& widest = call.kernels.in_place[static_cast<std::size_t>(first_tile.size() - 1)];
-    const index_t done = product.c.cols / widest.cols * widest.cols;
+    const InPlaceKernels& kernels = call.kernels.in_place;
+    const auto cols_of = [&](const std::array<InPlaceFunction, kTileRows>& bodies) {
+        return bodies[static_cast<std::size_t>(first_tile.size() - 1)].cols;
+    };
+    const index_t wide_end = product.c.cols / cols_of(kernels.wide) * cols_of(kernels.wide);
+    const index_t narrow_tiles = (product.c.cols - wide_end) / cols_of(kernels.narrow);
+    const index_t done = wide_end + narrow_tiles * cols_of(kernels.narrow);
     const bool single = num_tiles == 1 && reads_rows_in_place(call);
     const index_t block_k = single ? words_of_single_tile(call) : call.kernels.block_k;
     for_blocks_of_a(call, block_k, [&](const Block& block) {
         const BlockOfA a = block_of_a(call, block);
         const Range elements = Elements(call.words(), block.ks, call.num_k).range;
-        for (index_t col = 0; col < done; col += widest.cols) {
+        for (index_t col = 0; col < done;) {
+            const auto& bodies = col < wide_end ? kernels.wide : kernels.narrow;
             const In* const b = product.b.row(elements.begin) + col;
             for (index_t tile_idx = 0; tile_idx < num_tiles; ++tile_idx) {
                 const Range rows = part_of(num_rows, num_tiles, tile_idx);
@@ -216,8 +223,9 @@ index_t multiply_in_place(const Call<In>& call) {
                                 product.c.row(rows.begin) + col,
                                 product.c.stride,
                                 block.start};
-                call.kernels.in_place[static_cast<std::size_t>(rows.size() - 1)].run(tile);
+                bodies[static_cast<std::size_t>(rows.size() - 1)].run(tile);
             }
+            col += cols_of(bodies);
         }
     });
     return done;

@@ -23,17 +23,19 @@ struct Parts {
 };
 
 /// Two blocks a thread or more, and the same number for each; blocks that share packed operands among as many rows and columns
-/// as that allows.
+/// as that allows. Few rows take as long as their part of B takes to arrive: it is read in pieces of rows as long as they can
+/// be, a block a thread.
 Parts parts_of_result(index_t rows, index_t cols, index_t num_threads) {
     constexpr index_t kMostRows = 384;
     constexpr index_t kLeastRows = 48;
     constexpr index_t kLeastCols = 128;
+    const index_t wanted = rows <= kRowsTogether ? num_threads : 2 * num_threads;
     Parts parts{std::max<index_t>(1, ceil_div(rows, kMostRows)), 1};
-    while (parts.rows * parts.cols < 2 * num_threads) {
+    while (parts.rows * parts.cols < wanted) {
         const index_t block_rows = rows / parts.rows;
         const index_t block_cols = cols / parts.cols;
         const bool can_cut_rows = block_rows >= 2 * kLeastRows;
-        const bool can_cut_cols = block_cols >= 2 * kLeastCols;
+        const bool can_cut_cols = cols / (parts.cols + 1) >= kLeastCols;
         if (can_cut_cols && (block_cols >= block_rows || !can_cut_rows)) {
             ++parts.cols;
         } else if (can_cut_rows) {

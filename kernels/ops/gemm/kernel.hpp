@@ -32,12 +32,18 @@ using TileFunction = void (*)(const Tile&);
 /// Bodies for 1 to 12 rows of C; entry rows - 1.
 using TileFunctions = std::array<TileFunction, kTileRows>;
 
-/// A body that reads B where it is, [K, N] of the operand's own type; num_k counts elements of it. With fewer than six
-/// rows the tile is wide, so that long pieces of B's rows are read; all others are equally wide, since more than twelve
-/// rows are split into tiles of different heights, of which none is lower than six.
+/// A body that reads B where it is, [K, N] of the operand's own type; num_k counts elements of it.
 struct InPlaceFunction {
     TileFunction run = nullptr;
     index_t cols = 0;
+};
+
+/// Entry rows - 1 of each. With fewer than six rows a wide tile is as wide as registers allow, so that long pieces of B's
+/// rows are read; all others are equally wide, since more than twelve rows are split into tiles of different heights, of
+/// which none is lower than six.
+struct InPlaceKernels {
+    std::array<InPlaceFunction, kTileRows> wide;
+    std::array<InPlaceFunction, kTileRows> narrow;  ///< where fewer columns are left
 };
 
 /// Bodies that read B from packed panels of `cols` columns.
@@ -55,8 +61,8 @@ struct Kernels {
     /// Rows and words of the block of A that stays in the second-level cache while panels of B pass by.
     index_t block_rows;
     index_t block_k;
-    /// A in rows and B in place; entry rows - 1. Used up to in_place_rows rows of C: packing B then costs more.
-    std::array<InPlaceFunction, kTileRows> in_place;
+    /// A in rows and B in place. Used up to in_place_rows rows of C: packing B then costs more.
+    InPlaceKernels in_place;
     index_t in_place_rows;
 };
 

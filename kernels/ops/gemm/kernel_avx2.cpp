@@ -44,14 +44,12 @@ namespace sy::ops::detail {
 namespace {
 
 /// Widens bf16.
-template <std::size_t kVectors>
 struct LoadBf16 {
-    SY_TARGET_INLINE void operator()(const std::byte* row, vector_t (&words)[kVectors]) const {
-#pragma GCC unroll 8
-        for (std::size_t i = 0; i < kVectors; ++i) {
-            const __m128i halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row) + i);
-            words[i] = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
-        }
+    static constexpr std::size_t kTogether = 1;
+    const std::byte* row;
+    SY_TARGET_INLINE void operator()(std::size_t i, vector_t* words) const {
+        const __m128i halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row) + i);
+        *words = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
     }
 };
 
@@ -64,7 +62,7 @@ const Kernels* avx2_kernels() {
                                     .narrow = panel_kernels<1>(AllRows{}),
                                     .block_rows = 22 * kTileRows,
                                     .block_k = 256,
-                                    .in_place = in_place_functions<In, LoadBf16>(AllRows{}),
+                                    .in_place = in_place_kernels<LoadInPlace<In, LoadBf16>>(AllRows{}),
                                     .in_place_rows = 8 * kTileRows};
     return &kTable;
 }

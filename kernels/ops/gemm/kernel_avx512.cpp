@@ -19,16 +19,14 @@ namespace sy::ops::detail {
 namespace {
 
 /// Widens bf16.
-template <std::size_t kVectors>
 struct LoadBf16 {
-    SY_TARGET_INLINE void operator()(const std::byte* row, vector_t (&words)[kVectors]) const {
-#pragma GCC unroll 8
-        for (std::size_t i = 0; i < kVectors; ++i) {
-            const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row) + i);
-            // The forms with a mask, since GCC 12 warns of the others.
-            const __m512i wide = _mm512_maskz_cvtepu16_epi32(0xffff, halves);
-            words[i] = _mm512_castsi512_ps(_mm512_maskz_slli_epi32(0xffff, wide, 16));
-        }
+    static constexpr std::size_t kTogether = 1;
+    const std::byte* row;
+    SY_TARGET_INLINE void operator()(std::size_t i, vector_t* words) const {
+        const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(row) + i);
+        // The forms with a mask, since GCC 12 warns of the others.
+        const __m512i wide = _mm512_maskz_cvtepu16_epi32(0xffff, halves);
+        *words = _mm512_castsi512_ps(_mm512_maskz_slli_epi32(0xffff, wide, 16));
     }
 };
 
@@ -41,7 +39,7 @@ const Kernels* avx512_kernels() {
                                     .narrow = panel_kernels<1>(AllRows{}),
                                     .block_rows = 40 * kTileRows,
                                     .block_k = 256,
-                                    .in_place = in_place_functions<In, LoadBf16>(AllRows{}),
+                                    .in_place = in_place_kernels<LoadInPlace<In, LoadBf16>>(AllRows{}),
                                     .in_place_rows = 8 * kTileRows};
     return &kTable;
 }

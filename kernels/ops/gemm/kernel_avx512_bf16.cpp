@@ -21,25 +21,25 @@ namespace {
 
 /// Pairs rows k and k + 1 of B in registers; a null second row counts as zeros. The columns of the two registers that
 /// come of 32 are 0-3, 8-11, 16-19, 24-27 and the rest, so that C has to be in this order too.
-template <std::size_t kVectors>
-SY_TARGET_INLINE void load_pairs(const std::byte* first, const std::byte* second,
-                                 vector_t (&words)[kVectors]) {
-#pragma GCC unroll 4
-    for (std::size_t i = 0; i < kVectors; i += 2) {
+struct LoadPairs {
+    static constexpr std::size_t kTogether = 2;
+    const std::byte* first;
+    const std::byte* second;
+    SY_TARGET_INLINE void operator()(std::size_t i, vector_t* words) const {
         const __m512i upper = _mm512_loadu_si512(first + i * 32);
         const __m512i lower =
             second == nullptr ? _mm512_setzero_si512() : _mm512_loadu_si512(second + i * 32);
-        words[i] = _mm512_castsi512_ps(_mm512_unpacklo_epi16(upper, lower));
-        words[i + 1] = _mm512_castsi512_ps(_mm512_unpackhi_epi16(upper, lower));
+        words[0] = _mm512_castsi512_ps(_mm512_unpacklo_epi16(upper, lower));
+        words[1] = _mm512_castsi512_ps(_mm512_unpackhi_epi16(upper, lower));
     }
-}
+};
 
 /// Puts the columns of each pair of registers into another order.
 template <std::size_t kRows, std::size_t kVectors>
 SY_TARGET_INLINE void reorder(Sums<kRows, kVectors>& sums, __m512i left, __m512i right) {
 #pragma GCC unroll 12
     for (std::size_t row = 0; row < kRows; ++row) {
-#pragma GCC unroll 4
+#pragma GCC unroll 8
         for (std::size_t i = 0; i < kVectors; i += 2) {
             const __m512 a = sums.value[row][i];
             const __m512 b = sums.value[row][i + 1];
@@ -60,23 +60,18 @@ SY_TARGET void tile_of_bf16(const Tile& tile) {
     if (tile.start == Tile::Start::from_c) reorder(sums, to_left, to_right);
     InRows<kRows> a(tile.a, static_cast<std::size_t>(tile.a_stride));
     const std::byte* b = tile.b;
-    vector_t words[kVectors];
-    for (index_t k = 0; k + 2 <= tile.num_k; k += 2, b += 2 * tile.b_stride, a.next()) {
-        load_pairs(b, b + tile.b_stride, words);
-        sums.add(a, words);
-    }
-    if (tile.num_k % 2 != 0) {
-        load_pairs(b, nullptr, words);
-        sums.add(a, words);
-    }
+    for (index_t k = 0; k + 2 <= tile.num_k; k += 2, b += 2 * tile.b_stride, a.next())
+        sums.add(a, LoadPairs{b, b + tile.b_stride});
+    if (tile.num_k % 2 != 0) sums.add(a, LoadPairs{b, nullptr});
     reorder(sums, back_left, back_right);
     sums.store_in(tile.c, c_stride);
 }
 
 template <std::size_t... kIdx>
-constexpr std::array<InPlaceFunction, kTileRows> in_place(std::index_sequence<kIdx...>) {
-    return {InPlaceFunction{tile_of_bf16<kIdx + 1, in_place_vectors(kIdx + 1)>,
-                            index_t{in_place_vectors(kIdx + 1) * kLanes}}...};
+constexpr InPlaceKernels in_place(std::index_sequence<kIdx...>) {
+    return {{InPlaceFunction{tile_of_bf16<kIdx + 1, in_place_vectors(kIdx + 1)>,
+                             index_t{in_place_vectors(kIdx + 1) * kLanes}}...},
+            {InPlaceFunction{tile_of_bf16<kIdx + 1, kNarrowInPlace>, index_t{kNarrowInPlace * kLanes}}...}};
 }
 
 }  // namespace

@@ -49,7 +49,7 @@ struct Sums {
     SY_TARGET_INLINE Sums(const float* c, std::size_t stride, Tile::Start start) {
 #pragma GCC unroll 12
         for (std::size_t row = 0; row < kRows; ++row) {
-#pragma GCC unroll 8
+#pragma GCC unroll 16
             for (std::size_t i = 0; i < kVectors; ++i)
                 value[row][i] =
                     start == Tile::Start::from_zero ? zero() : load(c + row * stride + i * kLanes);
@@ -58,32 +58,40 @@ struct Sums {
     SY_TARGET_INLINE void store_in(float* c, std::size_t stride) const {
 #pragma GCC unroll 12
         for (std::size_t row = 0; row < kRows; ++row) {
-#pragma GCC unroll 8
+#pragma GCC unroll 16
             for (std::size_t i = 0; i < kVectors; ++i) store(c + row * stride + i * kLanes, value[row][i]);
         }
     }
-    template <class A>
-    SY_TARGET_INLINE void add(const A& a, const vector_t (&b)[kVectors]) {
+    /// @param load_b  gives LoadB::kTogether registers of the words of B from the ith on. Several rows share those of a whole
+    ///                row of B; a single row uses each at once, so that nearly all registers are left for its sums.
+    template <class A, class LoadB>
+    SY_TARGET_INLINE void add(const A& a, LoadB load_b) {
+        constexpr std::size_t kTogether = kRows == 1 ? LoadB::kTogether : kVectors;
+#pragma GCC unroll 16
+        for (std::size_t first = 0; first < kVectors; first += kTogether) {
+            vector_t b[kTogether];
+#pragma GCC unroll 16
+            for (std::size_t i = 0; i < kTogether; i += LoadB::kTogether) load_b(first + i, b + i);
 #pragma GCC unroll 12
-        for (std::size_t row = 0; row < kRows; ++row) {
-            // A pair of bf16 may begin at any even address.
-            float word;
-            std::memcpy(&word, a.word(row), sizeof(word));
-            const vector_t words = broadcast(word);
-#pragma GCC unroll 8
-            for (std::size_t i = 0; i < kVectors; ++i)
-                value[row][i] = multiply_add(words, b[i], value[row][i]);
+            for (std::size_t row = 0; row < kRows; ++row) {
+                // A pair of bf16 may begin at any even address.
+                float word;
+                std::memcpy(&word, a.word(row), sizeof(word));
+                const vector_t words = broadcast(word);
+#pragma GCC unroll 16
+                for (std::size_t i = 0; i < kTogether; ++i)
+                    value[row][first + i] = multiply_add(words, b[i], value[row][first + i]);
+            }
         }
     }
 };
 
 /// B as packed panels and float rows have it.
-template <std::size_t kVectors>
 struct LoadWords {
-    SY_TARGET_INLINE void operator()(const std::byte* row, vector_t (&words)[kVectors]) const {
-#pragma GCC unroll 8
-        for (std::size_t i = 0; i < kVectors; ++i)
-            words[i] = load(reinterpret_cast<const float*>(row) + i * kLanes);
+    static constexpr std::size_t kTogether = 1;
+    const std::byte* row;
+    SY_TARGET_INLINE void operator()(std::size_t i, vector_t* words) const {
+        *words = load(reinterpret_cast<const float*>(row) + i * kLanes);
     }
 };
 
@@ -98,17 +106,13 @@ SY_TARGET_INLINE void prefetch_next(const Tile& tile) {
 
 /// Rows [kFirst, kFirst + kRows) of a tile, all of whose sums are in registers at once.
 template <std::size_t kFirst, std::size_t kRows, std::size_t kVectors, class A, class LoadB>
-SY_TARGET_INLINE void update_rows(const Tile& tile, const std::byte* first_of_a, LoadB load_b) {
+SY_TARGET_INLINE void update_rows(const Tile& tile, const std::byte* first_of_a) {
     const auto c_stride = static_cast<std::size_t>(tile.c_stride);
     float* const c = tile.c + kFirst * c_stride;
     Sums<kRows, kVectors> sums(c, c_stride, tile.start);
     A a(first_of_a, static_cast<std::size_t>(tile.a_stride));
     const std::byte* b = tile.b;
-    for (index_t k = 0; k < tile.num_k; ++k, b += tile.b_stride, a.next()) {
-        vector_t words[kVectors];
-        load_b(b, words);
-        sums.add(a, words);
-    }
+    for (index_t k = 0; k < tile.num_k; ++k, b += tile.b_stride, a.next()) sums.add(a, LoadB{b});
     sums.store_in(c, c_stride);
 }
 
@@ -117,15 +121,15 @@ constexpr std::size_t rows_at_once(std::size_t num_rows, std::size_t num_vectors
     return num_rows * num_vectors <= kMostSums ? num_rows : (num_rows + 1) / 2;
 }
 
-template <std::size_t kRows, std::size_t kVectors, class LoadB = LoadWords<kVectors>>
+template <std::size_t kRows, std::size_t kVectors, class LoadB = LoadWords>
 SY_TARGET void tile_in_rows(const Tile& tile) {
     prefetch_next<kRows, kVectors>(tile);
     constexpr std::size_t kUpper = rows_at_once(kRows, kVectors);
     constexpr std::size_t kLower = kRows - kUpper;
-    update_rows<0, kUpper, kVectors, InRows<kUpper>>(tile, tile.a, LoadB{});
+    update_rows<0, kUpper, kVectors, InRows<kUpper>, LoadB>(tile, tile.a);
     if constexpr (kLower > 0) {
-        update_rows<kUpper, kLower, kVectors, InRows<kLower>>(tile, tile.a + index_t{kUpper} * tile.a_stride,
-                                                              LoadB{});
+        update_rows<kUpper, kLower, kVectors, InRows<kLower>, LoadB>(
+            tile, tile.a + index_t{kUpper} * tile.a_stride);
     }
 }
 
@@ -134,11 +138,9 @@ SY_TARGET void tile_in_panel(const Tile& tile) {
     prefetch_next<kRows, kVectors>(tile);
     constexpr std::size_t kUpper = rows_at_once(kRows, kVectors);
     constexpr std::size_t kLower = kRows - kUpper;
-    update_rows<0, kUpper, kVectors, InPanel>(tile, tile.a, LoadWords<kVectors>{});
-    if constexpr (kLower > 0) {
-        update_rows<kUpper, kLower, kVectors, InPanel>(tile, tile.a + kUpper * sizeof(float),
-                                                       LoadWords<kVectors>{});
-    }
+    update_rows<0, kUpper, kVectors, InPanel, LoadWords>(tile, tile.a);
+    if constexpr (kLower > 0)
+        update_rows<kUpper, kLower, kVectors, InPanel, LoadWords>(tile, tile.a + kUpper * sizeof(float));
 }
 
 using AllRows = std::make_index_sequence<kTileRows>;
@@ -150,16 +152,18 @@ constexpr PanelKernels panel_kernels(std::index_sequence<kIdx...>) {
             {tile_in_panel<kIdx + 1, kVectors>...}};
 }
 
-/// Bodies that read B in place and widen it where it is bf16, with LoadBf16<kVectors>.
-template <class In, template <std::size_t> class LoadBf16, std::size_t kRows>
-constexpr InPlaceFunction in_place_function() {
-    constexpr std::size_t kVectors = in_place_vectors(kRows);
-    using LoadB = std::conditional_t<std::is_same_v<In, float>, LoadWords<kVectors>, LoadBf16<kVectors>>;
-    return {tile_in_rows<kRows, kVectors, LoadB>, index_t{kVectors * kLanes}};
-}
-template <class In, template <std::size_t> class LoadBf16, std::size_t... kIdx>
-constexpr std::array<InPlaceFunction, kTileRows> in_place_functions(std::index_sequence<kIdx...>) {
-    return {in_place_function<In, LoadBf16, kIdx + 1>()...};
+/// Registers of a row of C for the columns that wide tiles leave.
+constexpr std::size_t kNarrowInPlace = 2;
+
+/// Bodies that read B in place and widen it where it is bf16, with LoadBf16.
+template <class In, class LoadBf16>
+using LoadInPlace = std::conditional_t<std::is_same_v<In, float>, LoadWords, LoadBf16>;
+template <class LoadB, std::size_t... kIdx>
+constexpr InPlaceKernels in_place_kernels(std::index_sequence<kIdx...>) {
+    return {{InPlaceFunction{tile_in_rows<kIdx + 1, in_place_vectors(kIdx + 1), LoadB>,
+                             index_t{in_place_vectors(kIdx + 1) * kLanes}}...},
+            {InPlaceFunction{tile_in_rows<kIdx + 1, kNarrowInPlace, LoadB>,
+                             index_t{kNarrowInPlace * kLanes}}...}};
 }
 
 }  // namespace

@@ -54,8 +54,9 @@ constexpr PanelKernels panel_kernels() {
 }
 
 template <class B, std::size_t... kIdx>
-constexpr std::array<InPlaceFunction, kTileRows> in_place(std::index_sequence<kIdx...>) {
-    return {InPlaceFunction{run_tile<LayoutA::rows, B, index_t{kIdx} + 1, kWideCols>, kWideCols}...};
+constexpr InPlaceKernels in_place(std::index_sequence<kIdx...>) {
+    return {{InPlaceFunction{run_tile<LayoutA::rows, B, index_t{kIdx} + 1, kWideCols>, kWideCols}...},
+            {InPlaceFunction{run_tile<LayoutA::rows, B, index_t{kIdx} + 1, kNarrowCols>, kNarrowCols}...}};
 }
 
 }  // namespace

@@ -25,9 +25,9 @@ SY_TARGET_INLINE vector_t broadcast(float word) {
     return _mm512_set1_ps(word);
 }
 
-/// Registers of a row of C where B is read in place: all that there are for so few rows, even, and not more than eight.
+/// Registers of a row of C where B is read in place: all that there are for so few rows, even, and not more than sixteen.
 constexpr std::size_t in_place_vectors(std::size_t num_rows) {
-    return num_rows <= 3 ? 8 : num_rows == 4 ? 6 : num_rows == 5 ? 4 : 2;
+    return num_rows == 1 ? 16 : num_rows <= 3 ? 8 : num_rows == 4 ? 6 : num_rows == 5 ? 4 : 2;
 }
 
 }  // namespace

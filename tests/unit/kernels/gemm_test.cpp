@@ -228,6 +228,29 @@ TEMPLATE_TEST_CASE("gemm: a row has the same bits alone, among others, and trans
     }
 }
 
+TEMPLATE_TEST_CASE("gemm: few rows have the bits of many, whatever columns the widest tiles leave", "[unit]",
+                   float, bf16) {
+    constexpr index_t kMostCols = 424;
+    for (const Isa isa : isas_of_this_machine()) {
+        const ops::Gemm gemm(isa);
+        Case<TestType> whole({120, kMostCols, 9}, Transpose::no, Transpose::no, Write::overwrite);
+        gemm.multiply(whole.product);
+        for (index_t rows = 1; rows <= 13; ++rows) {
+            for (index_t cols = 8; cols <= kMostCols; cols += 8) {
+                Operand<float> c(rows, cols, cols + 3, 9);
+                std::vector<float> expected = c.values;
+                for (index_t row = 0; row < rows; ++row)
+                    std::copy_n(whole.c.view.row(row), cols, expected.begin() + row * (cols + 3));
+                gemm.multiply<TestType>({whole.product.a.rows_of({0, rows}), Transpose::no,
+                                         whole.product.b.cols_of({0, cols}), Transpose::no, c.view});
+                CAPTURE(isa_name(isa), rows, cols);
+                // C, and nothing beside it.
+                CHECK(test::same_bits<float>(c.values, expected));
+            }
+        }
+    }
+}
+
 TEMPLATE_TEST_CASE("gemm: infinities and NaN stay in their rows and columns", "[unit]", float, bf16) {
     constexpr float kInfinity = std::numeric_limits<float>::infinity();
     for (const Isa isa : isas_of_this_machine()) {
