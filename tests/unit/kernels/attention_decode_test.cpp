@@ -109,6 +109,28 @@ TEST_CASE("attention: decode has the bits of forward, from any cache and in any 
     }
 }
 
+TEST_CASE("attention: a single new token has the bits of forward, however its heads are split over threads",
+          "[unit]") {
+    const auto threads = GENERATE(1, 2, 3, 8);
+    TestSession session(threads);
+    for (const index_t head_dim : {index_t{10}, index_t{64}, index_t{76}, index_t{200}}) {
+        AttentionCase at({.num_sequences = 1,
+                          .seq_len = kCapacity,
+                          .heads = 10,
+                          .kv_heads = 5,
+                          .head_dim = head_dim,
+                          .scale = 0.1F,
+                          .value_dim = head_dim + 6});
+        at.forward(session.context);
+        for (const index_t length : {index_t{1}, index_t{64}, index_t{66}, kCapacity}) {
+            INFO("heads " << head_dim << " wide, " << length << " keys, " << threads << " threads");
+            const std::vector<index_t> last{length - 1};
+            const TestMatrix got = decode(at, rows_of(at.q, last), {length}, session.context);
+            CHECK(test::same_bits(got.values, rows_of(at.out, last).values));
+        }
+    }
+}
+
 TEST_CASE("attention: decode of a fixed memory is a forward of one query", "[unit]") {
     TestSession session(2);
     for (const float soft_cap : {0.0F, 0.75F}) {
