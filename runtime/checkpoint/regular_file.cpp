@@ -11,23 +11,36 @@
 #include "kernels/core/error.hpp"
 
 namespace sy::runtime::detail {
+namespace {
 
-RegularFile::RegularFile(std::filesystem::path path)
+/// What a path is that cannot be opened: ": it" or, of a link, ": TARGET, to which it is a link,".
+std::string subject_of(const std::filesystem::path& path) {
+    std::error_code ignored;
+    const std::filesystem::path target = std::filesystem::read_symlink(path, ignored);
+    return target.empty() ? ": it" : concat(": ", target.string(), ", to which it is a link,");
+}
+
+}  // namespace
+
+RegularFile::RegularFile(std::filesystem::path path, Links links)
     : path_(std::move(path)),
-      descriptor_(::open(path_.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)) {
+      descriptor_(::open(path_.c_str(),
+                         O_RDONLY | O_NONBLOCK | O_CLOEXEC | (links == Links::refused ? O_NOFOLLOW : 0))) {
     const int reason = errno;
-    if (descriptor_ < 0 && reason == ELOOP)
+    if (descriptor_ < 0 && reason == ELOOP && links == Links::refused)
         throw IoError(
             concat(path_.string(), " is a link; files of a checkpoint are regular files in its folder"));
     if (descriptor_ < 0)
-        throw IoError(concat("cannot open ", path_.string(), ": it is missing or unreadable (",
+        throw IoError(concat("cannot open ", path_.string(), subject_of(path_), " is missing or unreadable (",
                              std::strerror(reason), ")"));
     struct stat found = {};
     std::string problem;
     if (::fstat(descriptor_, &found) != 0) {
         problem = concat("fstat of ", path_.string(), " failed: ", std::strerror(errno));
     } else if (!S_ISREG(found.st_mode)) {
-        problem = concat(path_.string(), " is no regular file, as every file of a checkpoint is");
+        problem = concat(path_.string(), links == Links::refused
+                                             ? " is no regular file, as every file of a checkpoint is"
+                                             : " is no regular file, nor a link to one");
     }
     bytes_ = found.st_size;
     if (problem.empty()) return;
@@ -76,12 +89,12 @@ void RegularFile::read_stored(index_t offset, std::span<std::byte> bytes) const 
     }
 }
 
-index_t regular_file_bytes(const std::filesystem::path& path) {
-    return RegularFile(path).bytes();
+index_t regular_file_bytes(const std::filesystem::path& path, Links links) {
+    return RegularFile(path, links).bytes();
 }
 
-std::string read_regular_text(const std::filesystem::path& path, index_t max_bytes) {
-    const RegularFile file(path);
+std::string read_regular_text(const std::filesystem::path& path, index_t max_bytes, Links links) {
+    const RegularFile file(path, links);
     if (file.bytes() > max_bytes)
         throw IoError(
             concat(path.string(), " has ", file.bytes(), " bytes; at most ", max_bytes, " are read"));

@@ -9,11 +9,15 @@
 
 namespace sy::runtime::detail {
 
-/// A regular file open for reading, found without waiting for a pipe or device and without following a link.
-/// @throws IoError when it is missing, unreadable or anything but a regular file
+/// What becomes of a path that is a symbolic link. A checkpoint has no links, so one there is refused. Published models have
+/// them: in the cache of Hugging Face's hub every file is a link to its contents.
+enum class Links { refused, followed };
+
+/// A regular file open for reading, found without waiting for a pipe or device.
+/// @throws IoError when it is missing, unreadable or anything but a regular file, where links are followed: at their end
 class RegularFile {
   public:
-    explicit RegularFile(std::filesystem::path path);
+    explicit RegularFile(std::filesystem::path path, Links links = Links::refused);
     ~RegularFile();
     RegularFile(const RegularFile&) = delete;
     RegularFile& operator=(const RegularFile&) = delete;
@@ -36,9 +40,10 @@ class RegularFile {
 };
 
 /// Size of a regular file. @throws IoError as above
-index_t regular_file_bytes(const std::filesystem::path& path);
+index_t regular_file_bytes(const std::filesystem::path& path, Links links = Links::refused);
 
 /// The text of a regular file of at most `max_bytes` bytes. @throws IoError as above, or when it is larger
-std::string read_regular_text(const std::filesystem::path& path, index_t max_bytes);
+std::string read_regular_text(const std::filesystem::path& path, index_t max_bytes,
+                              Links links = Links::refused);
 
 }  // namespace sy::runtime::detail

@@ -57,7 +57,7 @@ struct GgufReader::State {
     gguf::ParsedHeader parsed;
 
     explicit State(const std::filesystem::path& path)
-        : file(path),
+        : file(path, detail::Links::followed),
           parsed(gguf::parse_header(
               [this](index_t offset, std::span<std::byte> bytes) { file.read(offset, bytes); }, file.bytes(),
               path.string())) {}

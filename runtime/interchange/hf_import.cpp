@@ -150,7 +150,8 @@ Manifest first_manifest(const Config& config, const TensorShapes& shapes) {
 
 HfImported import_hf(const fs::path& folder, const fs::path& new_checkpoint,
                      TokenizerImport tokenizer_import) {
-    const Json config_json = Json::parse(detail::read_regular_text(folder / "config.json", kMostConfigBytes));
+    const Json config_json = Json::parse(
+        detail::read_regular_text(folder / "config.json", kMostConfigBytes, detail::Links::followed));
     const HfConfig found = read_hf_config(config_json);
     Config config = found.config;
     const HfWeights weights(folder);

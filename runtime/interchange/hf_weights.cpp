@@ -22,7 +22,7 @@ bool is_plain_name(const std::string& name) {
 
 /// The file of each tensor, from an index. @throws IoError when it is none
 std::map<std::string, std::string> read_index(const fs::path& path) {
-    const Json index = Json::parse(detail::read_regular_text(path, kMostIndexBytes));
+    const Json index = Json::parse(detail::read_regular_text(path, kMostIndexBytes, detail::Links::followed));
     std::map<std::string, std::string> files;
     for (const Json::Member& member : index.at("weight_map").as_object()) {
         const std::string& file = member.value.as_string();
@@ -39,8 +39,9 @@ std::map<std::string, std::string> read_index(const fs::path& path) {
 
 HfWeights::HfWeights(const fs::path& folder) {
     const fs::path index = folder / kIndex;
-    if (!fs::exists(index)) {
-        if (!fs::exists(folder / kSingle)) {
+    // A link counts wherever it ends: a cache without the contents of an index is no folder without one.
+    if (!fs::exists(fs::symlink_status(index))) {
+        if (!fs::exists(fs::symlink_status(folder / kSingle))) {
             throw IoError(concat(folder.string(), " has neither ", kSingle, " nor ", kIndex,
                                  "; weights in other formats are not read"));
         }

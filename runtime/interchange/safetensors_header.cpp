@@ -176,7 +176,7 @@ std::vector<SafetensorsEntry> parse_safetensors_header(const std::string& text, 
     throw IoError(concat(path, " is no safetensors file of weights:", all));
 }
 
-SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path) {
+SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path, detail::Links::followed) {
     std::uint64_t length = 0;
     if (file_.bytes() < kLengthBytes) {
         throw IoError(concat(path.string(), " has ", file_.bytes(), " bytes, a safetensors file at least ",

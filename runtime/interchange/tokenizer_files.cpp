@@ -25,7 +25,7 @@ constexpr const char* kCompanions[] = {
 constexpr index_t kMostBytes = index_t{256} << 20;
 
 void copy_checked(const fs::path& from, const fs::path& to) {
-    const detail::RegularFile file(from);
+    const detail::RegularFile file(from, detail::Links::followed);
     if (file.bytes() > kMostBytes)
         throw IoError(concat(from.string(), " has ", file.bytes(),
                              " bytes, more than a file of a tokenizer ever has (", kMostBytes, ")"));
@@ -40,20 +40,25 @@ void copy_checked(const fs::path& from, const fs::path& to) {
     copy.finish();
 }
 
+/// Whether a folder has a file of this name, be it a link whose end is missing: it is no folder without that file.
+bool is_listed(const fs::path& path) {
+    return fs::exists(fs::symlink_status(path));
+}
+
 }  // namespace
 
 bool has_own_tokenizer(const fs::path& folder) {
     const fs::path path = folder / kJson;
-    if (!fs::exists(path)) return fs::exists(folder / kModel);
+    if (!is_listed(path)) return is_listed(folder / kModel);
     const std::string bytes = byte_tokenizer_json();
-    return detail::regular_file_bytes(path) != std::ssize(bytes) ||
-           detail::read_regular_text(path, std::ssize(bytes)) != bytes;
+    return detail::regular_file_bytes(path, detail::Links::followed) != std::ssize(bytes) ||
+           detail::read_regular_text(path, std::ssize(bytes), detail::Links::followed) != bytes;
 }
 
 std::vector<std::string> copy_tokenizer_files(const fs::path& from, const fs::path& to) {
     std::vector<std::string> copied;
     const auto copy = [&](const fs::path& file, const char* name) {
-        if (!fs::exists(file)) return;
+        if (!is_listed(file)) return;
         copy_checked(file, to / name);
         copied.emplace_back(name);
     };

@@ -40,7 +40,7 @@ fs::path file_of(const std::string& spec) {
 Json config_beside(const fs::path& path) {
     const fs::path config = path.parent_path() / "tokenizer_config.json";
     if (path.stem() != "tokenizer" || !fs::exists(config)) return {};
-    return Json::parse(detail::read_regular_text(config, kMostConfigBytes));
+    return Json::parse(detail::read_regular_text(config, kMostConfigBytes, detail::Links::followed));
 }
 
 /// Tokens with their types, by id.
@@ -171,7 +171,7 @@ void check_added(const TokenizerJson& read, std::vector<std::string>& problems,
 
 TokenizerKeys tokenizer_keys(const std::string& spec, index_t vocab_size) {
     const fs::path path = file_of(spec);
-    const std::string text = detail::read_regular_text(path, kMostBytes);
+    const std::string text = detail::read_regular_text(path, kMostBytes, detail::Links::followed);
     if (path.extension() == ".model")
         return sentencepiece_keys(text, config_beside(path), path.string(), vocab_size);
     const Source source{read_tokenizer_json(text, path.string()), Json::parse(text), config_beside(path)};

@@ -1,8 +1,12 @@
 #include "runtime/interchange/safetensors.hpp"
 
+#include <sys/stat.h>
+
 #include <catch2/catch.hpp>
 #include <cstring>
 
+#include "runtime/checkpoint/regular_file.hpp"
+#include "runtime/interchange/hf_weights.hpp"
 #include "tests/unit/runtime/test_folder.hpp"
 
 using namespace sy;
@@ -119,4 +123,62 @@ TEST_CASE("safetensors: a name that is there twice is refused", "[unit]") {
     std::string twice = kTwo;
     twice.replace(twice.find("\"b\""), 3, "\"a\"");
     CHECK_THAT(problem_of(twice, 14), Catch::Contains("has a name twice"));
+}
+
+TEST_CASE("safetensors: a folder of links, as Hugging Face's cache has it, is read to where they end",
+          "[unit]") {
+    namespace fs = std::filesystem;
+    const test::TestFolder folder;
+    fs::create_directories(folder / "blobs");
+    fs::create_directories(folder / "snapshots/0123");
+    const fs::path snapshot = folder / "snapshots/0123";
+    const fs::path weights = snapshot / "model-00001-of-00001.safetensors";
+    const fs::path index = snapshot / "model.safetensors.index.json";
+    folder.file("blobs/weights", file_text(kTwo, 14));
+    folder.file("blobs/index", R"({"weight_map":{"a":"model-00001-of-00001.safetensors",)"
+                               R"("b":"model-00001-of-00001.safetensors"}})");
+    fs::create_symlink("../../blobs/weights", weights);
+    fs::create_symlink("../../blobs/index", index);
+    const HfWeights read(snapshot);
+    CHECK(read.shapes() == std::map<std::string, Shape>{{"a", Shape{2}}, {"b", Shape{1, 3}}});
+    std::vector<float> values(2, 1.0F);
+    read.read_rows("a", {0, 1}, values);
+    CHECK(values == std::vector<float>{0.0F, 0.0F});
+
+    // The index names files of its own folder alone, whatever the links of that folder are.
+    folder.file("blobs/index", R"({"weight_map":{"a":"../../blobs/weights"}})");
+    CHECK_THROWS_WITH(HfWeights(snapshot), Catch::Contains("which is no plain name of a safetensors file"));
+}
+
+TEST_CASE("safetensors: links that end in no regular file are refused", "[unit]") {
+    namespace fs = std::filesystem;
+    using Catch::Contains;
+    const test::TestFolder folder;
+    const fs::path weights = folder / "model.safetensors";
+    const auto problem_of_link = [&](const char* target) {
+        fs::remove(weights);
+        fs::create_symlink(target, weights);
+        try {
+            const HfWeights read(folder.path());
+        } catch (const IoError& error) {
+            return std::string(error.what());
+        }
+        return std::string();
+    };
+    CHECK_THAT(problem_of_link("blobs/gone"),
+               Contains("blobs/gone, to which it is a link, is missing or unreadable"));
+    CHECK_THAT(problem_of_link("model.safetensors"), Contains("Too many levels of symbolic links"));
+    CHECK_THAT(problem_of_link("."), Contains("is no regular file, nor a link to one"));
+    CHECK_THAT(problem_of_link("/dev/zero"), Contains("is no regular file, nor a link to one"));
+    // Opening a pipe to which nobody writes would wait for ever.
+    REQUIRE(::mkfifo((folder / "pipe").c_str(), 0600) == 0);
+    CHECK_THAT(problem_of_link("pipe"), Contains("is no regular file, nor a link to one"));
+    // An index that is listed is meant, although its contents are not there.
+    fs::create_symlink("gone", folder / "model.safetensors.index.json");
+    CHECK_THAT(problem_of_link("pipe"),
+               Contains("model.safetensors.index.json: gone, to which it is a link, is missing"));
+    folder.file("there", "text");
+    problem_of_link("there");
+    CHECK_THROWS_WITH(runtime::detail::RegularFile(weights),
+                      Contains("files of a checkpoint are regular files"));
 }
