@@ -169,6 +169,10 @@ HfExported export_hf(const fs::path& checkpoint, const fs::path& folder, const H
                       .num_tensors = std::ssize(model.tensors),
                       .num_files = std::ssize(shards),
                       .notes = hf_notes(config)};
+    if (family.published_by != nullptr) {
+        result.notes.push_back(concat("transformers has no class of its own for ", family.name,
+                                      ": put that of ", family.published_by, " beside the files"));
+    }
     detail::write_new_folder(folder, [&](const fs::path& unfinished) {
         Record record;
         for (index_t i = 0; i < std::ssize(shards); ++i) {

@@ -11,9 +11,9 @@ namespace {
 
 /// In this order an exported model takes the first that expresses it.
 const std::array kFamilies{
-    hf::kLlama,    hf::kMistral, hf::kMixtral, hf::kQwen3Moe, hf::kOpt,        hf::kGpt2,
-    hf::kGptJ,     hf::kBloom,   hf::kGemma2,  hf::kGlm4Moe,  hf::kDeepseekV3, hf::kDeepseekV2,
-    hf::kQwen2Moe, hf::kOlmoe,   hf::kDbrx,    hf::kT5,       hf::kSwitch,     hf::kBert,
+    hf::kLlama, hf::kMistral, hf::kMixtral, hf::kQwen3Moe,   hf::kOpt,        hf::kGpt2,     hf::kGptJ,
+    hf::kBloom, hf::kGemma2,  hf::kGlm4Moe, hf::kDeepseekV3, hf::kDeepseekV2, hf::kQwen2Moe, hf::kOlmoe,
+    hf::kDbrx,  hf::kT5,      hf::kSwitch,  hf::kBert,       hf::kGrok1,      hf::kGrok,
 };
 
 /// Settings as they would come back from the class.

@@ -34,6 +34,8 @@ struct HfFamily {
     ForeignModel (*tensors)(const Config& config, const TensorShapes& ours, ExpertLayout layout);
     /// What cannot be seen from the settings alone, one sentence each; null: nothing.
     std::vector<std::string> (*other_problems)(const Config& config) = nullptr;
+    /// Whose class it is where transformers has none; null: its own.
+    const char* published_by = nullptr;
 };
 
 /// All of them; where several can express a model, the first is taken.

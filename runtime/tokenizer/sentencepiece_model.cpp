@@ -58,12 +58,12 @@ class Message {
         return value;
     }
 
-  private:
     static constexpr std::uint64_t kVarint = 0;
     static constexpr std::uint64_t kEightBytes = 1;
     static constexpr std::uint64_t kText = 2;
     static constexpr std::uint64_t kFourBytes = 5;
 
+  private:
     void expect(std::uint64_t kind) const {
         if (kind_ != kind)
             throw IoError(concat("field ", number_, " is of the kind ", kind_, ", expected ", kind));
@@ -117,15 +117,92 @@ void read_trainer(std::string_view bytes, SentencePieceModel& model) {
 
 void read_normalizer(std::string_view bytes, SentencePieceModel& model) {
     for (Message field(bytes); field.next();) {
-        if (field.number() == 2 || field.number() == 6)
-            model.normalizes = model.normalizes || !field.text().empty();
+        if (field.number() == 2) model.characters_map = field.text();
         if (field.number() == 3) model.add_dummy_prefix = field.flag();
         if (field.number() == 4) model.remove_extra_whitespaces = field.flag();
         if (field.number() == 5) model.escape_whitespaces = field.flag();
     }
 }
 
+/// Collects the fields of a message.
+class MessageText {
+  public:
+    void text(std::uint64_t number, std::string_view value) {
+        varint(number << 3 | Message::kText);
+        varint(value.size());
+        bytes_ += value;
+    }
+    void whole(std::uint64_t number, std::int64_t value) {
+        varint(number << 3 | Message::kVarint);
+        varint(static_cast<std::uint64_t>(value));
+    }
+    void real(std::uint64_t number, float value) {
+        varint(number << 3 | Message::kFourBytes);
+        char raw[sizeof(value)];
+        std::memcpy(raw, &value, sizeof(value));
+        bytes_.append(raw, sizeof(value));
+    }
+    const std::string& bytes() const { return bytes_; }
+
+  private:
+    void varint(std::uint64_t value) {
+        for (; value >= 0x80U; value >>= 7U) bytes_.push_back(static_cast<char>(value | 0x80U));
+        bytes_.push_back(static_cast<char>(value));
+    }
+
+    std::string bytes_;
+};
+
+/// The library knows the tokens that begin, end and fill a text by their pieces.
+struct Special {
+    std::int64_t id;
+    std::uint64_t id_field;
+    std::uint64_t piece_field;
+};
+
+std::string trainer_text(const SentencePieceModel& model) {
+    std::int64_t unknown = 0;
+    while (unknown < std::ssize(model.pieces) - 1 &&
+           model.pieces[static_cast<std::size_t>(unknown)].type != SentencePieceModel::Type::unknown)
+        ++unknown;
+    MessageText trainer;
+    trainer.whole(3, static_cast<std::int64_t>(model.algorithm));
+    trainer.whole(24, model.whitespace_as_suffix ? 1 : 0);
+    trainer.whole(35, model.byte_fallback ? 1 : 0);
+    for (const Special& special : {Special{unknown, 40, 45}, Special{model.begin_of_text, 41, 46},
+                                   Special{model.end_of_text, 42, 47}, Special{model.padding, 43, 48}}) {
+        trainer.whole(special.id_field, special.id);
+        if (special.id >= 0)
+            trainer.text(special.piece_field, model.pieces[static_cast<std::size_t>(special.id)].text);
+    }
+    return trainer.bytes();
+}
+
+std::string normalizer_text(const SentencePieceModel& model) {
+    MessageText normalizer;
+    normalizer.text(1, model.characters_map.empty() ? "identity" : "user_defined");
+    normalizer.text(2, model.characters_map);
+    normalizer.whole(3, model.add_dummy_prefix ? 1 : 0);
+    normalizer.whole(4, model.remove_extra_whitespaces ? 1 : 0);
+    normalizer.whole(5, model.escape_whitespaces ? 1 : 0);
+    return normalizer.bytes();
+}
+
 }  // namespace
+
+std::string write_sentencepiece_model(const SentencePieceModel& model) {
+    MessageText whole;
+    for (const SentencePieceModel::Piece& piece : model.pieces) {
+        MessageText text;
+        text.text(1, piece.text);
+        text.real(2, piece.score);
+        text.whole(3, static_cast<std::int64_t>(piece.type));
+        whole.text(1, text.bytes());
+    }
+    whole.text(2, trainer_text(model));
+    whole.text(3, normalizer_text(model));
+    return whole.bytes();
+}
 
 SentencePieceModel read_sentencepiece_model(std::string_view bytes, const std::string& name) {
     SentencePieceModel model;

@@ -11,6 +11,8 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+import grok
+
 SWITCHYARD, LOGITS_DUMP = sys.argv[1:3]
 SCRATCH = pathlib.Path(sys.argv[3])
 ONLY = set(sys.argv[4:])
@@ -93,6 +95,12 @@ THEIRS = [
     ("switch", "SwitchTransformersForConditionalGeneration",
      T5 | dict(num_layers=4, num_decoder_layers=4, num_sparse_encoder_layers=2, num_sparse_decoder_layers=2,
                num_experts=4, expert_capacity=64)),
+    ("grok_1", "Grok1ModelForCausalLM",
+     dict(num_experts=8, num_experts_per_tok=2, max_attn_value=3.0, attn_output_multiplier=0.4,
+          embedding_multiplier_scale=5.0)),
+    ("grok", "GrokForCausalLM",
+     dict(num_local_experts=4, num_experts_per_tok=3, hidden_act="gelu_pytorch_tanh", rope_theta=5e4,
+          attn_output_multiplier=12.0, output_multiplier_scale=0.7, tie_word_embeddings=False)),
     ("gpt2", "GPT2LMHeadModel", GPT),
     ("gptj", "GPTJForCausalLM", GPT | dict(rotary_dim=4)),
     ("bloom", "BloomForCausalLM", NO_IDS | dict(vocab_size=256, hidden_size=32, n_layer=3, n_head=4)),
@@ -116,6 +124,8 @@ OURS = [
     ("gpt-j-6b", "GPTJForCausalLM", []),
     ("bloom-176b", "BloomForCausalLM", []),
     ("gemma-2-9b", "Gemma2ForCausalLM", []),
+    ("grok-1", "GrokForCausalLM", ["position.rope_pairs=interleaved"]),
+    ("grok-1", "Grok1ModelForCausalLM", ["model.activation=geglu", "attention.softcap=5"]),
     ("olmoe-1b-7b", "OlmoeForCausalLM", ["position.rope_pairs=interleaved"]),
     ("qwen1.5-moe-a2.7b", "Qwen2MoeForCausalLM", ["moe.shared_gate=no"]),
     ("dbrx", "DbrxForCausalLM", ["model.norm_eps=1e-5", "position.rope_pairs=interleaved"]),
@@ -193,7 +203,7 @@ def randomise(model, generator):
         biases = [pair for pair in model.named_buffers() if pair[0].endswith("e_score_correction_bias")]
         for name, tensor in [*model.named_parameters(), *biases]:
             noise = torch.randn(tensor.shape, generator=generator)
-            is_norm = name.endswith("weight") and tensor.dim() == 1
+            is_norm = name.endswith(("weight", "scale")) and tensor.dim() == 1
             tensor.copy_(1 + 0.3 * noise if is_norm else 0.2 * noise if tensor.dim() > 1 else 0.1 * noise)
 
 
@@ -220,7 +230,8 @@ def check_notices(name, model, ids, right):
 def check_theirs(number, name, architecture, settings):
     folder = SCRATCH / f"theirs-{number}"
     folder.mkdir()
-    model_class = getattr(transformers, architecture)
+    is_own = hasattr(transformers, architecture)
+    model_class = getattr(transformers if is_own else grok, architecture)
     torch.manual_seed(number)
     sizes = {} if "n_layer" in settings or "vocab_size" in settings else SIZES
     model = model_class(model_class.config_class(**(sizes | settings))).eval()
@@ -248,7 +259,7 @@ def check_theirs(number, name, architecture, settings):
     again = load(folder / "again")
     assert type(again) is model_class, f"{name}: exported as {type(again).__name__}"
     check_same(f"{name}, exported again", their_logits(again, ids), theirs)
-    if any(".experts.0." in key for key in before):
+    if is_own and any(".experts.0." in key for key in before):
         check_fused(name, model, folder, before)
     check_notices(name, model, ids, theirs)
     print(f"{name}: imported, logits differ by at most {worst:.1e}; exported again to the bit")

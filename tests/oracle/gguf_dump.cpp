@@ -1,12 +1,13 @@
 // Small random models of every family as GGUF files, beside the logits that we compute, for llama.cpp to repeat.
 //   gguf_dump models FOLDER     writes FOLDER/NAME.gguf, .tokens (int32) and .logits (float32 [tokens, vocabulary]), and
-//                               prints NAME ARCHITECTURE; imports each file and compares it with the checkpoint, bit for bit
+//                               prints NAME ARCHITECTURE; imports each file and compares it with the checkpoint, bit for bit;
+//                               FOLDER/grok.names: what a folder of Grok-1 calls its tensors, and ours
 //   gguf_dump container FOLDER  writes FOLDER/container.gguf, a tensor of every type, and its values, container.f32
 //   gguf_dump read FILE OUT     writes the values of all tensors of FILE as float32
 //   gguf_dump tokenizer TOKENIZER STEM   exports a small model with a tokenizer.json to STEM.gguf, imports it, and writes
 //                               STEM.json: texts, and their ids by the tokenizer; those of the imported one are the same
-//   gguf_dump sentencepiece STEM   trains STEM.model, and does the same with it but for the import, which is refused;
-//                               without the library it ends with 77
+//   gguf_dump sentencepiece FOLDER   trains FOLDER/NAME.model of several kinds, and does the same with each; without the
+//                               library it ends with 77
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
@@ -19,6 +20,7 @@
 #include "runtime/checkpoint/reshard.hpp"
 #include "runtime/interchange/gguf/convert.hpp"
 #include "runtime/interchange/gguf/split.hpp"
+#include "runtime/interchange/hf_family.hpp"
 #include "runtime/interchange/our_tensors.hpp"
 #include "runtime/json/json.hpp"
 #include "runtime/tokenizer/tokenizer.hpp"
@@ -105,6 +107,14 @@ const Case kCases[] = {
     {"t5-1.1", "t5-v1.1-base"},
     {"gpt2", "gpt-2"},
     {"bloom", "bloom-176b"},
+    {"bert", "bert-base"},
+    {"bert-tanh", "bert-base",
+     [](Config& config) {
+         config.model.activation = model::Activation::gelu_tanh;
+         config.model.token_types = 0;
+         config.model.tied_head = false;
+         config.model.head_bias = false;
+     }},
 };
 
 Config config_of(const Case& chosen) {
@@ -165,19 +175,27 @@ model::Transformer::Generation start(const model::Transformer& transformer,
     return transformer.start_generation(source, kTokens, kTokens, context);
 }
 
-void write_logits(const Config& config, const fs::path& checkpoint, const fs::path& stem) {
+void write_logits(const fs::path& checkpoint, const fs::path& stem) {
+    const runtime::CheckpointReader reader(checkpoint);
+    const Config config = runtime::parse_config(reader.manifest().config, "the checkpoint's settings");
     comm::LocalFabric(1).run([&](comm::Communicator& alone) {
         runtime::Session session(config, alone);
-        session.restore(runtime::CheckpointReader(checkpoint));
+        session.restore(reader);
         std::vector<std::int32_t> tokens;
         std::vector<float> logits;
         for (index_t i = 0; i < kTokens; ++i)
             tokens.push_back(static_cast<std::int32_t>((i * i * 7 + i * 31 + 65) % 256));
-        auto state = start(session.transformer(), tokens, session.context());
-        for (const std::int32_t& token : tokens) {
-            const Tensor row = session.transformer().decode(std::span(&token, 1), state, session.context());
-            const auto values = row.values<float>();
+        const auto add = [&](const Tensor& rows) {
+            const auto values = rows.values<float>();
             logits.insert(logits.end(), values.begin(), values.end());
+        };
+        model::Transformer& transformer = session.transformer();
+        if (config.model.architecture == model::Architecture::encoder) {
+            add(transformer.read(tokens, kTokens, session.context()));
+        } else {
+            auto state = start(transformer, tokens, session.context());
+            for (const std::int32_t& token : tokens)
+                add(transformer.decode(std::span(&token, 1), state, session.context()));
         }
         write_values<std::int32_t>(stem.string() + ".tokens", tokens);
         write_values<float>(stem.string() + ".logits", logits);
@@ -185,17 +203,28 @@ void write_logits(const Config& config, const fs::path& checkpoint, const fs::pa
     });
 }
 
+/// What a GGUF file holds of these: no head of an encoder.
+std::map<std::string, Shape> in_file(const runtime::Manifest& manifest) {
+    const Config config = runtime::parse_config(manifest.config, "the checkpoint's settings");
+    std::map<std::string, Shape> shapes = manifest.shapes;
+    if (config.model.architecture == model::Architecture::encoder)
+        std::erase_if(shapes, [](const auto& entry) { return entry.first.starts_with("head."); });
+    return shapes;
+}
+
 /// Weights and router state of both, bit for bit.
 void check_same(const fs::path& checkpoint, const fs::path& imported) {
     const runtime::CheckpointReader a(checkpoint);
     const runtime::CheckpointReader b(imported);
-    SY_REQUIRE(a.manifest().shapes == b.manifest().shapes, "other tensors");
+    const std::map<std::string, Shape> shapes = in_file(a.manifest());
+    SY_REQUIRE(!shapes.empty() && shapes == b.manifest().shapes, "other tensors");
     const auto& expected = a.manifest().state.router;
     const auto& found = b.manifest().state.router;
     SY_REQUIRE(expected == found, "another router state");
     const auto checksums = b.manifest().matrix_checksums();
     for (const auto& [id, checksum] : a.manifest().matrix_checksums())
-        SY_REQUIRE(checksums.at(id) == checksum, id.to_string(), " has other values");
+        SY_REQUIRE(!shapes.contains(id.tensor) || checksums.at(id) == checksum, id.to_string(),
+                   " has other values");
 }
 
 /// The same model in the other storages, whose logits differ by their rounding.
@@ -224,16 +253,29 @@ void dump_split(const fs::path& checkpoint, const fs::path& stem) {
     check_same(checkpoint, stem.string() + ".joined");
 }
 
+/// A line for each tensor of the family's folder: its name there, and one of ours that is in it.
+void write_names(const Config& config, const char* family, const fs::path& path) {
+    const runtime::TensorShapes ours = runtime::our_tensors(config).shapes;
+    std::ofstream file(path);
+    for (const runtime::ForeignTensor& tensor :
+         runtime::find_hf_family(family).tensors(config, ours, runtime::ExpertLayout::separate).tensors)
+        file << tensor.name << " " << tensor.parts.front().tensor << "\n";
+    SY_REQUIRE(file.flush().good(), "cannot write ", path.string());
+}
+
 void dump_case(const Case& chosen, const fs::path& folder) {
     const Config config = config_of(chosen);
     const fs::path stem = folder / chosen.name;
     const fs::path checkpoint = stem.string() + ".ckpt";
     write_random(config, checkpoint);
-    write_logits(config, checkpoint, stem);
     const runtime::GgufWritten written = runtime::export_gguf(checkpoint, stem.string() + ".gguf", {});
     std::printf("%s %s\n", chosen.name, written.architecture.c_str());
     runtime::import_gguf(stem.string() + ".gguf", stem.string() + ".again");
     check_same(checkpoint, stem.string() + ".again");
+    // An encoder's are those of its hidden states with the embedding, as an import has it.
+    const bool is_encoder = config.model.architecture == model::Architecture::encoder;
+    write_logits(is_encoder ? stem.string() + ".again" : checkpoint.string(), stem);
+    if (std::string_view(chosen.name) == "grok") write_names(config, "grok", stem.string() + ".names");
     if (std::string_view(chosen.name) != "llama") return;
     dump_roundings(checkpoint, stem);
     dump_split(checkpoint, stem);
@@ -296,10 +338,31 @@ std::vector<std::string> sentences() {
             "http://www.example.org/a?b=c&d=%20 e-mail@x.y"};
 }
 
-void write_ids(const runtime::Tokenizer& tokenizer, const fs::path& stem) {
+/// Texts with what is awkward in Unicode, beside which the sentences are: other forms of the same characters, ligatures and
+/// full widths, marks without a letter, what joins and what directs, controls, numbers beyond 16 bits, long runs.
+std::vector<std::string> awkward() {
+    std::vector<std::string> texts = sentences();
+    for (const char* const text :
+         {"cafe\u0301 A\u030a \u00c5 \u212b e\u0327\u0301 \u1e9b\u0323",
+          "\ufb01n \uff21\uff22\uff11 \u2460 \u00bd \u33a5 \u2122",
+          "\u0301alone \u0e01\u0e33 \u1100\u1161\u11a8 \uac01",
+          "\u200bzero\u200cwidth\u200djoin\ufeff \u00adsoft\u2060", "\u202eright\u202c \u061c \u2066x\u2069",
+          "tab\there\x0b\x0c\x1f\x7f\u0085\u2028\u2029end",
+          "\U0001d518\U0001d52b\U0001d526 \U00020000 \U0010ffff \ue000",
+          "\U0001f1e9\U0001f1ea\U0001f1eb \U0001f44d\U0001f3fd",
+          "\u0130I\u0131i \u1e9e\u00df \u03a3\u03c3\u03c2", "   ", "\t \n", "<s></s><unk><pad><0x41>[PAD600]",
+          "\ufffd\ufffe"})
+        texts.emplace_back(text);
+    texts.push_back(std::string(300, 'a'));
+    texts.push_back(std::string(40, ' ') + "x" + std::string(40, ' '));
+    return texts;
+}
+
+void write_ids(const runtime::Tokenizer& tokenizer, const std::vector<std::string>& all,
+               const fs::path& stem) {
     runtime::Json::Array texts;
     runtime::Json::Array ids;
-    for (const std::string& text : sentences()) {
+    for (const std::string& text : all) {
         texts.push_back(text);
         ids.push_back(runtime::json_array(tokenizer.encode(text)));
     }
@@ -321,37 +384,8 @@ fs::path export_with(const std::string& spec, const fs::path& stem) {
     return checkpoint;
 }
 
-int dump_sentencepiece([[maybe_unused]] const fs::path& stem) {
-#ifdef SY_HAS_SENTENCEPIECE
-    const std::string text = stem.string() + ".txt";
-    {
-        std::ofstream file(text);
-        for (int i = 0; i < 50; ++i)
-            for (const std::string& sentence : sentences()) file << sentence << " " << i << "\n";
-    }
-    const sentencepiece::util::Status trained = sentencepiece::SentencePieceTrainer::Train(concat(
-        "--input=", text, " --model_prefix=", stem.string(),
-        " --vocab_size=600 --model_type=bpe --byte_fallback=true --hard_vocab_limit=false --minloglevel=2 "
-        "--normalization_rule_name=identity --remove_extra_whitespaces=false --character_coverage=0.98"));
-    SY_REQUIRE(trained.ok(), trained.ToString());
-    const std::string model = stem.string() + ".model";
-    export_with(model, stem);
-    write_ids(*runtime::make_tokenizer(model), stem);
-    try {
-        runtime::import_gguf(stem.string() + ".gguf", stem.string() + ".again");
-    } catch (const IoError&) {
-        runtime::import_gguf(stem.string() + ".gguf", stem.string() + ".again",
-                             runtime::TokenizerImport::leave_out);
-        check_same(stem.string() + ".ckpt", stem.string() + ".again");
-        return 0;
-    }
-    throw IoError("a model of SentencePiece was imported");
-#else
-    return 77;
-#endif
-}
-
-void dump_tokenizer(const std::string& spec, const fs::path& stem) {
+/// Exports a model with a tokenizer to STEM.gguf, imports it, and compares both.
+void dump_tokenizer(const std::string& spec, const std::vector<std::string>& texts, const fs::path& stem) {
     const std::unique_ptr<runtime::Tokenizer> tokenizer = runtime::make_tokenizer(spec);
     const fs::path checkpoint = export_with(spec, stem);
     const fs::path again = stem.string() + ".again";
@@ -359,12 +393,51 @@ void dump_tokenizer(const std::string& spec, const fs::path& stem) {
     check_same(checkpoint, again);
     const std::unique_ptr<runtime::Tokenizer> imported =
         runtime::make_tokenizer(again.string() + ".tokenizer");
-    for (const std::string& text : sentences())
+    for (const std::string& text : texts)
         SY_REQUIRE(imported->encode(text) == tokenizer->encode(text), "the imported tokenizer differs in '",
                    text, "'");
     SY_REQUIRE(imported->end_of_text() == tokenizer->end_of_text(), "another end of text was imported");
-    write_ids(*tokenizer, stem);
+    write_ids(*tokenizer, texts, stem);
 }
+
+#ifdef SY_HAS_SENTENCEPIECE
+/// Kinds of models that llama.cpp has a tokenizer for.
+struct SentencePieceCase {
+    const char* name;
+    const char* options;
+};
+
+const SentencePieceCase kSentencePieceCases[] = {
+    {"bpe",
+     "--model_type=bpe --byte_fallback=true --normalization_rule_name=identity "
+     "--remove_extra_whitespaces=false"},
+    {"bpe-no-prefix",
+     "--model_type=bpe --byte_fallback=true --normalization_rule_name=identity "
+     "--remove_extra_whitespaces=false --add_dummy_prefix=false --user_defined_symbols=<sep>,ten"},
+    {"unigram", "--model_type=unigram"},
+    {"unigram-plain",
+     "--model_type=unigram --normalization_rule_name=identity --remove_extra_whitespaces=false "
+     "--add_dummy_prefix=false --pad_id=3"},
+};
+
+void dump_sentencepiece(const fs::path& folder) {
+    const std::string text = folder / "sentencepiece.txt";
+    {
+        std::ofstream file(text);
+        for (int i = 0; i < 50; ++i)
+            for (const std::string& sentence : sentences()) file << sentence << " " << i << "\n";
+    }
+    for (const SentencePieceCase& chosen : kSentencePieceCases) {
+        const std::string stem = folder / concat("sentencepiece-", chosen.name);
+        const sentencepiece::util::Status trained = sentencepiece::SentencePieceTrainer::Train(
+            concat("--input=", text, " --model_prefix=", stem,
+                   " --vocab_size=600 --hard_vocab_limit=false --minloglevel=2 --character_coverage=0.98 ",
+                   chosen.options));
+        SY_REQUIRE(trained.ok(), trained.ToString());
+        dump_tokenizer(stem + ".model", awkward(), stem);
+    }
+}
+#endif
 
 int run(std::span<char* const> words) {
     const std::string_view mode = words.empty() ? "" : words[0];
@@ -375,13 +448,18 @@ int run(std::span<char* const> words) {
     } else if (mode == "read" && words.size() == 3) {
         dump_values(words[1], words[2]);
     } else if (mode == "tokenizer" && words.size() == 3) {
-        dump_tokenizer(words[1], words[2]);
+        dump_tokenizer(words[1], sentences(), words[2]);
     } else if (mode == "sentencepiece" && words.size() == 2) {
-        return dump_sentencepiece(words[1]);
+#ifdef SY_HAS_SENTENCEPIECE
+        dump_sentencepiece(words[1]);
+#else
+        return 77;
+#endif
     } else {
         std::fprintf(
             stderr,
-            "usage: gguf_dump models FOLDER | container FOLDER | read FILE OUT | tokenizer TOKENIZER STEM\n");
+            "usage: gguf_dump models FOLDER | container FOLDER | read FILE OUT | tokenizer TOKENIZER STEM | "
+            "sentencepiece FOLDER\n");
         return 2;
     }
     return 0;

@@ -7,12 +7,13 @@ llama.cpp comes inside the package cyllama.
 import pathlib
 import sys
 
+import gguf
 import numpy as np
 from cyllama.llama import llama_cpp
 
-F32, FLASH_OFF = 0, 0
+F32, FLASH_OFF, POOLING_NONE = 0, 0, 0
 # llama.cpp looks GELU up in a table of half precision.
-TOLERANCE = {"gpt2": 5e-3, "bloom": 5e-3, "gemma2": 5e-3, "grok": 5e-3}
+TOLERANCE = {"gpt2": 5e-3, "bloom": 5e-3, "gemma2": 5e-3, "grok": 5e-3, "bert": 5e-3}
 # The same model with rounded weights; llama.cpp rounds what they are multiplied with to the same format. Twice what was
 # measured; weights in wrong places make a difference of 4. T5 does not scale its scores down, and so magnifies what the
 # table of GELU leaves out.
@@ -28,6 +29,17 @@ class Model(llama_cpp.LlamaModel):
         return self.get_vocab().n_vocab
 
 
+def encoder_logits(path, context, tokens):
+    """An encoder's graph ends with hidden states, [T, H]; ours are their products with the embedding, [V, H]."""
+    batch = llama_cpp.LlamaBatch(n_tokens=len(tokens), embd=0, n_seq_max=1)
+    for position, token in enumerate(tokens):
+        batch.add(int(token), position, [0], True)
+    context.encode(batch)
+    hidden = np.array([context.get_embeddings_ith(i) for i in range(len(tokens))], dtype=np.float32)
+    [embedding] = [tensor.data for tensor in gguf.GGUFReader(path).tensors if tensor.name == "token_embd.weight"]
+    return hidden @ embedding.T
+
+
 def llama_logits(path, tokens, architecture):
     model = Model(str(path), verbose=False)
     vocab = model.get_vocab()
@@ -39,8 +51,13 @@ def llama_logits(path, tokens, architecture):
     params.n_threads = params.n_threads_batch = 1
     params.type_k = params.type_v = F32
     params.flash_attn_type = FLASH_OFF
+    if architecture == "bert":
+        params.embeddings = True
+        params.pooling_type = POOLING_NONE
     context = llama_cpp.LlamaContext(model, params, verbose=False)
     rows = []
+    if architecture == "bert":
+        return encoder_logits(path, context, tokens)
     if architecture == "t5":
         # The encoder reads the same tokens, from the last to the first.
         batch = llama_cpp.LlamaBatch(n_tokens=len(tokens), embd=0, n_seq_max=1)

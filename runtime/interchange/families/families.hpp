@@ -13,6 +13,8 @@ extern const HfFamily kDeepseekV3;
 extern const HfFamily kGemma2;
 extern const HfFamily kGlm4Moe;
 extern const HfFamily kGpt2;
+extern const HfFamily kGrok;
+extern const HfFamily kGrok1;
 extern const HfFamily kGptJ;
 extern const HfFamily kLlama;
 extern const HfFamily kMistral;

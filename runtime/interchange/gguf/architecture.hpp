@@ -21,6 +21,8 @@ class KeyList {
     void number(const std::string& name, index_t value);
     void real(const std::string& name, double value);
     void flag(const std::string& name, bool value) { keys_.push_back({own(name), value}); }
+    /// A key that is not the architecture's own. @param name  whole
+    void other(const std::string& name, Value value) { keys_.push_back({name, std::move(value)}); }
     std::vector<Key> take() { return std::move(keys_); }
 
   private:
@@ -55,6 +57,9 @@ class KeyReader {
     std::string architecture_;
 };
 
+/// What a graph ends with. One that ends with hidden states has no place for a head.
+enum class Output { logits, hidden_states };
+
 struct Architecture {
     std::string_view name;
     /// Every setting that it cannot express; empty when it computes the model exactly.
@@ -63,6 +68,7 @@ struct Architecture {
     void (*add_tensors)(const Config& config, ModelBuilder& builder);
     /// The settings of a file that has these keys.
     void (*read_settings)(const KeyReader& keys, Config& config);
+    Output output = Output::logits;
 };
 
 /// In the order in which they are tried: those of fixed routing before those whose routing is all metadata.
@@ -80,5 +86,6 @@ extern const Architecture kGrok;
 extern const Architecture kOlmoe;
 extern const Architecture kQwen2Moe;
 extern const Architecture kT5;
+extern const Architecture kBert;
 
 }  // namespace sy::runtime::gguf

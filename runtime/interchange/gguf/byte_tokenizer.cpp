@@ -5,7 +5,11 @@
 #include "runtime/tokenizer/byte_level.hpp"
 
 namespace sy::runtime::gguf {
+
 std::vector<Key> byte_tokenizer(index_t vocab_size) {
+    if (vocab_size < kNumBytes)
+        throw ConfigError(concat("data.tokenizer = bytes cannot be written to GGUF: it has ", kNumBytes,
+                                 " tokens, but model.vocab_size = ", vocab_size));
     const auto characters = byte_characters();
     std::vector<std::string> tokens(characters.begin(), characters.end());
     std::vector<std::int32_t> types(static_cast<std::size_t>(vocab_size), kUnused);

@@ -89,7 +89,7 @@ ImportedTokenizer write_tokenizer(const gguf::Header& header, const fs::path& ne
     const std::optional<gguf::TokenizerText> text = gguf::read_tokenizer(header);
     if (!text) return {};
     return {new_checkpoint, [&](const fs::path& folder) {
-                detail::write_text(folder / "tokenizer.json", text->tokenizer);
+                detail::write_text(folder / text->file, text->tokenizer);
                 detail::write_text(folder / "tokenizer_config.json", text->config);
             }};
 }
@@ -148,7 +148,13 @@ std::vector<std::string> import_gguf(const fs::path& file, const fs::path& new_c
     manifest.state.router = importer.router();
     write_imported(new_checkpoint, std::move(manifest), importer.matrices());
     tokenizer.keep();
-    return tokenizer.notes();
+    std::vector<std::string> notes = tokenizer.notes();
+    if (config.model.architecture == model::Architecture::encoder)
+        notes.emplace_back(
+            "the file ends with hidden states: the head that predicts masked tokens is the embedding, until "
+            "it "
+            "is trained");
+    return notes;
 }
 
 }  // namespace sy::runtime

@@ -14,10 +14,16 @@ constexpr const char* kSettingsKey = "switchyard.settings";
 constexpr std::array<std::string_view, 6> kSections = {"[model]", "[attention]", "[position]",
                                                        "[moe]",   "[balance]",   "[data]"};
 
-std::string settings_text(const Config& config) {
+std::string settings_text(const Config& config, Output output) {
     Config shown;
     shown.model = config.model;
     shown.model.mtp_depth = 0;
+    if (output == Output::hidden_states) {
+        // The head that an import begins with has no values of its own.
+        shown.model.tied_head = true;
+        shown.model.head_bias = false;
+        shown.model.head_transform = false;
+    }
     shown.moe = config.moe;
     const std::string all = dump(shown);
     std::string text;
@@ -30,6 +36,11 @@ std::string settings_text(const Config& config) {
         begin = end + 1;
     }
     return text;
+}
+
+/// Whether predicting needs the tensor or state, as far as the graph goes: modules of multi-token prediction stay behind.
+bool is_exported(const std::string& ours, Output output) {
+    return !ours.starts_with("mtp.") && (output == Output::logits || !ours.starts_with("head."));
 }
 
 const Architecture& find_architecture(std::string_view name) {
@@ -91,8 +102,8 @@ void check_keys(const Header& header, const std::string& architecture, const std
 }  // namespace
 
 std::span<const Architecture> architectures() {
-    static const std::array kAll{kLlama, kQwen3Moe, kOlmoe,  kQwen2Moe, kDeepseek2, kDbrx,
-                                 kGrok,  kGlm4Moe,  kGemma2, kGpt2,     kBloom,     kT5};
+    static const std::array kAll{kLlama,   kQwen3Moe, kOlmoe, kQwen2Moe, kDeepseek2, kDbrx, kGrok,
+                                 kGlm4Moe, kGemma2,   kGpt2,  kBloom,    kT5,        kBert};
     return kAll;
 }
 
@@ -116,20 +127,16 @@ std::string choose_architecture(const Config& config, const std::string& archite
     throw ConfigError(fewest);
 }
 
-bool is_exported(const std::string& ours) {
-    return !ours.starts_with("mtp.");
-}
-
 GgufModel describe(const Config& config, const std::string& architecture,
                    const std::map<std::string, Shape>& ours,
                    const std::map<std::string, index_t>& router_state) {
+    const Architecture& found = find_architecture(architecture);
     std::map<std::string, Shape> exported;
     std::map<std::string, index_t> state;
     for (const auto& entry : ours)
-        if (is_exported(entry.first)) exported.insert(entry);
+        if (is_exported(entry.first, found.output)) exported.insert(entry);
     for (const auto& entry : router_state)
-        if (is_exported(entry.first)) state.insert(entry);
-    const Architecture& found = find_architecture(architecture);
+        if (is_exported(entry.first, found.output)) state.insert(entry);
     ModelBuilder builder(exported);
     found.add_tensors(config, builder);
     GgufModel model{architecture, {{"general.architecture", architecture}}, builder.take()};
@@ -138,7 +145,7 @@ GgufModel describe(const Config& config, const std::string& architecture,
         problems += "\n" + problem;
     SY_REQUIRE(problems.empty(), "GGUF: ", architecture, " does not describe this model:", problems);
     for (Key& key : model_keys(config, found)) model.keys.push_back(std::move(key));
-    model.keys.push_back({kSettingsKey, settings_text(config)});
+    model.keys.push_back({kSettingsKey, settings_text(config, found.output)});
     return model;
 }
 
@@ -148,6 +155,16 @@ std::vector<std::string> export_notes(const Config& config) {
     if (config.model.mtp_depth > 0)
         notes.emplace_back(
             "the modules of multi-token prediction are left out: predicting does not need them");
+    if (config.model.architecture == model::Architecture::encoder) {
+        notes.emplace_back(
+            "the head, which predicts masked tokens, is left out: llama.cpp's graph of an encoder ends with "
+            "hidden states");
+        if (config.model.activation == model::Activation::gelu)
+            notes.emplace_back(
+                "llama.cpp computes GELU with tanh in this graph, the model has the exact one: up to 5e-4 "
+                "less "
+                "or more for each value");
+    }
     if (!has_mixture(config)) return notes;
     if (moe.capacity_factor > 0.0 || moe.eval_capacity_factor > 0.0 || moe.device_capacity > 0.0)
         notes.emplace_back("llama.cpp has no capacity: choices that were dropped in training are kept there");

@@ -33,9 +33,6 @@ GgufModel describe(const Config& config, const std::string& architecture,
 /// What an export leaves out or does otherwise, for people.
 std::vector<std::string> export_notes(const Config& config);
 
-/// Whether predicting needs the tensor or state: modules of multi-token prediction stay behind.
-bool is_exported(const std::string& ours);
-
 /// The settings of a file, whoever made it: those that switchyard wrote into it, else those that its keys mean.
 /// @throws IoError naming every key that has another value than these settings give it
 Config read_settings(const Header& header);
@@ -45,7 +42,8 @@ std::string architecture_of(const Header& header);
 
 inline constexpr index_t kNumBytes = 256;
 
-/// The keys of a tokenizer whose tokens are bytes. @param vocab_size  at least 256; the rest is unused
+/// The keys of a tokenizer whose tokens are bytes. @param vocab_size  of the model; what is beyond the bytes is unused
+/// @throws ConfigError for a vocabulary that is too small
 std::vector<Key> byte_tokenizer(index_t vocab_size);
 
 }  // namespace sy::runtime::gguf

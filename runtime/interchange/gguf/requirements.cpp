@@ -9,7 +9,6 @@ namespace sy::runtime::gguf {
 namespace {
 
 constexpr index_t kMostExperts = 512;
-constexpr index_t kBytes = 256;
 /// llama.cpp adds up the best two of a group.
 constexpr index_t kCountedOfGroup = 2;
 
@@ -50,8 +49,10 @@ bool has_usual_scale(const model::ModelConfig& model) {
 void Requirements::sizes() {
     const model::ModelConfig& model = config_.model;
     require(model.layers <= kMostLayers, concat("model.layers: at most ", kMostLayers));
-    require(config_.data.tokenizer != "bytes" || model.vocab_size >= kBytes,
-            "model.vocab_size: at least 256, one a byte");
+}
+
+void Requirements::plain_head() {
+    const model::ModelConfig& model = config_.model;
     require(!model.head_bias && !model.head_transform && model.token_types == 0,
             "model.head_bias, model.head_transform, model.token_types: only no, no and 0");
 }
@@ -59,6 +60,7 @@ void Requirements::sizes() {
 void Requirements::decoder() {
     const model::ModelConfig& model = config_.model;
     sizes();
+    plain_head();
     require(model.architecture == model::Architecture::decoder, "model.architecture: only decoder");
     require(model.wiring == model::Wiring::serial, "model.wiring: only serial");
     require(model.position.rope_scaling != model::RopeScaling::llama3,
@@ -161,7 +163,10 @@ void Requirements::layer_norm_decoder() {
             "model.norm, model.norm_bias: only layer with bias");
     require(model.norm_placement == model::NormPlacement::pre, "model.norm_placement: only pre");
     plain_embedding();
-    require(model.activation == model::Activation::gelu_tanh, "model.activation: only gelu_tanh");
+    require(model.activation == model::Activation::gelu_tanh,
+            model.activation == model::Activation::relu
+                ? "model.activation: only gelu_tanh; with relu it is OPT, of which llama.cpp has no graph"
+                : "model.activation: only gelu_tanh");
     require(model.ffn_bias && model.attention.bias == model::Biases::all,
             "model.ffn_bias, attention.bias: only yes and all");
     require(model.attention.kind == model::AttentionKind::grouped, "attention.kind: only grouped");

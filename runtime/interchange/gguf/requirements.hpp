@@ -16,8 +16,10 @@ class Requirements {
     void require(bool fits, const std::string& text) {
         if (!fits) problems_.push_back(text);
     }
-    /// Of all: bytes, a plain head, sizes that llama.cpp takes.
+    /// Of all: sizes that llama.cpp takes.
     void sizes();
+    /// A head that is a matrix and nothing else, no types of tokens.
+    void plain_head();
     /// A decoder with sub-layers one after the other.
     void decoder();
     /// No norm, scale or cap of embeddings and logits.

@@ -15,6 +15,7 @@ std::vector<std::string> t5_problems(const Config& config) {
     const model::ModelConfig& model = config.model;
     Requirements requirements(config);
     requirements.sizes();
+    requirements.plain_head();
     requirements.dense();
     requirements.require(model.architecture == model::Architecture::encoder_decoder,
                          "model.architecture: only encoder_decoder");

@@ -8,8 +8,8 @@
 #include "runtime/interchange/gguf.hpp"
 #include "runtime/json/json.hpp"
 
-/// Tokenizers in GGUF files: byte-level BPE (tokenizer.ggml.model = gpt2) from a tokenizer.json and back, and BPE of
-/// SentencePiece (llama) from a tokenizer.model.
+/// Tokenizers in GGUF files: byte-level BPE (tokenizer.ggml.model = gpt2) from a tokenizer.json and back, and BPE (llama) and
+/// unigram models (t5) of SentencePiece from a tokenizer.model and back.
 namespace sy::runtime::gguf {
 
 struct TokenizerKeys {
@@ -29,12 +29,14 @@ TokenizerKeys sentencepiece_keys(std::string_view bytes, const Json& config, con
 
 /// Files of a tokenizer as transformers has them.
 struct TokenizerText {
-    std::string tokenizer;  ///< tokenizer.json
+    std::string file;       ///< tokenizer.json, or tokenizer.model
+    std::string tokenizer;  ///< what is in it
     std::string config;     ///< tokenizer_config.json
 };
 
 /// The tokenizer in a file; nothing when its tokens are the bytes, or when it has none.
-/// @throws IoError for one that is no byte-level BPE, or whose pre-tokenizer has a name that is not known here
+/// @throws IoError for one that is neither byte-level BPE nor SentencePiece's, or whose pre-tokenizer has a name that is not
+///         known here
 std::optional<TokenizerText> read_tokenizer(const Header& header);
 
 }  // namespace sy::runtime::gguf

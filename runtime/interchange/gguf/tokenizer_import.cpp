@@ -4,6 +4,7 @@
 #include "runtime/interchange/gguf/pre_tokenizers.hpp"
 #include "runtime/interchange/gguf/token_types.hpp"
 #include "runtime/interchange/gguf/tokenizer.hpp"
+#include "runtime/interchange/gguf/tokenizer_values.hpp"
 #include "runtime/json/json.hpp"
 #include "runtime/json/utf8.hpp"
 #include "runtime/tokenizer/byte_level.hpp"
@@ -11,19 +12,6 @@
 
 namespace sy::runtime::gguf {
 namespace {
-
-template <class T>
-const std::vector<T>* array_of(const Header& header, std::string_view name) {
-    const Value* const value = header.find(name);
-    const auto* const array = value != nullptr ? std::get_if<Array>(value) : nullptr;
-    return array != nullptr ? std::get_if<std::vector<T>>(array) : nullptr;
-}
-
-std::string text_of(const Header& header, std::string_view name) {
-    const Value* const value = header.find(name);
-    const auto* const text = value != nullptr ? std::get_if<std::string>(value) : nullptr;
-    return text != nullptr ? *text : std::string();
-}
 
 bool are_bytes(const std::vector<std::string>& tokens) {
     const auto bytes = byte_characters();
@@ -107,30 +95,25 @@ Json tokenizer_json(const Tokens& tokens, const KnownPreTokenizer& known) {
                                                {"merges", json_array(tokens.merges)}}}};
 }
 
-/// tokenizer_config.json: which tokens begin and end a text.
-Json config_json(const Header& header, const Tokens& tokens) {
-    Json config = Json::Object{{"tokenizer_class", "PreTrainedTokenizerFast"}};
+}  // namespace
+
+std::string tokenizer_config(const Header& header, const std::vector<std::string>& tokens,
+                             const char* tokenizer_class) {
+    Json config = Json::Object{{"tokenizer_class", tokenizer_class}};
     for (const auto& [key, name] : {std::pair("tokenizer.ggml.bos_token_id", "bos_token"),
                                     std::pair("tokenizer.ggml.eos_token_id", "eos_token"),
                                     std::pair("tokenizer.ggml.padding_token_id", "pad_token")}) {
-        const Value* const value = header.find(key);
-        if (value == nullptr) continue;
-        const auto* const id = std::get_if<std::uint32_t>(value);
-        if (id == nullptr || *id >= tokens.texts.size()) throw IoError(concat(key, " is no token's id"));
-        config[name] = tokens.texts[*id];
+        if (const std::optional<std::size_t> id = token_id(header, key, tokens.size()))
+            config[name] = tokens[*id];
     }
     for (const auto& [key, name] : {std::pair("tokenizer.ggml.add_bos_token", "add_bos_token"),
                                     std::pair("tokenizer.ggml.add_eos_token", "add_eos_token")}) {
-        const Value* const value = header.find(key);
-        const auto* const flag = value != nullptr ? std::get_if<bool>(value) : nullptr;
-        if (flag != nullptr) config[name] = *flag;
+        if (const auto* const flag = value_of<bool>(header, key)) config[name] = *flag;
     }
     const std::string chat = text_of(header, "tokenizer.chat_template");
     if (!chat.empty()) config["chat_template"] = chat;
-    return config;
+    return config.text();
 }
-
-}  // namespace
 
 std::optional<TokenizerText> read_tokenizer(const Header& header) {
     if (header.find("tokenizer.ggml.tokens") == nullptr) return std::nullopt;
@@ -140,15 +123,17 @@ std::optional<TokenizerText> read_tokenizer(const Header& header) {
         const auto* const merges = array_of<std::string>(header, "tokenizer.ggml.merges");
         if (are_bytes(*texts) && (merges == nullptr || merges->empty())) return std::nullopt;
         const std::string model = text_of(header, "tokenizer.ggml.model");
+        if (model == "llama" || model == "t5") return read_sentencepiece(header);
         if (model != "gpt2")
-            throw IoError(concat("tokenizer.ggml.model = '", escaped(model), "' is not supported, gpt2 is"));
+            throw IoError(concat("tokenizer.ggml.model = '", escaped(model),
+                                 "' is not supported; gpt2, llama and t5 are"));
         const auto* const types = array_of<std::int32_t>(header, "tokenizer.ggml.token_type");
         if (types == nullptr || merges == nullptr || types->size() != texts->size())
             throw IoError("tokenizer.ggml.token_type and merges are not there, or do not fit the tokens");
         const Tokens tokens{*texts, *types, *merges};
-        TokenizerText result;
+        TokenizerText result{.file = "tokenizer.json", .tokenizer = {}, .config = {}};
         result.tokenizer = tokenizer_json(tokens, find_known(text_of(header, "tokenizer.ggml.pre"))).text();
-        result.config = config_json(header, tokens).text();
+        result.config = tokenizer_config(header, tokens.texts, "PreTrainedTokenizerFast");
         // What runs could not use is not imported.
         read_tokenizer_json(result.tokenizer, "its tokenizer");
         return result;

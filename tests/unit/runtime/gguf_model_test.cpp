@@ -60,6 +60,7 @@ TEST_CASE(
     CHECK(chosen("bloom-176b") == "bloom");
     CHECK(chosen("t5-base") == "t5");
     CHECK(chosen("t5-v1.1-base") == "t5");
+    CHECK(chosen("bert-base") == "bert");
 }
 
 TEST_CASE("gguf model: what llama.cpp cannot compute is refused, every setting by name", "[unit]") {
@@ -69,7 +70,9 @@ TEST_CASE("gguf model: what llama.cpp cannot compute is refused, every setting b
     CHECK_THROWS_WITH(gguf::choose_architecture(config), Catch::Contains("llama") &&
                                                              Catch::Contains("moe.router: only top_k") &&
                                                              Catch::Contains("model.logit_softcap: only 0"));
-    for (const char* const preset : {"bert-base", "gpt-j-6b", "switch-base-8", "palm-540b"}) {
+    CHECK_THROWS_WITH(chosen("opt-125m"),
+                      Catch::Contains("gpt2") && Catch::Contains("OPT, of which llama.cpp has no graph"));
+    for (const char* const preset : {"gpt-j-6b", "switch-base-8", "palm-540b"}) {
         INFO(preset);
         CHECK_THROWS_AS(chosen(preset), ConfigError);
     }
@@ -99,7 +102,7 @@ TEST_CASE("gguf model: what llama.cpp cannot compute is refused, every setting b
 TEST_CASE("gguf model: the keys of another program's file mean the settings that gave them", "[unit]") {
     for (const char* const preset :
          {"llama-3-8b", "mixtral-8x7b", "qwen3-30b-a3b", "olmoe-1b-7b", "deepseek-v3", "deepseek-v2-lite",
-          "gemma-2-9b", "dbrx", "gpt-2", "bloom-176b", "qwen2-57b-a14b"}) {
+          "gemma-2-9b", "dbrx", "gpt-2", "bloom-176b", "qwen2-57b-a14b", "bert-base"}) {
         INFO(preset);
         const Config config = scaled_down(preset);
         const gguf::GgufModel model = describe(config);
@@ -125,6 +128,35 @@ TEST_CASE("gguf model: our own files give the same settings again, without what 
     config.model.mtp_depth = 0;
     CHECK(dump(read) == dump(config));
     CHECK_FALSE(gguf::export_notes(scaled_down("deepseek-v3")).empty());
+}
+
+TEST_CASE("gguf model: an encoder comes back without its head, which no graph of llama.cpp has", "[unit]") {
+    Config config = scaled_down("bert-base");
+    const gguf::GgufModel model = describe(config);
+    gguf::Header header = foreign_header(model);
+    CHECK(std::ranges::none_of(header.tensors, [](const gguf::Tensor& tensor) {
+        return tensor.name.starts_with("output") || tensor.name.starts_with("cls");
+    }));
+    CHECK(*header.find("tokenizer.ggml.token_type_count") == gguf::Value(std::uint32_t{2}));
+    CHECK(*header.find("bert.attention.causal") == gguf::Value(false));
+    header.keys = model.keys;
+    const Config read = gguf::read_settings(header);
+    config.model.head_bias = config.model.head_transform = false;
+    CHECK(dump(read) == dump(config));
+    // llama.cpp wants a type of tokens: one of zeros where the model has none.
+    config.model.token_types = 0;
+    const gguf::Header untyped = foreign_header(describe(config));
+    CHECK(*untyped.find("tokenizer.ggml.token_type_count") == gguf::Value(std::uint32_t{1}));
+    // The graph's GELU is the one with tanh; other activations it has not.
+    CHECK(gguf::export_notes(config).size() == 2);
+    config.model.activation = model::Activation::gelu_tanh;
+    CHECK(gguf::choose_architecture(config) == "bert");
+    CHECK(gguf::export_notes(config).size() == 1);
+    config.model.activation = model::Activation::relu;
+    config.model.norm_placement = model::NormPlacement::pre;
+    CHECK_THROWS_WITH(gguf::choose_architecture(config),
+                      Catch::Contains("bert") && Catch::Contains("model.activation") &&
+                          Catch::Contains("model.norm_placement: only post"));
 }
 
 TEST_CASE("gguf model: keys and tensors that have no place here are refused by name", "[unit]") {

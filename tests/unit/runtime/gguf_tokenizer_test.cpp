@@ -6,6 +6,7 @@
 #include "runtime/interchange/gguf/pre_tokenizers.hpp"
 #include "runtime/interchange/gguf/tokenizer.hpp"
 #include "runtime/tokenizer/json_tokenizer.hpp"
+#include "runtime/tokenizer/sentencepiece_model.hpp"
 #include "tests/unit/runtime/test_folder.hpp"
 #include "tests/unit/runtime/tokenizer_file.hpp"
 
@@ -129,13 +130,15 @@ TEST_CASE("gguf tokenizer: tokenizers of files that are not known here are refus
     CHECK_FALSE(gguf::read_tokenizer(header));
     header.keys = gguf::byte_tokenizer(300);
     CHECK_FALSE(gguf::read_tokenizer(header));
+    CHECK_THROWS_WITH(gguf::byte_tokenizer(255), Contains("has 256 tokens, but model.vocab_size = 255"));
     header = header_of(small_file());
     set(header, "tokenizer.ggml.pre", std::string("default"));
     CHECK_THROWS_WITH(gguf::read_tokenizer(header),
                       Contains("tokenizer.ggml.pre = 'default'") && Contains("qwen2"));
     header = header_of(small_file());
-    set(header, "tokenizer.ggml.model", std::string("llama"));
-    CHECK_THROWS_WITH(gguf::read_tokenizer(header), Contains("'llama' is not supported, gpt2 is"));
+    set(header, "tokenizer.ggml.model", std::string("rwkv"));
+    CHECK_THROWS_WITH(gguf::read_tokenizer(header),
+                      Contains("'rwkv' is not supported; gpt2, llama and t5 are"));
     header = header_of(small_file());
     set(header, "tokenizer.ggml.token_type", gguf::Array(std::vector<std::int32_t>{1}));
     CHECK_THROWS_WITH(gguf::read_tokenizer(header), Contains("do not fit the tokens"));
@@ -190,7 +193,7 @@ TEST_CASE("gguf tokenizer: a model of SentencePiece is written with scores and t
     CHECK(std::get<std::vector<std::string>>(value_of<gguf::Array>(header, "tokenizer.ggml.tokens")) ==
           std::vector<std::string>{"<unk>", "<s>", "</s>", "\u2581the", "[PAD4]", "[PAD5]"});
     CHECK(std::get<std::vector<float>>(value_of<gguf::Array>(header, "tokenizer.ggml.scores")) ==
-          std::vector<float>{-2, -2, -2, -2, 0, 0});
+          std::vector<float>{-2, -2, -2, -2, -10000, -10000});
     CHECK(std::get<std::vector<std::int32_t>>(value_of<gguf::Array>(header, "tokenizer.ggml.token_type")) ==
           std::vector<std::int32_t>{2, 3, 3, 1, 5, 5});
     CHECK(value_of<std::uint32_t>(header, "tokenizer.ggml.bos_token_id") == 1);
@@ -201,7 +204,11 @@ TEST_CASE("gguf tokenizer: a model of SentencePiece is written with scores and t
 
 TEST_CASE("gguf tokenizer: models of SentencePiece that llama.cpp would read otherwise are refused",
           "[unit]") {
-    CHECK_THROWS_WITH(model_keys(small_model(field(35, 1))), Contains("is not bpe"));
+    CHECK_THROWS_WITH(model_keys(small_model(field(3, 3))), Contains("is neither bpe nor unigram"));
+    CHECK_THROWS_WITH(model_keys(small_model(field(35, 1))),
+                      Contains("it has byte_fallback") && Contains("it has one, llama.cpp both or none"));
+    CHECK_THROWS_WITH(model_keys(small_model("", "") + piece("<unused>", 5)),
+                      Contains("user-defined or unused pieces"));
     CHECK_THROWS_WITH(model_keys(small_model(field(3, 2))), Contains("no byte_fallback"));
     CHECK_THROWS_WITH(model_keys(small_model(field(3, 2) + field(35, 1), field(2, "map") + field(4, 1))),
                       Contains("it normalizes texts") && Contains("remove_extra_whitespaces"));
@@ -214,4 +221,69 @@ TEST_CASE("gguf tokenizer: models of SentencePiece that llama.cpp would read oth
     CHECK_THROWS_WITH(model_keys("\x0f"), Contains("unknown kind"));
     CHECK_THROWS_WITH(model_keys(piece("a", 9)), Contains("unknown type 9"));
     CHECK_THROWS_WITH(model_keys(""), Contains("has no pieces"));
+}
+
+namespace {
+
+/// The model that comes back from the keys of one.
+SentencePieceModel returned(const gguf::Header& header) {
+    const std::optional<gguf::TokenizerText> text = gguf::read_tokenizer(header);
+    REQUIRE(text);
+    CHECK(text->file == "tokenizer.model");
+    return read_sentencepiece_model(text->tokenizer, "what came back");
+}
+
+}  // namespace
+
+TEST_CASE("gguf tokenizer: a model of SentencePiece comes back with its pieces, scores, types and rules",
+          "[unit]") {
+    const std::string no_map = field(3, 1) + field(4, 1);
+    const std::string map = field(2, std::string("\x01\0\xffmap", 6)) + field(3, 0) + field(4, 0);
+    for (const std::string& bytes :
+         {small_model(), small_model(field(3, 2) + field(35, 1) + field(43, 0), field(3, 0) + field(4, 0)),
+          small_model(field(3, 1), no_map), small_model(field(3, 1), map)}) {
+        gguf::Header header;
+        header.keys = model_keys(bytes, Json(Json::Object{{"add_eos_token", true}})).keys;
+        SentencePieceModel expected = read_sentencepiece_model(bytes, "the original");
+        // A fallback to bytes that has no bytes is none.
+        expected.byte_fallback = false;
+        CHECK(returned(header) == expected);
+        CHECK_THAT(gguf::read_tokenizer(header)->config,
+                   Contains(R"("eos_token":"</s>")") && Contains(R"("add_eos_token":true)"));
+    }
+    gguf::Header header;
+    header.keys = model_keys(small_model(field(3, 2) + field(35, 1), field(4, 0))).keys;
+    // Another program need not say how blanks are treated, and has another name for what is unused.
+    std::erase_if(header.keys, [](const gguf::Key& key) {
+        return key.name.ends_with("add_space_prefix") || key.name.ends_with("extra_whitespaces");
+    });
+    set(header, "tokenizer.ggml.tokens",
+        gguf::Array(std::vector<std::string>{"<unk>", "<s>", "</s>", "\u2581the", "<0x41>", "<more>"}));
+    set(header, "tokenizer.ggml.token_type", gguf::Array(std::vector<std::int32_t>{2, 3, 3, 1, 6, 5}));
+    const SentencePieceModel model = returned(header);
+    CHECK(model.add_dummy_prefix);
+    CHECK_FALSE(model.remove_extra_whitespaces);
+    CHECK(model.byte_fallback);
+    CHECK(model.pieces.size() == 6);
+}
+
+TEST_CASE("gguf tokenizer: keys that no model of SentencePiece means are refused", "[unit]") {
+    gguf::Header good;
+    good.keys = model_keys(small_model()).keys;
+    gguf::Header header = good;
+    set(header, "tokenizer.ggml.scores", gguf::Array(std::vector<float>{1.0F}));
+    CHECK_THROWS_WITH(gguf::read_tokenizer(header), Contains("scores and token_type are not there"));
+    header = good;
+    set(header, "tokenizer.ggml.token_type", gguf::Array(std::vector<std::int32_t>{2, 3, 3, 7, 5, 5}));
+    CHECK_THROWS_WITH(gguf::read_tokenizer(header), Contains("the token 3 is of the unknown type 7"));
+    set(header, "tokenizer.ggml.token_type", gguf::Array(std::vector<std::int32_t>{1, 3, 3, 1, 5, 5}));
+    CHECK_THROWS_WITH(gguf::read_tokenizer(header), Contains("0 tokens are for unknown characters"));
+    header = good;
+    set(header, "tokenizer.ggml.eos_token_id", std::uint32_t{5});
+    CHECK_THROWS_WITH(gguf::read_tokenizer(header), Contains("eos_token_id is no token's id"));
+    header = good;
+    header.keys.push_back({"tokenizer.ggml.precompiled_charsmap", std::string("map")});
+    CHECK_THROWS_WITH(gguf::read_tokenizer(header), Contains("is no array of bytes"));
+    header.keys.back().value = gguf::Array(std::vector<std::int8_t>{1, -1});
+    CHECK_THROWS_WITH(gguf::read_tokenizer(header), Contains("which llama.cpp does not"));
 }

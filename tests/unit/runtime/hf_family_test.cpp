@@ -54,6 +54,7 @@ TEST_CASE("hf family: presets are exported as their own class, and read back as 
                                                   {"gemma-2-27b", "gemma2"},
                                                   {"olmoe-1b-7b", "olmoe"},
                                                   {"dbrx", "dbrx"},
+                                                  {"grok-1", "grok"},
                                                   {"opt-175b", "opt"},
                                                   {"bert-large", "bert"},
                                                   {"t5-11b", "t5"},
@@ -89,6 +90,24 @@ TEST_CASE("hf family: layers of mixtures that Switch's counts cannot say, and ga
     CHECK_THROWS_WITH(choose_hf_family(config), Contains("model.activation = geglu_tanh"));
 }
 
+TEST_CASE("hf family: of the two classes of Grok-1 one has the exact GELU, the other a cap that is fixed",
+          "[unit]") {
+    Config config = config_of("grok-1");
+    CHECK(hf_problems(find_hf_family("grok-1"), config) ==
+          std::vector<std::string>{"model.activation = geglu_tanh would be read as geglu"});
+    config.model.activation = model::Activation::geglu;
+    config.model.attention.softcap = 20.0;
+    CHECK(choose_hf_family(config).name == "grok-1");
+    CHECK(hf_problems(find_hf_family("grok"), config) ==
+          std::vector<std::string>{"attention.softcap = 20 would be read as 30"});
+    config.model.attention.softcap = 0.0;
+    CHECK_THAT(hf_problems(find_hf_family("grok-1"), config).at(0), Contains("always has a cap"));
+    config = config_of("grok-1");
+    config.moe.renormalise = true;
+    CHECK(hf_problems(find_hf_family("grok"), config) ==
+          std::vector<std::string>{"moe.renormalise = yes would be read as no"});
+}
+
 TEST_CASE("hf family: settings that decide nothing are no problem", "[unit]") {
     Config config = config_of("llama-3-8b");
     config.moe.experts = 77;
@@ -117,7 +136,12 @@ TEST_CASE("hf family: keys that are unknown, missing or not expressible are refu
                Contains("rope_theta is 5, in rope_parameters"));
     CHECK_THAT(reading_with("deepseek-v3", "scoring_func", "softmax"),
                Contains("scoring_func = \"softmax\" cannot be expressed here"));
-    CHECK_THAT(reading_with("llama-3-8b", "model_type", "grok-1"), Contains("family 'grok-1' is unknown"));
+    CHECK_THAT(reading_with("llama-3-8b", "model_type", "grok-9"), Contains("family 'grok-9' is unknown"));
+    CHECK_THAT(reading_with("grok-1", "hidden_act", nullptr), Contains("hidden_act is missing"));
+    CHECK_THAT(reading_with("grok-1", "attn_output_multiplier", nullptr),
+               Contains("attn_output_multiplier is missing"));
+    CHECK_THAT(reading_with("grok-1", "rope_scaling", Json::Object{{"type", "linear"}}),
+               Contains("rope_scaling"));
     CHECK_THAT(reading_with("opt-125m", "word_embed_proj_dim", 512),
                Contains("word_embed_proj_dim = 512 cannot be expressed here, only 768"));
     CHECK_THAT(reading_with("switch-base-8", "num_sparse_decoder_layers", 4),
