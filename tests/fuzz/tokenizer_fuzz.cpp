@@ -1,6 +1,8 @@
-// tokenizer.json, as it comes from elsewhere, and texts encoded with what was accepted.
+// tokenizer.json, as it comes from elsewhere, and texts encoded with what was accepted. Where an input does not begin with {,
+// it is a tokenizer.model of SentencePiece.
 #include "kernels/core/error.hpp"
 #include "runtime/tokenizer/json_tokenizer.hpp"
+#include "runtime/tokenizer/sentencepiece_model.hpp"
 #include "tests/fuzz/target.hpp"
 #include "tests/unit/runtime/tokenizer_file.hpp"
 
@@ -20,13 +22,37 @@ std::vector<std::string> fuzz_seeds() {
     characters.decoder = R"({"type":"Fuse"})";
     characters.model =
         R"({"type":"BPE","unk_token":"u","vocab":{"u":0,"t":1,"h":2,"th":3},"merges":["t h"],"ignore_merges":true})";
-    return {characters.text(), full.text(), plain.text()};
+    runtime::SentencePieceModel model;
+    using Type = runtime::SentencePieceModel::Type;
+    model.pieces = {
+        {"<unk>", 0.0F, Type::unknown}, {"</s>", 0.0F, Type::control}, {"the", -1.5F, Type::normal}};
+    model.characters_map = "map";
+    model.begin_of_text = -1;
+    model.end_of_text = 1;
+    return {characters.text(), full.text(), plain.text(), runtime::write_sentencepiece_model(model)};
 }
 
+namespace {
+
+void try_model(std::string_view bytes) {
+    const runtime::SentencePieceModel model = runtime::read_sentencepiece_model(bytes, "input");
+    // What is accepted is written and read back as it was. Compared as bytes: scores may be NaN.
+    const std::string written = runtime::write_sentencepiece_model(model);
+    SY_REQUIRE(
+        runtime::write_sentencepiece_model(runtime::read_sentencepiece_model(written, "again")) == written,
+        "the model changes when written");
+}
+
+}  // namespace
+
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    const std::string_view input(reinterpret_cast<const char*>(data), size);
     try {
-        const runtime::JsonTokenizer tokenizer(std::string_view(reinterpret_cast<const char*>(data), size),
-                                               "input");
+        if (!input.starts_with('{')) {
+            try_model(input);
+            return 0;
+        }
+        const runtime::JsonTokenizer tokenizer(input, "input");
         for (const char* const text : {"the  the\xff é e\u0301 12 <s>\n\n漢", "tthhtu", "   "})
             tokenizer.decode(tokenizer.encode(text));
     } catch (const IoError&) {
