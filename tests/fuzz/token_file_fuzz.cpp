@@ -36,8 +36,10 @@ void set_checksums(std::string& file) {
                                                            static_cast<std::size_t>(length)),
                                              begin / format::kTokenBlockBytes));
         }
-        std::memcpy(file.data() + kHeaderBytes + payload, checksums.data(),
-                    checksums.size() * sizeof(checksums[0]));
+        // Without blocks there is no address to copy from.
+        if (!checksums.empty())
+            std::memcpy(file.data() + kHeaderBytes + payload, checksums.data(),
+                        checksums.size() * sizeof(checksums[0]));
         const std::string identity =
             file.substr(file.size() - static_cast<std::size_t>(header.identity_bytes));
         header.tail_xxh3 = format::tail_checksum(checksums, identity);
@@ -46,19 +48,22 @@ void set_checksums(std::string& file) {
     std::memcpy(file.data(), &header, sizeof(header));
 }
 
+/// A file with a right checksum of each block and of its header. One without tokens has no documents either.
 std::string seed(index_t vocab_size, index_t num_tokens) {
+    const index_t starts[] = {0, 2, 7};
+    const std::size_t num_starts = num_tokens > 0 ? std::size(starts) : 0;
     format::TokenFileHeader header;
     header.width = format::token_width(vocab_size);
     header.vocab_size = vocab_size;
     header.num_tokens = num_tokens;
-    header.num_documents = 3;
+    header.num_documents = static_cast<index_t>(num_starts);
     header.end_of_text = 2;
     header.identity_bytes = 5;
     std::string file(static_cast<std::size_t>(format::file_bytes(header)), '\0');
     std::memcpy(file.data(), &header, sizeof(header));
-    const index_t starts[] = {0, 2, 7};
-    std::memcpy(file.data() + kHeaderBytes + format::payload_bytes(header) - index_t{sizeof(starts)}, starts,
-                sizeof(starts));
+    const std::size_t starts_bytes = num_starts * sizeof(starts[0]);
+    std::memcpy(file.data() + kHeaderBytes + format::payload_bytes(header) - starts_bytes, starts,
+                starts_bytes);
     set_checksums(file);
     return file;
 }
@@ -66,7 +71,7 @@ std::string seed(index_t vocab_size, index_t num_tokens) {
 }  // namespace
 
 std::vector<std::string> fuzz_seeds() {
-    return {seed(300, 9), seed(100000, 10), seed(300, 40000)};
+    return {seed(300, 9), seed(100000, 10), seed(300, 40000), seed(300, 0)};
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
