@@ -98,8 +98,9 @@ void count_rows(const HostChoices& choices, const Placement& placement, const Un
 SendPlan make_send_plan(const Choices& given, const Placement& placement, const Units& units, int rank) {
     SY_REQUIRE(placement.num_ranks() == units.num_ranks(), "dispatch plan: placement over ",
                placement.num_ranks(), " ranks in a group of ", units.num_ranks());
-    const HostChoices choices{host<const std::int32_t>(given.expert), host<const float>(given.weight),
-                              host<const std::uint8_t>(given.kept), given.first_token, given.seq_len};
+    const HostChoices choices{
+        host<const std::int32_t>(given.expert.readable()), host<const float>(given.weight.readable()),
+        host<const std::uint8_t>(given.kept.readable()), given.first_token, given.seq_len};
     check_shapes(choices);
     const index_t top_k = choices.expert.cols;
     SendPlan plan;

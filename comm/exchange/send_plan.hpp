@@ -5,16 +5,16 @@
 
 #include "comm/exchange/placement.hpp"
 #include "comm/topology/units.hpp"
-#include "kernels/core/tensor_ref.hpp"
+#include "kernels/core/host_view.hpp"
 
 /// What a rank sends to the experts of its tokens. T tokens and K choices on this rank, P ranks of the expert-parallel group.
 namespace sy::comm {
 
 /// The decision of the router for this rank's tokens, after capacity.
 struct Choices {
-    ConstTensorRef expert;    ///< [T, K] i32, global expert of each choice
-    ConstTensorRef weight;    ///< [T, K] f32, combine weight
-    ConstTensorRef kept;      ///< [T, K] u8, 1 when the choice got a slot
+    HostRef expert;           ///< [T, K] i32, global expert of each choice
+    HostRef weight;           ///< [T, K] f32, combine weight
+    HostRef kept;             ///< [T, K] u8, 1 when the choice got a slot
     index_t first_token = 0;  ///< global number of token 0: with seq_len it decides which copies of
     index_t seq_len = 1;      ///< replicated experts are used (Placement::rank_for), never a result
 };

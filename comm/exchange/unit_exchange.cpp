@@ -218,8 +218,8 @@ class UnitExchange : public Exchange {
             of_choices.push_back(slot < 0           ? 0.0F
                                  : slot < num_slots ? of_unit[static_cast<std::size_t>(slot)]
                                                     : back[slot - num_slots]);
-        const ConstTensorRef made = std::span<const float>(of_choices);
-        context_.device.upload(made.as_matrix(choices.rows(), choices.cols()), choices, context_.stream);
+        const MatrixView<const float> made(of_choices.data(), choices.rows(), choices.cols());
+        context_.device.upload(made, choices, context_.stream);
     }
 
     void poll() override {

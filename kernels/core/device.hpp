@@ -31,6 +31,7 @@ enum class HostRead { choices, assignment, step, logits, snapshot, messages };
 inline constexpr std::array kHostReads{HostRead::choices, HostRead::assignment, HostRead::step,
                                        HostRead::logits,  HostRead::snapshot,   HostRead::messages};
 
+class HostRef;
 class Stream;
 
 /// The work of a stream up to some point.
@@ -83,7 +84,7 @@ class Device {
     virtual void copy(ConstTensorRef from, TensorRef to, Stream& stream) = 0;
     /// Queues a copy of what the host has made, in memory of its own. Returns when `values` may change.
     /// @throws ShapeError when dtypes or sides differ
-    virtual void upload(ConstTensorRef values, TensorRef to, Stream& stream) = 0;
+    virtual void upload(const HostRef& values, TensorRef to, Stream& stream) = 0;
 
     /// Reads of the host so far, several values read together being one.
     index_t num_reads(HostRead purpose) const { return num_reads_[static_cast<std::size_t>(purpose)]; }

@@ -28,11 +28,12 @@ HostRoom::HostRoom(TensorRef to, const Context& context) : to_(to) {
 }
 
 void HostRoom::finish(const Context& context) {
-    if (!staged_.empty()) context.device.upload(staged_, to_, context.stream);
+    if (!staged_.empty()) context.device.upload(HostRef(staged_), to_, context.stream);
 }
 
-Tensor upload(ConstTensorRef values, const Context& context) {
-    Tensor copy(context.device, values.dtype(), {values.rows(), values.cols()});
+Tensor upload(const HostRef& values, const Context& context) {
+    const ConstTensorRef& made = values.readable();
+    Tensor copy(context.device, made.dtype(), {made.rows(), made.cols()});
     context.device.upload(values, copy, context.stream);
     return copy;
 }

@@ -49,6 +49,6 @@ class HostRoom {
 };
 
 /// A copy in the memory of a device of what the host has made, for operations queued from now on.
-Tensor upload(ConstTensorRef values, const Context& context);
+Tensor upload(const HostRef& values, const Context& context);
 
 }  // namespace sy

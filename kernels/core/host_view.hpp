@@ -113,11 +113,33 @@ requires(std::is_const_v<Byte> ||
          !std::is_const_v<T>) BasicTensorRef<Byte>::BasicTensorRef(const MatrixView<T>& view)
     : BasicTensorRef(HostAccess::name<Byte>(view.data, view.rows, view.cols, view.stride)) {}
 
-template <class Byte>
+/// Values in memory of the host as an operand of one row, for those who know that their device works in it: bodies of the
+/// CPU, messages between ranks of the host, measurements and tests. On any other device a kernel would follow an address
+/// that is not its own; what the host has made goes there by upload() (kernels/core/host_values.hpp).
 template <class T>
-requires(std::is_const_v<Byte> ||
-         !std::is_const_v<T>) BasicTensorRef<Byte>::BasicTensorRef(std::span<T> values)
-    : BasicTensorRef(HostAccess::name<Byte>(values.data(), 1, static_cast<index_t>(values.size()),
-                                            static_cast<index_t>(values.size()))) {}
+std::conditional_t<std::is_const_v<T>, ConstTensorRef, TensorRef> host_operand(std::span<T> values) {
+    return MatrixView<T>(values.data(), 1, static_cast<index_t>(values.size()));
+}
+
+/// Memory of the host that is only read: what an upload copies to a device. No operation takes it for an operand, since a
+/// device need not reach it.
+class HostRef {
+  public:
+    template <class T>
+    HostRef(std::span<T> values)  // NOLINT(google-explicit-constructor): as T* to const void*
+        : HostRef(MatrixView<T>(values.data(), 1, static_cast<index_t>(values.size()))) {}
+    template <class T>
+    HostRef(const MatrixView<T>& view)  // NOLINT(google-explicit-constructor): as T* to const void*
+        : readable_(
+              HostAccess::name<const std::byte, const T>(view.data, view.rows, view.cols, view.stride)) {}
+    /// What the host can read of a device's memory: staging memory, or that of a device of the host.
+    explicit HostRef(const ConstTensorRef& readable) : readable_(readable) {}
+
+    /// For host() and host_values().
+    ConstTensorRef readable() const { return readable_; }
+
+  private:
+    ConstTensorRef readable_;
+};
 
 }  // namespace sy

@@ -2,7 +2,6 @@
 
 #include <concepts>
 #include <cstddef>
-#include <span>
 #include <type_traits>
 
 #include "kernels/core/dtype.hpp"
@@ -32,11 +31,10 @@ class BasicTensorRef {
           rows_(other.rows_),
           cols_(other.cols_),
           stride_(other.stride_) {}
-    /// What the host can read, where kernels/core/host_view.hpp is included.
+    /// A matrix of the host, where kernels/core/host_view.hpp is included: an operand of devices that work in its memory.
+    /// Values in a span are none, so that what the host has just made is uploaded.
     template <class T>
     requires(std::is_const_v<Byte> || !std::is_const_v<T>) BasicTensorRef(const MatrixView<T>& view);
-    template <class T>
-    requires(std::is_const_v<Byte> || !std::is_const_v<T>) BasicTensorRef(std::span<T> values);
 
     /// Whether it names no memory. A matrix without rows may name some.
     bool is_null() const { return address_ == nullptr; }

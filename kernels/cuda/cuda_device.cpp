@@ -130,7 +130,8 @@ void CudaDevice::copy(ConstTensorRef from, TensorRef to, Stream& stream) {
                static_cast<CudaStream&>(stream).get());
 }
 
-void CudaDevice::upload(ConstTensorRef values, TensorRef to, Stream& stream) {
+void CudaDevice::upload(const HostRef& made, TensorRef to, Stream& stream) {
+    const ConstTensorRef values = made.readable();
     check_copy(values, to);
     const index_t bytes = dtype_bytes(values.dtype());
     const index_t width = values.cols() * bytes;

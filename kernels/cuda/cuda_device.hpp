@@ -80,7 +80,7 @@ class CudaDevice : private CudaParts, public Gpu {
     CudaStream& compute() override { return compute_; }
     CudaStream& transfer() override { return transfer_; }
     void copy(ConstTensorRef from, TensorRef to, Stream& stream) override;
-    void upload(ConstTensorRef values, TensorRef to, Stream& stream) override;
+    void upload(const HostRef& made, TensorRef to, Stream& stream) override;
 
     /// Null: there is none.
     cuda::ProductLibrary* product_library() { return products_.library.get(); }

@@ -47,8 +47,8 @@ void CpuDevice::copy(ConstTensorRef from, TensorRef to, Stream&) {
         std::memmove(HostAccess::row(to, r), HostAccess::row(from, r), width);
 }
 
-void CpuDevice::upload(ConstTensorRef values, TensorRef to, Stream& stream) {
-    CpuDevice::copy(values, to, stream);
+void CpuDevice::upload(const HostRef& values, TensorRef to, Stream& stream) {
+    CpuDevice::copy(values.readable(), to, stream);
 }
 
 }  // namespace sy

@@ -28,7 +28,7 @@ class CpuDevice : public Device {
     Stream& compute() override { return *compute_; }
     Stream& transfer() override { return *transfer_; }
     void copy(ConstTensorRef from, TensorRef to, Stream& stream) override;
-    void upload(ConstTensorRef values, TensorRef to, Stream& stream) override;
+    void upload(const HostRef& values, TensorRef to, Stream& stream) override;
 
   protected:
     /// A device whose memory, streams or table differ.

@@ -69,8 +69,7 @@ void Positions::rotate_at(TensorRef x, ops::RotaryHeads heads, PerRowSpan<const 
 }
 
 ops::PositionBias Positions::bias() const {
-    ops::PositionBias bias{.slopes = std::span(slopes_),
-                           .max_distance = shared_.config.position.t5_max_distance};
+    ops::PositionBias bias{.slopes = slopes_, .max_distance = shared_.config.position.t5_max_distance};
     if (table_ >= 0) bias.table = shared_.parameters.weight(table_);
     return bias;
 }

@@ -158,10 +158,10 @@ comm::DispatchPlan MoeLayer::plan_exchange(const Kept& kept, const ReadChoices& 
     const comm::ReturnRows grouping =
         context.numerics == NumericsMode::fast ? comm::ReturnRows::per_unit : comm::ReturnRows::per_choice;
     const ConstTensorRef expert = decision.expert();
-    const ConstTensorRef choice_kept = std::span<const std::uint8_t>(kept.capacity.kept);
-    const comm::Choices choices{.expert = expert,
-                                .weight = decision.weight(),
-                                .kept = choice_kept.as_matrix(expert.rows(), expert.cols()),
+    const MatrixView<const std::uint8_t> choice_kept(kept.capacity.kept.data(), expert.rows(), expert.cols());
+    const comm::Choices choices{.expert = HostRef(expert),
+                                .weight = HostRef(decision.weight()),
+                                .kept = choice_kept,
                                 .first_token = kept.pass.batch.first_token,
                                 .seq_len = kept.pass.seq_len};
     return world_.exchange.plan(choices, shared_.parameters.placement(layer_idx_), grouping,

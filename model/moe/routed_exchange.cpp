@@ -194,12 +194,12 @@ RoutedTokens RoutedExchange::route(MatrixView<const float> logits, Use use, inde
     routed.load = std::move(capacity.load);
     routed.num_dropped = capacity.num_dropped;
     const ConstTensorRef expert = decision.expert();
-    const ConstTensorRef kept = std::span<const std::uint8_t>(routed.kept);
+    const MatrixView<const std::uint8_t> kept(routed.kept.data(), expert.rows(), expert.cols());
     const comm::ReturnRows grouping =
         context_.numerics == NumericsMode::fast ? comm::ReturnRows::per_unit : comm::ReturnRows::per_choice;
-    routed.plan = exchange_->plan({.expert = expert,
-                                   .weight = decision.weight(),
-                                   .kept = kept.as_matrix(expert.rows(), expert.cols()),
+    routed.plan = exchange_->plan({.expert = HostRef(expert),
+                                   .weight = HostRef(decision.weight()),
+                                   .kept = kept,
                                    .first_token = pass.batch.first_token,
                                    .seq_len = pass.seq_len},
                                   placement_, grouping);

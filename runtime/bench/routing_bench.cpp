@@ -52,8 +52,12 @@ RoutingBench::RoutingBench(Machine& machine_, comm::Communicator& world_, const 
       ids(random_ids()),
       x(machine.random<float>({kRoutingTokens, kRoutingHidden}, 3)) {
     for (index_t t = 0; t < kRoutingTokens; ++t) token_loss.push_back(1.0F + static_cast<float>(t % 5));
-    pass = {{0, kRoutingTokens, 1, 0, 1},      model::Use::train, 1, kRoutingSequence, ids,
-            std::span<const float>(token_loss)};
+    pass = {{0, kRoutingTokens, 1, 0, 1},
+            model::Use::train,
+            1,
+            kRoutingSequence,
+            ids,
+            host_operand(std::span<const float>(token_loss))};
 }
 
 Routed::Routed(Machine& machine, comm::Communicator& world, const model::MoeConfig& moe)

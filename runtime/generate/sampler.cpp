@@ -81,7 +81,7 @@ index_t sample_token(std::span<const float> logits, std::span<const std::int32_t
     penalise(earlier, config.repetition_penalty, penalised);
     if (config.temperature <= 0.0) return std::ranges::max_element(penalised) - penalised.begin();
     PerId<float> probability(penalised.size());
-    ops::softmax_row(std::span<const float>(penalised), config.temperature, std::span(probability));
+    ops::softmax_row(penalised, config.temperature, probability);
     const Candidates left = candidates(probability, config);
     double rest = static_cast<double>(draw) * left.held;
     for (const index_t id : left.ids) {

@@ -129,8 +129,8 @@ void write_mixture(const CheckpointReader& reader, const std::filesystem::path& 
         const UpcycleSource& source = sources.at(part.id.tensor);
         if (source.kind == UpcycleSource::Kind::fresh) {
             const index_t row = part.id.matrix * matrix_shape(shape).rows + part.rows.begin;
-            model::initial_values(*spec_of.at(part.id.tensor), config.train.seed, row * part.cols, values,
-                                  model.context);
+            model::initial_values(*spec_of.at(part.id.tensor), config.train.seed, row * part.cols,
+                                  host_operand(values), model.context);
         } else {
             const bool spread = source.kind == UpcycleSource::Kind::spread;
             reader.read(Kind::weight, source.tensor, spread ? 0 : part.id.matrix, part.rows, part.cols,

@@ -156,7 +156,8 @@ void FencedDevice::copy(ConstTensorRef from, TensorRef to, Stream& stream) {
     queue(stream, [this, from, to, &stream] { CpuDevice::copy(from, to, stream); });
 }
 
-void FencedDevice::upload(ConstTensorRef values, TensorRef to, Stream& stream) {
+void FencedDevice::upload(const HostRef& made, TensorRef to, Stream& stream) {
+    const ConstTensorRef values = made.readable();
     const auto staged =
         std::make_shared<Tensor>(*this, values.dtype(), Shape{values.rows(), values.cols()}, Memory::staging);
     CpuDevice::copy(values, *staged, stream);

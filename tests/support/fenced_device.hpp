@@ -109,7 +109,7 @@ class FencedDevice : private FencedParts, public CpuDevice {
     Buffer allocate(index_t bytes, Memory memory = Memory::device) override;
     bool is_host_memory() const override { return false; }
     void copy(ConstTensorRef from, TensorRef to, Stream& stream) override;
-    void upload(ConstTensorRef values, TensorRef to, Stream& stream) override;
+    void upload(const HostRef& made, TensorRef to, Stream& stream) override;
 
     /// Queues work that may reach the memory while it runs.
     void queue(Stream& stream, std::function<void()> work);

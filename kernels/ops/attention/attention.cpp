@@ -30,7 +30,7 @@ void check_gradients(const AttentionShape& shape, const AttentionBackward& op) {
 void check_decode(const AttentionShape& shape, ConstTensorRef q, ConstTensorRef k_cache,
                   ConstTensorRef v_cache, const DecodeRows& rows, ConstTensorRef out) {
     detail::check_rules(shape);
-    const bool biased = !shape.bias.table.is_null() || !shape.bias.slopes.is_null();
+    const bool biased = !shape.bias.table.is_null() || !shape.bias.slopes.empty();
     SY_FITS(shape.dropout.probability == 0.0F && (!biased || shape.visibility == Visibility::causal),
             "attention_decode: dropout of ", shape.dropout.probability,
             " (expected none), or a bias by distance from a token that has no place in the memory");

@@ -31,9 +31,8 @@ bool sees(const AttentionShape& shape, const Query& query, index_t j) {
 
 double bias_of(const AttentionShape& shape, index_t head, index_t distance) {
     const PositionBias& bias = shape.bias;
-    if (!bias.slopes.is_null()) {
-        const auto slopes = host_values<const float>(bias.slopes);
-        const auto slope = static_cast<double>(slopes[static_cast<std::size_t>(head)]);
+    if (!bias.slopes.empty()) {
+        const auto slope = static_cast<double>(bias.slopes[static_cast<std::size_t>(head)]);
         return -slope * std::fabs(static_cast<double>(distance));
     }
     if (bias.table.is_null()) return 0.0;

@@ -19,11 +19,11 @@ void check_rules(const AttentionShape& shape) {
     SY_FITS(shape.soft_cap == 0.0F || (shape.soft_cap > 0.0F && std::isnormal(shape.soft_cap)),
             "attention: soft cap ", shape.soft_cap);
     const PositionBias& bias = shape.bias;
-    SY_FITS(bias.slopes.is_null() || bias.slopes.num_elements() == shape.heads,
-            "attention: ", bias.slopes.num_elements(), " ALiBi slopes for ", shape.heads, " heads");
+    SY_FITS(bias.slopes.empty() || static_cast<index_t>(bias.slopes.size()) == shape.heads,
+            "attention: ", bias.slopes.size(), " ALiBi slopes for ", shape.heads, " heads");
     if (!bias.table.is_null()) {
-        SY_FITS(bias.slopes.is_null() && bias.table.cols() == shape.heads, "attention: bias table [",
-                bias.table.rows(), ", ", bias.table.cols(), "] and ", bias.slopes.num_elements(),
+        SY_FITS(bias.slopes.empty() && bias.table.cols() == shape.heads, "attention: bias table [",
+                bias.table.rows(), ", ", bias.table.cols(), "] and ", bias.slopes.size(),
                 " ALiBi slopes for ", shape.heads, " heads (expected one of the two)");
         // Refuses what has no buckets.
         t5_bucket(0, bias.table.rows(), bias.max_distance, shape.visibility);

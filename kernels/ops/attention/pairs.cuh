@@ -85,7 +85,9 @@ class Pairs {
     /// @param distances  j - i that will be looked up
     /// @throws ShapeError when a head is wider than a block of threads can hold
     Pairs(const AttentionShape& shape, Range distances, const Context& context)
-        : first_keys_(shape.first_keys, context), buckets_(buckets_of(shape, distances), context) {
+        : first_keys_(shape.first_keys, context),
+          slopes_(shape.bias.slopes, context),
+          buckets_(buckets_of(shape, distances), context) {
         const index_t widest = std::max(shape.head_dim, shape.value_width());
         SY_FITS(shape.value_width() <= kWidestHead, "attention: heads of ", widest, " columns, at most ",
                 kWidestHead, " on a GPU");
@@ -101,7 +103,7 @@ class Pairs {
                   shape.scale,
                   shape.soft_cap,
                   first_keys_.data(),
-                  cuda::values<const float>(shape.bias.slopes),
+                  slopes_.data(),
                   cuda::view<const float>(shape.bias.table),
                   buckets_.data(),
                   distances.begin,
@@ -123,6 +125,7 @@ class Pairs {
     }
 
     cuda::HostList<index_t> first_keys_;
+    cuda::HostList<float> slopes_;
     cuda::HostList<std::int32_t> buckets_;
     PairRules rules_;
 };

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <span>
 #include <vector>
 
 #include "kernels/core/tensor.hpp"
@@ -12,9 +13,9 @@ enum class Visibility { causal, all };
 
 /// Added to the scaled (and capped) score of query i and key j; at most one of the two.
 struct PositionBias {
-    ConstTensorRef slopes{};     ///< [heads] f32 ALiBi: -slope * |i - j|; null: none
-    ConstTensorRef table{};      ///< [buckets, heads] f32 T5: row t5_bucket(j - i); null: none
-    index_t max_distance = 128;  ///< of T5: from here on all distances share a bucket
+    std::span<const float> slopes{};  ///< [heads] ALiBi, of the host: -slope * |i - j|; empty: none
+    ConstTensorRef table{};           ///< [buckets, heads] f32 T5: row t5_bucket(j - i); null: none
+    index_t max_distance = 128;       ///< of T5: from here on all distances share a bucket
 };
 
 /// ALiBi's slope of every head: 2^(-8 (h + 1) / heads) for a power of two; else those of the largest power of two

@@ -8,13 +8,12 @@ RelativeBias::RelativeBias(const AttentionShape& shape, Range distances, const C
     : distances_(distances) {
     const PositionBias& bias = shape.bias;
     const bool learned = !bias.table.is_null();
-    if (!learned && bias.slopes.is_null()) return;
+    if (!learned && bias.slopes.empty()) return;
     values_ = Tensor(context.device, DType::f32, {shape.heads, distances.size()});
     const MatrixView<float> values = values_.matrix<float>();
     if (!learned) {
-        const auto slopes = host_values<const float>(bias.slopes);
         for (index_t head = 0; head < shape.heads; ++head) {
-            const auto slope = static_cast<double>(slopes[static_cast<std::size_t>(head)]);
+            const auto slope = static_cast<double>(bias.slopes[static_cast<std::size_t>(head)]);
             for (index_t d = 0; d < distances.size(); ++d) {
                 const double distance = std::fabs(static_cast<double>(distances.begin + d));
                 values(head, d) = static_cast<float>(-slope * distance);

@@ -32,11 +32,11 @@ void softmax_xent(TensorRef logits, std::span<const std::int32_t> target, float 
                   const Context& context);
 
 /// probabilities = softmax(logits / temperature) of one row, for sampling.
-/// @param logits         [V] f32
+/// @param logits         [V] of the host
 /// @param temperature    > 0, however small
-/// @param probabilities  [V] f32
+/// @param probabilities  [V] of the host
 /// @throws ShapeError when sizes differ or there is no logit
-void softmax_row(ConstTensorRef logits, double temperature, TensorRef probabilities);
+void softmax_row(std::span<const float> logits, double temperature, std::span<float> probabilities);
 
 namespace ref {
 void softmax_xent(MatrixView<float> logits, std::span<const std::int32_t> target, float scale,

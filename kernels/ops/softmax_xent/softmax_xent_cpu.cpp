@@ -87,9 +87,7 @@ void on_cpu::softmax_xent(TensorRef rows, std::span<const std::int32_t> target, 
     });
 }
 
-void softmax_row(ConstTensorRef row, double temperature, TensorRef chances) {
-    const auto logits = host_values<const float>(row);
-    const auto probabilities = host_values<float>(chances);
+void softmax_row(std::span<const float> logits, double temperature, std::span<float> probabilities) {
     SY_FITS(!logits.empty() && logits.size() == probabilities.size(), "softmax_row: ", logits.size(),
             " logits for ", probabilities.size(), " probabilities");
     SY_REQUIRE(temperature > 0.0, "softmax_row: temperature ", temperature);

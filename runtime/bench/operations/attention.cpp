@@ -59,7 +59,7 @@ void attention(Bench& bench) {
     attend(bench, "attention, window of 64", {.window = 64});
     attend(bench, "attention, soft cap", {.soft_cap = 50.0F});
     const std::vector<float> slopes = ops::alibi_slopes(kHidden / kHeadWidth);
-    attend(bench, "attention, ALiBi", {.bias = {.slopes = std::span(slopes)}});
+    attend(bench, "attention, ALiBi", {.bias = {.slopes = slopes}});
     attend(bench, "attention, dropout", {.dropout = {.probability = 0.1F}});
 }
 

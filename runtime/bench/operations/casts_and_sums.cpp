@@ -41,7 +41,7 @@ void casts_and_sums(Bench& bench) {
     std::vector<double> sums(kTokens);
     bench.time(
         "sums of squares by row", "gradient norm", 1.0 * kTokens * kHidden * kFloat, 1e-12,
-        [&] { ops::row_sums_of_squares(x, std::span(sums), bench.context()); },
+        [&] { ops::row_sums_of_squares(x, host_operand(std::span(sums)), bench.context()); },
         [&] {
             double expected = 0.0;
             for (const float value : x.values<float>())

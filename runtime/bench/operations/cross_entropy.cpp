@@ -12,7 +12,7 @@ void cross_entropy(Bench& bench) {
     // Without a scale the logits stay, and the operation reads them once.
     bench.time(
         "softmax + cross entropy", "forward", 1.0 * kTokens * kVocabulary * kFloat, 1e-5,
-        [&] { ops::softmax_xent(logits, target, 0.0F, std::span(loss), bench.context()); },
+        [&] { ops::softmax_xent(logits, target, 0.0F, host_operand(std::span(loss)), bench.context()); },
         [&] {
             std::vector<float> expected(kTokens);
             ops::ref::softmax_xent(logits.matrix<float>(), target, 0.0F, expected);

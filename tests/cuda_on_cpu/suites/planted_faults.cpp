@@ -149,6 +149,16 @@ bool pageable_argument(int faulty) {
     return all_are(read(out, stream), 2.0F);
 }
 
+bool pageable_in_closure(int faulty) {
+    const cudaStream_t stream = new_stream();
+    std::vector<float> pageable(kSize, 1.0F);
+    float* in = faulty == 1 ? pageable.data() : new_array();
+    float* out = new_array();
+    if (faulty == 0) CHECK(launch_fill({2}, stream, in, kSize, 1.0F));
+    CHECK(launch_add_one_of_view({2}, stream, {in, kSize}, out));
+    return all_are(read(out, stream), 2.0F);
+}
+
 bool freed_argument(int faulty) {
     const cudaStream_t stream = new_stream();
     float* in = new_array();
@@ -214,6 +224,7 @@ int main(int argc, char** argv) {
         {"staging_reused_too_early", staging_reused_too_early},
         {"host_reads_device_memory", host_reads_device_memory},
         {"pageable_argument", pageable_argument},
+        {"pageable_in_closure", pageable_in_closure},
         {"freed_argument", freed_argument},
         {"block_too_large", block_too_large},
         {"shared_memory_not_allowed", shared_memory_not_allowed},

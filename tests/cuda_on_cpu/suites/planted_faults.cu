@@ -75,6 +75,11 @@ __global__ void add_one(const float* in, float* out, int size) {
     if (i < size) out[i] = in[i] + 1.0f;
 }
 
+__global__ void add_one_of_view(View in, float* out) {
+    const int i = int(blockIdx.x * blockDim.x + threadIdx.x);
+    if (i < in.size) out[i] = in.first[i] + 1.0f;
+}
+
 template <typename... Parameters, typename... Arguments>
 cudaError_t launch(const Shape& shape, cudaStream_t stream, void (*kernel)(Parameters...),
                    Arguments... arguments) {
@@ -107,4 +112,8 @@ cudaError_t launch_fill(const Shape& shape, cudaStream_t stream, float* out, int
 
 cudaError_t launch_add_one(const Shape& shape, cudaStream_t stream, const float* in, float* out, int size) {
     return launch(shape, stream, add_one, in, out, size);
+}
+
+cudaError_t launch_add_one_of_view(const Shape& shape, cudaStream_t stream, View in, float* out) {
+    return launch(shape, stream, add_one_of_view, in, out);
 }

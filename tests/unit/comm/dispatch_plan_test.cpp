@@ -227,10 +227,10 @@ TEST_CASE("dispatch plan: choices that do not fit are refused", "[unit]") {
         return make_send_plan(choices, from.placement, flat(3), 0);
     };
     Choices choices = tiny.choices();
-    choices.weight = choices.weight.rows_of({0, 2});
+    choices.weight = HostRef(choices.weight.readable().rows_of({0, 2}));
     CHECK_THROWS_WITH(refusal(tiny, choices), Catch::Contains("experts [3, 2], weights [2, 2], kept [3, 2]"));
     choices = tiny.choices();
-    choices.kept = choices.kept.cols_of({0, 1});
+    choices.kept = HostRef(choices.kept.readable().cols_of({0, 1}));
     CHECK_THROWS_AS(refusal(tiny, choices), LogicError);
     choices = tiny.choices();
     choices.seq_len = 0;

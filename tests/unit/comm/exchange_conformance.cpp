@@ -526,11 +526,11 @@ void misuse_is_refused(Communicator& world) {
     const std::vector<float> values(at(plan.receive.num_slots() + 1));
     TestMatrix out(mine.size(), problem.setup.top_k);
     require_throws<LogicError>(
-        [&] { exchange->return_scalars(std::span<const float>(values), plan, out.view()); },
+        [&] { exchange->return_scalars(host_operand(std::span(values)), plan, out.view()); },
         "a scalar too many");
     const std::span<const float> right = std::span<const float>(values).first(at(plan.receive.num_slots()));
     TestMatrix wide(mine.size(), problem.setup.top_k + 1);
-    require_throws<LogicError>([&] { exchange->return_scalars(right, plan, wide.view()); },
+    require_throws<LogicError>([&] { exchange->return_scalars(host_operand(right), plan, wide.view()); },
                                "a choice too many");
     const TestMatrix x(mine.size() + 1, 4);
     require_throws<LogicError>([&] { exchange->start_dispatch(x.view(), plan); }, "a token too many");

@@ -164,21 +164,21 @@ void wrong_use_is_refused(Communicator& world) {
     const BucketPlan plan = make_plan(world.size(), 1000000);
     std::vector<float> gradient(at(num_elements(plan)), 1.0F);  // Outlives `sync`, as in check_sums().
     GradientSync sync(world, plan, 0, session.context);
-    const std::span<const float> all(gradient);
+    const ConstTensorRef all = host_operand(std::span<const float>(gradient));
     const auto num_matrices = static_cast<index_t>(plan.matrices.size());
     for (const index_t matrix : {index_t{-1}, num_matrices})
         require_throws<LogicError>([&] { sync.ready(matrix, all); }, concat("matrix ", matrix));
-    require_throws<LogicError>([&] { sync.ready(0, all.first(3)); }, "a gradient that is too short");
+    require_throws<LogicError>([&] { sync.ready(0, all.cols_of({0, 3})); }, "a gradient that is too short");
     sync.ready(0, all);
     // Counted twice, a matrix would start its bucket before the others are there.
     require_throws<LogicError>([&] { sync.ready(0, all); }, "a matrix that is ready twice");
-    const std::span<float> values(gradient);
-    require_throws<LogicError>([&] { sync.finish(values.first(3)); }, "a gradient that is too short");
+    const TensorRef values = host_operand(std::span(gradient));
+    require_throws<LogicError>([&] { sync.finish(values.cols_of({0, 3})); }, "a gradient that is too short");
     sync.finish(values);
     std::vector<float> sums;
     for (const index_t i : owned(plan, world.rank())) sums.push_back(gradient[at(i)]);
     require_equal<float>(sums, std::vector<float>(sums.size(), static_cast<float>(world.size())), "sums");
-    require_throws<LogicError>([&] { sync.gather(values.first(1)); }, "weights that are too short");
+    require_throws<LogicError>([&] { sync.gather(values.cols_of({0, 1})); }, "weights that are too short");
     require_throws<LogicError>([&] { GradientSync(world, plan, kMaxTag, session.context); },
                                "tags beyond the last");
 }

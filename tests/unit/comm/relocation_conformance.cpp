@@ -78,7 +78,10 @@ void arrays_that_are_too_short(Communicator& world) {
     if (from.empty()) return;
     std::vector<float> to(from.size() - 1);
     const std::string text = require_throws<LogicError>(
-        [&] { move_rows(world, plan, std::span(from), std::span(to), 7, "a test", session.context); },
+        [&] {
+            move_rows(world, plan, host_operand(std::span(from)), host_operand(std::span(to)), 7, "a test",
+                      session.context);
+        },
         "an array that is too short");
     SY_REQUIRE(text.find("of the new " + std::to_string(to.size())) != std::string::npos, text);
 }

@@ -179,12 +179,12 @@ void wrong_use_is_refused(Communicator& world) {
     require_throws<LogicError>([&] { sync_of({0, 4, me + 1, {me + 1}}, 0); }, "a matrix of another rank");
     std::vector<float> gradient(4);
     ShadowSync sync(world, {{}}, 0, session.context);
-    require_throws<LogicError>([&] { sync.try_finish(0, std::span<float>(gradient)); },
+    require_throws<LogicError>([&] { sync.try_finish(0, host_operand(std::span<float>(gradient))); },
                                "a set that was not started");
-    sync.start(0, std::span<const float>(gradient));
-    require_throws<LogicError>([&] { sync.start(0, std::span<const float>(gradient)); },
+    sync.start(0, host_operand(std::span<const float>(gradient)));
+    require_throws<LogicError>([&] { sync.start(0, host_operand(std::span<const float>(gradient))); },
                                "a set that is started twice");
-    sync.finish(std::span<float>(gradient));
+    sync.finish(host_operand(std::span<float>(gradient)));
 }
 
 constexpr ConformanceCase kCases[] = {

@@ -90,19 +90,23 @@ TEST_CASE("balance: values and their squares add up, and the squares' gradient i
     TestSession session(2);
     const std::vector<float> x{3.0F, -4.0F, 0.5F};
     SumWords sum(1);
-    ops::square_sum(std::span(x), sum, session.context);
+    ops::square_sum(host_operand(std::span(x)), sum, session.context);
     CHECK(values_of(sum.sums()) == std::vector<double>{25.25});
-    ops::value_sum(std::span(x), sum, session.context);
+    ops::value_sum(host_operand(std::span(x)), sum, session.context);
     CHECK(values_of(sum.sums()) == std::vector<double>{24.75});
     std::vector<float> floats(4);
-    CHECK_THROWS_AS(ops::value_sum(std::span(x), std::span(floats), session.context), ShapeError);
+    CHECK_THROWS_AS(
+        ops::value_sum(host_operand(std::span(x)), host_operand(std::span(floats)), session.context),
+        ShapeError);
     SumWords two(2);
-    CHECK_THROWS_AS(ops::square_sum(std::span(x), two, session.context), ShapeError);
+    CHECK_THROWS_AS(ops::square_sum(host_operand(std::span(x)), two, session.context), ShapeError);
     std::vector<float> y{1.0F, 1.0F, 1.0F};
-    ops::add_scaled(0.1, std::span(x), std::span(y), session.context);
+    ops::add_scaled(0.1, host_operand(std::span(x)), host_operand(std::span(y)), session.context);
     for (std::size_t i = 0; i < x.size(); ++i)
         CHECK(y[i] == 1.0F + static_cast<float>(0.1 * static_cast<double>(x[i])));
-    CHECK_THROWS_AS(ops::add_scaled(1.0, std::span(x).first(2), std::span(y), session.context), ShapeError);
+    CHECK_THROWS_AS(ops::add_scaled(1.0, host_operand(std::span(x).first(2)), host_operand(std::span(y)),
+                                    session.context),
+                    ShapeError);
 }
 
 TEST_CASE("balance: frequencies and sums of sequences agree with the reference", "[unit]") {

@@ -109,7 +109,8 @@ TEST_CASE("bias: shapes that do not fit are refused", "[unit]") {
     const auto back = [&](const std::vector<index_t>& blocks, const GradientRef& into) {
         ops::bias_backward(std::as_const(y).view(), std::span<const index_t>(blocks), into, session.context);
     };
-    CHECK_THROWS_AS(ops::add_bias(std::span<const float>(bias), y.view(), session.context), ShapeError);
+    CHECK_THROWS_AS(ops::add_bias(host_operand(std::span<const float>(bias)), y.view(), session.context),
+                    ShapeError);
     CHECK_THROWS_AS(ops::add_bias_on_this_thread(bias, y.view()), ShapeError);
     CHECK_NOTHROW(back({0, 2, 4}, gradient));
     CHECK_THROWS_AS(back({0, 2, 4}, GradientView{sums.data(), nullptr, 1, 7, nullptr}), ShapeError);

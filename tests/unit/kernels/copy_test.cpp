@@ -42,7 +42,7 @@ TEST_CASE("copy: fill sets every element and none behind them", "[unit]") {
     const std::size_t count = GENERATE(0U, 1U, 4096U, 9001U);
     TestSession session(3);
     std::vector<float> values(count + 1, 1.0F);
-    ops::fill(-0.0F, std::span(values).first(count), session.context);
+    ops::fill(-0.0F, host_operand(std::span(values).first(count)), session.context);
     std::vector<float> wanted(count, -0.0F);
     wanted.push_back(1.0F);
     CHECK(test::same_bits(values, wanted));

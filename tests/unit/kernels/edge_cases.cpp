@@ -1,6 +1,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include "kernels/ops/bodies.hpp"
 #include "tests/unit/kernels/operation_cases.hpp"
@@ -203,6 +204,7 @@ void losses(Case& on) {
 /// All that decides which keys a query sees, and what happens to scores.
 void attention_rules(Case& on) {
     const std::vector<index_t> documents{0, 0, 0, 3, 3, 5, 5, 5, 5, 0, 1, 1, 1, 1, 5, 5, 5, 5};
+    const std::vector<float> alibi = ops::alibi_slopes(4);
     ops::AttentionShape plain{
         .num_sequences = 2, .seq_len = 9, .heads = 4, .kv_heads = 2, .head_dim = 6, .scale = 0.4F};
     ops::AttentionShape window = plain, packed = plain, capped = plain, dropped = plain, slopes = plain,
@@ -211,7 +213,7 @@ void attention_rules(Case& on) {
     packed.first_keys = documents;
     capped.soft_cap = 1.5F;
     dropped.dropout = {.probability = 0.25F, .first_token = 7};
-    slopes.bias.slopes = on.positive(1, 4);
+    slopes.bias.slopes = alibi;
     bucketed.bias = {.table = on.normal(6, 4), .max_distance = 8};
     crossed.visibility = ops::Visibility::all;
     crossed.key_len = 131;

@@ -48,7 +48,7 @@ struct Problem {
     index_t num_slots() const { return offsets.back(); }
     MatrixView<const In> x_view() const { return {x.data(), rows, kHidden}; }
     MatrixView<const In> dy_view() const { return {dy.data(), rows, kHidden}; }
-    ops::ExpertSlots slots() const { return {offsets, row, std::span(weight), blocks}; }
+    ops::ExpertSlots slots() const { return {offsets, row, host_operand(std::span(weight)), blocks}; }
     ops::HostExpertWeights<In> host_weights() const {
         ops::HostExpertWeights<In> result{.gate = {},
                                           .up = {up.data(), experts, kHidden, kWidth},
@@ -67,7 +67,8 @@ struct Problem {
                                   .up = below_each_other(views.up),
                                   .down = below_each_other(views.down),
                                   .activation = kind,
-                                  .biases = {views.biases.gate, views.biases.up, views.biases.down}};
+                                  .biases = {host_operand(views.biases.gate), host_operand(views.biases.up),
+                                             host_operand(views.biases.down)}};
         if (ops::is_gated(kind)) result.gate = below_each_other(views.gate);
         return result;
     }
@@ -177,8 +178,8 @@ struct Run {
                         session.context);
         const ops::ExpertSaved kept = saved();
         ops::expert_ffn_backward(problem.x_view(), problem.weights(), problem.slots(), {kept.gate, kept.up},
-                                 {problem.dy_view(), dx.view(), std::span<float>(dweight), gradients.all(),
-                                  [&] { when_ready.push_back(dx.values); }},
+                                 {problem.dy_view(), dx.view(), host_operand(std::span<float>(dweight)),
+                                  gradients.all(), [&] { when_ready.push_back(dx.values); }},
                                  session.context);
         // It was called once, when nothing of dx was missing any more.
         CHECK(when_ready == std::vector<std::vector<float>>{dx.values});
@@ -375,7 +376,7 @@ TEST_CASE("expert_ffn: operands that do not fit are refused", "[unit]") {
             [&](auto& w, auto&, auto&) { w.up = MatrixView<const bf16>(rounded.data(), kHidden, kWidth); });
         // Biases belong to what is dense.
         const std::vector<float> ones(static_cast<std::size_t>(good.rows), 1.0F);
-        refused([&](auto&, auto& slots, auto&) { slots.weight = std::span(ones); });
+        refused([&](auto&, auto& slots, auto&) { slots.weight = host_operand(std::span(ones)); });
 
         const auto backward = [&](const ops::ExpertGradients& into, const ops::ExpertSaved& saved) {
             ops::expert_ffn_backward(good.x_view(), good.weights(), good.slots(), {saved.gate, saved.up},

@@ -28,8 +28,8 @@ Scores softmax(const TestMatrix& logits, int threads = 1) {
     TestSession session(threads);
     Scores result{TestMatrix(logits.rows, logits.cols),
                   std::vector<float>(static_cast<std::size_t>(logits.rows))};
-    ops::gate_scores(ops::Score::softmax, logits.view(), result.scores.view(), std::span(result.lse),
-                     session.context);
+    ops::gate_scores(ops::Score::softmax, logits.view(), result.scores.view(),
+                     host_operand(std::span(result.lse)), session.context);
     return result;
 }
 
@@ -92,7 +92,8 @@ TEST_CASE("gate: equal logits share equally, extreme ones do not overflow, in pl
     CHECK(static_cast<double>(got.lse[2]) == Approx(3.0 + std::log(2.0)));
     TestSession session;
     std::vector<float> lse(3);
-    ops::gate_scores(ops::Score::softmax, logits.view(), logits.view(), std::span(lse), session.context);
+    ops::gate_scores(ops::Score::softmax, logits.view(), logits.view(), host_operand(std::span(lse)),
+                     session.context);
     CHECK(test::same_bits(logits.values, got.scores.values));
 }
 
@@ -108,7 +109,7 @@ TEST_CASE("gate: whatever its finite logits, a row has finite scores and gradien
     logits.view()(6, 3) = -kInfinity;  // one that cannot be chosen
     TestMatrix scores(7, kExperts);
     std::vector<float> lse(7);
-    ops::gate_scores(kind, logits.view(), scores.view(), std::span(lse), session.context);
+    ops::gate_scores(kind, logits.view(), scores.view(), host_operand(std::span(lse)), session.context);
     Choice choice = choose(scores, 3, renormalise);
     // Groups and biases may force choices whose scores are 0.
     choice.expert[5 * 3 + 1] = 11;
@@ -121,10 +122,10 @@ TEST_CASE("gate: whatever its finite logits, a row has finite scores and gradien
     const ops::GateBackward in{.kind = kind,
                                .forward = {scores.view(), choice.experts(), renormalise, 1.0F},
                                .logits = logits.view(),
-                               .lse = std::span(lse),
+                               .lse = host_operand(std::span(lse)),
                                .dweight = dweight.view(),
                                .token_dshare = dense.view(),
-                               .dlse = std::span(dlse.values)};
+                               .dlse = host_operand(std::span(dlse.values))};
     ops::gate_backward(in, got.view(), session.context);
     ops::ref::gate_backward(in, wanted.view());
     for (const float value : scores.values) CHECK(std::isfinite(value));
@@ -206,7 +207,7 @@ TEST_CASE("gate: backward agrees with the reference, with and without each part"
     ops::GateBackward in{.forward = {scored.scores.view(), choice.experts(), renormalise, 1.0F},
                          .dweight = dweight.view()};
     if (has_dshare) in.dshare = dshare.values;
-    if (has_dlse) in.dlse = std::span(dlse.values);
+    if (has_dlse) in.dlse = host_operand(std::span(dlse.values));
     TestMatrix got(33, experts, 5);
     TestMatrix wanted(33, experts);
     ops::gate_backward(in, got.view(), session.context);
@@ -253,7 +254,7 @@ TEST_CASE("gate: backward agrees with finite differences of softmax, choice, wei
     ops::gate_backward({.forward = {scored.scores.view(), choice.experts(), renormalise, 1.0F},
                         .dweight = dweight.view(),
                         .dshare = dshare.values,
-                        .dlse = std::span(dlse.values)},
+                        .dlse = host_operand(std::span(dlse.values))},
                        got.view(), session.context);
     CHECK(relative_error(got.values, test::numeric_gradient(test::widened(logits.values), loss)) < 2e-6);
 }
@@ -300,11 +301,11 @@ TEST_CASE("gate: more choices than experts and shapes that do not fit are refuse
     TestMatrix scores(4, 6);
     TestMatrix narrow(4, 5);
     std::vector<float> lse(4);
-    CHECK_THROWS_AS(
-        ops::gate_scores(ops::Score::softmax, logits.view(), narrow.view(), std::span(lse), session.context),
-        ShapeError);
+    CHECK_THROWS_AS(ops::gate_scores(ops::Score::softmax, logits.view(), narrow.view(),
+                                     host_operand(std::span(lse)), session.context),
+                    ShapeError);
     CHECK_THROWS_AS(ops::gate_scores(ops::Score::softmax, logits.view(), scores.view(),
-                                     std::span(lse).first(3), session.context),
+                                     host_operand(std::span(lse).first(3)), session.context),
                     ShapeError);
     CHECK_THROWS_AS(choose(logits, 7, Renormalise::no), ShapeError);
     CHECK_THROWS_AS(choose(logits, 0, Renormalise::no), ShapeError);
@@ -323,7 +324,7 @@ TEST_CASE("gate: more choices than experts and shapes that do not fit are refuse
     refused([&](ops::GateBackward& in) { in.dweight = other.weight.view(); });
     refused([&](ops::GateBackward& in) { in.forward.scores = narrow.view(); });
     refused([&](ops::GateBackward& in) { in.dshare = lse; });
-    refused([&](ops::GateBackward& in) { in.dlse = std::span<const float>(lse).first(3); });
+    refused([&](ops::GateBackward& in) { in.dlse = host_operand(std::span<const float>(lse).first(3)); });
     CHECK_THROWS_AS(ops::gate_backward(good, narrow.view(), session.context), ShapeError);
 }
 
@@ -335,12 +336,13 @@ TEST_CASE("gate: sigmoid scores agree with the reference, and 0 gives a half", "
     TestMatrix wanted(70, experts);
     std::vector<float> lse(70);
     std::vector<float> wanted_lse(70);
-    ops::gate_scores(ops::Score::sigmoid, logits.view(), got.view(), std::span(lse), session.context);
+    ops::gate_scores(ops::Score::sigmoid, logits.view(), got.view(), host_operand(std::span(lse)),
+                     session.context);
     ops::ref::gate_scores(ops::Score::sigmoid, logits.view(), wanted.view(), wanted_lse);
     CHECK(relative_error(got.values, wanted.values) < 1e-6);
     CHECK(relative_error(lse, wanted_lse) < 1e-6);
     TestMatrix zeros(1, experts);
-    ops::gate_scores(ops::Score::sigmoid, zeros.view(), zeros.view(), std::span(lse).first(1),
+    ops::gate_scores(ops::Score::sigmoid, zeros.view(), zeros.view(), host_operand(std::span(lse).first(1)),
                      session.context);
     for (const float score : zeros.values) CHECK(score == 0.5F);
 }
@@ -371,7 +373,7 @@ TEST_CASE(
     const TestMatrix logits(33, experts, 1);
     TestMatrix scores(33, experts);
     std::vector<float> lse(33);
-    ops::gate_scores(kind, logits.view(), scores.view(), std::span(lse), session.context);
+    ops::gate_scores(kind, logits.view(), scores.view(), host_operand(std::span(lse)), session.context);
     Choice choice = choose(scores, 3, renormalise);
     for (std::size_t i = 1; i < choice.expert.size(); i += 5) choice.expert[i] = -1;
     const TestMatrix dweight(33, 3, 2);
@@ -381,12 +383,12 @@ TEST_CASE(
     ops::GateBackward in{.kind = kind,
                          .forward = {scores.view(), choice.experts(), renormalise, 2.5F},
                          .logits = logits.view(),
-                         .lse = std::span(lse)};
+                         .lse = host_operand(std::span(lse))};
     if (part != 1) in.dweight = dweight.view();
     if (part == 2 || part == 4) in.token_dshare = dense.view();
     if (part == 3 || part == 4) in.dlogit = dlogit.view();
     if (part == 4) in.dshare = std::span(row.values).first(static_cast<std::size_t>(experts));
-    if (part == 4 || part == 1) in.dlse = std::span(row.values).first(33);
+    if (part == 4 || part == 1) in.dlse = host_operand(std::span(row.values).first(33));
     TestMatrix got(33, experts, 6);
     TestMatrix wanted(33, experts);
     ops::gate_backward(in, got.view(), session.context);
@@ -403,7 +405,8 @@ TEST_CASE("gate: backward of sigmoid scores agrees with finite differences of al
     const TestMatrix logits(kTokens, kExperts, 1);
     TestMatrix scores(kTokens, kExperts);
     std::vector<float> lse(kTokens);
-    ops::gate_scores(ops::Score::sigmoid, logits.view(), scores.view(), std::span(lse), session.context);
+    ops::gate_scores(ops::Score::sigmoid, logits.view(), scores.view(), host_operand(std::span(lse)),
+                     session.context);
     Choice choice = choose(scores, kTopK, renormalise);
     choice.expert[5] = -1;
     const TestMatrix dweight(kTokens, kTopK, 2);
@@ -442,11 +445,11 @@ TEST_CASE("gate: backward of sigmoid scores agrees with finite differences of al
     ops::gate_backward({.kind = ops::Score::sigmoid,
                         .forward = {scores.view(), choice.experts(), renormalise, 2.5F},
                         .logits = logits.view(),
-                        .lse = std::span(lse),
+                        .lse = host_operand(std::span(lse)),
                         .dweight = dweight.view(),
                         .dshare = dshare.values,
                         .token_dshare = dense.view(),
-                        .dlse = std::span(dlse.values),
+                        .dlse = host_operand(std::span(dlse.values)),
                         .dlogit = dlogit.view()},
                        got.view(), session.context);
     CHECK(relative_error(got.values, test::numeric_gradient(test::widened(logits.values), loss)) < 2e-6);
@@ -533,7 +536,8 @@ TEST_CASE("gate: no gradient of shares scales all sigmoid scores up or down", "[
     const TestMatrix logits(5, 64, 1);
     TestMatrix scores(5, 64);
     std::vector<float> lse(5);
-    ops::gate_scores(ops::Score::sigmoid, logits.view(), scores.view(), std::span(lse), session.context);
+    ops::gate_scores(ops::Score::sigmoid, logits.view(), scores.view(), host_operand(std::span(lse)),
+                     session.context);
     Choice choice = choose(scores, 2, Renormalise::no);
     std::vector<float> dshare(64, 0.5F);
     dshare[7] = 2.0F;

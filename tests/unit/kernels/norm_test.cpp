@@ -25,7 +25,8 @@ struct Forward {
     /// What backward takes.
     ops::NormBackward backward(const TestMatrix& x, const TestMatrix& dy, Write write,
                                index_t block_rows) const {
-        return {x.view(), std::span(rstd), std::span(mean), dy.view(), write, block_rows};
+        return {x.view(),  host_operand(std::span(rstd)), host_operand(std::span(mean)), dy.view(), write,
+                block_rows};
     }
 };
 
@@ -37,7 +38,8 @@ Forward forward(const ops::Norm& rule, MatrixView<const float> x, int threads) {
     TestSession session(threads);
     Forward result{TestMatrix(x.rows, x.cols), std::vector<float>(static_cast<std::size_t>(x.rows)),
                    room_for_mean(rule.kind, x.rows)};
-    ops::norm(rule, x, result.y.view(), {std::span(result.rstd), std::span(result.mean)}, session.context);
+    ops::norm(rule, x, result.y.view(),
+              {host_operand(std::span(result.rstd)), host_operand(std::span(result.mean))}, session.context);
     return result;
 }
 
@@ -157,7 +159,7 @@ TEST_CASE("norm: with the residual fused in, the same bits as sum and norm one a
     std::vector<float> rstd(13);
     std::vector<float> mean = room_for_mean(kind, 13);
     ops::add_norm(rule.norm, {x.view(), residual.view(), x.view(), y.view()},
-                  {std::span(rstd), std::span(mean)}, session.context);
+                  {host_operand(std::span(rstd)), host_operand(std::span(mean))}, session.context);
     CHECK(test::same_bits(x.values, sum.values));
     CHECK(test::same_bits(y.values, wanted.y.values));
     CHECK(test::same_bits(rstd, wanted.rstd));
@@ -177,7 +179,8 @@ TEST_CASE("norm: in place and in a wider matrix, the same bits", "[unit]") {
         for (index_t c = 0; c < 21; ++c) part(r, c) = x.view()(r, c);
     std::vector<float> rstd(6);
     std::vector<float> mean = room_for_mean(kind, 6);
-    ops::norm(rule.norm, part, part, {std::span(rstd), std::span(mean)}, session.context);
+    ops::norm(rule.norm, part, part, {host_operand(std::span(rstd)), host_operand(std::span(mean))},
+              session.context);
     for (index_t r = 0; r < 6; ++r) {
         for (index_t c = 0; c < 40; ++c) {
             const bool inside = c >= 3 && c < 24;
@@ -339,9 +342,9 @@ struct Sums {
         const index_t cols = x.cols;
         for (const Range part : parts) {
             const auto rows_of = [&](std::span<const float> values) {
-                return values.empty() ? values
-                                      : values.subspan(static_cast<std::size_t>(part.begin),
-                                                       static_cast<std::size_t>(part.size()));
+                return host_operand(values.empty() ? values
+                                                   : values.subspan(static_cast<std::size_t>(part.begin),
+                                                                    static_cast<std::size_t>(part.size())));
             };
             const ops::NormBackward in{x.view().rows_of(part),  rows_of(kept.rstd), rows_of(kept.mean),
                                        dy.view().rows_of(part), Write::overwrite,   block_rows};
@@ -416,35 +419,37 @@ TEST_CASE("norm: shapes that do not fit are refused", "[unit]") {
     std::vector<float> gain(8, 1.0F);
     std::vector<float> rstd(4);
     std::vector<float> mean(4);
-    const std::span<float> short_rstd = std::span(rstd).first(3);
-    const ops::Norm rms{ops::NormKind::rms, std::span(gain), {}};
-    const ops::Norm layer{ops::NormKind::layer, std::span(gain), std::span(gain)};
+    const TensorRef short_rstd = host_operand(std::span(rstd).first(3));
+    const ops::Norm rms{ops::NormKind::rms, host_operand(std::span(gain)), {}};
+    const ops::Norm layer{ops::NormKind::layer, host_operand(std::span(gain)), host_operand(std::span(gain))};
     const auto apply = [&](const ops::Norm& rule, MatrixView<float> out,
                            const ops::NormStatistics& statistics) {
         ops::norm(rule, x.view(), out, statistics, session.context);
     };
-    CHECK_NOTHROW(apply(rms, y.view(), {std::span(rstd), {}}));
-    CHECK_NOTHROW(apply(layer, y.view(), {std::span(rstd), std::span(mean)}));
-    CHECK_THROWS_AS(apply(rms, narrow_y.view(), {std::span(rstd), {}}), ShapeError);
+    CHECK_NOTHROW(apply(rms, y.view(), {host_operand(std::span(rstd)), {}}));
+    CHECK_NOTHROW(apply(layer, y.view(), {host_operand(std::span(rstd)), host_operand(std::span(mean))}));
+    CHECK_THROWS_AS(apply(rms, narrow_y.view(), {host_operand(std::span(rstd)), {}}), ShapeError);
     CHECK_THROWS_AS(apply(rms, y.view(), {short_rstd, {}}), ShapeError);
-    CHECK_THROWS_AS(apply(rms, y.view(), {std::span(rstd), std::span(mean)}), ShapeError);
-    CHECK_THROWS_AS(apply(layer, y.view(), {std::span(rstd), {}}), ShapeError);
-    CHECK_THROWS_AS(
-        apply({ops::NormKind::rms, std::span(gain).first(7), {}}, y.view(), {std::span(rstd), {}}),
-        ShapeError);
-    CHECK_THROWS_AS(apply({ops::NormKind::rms, std::span(gain), std::span(gain).first(7)}, y.view(),
-                          {std::span(rstd), {}}),
+    CHECK_THROWS_AS(apply(rms, y.view(), {host_operand(std::span(rstd)), host_operand(std::span(mean))}),
                     ShapeError);
-    CHECK_THROWS_AS(ops::add_norm(rms, {x.view(), narrow_y.view(), y.view(), y.view()}, {std::span(rstd), {}},
-                                  session.context),
+    CHECK_THROWS_AS(apply(layer, y.view(), {host_operand(std::span(rstd)), {}}), ShapeError);
+    CHECK_THROWS_AS(apply({ops::NormKind::rms, host_operand(std::span(gain).first(7)), {}}, y.view(),
+                          {host_operand(std::span(rstd)), {}}),
+                    ShapeError);
+    CHECK_THROWS_AS(
+        apply({ops::NormKind::rms, host_operand(std::span(gain)), host_operand(std::span(gain).first(7))},
+              y.view(), {host_operand(std::span(rstd)), {}}),
+        ShapeError);
+    CHECK_THROWS_AS(ops::add_norm(rms, {x.view(), narrow_y.view(), y.view(), y.view()},
+                                  {host_operand(std::span(rstd)), {}}, session.context),
                     ShapeError);
 
     const GradientView good{gain.data(), nullptr, 1, 8, nullptr};
     const GradientView narrow{gain.data(), nullptr, 1, 7, nullptr};
     const auto back = [&](const ops::Norm& rule, MatrixView<float> dx, const ops::NormGradients& gradients,
                           index_t block_rows) {
-        ops::NormBackward in{x.view(), std::span(rstd), {}, x.view(), Write::add, block_rows};
-        if (rule.kind == ops::NormKind::layer) in.mean = std::span(mean);
+        ops::NormBackward in{x.view(), host_operand(std::span(rstd)), {}, x.view(), Write::add, block_rows};
+        if (rule.kind == ops::NormKind::layer) in.mean = host_operand(std::span(mean));
         ops::norm_backward(rule, in, dx, gradients, session.context);
     };
     CHECK_NOTHROW(back(rms, y.view(), {good, {}}, 2));

@@ -77,7 +77,7 @@ TensorRef OperationCase::zeros(index_t rows, index_t cols, DType dtype) {
     const std::vector<std::byte> none(static_cast<std::size_t>(rows * cols * dtype_bytes(dtype)));
     Tensor staged(context.device, dtype, {rows, cols}, Memory::staging);
     std::ranges::copy(none, staged.raw().begin());
-    context.device.upload(staged, to, context.stream);
+    context.device.upload(HostRef(staged), to, context.stream);
     return to;
 }
 

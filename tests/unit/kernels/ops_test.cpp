@@ -59,14 +59,15 @@ TEST_CASE("softmax_xent: loss and gradient agree with the reference, and uncount
     const std::vector<std::int32_t> target{0, 76, 3, -1, 5, 6, 7, 8, 9};
     std::vector<float> loss(9);
     std::vector<float> expected_loss(9);
-    ops::softmax_xent(logits.view(), target, 0.25F, std::span(loss), session.context);
+    ops::softmax_xent(logits.view(), target, 0.25F, host_operand(std::span(loss)), session.context);
     ops::ref::softmax_xent(expected.view(), target, 0.25F, expected_loss);
     CHECK(relative_error(logits.values, expected.values) < 2e-6);
     CHECK(relative_error(loss, expected_loss) < 2e-6);
     CHECK(loss[3] == 0.0F);
     const std::vector<std::int32_t> wrong(9, 77);
-    CHECK_THROWS_AS(ops::softmax_xent(logits.view(), wrong, 0.25F, std::span(loss), session.context),
-                    ShapeError);
+    CHECK_THROWS_AS(
+        ops::softmax_xent(logits.view(), wrong, 0.25F, host_operand(std::span(loss)), session.context),
+        ShapeError);
 }
 
 TEST_CASE("gate: scores, choice and gradient agree with the reference; ties go to the lower expert",
@@ -78,7 +79,8 @@ TEST_CASE("gate: scores, choice and gradient agree with the reference; ties go t
     TestMatrix expected(31, 21);
     std::vector<float> lse(31);
     std::vector<float> expected_lse(31);
-    ops::gate_scores(ops::Score::softmax, logits.view(), scores.view(), std::span(lse), session.context);
+    ops::gate_scores(ops::Score::softmax, logits.view(), scores.view(), host_operand(std::span(lse)),
+                     session.context);
     ops::ref::gate_scores(ops::Score::softmax, logits.view(), expected.view(), expected_lse);
     CHECK(relative_error(scores.values, expected.values) < 1e-6);
     CHECK(relative_error(lse, expected_lse) < 1e-6);
@@ -101,7 +103,7 @@ TEST_CASE("gate: scores, choice and gradient agree with the reference; ties go t
     const ops::GateBackward in{.forward = weights,
                                .dweight = dweight.view(),
                                .dshare = dshare.values,
-                               .dlse = std::span(dlse.values)};
+                               .dlse = host_operand(std::span(dlse.values))};
     ops::gate_backward(in, dlogits.view(), session.context);
     ops::ref::gate_backward(in, expected.view());
     CHECK(relative_error(dlogits.values, expected.values) < 1e-5);

@@ -28,9 +28,8 @@ struct State {
     /// The update zeroes its gradient, so it gets a copy.
     ops::AdamwOperands part(std::size_t first, std::size_t count, std::span<const float> values) {
         gradient.assign(values.begin(), values.end());
-        return {std::span(weight).subspan(first, count), std::span(m).subspan(first, count),
-                std::span(v).subspan(first, count), std::span(gradient).subspan(first, count),
-                std::span(working).subspan(first, count)};
+        const auto piece = [&](auto& whole) { return host_operand(std::span(whole).subspan(first, count)); };
+        return {piece(weight), piece(m), piece(v), piece(gradient), piece(working)};
     }
     ops::AdamwOperands all(std::span<const float> values) { return part(0, weight.size(), values); }
 };

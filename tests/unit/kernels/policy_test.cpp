@@ -40,16 +40,18 @@ TEST_CASE("policy: the advantage is the reward over the baseline", "[unit]") {
     const std::vector<float> offset{4.0F};
     const std::vector<float> loss{2.0F, 1.0F};
     std::vector<double> advantage(2);
-    ops::policy_advantage({x.view(), slope.view(), std::span(offset), std::span(loss)}, std::span(advantage),
-                          session.context);
+    ops::policy_advantage(
+        {x.view(), slope.view(), host_operand(std::span(offset)), host_operand(std::span(loss))},
+        host_operand(std::span(advantage)), session.context);
     CHECK(advantage == std::vector<double>{-2.0 - (4.0 + 0.5 + 0.5 - 3.0), -1.0 - (4.0 - 0.5 + 0.125)});
     std::vector<float> dbaseline(2);
-    ops::policy_baseline_backward(-0.5, std::span(advantage), std::span(dbaseline), session.context);
+    ops::policy_baseline_backward(-0.5, host_operand(std::span(advantage)),
+                                  host_operand(std::span(dbaseline)), session.context);
     CHECK(dbaseline == std::vector<float>{2.0F, 2.3125F});
-    CHECK_THROWS_AS(
-        ops::policy_advantage({x.view(), slope.view(), std::span(offset), std::span(loss).first(1)},
-                              std::span(advantage), session.context),
-        ShapeError);
+    CHECK_THROWS_AS(ops::policy_advantage({x.view(), slope.view(), host_operand(std::span(offset)),
+                                           host_operand(std::span(loss).first(1))},
+                                          host_operand(std::span(advantage)), session.context),
+                    ShapeError);
 }
 
 TEST_CASE("policy: the gradient is that of the reference loss, by finite differences", "[unit]") {
@@ -60,13 +62,18 @@ TEST_CASE("policy: the gradient is that of the reference loss, by finite differe
     const TestMatrix logits(kTokens, kExperts, 1);
     TestMatrix scores(kTokens, kExperts);
     std::vector<float> lse(kTokens);
-    ops::gate_scores(ops::Score::softmax, logits.view(), scores.view(), std::span(lse), session.context);
+    ops::gate_scores(ops::Score::softmax, logits.view(), scores.view(), host_operand(std::span(lse)),
+                     session.context);
     const TestMatrix keys(kTokens, kExperts, 2);
     std::vector<std::int32_t> draws(static_cast<std::size_t>(kTokens * top_k));
     ops::gate_top_k(keys.view(), MatrixView(draws.data(), kTokens, top_k), session.context);
     const std::vector<double> advantage = test::widened(TestMatrix(1, kTokens, 3).values);
-    const ops::PolicyLoss loss{logits.view(),        std::span(lse), MatrixView(draws.data(), kTokens, top_k),
-                               std::span(advantage), 0.125,          0.3};
+    const ops::PolicyLoss loss{logits.view(),
+                               host_operand(std::span(lse)),
+                               MatrixView(draws.data(), kTokens, top_k),
+                               host_operand(std::span(advantage)),
+                               0.125,
+                               0.3};
     TestMatrix dlogits(kTokens, kExperts);
     ops::policy_backward(loss, dlogits.view(), session.context);
     const std::vector<double> wanted = test::numeric_gradient(

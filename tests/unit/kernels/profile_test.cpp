@@ -46,11 +46,11 @@ TEST_CASE("profile: operations report their kind, and nothing without a profile"
     const std::vector<float> gain(32, 1.0F);
     TestMatrix y(20, 32);
     std::vector<float> rstd(20);
-    const ops::Norm rule{.kind = ops::NormKind::rms, .gain = std::span(gain), .bias = {}};
-    ops::norm(rule, x.view(), y.view(), {std::span(rstd), {}}, session.context);
+    const ops::Norm rule{.kind = ops::NormKind::rms, .gain = host_operand(std::span(gain)), .bias = {}};
+    ops::norm(rule, x.view(), y.view(), {host_operand(std::span(rstd)), {}}, session.context);
     CHECK(profile.entry(OpKind::normalisation).seconds == 0.0);
     session.context.profile = &profile;
-    ops::norm(rule, x.view(), y.view(), {std::span(rstd), {}}, session.context);
+    ops::norm(rule, x.view(), y.view(), {host_operand(std::span(rstd)), {}}, session.context);
     CHECK(profile.entry(OpKind::normalisation).flops == 4.0 * 20 * 32);
     CHECK(profile.entry(OpKind::normalisation).seconds > 0.0);
 }

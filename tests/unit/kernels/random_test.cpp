@@ -19,7 +19,7 @@ constexpr RandomKey kKey{77, 5, 3, RandomPurpose::initialise};
 std::vector<float> normals(const RandomKey& key, index_t first, std::size_t count, int threads = 1) {
     TestSession session(threads);
     std::vector<float> values(count);
-    ops::fill_normal(key, first, 1.0F, std::span(values), session.context);
+    ops::fill_normal(key, first, 1.0F, host_operand(std::span(values)), session.context);
     return values;
 }
 
@@ -113,9 +113,10 @@ TEST_CASE("random: fills do not depend on threads, cuts or order, and scale with
     CHECK(test::same_bits(parts, whole));
     TestSession session;
     std::vector<float> wide(5000);
-    ops::fill_normal(kKey, 1000, 0.25F, std::span(wide), session.context);
+    ops::fill_normal(kKey, 1000, 0.25F, host_operand(std::span(wide)), session.context);
     for (std::size_t i = 0; i < 5000; ++i) REQUIRE(wide[i] == 0.25F * whole[i]);
-    CHECK_THROWS_AS(ops::fill_normal(kKey, -1, 1.0F, std::span(wide), session.context), ShapeError);
+    CHECK_THROWS_AS(ops::fill_normal(kKey, -1, 1.0F, host_operand(std::span(wide)), session.context),
+                    ShapeError);
 }
 
 TEST_CASE("random: a Gumbel fill is -log(-log u) of the scalar generator, wherever it starts", "[unit]") {
@@ -123,7 +124,7 @@ TEST_CASE("random: a Gumbel fill is -log(-log u) of the scalar generator, wherev
     const int threads = GENERATE(1, 3);
     TestSession session(threads);
     std::vector<float> values(2500);
-    ops::fill_gumbel(kKey, first, 0.5F, std::span(values), session.context);
+    ops::fill_gumbel(kKey, first, 0.5F, host_operand(std::span(values)), session.context);
     double mean = 0.0;
     for (std::size_t i = 0; i < values.size(); ++i) {
         const double u = static_cast<double>(uniform(kKey, static_cast<std::uint64_t>(first) + i));
@@ -132,7 +133,8 @@ TEST_CASE("random: a Gumbel fill is -log(-log u) of the scalar generator, wherev
     }
     // Euler's constant times the scale, within five standard errors.
     CHECK(mean == Approx(0.5 * 0.5772).margin(5.0 * 0.5 * 1.2825 / 50.0));
-    CHECK_THROWS_AS(ops::fill_gumbel(kKey, -1, 1.0F, std::span(values), session.context), ShapeError);
+    CHECK_THROWS_AS(ops::fill_gumbel(kKey, -1, 1.0F, host_operand(std::span(values)), session.context),
+                    ShapeError);
 }
 
 TEST_CASE("random: jitter multiplies by the uniform number of the global token and column", "[unit]") {

@@ -18,7 +18,7 @@ TEST_CASE("reduce: sums of squares are exact where they can be, at all widths", 
     TestMatrix x(rows, cols);
     for (std::size_t i = 0; i < x.values.size(); ++i) x.values[i] = static_cast<float>(i * 7 % 101) - 50.0F;
     std::vector<double> sums(static_cast<std::size_t>(rows), -1.0);
-    ops::row_sums_of_squares(x.view(), std::span(sums), session.context);
+    ops::row_sums_of_squares(x.view(), host_operand(std::span(sums)), session.context);
     for (index_t r = 0; r < rows; ++r) {
         double wanted = 0.0;
         for (const float value : x.view().row_span(r))
@@ -32,7 +32,7 @@ TEST_CASE("reduce: a sum of squares neither overflows nor depends on threads or 
     const auto run = [](MatrixView<const float> rows, int threads) {
         TestSession session(threads);
         std::vector<double> sums(static_cast<std::size_t>(rows.rows));
-        ops::row_sums_of_squares(rows, std::span(sums), session.context);
+        ops::row_sums_of_squares(rows, host_operand(std::span(sums)), session.context);
         return sums;
     };
     const std::vector<double> whole = run(x.view(), 1);
@@ -71,9 +71,10 @@ TEST_CASE("reduce: every row has a factor of its own, in place or in a part of a
         std::vector<float> factor;
         for (int r = 0; r < 37; ++r) factor.push_back(static_cast<float>(r - 18));
         test::TestMatrix wide(37, width + 2);
-        ops::scale_rows(std::span(factor), x.view(), wide.view().cols_of({1, width + 1}), session.context);
+        ops::scale_rows(host_operand(std::span(factor)), x.view(), wide.view().cols_of({1, width + 1}),
+                        session.context);
         const test::TestMatrix before = x;
-        ops::scale_rows(std::span(factor), before.view(), x.view(), session.context);
+        ops::scale_rows(host_operand(std::span(factor)), before.view(), x.view(), session.context);
         for (index_t r = 0; r < 37; ++r) {
             CHECK(wide.view()(r, 0) == 0.0F);
             CHECK(wide.view()(r, width + 1) == 0.0F);
@@ -84,8 +85,9 @@ TEST_CASE("reduce: every row has a factor of its own, in place or in a part of a
             }
         }
         factor.pop_back();
-        CHECK_THROWS_AS(ops::scale_rows(std::span(factor), before.view(), x.view(), session.context),
-                        ShapeError);
+        CHECK_THROWS_AS(
+            ops::scale_rows(host_operand(std::span(factor)), before.view(), x.view(), session.context),
+            ShapeError);
     }
 }
 
@@ -94,7 +96,8 @@ TEST_CASE("reduce: shapes that do not fit are refused", "[unit]") {
     const TestMatrix x(4, 6, 1);
     TestMatrix y(4, 5);
     std::vector<double> three(3);
-    CHECK_THROWS_AS(ops::row_sums_of_squares(x.view(), std::span(three), session.context), ShapeError);
+    CHECK_THROWS_AS(ops::row_sums_of_squares(x.view(), host_operand(std::span(three)), session.context),
+                    ShapeError);
     CHECK_THROWS_AS(ops::add(x.view(), y.view(), session.context), ShapeError);
     CHECK_THROWS_AS(ops::add(x.view(), y.view(), y.view(), session.context), ShapeError);
 }

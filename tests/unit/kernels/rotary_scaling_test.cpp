@@ -75,7 +75,7 @@ TEST_CASE("rotary: interleaved pairs are neighbours, from the definition", "[uni
     TestSession session;
     std::vector<float> row{9.0F, 1.0F, 2.0F, 3.0F, 4.0F, 8.0F};
     const std::vector<std::int32_t> position{3};
-    ops::rotary(std::span(row), {6, 1}, position, table, Direction::forward, session.context);
+    ops::rotary(host_operand(std::span(row)), {6, 1}, position, table, Direction::forward, session.context);
     const double c = std::cos(3.0);
     const double s = std::sin(3.0);
     CHECK(row[0] == 9.0F);

@@ -50,7 +50,7 @@ TEST_CASE("rotary: a quarter turn of one pair, from the definition", "[unit]") {
     TestSession session;
     std::vector<float> row{1.0F, 2.0F, 3.0F, 4.0F};
     const std::vector<std::int32_t> position{3};
-    ops::rotary(std::span(row), 4, position, table, ops::Direction::forward, session.context);
+    ops::rotary(host_operand(std::span(row)), 4, position, table, ops::Direction::forward, session.context);
     const double c = std::cos(3.0);
     const double s = std::sin(3.0);
     CHECK(static_cast<double>(row[0]) == Approx(1.0 * c - 3.0 * s));

@@ -38,7 +38,7 @@ TEST_CASE("soft cap: small numbers pass, large ones stop at the cap, and a huge 
     TestSession session;
     std::vector<float> x{0.0F, 1e-4F, -1e-4F, 1e6F, -1e6F, 30.0F};
     std::vector<float> y(6);
-    ops::soft_cap(std::span(x), 30.0F, std::span(y), session.context);
+    ops::soft_cap(host_operand(std::span(x)), 30.0F, host_operand(std::span(y)), session.context);
     CHECK(y[0] == 0.0F);
     CHECK(y[1] == Approx(1e-4));
     CHECK(y[2] == -y[1]);
@@ -46,7 +46,8 @@ TEST_CASE("soft cap: small numbers pass, large ones stop at the cap, and a huge 
     CHECK(y[4] == -30.0F);
     CHECK(y[5] == Approx(30.0 * std::tanh(1.0)));
     std::vector<float> slope(6, 1.0F);
-    ops::soft_cap_backward(std::span(x), 30.0F, std::span(slope), session.context);
+    ops::soft_cap_backward(host_operand(std::span(x)), 30.0F, host_operand(std::span(slope)),
+                           session.context);
     CHECK(slope[0] == 1.0F);
     CHECK(slope[3] == 0.0F);
     CHECK(slope[4] == 0.0F);

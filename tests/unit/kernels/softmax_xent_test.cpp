@@ -24,7 +24,8 @@ struct Result {
 Result run(const TestMatrix& logits, const std::vector<std::int32_t>& target, float scale, int threads = 1) {
     TestSession session(threads);
     Result result{logits, std::vector<float>(target.size(), -1.0F)};
-    ops::softmax_xent(result.gradient.view(), target, scale, std::span(result.loss), session.context);
+    ops::softmax_xent(result.gradient.view(), target, scale, host_operand(std::span(result.loss)),
+                      session.context);
     return result;
 }
 
@@ -165,11 +166,12 @@ TEST_CASE("softmax_xent: the z-loss adds its gradient, and its sums of exponenti
         TestMatrix gradient = logits;
         std::vector<float> losses(3, -1.0F);
         std::vector<float> lse(3, -1.0F);
-        const ops::OutputZLoss z{0.0625F, std::span(lse)};
+        const ops::OutputZLoss z{0.0625F, host_operand(std::span(lse))};
         if (reference) {
             ops::ref::softmax_xent(gradient.view(), target, 0.5F, losses, z);
         } else {
-            ops::softmax_xent(gradient.view(), target, 0.5F, std::span(losses), z, session.context);
+            ops::softmax_xent(gradient.view(), target, 0.5F, host_operand(std::span(losses)), z,
+                              session.context);
         }
         CHECK(relative_error(gradient.values, test::numeric_gradient(test::widened(logits.values), loss)) <
               2e-6);
@@ -182,8 +184,8 @@ TEST_CASE("softmax_xent: the z-loss adds its gradient, and its sums of exponenti
     std::vector<float> losses(3);
     std::vector<float> lse(2);
     TestMatrix gradient = logits;
-    CHECK_THROWS_AS(ops::softmax_xent(gradient.view(), target, 0.5F, std::span(losses),
-                                      {0.0625F, std::span(lse)}, session.context),
+    CHECK_THROWS_AS(ops::softmax_xent(gradient.view(), target, 0.5F, host_operand(std::span(losses)),
+                                      {0.0625F, host_operand(std::span(lse))}, session.context),
                     ShapeError);
 }
 
@@ -210,15 +212,18 @@ TEST_CASE("softmax_xent: targets and lengths that do not fit are refused before 
     const TestMatrix before = logits;
     std::vector<float> loss(2);
     for (const std::vector<std::int32_t>& target : {std::vector<std::int32_t>{0, 5}, {0, -2}, {1 << 30, 0}}) {
-        CHECK_THROWS_AS(ops::softmax_xent(logits.view(), target, 1.0F, std::span(loss), session.context),
-                        ShapeError);
+        CHECK_THROWS_AS(
+            ops::softmax_xent(logits.view(), target, 1.0F, host_operand(std::span(loss)), session.context),
+            ShapeError);
     }
     const std::vector<std::int32_t> three{0, 1, 2};
-    CHECK_THROWS_AS(ops::softmax_xent(logits.view(), three, 1.0F, std::span(loss), session.context),
-                    ShapeError);
+    CHECK_THROWS_AS(
+        ops::softmax_xent(logits.view(), three, 1.0F, host_operand(std::span(loss)), session.context),
+        ShapeError);
     const std::vector<std::int32_t> two{0, 1};
-    CHECK_THROWS_AS(ops::softmax_xent(logits.view(), two, 1.0F, std::span(loss).first(1), session.context),
-                    ShapeError);
+    CHECK_THROWS_AS(
+        ops::softmax_xent(logits.view(), two, 1.0F, host_operand(std::span(loss).first(1)), session.context),
+        ShapeError);
     CHECK(test::same_bits(logits.values, before.values));
 }
 

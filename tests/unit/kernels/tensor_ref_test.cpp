@@ -37,9 +37,10 @@ TEST_CASE("tensor reference: values without rows are one row", "[unit]") {
     CHECK(ref.cols() == 5);
     CHECK(host_values<const std::int32_t>(ref).size() == 5);
     const std::vector<double> sums(7);
-    const ConstTensorRef from_span = std::span<const double>(sums);
+    const ConstTensorRef from_span = host_operand(std::span<const double>(sums));
     CHECK(from_span.dtype() == DType::f64);
     CHECK(host_values<const double>(from_span).data() == sums.data());
+    CHECK(HostRef(std::span<const double>(sums)).readable() == from_span);
 }
 
 TEST_CASE("tensor reference: bf16 is offset by its own width", "[unit]") {

@@ -41,7 +41,7 @@ inline Chosen choose(const model::MoeConfig& config, const TestMatrix& logits, i
         const MatrixView<const float> own = logits.view().rows_of(mine);
         Tensor scores(session.device, DType::f32, {own.rows, own.cols});
         Tensor lse(session.device, DType::f32, {own.rows});
-        ops::gate_scores(rule.score, own, scores.matrix<float>(), lse.values<float>(), session.context);
+        ops::gate_scores(rule.score, own, scores, lse, session.context);
         const MatrixView<const float> scores_te = std::as_const(scores).matrix<float>();
         const Tensor expert = strategy->choose({own, scores_te, pass, 1, world}, session.context);
         const MatrixView<const std::int32_t> expert_tk = expert.matrix<std::int32_t>();

@@ -107,7 +107,7 @@ PassInfo pass_of(index_t first_token, index_t tokens, index_t step, std::span<co
     pass.batch = {first_token, tokens, step, 0, 1};
     pass.seed = 4;
     pass.seq_len = 4;
-    pass.token_loss = loss;
+    pass.token_loss = host_operand(loss);
     return pass;
 }
 

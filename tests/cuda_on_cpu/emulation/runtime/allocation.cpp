@@ -1,5 +1,7 @@
 #include <cuda_runtime_api.h>
+#include <sys/mman.h>
 
+#include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -78,6 +80,18 @@ bool is_pinned(const void* first, std::size_t bytes) {
     if (after == pinned().begin()) return false;
     --after;
     return static_cast<const char*>(first) + bytes <= after->first + after->second.bytes;
+}
+
+bool is_pageable_address(const void* at) {
+    // Counts and pairs of them are smaller than addresses of programs that are loaded anywhere, and so are the shadows of
+    // sanitizers; floats are larger. The system knows the rest.
+    constexpr std::uintptr_t kLowest = std::uintptr_t(0x5000) << 32;
+    constexpr std::uintptr_t kHighest = std::uintptr_t(1) << 47;
+    const auto address = reinterpret_cast<std::uintptr_t>(at);
+    if (address < kLowest || address >= kHighest || is_pinned(at, 0)) return false;
+    unsigned char is_resident = 0;
+    void* const page = reinterpret_cast<void*>(address / kPageBytes * kPageBytes);
+    return mincore(page, kPageBytes, &is_resident) == 0;
 }
 
 }  // namespace sy::emulation

@@ -17,7 +17,7 @@ cudaError_t enqueue_kernel(const cudaLaunchConfig_t& config, const void* functio
 cudaError_t refuse_argument(std::size_t index, const void* pointer);
 
 /// What of an argument no kernel can follow, or null: a pointer, or a word inside a closure or a view that is an address
-/// of device memory which is not live.
+/// of device memory which is not live, or of the host's memory that is not pinned.
 template <typename T>
 const void* find_bad_pointer(const T& argument) {
     if constexpr (std::is_pointer_v<T> && !std::is_function_v<std::remove_pointer_t<T>>) {
@@ -30,7 +30,7 @@ const void* find_bad_pointer(const T& argument) {
         for (std::size_t at = 0; at + sizeof(void*) <= sizeof(T); at += alignof(void*)) {
             const void* word = nullptr;
             std::memcpy(&word, reinterpret_cast<const char*>(&without_gaps) + at, sizeof word);
-            if (is_device_address(word) && !is_device(word, 0)) return word;
+            if (is_device_address(word) ? !is_device(word, 0) : is_pageable_address(word)) return word;
         }
         return nullptr;
     }

@@ -25,6 +25,9 @@ bool is_pinned(const void* first, std::size_t bytes = 1);
 /// Whether the address is one that device memory could have, live or not.
 bool is_device_address(const void* at);
 
+/// Whether the process has memory there, of the host alone: no kernel can follow the address.
+bool is_pageable_address(const void* at);
+
 /// What was called since the counters were last set to {}.
 struct Counters {
     std::int64_t num_launches = 0;
