@@ -5,6 +5,7 @@
 #include <fstream>
 
 #include "tests/support/emulated_gpu.hpp"
+#include "tests/unit/kernels/device_comparison.hpp"
 
 namespace sy::test {
 namespace {
@@ -63,9 +64,14 @@ Pieces read_pieces(std::istream& in) {
     return pieces;
 }
 
-TEST_CASE("cuda routes: the results of every case are written", "[.][write-results]") {
+TEST_CASE("cuda routes: every case gives what the processor gives, and its results are written",
+          "[.][write-results]") {
     std::ofstream out(route_results_file(), std::ios::binary);
-    for (const NamedCase& named : all_cases()) write_pieces(out, run_on_gpu(named));
+    for (const NamedCase& named : all_cases()) {
+        const Pieces pieces = run_on_gpu(named);
+        check_pieces(named, pieces);
+        write_pieces(out, pieces);
+    }
     out.close();
     REQUIRE(out.good());
 }

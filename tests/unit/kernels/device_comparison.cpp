@@ -67,24 +67,25 @@ std::vector<OperationCase::Piece> run_on(Device& device, const NamedCase& named,
     return on.pieces();
 }
 
-void check_cases(Device& device, std::span<const NamedCase> cases) {
-    for (const NamedCase& named : cases) {
-        CpuDevice processor(1);
-        const std::vector<OperationCase::Piece> expected = run_on(processor, named);
-        const std::vector<OperationCase::Piece> pieces = run_on(device, named);
-        REQUIRE(pieces.size() == expected.size());
-        for (std::size_t i = 0; i < pieces.size(); ++i) {
-            INFO(named.name << ", result " << i << " in " << dtype_name(expected[i].dtype));
-            REQUIRE(pieces[i].dtype == expected[i].dtype);
-            REQUIRE(pieces[i].bytes.size() == expected[i].bytes.size());
-            const double tolerance = tolerance_of(expected[i].dtype);
-            if (tolerance == 0.0) {
-                CHECK(std::ranges::equal(pieces[i].bytes, expected[i].bytes));
-            } else {
-                CHECK(difference(pieces[i], expected[i]) <= tolerance);
-            }
+void check_pieces(const NamedCase& named, std::span<const OperationCase::Piece> pieces) {
+    CpuDevice processor(1);
+    const std::vector<OperationCase::Piece> expected = run_on(processor, named);
+    REQUIRE(pieces.size() == expected.size());
+    for (std::size_t i = 0; i < pieces.size(); ++i) {
+        INFO(named.name << ", result " << i << " in " << dtype_name(expected[i].dtype));
+        REQUIRE(pieces[i].dtype == expected[i].dtype);
+        REQUIRE(pieces[i].bytes.size() == expected[i].bytes.size());
+        const double tolerance = tolerance_of(expected[i].dtype);
+        if (tolerance == 0.0) {
+            CHECK(std::ranges::equal(pieces[i].bytes, expected[i].bytes));
+        } else {
+            CHECK(difference(pieces[i], expected[i]) <= tolerance);
         }
     }
+}
+
+void check_cases(Device& device, std::span<const NamedCase> cases) {
+    for (const NamedCase& named : cases) check_pieces(named, run_on(device, named));
 }
 
 }  // namespace sy::test

@@ -10,8 +10,10 @@ namespace sy::test {
 std::vector<OperationCase::Piece> run_on(Device& device, const NamedCase& named,
                                          NumericsMode numerics = NumericsMode::fast);
 
-/// Fails unless each case gives on the device what it gives on the CPU: integers, codes and marks to the bit, numbers within
-/// what exponentials and the order of long sums explain.
+/// Fails unless a case has left what it leaves on the CPU: integers, codes and marks to the bit, numbers within what
+/// exponentials and the order of long sums explain.
+void check_pieces(const NamedCase& named, std::span<const OperationCase::Piece> pieces);
+/// Runs the cases on the device and checks what they leave there.
 void check_cases(Device& device, std::span<const NamedCase> cases);
 
 }  // namespace sy::test
