@@ -28,6 +28,8 @@ struct Row {
 
 /// The items of a forward: T * heads.
 struct ForwardRows {
+    /// Blocks that a multiprocessor has to hold: with one more, registers of compute capability 8.0 are spilled.
+    static constexpr int kResidentBlocks = 6;
     cuda::Matrix<const float> q;
     cuda::Matrix<const float> k;
     cuda::Matrix<const float> v;
@@ -56,6 +58,7 @@ struct ForwardRows {
 
 /// Those of a decode: B * heads.
 struct NewestRows {
+    static constexpr int kResidentBlocks = 8;
     cuda::Matrix<const float> q;
     cuda::Matrix<const float> k;
     cuda::Matrix<const float> v;
@@ -143,7 +146,7 @@ __device__ void attend(const on_gpu::PairRules& rules, const Row& row, float* we
 }
 
 template <class Rows>
-__global__ void __launch_bounds__(on_gpu::kPairThreads)
+__global__ void __launch_bounds__(on_gpu::kPairThreads, Rows::kResidentBlocks)
     attend_kernel(index_t items, on_gpu::PairRules rules, Rows rows) {
     SY_SHARED(scratch, cuda::Array<std::uint64_t, cuda::kWarp>);
     SY_SHARED(weights, cuda::Array<float, on_gpu::kPairThreads>);
