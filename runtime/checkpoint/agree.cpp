@@ -2,6 +2,7 @@
 
 #include <future>
 
+#include "runtime/checkpoint/file_lock.hpp"
 #include "runtime/checkpoint/folders.hpp"
 #include "runtime/checkpoint/on_all_ranks.hpp"
 
@@ -76,6 +77,8 @@ void with_advice_on_damage(comm::Communicator& world, const fs::path& folder,
     try {
         read();
         return;
+    } catch (const FileLockError&) {
+        throw;
     } catch (const IoError& error) {
         problem = error.what();
     }

@@ -34,7 +34,7 @@ Manifest read_manifest_of_rank_0(comm::Communicator& world, const std::filesyste
 }  // namespace detail
 
 /// Runs `read`, which reads a checkpoint and fails on all ranks when it fails on one.
-/// @throws IoError as `read` does, naming the newest whole checkpoint beside this one
+/// @throws IoError as `read` does, naming the newest whole checkpoint beside this one; of a lock FileLockError, as it is
 /// @par Collective
 void with_advice_on_damage(comm::Communicator& world, const std::filesystem::path& folder,
                            const std::function<void()>& read);

@@ -85,6 +85,7 @@ class CheckpointReader {
 };
 
 /// Checks every file, piece and matrix, and that every value is finite. @return all problems, empty when the checkpoint is whole
+/// @throws FileLockError when a file cannot be looked at
 std::vector<std::string> verify_checkpoint(const std::filesystem::path& folder);
 
 }  // namespace sy::runtime

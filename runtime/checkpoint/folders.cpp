@@ -5,6 +5,7 @@
 #include <system_error>
 
 #include "runtime/checkpoint/checkpoint.hpp"
+#include "runtime/checkpoint/file_lock.hpp"
 #include "runtime/checkpoint/files.hpp"
 
 namespace sy::runtime {
@@ -92,9 +93,13 @@ std::string advice_on_newest_whole(const fs::path& checkpoints) {
     if (steps.empty()) return "";
     for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
         const fs::path folder = checkpoints / step_name(*step);
-        if (verify_checkpoint(folder).empty())
-            return concat("; the newest whole checkpoint is ", folder.string(),
-                          "; go on from it with --resume ", folder.string());
+        try {
+            if (verify_checkpoint(folder).empty())
+                return concat("; the newest whole checkpoint is ", folder.string(),
+                              "; go on from it with --resume ", folder.string());
+        } catch (const FileLockError& error) {
+            return concat("; whether ", folder.string(), " is whole cannot be said: ", error.what());
+        }
     }
     return concat("; none of the checkpoints in ", checkpoints.string(), " is whole");
 }
@@ -206,18 +211,24 @@ std::vector<std::string> remove_old(const fs::path& checkpoints, index_t keep_la
 
 fs::path follow_latest(const fs::path& path) {
     const fs::path named = path.has_filename() ? path : path.parent_path();
-    // A folder of that name, as copying without links makes it, is an ordinary one.
-    const bool is_folder = fs::is_directory(named) && !fs::is_symlink(named);
+    // A folder of that name, as copying without links makes it, is an ordinary one. A link may lead nowhere.
+    std::error_code ignored;
+    const bool is_folder = !fs::is_symlink(named, ignored) && fs::is_directory(named, ignored);
     return named.filename() == kLatest && !is_folder ? detail::latest_checkpoint(named.parent_path()) : path;
 }
 
 fs::path find_checkpoint(const fs::path& run, const std::string& which) {
     const fs::path path = follow_latest(which == kLatest ? run / "checkpoints" / kLatest : fs::path(which));
-    if (!fs::exists(path / "manifest.json")) {
-        throw IoError(concat("no checkpoint at ", path.string(),
-                             "; start a run without --resume, or give a folder that holds a manifest.json"));
-    }
-    return fs::canonical(path);
+    std::error_code problem;
+    if (fs::exists(path / "manifest.json", problem)) return fs::canonical(path);
+    const fs::path named = path.has_filename() ? path : path.parent_path();
+    const fs::path checkpoints = fs::absolute(named).parent_path();
+    const bool beside_others = detail::holds_checkpoints(checkpoints);
+    throw IoError(concat("no checkpoint at ", path.string(),
+                         fs::is_directory(path, problem) ? ", whose manifest.json is missing" : "",
+                         beside_others ? detail::advice_on_newest_whole(checkpoints)
+                                       : "; start a run without --resume, or give a folder that holds a "
+                                         "manifest.json"));
 }
 
 }  // namespace sy::runtime

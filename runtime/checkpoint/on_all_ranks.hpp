@@ -23,7 +23,8 @@ void wait_on_all_ranks(comm::Communicator& world, const std::future<Result>& wor
 
 /// Runs work on every rank, in a thread of its own that may not communicate, and waits for it on all.
 /// @param failure  begins the message: "writing a checkpoint failed"
-/// @throws IoError on every rank when any rank fails, with every rank's message; TimeoutError as above
+/// @throws IoError on every rank when any rank fails, with every rank's message, FileLockError when all of them are of locks;
+///         TimeoutError as above
 /// @par Collective
 void fail_on_all_ranks(comm::Communicator& world, const char* failure, const std::function<void()>& work);
 

@@ -3,6 +3,7 @@
 #include <set>
 
 #include "runtime/checkpoint/checkpoint.hpp"
+#include "runtime/checkpoint/file_lock.hpp"
 #include "runtime/checkpoint/files.hpp"
 #include "runtime/checkpoint/regular_file.hpp"
 #include "runtime/checkpoint/shard_file.hpp"
@@ -91,7 +92,7 @@ void CheckpointReader::read_piece(const PieceRecord& piece, std::span<float> val
         file.check_plain(piece.dataset);
         file.read(piece.dataset, place.dims, place.region, values);
     } catch (const IoError& error) {
-        throw IoError(concat(where(piece), " cannot be read: ", error.what()));
+        throw_again(error, where(piece) + " cannot be read: ");
     }
     const std::uint64_t found = row_checksum(values, piece.cols, piece.rows.begin);
     if (found != piece.checksum) {
@@ -131,7 +132,7 @@ std::vector<float> CheckpointReader::read_piece(const PieceRecord& piece) const 
         open(piece.file);
         values.resize(static_cast<std::size_t>(piece.rows.size() * piece.cols));
     } catch (const IoError& error) {
-        throw IoError(concat(where(piece), " cannot be read: ", error.what()));
+        throw_again(error, where(piece) + " cannot be read: ");
     }
     read_piece(piece, values);
     return values;
@@ -161,6 +162,8 @@ std::vector<std::string> verify_checkpoint(const std::filesystem::path& folder) 
     const auto attempt = [&](const auto& body) {
         try {
             body();
+        } catch (const FileLockError&) {
+            throw;
         } catch (const Error& error) {
             problems.emplace_back(error.what());
         }

@@ -4,6 +4,8 @@
 #include <boost/program_options.hpp>
 #include <iomanip>
 #include <iostream>
+#include <limits>
+#include <type_traits>
 
 #include "kernels/core/isa.hpp"
 #include "runtime/cli/guarded_main.hpp"
@@ -137,18 +139,19 @@ Found read_words(std::span<const char* const> arguments) {
     po::options_description options;
     options.add_options()("help,h", "")("config", po::value<std::string>())(
         "set", po::value<std::vector<std::string>>())("resume", po::value<std::string>())(
-        "ranks", po::value<int>())("ranks-per-node", po::value<int>())("node-memory", po::value<double>())(
-        "grace", po::value<double>())("preset", po::value<std::string>())("scaled-down", "")(
-        "scaling-law", "")("recommend", "")("nodes", po::value<index_t>())(
-        "cores-per-node", po::value<index_t>())("mem-per-node", po::value<double>())(
-        "network-gbps", po::value<double>())("calibration", po::value<std::string>())(
-        "calibrate", po::value<std::string>())("with-moments", "")("threads", po::value<int>())(
-        "seconds", po::value<double>())("json", "")("trace", po::value<std::string>())("full", "")(
-        "exchange-table", po::value<std::string>())("data", po::value<std::string>())(
-        "html", po::value<std::string>())("to", po::value<std::string>())("dtype", po::value<std::string>())(
-        "shard-size", po::value<std::string>())("family", po::value<std::string>())("without-tokenizer", "")(
-        "tokenizer", po::value<std::string>())("out", po::value<std::string>())(
-        "jsonl-field", po::value<std::string>())("word", po::value<std::vector<std::string>>());
+        "ranks", po::value<std::string>())("ranks-per-node", po::value<std::string>())(
+        "node-memory", po::value<std::string>())("grace", po::value<std::string>())(
+        "preset", po::value<std::string>())("scaled-down", "")("scaling-law", "")("recommend", "")(
+        "nodes", po::value<std::string>())("cores-per-node", po::value<std::string>())(
+        "mem-per-node", po::value<std::string>())("network-gbps", po::value<std::string>())(
+        "calibration", po::value<std::string>())("calibrate", po::value<std::string>())("with-moments", "")(
+        "threads", po::value<std::string>())("seconds", po::value<std::string>())("json", "")(
+        "trace", po::value<std::string>())("full", "")("exchange-table", po::value<std::string>())(
+        "data", po::value<std::string>())("html", po::value<std::string>())("to", po::value<std::string>())(
+        "dtype", po::value<std::string>())("shard-size", po::value<std::string>())(
+        "family", po::value<std::string>())("without-tokenizer", "")("tokenizer", po::value<std::string>())(
+        "out", po::value<std::string>())("jsonl-field", po::value<std::string>())(
+        "word", po::value<std::vector<std::string>>());
     po::positional_options_description order;
     order.add("word", -1);
     Found found;
@@ -173,17 +176,37 @@ Found read_words(std::span<const char* const> arguments) {
     return found;
 }
 
+/// Sets `field` from --NAME where it was given; what is wrong is said as it is of settings.
+/// @param T  index_t or double
+template <class T>
+void read_number(const Found& found, const char* name, T& field, T low, T high,
+                 std::vector<std::string>& problems) {
+    if (!found.values.contains(name)) return;
+    OptionTable table;
+    if constexpr (std::is_same_v<T, double>) {
+        table.number({name, "", ""}, field, low, high);
+    } else {
+        table.whole({name, "", ""}, field, low, high);
+    }
+    const std::string problem = table.take().front().set(found.values[name].as<std::string>());
+    // A default, which that would name where nothing can be tried, is none of an option.
+    if (!problem.empty())
+        problems.push_back(concat("--", name, ": ", problem.substr(0, problem.find("; the default is "))));
+}
+
+constexpr double kMostOfNumber = std::numeric_limits<double>::max();
+constexpr index_t kMostOfWhole = std::numeric_limits<int>::max();
+
 /// What belongs to plan --recommend.
 void read_cluster(const Found& found, Arguments& arguments, std::vector<std::string>& problems) {
     Cluster& cluster = arguments.cluster;
     arguments.recommend = found.values.contains("recommend");
-    if (found.values.contains("nodes")) cluster.nodes = found.values["nodes"].as<index_t>();
-    if (found.values.contains("cores-per-node"))
-        cluster.cores_per_node = found.values["cores-per-node"].as<index_t>();
-    if (found.values.contains("mem-per-node"))
-        cluster.memory_per_node = found.values["mem-per-node"].as<double>() * (1U << 30U);
-    if (found.values.contains("network-gbps"))
-        cluster.network_gbps = found.values["network-gbps"].as<double>();
+    read_number(found, "nodes", cluster.nodes, index_t{1}, kMostOfWhole, problems);
+    read_number(found, "cores-per-node", cluster.cores_per_node, index_t{1}, kMostOfWhole, problems);
+    double gibibytes = 0.0;
+    read_number(found, "mem-per-node", gibibytes, 0.0, kMostOfNumber, problems);
+    cluster.memory_per_node = gibibytes * (1U << 30U);
+    read_number(found, "network-gbps", cluster.network_gbps, 0.0, kMostOfNumber, problems);
     if (arguments.recommend) {
         const std::vector<std::string> wrong = cluster_problems(cluster);
         problems.insert(problems.end(), wrong.begin(), wrong.end());
@@ -220,19 +243,21 @@ Arguments check_usage(const Command& command, const Found& found) {
     if (found.values.contains("set"))
         arguments.sources.assignments = found.values["set"].as<std::vector<std::string>>();
     if (found.values.contains("resume")) arguments.resume = found.values["resume"].as<std::string>();
-    if (found.values.contains("ranks")) arguments.ranks = found.values["ranks"].as<int>();
-    if (found.values.contains("ranks-per-node"))
-        arguments.ranks_per_node = found.values["ranks-per-node"].as<int>();
-    if (found.values.contains("node-memory"))
-        arguments.limits.node_memory = found.values["node-memory"].as<double>() * (1U << 30U);
-    if (found.values.contains("grace")) arguments.limits.grace_seconds = found.values["grace"].as<double>();
-    if (!(arguments.limits.node_memory >= 0.0 && arguments.limits.grace_seconds >= 0.0))
-        problems.emplace_back("--node-memory and --grace: give 0 or more");
+    index_t ranks = 1;
+    read_number(found, "ranks", ranks, index_t{1}, kMostOfWhole, problems);
+    if (found.values.contains("ranks")) arguments.ranks = narrow<int>(ranks);
+    index_t ranks_per_node = arguments.ranks_per_node;
+    read_number(found, "ranks-per-node", ranks_per_node, index_t{1}, kMostOfWhole, problems);
+    arguments.ranks_per_node = narrow<int>(ranks_per_node);
+    double gibibytes = 0.0;
+    read_number(found, "node-memory", gibibytes, 0.0, kMostOfNumber, problems);
+    arguments.limits.node_memory = gibibytes * (1U << 30U);
+    read_number(found, "grace", arguments.limits.grace_seconds, 0.0, kMostOfNumber, problems);
     read_cluster(found, arguments, problems);
-    if (found.values.contains("threads")) arguments.threads = found.values["threads"].as<int>();
-    if (found.values.contains("seconds")) arguments.seconds = found.values["seconds"].as<double>();
-    if (!(arguments.seconds >= 0.0))
-        problems.push_back(concat("--seconds ", arguments.seconds, ": give 0 or more"));
+    index_t threads = 0;
+    read_number(found, "threads", threads, index_t{1}, kMostOfWhole, problems);
+    arguments.threads = narrow<int>(threads);
+    read_number(found, "seconds", arguments.seconds, 0.0, kMostOfNumber, problems);
     for (const auto& [name, field] :
          {std::pair("data", &arguments.data), std::pair("trace", &arguments.trace),
           std::pair("exchange-table", &arguments.exchange_table), std::pair("to", &arguments.format),
@@ -246,12 +271,6 @@ Arguments check_usage(const Command& command, const Found& found) {
     arguments.json = found.values.contains("json");
     arguments.full = found.values.contains("full");
     arguments.without_tokenizer = found.values.contains("without-tokenizer");
-    if (found.values.contains("threads") && arguments.threads < 1)
-        problems.push_back(concat("--threads ", arguments.threads, ": give 1 or more"));
-    if (arguments.ranks.value_or(1) < 1)
-        problems.push_back(concat("--ranks ", *arguments.ranks, ": give 1 or more"));
-    if (arguments.ranks_per_node < 1)
-        problems.push_back(concat("--ranks-per-node ", arguments.ranks_per_node, ": give 1 or more"));
     if (!problems.empty()) throw ConfigError(problems);
     return arguments;
 }

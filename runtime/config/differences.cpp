@@ -51,10 +51,11 @@ constexpr std::array kMayDiffer{
     MayDiffer{"moe.expert_dropout", Matters::in_training, "what is learned from differs"},
     MayDiffer{"balance.", Matters::in_training, "load is balanced otherwise"},
     MayDiffer{"train.steps", Matters::in_training, "the learning rate's cosine ends there"},
-    MayDiffer{"train.global_batch", Matters::in_training,
-              "a step takes another number of sequences, at the same learning rate"},
-    MayDiffer{"train.accumulation", Matters::in_training,
-              "capacity and noise are of a micro-step, and differ"},
+    MayDiffer{
+        "train.global_batch", Matters::always,
+        "a step takes another number of sequences, at the same learning rate, and validation other ones"},
+    MayDiffer{"train.eval_batches", Matters::always, "validation takes another number of sequences"},
+    MayDiffer{"train.accumulation", Matters::always, "capacity and noise are of a micro-step, and differ"},
     MayDiffer{"train.freeze", Matters::in_training, "other parameters learn"},
     // Going on with another seed is refused by itself: what is drawn, not what weights mean, depends on it.
     MayDiffer{"train.", Matters::never, ""},
@@ -87,23 +88,35 @@ const MayDiffer* find_rule(const Option& option) {
 
 }  // namespace
 
-Config saved_settings(const std::string& text) {
-    Config config;
-    std::vector<Option> options = options_of(config);
+SavedSettings saved_settings(const std::string& text) {
+    SavedSettings saved;
+    std::vector<Option> options = options_of(saved.config);
     for (const Setting& setting : read_config_text(text, "the checkpoint's settings").settings) {
         const std::string name = setting.section + "." + setting.key;
         const auto option = std::ranges::find(options, name, &Option::name);
-        if (option != options.end()) option->set(setting.value);
+        if (option == options.end()) continue;
+        if (option->set(setting.value).empty() || find_rule(*option) != nullptr) continue;
+        constexpr std::size_t kMostShown = 40;
+        const std::string value = setting.value.size() <= kMostShown
+                                      ? concat(" = ", quote_if_needed(setting.value))
+                                      : concat(" to a value of ", setting.value.size(), " bytes");
+        saved.problems.push_back(
+            concat("the checkpoint sets ", name, value,
+                   ", which this program refuses; another version has written it, or it was altered"));
     }
-    return config;
+    return saved;
 }
 
-SettingDifferences compare_settings(const Config& saved, const Config& config) {
-    Config there = saved;
+SettingDifferences compare_settings(const SavedSettings& saved, const Config& config) {
+    Config there = saved.config;
     Config here = config;
     const std::vector<Option> old_options = options_of(there);
     const std::vector<Option> new_options = options_of(here);
     SettingDifferences differences;
+    if (!saved.problems.empty()) {
+        differences.problems = saved.problems;
+        return differences;
+    }
     for (std::size_t i = 0; i < new_options.size(); ++i) {
         const Option& option = new_options[i];
         if (old_options[i].get() == option.get()) continue;

@@ -101,7 +101,7 @@ TrainingState first_state(const Config& config, std::optional<DataRecord> data) 
 Resumption resume_training(const Manifest& manifest, const Config& config,
                            const std::optional<DataRecord>& data) {
     Resumption resumption{manifest.state, {}};
-    const Config saved = saved_settings(manifest.config);
+    const SavedSettings saved = saved_settings(manifest.config);
     SettingDifferences differences = compare_settings(saved, config);
     Sentences problems = std::move(differences.problems);
     Sentences& notes = resumption.notes;
@@ -122,7 +122,8 @@ Resumption resume_training(const Manifest& manifest, const Config& config,
     if (manifest.step >= config.train.steps) {
         notes.push_back(concat("the checkpoint is of step ", manifest.step, " and train.steps = ",
                                config.train.steps, ": nothing is left to do; raise train.steps to go on"));
-    } else if (const std::string note = learning_rate_note(saved, config, manifest.step); !note.empty()) {
+    } else if (const std::string note = learning_rate_note(saved.config, config, manifest.step);
+               !note.empty()) {
         notes.push_back(note);
     }
     resumption.state.data = data;

@@ -175,15 +175,20 @@ class TrainingRun {
         publish();
         throw Error(concat("training: ", state_.skipped_in_a_row,
                            " steps in a row had a gradient that is not finite, the last was ", done_,
-                           "; the last checkpoint before them is of step ", last_good_checkpoint(),
-                           "; go on from it, or from an earlier one, with a lower optimizer.lr"));
+                           advice_on_last_good_checkpoint()));
     }
 
-    /// Written before steps were skipped; "0" when there is none.
-    std::string last_good_checkpoint() {
+    /// Of a checkpoint that was written before steps were skipped.
+    std::string advice_on_last_good_checkpoint() {
         return decided_by_rank_0(session_.world(), [this] {
             const std::filesystem::path run = config_.run.directory;
-            return std::to_string(detail::last_good_step(run / "checkpoints").value_or(0));
+            const std::optional<index_t> step = detail::last_good_step(run / "checkpoints");
+            if (!step)
+                return std::string(
+                    "; no checkpoint is from before them; start again, in another "
+                    "run.directory, with a lower optimizer.lr");
+            return concat("; the last checkpoint before them is of step ", *step,
+                          "; go on from it, or from an earlier one, with a lower optimizer.lr");
         });
     }
 

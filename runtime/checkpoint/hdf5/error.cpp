@@ -1,3 +1,4 @@
+#include "runtime/checkpoint/file_lock.hpp"
 #include "runtime/checkpoint/hdf5/handle.hpp"
 
 namespace sy::runtime::detail {
@@ -19,15 +20,15 @@ herr_t add_error(unsigned, const H5E_error2_t* error, void* walked) noexcept {
 
 }  // namespace
 
-std::string hdf5_reason() {
+void throw_hdf5_error(const std::string& what) {
     Reason reason;
     H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, add_error, &reason);
-    if (reason.stack.empty()) return "HDF5 gives no reason";
-    if (!reason.lock) return reason.stack;
-    return reason.stack +
-           "; perhaps another program has the file locked, or its file system has no locks: end that "
-           "program, "
-           "or set HDF5_USE_FILE_LOCKING=FALSE if nothing writes the file";
+    const std::string text = concat(what, ": ", reason.stack.empty() ? "HDF5 gives no reason" : reason.stack);
+    if (!reason.lock) throw IoError(text);
+    throw FileLockError(
+        text +
+        "; perhaps another program has the file locked, or its file system has no locks: end that program, "
+        "or set HDF5_USE_FILE_LOCKING=FALSE if nothing writes the file");
 }
 
 }  // namespace sy::runtime::detail

@@ -79,7 +79,7 @@ void FileLayout::add_dataset(const std::string& name, std::span<const index_t> d
     if (bytes == 0) return;
     const haddr_t offset = H5Dget_offset(dataset.get());
     if (offset == HADDR_UNDEF)
-        throw IoError(concat("H5Dget_offset failed for ", path_, ":", name, ": ", detail::hdf5_reason()));
+        detail::throw_hdf5_error(concat("H5Dget_offset failed for ", path_, ":", name));
     const auto begin = static_cast<index_t>(offset);
     values_[begin] = {begin, bytes, name, {}};
 }

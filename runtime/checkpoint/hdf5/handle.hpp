@@ -35,15 +35,16 @@ class Hdf5Handle {
     herr_t (*close_)(hid_t);
 };
 
-/// The library's error stack of the last failed call: what each function says, with its name, from the one that failed
-/// first to the one that was called. When a lock was among them, a guess at the cause and what to try come last.
-std::string hdf5_reason();
+/// @throws IoError with `what` and the library's error stack of the last failed call: what each function says, with its name,
+///         from the one that failed first to the one that was called; FileLockError when a lock was among them, with a guess
+///         at the cause and what to try last
+[[noreturn]] void throw_hdf5_error(const std::string& what);
 
-/// @throws IoError with the call, the file, the dataset and HDF5's reason when `status` is negative
+/// @throws IoError or FileLockError with the call, the file and the dataset when `status` is negative
 template <class T>
 T check_hdf5(T status, const char* call, const std::string& path, const std::string& name) {
     if (status >= 0) return status;
-    throw IoError(concat(call, " failed for ", path, name.empty() ? "" : ":", name, ": ", hdf5_reason()));
+    throw_hdf5_error(concat(call, " failed for ", path, name.empty() ? "" : ":", name));
 }
 
 /// The type as files hold it. Not to be closed.

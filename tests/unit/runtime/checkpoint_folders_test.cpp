@@ -178,3 +178,22 @@ TEST_CASE("folders: a link that is gone or wrong is named with the newest whole 
     const TestFolder empty;
     CHECK_THROWS_WITH(find_checkpoint(empty.path(), "latest"), Catch::Contains("no checkpoint at"));
 }
+
+TEST_CASE("folders: a checkpoint that lost its manifest is named with the newest whole one", "[unit]") {
+    const FinishedRun run;
+    fs::remove(run.checkpoints / "step-00000008/manifest.json");
+    const std::string whole = (run.checkpoints / "step-00000006").string();
+    const auto names_whole = Catch::Contains("the newest whole checkpoint is " + whole);
+    CHECK_THROWS_WITH(run.latest(),
+                      Catch::Contains("step-00000008, whose manifest.json is missing") && names_whole);
+    CHECK_THROWS_WITH(
+        find_checkpoint(run.checkpoints.parent_path(), (run.checkpoints / "step-00000008/").string()),
+        names_whole);
+    fs::remove(run.checkpoints / "latest");
+    fs::create_directory(run.checkpoints / "latest");
+    CHECK_THROWS_WITH(run.latest(), names_whole);
+    fs::remove(run.checkpoints / "latest");
+    run.link("latest", "latest");
+    CHECK_THROWS_WITH(run.latest(),
+                      Catch::Contains("names latest, which is no checkpoint of a run") && names_whole);
+}

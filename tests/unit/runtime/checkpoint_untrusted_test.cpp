@@ -13,7 +13,11 @@
 #include <functional>
 #include <limits>
 
+#include "comm/local/local_fabric.hpp"
+#include "runtime/checkpoint/agree.hpp"
 #include "runtime/checkpoint/compare.hpp"
+#include "runtime/checkpoint/file_lock.hpp"
+#include "runtime/checkpoint/on_all_ranks.hpp"
 #include "runtime/checkpoint/reshard.hpp"
 #include "runtime/json/json.hpp"
 #include "tests/unit/runtime/run_fixture.hpp"
@@ -300,29 +304,69 @@ TEST_CASE("untrusted checkpoint: diff reads the values that it calls the same", 
                       Catch::Contains("were altered"));
 }
 
+namespace {
+
+/// What verify_checkpoint says of a file that cannot be locked.
+std::string lock_problem(const Example& example) {
+    try {
+        verify_checkpoint(example.path);
+    } catch (const FileLockError& error) {
+        return error.what();
+    }
+    return "no lock was met";
+}
+
+}  // namespace
+
 TEST_CASE("checkpoint: of a locked file HDF5's error stack comes first, the guess at its cause last",
           "[unit]") {
     const Example example;
     const int descriptor = ::open(example.shard().c_str(), O_RDONLY | O_CLOEXEC);
     REQUIRE(::flock(descriptor, LOCK_EX) == 0);
-    const std::string problems = example.problems();
+    const std::string problem = lock_problem(example);
     ::close(descriptor);
-    const auto failed_first = problems.find("unable to lock file");
-    const auto called = problems.find("(H5Fopen)");
-    const auto guess = problems.find("; perhaps another program has the file locked");
+    const auto failed_first = problem.find("unable to lock file");
+    const auto called = problem.find("(H5Fopen)");
+    const auto guess = problem.find("; perhaps another program has the file locked");
     CHECK(failed_first < called);
     CHECK(called < guess);
-    CHECK(guess < problems.find("HDF5_USE_FILE_LOCKING"));
+    CHECK(guess < problem.find("HDF5_USE_FILE_LOCKING"));
     CHECK(example.problems().empty());
 }
 
 TEST_CASE("checkpoint: a file system without locks is named as that", "[unit]") {
     const Example example;
     locks_fail_with = ENOLCK;
-    const std::string problems = example.problems();
+    const std::string problem = lock_problem(example);
     locks_fail_with = 0;
-    CHECK_THAT(problems, Catch::Contains("No locks available") && Catch::Contains("HDF5_USE_FILE_LOCKING"));
+    CHECK_THAT(problem, Catch::Contains("No locks available") && Catch::Contains("HDF5_USE_FILE_LOCKING"));
     CHECK(example.problems().empty());
+}
+
+TEST_CASE("checkpoint: a lock that a rank meets is a lock on all ranks, and no damage", "[unit]") {
+    const Example example;
+    comm::LocalFabric(2).run([&](comm::Communicator& world) {
+        const auto read = [&](bool damaged) {
+            with_advice_on_damage(world, example.path, [&] {
+                runtime::detail::fail_on_all_ranks(world, "reading", [&] {
+                    if (world.rank() == 1) throw FileLockError("locked");
+                    if (damaged) throw IoError("altered");
+                });
+            });
+        };
+        const auto text_of = [&](bool damaged) -> std::string {
+            try {
+                read(damaged);
+            } catch (const FileLockError& error) {
+                return concat("lock: ", error.what());
+            } catch (const IoError& error) {
+                return error.what();
+            }
+            return "";
+        };
+        SY_REQUIRE(text_of(false) == "lock: reading:\n  rank 1: locked", "of a lock: ", text_of(false));
+        SY_REQUIRE(text_of(true).find("is damaged") != std::string::npos, "of damage: ", text_of(true));
+    });
 }
 
 TEST_CASE("checkpoint: damage in a tensor whose name has a lock in it is not called a lock", "[unit]") {

@@ -204,11 +204,16 @@ TEST_CASE("command line: wrong usage is refused with a remedy, before anything r
          "checkpoint inspect: write switchyard checkpoint inspect FOLDER"},
         {{"checkpoint", "reshard", "x", "y"},
          "checkpoint reshard: write switchyard checkpoint reshard FOLDER NEW_FOLDER --ranks N"},
-        {{"checkpoint", "reshard", "x", "y", "--ranks", "0"}, "--ranks 0: give 1 or more"},
+        {{"checkpoint", "reshard", "x", "y", "--ranks", "0"},
+         "--ranks: '0' is not a whole number from 1 to 2147483647; try 1"},
         {{"doctor", "--ranks", "3", "--resume", "latest"},
          "doctor does not take --resume\ndoctor does not take --ranks"},
-        {{"plan", "--ranks", "0"}, "--ranks 0: give 1 or more"},
-        {{"plan", "--ranks-per-node", "0"}, "--ranks-per-node 0: give 1 or more"},
+        {{"plan", "--ranks", "10k", "--ranks-per-node", "10000000000", "--grace", "-1"},
+         "--ranks: '10k' is not a whole number from 1 to 2147483647; try 10000\n"
+         "--ranks-per-node: '10000000000' is not a whole number from 1 to 2147483647; try 2147483647\n"
+         "--grace: '-1' is not a number of at least 0; try 0"},
+        {{"bench", "layer", "--threads", "few"},
+         "--threads: 'few' is not a whole number from 1 to 2147483647"},
         {{"plan", "--recommend", "--nodes", "2", "--ranks", "4"},
          "plan --recommend: give --cores-per-node, 1 or more\nplan --recommend: give --mem-per-node in GiB, "
          "more "

@@ -103,7 +103,7 @@ TEST_CASE("resume: every setting of model, attention, position and moe is refuse
         const std::string value = other_value(option);
         const std::set<std::string> of_the_model{"model", "attention", "position", "moe"};
         REQUIRE_FALSE(value.empty());
-        const std::vector<std::string> problems = compare_settings(Config{}, changed).problems;
+        const std::vector<std::string> problems = compare_settings({Config{}, {}}, changed).problems;
         if (of_the_model.contains(named.section()) && !may_change.contains(named.name)) {
             ++refused;
             CHECK(problems == std::vector<std::string>{
@@ -120,12 +120,31 @@ TEST_CASE("resume: a setting that is left out is its default, on either side, an
           "[unit]") {
     Config config;
     CHECK(compare_settings(saved_settings(""), config).problems.empty());
-    CHECK(compare_settings(saved_settings("[model]\nheads = 4\nfuture = 3\n[moe]\ntop_k = none\n"), config)
-              .problems.empty());
+    CHECK(compare_settings(saved_settings("[model]\nheads = 4\nfuture = 3\n"), config).problems.empty());
     CHECK(compare_settings(saved_settings(dump(config)), config).training_notes.empty());
     config.model.heads = 2;
     config.moe.top_k = 3;
     CHECK(compare_settings(saved_settings(""), config).problems.size() == 2);
+}
+
+TEST_CASE("resume: a value that this program refuses is no default where it decides what weights mean",
+          "[unit]") {
+    const SavedSettings saved =
+        saved_settings("[model]\nheads = 0\n[moe]\nrouter = oracle\n[run]\nlog_every = never\n");
+    CHECK(compare_settings(saved, Config{}).problems ==
+          std::vector<std::string>{
+              "the checkpoint sets model.heads = 0, which this program refuses; another version "
+              "has written it, or it was altered",
+              "the checkpoint sets moe.router = oracle, which this program refuses; another "
+              "version has written it, or it was altered"});
+}
+
+TEST_CASE("resume: what validation depends on is told whatever the checkpoint is used for", "[unit]") {
+    Config other;
+    other.train.global_batch *= 2;
+    other.train.accumulation *= 2;
+    other.train.eval_batches += 1;
+    CHECK(compare_settings({Config{}, {}}, other).notes.size() == 3);
 }
 
 TEST_CASE(
@@ -134,9 +153,12 @@ TEST_CASE(
     // Someone else may have written them: compared line by line, these took hours.
     std::string text = "[model]\nnorm = " + std::string(std::size_t{1} << 23, 'n') + "\n";
     for (int i = 0; i < 400'000; ++i) text += concat("key_", i, " = 1\n");
-    const Config saved = saved_settings(text + "[moe]\nexperts = 6\n");
-    CHECK(saved.moe.experts == 6);
-    CHECK(saved.model.norm == Config{}.model.norm);
+    const SavedSettings saved = saved_settings(text + "[moe]\nexperts = 6\n");
+    CHECK(saved.config.moe.experts == 6);
+    CHECK(saved.problems ==
+          std::vector<std::string>{
+              "the checkpoint sets model.norm to a value of 8388608 bytes, which this program "
+              "refuses; another version has written it, or it was altered"});
 }
 
 TEST_CASE("resume: all that differs is refused at once, for training, evaluation and generation", "[unit]") {

@@ -220,6 +220,10 @@ TEST_CASE("train: steps without a finite gradient are skipped and counted, and t
     CHECK(!steps[3].at("applied").as_bool());
     CHECK(number(steps[3], "skipped") == 3);
     CHECK(read_manifest(find_checkpoint(config.run.directory, "latest")).step == 1);
+    config.run.directory = folder / "unsaved";
+    config.run.checkpoint_every = 0;
+    CHECK_THROWS_WITH(train_on(2, config, [](int) { return false; }),
+                      Catch::Contains("no checkpoint is from before them; start again"));
 }
 
 TEST_CASE("train: reproducible gradients know how many addends the whole step has", "[unit]") {
