@@ -2,7 +2,7 @@
 
 #include <future>
 
-#include "runtime/checkpoint/file_lock.hpp"
+#include "runtime/checkpoint/hdf5/file_lock.hpp"
 #include "runtime/checkpoint/folders.hpp"
 #include "runtime/checkpoint/on_all_ranks.hpp"
 

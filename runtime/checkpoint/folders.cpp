@@ -5,7 +5,7 @@
 #include <system_error>
 
 #include "runtime/checkpoint/checkpoint.hpp"
-#include "runtime/checkpoint/file_lock.hpp"
+#include "runtime/checkpoint/hdf5/file_lock.hpp"
 #include "runtime/checkpoint/files.hpp"
 
 namespace sy::runtime {

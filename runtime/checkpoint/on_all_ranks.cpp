@@ -3,7 +3,7 @@
 #include <exception>
 #include <thread>
 
-#include "runtime/checkpoint/file_lock.hpp"
+#include "runtime/checkpoint/hdf5/file_lock.hpp"
 
 namespace sy::runtime::detail {
 namespace {

@@ -3,7 +3,7 @@
 #include <set>
 
 #include "runtime/checkpoint/checkpoint.hpp"
-#include "runtime/checkpoint/file_lock.hpp"
+#include "runtime/checkpoint/hdf5/file_lock.hpp"
 #include "runtime/checkpoint/files.hpp"
 #include "runtime/checkpoint/regular_file.hpp"
 #include "runtime/checkpoint/shard_file.hpp"

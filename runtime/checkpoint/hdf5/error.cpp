@@ -1,4 +1,4 @@
-#include "runtime/checkpoint/file_lock.hpp"
+#include "runtime/checkpoint/hdf5/file_lock.hpp"
 #include "runtime/checkpoint/hdf5/handle.hpp"
 
 namespace sy::runtime::detail {

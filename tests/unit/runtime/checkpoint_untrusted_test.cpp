@@ -16,7 +16,7 @@
 #include "comm/local/local_fabric.hpp"
 #include "runtime/checkpoint/agree.hpp"
 #include "runtime/checkpoint/compare.hpp"
-#include "runtime/checkpoint/file_lock.hpp"
+#include "runtime/checkpoint/hdf5/file_lock.hpp"
 #include "runtime/checkpoint/on_all_ranks.hpp"
 #include "runtime/checkpoint/reshard.hpp"
 #include "runtime/json/json.hpp"
