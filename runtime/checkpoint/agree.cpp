@@ -2,8 +2,8 @@
 
 #include <future>
 
-#include "runtime/checkpoint/hdf5/file_lock.hpp"
 #include "runtime/checkpoint/folders.hpp"
+#include "runtime/checkpoint/hdf5/file_lock.hpp"
 #include "runtime/checkpoint/on_all_ranks.hpp"
 
 namespace sy::runtime {

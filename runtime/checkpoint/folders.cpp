@@ -5,8 +5,8 @@
 #include <system_error>
 
 #include "runtime/checkpoint/checkpoint.hpp"
-#include "runtime/checkpoint/hdf5/file_lock.hpp"
 #include "runtime/checkpoint/files.hpp"
+#include "runtime/checkpoint/hdf5/file_lock.hpp"
 
 namespace sy::runtime {
 

@@ -6,9 +6,9 @@
 #include <span>
 #include <vector>
 
+#include "kernels/core/ordered_work.hpp"
 #include "runtime/checkpoint/manifest.hpp"
 #include "runtime/checkpoint/regular_file.hpp"
-#include "kernels/core/ordered_work.hpp"
 
 namespace sy::runtime::detail {
 

@@ -3,11 +3,11 @@
 #include <set>
 
 #include "runtime/checkpoint/checkpoint.hpp"
-#include "runtime/checkpoint/hdf5/file_lock.hpp"
 #include "runtime/checkpoint/files.hpp"
+#include "runtime/checkpoint/hdf5/file_lock.hpp"
+#include "runtime/checkpoint/regions.hpp"
 #include "runtime/checkpoint/regular_file.hpp"
 #include "runtime/checkpoint/shard_file.hpp"
-#include "runtime/checkpoint/regions.hpp"
 
 namespace sy::runtime {
 

@@ -8,10 +8,10 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/core/ordered_work.hpp"
 #include "runtime/checkpoint/checkpoint.hpp"
 #include "runtime/checkpoint/hdf5/file.hpp"
 #include "runtime/checkpoint/value_memory.hpp"
-#include "kernels/core/ordered_work.hpp"
 
 namespace sy::runtime::detail {
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <map>
 
-#include "runtime/checkpoint/hdf5/file_layout.hpp"
 #include "runtime/checkpoint/files.hpp"
+#include "runtime/checkpoint/hdf5/file_layout.hpp"
 #include "runtime/checkpoint/on_all_ranks.hpp"
 #include "runtime/checkpoint/output_file.hpp"
 #include "runtime/checkpoint/shard_file.hpp"

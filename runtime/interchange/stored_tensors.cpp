@@ -2,8 +2,8 @@
 
 #include <utility>
 
-#include "runtime/checkpoint/value_memory.hpp"
 #include "kernels/core/ordered_work.hpp"
+#include "runtime/checkpoint/value_memory.hpp"
 #include "runtime/interchange/foreign_values.hpp"
 #include "runtime/interchange/sha256.hpp"
 

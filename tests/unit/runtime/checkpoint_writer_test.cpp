@@ -12,9 +12,9 @@
 
 #include "comm/collectives.hpp"
 #include "comm/local/local_fabric.hpp"
-#include "runtime/checkpoint/hdf5/file_layout.hpp"
 #include "runtime/checkpoint/files.hpp"
 #include "runtime/checkpoint/hdf5/file.hpp"
+#include "runtime/checkpoint/hdf5/file_layout.hpp"
 #include "runtime/checkpoint/on_all_ranks.hpp"
 #include "runtime/checkpoint/output_file.hpp"
 #include "runtime/checkpoint/writer.hpp"

@@ -6,8 +6,8 @@
 #include <limits>
 #include <mutex>
 
-#include "runtime/checkpoint/reshard.hpp"
 #include "kernels/core/ordered_work.hpp"
+#include "runtime/checkpoint/reshard.hpp"
 #include "runtime/interchange/foreign_values.hpp"
 #include "runtime/interchange/model_builder.hpp"
 #include "runtime/interchange/sha256.hpp"
