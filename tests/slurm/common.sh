@@ -44,7 +44,10 @@ await() {
     sleep 0.1
   done
 }
-last_step() { tail -n 1 "$scratch/$name/metrics.jsonl" 2>/dev/null | sed -nE 's/.*"type":"step","step":([0-9]+),.*/\1/p'; }
+# Between records of steps stand others, but never many in a row.
+last_step() {
+  tail -n 9 "$scratch/$name/metrics.jsonl" 2>/dev/null | sed -nE 's/.*"type":"step","step":([0-9]+),.*/\1/p' | tail -n 1 || true
+}
 reached() { local step; step=$(last_step); [ "${step:-0}" -ge "$1" ]; }
 num_events() { grep -c "\"type\":\"$1\"" "$scratch/$name/jobs.jsonl" 2>/dev/null || true; }
 has_events() { [ "$(num_events "$1")" -ge "$2" ]; }
