@@ -1,5 +1,5 @@
 """One side of tests/bench/interop: ik_llama.cpp inside the package ik-llama-cpp-python.
-Arguments: FILE.gguf THREADS ROUNDS PROMPT_TOKENS TOKENS."""
+Arguments: FILE.gguf THREADS ROUNDS PROMPT_TOKENS TOKENS [flash], with its flash attention."""
 
 import ctypes
 import json
@@ -10,7 +10,8 @@ import numpy as np
 from ik_llama_cpp import _ctypes_api as api
 from ik_llama_cpp._internals import IkContext, IkModel, make_batch_range, make_batch_single
 
-FILE, (THREADS, ROUNDS, PROMPT, TOKENS) = sys.argv[1], map(int, sys.argv[2:])
+FILE, (THREADS, ROUNDS, PROMPT, TOKENS) = sys.argv[1], map(int, sys.argv[2:6])
+FLASH = sys.argv[6:] == ["flash"]
 
 
 def likeliest(context, vocab_size, idx):
@@ -21,8 +22,7 @@ def likeliest(context, vocab_size, idx):
 def main():
     model = IkModel(FILE)
     vocab_size = api.llama_vocab_n_tokens(model.vocab)
-    # Its flash attention needs instructions that Zen 3 lacks.
-    context = IkContext(model, n_ctx=PROMPT + TOKENS, n_threads=THREADS, flash_attn=False)
+    context = IkContext(model, n_ctx=PROMPT + TOKENS, n_threads=THREADS, flash_attn=FLASH)
     prompt = [(i * i * 7 + i * 31 + 65) % 256 for i in range(PROMPT)]
     best = dict(prefill=0.0, generation=0.0)
     for _ in range(ROUNDS):

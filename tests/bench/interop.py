@@ -203,13 +203,18 @@ def main():
             else:
                 print_transfers(moved, stages)
             return
-        numbers = [arguments.threads, 1, PROMPT, TOKENS]
+        # The second round of a process finds its memory there.
+        numbers = [arguments.threads, 2, PROMPT, TOKENS]
         sides = {"switchyard": [arguments.programs / "tests" / "bench" / "generation_speed", checkpoint,
                                 arguments.dtype, *numbers]}
         if arguments.llama:
             sides["llama.cpp"] = [arguments.llama, "-B", HERE / "generation_llama.py", file, *numbers]
         if arguments.ik_llama:
-            sides["ik_llama.cpp"] = [arguments.ik_llama, "-B", HERE / "generation_ik_llama.py", file, *numbers]
+            words = [arguments.ik_llama, "-B", HERE / "generation_ik_llama.py", file, *numbers]
+            sides["ik_llama.cpp"] = words
+            # Its flash attention needs AVX-512.
+            if " avx512f " in pathlib.Path("/proc/cpuinfo").read_text():
+                sides["ik, flash"] = [*words, "flash"]
         best = {name: dict(prefill=0.0, generation=0.0) for name in sides}
         for _ in range(arguments.rounds):
             for name, words in sides.items():
