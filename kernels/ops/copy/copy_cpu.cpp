@@ -31,6 +31,8 @@ void on_cpu::fill(float value, TensorRef values, const Context& context) {
 
 void on_cpu::clear(TensorRef values, const Context& context) {
     const auto width = static_cast<std::size_t>(values.cols() * dtype_bytes(values.dtype()));
+    // Rows without columns may be nowhere, which memset may not be given.
+    if (width == 0) return;
     cpu(context).team().for_ranges(values.rows(), 16, [&](index_t begin, index_t end) {
         for (index_t t = begin; t < end; ++t) std::memset(HostAccess::row(values, t), 0, width);
     });
