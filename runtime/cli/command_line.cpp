@@ -137,21 +137,18 @@ struct Found {
 
 Found read_words(std::span<const char* const> arguments) {
     po::options_description options;
-    options.add_options()("help,h", "")("config", po::value<std::string>())(
-        "set", po::value<std::vector<std::string>>())("resume", po::value<std::string>())(
-        "ranks", po::value<std::string>())("ranks-per-node", po::value<std::string>())(
-        "node-memory", po::value<std::string>())("grace", po::value<std::string>())(
-        "preset", po::value<std::string>())("scaled-down", "")("scaling-law", "")("recommend", "")(
-        "nodes", po::value<std::string>())("cores-per-node", po::value<std::string>())(
-        "mem-per-node", po::value<std::string>())("network-gbps", po::value<std::string>())(
-        "calibration", po::value<std::string>())("calibrate", po::value<std::string>())("with-moments", "")(
-        "threads", po::value<std::string>())("seconds", po::value<std::string>())("json", "")(
-        "trace", po::value<std::string>())("full", "")("exchange-table", po::value<std::string>())(
-        "data", po::value<std::string>())("html", po::value<std::string>())("to", po::value<std::string>())(
-        "dtype", po::value<std::string>())("shard-size", po::value<std::string>())(
-        "family", po::value<std::string>())("without-tokenizer", "")("tokenizer", po::value<std::string>())(
-        "out", po::value<std::string>())("jsonl-field", po::value<std::string>())(
-        "word", po::value<std::vector<std::string>>());
+    options.add_options()("help,h", "")("word", po::value<std::vector<std::string>>());
+    for (const OptionHelp& option : kOptions) {
+        const std::string name(option.name);
+        const bool has_value = std::string_view(option.form).find(' ') != std::string_view::npos;
+        if (name == "set") {
+            options.add_options()(name.c_str(), po::value<std::vector<std::string>>());
+        } else if (has_value) {
+            options.add_options()(name.c_str(), po::value<std::string>());
+        } else {
+            options.add_options()(name.c_str(), "");
+        }
+    }
     po::positional_options_description order;
     order.add("word", -1);
     Found found;
