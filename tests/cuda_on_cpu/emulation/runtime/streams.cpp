@@ -31,6 +31,8 @@ CUstream_st& default_stream() {
 /// Tries the oldest work of a stream. Returns whether it was finished.
 bool advance(CUstream_st& stream) {
     Operation& operation = stream.queue.front();
+    // Still as the host: the clock writes to the host's stack, and the thread sanitizer sees it.
+    stream.advanced_at = std::chrono::steady_clock::now();
     void* host = sanitizer::current_identity();
     sanitizer::become(stream.identity);
     sanitizer::acquire(&stream.submit_order);
@@ -267,16 +269,17 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
     if (event == nullptr) return remember(cudaErrorInvalidResourceHandle);
     const Guard guard(runtime_mutex());
     const CUstream_st* const known = find_stream(stream);
-    if (known != nullptr && known != &default_stream() && known->device != event->device) {
+    if (known == nullptr) return remember(cudaErrorInvalidResourceHandle);
+    if (known != &default_stream() && known->device != event->device) {
         report("an event of device " + std::to_string(event->device) + " is recorded on a stream of device " +
                std::to_string(known->device));
         return remember(cudaErrorInvalidResourceHandle);
     }
     const auto record = std::make_shared<Record>();
     event->last = record;
-    const auto take_note = [record] {
+    const auto take_note = [record, known] {
         record->is_done = true;
-        record->done_at = std::chrono::steady_clock::now();
+        record->done_at = known->advanced_at;
         sanitizer::release(&record->order);
         return true;
     };

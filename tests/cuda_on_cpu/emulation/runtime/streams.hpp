@@ -44,6 +44,7 @@ struct CUstream_st {
     std::deque<sy::emulation::Operation> queue;
     void* identity = sy::emulation::sanitizer::new_identity("CUDA stream");
     bool waits_for_default_stream = true;
+    std::chrono::steady_clock::time_point advanced_at;  // when its oldest work was tried last
     char submit_order = 0;
     char end_order = 0;
 };
