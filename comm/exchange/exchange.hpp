@@ -113,6 +113,8 @@ void combine_returned(ConstTensorRef results, const DispatchPlan& plan, Write wr
 /// Whether this build has the exchange: `one_sided` needs UCX.
 bool has_exchange(ExchangeKind kind);
 
+/// Of a kind. In `hierarchical`, ranks of a node share memory where their devices work in that of the host; other devices
+/// pass rows on to each other.
 /// @param group     borrowed; carries nothing else while a function of the exchange runs
 /// @param topology  of the group
 /// @param context   borrowed; buffers come from its device

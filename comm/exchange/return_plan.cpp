@@ -65,15 +65,23 @@ index_t num_returned(const SendPlan& send, const Units& units, int rank, ReturnR
 ReturnPlan make_return_plan(const SendPlan& send, const UnitCounts& counts,
                             IndexedSpan<RecordAxis, const std::int32_t> places, const Units& units, int rank,
                             ReturnRows return_rows) {
+    const int member = units.member_number(rank);
+    const ResultLayout layout{counts.slots_of(member), counts.returned_to(member), counts.num_records(),
+                              counts.num_results()};
+    return make_return_plan(send, layout, places.part(counts.records(rank)), units, rank, return_rows);
+}
+
+ReturnPlan make_return_plan(const SendPlan& send, const ResultLayout& layout,
+                            IndexedSpan<RecordAxis, const std::int32_t> places, const Units& units, int rank,
+                            ReturnRows return_rows) {
     const int unit = units.unit_of(rank);
     const Range own_rows = send.row_offsets[unit];
     const Range own_slots = send.slots_to(units, unit);
-    const index_t first_record = counts.records(rank).begin;
     ReturnPlan plan;
-    plan.slots = counts.slots_of(units.member_number(rank));
-    plan.returned = counts.returned_to(units.member_number(rank));
-    plan.num_slots_of_unit = counts.num_records();
-    plan.num_results = counts.num_results();
+    plan.slots = layout.slots;
+    plan.returned = layout.returned;
+    plan.num_slots_of_unit = layout.num_slots;
+    plan.num_results = layout.num_results;
     plan.slot_of_choice.assign(send.slot_of_choice.size(), -1);
     plan.offsets.reserve(send.num_tokens);
     // What other units get has gaps where this rank's own rows and slots are.
@@ -85,7 +93,7 @@ ReturnPlan make_return_plan(const SendPlan& send, const UnitCounts& counts,
             const index_t slot = send.slot_of_choice[choice];
             if (slot < 0) continue;
             if (slot >= own_slots.begin && slot < own_slots.end) {
-                const std::int32_t place = places[first_record + slot - own_slots.begin];
+                const std::int32_t place = places[slot - own_slots.begin];
                 plan.slot_of_choice[choice] = place;
                 plan.rows.push_back(place);
                 if (place >= plan.slots.begin && place < plan.slots.end) continue;
@@ -94,7 +102,7 @@ ReturnPlan make_return_plan(const SendPlan& send, const UnitCounts& counts,
                 continue;
             }
             plan.slot_of_choice[choice] =
-                static_cast<std::int32_t>(counts.num_records() + behind(slot, own_slots));
+                static_cast<std::int32_t>(layout.num_slots + behind(slot, own_slots));
             const index_t returned = return_rows == ReturnRows::per_unit
                                          ? behind(send.slot_row[slot], own_rows)
                                          : behind(slot, own_slots);

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "comm/exchange/receive_plan.hpp"
+#include "comm/exchange/relay.hpp"
 
 /// How outputs of experts come back to their tokens.
 namespace sy::comm {
@@ -12,6 +13,14 @@ namespace sy::comm {
 enum class ReturnRows { per_unit, per_choice };
 
 struct ReturnAxis;
+
+/// Where a rank has results: of its own experts, others that it adds up, and rows that come back from other units.
+struct ResultLayout {
+    Range slots;              ///< of its own experts
+    Range returned;           ///< what comes back to it from other units
+    index_t num_slots = 0;    ///< all slots, before what comes back
+    index_t num_results = 0;  ///< all of it
+};
 
 /// What a rank sends back, as the gateway of ranks of other units.
 struct GatewayPlan {
@@ -34,12 +43,12 @@ struct ReturnPlan {
     /// [T * K] where the slot of a choice is, or -1 when dropped: among the unit's slots, or behind these among the slots
     /// that this rank sent to other units.
     Indexed<ChoiceAxis, std::int32_t> slot_of_choice;
-    Range slots;     ///< results that this rank computes
-    Range returned;  ///< results that come to this rank from other units
-    index_t num_slots_of_unit = 0;
-    index_t num_results = 0;      ///< slots of the unit, and what comes back to its ranks from other units
-    index_t rows_of_others = 0;   ///< rows of this rank's unit that also other ranks read
-    index_t slots_of_others = 0;  ///< slots of other ranks of the unit that this rank adds up
+    Range slots;                    ///< results that this rank computes
+    Range returned;                 ///< results that come to this rank from other units
+    index_t num_slots_of_unit = 0;  ///< slots of the unit whose results this rank can read
+    index_t num_results = 0;        ///< those, and what comes back from other units
+    index_t rows_of_others = 0;     ///< rows of this rank's unit that also other ranks read
+    index_t slots_of_others = 0;    ///< slots of other ranks of the unit that this rank adds up
     bool operator==(const ReturnPlan&) const = default;
 };
 
@@ -50,7 +59,12 @@ GatewayPlan make_gateway_plan(const UnitCounts& counts, IndexedSpan<RecordAxis, 
                               IndexedSpan<RecordAxis, const std::int32_t> places, const Units& units,
                               int rank);
 
+/// @param places  of the results of this rank's own records to its unit, by member
 /// @par Cost  one pass over T * K choices
+ReturnPlan make_return_plan(const SendPlan& send, const ResultLayout& layout,
+                            IndexedSpan<RecordAxis, const std::int32_t> places, const Units& units, int rank,
+                            ReturnRows return_rows);
+/// The same for a unit whose ranks share all its results. @param places  of all records of the unit
 ReturnPlan make_return_plan(const SendPlan& send, const UnitCounts& counts,
                             IndexedSpan<RecordAxis, const std::int32_t> places, const Units& units, int rank,
                             ReturnRows return_rows);
@@ -64,6 +78,7 @@ struct DispatchPlan {
     ReceivePlan receive;
     GatewayPlan gateway;
     ReturnPlan back;
+    RelayPlan relay;  ///< of units whose ranks share no memory
     ReturnRows return_rows = ReturnRows::per_unit;
 
     index_t num_tokens() const { return send.num_tokens; }

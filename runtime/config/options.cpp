@@ -89,14 +89,15 @@ void parallel_options(OptionTable& table, ParallelConfig& parallel) {
         {"parallel.placement", "",
          "placement of experts on ranks: in equal runs, or balanced by measured load"},
         parallel.placement, {{"block", PlacementRule::block}, {"balanced", PlacementRule::balanced}});
-    table.choice<ExchangeSetting>({"parallel.exchange", "",
-                                   "how rows travel: flat, once to each rank; hierarchical, once to each "
-                                   "node, whose ranks share memory; one_sided, as flat but by puts of UCX"},
-                                  parallel.exchange,
-                                  {{"auto", ExchangeSetting::automatic},
-                                   {"flat", ExchangeSetting::flat},
-                                   {"hierarchical", ExchangeSetting::hierarchical},
-                                   {"one_sided", ExchangeSetting::one_sided}});
+    table.choice<ExchangeSetting>(
+        {"parallel.exchange", "",
+         "how rows travel: flat, once to each rank; hierarchical, once to each "
+         "node, whose ranks share memory or, as GPUs, pass it on; one_sided, as flat but by puts of UCX"},
+        parallel.exchange,
+        {{"auto", ExchangeSetting::automatic},
+         {"flat", ExchangeSetting::flat},
+         {"hierarchical", ExchangeSetting::hierarchical},
+         {"one_sided", ExchangeSetting::one_sided}});
     table.text({"parallel.exchange_table", "",
                 "file of switchyard bench exchange --exchange-table, by which parallel.exchange = auto goes"},
                parallel.exchange_table);

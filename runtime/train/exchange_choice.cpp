@@ -70,13 +70,22 @@ ExchangeChoice choose_exchange(ExchangeSetting setting, int ranks_of_node, doubl
                    " ranks of a node share their rows, up to ", gibibytes(needed_bytes), " in /dev/shm")};
 }
 
-std::string device_problem(DeviceKind device, comm::ExchangeKind kind, int ranks_of_node) {
-    if (device == DeviceKind::cpu) return {};
-    if (kind == comm::ExchangeKind::hierarchical && ranks_of_node > 1)
-        return "shares rows between the ranks of a node in memory of the host, which no GPU reaches";
-    if (kind == comm::ExchangeKind::one_sided)
-        return "puts rows that are in memory of the host, not in that of a GPU";
-    return {};
+ExchangeChoice choose_exchange_of_gpus(ExchangeSetting setting, int ranks_of_node, int num_nodes) {
+    if (setting != ExchangeSetting::automatic) return choose_exchange(setting, ranks_of_node, 0.0, 0.0);
+    if (ranks_of_node < 2) return {comm::ExchangeKind::flat, {}};
+    if (num_nodes < 2)
+        return {comm::ExchangeKind::flat,
+                concat("parallel.exchange = auto takes flat: no row crosses a network between the ",
+                       ranks_of_node, " GPUs of one node")};
+    return {comm::ExchangeKind::hierarchical,
+            concat("parallel.exchange = auto takes hierarchical: a row crosses the network once to each "
+                   "node, whose ",
+                   ranks_of_node, " GPUs pass it on")};
+}
+
+std::string device_problem(DeviceKind device, comm::ExchangeKind kind) {
+    if (device == DeviceKind::cpu || kind != comm::ExchangeKind::one_sided) return {};
+    return "puts rows that are in memory of the host, not in that of a GPU";
 }
 
 ExchangeChoice choose_exchange(const ExchangeTable& table, const std::string& path, const ExchangeNeed& need,
@@ -94,8 +103,7 @@ ExchangeChoice choose_exchange(const ExchangeTable& table, const std::string& pa
         const std::optional<comm::ExchangeKind> kind = kind_named(ranking[i].exchange);
         if (!kind) {
             passed_over += concat("; this program has no exchange '", ranking[i].exchange, "'");
-        } else if (const std::string problem = device_problem(need.device, *kind, need.ranks_of_node);
-                   !problem.empty()) {
+        } else if (const std::string problem = device_problem(need.device, *kind); !problem.empty()) {
             passed_over += concat("; ", ranking[i].exchange, " ", problem);
         } else if (*kind == comm::ExchangeKind::hierarchical && need.shared_bytes > need.room_bytes) {
             passed_over += concat("; hierarchical would take up to ", gibibytes(need.shared_bytes),
@@ -139,21 +147,21 @@ ExchangeChoice choose_exchange(const Config& config, comm::Communicator& world, 
     for (int rank = 0; rank < group.num_ranks(); ++rank)
         ranks_of_node = std::max(ranks_of_node, group.ranks_on_node_of(rank));
     // Each rank sees the room of its own node, and shares it with other groups there.
-    double numbers[2] = {static_cast<double>(comm::SharedSegment::room_bytes()),
-                         -static_cast<double>(ranks_of_node)};
+    double numbers[3] = {static_cast<double>(comm::SharedSegment::room_bytes()),
+                         -static_cast<double>(ranks_of_node), -static_cast<double>(group.num_nodes())};
     comm::all_reduce(world, std::span<double>(numbers), comm::ReduceOp::min);
     ranks_of_node = static_cast<int>(-numbers[1]);
-    const double needed = shared_bytes_of_node(config, group.num_ranks(), ranks_of_node, world.size());
     const ParallelConfig& parallel = config.parallel;
-    ExchangeChoice rule = choose_exchange(parallel.exchange, ranks_of_node, needed, numbers[0]);
-    if (const std::string problem = device_problem(parallel.device, rule.kind, ranks_of_node);
-        !problem.empty()) {
-        const std::string words = concat(comm::exchange_name(rule.kind), " ", problem);
-        if (parallel.exchange != ExchangeSetting::automatic)
-            throw ConfigError(
-                concat("parallel.exchange = ", words, "; with parallel.device = cuda take flat, or auto"));
-        rule = {comm::ExchangeKind::flat, concat("parallel.exchange = auto takes flat: ", words)};
-    }
+    const bool on_gpus = parallel.device == DeviceKind::cuda;
+    // GPUs keep rows in their own memory.
+    const double needed =
+        on_gpus ? 0.0 : shared_bytes_of_node(config, group.num_ranks(), ranks_of_node, world.size());
+    const ExchangeChoice rule =
+        on_gpus ? choose_exchange_of_gpus(parallel.exchange, ranks_of_node, static_cast<int>(-numbers[2]))
+                : choose_exchange(parallel.exchange, ranks_of_node, needed, numbers[0]);
+    if (const std::string problem = device_problem(parallel.device, rule.kind); !problem.empty())
+        throw ConfigError(concat("parallel.exchange = ", comm::exchange_name(rule.kind), " ", problem,
+                                 "; with parallel.device = cuda take flat, hierarchical or auto"));
     if (parallel.exchange_table.empty()) return rule;
     if (parallel.exchange != ExchangeSetting::automatic)
         return {rule.kind, concat("parallel.exchange_table = ", parallel.exchange_table,
@@ -167,8 +175,7 @@ ExchangeChoice choose_exchange(const Config& config, comm::Communicator& world, 
                             config.moe.top_k,
                             needed,
                             numbers[0],
-                            parallel.device,
-                            ranks_of_node};
+                            parallel.device};
     return choose_exchange(table, parallel.exchange_table, need, rule);
 }
 

@@ -22,9 +22,13 @@ struct ExchangeChoice {
 ExchangeChoice choose_exchange(ExchangeSetting setting, int ranks_of_node, double needed_bytes,
                                double room_bytes);
 
+/// The same for ranks with a GPU each: `auto` takes the hierarchical exchange where ranks share nodes and there are several
+/// of these. On one node, flat returns the sum of a rank's results where the other one returns each.
+/// @param num_nodes  of one expert-parallel group
+ExchangeChoice choose_exchange_of_gpus(ExchangeSetting setting, int ranks_of_node, int num_nodes);
+
 /// Why an exchange cannot carry rows of such devices; empty where it can.
-/// @param ranks_of_node  of one expert-parallel group
-std::string device_problem(DeviceKind device, comm::ExchangeKind kind, int ranks_of_node);
+std::string device_problem(DeviceKind device, comm::ExchangeKind kind);
 
 /// What a run needs of its exchange.
 struct ExchangeNeed {
@@ -35,7 +39,6 @@ struct ExchangeNeed {
     double shared_bytes = 0.0;  ///< of a node, when its ranks share rows
     double room_bytes = 0.0;
     DeviceKind device = DeviceKind::cpu;
-    int ranks_of_node = 1;
 };
 
 /// What `auto` takes with a table: the exchange that was fastest for such rows, of those that can be had.

@@ -1,7 +1,7 @@
 // Plans of the exchange in closed form, and every record that a rank refuses. T tokens, K choices.
 #include <catch2/catch.hpp>
 
-#include "comm/exchange/return_plan.hpp"
+#include "comm/exchange/relay_plan.hpp"
 
 #include "kernels/core/host_view.hpp"
 
@@ -135,6 +135,58 @@ TEST_CASE("dispatch plan: a node gets a row once, whichever of its ranks need it
     CHECK(sums.rows == std::vector<std::int32_t>{2, 3, 1, 0});
     CHECK(sums.slot_of_choice == std::vector<std::int32_t>{3, 2, -1, 4, 1, 0});
     CHECK(sums.slots_of_others == 0);
+}
+
+TEST_CASE("dispatch plan: where ranks of a node share no memory, each gets the rows that it reads",
+          "[unit]") {
+    // An expert on each of two ranks of two nodes. Of rank 0's tokens the first needs both ranks of the other node, the
+    // second both of its own.
+    const Units units = by_node({0, 0, 1, 1});
+    const Placement placement = block_placement(4, 4);
+    const std::vector<std::int32_t> expert{3, 2, 0, 1};
+    const std::vector<float> weight(4, 1.0F);
+    const std::vector<std::uint8_t> kept(4, 1);
+    const SendPlan of_0 = make_send_plan(choices_of(expert, weight, kept, 2), placement, units, 0);
+    const SendPlan nothing = make_send_plan(choices_of({}, {}, {}, 1), placement, units, 2);
+    const std::vector<index_t> announced{1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+    const auto relay = [&](const SendPlan& send, int rank, const std::vector<index_t>& returned,
+                           const std::vector<SlotRecord>& records) {
+        const MatrixView<const index_t> table(announced.data(), 4, 3);
+        const UnitCounts counts(table, returned, units.member_number(rank));
+        ReceivePlan plan = make_receive_plan(counts, records, placement, units, rank);
+        keep_rows_read_here(counts, records, units, plan);
+        CHECK(plan.slot_row == std::vector<std::int32_t>{0});
+        CHECK(plan.num_rows() == 1);
+        return make_relay_plan(send, {table, counts, records}, plan, units, rank);
+    };
+    using Parts = std::vector<Relay::Part>;
+
+    // The row lands at rank 2, which passes it on; both results are added there, in the order of the records' places.
+    const std::vector<SlotRecord> far(of_0.slots.begin() + 2, of_0.slots.end());
+    const RelayedResults gateway = relay(nothing, 2, {0, 0}, far);
+    CHECK(gateway.plan.far_rows.kept == std::vector<Relay::Kept>{{{0, 1}, {0, 1}}});
+    CHECK(gateway.plan.far_rows.row == std::vector<std::int32_t>{0});
+    CHECK(gateway.plan.far_rows.sent == Parts{{3, {0, 1}}});
+    CHECK(gateway.plan.far_results.received == Parts{{3, {1, 2}}});
+    CHECK(gateway.places == std::vector<std::int32_t>{0, 1});
+    CHECK(gateway.layout.num_results == 2);
+    const RelayedResults neighbour = relay(nothing, 3, {0, 0}, far);
+    CHECK(neighbour.plan.far_rows.received == Parts{{2, {0, 1}}});
+    CHECK(neighbour.plan.far_results.row == std::vector<std::int32_t>{0});
+    CHECK(neighbour.plan.far_results.sent == Parts{{2, {0, 1}}});
+    CHECK(neighbour.places == std::vector<std::int32_t>{-1, 0});
+
+    // At home the token goes to the neighbour directly, and its result comes back behind rank 0's own.
+    const std::vector<SlotRecord> near(of_0.slots.begin(), of_0.slots.begin() + 2);
+    const RelayedResults home = relay(of_0, 0, {1, 0}, near);
+    CHECK(home.plan.near_rows.kept_row == std::vector<std::int32_t>{1});
+    CHECK(home.plan.near_rows.row == std::vector<std::int32_t>{1});
+    CHECK(home.plan.near_rows.sent == Parts{{1, {0, 1}}});
+    CHECK(home.plan.near_results.received == Parts{{1, {1, 2}}});
+    CHECK(home.layout.slots == Range{0, 1});
+    CHECK(home.layout.num_slots == 2);
+    CHECK(home.layout.returned == Range{2, 3});
+    CHECK(relay(nothing, 1, {1, 0}, near).plan.near_rows.received == Parts{{0, {0, 1}}});
 }
 
 TEST_CASE("dispatch plan: rows that return are added by the first choice they carry", "[unit]") {

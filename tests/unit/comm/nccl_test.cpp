@@ -2,6 +2,7 @@
 // T tokens of a group, K choices, E experts, H hidden.
 #include <catch2/catch.hpp>
 
+#include <algorithm>
 #include <functional>
 #include <utility>
 
@@ -14,6 +15,7 @@
 #include "comm/topology/topology.hpp"
 #include "kernels/core/host_values.hpp"
 #include "kernels/core/host_view.hpp"
+#include "kernels/ops/cpu_device.hpp"
 #include "tests/cuda_on_cpu/emulation/engine/options.hpp"
 #include "tests/cuda_on_cpu/emulation/nccl/faults.hpp"
 #include "tests/cuda_on_cpu/emulation/runtime/runtime.hpp"
@@ -41,6 +43,18 @@ class Machine {
         emulation::recover();
         emulation::options().num_devices = 1;
         emulation::nccl_faults() = {};
+    }
+};
+
+/// How rows travel, between ranks on nodes as they are dealt.
+struct Way {
+    ExchangeKind kind = ExchangeKind::flat;
+    int ranks_of_node = 1;
+
+    Topology topology(int num_ranks) const {
+        Topology topology;
+        for (int rank = 0; rank < num_ranks; ++rank) topology.node_of_rank.push_back(rank / ranks_of_node);
+        return topology;
     }
 };
 
@@ -85,11 +99,16 @@ struct Outcome {
 
 /// The experts of a chunk, computed by the host between two copies.
 template <class T>
-void compute_chunk(const SlotChunk& chunk, ConstTensorRef rows, index_t first_row, const DispatchPlan& plan,
+void compute_chunk(const SlotChunk& chunk, ConstTensorRef rows, const DispatchPlan& plan,
                    const Indexed<LocalExpertAxis, index_t>& local, TensorRef results,
                    const Context& context) {
     const index_t width = rows.cols();
-    const HostValues host_rows(HostRead::snapshot, {rows}, context);
+    if (chunk.slots.size() == 0) return;
+    // Others are still on their way.
+    const auto read = part<const std::int32_t>(plan.receive.slot_row, chunk.slots);
+    const auto [first, last] = std::ranges::minmax_element(read);
+    const index_t first_row = *first;
+    const HostValues host_rows(HostRead::snapshot, {rows.rows_of({first_row, *last + 1})}, context);
     const MatrixView<const T> values = host<const T>(host_rows[0]);
     std::vector<float> computed(at(chunk.slots.size() * width));
     for (index_t l = 0; l < chunk.experts.num_groups(); ++l) {
@@ -108,11 +127,12 @@ void compute_chunk(const SlotChunk& chunk, ConstTensorRef rows, index_t first_ro
 
 /// @param factor  of the rows: with one that is no power of two, sums round
 template <class T>
-Outcome exchange_once(Communicator& group, const Context& context, const Setup& setup, float factor) {
+Outcome exchange_once(Communicator& group, const Context& context, const Setup& setup, float factor,
+                      const Way& way) {
     const Problem problem(setup);
     const Placement placement = problem.placement(group.size());
     const Range mine = problem.tokens_of(group.rank(), group.size());
-    const auto exchange = make_exchange(ExchangeKind::flat, group, discover_topology(group), context);
+    const auto exchange = make_exchange(way.kind, group, way.topology(group.size()), context);
     const DispatchPlan plan =
         exchange->plan(problem.choices(mine), placement, setup.return_rows, setup.chunks);
     std::vector<T> x;
@@ -127,10 +147,8 @@ Outcome exchange_once(Communicator& group, const Context& context, const Setup& 
     std::optional<PendingRows> returning;
     for (const SlotChunk& chunk : plan.receive.chunks) {
         if (!chunk.near) arrived = arriving.wait();
-        const Range near = plan.receive.row_offsets[group.rank()];
-        const Range readable = arrived.empty() ? near : Range{0, plan.receive.num_rows()};
         const ConstTensorRef rows = arrived.empty() ? arriving.near_rows() : std::as_const(arrived).ref();
-        compute_chunk<T>(chunk, rows.rows_of(readable), readable.begin, plan, local, slots, context);
+        compute_chunk<T>(chunk, rows, plan, local, slots, context);
         if (!chunk.near) returning.emplace(exchange->start_return(std::move(results), plan));
     }
     while (!returning->test()) exchange->poll();
@@ -154,8 +172,8 @@ Outcome exchange_once(Communicator& group, const Context& context, const Setup& 
 
 /// Against the dense computation, and in all bits against rows that go through the host's memory.
 template <class T>
-void check_exchange(GpuRank& rank, const Setup& setup) {
-    const Outcome exact = exchange_once<T>(*rank.group, rank.context, setup, 1.0F);
+void check_exchange(GpuRank& rank, const Setup& setup, const Way& way = {}) {
+    const Outcome exact = exchange_once<T>(*rank.group, rank.context, setup, 1.0F, way);
     const Problem problem(setup);
     const Range mine = problem.tokens_of(rank.world.rank(), rank.world.size());
     std::vector<float> expected;
@@ -164,10 +182,10 @@ void check_exchange(GpuRank& rank, const Setup& setup) {
     }
     require_equal<float>(exact.outputs, expected, setup.to_string());
     const index_t before = rank.gpu.num_reads(HostRead::messages);
-    const Outcome direct = exchange_once<T>(*rank.group, rank.context, setup, 1.1F);
+    const Outcome direct = exchange_once<T>(*rank.group, rank.context, setup, 1.1F, way);
     SY_REQUIRE(rank.gpu.num_reads(HostRead::messages) == before + 1,
                "more than the scalars came to the host");
-    const Outcome staged = exchange_once<T>(rank.world, rank.context, setup, 1.1F);
+    const Outcome staged = exchange_once<T>(rank.world, rank.context, setup, 1.1F, way);
     SY_REQUIRE(direct == staged, setup.to_string(), ": not what comes through the host's memory");
 }
 
@@ -308,6 +326,32 @@ TEST_CASE("nccl: an exchange from GPU to GPU gives the dense computation, and th
                 }
             },
             {.max_delay = max_delay});
+}
+
+TEST_CASE("nccl: rows that cross the network once to a node are passed on from GPU to GPU", "[unit]") {
+    const int num_ranks = GENERATE(2, 4);
+    const int ranks_of_node = GENERATE(2, 3);
+    on_gpus(num_ranks,
+            [&](GpuRank& rank) {
+                const Way way{ExchangeKind::hierarchical, ranks_of_node};
+                for (Setup setup : setups()) {
+                    setup.chunks = SlotChunks::one;
+                    check_exchange<bf16>(rank, setup, way);
+                    setup.return_rows = ReturnRows::per_choice;
+                    setup.chunks = SlotChunks::by_arrival;
+                    check_exchange<float>(rank, setup, way);
+                    // Sums have the order of the shared memory of processors.
+                    setup.return_rows = ReturnRows::per_unit;
+                    const Outcome relayed = exchange_once<float>(*rank.group, rank.context, setup, 1.1F, way);
+                    CpuDevice processor(1);
+                    const Context host{processor, processor.compute()};
+                    const Outcome shared = exchange_once<float>(rank.world, host, setup, 1.1F, way);
+                    require_equal<float>(relayed.outputs, shared.outputs, setup.to_string());
+                    SY_REQUIRE(relayed.traffic.network == shared.traffic.network, setup.to_string(),
+                               ": other rows cross the network");
+                }
+            },
+            {.max_delay = 7});
 }
 
 TEST_CASE("nccl: gradients are added in ascending rank order, integers exactly, and weights reach all",

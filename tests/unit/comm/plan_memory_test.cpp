@@ -5,7 +5,7 @@
 
 #include <malloc.h>
 
-#include "comm/exchange/return_plan.hpp"
+#include "comm/exchange/relay_plan.hpp"
 #include "comm/ucx/record.hpp"
 #include "kernels/core/host_view.hpp"
 
@@ -57,11 +57,10 @@ struct Announced {
     std::vector<index_t> returned;  ///< [M]
     index_t num_members = 0;
 
-    UnitCounts of_member(int member) const {
-        return UnitCounts(
-            MatrixView<const index_t>(counts.data(), std::ssize(counts) / (1 + num_members), 1 + num_members),
-            returned, member);
+    MatrixView<const index_t> table() const {
+        return {counts.data(), std::ssize(counts) / (1 + num_members), 1 + num_members};
     }
+    UnitCounts of_member(int member) const { return UnitCounts(table(), returned, member); }
 };
 
 Announced announce(const Placement& placement, const Units& units) {
@@ -100,13 +99,16 @@ Indexed<RecordAxis, std::int32_t> places_of(const Announced& all, const Placemen
     return places;
 }
 
+/// Whether ranks of a node read rows in memory that they share, or each gets those that it reads.
+enum class InsideNodes { shared, relayed };
+
 struct Held {
     index_t bytes = 0;
     index_t rows = 0;  ///< that rank 0 sends, receives as a member or gateway, computes, and gets back
 };
 
 /// What rank 0 holds of a plan and of what its unit shares, a member's part of that.
-Held plan_of_rank_0(ExchangeKind kind, int num_ranks, int ranks_per_node) {
+Held plan_of_rank_0(ExchangeKind kind, InsideNodes inside, int num_ranks, int ranks_per_node) {
     Topology topology;
     for (int rank = 0; rank < num_ranks; ++rank) topology.node_of_rank.push_back(rank / ranks_per_node);
     const Placement placement = block_placement(num_ranks, num_ranks);
@@ -124,6 +126,13 @@ Held plan_of_rank_0(ExchangeKind kind, int num_ranks, int ranks_per_node) {
     plan.gateway = make_gateway_plan(counts, all.records, places, units, 0);
     plan.back = make_return_plan(plan.send, counts, places, units, 0, ReturnRows::per_unit);
     Held held{allocated_bytes() - before, 0};
+    if (inside == InsideNodes::relayed) {
+        keep_rows_read_here(counts, all.records, units, plan.receive);
+        plan.relay =
+            make_relay_plan(plan.send, {all.table(), counts, all.records}, plan.receive, units, 0).plan;
+        held.bytes = allocated_bytes() - before;
+        REQUIRE(plan.relay.near_rows.row.size() + plan.relay.far_rows.row.size() > 0);
+    }
 
     const index_t shared = std::ssize(all.counts) * index_t{sizeof(index_t)} +
                            all.records.size() * index_t{sizeof(SlotRecord) + sizeof(std::int32_t)};
@@ -134,13 +143,14 @@ Held plan_of_rank_0(ExchangeKind kind, int num_ranks, int ranks_per_node) {
     return held;
 }
 
-void check_bytes(ExchangeKind kind, int ranks_per_node) {
-    constexpr index_t kBytesOfRow = 32;
+void check_bytes(ExchangeKind kind, int ranks_per_node, InsideNodes inside = InsideNodes::shared) {
+    // What is passed on, and to whom, is listed besides.
+    const index_t bytes_of_row = inside == InsideNodes::relayed ? 40 : 32;
     constexpr index_t kBytesOfRank = 170;
     for (const int num_ranks : {64, 512, 4096}) {
-        const Held held = plan_of_rank_0(kind, num_ranks, ranks_per_node);
+        const Held held = plan_of_rank_0(kind, inside, num_ranks, ranks_per_node);
         CAPTURE(exchange_name(kind), num_ranks, ranks_per_node, held.bytes, held.rows);
-        CHECK(held.bytes <= kBytesOfRow * held.rows + kBytesOfRank * num_ranks);
+        CHECK(held.bytes <= bytes_of_row * held.rows + kBytesOfRank * num_ranks);
         // It is measured: no plan is without its records.
         CHECK(held.bytes >= 20 * held.rows);
     }
@@ -155,6 +165,15 @@ TEST_CASE("plan memory: on up to 4096 ranks it grows with a rank's rows and with
     }
     check_bytes(ExchangeKind::flat, 8);
     for (const int ranks_per_node : {1, 8, 64}) check_bytes(ExchangeKind::hierarchical, ranks_per_node);
+}
+
+TEST_CASE("plan memory: where GPUs pass rows on to each other, too", "[unit]") {
+    if (!kAllocatorCounts) {
+        WARN("SKIPPED: a sanitizer's allocator tells nothing");
+        return;
+    }
+    for (const int ranks_per_node : {8, 64})
+        check_bytes(ExchangeKind::hierarchical, ranks_per_node, InsideNodes::relayed);
 }
 
 TEST_CASE("plan memory: what one_sided lets others put into grows with the ranks", "[unit]") {
