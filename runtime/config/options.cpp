@@ -17,7 +17,8 @@ void train_options(OptionTable& table, TrainConfig& train) {
                          kMostWidth);
     table.whole<std::uint64_t>({"train.seed", "", "decides weights, data order and noise"}, train.seed, 0,
                                kAnySeed);
-    table.whole<index_t>({"train.eval_every", "steps", "steps between validations; 0: never"},
+    table.whole<index_t>({"train.eval_every", "steps",
+                          "steps between validations; 0, or without data.validation_fraction: never"},
                          train.eval_every, 0, kMostSteps);
     table.whole<index_t>(
         {"train.eval_batches", "", "global batches of a validation, whatever the accumulation"},
