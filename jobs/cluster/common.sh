@@ -17,8 +17,7 @@ keeper() {
 on_login_node() {
   local process join=()
   if ! process=$(keeper) || ! [ -e "$state/ready" ]; then stop "no cluster is up in $state; start one with jobs/cluster/up"; fi
-  # `hosts` keeps `unshare`, whose child is the login node's first process.
-  process=$(pgrep -P "$(pgrep -P "$process" -x unshare)")
+  process=$(cat "$state/login.pid")
   if [ "$(id -u)" -ne 0 ]; then join=(--user --preserve-credentials); fi
   # The nodes share this machine's cores: ranks that wait have to yield.
   export OMPI_MCA_mpi_yield_when_idle=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1

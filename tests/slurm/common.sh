@@ -46,7 +46,7 @@ await() {
 }
 # Between records of steps stand others, but never many in a row.
 last_step() {
-  tail -n 9 "$scratch/$name/metrics.jsonl" 2>/dev/null | sed -nE 's/.*"type":"step","step":([0-9]+),.*/\1/p' | tail -n 1 || true
+  tail -n 9 "$scratch/$name/metrics.jsonl" 2>/dev/null | sed -nE '/.*"type":"step","step":([0-9]+),.*/{s//\1/;h};${g;/./p}' || true
 }
 reached() { local step; step=$(last_step); [ "${step:-0}" -ge "$1" ]; }
 num_events() { grep -c "\"type\":\"$1\"" "$scratch/$name/jobs.jsonl" 2>/dev/null || true; }
