@@ -1,15 +1,13 @@
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <catch2/catch.hpp>
-#include <cmath>
-#include <cstring>
 #include <fstream>
 #include <iostream>
 #include <map>
 
 #include "tests/cuda_on_cpu/ptx/launch.hpp"
 #include "tests/unit/kernels/cuda_routes.hpp"
+#include "tests/unit/kernels/device_comparison.hpp"
 
 // The kernels as nvcc compiles them, interpreted, against what the host's compiler makes of them.
 namespace sy::test {
@@ -31,43 +29,6 @@ constexpr std::array<std::string_view, 13> kApproximated{"feed-forward of expert
                                                          "losses of long rows",
                                                          "rules of attention",
                                                          "feed-forwards of all kinds"};
-
-template <class T>
-std::vector<double> numbers_of(const std::vector<std::byte>& bytes) {
-    std::vector<T> values(bytes.size() / sizeof(T));
-    if (!values.empty()) std::memcpy(static_cast<void*>(values.data()), bytes.data(), bytes.size());
-    std::vector<double> numbers;
-    for (const T value : values) numbers.push_back(static_cast<double>(value));
-    return numbers;
-}
-
-std::vector<double> numbers_of(const OperationCase::Piece& piece) {
-    if (piece.dtype == DType::f64) return numbers_of<double>(piece.bytes);
-    if (piece.dtype == DType::f32) return numbers_of<float>(piece.bytes);
-    std::vector<double> numbers;
-    for (const double bits : numbers_of<std::uint16_t>(piece.bytes)) {
-        const auto word = static_cast<std::uint32_t>(bits) << 16;
-        numbers.push_back(static_cast<double>(std::bit_cast<float>(word)));
-    }
-    return numbers;
-}
-
-/// Largest difference, of the largest number; infinite where one is not finite and the other is not the same. One NaN is as
-/// good as another.
-double difference(const OperationCase::Piece& piece, const OperationCase::Piece& expected) {
-    if (piece.bytes == expected.bytes) return 0.0;
-    if (piece.dtype != DType::f32 && piece.dtype != DType::f64 && piece.dtype != DType::bf16) return HUGE_VAL;
-    const std::vector<double> values = numbers_of(piece), wanted = numbers_of(expected);
-    double apart = 0.0, largest = 0.0;
-    for (std::size_t i = 0; i < values.size(); ++i) {
-        if (std::isfinite(wanted[i])) largest = std::max(largest, std::fabs(wanted[i]));
-        if (values[i] == wanted[i] || (std::isnan(values[i]) && std::isnan(wanted[i]))) continue;
-        const double own = std::fabs(values[i] - wanted[i]);
-        if (!(own < HUGE_VAL)) return HUGE_VAL;
-        apart = std::max(apart, own);
-    }
-    return apart == 0.0 ? 0.0 : apart / largest;
-}
 
 }  // namespace
 
