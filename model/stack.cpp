@@ -50,32 +50,38 @@ NormLayer::Result Stack::extend(Tape& tape, const PassInfo& pass, std::span<Bloc
                                 const CacheRows& rows) const {
     Stream stream{&embedding_.forward_at(tape, pass, rows.position), nullptr};
     for (std::size_t i = 0; i < blocks_.size(); ++i)
-        stream = blocks_[i].forward({.tape = tape, .pass = pass, .cache = &caches[i], .rows = &rows}, stream);
+        stream = run(blocks_[i], {.tape = tape, .pass = pass, .cache = &caches[i], .rows = &rows}, stream);
     return finish(tape, stream, pass);
 }
 
 Stream Stack::run(const Block& block, const BlockRun& run, Stream in) const {
-    return run.tape.recording() && shared_.config.recompute == Recompute::block
-               ? run_recomputed(block, run, in)
-               : block.forward(run, in);
+    if (!run.tape.recording()) {
+        const Stream out = run_alone(block, run, in);
+        // Nobody reads the stream below a block any more.
+        for (Value* const value : {in.sum, in.delta})
+            if (value != nullptr && value != out.sum) value->data = {};
+        return out;
+    }
+    return shared_.config.recompute == Recompute::block ? run_recomputed(block, run, in)
+                                                        : block.forward(run, in);
+}
+
+Stream Stack::run_alone(const Block& block, const BlockRun& run, Stream in) {
+    Tape once(Tape::Mode::forward_only, run.tape.context());
+    const Stream out = block.forward({once, run.pass, run.statistics, run.encoder, run.cache, run.rows}, in);
+    const auto keep = [&](Value* value) {
+        if (value == nullptr || value == in.sum) return value;
+        Value& copy = run.tape.value(0, 0);
+        copy.data = std::move(value->data);
+        return &copy;
+    };
+    return {keep(out.sum), keep(out.delta)};
 }
 
 Stream Stack::run_recomputed(const Block& block, const BlockRun& run, Stream in) const {
     Tape& tape = run.tape;
     const Context& context = tape.context();
-    Stream kept;
-    {
-        Tape once(Tape::Mode::forward_only, context);
-        BlockRun first{.tape = once, .pass = run.pass, .statistics = run.statistics, .encoder = run.encoder};
-        const Stream out = block.forward(first, in);
-        const auto keep = [&](Value* value) {
-            if (value == nullptr || value == in.sum) return value;
-            Value& copy = tape.value(0, 0);
-            copy.data = std::move(value->data);
-            return &copy;
-        };
-        kept = {keep(out.sum), keep(out.delta)};
-    }
+    const Stream kept = run_alone(block, run, in);
     tape.record([this, &block, &context, in, kept, pass = run.pass, encoder = run.encoder] {
         Tape again(Tape::Mode::record, context);
         const Stream out = [&] {

@@ -35,7 +35,8 @@ class Stack {
     NormLayer::Result extend(Tape& tape, const PassInfo& pass, std::span<BlockCache> caches,
                              const CacheRows& rows) const;
 
-    /// A pass through one block, which keeps nothing but its ends where model.recompute = block.
+    /// A pass through one block. Without backward, and where model.recompute = block, nothing stays of it but its output;
+    /// without backward its input is freed, too.
     Stream run(const Block& block, const BlockRun& run, Stream in) const;
 
     const Embedding& embedding() const { return embedding_; }
@@ -45,6 +46,8 @@ class Stack {
     NormLayer::Result finish(Tape& tape, Stream stream, const PassInfo& pass) const;
 
   private:
+    /// A block's output on run.tape; what the block made beside it is freed.
+    static Stream run_alone(const Block& block, const BlockRun& run, Stream in);
     Stream run_recomputed(const Block& block, const BlockRun& run, Stream in) const;
 
     LayerContext& shared_;

@@ -111,10 +111,14 @@ Parameters::Place Parameters::append(ParameterId id) {
     return {matrices, matrices.size() + static_cast<index_t>(flat.shadows.size() - first_shadow), offset};
 }
 
-void Parameters::create_arrays(FlatGroup& flat) {
+void Parameters::create_weights(FlatGroup& flat) const {
     const Shape shape{flat.num_elements};
     flat.weights = Tensor(context_.device, DType::f32, shape);
     if (compute_ == DType::bf16) flat.working = Tensor(context_.device, DType::bf16, shape);
+}
+
+void Parameters::create_gradients(FlatGroup& flat) const {
+    const Shape shape{flat.num_elements};
     if (context_.numerics == NumericsMode::fast) {
         flat.gradient = Tensor(context_.device, DType::f32, shape);
     } else {
@@ -129,10 +133,15 @@ void Parameters::initialise(FlatGroup& flat, const LocalMatrix& matrix, std::uin
     initial_values(spec, seed, matrix.global_idx * count, flat.weights.ref().cols_of(place), context_);
 }
 
+void Parameters::allocate_weights() {
+    for (FlatGroup* flat : {&replicated_, &expert_}) create_weights(*flat);
+}
+
 void Parameters::allocate(std::uint64_t seed) {
+    allocate_weights();
     overflow_ = Tensor(context_.device, DType::u8, {2, 1});
     for (FlatGroup* flat : {&replicated_, &expert_}) {
-        create_arrays(*flat);
+        create_gradients(*flat);
         for (const LocalMatrix& matrix : flat->matrices) initialise(*flat, matrix, seed);
         for (const LocalMatrix& shadow : flat->shadows) initialise(*flat, shadow, seed);
     }
@@ -150,7 +159,8 @@ FlatGroup Parameters::replace_experts(comm::Placements placements) {
     old.working = {};
     old.gradient = {};
     old.gradient_fixed = {};
-    create_arrays(expert_);
+    create_weights(expert_);
+    create_gradients(expert_);
     zero_gradients();
     return old;
 }
@@ -191,6 +201,7 @@ GradientRef Parameters::gradient(ParameterId id, index_t local_idx) {
     const index_t cols = spec.shape[dims - 1];
     SY_ASSERT(local_idx >= 0 && local_idx < num_local(id), "parameter ", spec.name, ": gradient ", local_idx,
               " of ", num_local(id));
+    SY_ASSERT(!overflow_.empty(), "parameter ", spec.name, ": gradient of a model that does not learn");
     const index_t offset = places_[id].offset + local_idx * rows * cols;
     Tensor& sums = flat.gradient_fixed.empty() ? flat.gradient : flat.gradient_fixed;
     const index_t flag = spec.frozen ? 1 : 0;

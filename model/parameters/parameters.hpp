@@ -78,6 +78,9 @@ class Parameters {
     ParameterId find(const ParameterKey& key) const;
     /// Creates the flat arrays, and fills them by name and global index, so that values do not depend on the layout.
     void allocate(std::uint64_t seed);
+    /// Creates the weights without values, for a model that does not learn: it has no gradients. Who fills them calls
+    /// refresh_working().
+    void allocate_weights();
     /// Lays out the expert parameters for other placements. Their new weights are not initialised, gradients are zero.
     /// @return the old layout with its float32 weights
     /// @par Cost  holds both weights until the old ones are destroyed
@@ -110,6 +113,7 @@ class Parameters {
     /// [L * in, out], of the model's dtype.
     ConstTensorRef expert_weight(ParameterId id) const;
     /// Gradient of matrix `local_idx` (0, or the local expert number) of a parameter.
+    /// @pre  allocate() made some
     GradientRef gradient(ParameterId id, index_t local_idx = 0);
     /// The matrices of a parameter among those of its group, without shadows.
     Range matrices_of(ParameterId id) const { return places_[id].matrices; }
@@ -131,7 +135,8 @@ class Parameters {
     void add(const ParameterSpec& spec);
     Place append(ParameterId id);
     ConstTensorRef weight_in(ParameterId id, DType dtype) const;
-    void create_arrays(FlatGroup& flat);
+    void create_weights(FlatGroup& flat) const;
+    void create_gradients(FlatGroup& flat) const;
     void initialise(FlatGroup& flat, const LocalMatrix& matrix, std::uint64_t seed);
 
     comm::Placements placements_;

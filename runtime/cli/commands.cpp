@@ -22,7 +22,7 @@ namespace {
 void with_checkpoint(const Arguments& arguments, const std::function<void(Session&)>& body) {
     const Config config = load_config(arguments.sources);
     with_world(config.parallel, [&](comm::Communicator& world) {
-        Session session(config, world);
+        Session session(config, world, Session::Purpose::infer);
         AgreedCheckpoint found = agree_on_checkpoint(world, config.run.directory,
                                                      arguments.resume.empty() ? "latest" : arguments.resume);
         const CheckpointReader reader(found.folder, std::move(found.manifest));

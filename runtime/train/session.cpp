@@ -11,7 +11,7 @@
 #include "runtime/train/isa_bits.hpp"
 
 namespace sy::runtime {
-Session::Session(const Config& config, comm::Communicator& world)
+Session::Session(const Config& config, comm::Communicator& world, Purpose purpose)
     : config_(config),
       world_(world),
       topology_(comm::discover_topology(world)),
@@ -41,9 +41,13 @@ Session::Session(const Config& config, comm::Communicator& world)
         });
     }
     check_isa_of_ranks(config, device_.instruction_set(), world);
+    freeze_parameters(config.train.freeze, parameters_);
+    if (purpose == Purpose::infer) {
+        parameters_.allocate_weights();
+        return;
+    }
     parameters_.set_step_tokens(config.train.global_batch * config.model.seq_len);
     parameters_.allocate(config.train.seed);
-    freeze_parameters(config.train.freeze, parameters_);
     optimizer_ = std::make_unique<ShardedOptimizer>(config.optimizer, parameters_, row_groups_.world(),
                                                     row_groups_.groups(), context_);
     optimizer_->set_trace(&trace_);
@@ -56,7 +60,7 @@ std::string Session::layout() const {
 Session::Snapshot Session::snapshot() {
     std::vector<Piece> pieces;
     std::vector<ConstTensorRef> refs;
-    for (const ShardedOptimizer::OwnedRows& owned : optimizer_->owned_rows()) {
+    for (const ShardedOptimizer::OwnedRows& owned : optimizer().owned_rows()) {
         for (const auto& [kind, values] :
              {std::pair{Kind::weight, owned.weight}, {Kind::m, owned.m}, {Kind::v, owned.v}}) {
             pieces.push_back(
@@ -78,7 +82,7 @@ void Session::replace_experts(comm::Placements placements) {
     const std::uint64_t mine[] = {std::hash<std::string>()(text)};
     for (const std::uint64_t hash : comm::all_gather(world_, std::span<const std::uint64_t>(mine)))
         SY_REQUIRE(hash == mine[0], "placement: ranks do not agree; here it is\n", text);
-    optimizer_->replace_experts(std::move(placements));
+    optimizer().replace_experts(std::move(placements));
 }
 
 void Session::read_values(const CheckpointReader& reader) {
@@ -96,6 +100,7 @@ void Session::read_values(const CheckpointReader& reader) {
                  flat.weights.ref().cols_of({place.offset, place.offset + place.rows * place.cols}));
         }
     }
+    if (optimizer_ == nullptr) return;
     for (const ShardedOptimizer::OwnedRows& owned : optimizer_->owned_rows()) {
         read({Kind::m, owned.spec.name, owned.global_idx}, owned.rows, owned.cols, owned.m);
         read({Kind::v, owned.spec.name, owned.global_idx}, owned.rows, owned.cols, owned.v);
@@ -123,7 +128,8 @@ void Session::restore(const CheckpointReader& reader) {
     transformer_->set_router_state(reader.manifest().state.router);
     detail::fail_on_all_ranks(world_, "reading the checkpoint failed", [&] { read_values(reader); });
     parameters_.refresh_working();
-    optimizer_->refresh_shadows();
+    // Experts have shadows only where training has given them other places.
+    if (optimizer_ != nullptr) optimizer_->refresh_shadows();
 }
 
 }  // namespace sy::runtime

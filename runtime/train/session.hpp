@@ -20,8 +20,10 @@ namespace sy::runtime {
 /// Builds and owns everything that a run on this rank needs, in order of dependence.
 class Session {
   public:
+    /// infer: there are neither gradients nor moments, and weights have no values before restore().
+    enum class Purpose { train, infer };
     /// @par Collective over `world`
-    Session(const Config& config, comm::Communicator& world);
+    Session(const Config& config, comm::Communicator& world, Purpose purpose = Purpose::train);
     /// @par Collective
     void close() {
         exchange_->close();
@@ -36,8 +38,15 @@ class Session {
     const comm::ProcessGrid& grid() const { return grid_; }
     model::Parameters& parameters() { return parameters_; }
     model::Transformer& transformer() { return *transformer_; }
-    ShardedOptimizer& optimizer() { return *optimizer_; }
-    const ShardedOptimizer& optimizer() const { return *optimizer_; }
+    /// @pre  Purpose::train
+    ShardedOptimizer& optimizer() {
+        check_trains();
+        return *optimizer_;
+    }
+    const ShardedOptimizer& optimizer() const {
+        check_trains();
+        return *optimizer_;
+    }
     const comm::Exchange& exchange() const { return *exchange_; }
     /// Seconds that this rank has spent waiting for messages so far.
     double waited_seconds() const {
@@ -65,13 +74,13 @@ class Session {
     /// Threads of this rank: of the processor where that computes, and of what else the host does, such as tokenizing.
     int num_threads() const { return processors_.threads; }
 
-    /// What this rank contributes to a checkpoint: weights and moments of the rows it owns.
+    /// What this rank contributes to a checkpoint: weights and moments of the rows it owns. @pre  Purpose::train
     struct Snapshot {
         HostValues values;
         std::vector<Piece> pieces;  ///< of `values`
     };
     Snapshot snapshot();
-    /// Weights of everything this rank holds, and moments of what it owns, from any layout's checkpoint.
+    /// Weights of everything this rank holds, and moments of what it owns if it trains, from any layout's checkpoint.
     /// @throws ConfigError listing every parameter that differs in name or shape; IoError on every rank when any fails
     /// @par Collective over the world
     void restore(const CheckpointReader& reader);
@@ -85,6 +94,9 @@ class Session {
     void set_profile(Profile* profile) { context_.profile = profile; }
 
   private:
+    void check_trains() const {
+        SY_REQUIRE(optimizer_ != nullptr, "session: a model that does not learn has no optimizer");
+    }
     /// This rank's part of restore().
     void read_values(const CheckpointReader& reader);
 
@@ -106,7 +118,7 @@ class Session {
     model::ModelWorld model_world_;
     model::Parameters parameters_;
     std::unique_ptr<model::Transformer> transformer_;
-    std::unique_ptr<ShardedOptimizer> optimizer_;
+    std::unique_ptr<ShardedOptimizer> optimizer_;  ///< or none
 };
 
 }  // namespace sy::runtime

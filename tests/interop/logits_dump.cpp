@@ -42,7 +42,7 @@ void dump(const std::filesystem::path& checkpoint, const std::filesystem::path& 
     const std::vector<std::int32_t> ids = read_ids(ids_file);
     std::ofstream file(out, std::ios::binary);
     comm::LocalFabric(1).run([&](comm::Communicator& alone) {
-        Session session(config, alone);
+        Session session(config, alone, Session::Purpose::infer);
         session.restore(reader);
         model::Transformer& transformer = session.transformer();
         const Context& context = session.context();

@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include <algorithm>
+#include <tuple>
 
 #include "comm/local/local_fabric.hpp"
 #include "tests/unit/model/layouts.hpp"
@@ -214,6 +215,35 @@ AllLogits serve(const Serving& serving, const ModelConfig& config, const MoeConf
 
 constexpr std::size_t kWhole = 1000;
 
+/// The most memory that each way of reading takes beside weights and caches.
+std::vector<index_t> memory_of_reading(const ModelConfig& config, const MoeConfig& moe) {
+    std::vector<index_t> peaks;
+    comm::LocalFabric(1).run([&](comm::Communicator& world) {
+        test::Rank rank(world, 1, NumericsMode::fast, config, moe);
+        const Context& context = rank.session.context;
+        Arena& arena = rank.session.device.arena();
+        const auto add = [&](const auto& read) {
+            const index_t before = arena.used_bytes();
+            arena.reset_peak();
+            read();
+            peaks.push_back(arena.peak_bytes() - before);
+        };
+        const Ids ids = test::tokens(0, 2, config);
+        add([&] { rank.transformer.evaluate(ids, {.global_tokens = 2 * config.seq_len}, context); });
+        if (config.architecture == Architecture::decoder) {
+            add([&] { rank.transformer.score(ids, config.seq_len + 1, context); });
+            auto state = rank.transformer.start_generation(1, config.seq_len, context);
+            add([&] {
+                rank.transformer.prefill(std::span(ids).first(10), 0, Transformer::LogitRows::last, state,
+                                         context);
+            });
+            add([&] { rank.transformer.decode(Ids{1}, state, context); });
+        }
+        rank.groups.close();
+    });
+    return peaks;
+}
+
 }  // namespace
 
 TEST_CASE("generation: logits are the same bits in any company, on any ranks and in any pieces", "[unit]") {
@@ -235,6 +265,25 @@ TEST_CASE("generation: logits are the same bits in any company, on any ranks and
     }
     const AllLogits fast = serve({.prefilled = kWhole, .alone = true}, config, moe, NumericsMode::fast);
     CHECK(serve({.prefilled = 2}, config, moe, NumericsMode::fast) == fast);
+}
+
+TEST_CASE("generation: reading takes the memory of one block, however many there are", "[unit]") {
+    ModelConfig config = tiny_model();
+    const MoeConfig moe = tiny_moe();
+    config.hidden = 64;
+    std::tie(config.norm_placement, config.wiring) =
+        GENERATE(table<NormPlacement, Wiring>({{NormPlacement::pre, Wiring::serial},
+                                               {NormPlacement::pre, Wiring::parallel},
+                                               {NormPlacement::post, Wiring::serial},
+                                               {NormPlacement::both, Wiring::serial},
+                                               {NormPlacement::outside, Wiring::serial}}));
+    config.architecture =
+        GENERATE(Architecture::decoder, Architecture::encoder, Architecture::encoder_decoder);
+    const auto of_layers = [&](index_t layers) {
+        config.layers = layers;
+        return memory_of_reading(config, moe);
+    };
+    CHECK(of_layers(9) == of_layers(3));
 }
 
 TEST_CASE("generation: a slot forgets its sequence when it is given another prompt", "[unit]") {

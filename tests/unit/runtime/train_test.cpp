@@ -140,6 +140,33 @@ TEST_CASE("train: weights that are not finite have no validation loss, however m
     });
 }
 
+TEST_CASE("train: a session that only infers holds the weights alone, and finds the same loss", "[unit]") {
+    const test::TestFolder folder;
+    Config config = test::small_config(folder, NumericsMode::reproducible);
+    config.model.hidden = 64;
+    config.moe.expert_width = 64;
+    config.train.steps = 2;
+    config.model.dtype = GENERATE(DType::f32, DType::bf16);
+    const double wanted = test::train_on(2, config, "");
+    comm::LocalFabric(2).run([&](comm::Communicator& world) {
+        const auto prepared_bytes = [&](Session::Purpose purpose) {
+            Session session(config, world, purpose);
+            session.restore(
+                CheckpointReader(std::filesystem::path(config.run.directory) / "checkpoints" / "latest"));
+            const index_t bytes = session.memory_bytes();
+            const double loss = validation_loss(session, Corpus(config)).loss;
+            SY_REQUIRE(loss == wanted, "a validation loss of ", loss, " instead of ", wanted);
+            session.close();
+            return bytes;
+        };
+        const index_t of_inference = prepared_bytes(Session::Purpose::infer);
+        const index_t of_training = prepared_bytes(Session::Purpose::train);
+        // Beside the weights, training has gradients of 8 bytes an element, and its share of a gradient and two moments of 4.
+        SY_REQUIRE(3 * of_inference < of_training, of_inference, " bytes without training, ", of_training,
+                   " with it");
+    });
+}
+
 TEST_CASE("train: when one rank is asked to stop, all leave after that step with a checkpoint", "[unit]") {
     const test::TestFolder folder;
     const Config config = tiny_run(folder);
