@@ -118,7 +118,8 @@ std::string generation_config(const GenerateConfig& generate) {
         .text();
 }
 
-void write_tokenizer(const fs::path& folder, const Config& config, std::vector<std::string>& notes) {
+void write_tokenizer(const fs::path& folder, const HfFamily& family, const Config& config,
+                     std::vector<std::string>& notes) {
     if (config.data.tokenizer == kBytes && config.model.vocab_size >= kBytesVocabulary) {
         detail::write_text(folder / "tokenizer.json", byte_tokenizer_json());
         detail::write_text(folder / "tokenizer_config.json",
@@ -128,7 +129,7 @@ void write_tokenizer(const fs::path& folder, const Config& config, std::vector<s
     if (config.data.tokenizer == kBytes) {
         notes.push_back(concat("no tokenizer is written: model.vocab_size = ", config.model.vocab_size,
                                " has no room for bytes"));
-    } else if (copy_tokenizer_files(config.data.tokenizer, folder).empty()) {
+    } else if (copy_tokenizer_files(config.data.tokenizer, folder, family.sentencepiece_file).empty()) {
         notes.push_back(concat("no tokenizer is written: there is none at data.tokenizer = ",
                                config.data.tokenizer, "; copy its files into the folder"));
     }
@@ -189,7 +190,7 @@ HfExported export_hf(const fs::path& checkpoint, const fs::path& folder, const H
         }
         if (options.with_moments) write_moments(unfinished, model, reader, options, record);
         detail::write_text(unfinished / "config.json", hf_config_json(family, config, dtype).text());
-        write_tokenizer(unfinished, config, result.notes);
+        write_tokenizer(unfinished, family, config, result.notes);
         // One that came with the model's tokenizer stays as it is.
         if (!fs::exists(unfinished / "generation_config.json"))
             detail::write_text(unfinished / "generation_config.json", generation_config(config.generate));

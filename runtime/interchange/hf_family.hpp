@@ -36,6 +36,8 @@ struct HfFamily {
     std::vector<std::string> (*other_problems)(const Config& config) = nullptr;
     /// Whose class it is where transformers has none; null: its own.
     const char* published_by = nullptr;
+    /// What its tokenizer calls the file of SentencePiece.
+    const char* sentencepiece_file = "tokenizer.model";
 };
 
 /// All of them; where several can express a model, the first is taken.

@@ -8,6 +8,7 @@
 #include "runtime/checkpoint/output_file.hpp"
 #include "runtime/interchange/byte_tokenizer.hpp"
 #include "runtime/tokenizer/tokenizer.hpp"
+#include "runtime/tokenizer/tokenizer_file.hpp"
 
 namespace sy::runtime {
 namespace {
@@ -15,9 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kBytes = "bytes";
-constexpr const char* kJson = "tokenizer.json";
-constexpr const char* kModel = "tokenizer.model";
-/// What stands beside the two. The vocabularies of slow tokenizers are kept for other readers.
+/// What stands beside the tokenizer. The vocabularies of slow tokenizers are kept for other readers.
 constexpr const char* kCompanions[] = {
     "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
     "chat_template.jinja",   "generation_config.json"};
@@ -45,17 +44,25 @@ bool is_listed(const fs::path& path) {
     return fs::exists(fs::symlink_status(path));
 }
 
+/// The name of a folder's file of SentencePiece; null when there is none.
+const char* sentencepiece_in(const fs::path& folder) {
+    for (const char* const name : kSentencePieceNames)
+        if (is_listed(folder / name)) return name;
+    return nullptr;
+}
+
 }  // namespace
 
 bool has_own_tokenizer(const fs::path& folder) {
-    const fs::path path = folder / kJson;
-    if (!is_listed(path)) return is_listed(folder / kModel);
+    const fs::path path = folder / kTokenizerJson;
+    if (!is_listed(path)) return sentencepiece_in(folder) != nullptr;
     const std::string bytes = byte_tokenizer_json();
     return detail::regular_file_bytes(path, detail::Links::followed) != std::ssize(bytes) ||
            detail::read_regular_text(path, std::ssize(bytes), detail::Links::followed) != bytes;
 }
 
-std::vector<std::string> copy_tokenizer_files(const fs::path& from, const fs::path& to) {
+std::vector<std::string> copy_tokenizer_files(const fs::path& from, const fs::path& to,
+                                              const char* sentencepiece_file) {
     std::vector<std::string> copied;
     const auto copy = [&](const fs::path& file, const char* name) {
         if (!is_listed(file)) return;
@@ -63,14 +70,20 @@ std::vector<std::string> copy_tokenizer_files(const fs::path& from, const fs::pa
         copied.emplace_back(name);
     };
     const bool is_folder = fs::is_directory(from);
+    const auto copy_sentencepiece = [&](const fs::path& file, const char* name) {
+        copy(file, sentencepiece_file != nullptr ? sentencepiece_file : name);
+    };
     if (is_folder) {
-        for (const char* const name : {kJson, kModel}) copy(from / name, name);
+        copy(from / kTokenizerJson, kTokenizerJson);
+        if (const char* const name = sentencepiece_in(from)) copy_sentencepiece(from / name, name);
+    } else if (from.extension() == ".model") {
+        copy_sentencepiece(from, kSentencePieceNames[0]);
     } else {
-        copy(from, from.extension() == ".model" ? kModel : kJson);
+        copy(from, kTokenizerJson);
     }
     if (copied.empty()) return copied;
     // Beside a file of another name they may belong to something else.
-    if (!is_folder && from.filename() != copied[0]) return copied;
+    if (!is_folder && !has_tokenizer_name(from)) return copied;
     for (const char* const name : kCompanions) copy((is_folder ? from : from.parent_path()) / name, name);
     return copied;
 }

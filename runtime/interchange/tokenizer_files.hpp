@@ -22,10 +22,12 @@ bool has_own_tokenizer(const std::filesystem::path& folder);
 
 /// Copies the files of a tokenizer, and generation_config.json beside them, into a folder that is there.
 /// @param from  as data.tokenizer: a folder, or a tokenizer.json or tokenizer.model, whatever it is called
+/// @param sentencepiece_file  what to call a file of SentencePiece; null: as in the folder
 /// @return      the names of what was copied; empty when there is no tokenizer at `from`
 /// @throws IoError when a file is no regular one, too large for a tokenizer, or cannot be copied
 std::vector<std::string> copy_tokenizer_files(const std::filesystem::path& from,
-                                              const std::filesystem::path& to);
+                                              const std::filesystem::path& to,
+                                              const char* sentencepiece_file = nullptr);
 
 /// @throws ConfigError when data.tokenizer names another tokenizer than the model was trained with; a file that is not
 ///         there is none

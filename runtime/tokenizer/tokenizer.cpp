@@ -4,6 +4,7 @@
 
 #include "runtime/tokenizer/json_tokenizer.hpp"
 #include "runtime/tokenizer/sentencepiece_tokenizer.hpp"
+#include "runtime/tokenizer/tokenizer_file.hpp"
 
 namespace sy::runtime {
 namespace {
@@ -40,23 +41,21 @@ class ByteTokenizer final : public Tokenizer {
     static constexpr index_t kNumBytes = 256;
 };
 
-/// The tokenizer's file in a folder. @throws IoError when there is none
-std::filesystem::path file_in(const std::filesystem::path& folder) {
-    for (const char* const name : {"tokenizer.json", "tokenizer.model"}) {
-        std::error_code error;
-        if (std::filesystem::exists(folder / name, error)) return folder / name;
-    }
-    throw IoError(concat("tokenizer: the folder ", folder.string(),
-                         " has neither a tokenizer.json nor a tokenizer.model; name a file, or bytes"));
-}
-
 }  // namespace
 
 std::unique_ptr<Tokenizer> make_tokenizer(const std::string& spec) {
     if (spec == "bytes") return std::make_unique<ByteTokenizer>();
     std::error_code error;
     std::filesystem::path path = spec;
-    if (std::filesystem::is_directory(path, error)) path = file_in(path);
+    if (std::filesystem::is_directory(path, error)) {
+        const std::optional<std::filesystem::path> file = tokenizer_file_in(path);
+        if (!file)
+            throw IoError(
+                concat("tokenizer: the folder ", spec,
+                       " has neither a tokenizer.json nor a tokenizer.model or spiece.model; name a "
+                       "file, or bytes"));
+        path = *file;
+    }
     if (path.extension() == ".json") return std::make_unique<JsonTokenizer>(path.string());
     if (path.extension() == ".model") return std::make_unique<SentencePieceTokenizer>(path.string());
     throw ConfigError(concat("tokenizer: '", spec,

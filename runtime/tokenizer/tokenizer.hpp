@@ -35,7 +35,7 @@ class Tokenizer {
 };
 
 /// @param spec  "bytes", a tokenizer.json (any file that ends in .json), a tokenizer.model of SentencePiece (.model), or
-///              a folder with one of them, of which tokenizer.json comes first
+///              a folder with one of them (tokenizer_file_in says which)
 /// @throws ConfigError for anything else, saying what there is; IoError when the file is missing, damaged or not supported
 std::unique_ptr<Tokenizer> make_tokenizer(const std::string& spec);
 

@@ -2,22 +2,53 @@
 
 #include <xxhash.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 #include <iomanip>
 #include <sstream>
 
 #include "kernels/core/error.hpp"
+#include "runtime/json/json.hpp"
 
 namespace sy::runtime {
 namespace {
 
+namespace fs = std::filesystem;
+
 /// Twenty times the largest files of today.
 constexpr std::uintmax_t kMostBytes = std::uintmax_t{256} << 20;
 
+bool is_there(const fs::path& path) {
+    std::error_code ignored;
+    return fs::exists(path, ignored);
+}
+
+/// Whether a tokenizer.json holds a unigram model. One that is damaged does not: its reader says what is wrong.
+bool is_unigram(const fs::path& path) {
+    try {
+        const Json file = Json::parse(read_tokenizer_file(path.string(), kTokenizerJson));
+        return file.at("model").at("type").as_string() == "Unigram";
+    } catch (const IoError&) {
+        return false;
+    }
+}
+
 }  // namespace
+
+bool has_tokenizer_name(const fs::path& file) {
+    return file.filename() == kTokenizerJson ||
+           std::ranges::find(kSentencePieceNames, file.filename()) != std::end(kSentencePieceNames);
+}
+
+std::optional<fs::path> tokenizer_file_in(const fs::path& folder) {
+    const fs::path json = folder / kTokenizerJson;
+    const bool has_json = is_there(json);
+    for (const char* const name : kSentencePieceNames)
+        if (is_there(folder / name) && (!has_json || is_unigram(json))) return folder / name;
+    return has_json ? std::optional(json) : std::nullopt;
+}
 
 std::string read_tokenizer_file(const std::string& path, const char* kind) {
     std::error_code error;

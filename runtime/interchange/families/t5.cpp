@@ -230,8 +230,17 @@ void read_switch(ConfigKeys& keys, Config& config) {
 
 }  // namespace
 
-const HfFamily kT5{"t5", "T5ForConditionalGeneration", write_t5, read_t5, t5_tensors};
-const HfFamily kSwitch{"switch_transformers", "SwitchTransformersForConditionalGeneration", write_switch,
-                       read_switch, switch_tensors};
+const HfFamily kT5{.name = "t5",
+                   .architecture = "T5ForConditionalGeneration",
+                   .write_config = write_t5,
+                   .read_config = read_t5,
+                   .tensors = t5_tensors,
+                   .sentencepiece_file = "spiece.model"};
+const HfFamily kSwitch{.name = "switch_transformers",
+                       .architecture = "SwitchTransformersForConditionalGeneration",
+                       .write_config = write_switch,
+                       .read_config = read_switch,
+                       .tensors = switch_tensors,
+                       .sentencepiece_file = "spiece.model"};
 
 }  // namespace sy::runtime::hf

@@ -78,7 +78,7 @@ TokenizerText read_sentencepiece(const Header& header) {
         throw IoError(
             "texts are normalized by its precompiled_charsmap or remove_extra_whitespaces, which llama.cpp "
             "does not with tokenizer.ggml.model = llama");
-    return {.file = "tokenizer.model",
+    return {.file = is_unigram ? "spiece.model" : "tokenizer.model",
             .tokenizer = write_sentencepiece_model(model),
             .config = tokenizer_config(header, *texts, is_unigram ? "T5Tokenizer" : "LlamaTokenizer")};
 }
