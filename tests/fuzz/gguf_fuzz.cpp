@@ -52,7 +52,15 @@ std::vector<std::string> fuzz_seeds() {
                    {"tokenizer.ggml.token_type", gguf::Array(std::vector<std::int32_t>{2, 3, 1})},
                    {"tokenizer.ggml.precompiled_charsmap", gguf::Array(std::vector<std::uint8_t>{1, 0, 255})},
                    {"tokenizer.ggml.eos_token_id", std::uint32_t{1}}};
-    return {file_of(header), file_of({}), file_of(bytes), file_of(pieces)};
+    gguf::Header words;
+    words.keys = {{"tokenizer.ggml.model", std::string("bert")},
+                  {"tokenizer.ggml.tokens",
+                   gguf::Array(std::vector<std::string>{"[UNK]", "[CLS]", "[SEP]", "\u2581a", "s"})},
+                  {"tokenizer.ggml.token_type", gguf::Array(std::vector<std::int32_t>{3, 3, 3, 1, 1})},
+                  {"tokenizer.ggml.unknown_token_id", std::uint32_t{0}},
+                  {"tokenizer.ggml.bos_token_id", std::uint32_t{1}},
+                  {"tokenizer.ggml.seperator_token_id", std::uint32_t{2}}};
+    return {file_of(header), file_of({}), file_of(bytes), file_of(pieces), file_of(words)};
 }
 
 namespace {

@@ -6,6 +6,8 @@
 //   gguf_dump read FILE OUT     writes the values of all tensors of FILE as float32
 //   gguf_dump tokenizer TOKENIZER STEM   exports a small model with a tokenizer.json to STEM.gguf, imports it, and writes
 //                               STEM.json: texts, and their ids by the tokenizer; those of the imported one are the same
+//   gguf_dump wordpiece FOLDER STEM   exports a small BERT with FOLDER/tokenizer.json to STEM.gguf, imports it, and compares the
+//                               vocabularies
 //   gguf_dump sentencepiece FOLDER   trains FOLDER/NAME.model of several kinds, and does the same with each; without the
 //                               library it ends with 77
 #include <cmath>
@@ -400,6 +402,30 @@ void dump_tokenizer(const std::string& spec, const std::vector<std::string>& tex
     write_ids(*tokenizer, texts, stem);
 }
 
+void dump_wordpiece(const std::string& folder, const fs::path& stem) {
+    const auto vocabulary_of = [](const fs::path& file) {
+        std::ifstream text(file);
+        const runtime::Json json = runtime::Json::parse(
+            std::string(std::istreambuf_iterator<char>(text), std::istreambuf_iterator<char>()));
+        std::map<std::string, std::int64_t> ids;
+        for (const runtime::Json::Member& token : json.at("model").at("vocab").as_object())
+            ids[token.name] = token.value.as_whole();
+        return ids;
+    };
+    const auto vocabulary = vocabulary_of(fs::path(folder) / "tokenizer.json");
+    Config config = config_of(*std::ranges::find(kCases, std::string_view("bert"), &Case::name));
+    config.model.vocab_size = round_up(std::ssize(vocabulary) + 1, 64);
+    config.data.tokenizer = folder;
+    const fs::path checkpoint = stem.string() + ".ckpt";
+    const fs::path again = stem.string() + ".again";
+    write_random(config, checkpoint);
+    runtime::export_gguf(checkpoint, stem.string() + ".gguf", {});
+    runtime::import_gguf(stem.string() + ".gguf", again);
+    check_same(checkpoint, again);
+    SY_REQUIRE(vocabulary_of(again.string() + ".tokenizer/tokenizer.json") == vocabulary,
+               "another vocabulary was imported");
+}
+
 #ifdef SY_HAS_SENTENCEPIECE
 /// Kinds of models that llama.cpp has a tokenizer for.
 struct SentencePieceCase {
@@ -449,6 +475,8 @@ int run(std::span<char* const> words) {
         dump_values(words[1], words[2]);
     } else if (mode == "tokenizer" && words.size() == 3) {
         dump_tokenizer(words[1], sentences(), words[2]);
+    } else if (mode == "wordpiece" && words.size() == 3) {
+        dump_wordpiece(words[1], words[2]);
     } else if (mode == "sentencepiece" && words.size() == 2) {
 #ifdef SY_HAS_SENTENCEPIECE
         dump_sentencepiece(words[1]);
@@ -459,7 +487,7 @@ int run(std::span<char* const> words) {
         std::fprintf(
             stderr,
             "usage: gguf_dump models FOLDER | container FOLDER | read FILE OUT | tokenizer TOKENIZER STEM | "
-            "sentencepiece FOLDER\n");
+            "wordpiece FOLDER STEM | sentencepiece FOLDER\n");
         return 2;
     }
     return 0;

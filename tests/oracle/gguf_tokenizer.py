@@ -1,4 +1,4 @@
-"""Ids of llama.cpp for the files of gguf_dump tokenizer against ours.
+"""Ids of llama.cpp for the files of gguf_dump tokenizer against ours, and of gguf_dump wordpiece against those of gguf_wordpiece.py.
 
 gguf_tokenizer.py FOLDER     reads each NAME.gguf and NAME.json in FOLDER
 llama.cpp comes inside the package cyllama.

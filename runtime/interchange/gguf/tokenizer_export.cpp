@@ -7,6 +7,7 @@
 #include "runtime/interchange/gguf/token_types.hpp"
 #include "runtime/interchange/gguf/tokenizer.hpp"
 #include "runtime/json/utf8.hpp"
+#include "runtime/tokenizer/tokenizer_file.hpp"
 #include "runtime/tokenizer/tokenizer_json.hpp"
 
 namespace sy::runtime::gguf {
@@ -27,8 +28,7 @@ struct Source {
 /// The file that data.tokenizer means: of a folder, the one that make_tokenizer takes.
 fs::path file_of(const std::string& spec) {
     fs::path path = spec;
-    if (fs::is_directory(path))
-        path /= fs::exists(path / "tokenizer.json") ? "tokenizer.json" : "tokenizer.model";
+    if (fs::is_directory(path)) path = tokenizer_file_in(path).value_or(path / kTokenizerJson);
     if (!fs::exists(path) || (path.extension() != ".json" && path.extension() != ".model"))
         throw ConfigError(
             concat("data.tokenizer = ", spec,
@@ -39,7 +39,7 @@ fs::path file_of(const std::string& spec) {
 
 Json config_beside(const fs::path& path) {
     const fs::path config = path.parent_path() / "tokenizer_config.json";
-    if (path.stem() != "tokenizer" || !fs::exists(config)) return {};
+    if (!has_tokenizer_name(path) || !fs::exists(config)) return {};
     return Json::parse(detail::read_regular_text(config, kMostConfigBytes, detail::Links::followed));
 }
 
@@ -174,7 +174,12 @@ TokenizerKeys tokenizer_keys(const std::string& spec, index_t vocab_size) {
     const std::string text = detail::read_regular_text(path, kMostBytes, detail::Links::followed);
     if (path.extension() == ".model")
         return sentencepiece_keys(text, config_beside(path), path.string(), vocab_size);
-    const Source source{read_tokenizer_json(text, path.string()), Json::parse(text), config_beside(path)};
+    Json file = Json::parse(text);
+    const Json* const model = file.find("model");
+    const Json* const type = model != nullptr ? model->find("type") : nullptr;
+    if (type != nullptr && *type == Json("WordPiece"))
+        return wordpiece_keys(file, config_beside(path), spec, vocab_size);
+    const Source source{read_tokenizer_json(text, path.string()), std::move(file), config_beside(path)};
     TokenizerKeys result;
     std::vector<std::string> problems;
     const char* pre = "";

@@ -124,9 +124,10 @@ std::optional<TokenizerText> read_tokenizer(const Header& header) {
         if (are_bytes(*texts) && (merges == nullptr || merges->empty())) return std::nullopt;
         const std::string model = text_of(header, "tokenizer.ggml.model");
         if (model == "llama" || model == "t5") return read_sentencepiece(header);
+        if (model == "bert") return read_wordpiece(header);
         if (model != "gpt2")
             throw IoError(concat("tokenizer.ggml.model = '", escaped(model),
-                                 "' is not supported; gpt2, llama and t5 are"));
+                                 "' is not supported; gpt2, llama, t5 and bert are"));
         const auto* const types = array_of<std::int32_t>(header, "tokenizer.ggml.token_type");
         if (types == nullptr || merges == nullptr || types->size() != texts->size())
             throw IoError("tokenizer.ggml.token_type and merges are not there, or do not fit the tokens");

@@ -42,4 +42,7 @@ std::string tokenizer_config(const Header& header, const std::vector<std::string
 /// The tokenizer.model that a file's keys mean. @throws IoError saying what no such model can be
 TokenizerText read_sentencepiece(const Header& header);
 
+/// The tokenizer.json of WordPiece that a file's keys mean. @throws IoError saying which of them are missing
+TokenizerText read_wordpiece(const Header& header);
+
 }  // namespace sy::runtime::gguf

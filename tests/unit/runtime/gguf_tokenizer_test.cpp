@@ -1,6 +1,7 @@
 #include <catch2/catch.hpp>
 
 #include <algorithm>
+#include <functional>
 
 #include "runtime/interchange/gguf/model.hpp"
 #include "runtime/interchange/gguf/pre_tokenizers.hpp"
@@ -138,7 +139,7 @@ TEST_CASE("gguf tokenizer: tokenizers of files that are not known here are refus
     header = header_of(small_file());
     set(header, "tokenizer.ggml.model", std::string("rwkv"));
     CHECK_THROWS_WITH(gguf::read_tokenizer(header),
-                      Contains("'rwkv' is not supported; gpt2, llama and t5 are"));
+                      Contains("'rwkv' is not supported; gpt2, llama, t5 and bert are"));
     header = header_of(small_file());
     set(header, "tokenizer.ggml.token_type", gguf::Array(std::vector<std::int32_t>{1}));
     CHECK_THROWS_WITH(gguf::read_tokenizer(header), Contains("do not fit the tokens"));
@@ -229,8 +230,10 @@ namespace {
 SentencePieceModel returned(const gguf::Header& header) {
     const std::optional<gguf::TokenizerText> text = gguf::read_tokenizer(header);
     REQUIRE(text);
-    CHECK(text->file == "tokenizer.model");
-    return read_sentencepiece_model(text->tokenizer, "what came back");
+    SentencePieceModel model = read_sentencepiece_model(text->tokenizer, "what came back");
+    const bool is_unigram = model.algorithm == SentencePieceModel::Algorithm::unigram;
+    CHECK(text->file == (is_unigram ? "spiece.model" : "tokenizer.model"));
+    return model;
 }
 
 }  // namespace
@@ -286,4 +289,92 @@ TEST_CASE("gguf tokenizer: keys that no model of SentencePiece means are refused
     CHECK_THROWS_WITH(gguf::read_tokenizer(header), Contains("is no array of bytes"));
     header.keys.back().value = gguf::Array(std::vector<std::int8_t>{1, -1});
     CHECK_THROWS_WITH(gguf::read_tokenizer(header), Contains("which llama.cpp does not"));
+}
+
+namespace {
+
+/// A tokenizer.json of BERT's kind with one change.
+Json wordpiece_file(const std::function<void(Json&)>& change = [](Json&) {}) {
+    Json file = Json::parse(R"({"added_tokens":[{"id":0,"content":"[PAD]","special":true},
+        {"id":1,"content":"[UNK]","special":true},{"id":2,"content":"[CLS]","special":true},
+        {"id":3,"content":"[SEP]","special":true},{"id":4,"content":"[MASK]","special":true}],
+        "normalizer":{"type":"BertNormalizer","clean_text":true,"handle_chinese_chars":true,"strip_accents":null,
+        "lowercase":true},"pre_tokenizer":{"type":"BertPreTokenizer"},"post_processor":{"type":"TemplateProcessing"},
+        "model":{"type":"WordPiece","unk_token":"[UNK]","continuing_subword_prefix":"##","max_input_chars_per_word":100,
+        "vocab":{"[PAD]":0,"[UNK]":1,"[CLS]":2,"[SEP]":3,"[MASK]":4,"the":5,"##s":6,"s":7,"[unused1]":8,"#":9}}})");
+    change(file);
+    return file;
+}
+
+gguf::TokenizerKeys wordpiece_keys_of(
+    const std::function<void(Json&)>& change = [](Json&) {}, const Json& config = {}) {
+    return gguf::wordpiece_keys(wordpiece_file(change), config, "bert", 11);
+}
+
+}  // namespace
+
+TEST_CASE("gguf tokenizer: WordPiece is written with a mark where words begin, and comes back", "[unit]") {
+    const TestFolder folder;
+    gguf::Header header;
+    header.keys = gguf::tokenizer_keys(folder.file("tokenizer.json", wordpiece_file().text()), 11).keys;
+    CHECK(value_of<std::string>(header, "tokenizer.ggml.model") == "bert");
+    CHECK(std::get<std::vector<std::string>>(value_of<gguf::Array>(header, "tokenizer.ggml.tokens")) ==
+          std::vector<std::string>{"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "\u2581the", "s", "\u2581s",
+                                   "[unused1]", "\u2581#", "[PAD10]"});
+    CHECK(std::get<std::vector<std::int32_t>>(value_of<gguf::Array>(header, "tokenizer.ggml.token_type")) ==
+          std::vector<std::int32_t>{3, 3, 3, 3, 3, 1, 1, 1, 1, 1, 5});
+    CHECK(value_of<std::uint32_t>(header, "tokenizer.ggml.bos_token_id") == 2);
+    CHECK(value_of<std::uint32_t>(header, "tokenizer.ggml.seperator_token_id") == 3);
+    CHECK(value_of<std::uint32_t>(header, "tokenizer.ggml.unknown_token_id") == 1);
+    CHECK(value_of<std::uint32_t>(header, "tokenizer.ggml.padding_token_id") == 0);
+    CHECK(value_of<std::uint32_t>(header, "tokenizer.ggml.mask_token_id") == 4);
+    const std::optional<gguf::TokenizerText> text = gguf::read_tokenizer(header);
+    REQUIRE(text);
+    CHECK(text->file == "tokenizer.json");
+    const Json back = Json::parse(text->tokenizer);
+    CHECK(back.at("model") == wordpiece_file().at("model"));
+    CHECK(back.at("normalizer") == wordpiece_file().at("normalizer"));
+    CHECK(back.at("added_tokens").as_array().size() == 5);
+    CHECK(Json::parse(text->config).at("cls_token") == Json("[CLS]"));
+    // What came back is written the same way.
+    const auto again = gguf::wordpiece_keys(back, Json::parse(text->config), "bert", 11);
+    gguf::Header second;
+    second.keys = again.keys;
+    CHECK(write_header(second) == write_header(header));
+}
+
+TEST_CASE("gguf tokenizer: a WordPiece that llama.cpp would cut otherwise is refused", "[unit]") {
+    const auto refused = [](const std::function<void(Json&)>& change, const char* why) {
+        CHECK_THROWS_WITH(wordpiece_keys_of(change), Contains(why));
+    };
+    refused([](Json& file) { file["normalizer"]["lowercase"] = false; },
+            "its normalizer is no BertNormalizer");
+    refused([](Json& file) { file["normalizer"]["strip_accents"] = false; }, "its normalizer is no");
+    refused([](Json& file) { file["normalizer"] = nullptr; }, "its normalizer is no");
+    refused([](Json& file) { file["pre_tokenizer"]["type"] = "Whitespace"; }, "no BertPreTokenizer");
+    refused([](Json& file) { file["post_processor"] = nullptr; }, "no [CLS] before and no [SEP] behind");
+    refused([](Json& file) { file["model"]["continuing_subword_prefix"] = "@@"; }, "do not begin with ##");
+    refused([](Json& file) { file["model"]["vocab"]["##\u2581s"] = 10; }, "two tokens become");
+    refused([](Json& file) { file["model"]["vocab"]["big"] = 11; },
+            "it has the id 11, but model.vocab_size = 11");
+    refused([](Json& file) { file["added_tokens"].as_array()[4]["content"] = "<mask>"; }, "not in brackets");
+    CHECK_THROWS_WITH(wordpiece_keys_of([](Json&) {}, Json(Json::Object{{"sep_token", "[END]"}})),
+                      Contains("it has no token [END]"));
+    CHECK(wordpiece_keys_of([](Json& file) { file["model"]["vocab"]["[CLASS]"] = 10; },
+                            Json(Json::Object{{"cls_token", "[CLASS]"}}))
+              .keys.front()
+              .value == gguf::Value(std::uint32_t{10}));
+}
+
+TEST_CASE("gguf tokenizer: a WordPiece without what it needs is not imported", "[unit]") {
+    gguf::Header header;
+    header.keys = wordpiece_keys_of().keys;
+    std::erase_if(header.keys, [](const gguf::Key& key) { return key.name.ends_with("seperator_token_id"); });
+    CHECK_THROWS_WITH(gguf::read_tokenizer(header), Contains("seperator_token_id is missing"));
+    header.keys = wordpiece_keys_of().keys;
+    set(header, "tokenizer.ggml.unknown_token_id", std::uint32_t{11});
+    CHECK_THROWS_WITH(gguf::read_tokenizer(header), Contains("unknown_token_id is no token's id"));
+    set(header, "tokenizer.ggml.unknown_token_id", std::uint32_t{1});
+    set(header, "tokenizer.ggml.token_type", gguf::Array(std::vector<std::int32_t>{1}));
+    CHECK_THROWS_WITH(gguf::read_tokenizer(header), Contains("does not fit the tokens"));
 }
