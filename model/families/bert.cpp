@@ -9,10 +9,7 @@ Preset bert(const char* name, index_t hidden, index_t layers) {
     ModelConfig& model = preset.model;
     model.architecture = Architecture::encoder;
     model.vocab_size = 30522;
-    model.hidden = hidden;
-    model.layers = layers;
-    model.heads = model.kv_heads = hidden / 64;
-    model.ffn_width = 4 * hidden;
+    set_sizes(model, {.hidden = hidden, .layers = layers, .heads = hidden / 64, .ffn_width = 4 * hidden});
     model.activation = Activation::gelu;
     model.ffn_bias = true;
     model.seq_len = 512;

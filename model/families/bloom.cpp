@@ -8,10 +8,7 @@ std::vector<Preset> bloom_presets() {
     preset.moe = no_mixture();
     ModelConfig& model = preset.model;
     model.vocab_size = 250880;
-    model.hidden = 14336;
-    model.layers = 70;
-    model.heads = model.kv_heads = 112;
-    model.ffn_width = 4 * 14336;
+    set_sizes(model, {.hidden = 14336, .layers = 70, .heads = 112, .ffn_width = 4 * 14336});
     model.activation = Activation::gelu_tanh;
     model.ffn_bias = true;
     model.seq_len = 2048;

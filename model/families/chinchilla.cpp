@@ -15,10 +15,7 @@ std::vector<Preset> chinchilla_presets() {
     preset.moe = no_mixture();
     ModelConfig& model = preset.model;
     model.vocab_size = 32000;
-    model.hidden = 8192;
-    model.layers = 80;
-    model.heads = model.kv_heads = 64;
-    model.ffn_width = 4 * 8192;
+    set_sizes(model, {.hidden = 8192, .layers = 80, .heads = 64, .ffn_width = 4 * 8192});
     model.activation = Activation::gelu;
     model.seq_len = 2048;
     return {preset};

@@ -16,8 +16,7 @@ Preset deepseek(const char* name, const char* source, PublishedSize total, Publi
 }
 
 /// Multi-head latent attention: the head width is that of a head's part without positions.
-void set_latent_attention(ModelConfig& model, index_t heads, index_t query_rank) {
-    model.heads = model.kv_heads = heads;
+void set_latent_attention(ModelConfig& model, index_t query_rank) {
     model.head_dim = 128;
     model.attention.kind = AttentionKind::latent;
     model.attention.query_rank = query_rank;
@@ -30,14 +29,8 @@ void set_latent_attention(ModelConfig& model, index_t heads, index_t query_rank)
 /// DeepSeekMoE, arXiv:2401.06066; config.json of deepseek-ai/deepseek-moe-16b-base.
 Preset deepseek_moe() {
     Preset preset = deepseek("deepseek-moe-16b", "arXiv:2401.06066", {16'375'728'128.0, 0}, {2.8e9, 2});
-    preset.model.hidden = 2048;
-    preset.model.layers = 28;
-    preset.model.heads = preset.model.kv_heads = 16;
-    preset.model.ffn_width = 10944;
-    preset.moe.experts = 64;
-    preset.moe.top_k = 6;
-    preset.moe.expert_width = 1408;
-    preset.moe.shared_experts = 2;
+    set_sizes(preset.model, {.hidden = 2048, .layers = 28, .heads = 16, .ffn_width = 10944});
+    set_sizes(preset.moe, {.experts = 64, .top_k = 6, .expert_width = 1408, .shared_experts = 2});
     return preset;
 }
 
@@ -45,14 +38,9 @@ Preset deepseek_moe() {
 /// parameters leave the embedding out, which is 0.2 billion.
 Preset deepseek_v2_lite() {
     Preset preset = deepseek("deepseek-v2-lite", "arXiv:2405.04434", {15'706'484'224.0, 0}, {2.4e9, 2});
-    preset.model.hidden = 2048;
-    preset.model.layers = 27;
-    preset.model.ffn_width = 10944;
-    set_latent_attention(preset.model, 16, 0);
-    preset.moe.experts = 64;
-    preset.moe.top_k = 6;
-    preset.moe.expert_width = 1408;
-    preset.moe.shared_experts = 2;
+    set_sizes(preset.model, {.hidden = 2048, .layers = 27, .heads = 16, .ffn_width = 10944});
+    set_latent_attention(preset.model, 0);
+    set_sizes(preset.moe, {.experts = 64, .top_k = 6, .expert_width = 1408, .shared_experts = 2});
     preset.beyond = "YaRN to 32 thousand tokens after pre-training";
     return preset;
 }
@@ -60,15 +48,10 @@ Preset deepseek_v2_lite() {
 /// DeepSeek-V2, arXiv:2405.04434, sections 2 and 3.1.2; config.json of deepseek-ai/DeepSeek-V2.
 Preset deepseek_v2() {
     Preset preset = deepseek("deepseek-v2", "arXiv:2405.04434", {235'741'434'880.0, 0}, {21e9, 2});
-    preset.model.hidden = 5120;
-    preset.model.layers = 60;
-    preset.model.ffn_width = 12288;
-    set_latent_attention(preset.model, 128, 1536);
+    set_sizes(preset.model, {.hidden = 5120, .layers = 60, .heads = 128, .ffn_width = 12288});
+    set_latent_attention(preset.model, 1536);
     MoeConfig& moe = preset.moe;
-    moe.experts = 160;
-    moe.top_k = 6;
-    moe.expert_width = 1536;
-    moe.shared_experts = 2;
+    set_sizes(moe, {.experts = 160, .top_k = 6, .expert_width = 1536, .shared_experts = 2});
     moe.routed_scale = 16.0;
     moe.router = "group_limited";
     moe.groups = 8;
@@ -86,17 +69,12 @@ Preset deepseek_v2() {
 Preset deepseek_v3() {
     Preset preset = deepseek("deepseek-v3", "arXiv:2412.19437", {671'026'419'200.0, 0}, {37e9, 2});
     preset.model.vocab_size = 129280;
-    preset.model.hidden = 7168;
-    preset.model.layers = 61;
-    preset.model.ffn_width = 18432;
+    set_sizes(preset.model, {.hidden = 7168, .layers = 61, .heads = 128, .ffn_width = 18432});
     preset.model.mtp_depth = 1;
-    set_latent_attention(preset.model, 128, 1536);
+    set_latent_attention(preset.model, 1536);
     MoeConfig& moe = preset.moe;
     moe.layers = "from:3";
-    moe.experts = 256;
-    moe.top_k = 8;
-    moe.expert_width = 2048;
-    moe.shared_experts = 1;
+    set_sizes(moe, {.experts = 256, .top_k = 8, .expert_width = 2048, .shared_experts = 1});
     moe.score = Score::sigmoid;
     moe.renormalise = true;
     moe.routed_scale = 2.5;

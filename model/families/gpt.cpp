@@ -7,10 +7,7 @@ namespace {
 ModelConfig gpt(index_t hidden, index_t layers, index_t heads) {
     ModelConfig model;
     model.vocab_size = 50257;
-    model.hidden = hidden;
-    model.layers = layers;
-    model.heads = model.kv_heads = heads;
-    model.ffn_width = 4 * hidden;
+    set_sizes(model, {.hidden = hidden, .layers = layers, .heads = heads, .ffn_width = 4 * hidden});
     model.activation = Activation::gelu_tanh;
     model.ffn_bias = true;
     model.norm = NormKind::layer;

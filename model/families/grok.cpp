@@ -11,12 +11,8 @@ std::vector<Preset> grok_presets() {
                   .beyond = "how its experts were balanced"};
     ModelConfig& model = preset.model;
     model.vocab_size = 131072;
-    model.hidden = 6144;
-    model.layers = 64;
-    model.heads = 48;
-    model.kv_heads = 8;
+    set_sizes(model, {.hidden = 6144, .layers = 64, .heads = 48, .kv_heads = 8, .ffn_width = 32768});
     model.head_dim = 128;
-    model.ffn_width = 32768;
     model.activation = Activation::geglu_tanh;
     model.seq_len = 8192;
     model.norm_placement = NormPlacement::both;
@@ -25,9 +21,7 @@ std::vector<Preset> grok_presets() {
     model.logit_scale = 0.5773502691896257;
     model.attention.softcap = 30.0;
     MoeConfig& moe = preset.moe;
-    moe.experts = 8;
-    moe.top_k = 2;
-    moe.expert_width = 32768;
+    set_sizes(moe, {.experts = 8, .top_k = 2, .expert_width = 32768});
     moe.renormalise = false;
     return {preset};
 }

@@ -15,11 +15,8 @@ std::vector<Preset> gshard_presets() {
     ModelConfig& model = preset.model;
     model.architecture = Architecture::encoder_decoder;
     model.vocab_size = 64000;
-    model.hidden = 1024;
-    model.layers = 18;
-    model.heads = model.kv_heads = 16;
+    set_sizes(model, {.hidden = 1024, .layers = 18, .heads = 16, .ffn_width = 8192});
     model.head_dim = 128;
-    model.ffn_width = 8192;
     model.activation = Activation::relu;
     model.seq_len = 1024;
     model.norm = NormKind::layer;
@@ -28,9 +25,7 @@ std::vector<Preset> gshard_presets() {
     model.position.kind = PositionKind::sine;
     MoeConfig& moe = preset.moe;
     moe.layers = "every:2";
-    moe.experts = 2048;
-    moe.top_k = 2;
-    moe.expert_width = 8192;
+    set_sizes(moe, {.experts = 2048, .top_k = 2, .expert_width = 8192});
     moe.random_second = true;
     moe.capacity_factor = 1.0;
     moe.balance.z_loss = 0.0;

@@ -8,6 +8,24 @@ namespace sy::model {
 /// For models whose layers are all dense.
 MoeConfig no_mixture();
 
+/// The sizes of a model as papers tabulate them.
+struct ModelSizes {
+    index_t hidden = 0;
+    index_t layers = 0;
+    index_t heads = 0;
+    index_t kv_heads = 0;  ///< 0: as many as heads
+    index_t ffn_width = 0;
+};
+void set_sizes(ModelConfig& model, const ModelSizes& sizes);
+
+struct MixtureSizes {
+    index_t experts = 0;
+    index_t top_k = 0;
+    index_t expert_width = 0;
+    index_t shared_experts = 0;
+};
+void set_sizes(MoeConfig& moe, const MixtureSizes& sizes);
+
 std::vector<Preset> transformer_presets();
 std::vector<Preset> bert_presets();
 std::vector<Preset> gpt_presets();

@@ -14,29 +14,18 @@ Preset llama(const char* name, const char* source, double total) {
 std::vector<Preset> llama_presets() {
     Preset first = llama("llama-7b", "arXiv:2302.13971", 6'738'415'616.0);
     first.model.vocab_size = 32000;
-    first.model.hidden = 4096;
-    first.model.layers = 32;
-    first.model.heads = first.model.kv_heads = 32;
-    first.model.ffn_width = 11008;
+    set_sizes(first.model, {.hidden = 4096, .layers = 32, .heads = 32, .ffn_width = 11008});
     first.model.seq_len = 2048;
     first.model.norm_eps = 1e-6;
 
     Preset second = llama("llama-2-70b", "arXiv:2307.09288", 68'976'648'192.0);
     second.model.vocab_size = 32000;
-    second.model.hidden = 8192;
-    second.model.layers = 80;
-    second.model.heads = 64;
-    second.model.kv_heads = 8;
-    second.model.ffn_width = 28672;
+    set_sizes(second.model, {.hidden = 8192, .layers = 80, .heads = 64, .kv_heads = 8, .ffn_width = 28672});
     second.model.seq_len = 4096;
 
     Preset third = llama("llama-3-8b", "arXiv:2407.21783", 8'030'261'248.0);
     third.model.vocab_size = 128256;
-    third.model.hidden = 4096;
-    third.model.layers = 32;
-    third.model.heads = 32;
-    third.model.kv_heads = 8;
-    third.model.ffn_width = 14336;
+    set_sizes(third.model, {.hidden = 4096, .layers = 32, .heads = 32, .kv_heads = 8, .ffn_width = 14336});
     third.model.seq_len = 8192;
     third.model.position.rope_theta = 500000.0;
     return {first, second, third};

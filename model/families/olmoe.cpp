@@ -10,16 +10,11 @@ std::vector<Preset> olmoe_presets() {
                   .active = {1.3e9, 2}};
     ModelConfig& model = preset.model;
     model.vocab_size = 50304;
-    model.hidden = 2048;
-    model.layers = 16;
-    model.heads = model.kv_heads = 16;
-    model.ffn_width = 1024;
+    set_sizes(model, {.hidden = 2048, .layers = 16, .heads = 16, .ffn_width = 1024});
     model.seq_len = 4096;
     model.attention.qk_norm = QkNorm::projection;
     MoeConfig& moe = preset.moe;
-    moe.experts = 64;
-    moe.top_k = 8;
-    moe.expert_width = 1024;
+    set_sizes(moe, {.experts = 64, .top_k = 8, .expert_width = 1024});
     moe.renormalise = false;
     return {preset};
 }

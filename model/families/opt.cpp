@@ -8,10 +8,7 @@ Preset opt(const char* name, index_t hidden, index_t layers, index_t heads) {
     Preset preset{.name = name, .source = "arXiv:2205.01068", .moe = no_mixture()};
     ModelConfig& model = preset.model;
     model.vocab_size = 50272;
-    model.hidden = hidden;
-    model.layers = layers;
-    model.heads = model.kv_heads = heads;
-    model.ffn_width = 4 * hidden;
+    set_sizes(model, {.hidden = hidden, .layers = layers, .heads = heads, .ffn_width = 4 * hidden});
     model.activation = Activation::relu;
     model.ffn_bias = true;
     model.seq_len = 2048;

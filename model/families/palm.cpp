@@ -11,12 +11,8 @@ std::vector<Preset> palm_presets() {
     preset.moe = no_mixture();
     ModelConfig& model = preset.model;
     model.vocab_size = 256000;
-    model.hidden = 18432;
-    model.layers = 118;
-    model.heads = 48;
-    model.kv_heads = 1;
+    set_sizes(model, {.hidden = 18432, .layers = 118, .heads = 48, .kv_heads = 1, .ffn_width = 4 * 18432});
     model.head_dim = 256;
-    model.ffn_width = 4 * 18432;
     model.seq_len = 2048;
     model.norm = NormKind::layer;
     model.wiring = Wiring::parallel;

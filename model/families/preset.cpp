@@ -32,4 +32,19 @@ MoeConfig no_mixture() {
     return moe;
 }
 
+void set_sizes(ModelConfig& model, const ModelSizes& sizes) {
+    model.hidden = sizes.hidden;
+    model.layers = sizes.layers;
+    model.heads = sizes.heads;
+    model.kv_heads = sizes.kv_heads > 0 ? sizes.kv_heads : sizes.heads;
+    model.ffn_width = sizes.ffn_width;
+}
+
+void set_sizes(MoeConfig& moe, const MixtureSizes& sizes) {
+    moe.experts = sizes.experts;
+    moe.top_k = sizes.top_k;
+    moe.expert_width = sizes.expert_width;
+    moe.shared_experts = sizes.shared_experts;
+}
+
 }  // namespace sy::model

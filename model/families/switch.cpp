@@ -7,9 +7,7 @@ namespace {
 MoeConfig switch_moe(const char* layers, index_t experts, index_t expert_width) {
     MoeConfig moe;
     moe.layers = layers;
-    moe.experts = experts;
-    moe.top_k = 1;
-    moe.expert_width = expert_width;
+    set_sizes(moe, {.experts = experts, .top_k = 1, .expert_width = expert_width});
     moe.renormalise = false;
     moe.jitter = 0.01;
     moe.capacity_factor = 1.25;

@@ -10,11 +10,8 @@ ModelConfig t5_model(index_t hidden, index_t layers, index_t heads, index_t head
     ModelConfig model;
     model.architecture = Architecture::encoder_decoder;
     model.vocab_size = 32128;
-    model.hidden = hidden;
-    model.layers = layers;
-    model.heads = model.kv_heads = heads;
+    set_sizes(model, {.hidden = hidden, .layers = layers, .heads = heads, .ffn_width = ffn_width});
     model.head_dim = head_dim;
-    model.ffn_width = ffn_width;
     model.activation = Activation::relu;
     model.seq_len = 512;
     model.norm_eps = 1e-6;

@@ -12,10 +12,7 @@ Preset transformer(const char* name, index_t hidden) {
     ModelConfig& model = preset.model;
     model.architecture = Architecture::encoder_decoder;
     model.vocab_size = 37000;
-    model.hidden = hidden;
-    model.layers = 6;
-    model.heads = model.kv_heads = hidden / 64;
-    model.ffn_width = 4 * hidden;
+    set_sizes(model, {.hidden = hidden, .layers = 6, .heads = hidden / 64, .ffn_width = 4 * hidden});
     model.activation = Activation::relu;
     model.ffn_bias = true;
     model.seq_len = 512;
