@@ -5,6 +5,7 @@
 
 #include "comm/collectives.hpp"
 #include "kernels/core/host_values.hpp"
+#include "kernels/core/problems.hpp"
 #include "kernels/ops/permute/permute.hpp"
 #include "kernels/ops/reduce/reduce.hpp"
 #include "model/moe/capacity.hpp"
@@ -13,16 +14,11 @@
 namespace sy::model {
 namespace {
 
-void require(std::vector<std::string>& problems, bool good, const std::string& text) {
-    if (!good) problems.push_back(text);
-}
-
 /// Numbers that the option table of the program would have refused.
-std::vector<std::string> range_problems(const RoutedExchangeConfig& config) {
+void range_problems(const RoutedExchangeConfig& config, Problems& problems) {
     const MoeConfig& moe = config.moe;
-    std::vector<std::string> problems;
     const auto at_least = [&](const char* name, index_t value, index_t least) {
-        require(problems, value >= least, concat(name, " = ", value, " is below ", least));
+        problems.require(value >= least, name, " = ", value, " is below ", least);
     };
     at_least("moe.experts", moe.experts, 1);
     at_least("moe.top_k", moe.top_k, 1);
@@ -31,8 +27,7 @@ std::vector<std::string> range_problems(const RoutedExchangeConfig& config) {
     at_least("seq_len", config.seq_len, 1);
     at_least("layer_idx", config.layer_idx, 0);
     const auto not_negative = [&](const char* name, double value) {
-        require(problems, std::isfinite(value) && value >= 0.0,
-                concat(name, " = ", value, " is not a number from 0"));
+        problems.require(std::isfinite(value) && value >= 0.0, name, " = ", value, " is not a number from 0");
     };
     not_negative("moe.routed_scale", moe.routed_scale);
     not_negative("moe.capacity_factor", moe.capacity_factor);
@@ -41,39 +36,39 @@ std::vector<std::string> range_problems(const RoutedExchangeConfig& config) {
     not_negative("moe.protected_fraction", moe.protected_fraction);
     not_negative("moe.noise_std", moe.noise_std);
     not_negative("balance.bias_rate", moe.balance.bias_rate);
-    return problems;
 }
 
 /// What a model's layer does, and logits alone cannot.
-void refuse_what_needs_a_layer(const MoeConfig& moe, std::vector<std::string>& problems) {
-    require(problems, moe.router != "hash",
-            "moe.router = hash looks experts up by token ids, not by logits; use another router");
-    require(problems, moe.router != "reinforce",
-            "moe.router = reinforce learns from the loss of every token; use another router, or a MoeLayer");
-    require(problems, moe.jitter == 0.0, "moe.jitter changes what logits are computed from; set it to 0");
-    require(problems, moe.noise != LogitNoise::learned,
-            "moe.noise = learned needs weights of its own; use gaussian or gumbel, or none");
-    require(problems, moe.router_dtype == DType::f32,
-            "moe.router_dtype rounds the product behind the logits; set it to f32");
-    require(
-        problems, moe.wire == WireFormat::f32,
+void refuse_what_needs_a_layer(const MoeConfig& moe, Problems& problems) {
+    problems.require(moe.router != "hash",
+                     "moe.router = hash looks experts up by token ids, not by logits; use another router");
+    problems.require(
+        moe.router != "reinforce",
+        "moe.router = reinforce learns from the loss of every token; use another router, or a MoeLayer");
+    problems.require(moe.jitter == 0.0, "moe.jitter changes what logits are computed from; set it to 0");
+    problems.require(moe.noise != LogitNoise::learned,
+                     "moe.noise = learned needs weights of its own; use gaussian or gumbel, or none");
+    problems.require(moe.router_dtype == DType::f32,
+                     "moe.router_dtype rounds the product behind the logits; set it to f32");
+    problems.require(
+        moe.wire == WireFormat::f32,
         "moe.wire rounds rows in a MoeLayer; set it to f32 and round what is given to dispatch and combine");
-    require(problems, moe.shared_experts == 0,
-            "moe.shared_experts are computed where the token is; set it to 0 and add them to y");
-    require(problems, moe.expert_dropout == 0.0,
-            "moe.expert_dropout changes outputs of experts, which the caller computes; set it to 0");
+    problems.require(moe.shared_experts == 0,
+                     "moe.shared_experts are computed where the token is; set it to 0 and add them to y");
+    problems.require(moe.expert_dropout == 0.0,
+                     "moe.expert_dropout changes outputs of experts, which the caller computes; set it to 0");
 }
 
 const RoutedExchangeConfig& checked(const RoutedExchangeConfig& config) {
-    std::vector<std::string> problems = range_problems(config);
+    Problems problems;
+    range_problems(config, problems);
     if (config.moe.experts > 0 && config.moe.top_k > 0) {
         MoeConfig moe = config.moe;
         moe.layers = "all";
-        for (std::string& problem : model_problems(ModelConfig(), moe))
-            problems.push_back(std::move(problem));
+        problems.add_all(model_problems(ModelConfig(), moe));
     }
     refuse_what_needs_a_layer(config.moe, problems);
-    if (!problems.empty()) throw ConfigError(std::move(problems));
+    problems.throw_if_any();
     return config;
 }
 
@@ -105,11 +100,11 @@ std::vector<index_t> agree(comm::Communicator& world, const char* doing, const C
 }
 
 std::vector<std::string> logit_problems(MatrixView<const float> logits, const RoutedExchangeConfig& config) {
-    std::vector<std::string> problems;
-    require(problems, logits.cols == config.moe.experts,
-            concat("logits [", logits.rows, ", ", logits.cols, "] for moe.experts = ", config.moe.experts));
-    require(problems, logits.rows % config.seq_len == 0,
-            concat("logits of ", logits.rows, " tokens, which are not whole sequences of ", config.seq_len));
+    Problems problems;
+    problems.require(logits.cols == config.moe.experts, "logits [", logits.rows, ", ", logits.cols,
+                     "] for moe.experts = ", config.moe.experts);
+    problems.require(logits.rows % config.seq_len == 0, "logits of ", logits.rows,
+                     " tokens, which are not whole sequences of ", config.seq_len);
     index_t num_bad = 0;
     std::string first;
     for (index_t t = 0; t < logits.rows; ++t) {
@@ -118,16 +113,15 @@ std::vector<std::string> logit_problems(MatrixView<const float> logits, const Ro
             if (num_bad++ == 0) first = concat(logits(t, e), " for token ", t, " and expert ", e);
         }
     }
-    require(problems, num_bad == 0, concat(num_bad, " logits are not finite, the first is ", first));
-    return problems;
+    problems.require(num_bad == 0, num_bad, " logits are not finite, the first is ", first);
+    return problems.take();
 }
 
 /// Whether rows of one width on all ranks belong to so many tokens or slots.
 void check_rows(comm::Communicator& world, const char* doing, MatrixView<const float> x, index_t rows,
-                std::vector<std::string> problems = {}) {
-    require(problems, x.rows == rows,
-            concat("rows [", x.rows, ", ", x.cols, "] where ", rows, " are expected"));
-    const std::vector<index_t> widths = agree(world, doing, {x.cols, std::move(problems)});
+                Problems problems = {}) {
+    problems.require(x.rows == rows, "rows [", x.rows, ", ", x.cols, "] where ", rows, " are expected");
+    const std::vector<index_t> widths = agree(world, doing, {x.cols, problems.take()});
     for (std::size_t rank = 0; rank < widths.size(); ++rank) {
         if (widths[rank] != widths[0])
             throw ShapeError(concat(doing, ": rows of ", widths[rank], " on rank ", rank, ", of ", widths[0],
@@ -223,10 +217,9 @@ DispatchedRows RoutedExchange::dispatch(MatrixView<const float> x, const RoutedT
 void RoutedExchange::combine(MatrixView<const float> outputs, const RoutedTokens& routed,
                              MatrixView<float> y) {
     const comm::DispatchPlan& plan = routed.plan;
-    std::vector<std::string> problems;
-    require(problems, y.rows == plan.num_tokens() && y.cols == outputs.cols,
-            concat("y [", y.rows, ", ", y.cols, "] where [", plan.num_tokens(), ", ", outputs.cols,
-                   "] is expected"));
+    Problems problems;
+    problems.require(y.rows == plan.num_tokens() && y.cols == outputs.cols, "y [", y.rows, ", ", y.cols,
+                     "] where [", plan.num_tokens(), ", ", outputs.cols, "] is expected");
     check_rows(world_, "combine", outputs, plan.receive.num_slots(), std::move(problems));
     Tensor results = exchange_->make_results(plan, outputs.cols);
     const Tensor weight = upload(std::span<const float>(plan.receive.slot_weight), context_);

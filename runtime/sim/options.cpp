@@ -4,6 +4,8 @@
 #include <boost/program_options.hpp>
 #include <sstream>
 
+#include "kernels/core/problems.hpp"
+
 namespace sy::runtime::sim {
 namespace {
 
@@ -72,17 +74,13 @@ po::options_description described(Options& options, Texts& texts) {
     return all;
 }
 
-/// Collects what is wrong.
-class Checks {
+class Checks : public Problems {
   public:
-    void require(bool good, const std::string& problem) {
-        if (!good) problems_.push_back(problem);
-    }
     void at_least(const char* option, index_t value, index_t least) {
-        require(value >= least, concat("--", option, " ", value, " is less than ", least));
+        require(value >= least, "--", option, " ", value, " is less than ", least);
     }
     void above_zero(const char* option, double value) {
-        require(value > 0.0, concat("--", option, " ", value, " is not above 0"));
+        require(value > 0.0, "--", option, " ", value, " is not above 0");
     }
     template <class T>
     T one_of(const char* option, const std::string& text,
@@ -92,15 +90,9 @@ class Checks {
             if (text == name) return value;
             known += concat(known.empty() ? "" : ", ", name);
         }
-        problems_.push_back(concat("--", option, " '", text, "' is none of ", known));
+        add("--", option, " '", text, "' is none of ", known);
         return names.begin()->second;
     }
-    void finish() const {
-        if (!problems_.empty()) throw ConfigError(problems_);
-    }
-
-  private:
-    std::vector<std::string> problems_;
 };
 
 std::vector<int> parse_ranks(const std::string& text, Checks& checks) {
@@ -109,8 +101,8 @@ std::vector<int> parse_ranks(const std::string& text, Checks& checks) {
         int value = 0;
         std::istringstream stream(part);
         stream >> value;
-        checks.require(stream.eof() && !stream.fail() && value >= 1 && value <= 65536,
-                       concat("--ranks: '", part, "' is no number of ranks"));
+        checks.require(stream.eof() && !stream.fail() && value >= 1 && value <= 65536, "--ranks: '", part,
+                       "' is no number of ranks");
         ranks.push_back(value);
     }
     checks.require(!ranks.empty(), "--ranks names no number");
@@ -176,7 +168,7 @@ std::optional<Options> parse_options(int argc, const char* const* argv, std::str
                    "a latency or --copy-gbytes is below 0");
     checks.require(!options.check || (layer.dtype == DType::f32 && options.trace.empty()),
                    "--check needs --dtype f32, and a profile, since recorded tokens may have lost choices");
-    checks.finish();
+    checks.throw_if_any();
     layer.carried = options.check ? layer.hidden : 1;
     layer.flops = 1e9 * texts.gflops;
     platform.bandwidth = 1e9 * texts.bandwidth;

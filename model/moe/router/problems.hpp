@@ -18,4 +18,8 @@ UsefulLosses useful_losses(const std::string& router);
 /// What is wrong with the choice of experts and the losses that steer it, one sentence each with the remedy.
 std::vector<std::string> routing_problems(const MoeConfig& moe);
 
+/// The same of a model whose router is expert_choice, base, sinkhorn or reinforce, and of their options in one that has
+/// another.
+std::vector<std::string> assignment_problems(const ModelConfig& model, const MoeConfig& moe);
+
 }  // namespace sy::model

@@ -20,6 +20,15 @@ constexpr std::array kStrategies{
     Entry{"hash", make_hash},
 };
 
+const Entry& entry_of(const std::string& router) {
+    std::string known;
+    for (const Entry& entry : kStrategies) {
+        if (router == entry.name) return entry;
+        known += (known.empty() ? "" : ", ") + std::string(entry.name);
+    }
+    throw ConfigError(concat("moe.router = ", router, " is unknown; known: ", known));
+}
+
 }  // namespace
 
 std::vector<std::string> router_names() {
@@ -28,13 +37,12 @@ std::vector<std::string> router_names() {
     return names;
 }
 
+void require_router(const std::string& router) {
+    entry_of(router);
+}
+
 std::unique_ptr<RoutingStrategy> make_strategy(const MoeConfig& config) {
-    std::string known;
-    for (const Entry& entry : kStrategies) {
-        if (config.router == entry.name) return entry.make(config);
-        known += (known.empty() ? "" : ", ") + std::string(entry.name);
-    }
-    throw ConfigError(concat("moe.router = ", config.router, " is unknown; known: ", known));
+    return entry_of(config.router).make(config);
 }
 
 }  // namespace sy::model

@@ -156,6 +156,8 @@ std::unique_ptr<RoutingStrategy> make_hash(const MoeConfig& config);
 /// Keys of moe.router.
 std::vector<std::string> router_names();
 /// @throws ConfigError naming the known keys
+void require_router(const std::string& router);
+/// @throws ConfigError as require_router
 std::unique_ptr<RoutingStrategy> make_strategy(const MoeConfig& config);
 
 }  // namespace sy::model

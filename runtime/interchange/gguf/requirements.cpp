@@ -48,7 +48,7 @@ bool has_usual_scale(const model::ModelConfig& model) {
 
 void Requirements::sizes() {
     const model::ModelConfig& model = config_.model;
-    require(model.layers <= kMostLayers, concat("model.layers: at most ", kMostLayers));
+    require(model.layers <= kMostLayers, "model.layers: at most ", kMostLayers);
 }
 
 void Requirements::plain_head() {
@@ -115,7 +115,7 @@ void Requirements::trailing_mixtures() {
 }
 
 void Requirements::routing() {
-    require(config_.moe.experts <= kMostExperts, concat("moe.experts: at most ", kMostExperts));
+    require(config_.moe.experts <= kMostExperts, "moe.experts: at most ", kMostExperts);
     require(!config_.moe.random_second, "moe.random_second: only no");
 }
 

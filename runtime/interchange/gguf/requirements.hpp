@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kernels/core/problems.hpp"
 #include "runtime/config/config.hpp"
 
 /// What architectures of llama.cpp have in common that a setting may contradict.
@@ -8,14 +9,11 @@ namespace sy::runtime::gguf {
 inline constexpr index_t kMostLayers = 512;  ///< of llama.cpp
 
 /// Collects what a model has and an architecture has not.
-class Requirements {
+/// A sentence is the setting and what is expected, such as "model.wiring: only serial".
+class Requirements : public Problems {
   public:
     explicit Requirements(const Config& config) : config_(config) {}
 
-    /// @param text  the setting and what is expected, such as "model.wiring: only serial"
-    void require(bool fits, const std::string& text) {
-        if (!fits) problems_.push_back(text);
-    }
     /// Of all: sizes that llama.cpp takes.
     void sizes();
     /// A head that is a matrix and nothing else, no types of tokens.
@@ -46,13 +44,10 @@ class Requirements {
     /// Layer norms with biases, biases everywhere, GELU with tanh.
     void layer_norm_decoder();
 
-    std::vector<std::string> take() { return std::move(problems_); }
-
   private:
     void routing();
 
     const Config& config_;
-    std::vector<std::string> problems_;
 };
 
 bool has_mixture(const Config& config);

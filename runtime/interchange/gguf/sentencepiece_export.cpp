@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "kernels/core/problems.hpp"
 #include "runtime/interchange/gguf/token_types.hpp"
 #include "runtime/interchange/gguf/tokenizer.hpp"
 #include "runtime/json/utf8.hpp"
@@ -14,17 +15,6 @@ using Algorithm = SentencePieceModel::Algorithm;
 /// What is written for ids that have no piece. llama.cpp looks for it in texts of unigram models, where no other piece may
 /// score as low.
 constexpr float kUnusedScore = -10000.0F;
-
-class Problems {
-  public:
-    void require(bool holds, const std::string& problem) {
-        if (!holds) problems_.push_back(problem);
-    }
-    std::vector<std::string> take() { return std::move(problems_); }
-
-  private:
-    std::vector<std::string> problems_;
-};
 
 bool has_type(const SentencePieceModel& model, Type type) {
     return std::ranges::find(model.pieces, type, &SentencePieceModel::Piece::type) != model.pieces.end();
