@@ -341,15 +341,13 @@ void Transformer::add_layer(PassResult& result, LayerResult layer, std::span<con
                             index_t global_tokens) const {
     result.routing_hash += layer.routing_hash;
     const auto losses = blocks_[layer.layer]->moe()->losses();
+    const std::vector<double> values = loss_values(losses, {layer.load, sums, global_tokens});
     result.extra_losses.resize(losses.size());
-    std::size_t next = 0;
     for (std::size_t j = 0; j < losses.size(); ++j) {
-        const auto count = static_cast<std::size_t>(losses[j]->num_sums());
         NamedLoss& total = result.extra_losses[j];
         total.name = losses[j]->name();
         total.coefficient = losses[j]->coefficient();
-        total.value += losses[j]->value({layer.load, sums.subspan(next, count), global_tokens});
-        next += count;
+        total.value += values[j];
     }
     result.num_dropped += layer.num_dropped;
     result.imbalance = std::max(

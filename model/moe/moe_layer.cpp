@@ -352,17 +352,9 @@ void MoeLayer::route_backward(Value& x, Kept& kept, Tensor dweight, TensorRef dx
     RouterGradients gradients;
     gradients.weight = std::move(dweight);
     const RoutedBatch routed{kept.routing, kept.capacity.load, kept.pass, context};
-    const double share = 1.0 / static_cast<double>(kept.pass.batch.accumulation);
-    std::size_t first = 0;
-    for (const auto& loss : losses_) {
-        const std::size_t count = at(loss->num_sums());
-        const auto sums = kept.global_sums.empty()
-                              ? std::span<const ExactSum>()
-                              : std::span<const ExactSum>(kept.global_sums).subspan(first, count);
-        loss->add_gradient(routed, {kept.capacity.load, sums, kept.pass.batch.global_tokens},
-                           loss->coefficient() * share, gradients);
-        first += count;
-    }
+    const BatchInfo& batch = kept.pass.batch;
+    add_loss_gradients(losses_, routed, {kept.capacity.load, kept.global_sums, batch.global_tokens},
+                       1.0 / static_cast<double>(batch.accumulation), gradients);
     router_.strategy().add_gradient(x.ref(), kept.routing, kept.pass, gradients, context);
     Tensor dinput(context.device, DType::f32, x.data.shape());
     router_.backward(x.ref(), kept.routing, gradients, kept.pass, dinput, context);

@@ -145,16 +145,11 @@ std::vector<BalanceLoss> RoutedExchange::balance_losses(const RoutedBatch& route
     if (losses_.empty()) return {};
     std::vector<ExactSum> sums = ops::exact_sums(words);
     comm::all_reduce(world_, std::span<ExactSum>(sums));
-    std::vector<BalanceLoss> values;
-    std::size_t first = 0;
-    for (const auto& loss : losses_) {
-        const auto count = static_cast<std::size_t>(loss->num_sums());
-        const LossTotals totals{routed.load, std::span<const ExactSum>(sums).subspan(first, count),
-                                routed.pass.batch.global_tokens};
-        values.push_back({loss->name(), loss->coefficient(), loss->value(totals)});
-        first += count;
-    }
-    return values;
+    const auto values = loss_values(losses_, {routed.load, sums, routed.pass.batch.global_tokens});
+    std::vector<BalanceLoss> losses;
+    for (std::size_t i = 0; i < losses_.size(); ++i)
+        losses.push_back({losses_[i]->name(), losses_[i]->coefficient(), values[i]});
+    return losses;
 }
 
 RoutedTokens RoutedExchange::route(MatrixView<const float> logits, Use use, index_t step) {

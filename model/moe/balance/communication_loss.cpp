@@ -3,19 +3,14 @@
 namespace sy::model {
 namespace {
 
+/// The sums are the shares of each group, then how many tokens are sent to each group.
 class CommunicationLoss : public RouterLoss {
   public:
     explicit CommunicationLoss(const MoeConfig& config)
-        : coefficient_(config.balance.communication_loss),
+        : RouterLoss({"communication_loss", config.balance.communication_loss, 2 * config.groups, true}),
           groups_(config.groups),
           size_(config.experts / config.groups),
           limit_(config.group_limit) {}
-
-    std::string name() const override { return "communication_loss"; }
-    double coefficient() const override { return coefficient_; }
-    /// Shares of each group, then how many tokens are sent to each group.
-    index_t num_sums() const override { return 2 * groups_; }
-    bool gradient_needs_sums() const override { return true; }
 
     void add_sums(const RoutedBatch& routed, TensorRef sums) const override {
         routed.add_shares(sums.rows_of({0, groups_}));
@@ -47,7 +42,6 @@ class CommunicationLoss : public RouterLoss {
                static_cast<double>(limit_ * totals.global_tokens);
     }
 
-    double coefficient_;
     index_t groups_;
     index_t size_;
     index_t limit_;

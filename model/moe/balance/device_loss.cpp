@@ -6,14 +6,10 @@ namespace {
 class DeviceLoss : public RouterLoss {
   public:
     explicit DeviceLoss(const MoeConfig& config)
-        : coefficient_(config.balance.device_loss),
+        : RouterLoss({"device_loss", config.balance.device_loss, config.groups}),
           groups_(config.groups),
           size_(config.experts / config.groups),
           top_k_(config.top_k) {}
-
-    std::string name() const override { return "device_loss"; }
-    double coefficient() const override { return coefficient_; }
-    index_t num_sums() const override { return groups_; }
 
     void add_sums(const RoutedBatch& routed, TensorRef sums) const override { routed.add_shares(sums); }
 
@@ -45,7 +41,6 @@ class DeviceLoss : public RouterLoss {
         return result;
     }
 
-    double coefficient_;
     index_t groups_;
     index_t size_;
     index_t top_k_;

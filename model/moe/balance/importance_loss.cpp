@@ -7,12 +7,7 @@ namespace {
 class ImportanceLoss : public RouterLoss {
   public:
     explicit ImportanceLoss(const MoeConfig& config)
-        : coefficient_(config.balance.importance_loss), experts_(config.experts) {}
-
-    std::string name() const override { return "importance_loss"; }
-    double coefficient() const override { return coefficient_; }
-    index_t num_sums() const override { return experts_; }
-    bool gradient_needs_sums() const override { return true; }
+        : RouterLoss({"importance_loss", config.balance.importance_loss, config.experts, true}) {}
 
     void add_sums(const RoutedBatch& routed, TensorRef sums) const override {
         ops::choice_sums(routed.choices(), routed.routing.weight, sums, routed.context);
@@ -27,10 +22,6 @@ class ImportanceLoss : public RouterLoss {
                             opened(gradients.weight, routed.routing.weight.shape(), routed.context),
                             routed.context);
     }
-
-  private:
-    double coefficient_;
-    index_t experts_;
 };
 
 }  // namespace

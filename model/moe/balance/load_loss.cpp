@@ -24,12 +24,7 @@ struct Distances {
 class LoadLoss : public RouterLoss {
   public:
     explicit LoadLoss(const MoeConfig& config)
-        : coefficient_(config.balance.load_loss), experts_(config.experts), top_k_(config.top_k) {}
-
-    std::string name() const override { return "load_loss"; }
-    double coefficient() const override { return coefficient_; }
-    index_t num_sums() const override { return experts_; }
-    bool gradient_needs_sums() const override { return true; }
+        : RouterLoss({"load_loss", config.balance.load_loss, config.experts, true}), top_k_(config.top_k) {}
 
     void add_sums(const RoutedBatch& routed, TensorRef sums) const override {
         // Without noise (evaluation) nothing is left to chance, and there is no loss.
@@ -59,8 +54,6 @@ class LoadLoss : public RouterLoss {
     }
 
   private:
-    double coefficient_;
-    index_t experts_;
     index_t top_k_;
 };
 

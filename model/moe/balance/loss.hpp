@@ -3,6 +3,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/core/exact_sum.hpp"
@@ -42,23 +43,31 @@ struct LossTotals {
 /// own exactly; its gradient flows to scores and logits, never to the choice.
 class RouterLoss {
   public:
+    struct Traits {
+        std::string name;  ///< the option of its coefficient is "balance.NAME"
+        double coefficient;
+        index_t num_sums;
+        /// Whether add_gradient needs the sums of all ranks: they are then reduced in the forward pass.
+        bool gradient_needs_sums = false;
+    };
+    explicit RouterLoss(Traits traits) : traits_(std::move(traits)) {}
     virtual ~RouterLoss() = default;
 
-    /// The option of its coefficient: "balance.NAME".
-    virtual std::string name() const = 0;
-    virtual double coefficient() const = 0;
+    const std::string& name() const { return traits_.name; }
+    double coefficient() const { return traits_.coefficient; }
+    index_t num_sums() const { return traits_.num_sums; }
+    bool gradient_needs_sums() const { return traits_.gradient_needs_sums; }
 
-    virtual index_t num_sums() const = 0;
     /// Adds this rank's tokens. @param sums  [num_sums, 4] i64, words of exact sums (kernels/ops/balance)
     virtual void add_sums(const RoutedBatch& routed, TensorRef sums) const = 0;
-    /// Whether add_gradient needs the sums of all ranks: they are then reduced in the forward pass.
-    virtual bool gradient_needs_sums() const { return false; }
-
     /// Before its coefficient, the same on every rank.
     virtual double value(const LossTotals& totals) const = 0;
     /// @param scale  coefficient over the micro-steps of a step
     virtual void add_gradient(const RoutedBatch& routed, const LossTotals& totals, double scale,
                               RouterGradients& gradients) const = 0;
+
+  private:
+    Traits traits_;
 };
 
 /// coefficient * E / K * sum_i f_i P_i, f_i = load_i / T, P_i = mean share of a token's scores: 1 when uniform.
@@ -104,5 +113,15 @@ index_t num_loss_sums(std::span<const std::unique_ptr<RouterLoss>> losses);
 /// sums = those of the losses over this rank's tokens, one loss after another. @param sums  [num_loss_sums, 4] i64
 void loss_sums(std::span<const std::unique_ptr<RouterLoss>> losses, const RoutedBatch& routed,
                TensorRef sums);
+
+/// The value of each loss. @param totals  with the sums of all losses, one loss after another
+std::vector<double> loss_values(std::span<const std::unique_ptr<RouterLoss>> losses,
+                                const LossTotals& totals);
+
+/// Adds the gradients of all losses.
+/// @param totals  with the sums of all losses, or with none where no gradient needs them
+/// @param share   of a micro-step in a step
+void add_loss_gradients(std::span<const std::unique_ptr<RouterLoss>> losses, const RoutedBatch& routed,
+                        const LossTotals& totals, double share, RouterGradients& gradients);
 
 }  // namespace sy::model

@@ -1,5 +1,6 @@
 #include <array>
 
+#include "kernels/core/offsets.hpp"
 #include "kernels/ops/copy/copy.hpp"
 #include "model/moe/balance/loss.hpp"
 
@@ -18,6 +19,18 @@ constexpr std::array kLosses{Entry{&BalanceConfig::switch_loss, make_switch_loss
                              Entry{&BalanceConfig::device_loss, make_device_loss},
                              Entry{&BalanceConfig::communication_loss, make_communication_loss},
                              Entry{&BalanceConfig::sequence_loss, make_sequence_loss}};
+
+/// Calls body(loss, totals with the sums of this loss alone) for each loss.
+template <class Body>
+void for_each_loss(std::span<const std::unique_ptr<RouterLoss>> losses, const LossTotals& all,
+                   const Body& body) {
+    index_t first = 0;
+    for (const auto& loss : losses) {
+        const Range own{first, first + loss->num_sums()};
+        body(*loss, {all.load, all.sums.empty() ? all.sums : part(all.sums, own), all.global_tokens});
+        first = own.end;
+    }
+}
 
 }  // namespace
 
@@ -44,6 +57,21 @@ void loss_sums(std::span<const std::unique_ptr<RouterLoss>> losses, const Routed
         loss->add_sums(routed, sums.rows_of(own));
         first = own.end;
     }
+}
+
+std::vector<double> loss_values(std::span<const std::unique_ptr<RouterLoss>> losses,
+                                const LossTotals& totals) {
+    std::vector<double> values;
+    for_each_loss(losses, totals,
+                  [&](const RouterLoss& loss, const LossTotals& own) { values.push_back(loss.value(own)); });
+    return values;
+}
+
+void add_loss_gradients(std::span<const std::unique_ptr<RouterLoss>> losses, const RoutedBatch& routed,
+                        const LossTotals& totals, double share, RouterGradients& gradients) {
+    for_each_loss(losses, totals, [&](const RouterLoss& loss, const LossTotals& own) {
+        loss.add_gradient(routed, own, loss.coefficient() * share, gradients);
+    });
 }
 
 }  // namespace sy::model

@@ -19,15 +19,11 @@ Tensor frequencies(const RoutedBatch& routed, index_t top_k) {
     return frequency;
 }
 
+/// The sums are the terms of all sequences, and how many sequences there are.
 class SequenceLoss : public RouterLoss {
   public:
     explicit SequenceLoss(const MoeConfig& config)
-        : coefficient_(config.balance.sequence_loss), top_k_(config.top_k) {}
-
-    std::string name() const override { return "sequence_loss"; }
-    double coefficient() const override { return coefficient_; }
-    /// The terms of all sequences, and how many sequences there are.
-    index_t num_sums() const override { return 2; }
+        : RouterLoss({"sequence_loss", config.balance.sequence_loss, 2}), top_k_(config.top_k) {}
 
     void add_sums(const RoutedBatch& routed, TensorRef sums) const override {
         const Tensor frequency = frequencies(routed, top_k_);
@@ -51,7 +47,6 @@ class SequenceLoss : public RouterLoss {
     }
 
   private:
-    double coefficient_;
     index_t top_k_;
 };
 

@@ -6,11 +6,8 @@ namespace {
 class SwitchLoss : public RouterLoss {
   public:
     explicit SwitchLoss(const MoeConfig& config)
-        : coefficient_(config.balance.switch_loss), experts_(config.experts), top_k_(config.top_k) {}
-
-    std::string name() const override { return "switch_loss"; }
-    double coefficient() const override { return coefficient_; }
-    index_t num_sums() const override { return experts_; }
+        : RouterLoss({"switch_loss", config.balance.switch_loss, config.experts}),
+          factor_(static_cast<double>(config.experts) / static_cast<double>(config.top_k)) {}
 
     void add_sums(const RoutedBatch& routed, TensorRef sums) const override { routed.add_shares(sums); }
 
@@ -19,7 +16,7 @@ class SwitchLoss : public RouterLoss {
         const auto tokens = static_cast<double>(totals.global_tokens);
         for (std::size_t e = 0; e < totals.load.size(); ++e)
             sum += static_cast<double>(totals.load[e]) / tokens * (totals.sums[e].value() / tokens);
-        return factor() * sum;
+        return factor_ * sum;
     }
 
     void add_gradient(const RoutedBatch& routed, const LossTotals& totals, double scale,
@@ -28,16 +25,12 @@ class SwitchLoss : public RouterLoss {
         gradients.share.resize(totals.load.size(), 0.0F);
         for (std::size_t e = 0; e < totals.load.size(); ++e) {
             gradients.share[e] +=
-                static_cast<float>(scale * factor() / tokens * static_cast<double>(totals.load[e]) / tokens);
+                static_cast<float>(scale * factor_ / tokens * static_cast<double>(totals.load[e]) / tokens);
         }
     }
 
   private:
-    double factor() const { return static_cast<double>(experts_) / static_cast<double>(top_k_); }
-
-    double coefficient_;
-    index_t experts_;
-    index_t top_k_;
+    double factor_;  ///< E / K
 };
 
 }  // namespace

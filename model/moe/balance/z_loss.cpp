@@ -5,11 +5,7 @@ namespace {
 
 class ZLoss : public RouterLoss {
   public:
-    explicit ZLoss(const MoeConfig& config) : coefficient_(config.balance.z_loss) {}
-
-    std::string name() const override { return "z_loss"; }
-    double coefficient() const override { return coefficient_; }
-    index_t num_sums() const override { return 1; }
+    explicit ZLoss(const MoeConfig& config) : RouterLoss({"z_loss", config.balance.z_loss, 1}) {}
 
     void add_sums(const RoutedBatch& routed, TensorRef sums) const override {
         ops::square_sum(routed.routing.lse, sums, routed.context);
@@ -25,9 +21,6 @@ class ZLoss : public RouterLoss {
         ops::add_scaled(2.0 * scale / routed.global_tokens(), lse,
                         opened(gradients.lse, lse.shape(), routed.context), routed.context);
     }
-
-  private:
-    double coefficient_;
 };
 
 }  // namespace

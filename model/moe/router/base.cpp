@@ -14,7 +14,7 @@ namespace {
 class BaseLayer : public RoutingStrategy {
   public:
     explicit BaseLayer(const MoeConfig& config)
-        : rule_{.score = Score::sigmoid, .renormalise = false, .scale = config.routed_scale} {}
+        : RoutingStrategy({.score = Score::sigmoid, .renormalise = false, .scale = config.routed_scale}) {}
 
     Tensor choose(const ChoiceInput& in, const Context& context) const override {
         Tensor expert(context.device, DType::i32, {in.logits.rows(), 1});
@@ -25,7 +25,6 @@ class BaseLayer : public RoutingStrategy {
         }
         return expert;
     }
-    WeightRule weights() const override { return rule_; }
 
   private:
     /// Every rank solves the same problem: cheaper than to solve it once and send the answer, which all would await.
@@ -49,8 +48,6 @@ class BaseLayer : public RoutingStrategy {
         context.device.upload(MatrixView<const std::int32_t>(assigned.data() + first_row, mine, 1), expert,
                               context.stream);
     }
-
-    WeightRule rule_;
 };
 
 }  // namespace

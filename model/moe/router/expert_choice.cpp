@@ -56,8 +56,8 @@ index_t most_takers(ConstTensorRef taken, const Context& context) {
 class ExpertChoice : public RoutingStrategy {
   public:
     explicit ExpertChoice(const MoeConfig& config)
-        : choices_(config.top_k),
-          rule_{.score = Score::softmax, .renormalise = false, .scale = config.routed_scale} {}
+        : RoutingStrategy({.score = Score::softmax, .renormalise = false, .scale = config.routed_scale}),
+          choices_(config.top_k) {}
 
     Tensor choose(const ChoiceInput& in, const Context& context) const override {
         if (in.pass.use == Use::generate) {
@@ -76,11 +76,9 @@ class ExpertChoice : public RoutingStrategy {
         ops::list_takers(in.scores, taken, expert, context);
         return expert;
     }
-    WeightRule weights() const override { return rule_; }
 
   private:
     index_t choices_;
-    WeightRule rule_;
 };
 
 }  // namespace

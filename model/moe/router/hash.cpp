@@ -14,12 +14,12 @@ namespace {
 class Hash : public RoutingStrategy {
   public:
     explicit Hash(const MoeConfig& config)
-        : kind_(config.hash),
+        : RoutingStrategy({.scaled_by_score = false,
+                           .renormalise = false,
+                           .scale = config.routed_scale / static_cast<double>(config.top_k)}),
+          kind_(config.hash),
           experts_(config.experts),
-          top_k_(config.top_k),
-          rule_{.scaled_by_score = false,
-                .renormalise = false,
-                .scale = config.routed_scale / static_cast<double>(config.top_k)} {}
+          top_k_(config.top_k) {}
 
     Tensor choose(const ChoiceInput& in, const Context& context) const override {
         const PerTokenSpan<const std::int32_t> ids(in.pass.ids);
@@ -41,7 +41,6 @@ class Hash : public RoutingStrategy {
                               context.stream);
         return expert;
     }
-    WeightRule weights() const override { return rule_; }
     bool uses_logits() const override { return false; }
     std::span<double> state() override { return entries_; }
 
@@ -105,7 +104,6 @@ class Hash : public RoutingStrategy {
     HashTable kind_;
     index_t experts_;
     index_t top_k_;
-    WeightRule rule_;
     std::vector<double> entries_;  ///< [V, K]
 };
 

@@ -10,13 +10,13 @@ namespace {
 class Reinforce : public RoutingStrategy {
   public:
     explicit Reinforce(const MoeConfig& config)
-        : top_k_(config.top_k),
+        : RoutingStrategy({.score = Score::softmax,
+                           .scaled_by_score = false,
+                           .renormalise = false,
+                           .scale = config.routed_scale}),
+          top_k_(config.top_k),
           entropy_bonus_(config.balance.entropy_bonus),
-          baseline_loss_(config.balance.baseline_loss),
-          rule_{.score = Score::softmax,
-                .scaled_by_score = false,
-                .renormalise = false,
-                .scale = config.routed_scale} {}
+          baseline_loss_(config.balance.baseline_loss) {}
 
     void find_parameters(LayerContext& shared, const LayerKey& key) override {
         shared_ = &shared;
@@ -36,7 +36,6 @@ class Reinforce : public RoutingStrategy {
         ops::gate_top_k(noisy, expert, context);
         return expert;
     }
-    WeightRule weights() const override { return rule_; }
 
     void add_gradient(ConstTensorRef x, const Routing& routing, const PassInfo& pass,
                       RouterGradients& gradients, const Context& context) const override {
@@ -65,7 +64,6 @@ class Reinforce : public RoutingStrategy {
     index_t top_k_;
     double entropy_bonus_;
     double baseline_loss_;
-    WeightRule rule_;
     LayerContext* shared_ = nullptr;  ///< the transformer's, which outlives its layers
     ParameterId slope_ = -1;
     ParameterId offset_ = -1;

@@ -18,10 +18,10 @@ constexpr double kLargestFactor = 1e60;
 class Sinkhorn : public RoutingStrategy {
   public:
     explicit Sinkhorn(const MoeConfig& config)
-        : top_k_(config.top_k),
-          rule_{.score = config.top_k == 1 ? Score::sigmoid : Score::softmax,
-                .renormalise = false,
-                .scale = config.routed_scale} {}
+        : RoutingStrategy({.score = config.top_k == 1 ? Score::sigmoid : Score::softmax,
+                           .renormalise = false,
+                           .scale = config.routed_scale}),
+          top_k_(config.top_k) {}
 
     Tensor choose(const ChoiceInput& in, const Context& context) const override {
         Tensor expert(context.device, DType::i32, {in.logits.rows(), top_k_});
@@ -36,11 +36,9 @@ class Sinkhorn : public RoutingStrategy {
         ops::gate_top_k(plan, expert, context);
         return expert;
     }
-    WeightRule weights() const override { return rule_; }
 
   private:
     index_t top_k_;
-    WeightRule rule_;
 };
 
 }  // namespace

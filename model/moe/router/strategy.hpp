@@ -66,40 +66,35 @@ struct TableInput {
 
 class RoutingStrategy {
   public:
+    explicit RoutingStrategy(const WeightRule& weights) : weights_(weights) {}
     virtual ~RoutingStrategy() = default;
 
     /// Experts of each token, [T, K] i32, best first, kNoExpert where a token has fewer: a constant in backward.
     /// A function of the global batch alone. @par Collective over the world where the rule is global
     virtual Tensor choose(const ChoiceInput& in, const Context& context) const = 0;
-    virtual WeightRule weights() const = 0;
+    const WeightRule& weights() const { return weights_; }
     /// Whether it looks at logits; without, the router has no parameters, and its input no gradient from it.
     virtual bool uses_logits() const { return true; }
 
     /// Finds what the strategy learns besides the router's weights; called once. @param key  the mixture of a block
-    virtual void find_parameters(LayerContext& shared, const LayerKey& key) {
-        static_cast<void>(shared);
-        static_cast<void>(key);
-    }
+    virtual void find_parameters(LayerContext& /*shared*/, const LayerKey& /*key*/) {}
     /// In backward of a training pass: adds gradients that come through neither weights nor losses, and completes
     /// those of the strategy's own parameters.
     /// @param x  [T, H] the layer's input
-    virtual void add_gradient(ConstTensorRef x, const Routing& routing, const PassInfo& pass,
-                              RouterGradients& gradients, const Context& context) const {
-        static_cast<void>(x);
-        static_cast<void>(routing);
-        static_cast<void>(pass);
-        static_cast<void>(gradients);
-        static_cast<void>(context);
-    }
+    virtual void add_gradient(ConstTensorRef /*x*/, const Routing& /*routing*/, const PassInfo& /*pass*/,
+                              RouterGradients& /*gradients*/, const Context& /*context*/) const {}
 
     /// Makes what choices are looked up in, if anything. Called when a model is built, without counts, and again when
     /// they are known; what checkpoints hold replaces it.
-    virtual void make_table(const TableInput& in) { static_cast<void>(in); }
+    virtual void make_table(const TableInput& /*in*/) {}
 
     /// What the strategy carries from step to step, [E], a table, or empty; saved in checkpoints.
     virtual std::span<double> state() { return {}; }
     /// After an optimizer step. @param load  [E] choices of the step over all ranks, before drops
-    virtual void finish_step(std::span<const index_t> load) { static_cast<void>(load); }
+    virtual void finish_step(std::span<const index_t> /*load*/) {}
+
+  private:
+    WeightRule weights_;
 };
 
 /// The K highest scores, with DeepSeek-V3's selection bias if balance.bias_rate > 0; equal scores: the lower expert.
