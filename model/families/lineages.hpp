@@ -26,6 +26,9 @@ struct MixtureSizes {
 };
 void set_sizes(MoeConfig& moe, const MixtureSizes& sizes);
 
+/// The first T5 (arXiv:1910.10683) in some size; the Switch Transformers start from it too.
+ModelConfig t5_model(index_t hidden, index_t layers, index_t heads, index_t head_dim, index_t ffn_width);
+
 std::vector<Preset> transformer_presets();
 std::vector<Preset> bert_presets();
 std::vector<Preset> gpt_presets();

@@ -1,5 +1,4 @@
 #include "model/families/lineages.hpp"
-#include "model/families/t5.hpp"
 
 namespace sy::model {
 namespace {

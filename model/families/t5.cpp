@@ -1,5 +1,3 @@
-#include "model/families/t5.hpp"
-
 #include <cmath>
 
 #include "model/families/lineages.hpp"
