@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "comm/collectives.hpp"
 #include "kernels/core/decimal.hpp"
@@ -240,5 +239,17 @@ ReadChoices::ReadChoices(const Routing& routing, const PassInfo& pass, const Moe
       values_(HostRead::choices,
               {routing.sent(), routing.weight, ranking_scores(chosen_score_, routing, pass, config), sums},
               context) {}
+
+comm::Choices ReadChoices::exchanged(const std::vector<std::uint8_t>& kept, const PassInfo& pass) const {
+    return {.expert = HostRef(expert()),
+            .weight = HostRef(weight()),
+            .kept = MatrixView<const std::uint8_t>(kept.data(), expert().rows(), expert().cols()),
+            .first_token = pass.batch.first_token,
+            .seq_len = pass.seq_len};
+}
+
+comm::ReturnRows return_rows(const Context& context) {
+    return context.numerics == NumericsMode::fast ? comm::ReturnRows::per_unit : comm::ReturnRows::per_choice;
+}
 
 }  // namespace sy::model

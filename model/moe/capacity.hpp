@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "comm/communicator.hpp"
+#include "comm/exchange/exchange.hpp"
 #include "kernels/core/host_values.hpp"
 #include "kernels/core/tensor.hpp"
 #include "model/config.hpp"
@@ -64,10 +64,16 @@ class ReadChoices {
     ConstTensorRef score() const { return values_[2]; }
     ConstTensorRef sums() const { return values_[3]; }
 
+    /// What an exchange moves of them. @param kept  [T, K], borrowed
+    comm::Choices exchanged(const std::vector<std::uint8_t>& kept, const PassInfo& pass) const;
+
   private:
     Tensor chosen_score_;
     HostValues values_;
 };
+
+/// How experts' rows return: in `reproducible` each choice by itself, so that sums do not depend on the layout.
+comm::ReturnRows return_rows(const Context& context);
 
 /// Whether a device budget never drops a choice of this sequence, counted over the global batch of a micro-step. The same in every layer.
 bool is_protected(const PassInfo& pass, index_t sequence, double fraction);

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <optional>
 
@@ -35,8 +34,6 @@ struct MoeStatistics {
     Tensor routing_hash;        ///< [1] i64, sum mod 2^64 over (token, choice rank, expert, kept)
 };
 
-struct TransferTrace;
-
 /// A mixture of experts in place of a feed-forward: router, capacity, exchange, experts, combine, shared experts.
 class MoeLayer {
   public:
@@ -51,35 +48,11 @@ class MoeLayer {
     RoutingStrategy& strategy() const { return router_.strategy(); }
 
   private:
-    struct Kept;
-    void run_backward(Value& x, Value& y, Kept& kept, const Context& context) const;
-    void list_drops(const Kept& kept, const ReadChoices& decision) const;
-    void log_routing(const Kept& kept, const ReadChoices& decision) const;
-    /// Fills the statistics but for the sums, and lists drops.
-    void report(const Kept& kept, const ReadChoices& decision, MoeStatistics& statistics,
-                const Context& context) const;
+    class Pass;
+
+    ops::ExpertWeights expert_weights() const;
     /// Whether a pass that goes backward needs the sums of the losses over all ranks.
     bool gradients_need_sums() const;
-    /// Applies when training with moe.expert_dropout.
-    bool drops_outputs(const PassInfo& pass) const { return pass.training() && config_.expert_dropout > 0.0; }
-    ops::DropoutRows output_dropout(const Kept& kept, Range slots) const;
-    /// Rows of a chunk through this rank's experts.
-    void run_experts(Kept& kept, const comm::SlotChunk& chunk, ConstTensorRef rows, SlotResults& results,
-                     const Context& context) const;
-    struct SlotOperands;
-    SlotOperands backward_operands(const Kept& kept, Range slots, ConstTensorRef dy_rows,
-                                   const Context& context) const;
-    struct ExpertSums;
-    /// @param dx_ready  called when dx is complete, before the gradients of the weights are computed
-    void run_experts_backward(const Kept& kept, const comm::SlotChunk& chunk, ConstTensorRef dy_rows,
-                              const ExpertSums& sums, SlotResults& dx, const Context& context,
-                              const std::function<void()>& dx_ready) const;
-    void route_backward(Value& x, Kept& kept, Tensor dweight, TensorRef dx, const Context& context) const;
-    ops::ExpertWeights expert_weights() const;
-    comm::DispatchPlan plan_exchange(const Kept& kept, const ReadChoices& decision,
-                                     const Context& context) const;
-    TransferTrace transfers() const;
-    TraceSpan span(TraceKind kind, const char* name) const { return {world_.trace, kind, name, layer_idx_}; }
 
     LayerContext& shared_;
     const MoeConfig& config_;

@@ -170,8 +170,7 @@ RoutedTokens RoutedExchange::route(MatrixView<const float> logits, Use use, inde
     routing.logits = Tensor(context_.device, DType::f32, {logits.rows, logits.cols});
     context_.device.upload(logits, routing.logits, context_.stream);
     route_logits({*strategy_, config_.moe, config_.layer_idx, world_}, pass, routing, context_);
-    Tensor sums(context_.device, DType::i64, {num_loss_sums(losses_), index_t{ExactSum::kNumWords}});
-    loss_sums(losses_, {routing, {}, pass, context_}, sums);
+    const Tensor sums = loss_sums(losses_, {routing, {}, pass, context_});
     const ReadChoices decision(routing, pass, config_.moe, sums, context_);
     CapacityResult capacity =
         apply_capacity({decision.expert(), decision.score(), pass}, config_.moe, world_);
@@ -182,16 +181,7 @@ RoutedTokens RoutedExchange::route(MatrixView<const float> logits, Use use, inde
     routed.kept = std::move(capacity.kept);
     routed.load = std::move(capacity.load);
     routed.num_dropped = capacity.num_dropped;
-    const ConstTensorRef expert = decision.expert();
-    const MatrixView<const std::uint8_t> kept(routed.kept.data(), expert.rows(), expert.cols());
-    const comm::ReturnRows grouping =
-        context_.numerics == NumericsMode::fast ? comm::ReturnRows::per_unit : comm::ReturnRows::per_choice;
-    routed.plan = exchange_->plan({.expert = HostRef(expert),
-                                   .weight = HostRef(decision.weight()),
-                                   .kept = kept,
-                                   .first_token = pass.batch.first_token,
-                                   .seq_len = pass.seq_len},
-                                  placement_, grouping);
+    routed.plan = exchange_->plan(decision.exchanged(routed.kept, pass), placement_, return_rows(context_));
     return routed;
 }
 

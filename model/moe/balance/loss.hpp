@@ -107,12 +107,8 @@ std::unique_ptr<RouterLoss> make_sequence_loss(const MoeConfig& config);
 /// The losses whose coefficients are not zero, in the order of the table in losses.cpp.
 std::vector<std::unique_ptr<RouterLoss>> make_router_losses(const MoeConfig& config);
 
-/// How many sums the losses have together.
-index_t num_loss_sums(std::span<const std::unique_ptr<RouterLoss>> losses);
-
-/// sums = those of the losses over this rank's tokens, one loss after another. @param sums  [num_loss_sums, 4] i64
-void loss_sums(std::span<const std::unique_ptr<RouterLoss>> losses, const RoutedBatch& routed,
-               TensorRef sums);
+/// The sums of the losses over this rank's tokens, one loss after another: [sums, 4] i64, words of exact sums.
+Tensor loss_sums(std::span<const std::unique_ptr<RouterLoss>> losses, const RoutedBatch& routed);
 
 /// The value of each loss. @param totals  with the sums of all losses, one loss after another
 std::vector<double> loss_values(std::span<const std::unique_ptr<RouterLoss>> losses,

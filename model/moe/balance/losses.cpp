@@ -42,21 +42,18 @@ std::vector<std::unique_ptr<RouterLoss>> make_router_losses(const MoeConfig& con
     return losses;
 }
 
-index_t num_loss_sums(std::span<const std::unique_ptr<RouterLoss>> losses) {
+Tensor loss_sums(std::span<const std::unique_ptr<RouterLoss>> losses, const RoutedBatch& routed) {
     index_t count = 0;
     for (const auto& loss : losses) count += loss->num_sums();
-    return count;
-}
-
-void loss_sums(std::span<const std::unique_ptr<RouterLoss>> losses, const RoutedBatch& routed,
-               TensorRef sums) {
+    Tensor sums(routed.context.device, DType::i64, {count, index_t{ExactSum::kNumWords}});
     ops::clear(sums, routed.context);
     index_t first = 0;
     for (const auto& loss : losses) {
         const Range own{first, first + loss->num_sums()};
-        loss->add_sums(routed, sums.rows_of(own));
+        loss->add_sums(routed, sums.ref().rows_of(own));
         first = own.end;
     }
+    return sums;
 }
 
 std::vector<double> loss_values(std::span<const std::unique_ptr<RouterLoss>> losses,
