@@ -30,13 +30,13 @@ Value& Embedding::rows(Tape& tape, std::span<const std::int32_t> ids) const {
     const auto scale = static_cast<float>(shared_.config.embedding_scale);
     if (scale != 1.0F) ops::scale(scale, x.data, context);
     tape.record([this, &x, &context, scale, kept = std::vector(ids.begin(), ids.end())] {
-        if (scale == 1.0F) {
-            ops::embedding_backward(kept, x.grad_ref(), shared_.parameters.gradient(table_), context);
-        } else {
-            Tensor scaled = Tensor(context.device, DType::f32, x.data.shape());
+        Tensor scaled;
+        if (scale != 1.0F) {
+            scaled = Tensor(context.device, DType::f32, x.data.shape());
             ops::scale(scale, x.grad_ref(), scaled, context);
-            ops::embedding_backward(kept, scaled, shared_.parameters.gradient(table_), context);
         }
+        const ConstTensorRef dx = scaled.empty() ? x.grad_ref() : scaled;
+        ops::embedding_backward(kept, dx, shared_.parameters.gradient(table_), context);
         shared_.gradient_ready(table_);
     });
     return x;
@@ -45,21 +45,16 @@ Value& Embedding::rows(Tape& tape, std::span<const std::int32_t> ids) const {
 Value& Embedding::finish(Tape& tape, Value& x, PerRow<std::int32_t> positions, const PassInfo& pass) const {
     const Context& context = tape.context();
     if (!sine_.empty()) ops::add_positions(sine_, positions, x.data, context);
-    if (learned_ >= 0) {
-        ops::add_positions(shared_.parameters.working_weight(learned_), positions, x.data, context);
-        tape.record([this, &x, &context, kept = std::move(positions)] {
-            ops::embedding_backward(kept, x.grad_ref(), shared_.parameters.gradient(learned_), context);
-            shared_.gradient_ready(learned_);
+    const auto add_rows = [&](ParameterId table, PerRow<std::int32_t> rows) {
+        if (table < 0) return;
+        ops::add_positions(shared_.parameters.working_weight(table), rows, x.data, context);
+        tape.record([this, &x, &context, table, kept = std::move(rows)] {
+            ops::embedding_backward(kept, x.grad_ref(), shared_.parameters.gradient(table), context);
+            shared_.gradient_ready(table);
         });
-    }
-    if (types_ >= 0) {
-        const PerRow<std::int32_t> first(x.ref().rows(), 0);
-        ops::add_positions(shared_.parameters.working_weight(types_), first, x.data, context);
-        tape.record([this, &x, &context, first] {
-            ops::embedding_backward(first, x.grad_ref(), shared_.parameters.gradient(types_), context);
-            shared_.gradient_ready(types_);
-        });
-    }
+    };
+    add_rows(learned_, std::move(positions));
+    add_rows(types_, PerRow<std::int32_t>(x.ref().rows(), 0));
     Value& out = norm_ ? *norm_->forward(tape, x, nullptr, pass).normed : x;
     drop(tape, out, shared_.config.dropout, 4 * spec_.stream_idx, pass);
     return out;

@@ -35,17 +35,14 @@ class GroupedAttention : public AttentionLayer {
         const auto fresh = [&](index_t r, index_t cols) {
             return Tensor(context.device, DType::f32, {r, cols});
         };
-        Kept kept{pass,
-                  shape_of(rows / pass.seq_len, pass.seq_len, key_len),
-                  ProductInput(x.ref(), dtype(), context),
-                  {},
-                  {},
-                  {},
-                  fresh(rows, q_width()),
-                  fresh(key_rows, kv_width()),
-                  fresh(key_rows, kv_width()),
-                  fresh(rows, q_width()),
-                  fresh(rows, shared_.config.heads)};
+        Kept kept{.pass = pass,
+                  .shape = shape_of(rows / pass.seq_len, pass.seq_len, key_len),
+                  .input = ProductInput(x.ref(), dtype(), context),
+                  .q = fresh(rows, q_width()),
+                  .k = fresh(key_rows, kv_width()),
+                  .v = fresh(key_rows, kv_width()),
+                  .out = fresh(rows, q_width()),
+                  .lse = fresh(rows, shared_.config.heads)};
         if (cross()) kept.encoder.emplace(encoder->value->ref(), dtype(), context);
         kept.shape.dropout = attention_dropout(shared_.config, spec_, pass);
         if (!cross()) kept.shape.first_keys = pass.batch.document_begins;
@@ -65,8 +62,7 @@ class GroupedAttention : public AttentionLayer {
         rotate(k, key_len, ops::Direction::forward, context);
         ops::attention(kept.shape, q, k, v, kept.out, kept.lse, context);
         Value& y = tape.value(rows, shared_.config.hidden);
-        const ProductInput attended(kept.out, dtype(), context);
-        output_.forward(attended.ref(), y.ref(), context);
+        output_.forward(kept.out, y.ref(), context);
         Value* const source_value = cross() ? encoder->value : &x;
         tape.record([this, &x, &y, &context, source_value, kept = std::move(kept)]() mutable {
             run_backward(x, y, *source_value, kept, context);
@@ -101,7 +97,7 @@ class GroupedAttention : public AttentionLayer {
         Tensor attended(context.device, DType::f32, q.shape());
         Tensor lse(context.device, DType::f32, {rows.size(), shared_.config.heads});
         ops::attention(shape_of(1, rows.size(), 0), q, k, v, attended, lse, context);
-        project(attended, out, context);
+        output_.forward(attended, out, context);
     }
 
     KeyValueCache make_cross_cache(ConstTensorRef encoder, index_t seq_len,
@@ -120,8 +116,7 @@ class GroupedAttention : public AttentionLayer {
     void extend_cross(ConstTensorRef x, const CacheRows& rows, const KeyValueCache& cache, TensorRef out,
                       const Context& context) const override {
         Tensor q(context.device, DType::f32, {x.rows(), q_width()});
-        const ProductInput input(x, dtype(), context);
-        query_.forward(input.ref(), q, context);
+        query_.forward(x, q, context);
         if (query_norm_) query_norm_->apply(q, context);
         clip_rows(q, context);
         const PerRow<index_t> lengths(rows.size(), cache.keys.shape()[1]);
@@ -134,9 +129,9 @@ class GroupedAttention : public AttentionLayer {
         PassInfo pass;
         ops::AttentionShape shape;
         ProductInput input;
-        std::optional<ProductInput> encoder;
-        RowNorm::Saved raw_q, raw_k;
         Tensor q, k, v, out, lse;
+        std::optional<ProductInput> encoder = {};
+        RowNorm::Saved raw_q = {}, raw_k = {};
         Tensor clipped_q = {};  ///< before it is rotated; empty without attention.clip_qkv
         Tensor clipped_k = {};
     };
@@ -177,8 +172,7 @@ class GroupedAttention : public AttentionLayer {
         const index_t block = kept.pass.seq_len;
         const index_t key_block = kept.shape.num_keys();
         Tensor dout(context.device, DType::f32, kept.out.shape());
-        const ProductInput out(kept.out, dtype(), context);
-        output_.backward({out.ref(), y.grad_ref(), Write::overwrite, block}, dout, context);
+        output_.backward({kept.out, y.grad_ref(), Write::overwrite, block}, dout, context);
         Tensor dq(context.device, DType::f32, kept.q.shape());
         Tensor dk(context.device, DType::f32, kept.k.shape());
         Tensor dv(context.device, DType::f32, kept.v.shape());
@@ -210,12 +204,7 @@ class GroupedAttention : public AttentionLayer {
         Tensor attended(context.device, DType::f32, q.shape());
         ops::attention_decode(shape_of(rows.size(), 1, 0), q, cache.keys, cache.values,
                               {rows.slot, lengths, cache.keys.shape()[1]}, attended, context);
-        project(attended, out, context);
-    }
-
-    void project(const Tensor& attended, TensorRef out, const Context& context) const {
-        const ProductInput input(attended, dtype(), context);
-        output_.forward(input.ref(), out, context);
+        output_.forward(attended, out, context);
     }
 
     LayerContext& shared_;

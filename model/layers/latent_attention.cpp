@@ -47,20 +47,14 @@ class LatentAttention : public AttentionLayer {
         const Context& context = tape.context();
         const index_t rows = x.ref().rows();
         const auto fresh = [&](index_t cols) { return Tensor(context.device, DType::f32, {rows, cols}); };
-        Kept kept{pass,
-                  shape_of(rows / pass.seq_len, pass.seq_len),
-                  ProductInput(x.ref(), dtype(), context),
-                  {},
-                  {},
-                  {},
-                  {},
-                  fresh(widths_.heads * widths_.key()),
-                  fresh(widths_.heads * widths_.key()),
-                  fresh(widths_.heads * widths_.value),
-                  fresh(widths_.heads * widths_.value),
-                  fresh(widths_.heads),
-                  {},
-                  {}};
+        Kept kept{.pass = pass,
+                  .shape = shape_of(rows / pass.seq_len, pass.seq_len),
+                  .input = ProductInput(x.ref(), dtype(), context),
+                  .q = fresh(widths_.heads * widths_.key()),
+                  .k = fresh(widths_.heads * widths_.key()),
+                  .v = fresh(widths_.heads * widths_.value),
+                  .out = fresh(widths_.heads * widths_.value),
+                  .lse = fresh(widths_.heads)};
         kept.shape.dropout = attention_dropout(shared_.config, spec_, pass);
         kept.shape.first_keys = pass.batch.document_begins;
         const TensorRef q = kept.q;
@@ -68,7 +62,7 @@ class LatentAttention : public AttentionLayer {
             Tensor down = fresh(query_rank());
             query_down_->forward(kept.input.ref(), down, context);
             kept.raw_query = query_norm_->forward(down, context);
-            keep_rows(std::move(down), kept.query_input, kept.query_rows, context);
+            kept.query_input.emplace(std::move(down), dtype(), context);
             query_.forward(kept.query_input->ref(), q, context);
         } else {
             query_.forward(kept.input.ref(), q, context);
@@ -76,7 +70,7 @@ class LatentAttention : public AttentionLayer {
         positions_.rotate(q, query_heads(), pass.seq_len, ops::Direction::forward, context);
         Compressed compressed = compress(kept.input.ref(), context);
         kept.raw_compressed = key_value_norm_.forward(compressed.rows, context);
-        keep_rows(std::move(compressed.rows), kept.compressed_input, kept.compressed_rows, context);
+        kept.compressed_input.emplace(std::move(compressed.rows), dtype(), context);
         const TensorRef rotary = compressed.down.ref().cols_of(widths_.rotary_cols());
         positions_.rotate(rotary, widths_.rotary, pass.seq_len, ops::Direction::forward, context);
         Tensor expanded = fresh(widths_.expanded());
@@ -84,8 +78,7 @@ class LatentAttention : public AttentionLayer {
         ops::spread_heads(widths_, expanded, rotary, kept.k, kept.v, context);
         ops::attention(kept.shape, q, kept.k, kept.v, kept.out, kept.lse, context);
         Value& y = tape.value(rows, shared_.config.hidden);
-        const ProductInput attended(kept.out, dtype(), context);
-        output_.forward(attended.ref(), y.ref(), context);
+        output_.forward(kept.out, y.ref(), context);
         tape.record([this, &x, &y, &context, kept = std::move(kept)]() mutable {
             run_backward(x, y, kept, context);
         });
@@ -140,11 +133,10 @@ class LatentAttention : public AttentionLayer {
         PassInfo pass;
         ops::AttentionShape shape;
         ProductInput input;
-        std::optional<ProductInput> query_input;       ///< [T, query rank] normalised, if compressed
-        std::optional<ProductInput> compressed_input;  ///< [T, C] normalised
-        RowNorm::Saved raw_query, raw_compressed;
         Tensor q, k, v, out, lse;
-        Tensor query_rows, compressed_rows;  ///< what the two inputs above name in a float32 model
+        std::optional<ProductInput> query_input = {};       ///< [T, query rank] normalised, if compressed
+        std::optional<ProductInput> compressed_input = {};  ///< [T, C] normalised
+        RowNorm::Saved raw_query = {}, raw_compressed = {};
     };
 
     DType dtype() const { return shared_.config.dtype; }
@@ -174,21 +166,13 @@ class LatentAttention : public AttentionLayer {
         return result;
     }
 
-    /// Normalised rows as inputs of a product that outlive the call: float rows are owned beside what names them.
-    void keep_rows(Tensor rows, std::optional<ProductInput>& input, Tensor& owner,
-                   const Context& context) const {
-        owner = std::move(rows);
-        input.emplace(owner, dtype(), context);
-    }
-
     void run_backward(Value& x, Value& y, Kept& kept, const Context& context) const {
         const index_t block = kept.pass.seq_len;
         const auto fresh = [&](index_t cols) {
             return Tensor(context.device, DType::f32, {kept.q.shape()[0], cols});
         };
         Tensor dout = fresh(widths_.heads * widths_.value);
-        const ProductInput out(kept.out, dtype(), context);
-        output_.backward({out.ref(), y.grad_ref(), Write::overwrite, block}, dout, context);
+        output_.backward({kept.out, y.grad_ref(), Write::overwrite, block}, dout, context);
         Tensor dq = fresh(widths_.heads * widths_.key());
         Tensor dk = fresh(widths_.heads * widths_.key());
         Tensor dv = fresh(widths_.heads * widths_.value);
@@ -228,8 +212,7 @@ class LatentAttention : public AttentionLayer {
             Tensor down(context.device, DType::f32, {x.rows(), query_rank()});
             query_down_->forward(x, down, context);
             query_norm_->apply(down, context);
-            const ProductInput rows(down, dtype(), context);
-            query_.forward(rows.ref(), q, context);
+            query_.forward(down, q, context);
         } else {
             query_.forward(x, q, context);
         }
@@ -262,8 +245,7 @@ class LatentAttention : public AttentionLayer {
                  ops::Transpose::no, attended.ref().cols_of({h * widths_.value, (h + 1) * widths_.value})},
                 context);
         }
-        const ProductInput input(attended, dtype(), context);
-        output_.forward(input.ref(), out, context);
+        output_.forward(attended, out, context);
     }
 
     LayerContext& shared_;

@@ -1,5 +1,7 @@
 #include "model/layers/linear.hpp"
 
+#include <utility>
+
 #include "kernels/ops/cast/cast.hpp"
 #include "kernels/ops/gemm/gemm.hpp"
 
@@ -7,9 +9,14 @@ namespace sy::model {
 
 ProductInput::ProductInput(ConstTensorRef x, DType dtype, const Context& context) : ref_(x) {
     if (dtype == x.dtype()) return;
-    rounded_ = Tensor(context.device, dtype, {x.rows(), x.cols()});
-    ops::cast(x, rounded_, context);
-    ref_ = rounded_;
+    own_ = Tensor(context.device, dtype, {x.rows(), x.cols()});
+    ops::cast(x, own_, context);
+    ref_ = own_;
+}
+
+ProductInput::ProductInput(Tensor&& x, DType dtype, const Context& context)
+    : ProductInput(x.ref(), dtype, context) {
+    if (own_.empty()) own_ = std::move(x);
 }
 
 void linear(ConstTensorRef x, ConstTensorRef weight, TensorRef y, const Context& context) {

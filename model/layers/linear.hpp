@@ -9,16 +9,18 @@
 /// Pieces that every layer with products uses. Operands of a product are f32, or bf16 in a bf16 model.
 namespace sy::model {
 
-/// Rows as inputs of products: the f32 rows themselves, or a bf16 copy of them that this object owns.
+/// Rows as inputs of products: the rows themselves, or a bf16 copy of f32 rows that this object owns.
 class ProductInput {
   public:
-    /// @param x      [T, in] f32
+    /// @param x      [T, in] f32, or of the dtype already
     /// @param dtype  of the products, f32 or bf16
     ProductInput(ConstTensorRef x, DType dtype, const Context& context);
+    /// Owns the rows also where they are not rounded.
+    ProductInput(Tensor&& x, DType dtype, const Context& context);
     ConstTensorRef ref() const { return ref_; }
 
   private:
-    Tensor rounded_;
+    Tensor own_;
     ConstTensorRef ref_;
 };
 

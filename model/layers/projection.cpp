@@ -10,13 +10,15 @@ Projection::Projection(LayerContext& shared, const LayerKey& layer, Role role)
       bias_(shared.parameters.find({layer, role, Piece::bias})) {}
 
 void Projection::forward(ConstTensorRef x, TensorRef y, const Context& context) const {
-    linear(x, weight(), y, context);
+    const ProductInput input(x, shared_.config.dtype, context);
+    linear(input.ref(), weight(), y, context);
     if (bias_ >= 0) ops::add_bias(shared_.parameters.weight(bias_), y, context);
 }
 
 void Projection::backward(const Backward& in, TensorRef dx, const Context& context) const {
+    const ProductInput x(in.x, shared_.config.dtype, context);
     const ProductInput dy(in.dy, shared_.config.dtype, context);
-    linear_backward({in.x, dy.ref(), weight(), in.write, in.block_rows}, dx,
+    linear_backward({x.ref(), dy.ref(), weight(), in.write, in.block_rows}, dx,
                     shared_.parameters.gradient(weight_), context);
     shared_.gradient_ready(weight_);
     if (bias_ < 0) return;

@@ -11,12 +11,12 @@ class Projection {
   public:
     Projection(LayerContext& shared, const LayerKey& layer, Role role);
 
-    /// @param x  [T, in], of the model's dtype
+    /// @param x  [T, in] f32, or of the model's dtype
     /// @param y  [T, out] f32 is overwritten
     void forward(ConstTensorRef x, TensorRef y, const Context& context) const;
 
     /// dx = (or +=) dy W^T, and the gradients of weight and bias.
-    /// @param x           [T, in], of the model's dtype
+    /// @param x           [T, in] f32, or of the model's dtype
     /// @param dy          [T, out] f32
     /// @param write       what becomes of dx [T, in] f32
     /// @param block_rows  rows of one sequence, for layout-independent sums

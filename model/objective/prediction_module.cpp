@@ -1,5 +1,7 @@
 #include "model/objective/prediction_module.hpp"
 
+#include <utility>
+
 #include "kernels/ops/copy/copy.hpp"
 
 namespace sy::model {
@@ -28,13 +30,12 @@ Value& PredictionModule::combine(Tape& tape, Value& hidden, Value& embedded, con
     Tensor both(context.device, DType::f32, {rows, 2 * width});
     ops::copy(left.ref(), both.ref().cols_of({0, width}), context);
     ops::copy(right.ref(), both.ref().cols_of({width, 2 * width}), context);
-    ProductInput input(both, shared_.config.dtype, context);
+    ProductInput input(std::move(both), shared_.config.dtype, context);
     Value& y = tape.value(rows, width);
     projection_.forward(input.ref(), y.data, context);
-    tape.record([this, &left, &right, &y, &context, block = pass.seq_len, both = std::move(both),
-                 input = std::move(input)]() mutable {
+    tape.record([this, &left, &right, &y, &context, block = pass.seq_len, input = std::move(input)] {
         const index_t cols = y.ref().cols();
-        Tensor dboth(context.device, DType::f32, both.shape());
+        Tensor dboth(context.device, DType::f32, {y.ref().rows(), 2 * cols});
         projection_.backward({input.ref(), y.grad_ref(), Write::overwrite, block}, dboth, context);
         const auto give = [&](Value& half, Range part) {
             Tensor dhalf(context.device, DType::f32, half.data.shape());
