@@ -126,16 +126,6 @@ void Transformer::ready(ParameterId id) {
     gradient_ready_(id);
 }
 
-PassResult Transformer::train(std::span<const std::int32_t> ids, const BatchInfo& batch,
-                              const Context& context) {
-    return run(ids, batch, Use::train, context);
-}
-
-PassResult Transformer::evaluate(std::span<const std::int32_t> ids, const BatchInfo& batch,
-                                 const Context& context) {
-    return run(ids, batch, Use::evaluate, context);
-}
-
 BatchInfo Transformer::scaled(BatchInfo batch, index_t seq_len) const {
     batch.first_token = batch.first_token / config_.seq_len * seq_len;
     batch.global_tokens = batch.global_tokens / config_.seq_len * seq_len;
@@ -274,19 +264,19 @@ Transformer::Measured Transformer::add_up(const RowLosses& losses,
     ops::square_sum(losses.lse, sum(1), context);
     for (index_t k = 0; k < losses.depths.size(); ++k)
         ops::value_sum(losses.depths[k].loss, sum(2 + k), context);
-    std::vector<ConstTensorRef> sums{of_rows};
+    std::vector<ConstTensorRef> refs{of_rows};
     std::vector<ConstTensorRef> hashes;
     for (const MoeStatistics& layer : statistics) {
         if (layer.load.empty()) continue;
-        sums.push_back(layer.loss_sums);
+        refs.push_back(layer.loss_sums);
         hashes.push_back(layer.routing_hash);
     }
-    std::vector<ConstTensorRef> refs = sums;
     refs.insert(refs.end(), hashes.begin(), hashes.end());
+    const std::size_t num_refs = refs.size();
     const HostValues read(HostRead::step, std::move(refs), context);
     // Hashes are integers as the words of sums are, so that one message carries both.
     std::vector<std::int64_t> words;
-    for (std::size_t i = 0; i < sums.size() + hashes.size(); ++i) {
+    for (std::size_t i = 0; i < num_refs; ++i) {
         const auto part = host_values<const std::int64_t>(read[i]);
         words.insert(words.end(), part.begin(), part.end());
     }
@@ -321,7 +311,7 @@ PassResult Transformer::reduce(const RowLosses& losses, const Rows& rows,
                   part(layer_sums, {0, num_sums}), tokens);
         layer_sums = part(layer_sums, {num_sums, std::ssize(layer_sums)});
     }
-    if (!losses.lse.empty() || config_.output_z_loss > 0.0) {
+    if (config_.output_z_loss > 0.0) {
         result.extra_losses.push_back(
             {"output_z_loss", config_.output_z_loss, sums[1].value() / num_targets, num_targets});
     }

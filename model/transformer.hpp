@@ -4,7 +4,6 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "kernels/core/indexed.hpp"
@@ -79,9 +78,13 @@ class Transformer {
     /// @param ids    [sequences, S + 1] token ids; may be empty on a rank
     /// @param batch  with document_begins, tokens of one document do not see those of others
     /// @par Collective over the world
-    PassResult train(std::span<const std::int32_t> ids, const BatchInfo& batch, const Context& context);
+    PassResult train(std::span<const std::int32_t> ids, const BatchInfo& batch, const Context& context) {
+        return run(ids, batch, Use::train, context);
+    }
     /// Forward only; the same rules (capacity) without noise. @par Collective over the world
-    PassResult evaluate(std::span<const std::int32_t> ids, const BatchInfo& batch, const Context& context);
+    PassResult evaluate(std::span<const std::int32_t> ids, const BatchInfo& batch, const Context& context) {
+        return run(ids, batch, Use::evaluate, context);
+    }
 
     /// Lets the routers learn from the loads of a step whose update was applied (DeepSeek-V3's bias).
     void finish_step(const PassResult& step);
