@@ -1,6 +1,5 @@
 #include "model/config.hpp"
 
-#include <algorithm>
 #include <cmath>
 
 #include "kernels/core/decimal.hpp"

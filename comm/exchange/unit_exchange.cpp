@@ -1,7 +1,6 @@
 #include "comm/exchange/unit_exchange.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "comm/ring.hpp"

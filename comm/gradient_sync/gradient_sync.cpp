@@ -1,7 +1,5 @@
 #include "comm/gradient_sync/gradient_sync.hpp"
 
-#include <algorithm>
-
 #include "comm/ring.hpp"
 #include "kernels/ops/reduce/reduce.hpp"
 

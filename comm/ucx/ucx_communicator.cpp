@@ -1,7 +1,6 @@
 #include "comm/ucx/ucx_communicator.hpp"
 
 #include <algorithm>
-#include <exception>
 #include <thread>
 
 #include "comm/collectives.hpp"

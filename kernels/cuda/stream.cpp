@@ -1,6 +1,5 @@
 #include "kernels/cuda/stream.hpp"
 
-#include <iterator>
 #include <utility>
 
 #include "kernels/cuda/error.hpp"

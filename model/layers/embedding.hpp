@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <memory>
 #include <span>
-#include <string>
 
 #include "kernels/core/indexed.hpp"
 #include "model/layers/norm_layer.hpp"

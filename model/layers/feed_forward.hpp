@@ -1,7 +1,5 @@
 #pragma once
 
-#include <string>
-
 #include "kernels/ops/expert_ffn/expert_ffn.hpp"
 #include "model/autograd/tape.hpp"
 #include "model/layers/layer_context.hpp"

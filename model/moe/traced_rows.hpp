@@ -1,7 +1,5 @@
 #pragma once
 
-#include <functional>
-
 #include "comm/exchange/exchange.hpp"
 #include "kernels/core/trace.hpp"
 

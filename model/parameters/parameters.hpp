@@ -2,9 +2,7 @@
 
 #include <cstdint>
 #include <map>
-#include <memory>
 #include <span>
-#include <string>
 #include <vector>
 
 #include "comm/exchange/placement.hpp"

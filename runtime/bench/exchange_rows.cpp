@@ -1,6 +1,5 @@
 #include "runtime/bench/exchange_rows.hpp"
 
-#include <algorithm>
 #include <utility>
 
 #include "comm/collectives.hpp"

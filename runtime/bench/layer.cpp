@@ -1,6 +1,5 @@
 // A whole mixture layer on one rank (router, capacity, plan, exchange with itself, experts, combine) against its matrix
 // products alone.
-#include <algorithm>
 
 #include "comm/local/local_fabric.hpp"
 #include "kernels/core/offsets.hpp"

@@ -1,6 +1,5 @@
 #include "runtime/checkpoint/compare.hpp"
 
-#include <algorithm>
 #include <cmath>
 #include <set>
 

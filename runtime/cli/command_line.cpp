@@ -1,6 +1,5 @@
 #include "runtime/cli/command_line.hpp"
 
-#include <algorithm>
 #include <boost/program_options.hpp>
 #include <iomanip>
 #include <iostream>

@@ -2,7 +2,6 @@
 
 #include <hwloc.h>
 
-#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <iomanip>

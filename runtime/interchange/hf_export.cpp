@@ -1,6 +1,5 @@
 #include "runtime/interchange/hf_export.hpp"
 
-#include <algorithm>
 #include <array>
 #include <charconv>
 #include <map>

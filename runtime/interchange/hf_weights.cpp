@@ -1,7 +1,5 @@
 #include "runtime/interchange/hf_weights.hpp"
 
-#include <algorithm>
-#include <cmath>
 #include <set>
 
 #include "runtime/json/json.hpp"

@@ -1,7 +1,5 @@
 #include "runtime/interchange/safetensors.hpp"
 
-#include <algorithm>
-
 #include "runtime/interchange/foreign_model.hpp"
 
 namespace sy::runtime {

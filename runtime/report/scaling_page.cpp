@@ -1,6 +1,5 @@
 #include "runtime/report/scaling_page.hpp"
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numeric>

@@ -1,6 +1,5 @@
 #include "runtime/sim/options.hpp"
 
-#include <algorithm>
 #include <boost/program_options.hpp>
 #include <sstream>
 

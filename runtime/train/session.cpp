@@ -1,6 +1,5 @@
 #include "runtime/train/session.hpp"
 
-#include <algorithm>
 #include <functional>
 #include <utility>
 

@@ -1,8 +1,6 @@
 #include "runtime/train/upcycle.hpp"
 
 #include <algorithm>
-#include <functional>
-#include <optional>
 #include <set>
 
 #include "comm/local/local_fabric.hpp"

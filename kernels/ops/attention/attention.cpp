@@ -1,7 +1,5 @@
 #include "kernels/ops/attention/attention.hpp"
 
-#include <algorithm>
-
 #include "kernels/core/fits.hpp"
 #include "kernels/core/profile.hpp"
 #include "kernels/ops/attention/blocks.hpp"

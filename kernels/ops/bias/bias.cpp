@@ -1,6 +1,5 @@
 #include "kernels/ops/bias/bias.hpp"
 
-#include <algorithm>
 #include <vector>
 
 #include "kernels/core/fits.hpp"

@@ -1,7 +1,6 @@
 #include "kernels/ops/bias/bias.hpp"
 
 #include <algorithm>
-#include <vector>
 
 #include "kernels/core/fits.hpp"
 #include "kernels/core/gradient.hpp"

@@ -1,7 +1,5 @@
 #include "kernels/ops/permute/permute.hpp"
 
-#include <algorithm>
-
 #include "kernels/core/fits.hpp"
 #include "kernels/core/profile.hpp"
 #include "kernels/core/offsets.hpp"

@@ -1,7 +1,5 @@
 #include "kernels/ops/softcap/softcap.hpp"
 
-#include <cmath>
-
 #include "kernels/core/fits.hpp"
 #include "kernels/core/profile.hpp"
 #include "kernels/ops/bodies.hpp"

@@ -1,5 +1,3 @@
-#include <cmath>
-
 #include "kernels/core/profile.hpp"
 #include "kernels/core/simd_tanh.hpp"
 #include "kernels/core/fits.hpp"

@@ -1,7 +1,5 @@
 #include "model/moe/router/router.hpp"
 
-#include <utility>
-
 #include "kernels/ops/cast/cast.hpp"
 #include "kernels/ops/copy/copy.hpp"
 #include "kernels/ops/noise/noise.hpp"

@@ -1,5 +1,3 @@
-#include <utility>
-
 #include "kernels/ops/attention/attention.hpp"
 #include "runtime/bench/operations/operations.hpp"
 

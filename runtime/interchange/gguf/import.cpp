@@ -1,6 +1,4 @@
 #include <algorithm>
-#include <cmath>
-#include <set>
 
 #include "runtime/checkpoint/files.hpp"
 #include "runtime/interchange/foreign_values.hpp"

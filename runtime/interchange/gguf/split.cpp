@@ -1,6 +1,5 @@
 #include "runtime/interchange/gguf/split.hpp"
 
-#include <algorithm>
 #include <set>
 
 #include "runtime/checkpoint/files.hpp"
