@@ -7,25 +7,18 @@ namespace {
 Preset bert(const char* name, index_t hidden, index_t layers) {
     Preset preset{.name = name, .source = "arXiv:1810.04805", .moe = no_mixture()};
     ModelConfig& model = preset.model;
+    model = gpt_model({.hidden = hidden, .layers = layers, .heads = hidden / 64, .ffn_width = 4 * hidden});
     model.architecture = Architecture::encoder;
     model.vocab_size = 30522;
-    set_sizes(model, {.hidden = hidden, .layers = layers, .heads = hidden / 64, .ffn_width = 4 * hidden});
     model.activation = Activation::gelu;
-    model.ffn_bias = true;
     model.seq_len = 512;
-    model.norm = NormKind::layer;
-    model.norm_bias = true;
     model.norm_placement = NormPlacement::post;
     model.norm_eps = 1e-12;
     model.embedding_norm = true;
     model.token_types = 2;
-    model.tied_head = true;
     model.head_bias = true;
     model.head_transform = true;
-    model.dropout = 0.1;
-    model.attention.bias = Biases::all;
-    model.attention.dropout = 0.1;
-    model.position.kind = PositionKind::learned;
+    model.dropout = model.attention.dropout = 0.1;
     preset.beyond = "next-sentence prediction";
     return preset;
 }

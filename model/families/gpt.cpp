@@ -1,13 +1,11 @@
 #include "model/families/lineages.hpp"
 
 namespace sy::model {
-namespace {
 
-/// What GPT, GPT-2 and GPT-3 share.
-ModelConfig gpt(index_t hidden, index_t layers, index_t heads) {
+ModelConfig gpt_model(const ModelSizes& sizes) {
     ModelConfig model;
     model.vocab_size = 50257;
-    set_sizes(model, {.hidden = hidden, .layers = layers, .heads = heads, .ffn_width = 4 * hidden});
+    set_sizes(model, sizes);
     model.activation = Activation::gelu_tanh;
     model.ffn_bias = true;
     model.norm = NormKind::layer;
@@ -16,6 +14,12 @@ ModelConfig gpt(index_t hidden, index_t layers, index_t heads) {
     model.attention.bias = Biases::all;
     model.position.kind = PositionKind::learned;
     return model;
+}
+
+namespace {
+
+ModelConfig gpt(index_t hidden, index_t layers, index_t heads) {
+    return gpt_model({.hidden = hidden, .layers = layers, .heads = heads, .ffn_width = 4 * hidden});
 }
 
 /// Radford et al. 2018, "Improving Language Understanding by Generative Pre-Training"; config.json of openai-gpt.

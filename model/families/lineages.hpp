@@ -26,6 +26,9 @@ struct MixtureSizes {
 };
 void set_sizes(MoeConfig& moe, const MixtureSizes& sizes);
 
+/// Layer norms and biases everywhere, learned positions and a tied head, as GPT-2 has them; BERT, OPT and BLOOM start from
+/// it too.
+ModelConfig gpt_model(const ModelSizes& sizes);
 /// The first T5 (arXiv:1910.10683) in some size; the Switch Transformers start from it too.
 ModelConfig t5_model(index_t hidden, index_t layers, index_t heads, index_t head_dim, index_t ffn_width);
 

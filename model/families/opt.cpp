@@ -7,18 +7,11 @@ namespace {
 Preset opt(const char* name, index_t hidden, index_t layers, index_t heads) {
     Preset preset{.name = name, .source = "arXiv:2205.01068", .moe = no_mixture()};
     ModelConfig& model = preset.model;
+    model = gpt_model({.hidden = hidden, .layers = layers, .heads = heads, .ffn_width = 4 * hidden});
     model.vocab_size = 50272;
-    set_sizes(model, {.hidden = hidden, .layers = layers, .heads = heads, .ffn_width = 4 * hidden});
     model.activation = Activation::relu;
-    model.ffn_bias = true;
     model.seq_len = 2048;
-    model.norm = NormKind::layer;
-    model.norm_bias = true;
-    model.tied_head = true;
-    model.dropout = 0.1;
-    model.attention.bias = Biases::all;
-    model.attention.dropout = 0.1;
-    model.position.kind = PositionKind::learned;
+    model.dropout = model.attention.dropout = 0.1;
     preset.beyond = "its table of positions begins with two unused rows";
     preset.beyond_parameters = 2 * hidden;
     return preset;
