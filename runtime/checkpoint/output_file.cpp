@@ -84,37 +84,41 @@ void NewFile::append(std::span<const std::byte> bytes) {
 }
 
 void NewFile::append_zeros(index_t bytes) {
-    // Few enough to stay in a cache.
-    zeros_.resize(std::size_t{256} << 10);
     for (index_t count = 0; bytes > 0; bytes -= count) {
-        count = std::min(bytes, std::ssize(zeros_));
-        append(std::span(zeros_).first(static_cast<std::size_t>(count)));
+        count = std::min(bytes, kBlockBytes - std::ssize(block_));
+        block_.resize(block_.size() + static_cast<std::size_t>(count));
+        if (std::ssize(block_) < kBlockBytes) continue;
+        write_block(block_);
+        block_.clear();
     }
 }
 
 void NewFile::write_block(std::span<const std::byte> bytes) {
-    write_parts(bytes);
+    const bool is_zero = !write_parts(bytes);
     const index_t number = written_.bytes.end / kBlockBytes;
-    written_.checksums.push_back(block_checksum(bytes, number));
-    checksum_ += written_.checksums.back();
+    written_.blocks.push_back({block_checksum(bytes, number), is_zero});
+    checksum_ += written_.blocks.back().checksum;
     written_.bytes.end += std::ssize(bytes);
     if (written_.bytes.size() >= kBehindBytes) read_back_behind();
 }
 
-void NewFile::write_parts(std::span<const std::byte> bytes) {
+bool NewFile::write_parts(std::span<const std::byte> bytes) {
     constexpr std::size_t kPartBytes = std::size_t{64} << 10;
     const index_t begin = written_.bytes.end;
     std::size_t written = 0;  // or left out
+    bool is_any_written = false;
     for (std::size_t end = 0; end < bytes.size();) {
         const std::span<const std::byte> part = bytes.subspan(end, std::min(kPartBytes, bytes.size() - end));
         ends_in_hole_ = is_zero(part);
         if (ends_in_hole_) {
+            is_any_written |= written < end;
             file_.write(begin + static_cast<index_t>(written), bytes.subspan(written, end - written));
             written = end + part.size();
         }
         end += part.size();
     }
     file_.write(begin + static_cast<index_t>(written), bytes.subspan(written));
+    return is_any_written || written < bytes.size();
 }
 
 void NewFile::read_back_behind() {
@@ -136,15 +140,16 @@ void NewFile::read_back(const RegularFile& file, const Written& written) const {
     file.forget_cached(written.bytes);
     std::vector<std::byte> memory(static_cast<std::size_t>(std::min(kBlockBytes, written.bytes.size())));
     index_t begin = written.bytes.begin;
-    for (const std::uint64_t checksum : written.checksums) {
-        const index_t bytes = std::min(kBlockBytes, written.bytes.end - begin);
-        const std::span<std::byte> block = std::span(memory).first(static_cast<std::size_t>(bytes));
-        file.read_stored(begin, block);
-        if (block_checksum(block, begin / kBlockBytes) != checksum)
+    for (const auto& [checksum, is_zero] : written.blocks) {
+        const Range place{begin, std::min(begin + kBlockBytes, written.bytes.end)};
+        begin = place.end;
+        if (is_zero && file.is_hole(place)) continue;
+        const std::span<std::byte> block = std::span(memory).first(static_cast<std::size_t>(place.size()));
+        file.read_stored(place.begin, block);
+        if (block_checksum(block, place.begin / kBlockBytes) != checksum)
             throw IoError(concat(path_.string(),
                                  " reads back from the disk with other bytes than were written; ",
                                  "look for errors of the disk in the system's log"));
-        begin += bytes;
     }
 }
 

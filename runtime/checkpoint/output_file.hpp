@@ -51,13 +51,17 @@ class NewFile {
   private:
     /// What was written and not read back.
     struct Written {
-        Range bytes;                           ///< from the beginning of a block on
-        std::vector<std::uint64_t> checksums;  ///< of its blocks
+        Range bytes;  ///< from the beginning of a block on
+        struct Block {
+            std::uint64_t checksum;
+            bool is_zero;  ///< all of it
+        };
+        std::vector<Block> blocks;
     };
 
     void write_block(std::span<const std::byte> bytes);
-    /// Writes what is not zero.
-    void write_parts(std::span<const std::byte> bytes);
+    /// Writes what is not zero. @return whether there was any
+    bool write_parts(std::span<const std::byte> bytes);
     /// Lets what was written be read back while more is.
     void read_back_behind();
     /// @param file  flushed
@@ -66,7 +70,6 @@ class NewFile {
     std::filesystem::path path_;
     OutputFile file_;
     std::vector<std::byte> block_;  ///< what is not written yet, less than kBlockBytes
-    std::vector<std::byte> zeros_;  ///< some, once any were appended
     std::uint64_t checksum_ = 0;    ///< of the blocks written
     bool ends_in_hole_ = false;
     Written written_;

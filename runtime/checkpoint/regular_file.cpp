@@ -72,6 +72,11 @@ void RegularFile::forget_cached(Range bytes) const {
     static_cast<void>(::posix_fadvise(descriptor_, bytes.begin, bytes.size(), POSIX_FADV_DONTNEED));
 }
 
+bool RegularFile::is_hole(Range bytes) const {
+    const off_t stored = ::lseek(descriptor_, bytes.begin, SEEK_DATA);
+    return stored < 0 ? errno == ENXIO : stored >= bytes.end;
+}
+
 void RegularFile::read_stored(index_t offset, std::span<std::byte> bytes) const {
     while (!bytes.empty()) {
         const auto end = offset + std::ssize(bytes);

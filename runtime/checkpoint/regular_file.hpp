@@ -29,6 +29,8 @@ class RegularFile {
     void forget_cached(Range bytes) const;
     /// Lets all of the file come from the disk.
     void forget_cached() const { forget_cached({0, bytes_}); }
+    /// Whether the file system says that it stores nothing for these bytes: they are zeros.
+    bool is_hole(Range bytes) const;
     /// Like read(), but what the file system says it stores nothing for is set to zero without being read: holes, and
     /// whatever lies behind the end of the file.
     void read_stored(index_t offset, std::span<std::byte> bytes) const;

@@ -20,10 +20,9 @@ Manifest write_shard_file(const std::filesystem::path& folder, const std::string
         const Piece& piece = pieces[i];
         const std::string dataset = shard_dataset(piece.id, piece.rows.begin);
         const index_t dims[] = {piece.rows.size(), piece.cols};
-        layout.add_dataset(dataset, dims);
-        layout.add_attribute(dataset, "global_shape", piece.shape.dims());
-        layout.add_attribute(dataset, "offset",
-                             region_in_tensor(piece.shape, piece.id.matrix, piece.rows).start);
+        const std::vector<index_t> start = region_in_tensor(piece.shape, piece.id.matrix, piece.rows).start;
+        const FileLayout::Attribute attributes[] = {{"global_shape", piece.shape.dims()}, {"offset", start}};
+        layout.add_dataset(dataset, dims, attributes);
         piece_of[dataset] = i;
     }
     const std::vector<FileSection> sections = layout.finish();
@@ -77,7 +76,7 @@ std::map<std::pair<Kind, std::string>, std::vector<VirtualPart>> virtual_parts(c
 void write_virtual_model(const std::filesystem::path& folder, Manifest& manifest) {
     const std::filesystem::path path = folder / kModelFile;
     FileLayout layout(path.string());
-    layout.add_attribute("/", "step", std::span(&manifest.step, 1));
+    layout.add_attribute("step", std::span(&manifest.step, 1));
     for (const auto& [name, shown] : virtual_parts(manifest)) {
         layout.add_virtual(logical_name(name.first, name.second), manifest.shapes.at(name.second).dims(),
                            shown);

@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 std::vector<FileSection> lay_out(const fs::path& path, const std::map<std::string, Shape>& shapes,
                                  index_t step) {
     FileLayout layout(path.string());
-    layout.add_attribute("/", "step", std::span(&step, 1));
+    layout.add_attribute("step", std::span(&step, 1));
     for (const Kind kind : kKinds) {
         for (const auto& [tensor, shape] : shapes)
             layout.add_dataset(logical_name(kind, tensor), shape.dims());

@@ -111,10 +111,11 @@ float half_to_float(std::uint16_t bits) {
 
 bool all_finite(std::span<const float> values) {
     constexpr std::uint32_t kExponent = 0x7f800000U;
-    // Without a way out of the loop it runs on vectors.
-    bool found = false;
-    for (const float value : values) found |= (std::bit_cast<std::uint32_t>(value) & kExponent) == kExponent;
-    return !found;
+    // One more in an exponent of ones alone carries into the sign. Without a way out of the loop it runs on vectors.
+    std::uint32_t carried = 0;
+    for (const float value : values)
+        carried |= (std::bit_cast<std::uint32_t>(value) & kExponent) + (std::uint32_t{1} << 23);
+    return carried >> 31 == 0;
 }
 
 void encode(Storage storage, std::span<const float> values, std::span<std::byte> bytes) {

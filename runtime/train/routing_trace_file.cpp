@@ -132,14 +132,14 @@ void write_routing_trace(const fs::path& path, const RoutingTrace& trace) {
                                      {"experts", trace.experts},
                                      {"hidden", trace.hidden},
                                      {"micro_steps", micro_steps}})
-        layout.add_attribute("/", key, std::span(&value, 1));
-    layout.add_attribute("/", "layers", layers);
+        layout.add_attribute(key, std::span(&value, 1));
+    layout.add_attribute("layers", layers);
     std::map<std::string, std::span<const std::byte>> values;
     for (const RoutingRecord& record : trace.mixtures) {
         const std::string group = group_of(record.micro_step, record.layer);
         const index_t dims[] = {record.num_tokens, record.top_k};
         for (const auto& array : arrays_of<const std::byte>(record)) {
-            layout.add_dataset(concat(group, "/", array.name), dims, array.type);
+            layout.add_dataset(concat(group, "/", array.name), dims, {}, array.type);
             values[concat(group, "/", array.name)] = array.bytes;
         }
     }

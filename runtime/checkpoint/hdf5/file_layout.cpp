@@ -17,9 +17,10 @@ namespace {
 using detail::check_hdf5;
 using Handle = detail::Hdf5Handle;
 
-/// How datasets are made: groups on the way, space at once, no fill values, and no times, so that equal contents are
-/// equal files.
-struct Creation {
+}  // namespace
+
+/// How datasets are made: groups on the way, and no times, so that equal contents are equal files.
+struct FileLayout::Creation {
     Handle links;
     Handle data;
 
@@ -32,10 +33,12 @@ struct Creation {
     }
 };
 
+namespace {
+
 Handle create(hid_t file, const std::string& path, const std::string& name, const Handle& space,
-              const Creation& creation, ElementType type) {
-    return {check_hdf5(H5Dcreate2(file, name.c_str(), detail::file_type(type), space.get(),
-                                  creation.links.get(), creation.data.get(), H5P_DEFAULT),
+              const Handle& links, const Handle& data, ElementType type) {
+    return {check_hdf5(H5Dcreate2(file, name.c_str(), detail::file_type(type), space.get(), links.get(),
+                                  data.get(), H5P_DEFAULT),
                        "H5Dcreate2", path, name),
             H5Dclose};
 }
@@ -55,7 +58,15 @@ FileLayout::FileLayout(std::string path)
         check_hdf5(H5Pset_fapl_stdio(driver.get()), "H5Pset_fapl_stdio", path_, "");
         file_ = check_hdf5(H5Fcreate(name.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, driver.get()),
                            "H5Fcreate in memory", path_, "");
+        // Their space is there at once, without values.
+        creation_ = std::make_unique<Creation>(path_, "");
+        check_hdf5(H5Pset_alloc_time(creation_->data.get(), H5D_ALLOC_TIME_EARLY), "H5Pset_alloc_time", path_,
+                   "");
+        check_hdf5(H5Pset_fill_time(creation_->data.get(), H5D_FILL_TIME_NEVER), "H5Pset_fill_time", path_,
+                   "");
     } catch (...) {
+        creation_.reset();
+        if (file_ >= 0) H5Fclose(file_);
         ::close(memory_);
         throw;
     }
@@ -63,17 +74,17 @@ FileLayout::FileLayout(std::string path)
 
 FileLayout::~FileLayout() {
     const std::lock_guard lock(detail::hdf5_mutex());
+    creation_.reset();
     if (file_ >= 0) H5Fclose(file_);
     ::close(memory_);
 }
 
-void FileLayout::add_dataset(const std::string& name, std::span<const index_t> dims, ElementType type) {
+void FileLayout::add_dataset(const std::string& name, std::span<const index_t> dims,
+                             std::span<const Attribute> attributes, ElementType type) {
     const std::lock_guard lock(detail::hdf5_mutex());
-    const Creation creation(path_, name);
-    check_hdf5(H5Pset_alloc_time(creation.data.get(), H5D_ALLOC_TIME_EARLY), "H5Pset_alloc_time", path_,
-               name);
-    check_hdf5(H5Pset_fill_time(creation.data.get(), H5D_FILL_TIME_NEVER), "H5Pset_fill_time", path_, name);
-    const Handle dataset = create(file_, path_, name, detail::make_space(dims, path_, name), creation, type);
+    const Handle dataset = create(file_, path_, name, detail::make_space(dims, path_, name), creation_->links,
+                                  creation_->data, type);
+    for (const Attribute& attribute : attributes) attach(dataset.get(), name, attribute);
     index_t bytes = bytes_of(type);
     for (const index_t side : dims) bytes *= side;
     if (bytes == 0) return;
@@ -100,20 +111,23 @@ void FileLayout::add_virtual(const std::string& name, std::span<const index_t> d
                                   source.get()),
                    "H5Pset_virtual", path_, name);
     }
-    create(file_, path_, name, detail::make_space(dims, path_, name), creation, ElementType::f32);
+    create(file_, path_, name, detail::make_space(dims, path_, name), creation.links, creation.data,
+           ElementType::f32);
 }
 
-void FileLayout::add_attribute(const std::string& name, const char* key, std::span<const index_t> values) {
-    const std::lock_guard lock(detail::hdf5_mutex());
-    const auto count = static_cast<index_t>(values.size());
+void FileLayout::attach(hid_t object, const std::string& name, const Attribute& attribute) const {
+    const auto count = static_cast<index_t>(attribute.values.size());
     const Handle space = detail::make_space(std::span(&count, 1), path_, name);
-    const Handle object(check_hdf5(H5Oopen(file_, name.c_str(), H5P_DEFAULT), "H5Oopen", path_, name),
-                        H5Oclose);
-    const Handle attribute(
-        check_hdf5(H5Acreate2(object.get(), key, H5T_STD_I64LE, space.get(), H5P_DEFAULT, H5P_DEFAULT),
+    const Handle made(
+        check_hdf5(H5Acreate2(object, attribute.key, H5T_STD_I64LE, space.get(), H5P_DEFAULT, H5P_DEFAULT),
                    "H5Acreate2", path_, name),
         H5Aclose);
-    check_hdf5(H5Awrite(attribute.get(), H5T_NATIVE_INT64, values.data()), "H5Awrite", path_, name);
+    check_hdf5(H5Awrite(made.get(), H5T_NATIVE_INT64, attribute.values.data()), "H5Awrite", path_, name);
+}
+
+void FileLayout::add_attribute(const char* key, std::span<const index_t> values) {
+    const std::lock_guard lock(detail::hdf5_mutex());
+    attach(file_, "/", {key, values});
 }
 
 FileSection FileLayout::description_of(index_t begin, index_t end) const {
@@ -135,6 +149,7 @@ FileSection FileLayout::description_of(index_t begin, index_t end) const {
 
 std::vector<FileSection> FileLayout::finish() {
     const std::lock_guard lock(detail::hdf5_mutex());
+    creation_.reset();
     check_hdf5(H5Fclose(std::exchange(file_, -1)), "H5Fclose", path_, "");
     struct stat found = {};
     if (::fstat(memory_, &found) != 0)

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -31,22 +32,30 @@ class FileLayout {
     FileLayout(const FileLayout&) = delete;
     FileLayout& operator=(const FileLayout&) = delete;
 
+    struct Attribute {
+        const char* key;
+        std::span<const index_t> values;
+    };
     /// A dataset whose values follow. Groups on the way are made.
     void add_dataset(const std::string& name, std::span<const index_t> dims,
-                     ElementType type = ElementType::f32);
+                     std::span<const Attribute> attributes = {}, ElementType type = ElementType::f32);
     /// A dataset that shows parts of other files; what none of them covers, or cannot be opened, reads as NaN.
     void add_virtual(const std::string& name, std::span<const index_t> dims,
                      std::span<const VirtualPart> parts);
-    void add_attribute(const std::string& name, const char* key, std::span<const index_t> values);
+    /// Of the file itself.
+    void add_attribute(const char* key, std::span<const index_t> values);
     /// Ends the layout. @return all bytes of the file, in order and without gaps
     std::vector<FileSection> finish();
 
   private:
     FileSection description_of(index_t begin, index_t end) const;
+    void attach(std::int64_t object, const std::string& name, const Attribute& attribute) const;
 
     std::string path_;
     int memory_ = -1;  ///< a file without a name, sparse where values belong
     std::int64_t file_ = -1;
+    struct Creation;
+    std::unique_ptr<Creation> creation_;     ///< of datasets with values
     std::map<index_t, FileSection> values_;  ///< by offset
 };
 

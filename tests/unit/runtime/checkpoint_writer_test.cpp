@@ -251,8 +251,8 @@ TEST_CASE("file layout: sections cover the file, and values put at their places 
     const std::map<std::string, index_t> rows_of{{"/a", 3}, {"/b/c", 1}, {"/b/d", 3000}, {"/empty", 0}};
     for (const auto& [name, rows] : rows_of) {
         const index_t dims[] = {rows, 5};
-        layout.add_dataset(name, dims);
-        layout.add_attribute(name, "rows", std::span(&rows, 1));
+        const FileLayout::Attribute attribute{"rows", std::span(&rows, 1)};
+        layout.add_dataset(name, dims, std::span(&attribute, 1));
     }
     const auto value = [](const std::string& name, index_t i) {
         return static_cast<float>(name.size() * 100000) + static_cast<float>(i);
@@ -293,8 +293,8 @@ TEST_CASE("file layout: values of any size take no memory until they are written
     for (const auto& [name, cols] : std::map<std::string, index_t>{
              {"/a", index_t{1} << 16}, {"/b", 1}, {"/c", 3 * (index_t{1} << 12)}}) {
         const index_t dims[] = {kRows, cols};
-        layout.add_dataset(name, dims);
-        layout.add_attribute(name, "cols", std::span(&cols, 1));
+        const FileLayout::Attribute attribute{"cols", std::span(&cols, 1)};
+        layout.add_dataset(name, dims, std::span(&attribute, 1));
     }
     index_t end = 0;
     index_t described = 0;
