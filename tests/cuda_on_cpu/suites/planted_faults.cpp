@@ -210,6 +210,88 @@ bool copy_out_of_bounds(int faulty) {
     return all_are(read(out, stream), 2.0F);
 }
 
+cudaGraphExec_t end_capture(cudaStream_t stream) {
+    cudaGraph_t graph = nullptr;
+    cudaGraphExec_t exec = nullptr;
+    CHECK(cudaStreamEndCapture(stream, &graph));
+    CHECK(cudaGraphInstantiate(&exec, graph, 0));
+    CHECK(cudaGraphDestroy(graph));
+    return exec;
+}
+
+/// What differs from launch to launch is in memory, or, wrongly, an argument.
+bool graph_keeps_argument(int faulty) {
+    const cudaStream_t stream = new_stream();
+    float* in = new_array();
+    float* out = new_array();
+    CHECK(launch_fill({2}, stream, in, kSize, 1.0F));
+    CHECK(cudaStreamSynchronize(stream));
+    CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+    if (faulty == 1) CHECK(launch_fill({2}, stream, in, kSize, 1.0F));
+    CHECK(launch_add_one({2}, stream, in, out, kSize));
+    const cudaGraphExec_t exec = end_capture(stream);
+    CHECK(launch_fill({2}, stream, in, kSize, 2.0F));
+    CHECK(cudaGraphLaunch(exec, stream));
+    return all_are(read(out, stream), 3.0F);
+}
+
+/// A forked stream writes what the captured one reads, which waits for it before, or, wrongly, after it reads.
+bool graph_joins_too_late(int faulty) {
+    const cudaStream_t stream = new_stream();
+    const cudaStream_t other = new_stream();
+    float* between = new_array();
+    float* out = new_array();
+    const cudaEvent_t fork = new_event();
+    const cudaEvent_t join = new_event();
+    CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+    CHECK(cudaEventRecord(fork, stream));
+    CHECK(cudaStreamWaitEvent(other, fork, 0));
+    if (faulty == 1) CHECK(launch_add_one({2}, stream, between, out, kSize));
+    CHECK(launch_fill({2}, other, between, kSize, 1.0F));
+    CHECK(cudaEventRecord(join, other));
+    CHECK(cudaStreamWaitEvent(stream, join, 0));
+    if (faulty == 0) CHECK(launch_add_one({2}, stream, between, out, kSize));
+    const cudaGraphExec_t exec = end_capture(stream);
+    CHECK(cudaGraphLaunch(exec, stream));
+    return all_are(read(out, stream), 2.0F);
+}
+
+bool graph_outlives_memory(int faulty) {
+    const cudaStream_t stream = new_stream();
+    float* in = new_array();
+    float* out = new_array();
+    CHECK(launch_fill({2}, stream, in, kSize, 1.0F));
+    CHECK(cudaStreamSynchronize(stream));
+    CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+    CHECK(launch_add_one({2}, stream, in, out, kSize));
+    const cudaGraphExec_t exec = end_capture(stream);
+    if (faulty == 1) CHECK(cudaFree(in));
+    CHECK(cudaGraphLaunch(exec, stream));
+    return all_are(read(out, stream), 2.0F);
+}
+
+bool capture_allocates(int faulty) {
+    const cudaStream_t stream = new_stream();
+    float* out = faulty == 1 ? nullptr : new_array();
+    CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
+    if (faulty == 1) out = new_array();
+    CHECK(launch_fill({2}, stream, out, kSize, 2.0F));
+    const cudaGraphExec_t exec = end_capture(stream);
+    CHECK(cudaGraphLaunch(exec, stream));
+    return all_are(read(out, stream), 2.0F);
+}
+
+bool capture_reads(int faulty) {
+    const cudaStream_t stream = new_stream();
+    float* out = new_array();
+    CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
+    CHECK(launch_fill({2}, stream, out, kSize, 2.0F));
+    if (faulty == 1) return all_are(read(out, stream), 2.0F);
+    const cudaGraphExec_t exec = end_capture(stream);
+    CHECK(cudaGraphLaunch(exec, stream));
+    return all_are(read(out, stream), 2.0F);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -230,7 +312,12 @@ int main(int argc, char** argv) {
         {"shared_memory_not_allowed", shared_memory_not_allowed},
         {"warp_not_whole", warp_not_whole},
         {"stream_destroyed", stream_destroyed},
-        {"copy_out_of_bounds", copy_out_of_bounds}};
+        {"copy_out_of_bounds", copy_out_of_bounds},
+        {"graph_keeps_argument", graph_keeps_argument},
+        {"graph_joins_too_late", graph_joins_too_late},
+        {"graph_outlives_memory", graph_outlives_memory},
+        {"capture_allocates", capture_allocates},
+        {"capture_reads", capture_reads}};
     const std::string name = argv[1];
     const int faulty = std::strcmp(argv[2], "faulty") == 0 ? 1 : 0;
     const auto found = others.find(name);

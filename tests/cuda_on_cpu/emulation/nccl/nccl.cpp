@@ -10,6 +10,7 @@
 
 #include "tests/cuda_on_cpu/emulation/nccl/batch.hpp"
 #include "tests/cuda_on_cpu/emulation/nccl/faults.hpp"
+#include "tests/cuda_on_cpu/emulation/runtime/graphs.hpp"
 #include "tests/cuda_on_cpu/emulation/runtime/runtime.hpp"
 #include "tests/cuda_on_cpu/emulation/runtime/streams.hpp"
 
@@ -107,6 +108,9 @@ ncclResult_t add(ncclComm_t comm, const char* call, const NcclOperation& operati
         error = check_memory(*comm->rank, call, operation.in, operation.bytes());
     if (error == ncclSuccess && operation.out != nullptr)
         error = check_memory(*comm->rank, call, operation.out, operation.bytes());
+    if (error == ncclSuccess && is_capturing(stream))
+        error =
+            comm->rank->fail(ncclInvalidUsage, std::string(call) + " on a captured stream (not emulated)");
     Group& called = group();
     if (error != ncclSuccess) {
         called.error = error;

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "tests/cuda_on_cpu/emulation/engine/options.hpp"
+#include "tests/cuda_on_cpu/emulation/runtime/graphs.hpp"
 #include "tests/cuda_on_cpu/emulation/runtime/memory.hpp"
 #include "tests/cuda_on_cpu/emulation/runtime/runtime.hpp"
 #include "tests/cuda_on_cpu/emulation/runtime/streams.hpp"
@@ -30,6 +31,7 @@ using Guard = std::lock_guard<std::recursive_mutex>;
 
 cudaError_t allocate_pinned(void** pointer, std::size_t bytes) {
     const Guard guard(runtime_mutex());
+    if (const cudaError_t error = check_unsafe("cudaMallocHost"); error != cudaSuccess) return error;
     if (sticky_error() != cudaSuccess) return sticky_error();
     if (pointer == nullptr) return remember(cudaErrorInvalidValue);
     const std::size_t room = (bytes + kPageBytes - 1) / kPageBytes * kPageBytes;
@@ -53,6 +55,7 @@ void wait_to_free() {
 
 cudaError_t release_pinned(void* pointer, bool is_registered) {
     if (pointer == nullptr) return cudaSuccess;
+    if (const cudaError_t error = check_unsafe("freeing memory"); error != cudaSuccess) return error;
     wait_to_free();
     const Guard guard(runtime_mutex());
     const auto found = pinned().find(static_cast<char*>(pointer));
@@ -102,6 +105,7 @@ extern "C" {
 
 cudaError_t cudaMalloc(void** pointer, std::size_t bytes) {
     const Guard guard(runtime_mutex());
+    if (const cudaError_t error = check_unsafe("cudaMalloc"); error != cudaSuccess) return error;
     if (sticky_error() != cudaSuccess) return sticky_error();
     if (pointer == nullptr) return remember(cudaErrorInvalidValue);
     *pointer = bytes > 0 ? device_memory().allocate(bytes) : nullptr;
@@ -112,6 +116,7 @@ cudaError_t cudaMalloc(void** pointer, std::size_t bytes) {
 
 cudaError_t cudaFree(void* pointer) {
     if (pointer == nullptr) return cudaSuccess;
+    if (const cudaError_t error = check_unsafe("freeing memory"); error != cudaSuccess) return error;
     wait_to_free();
     const Guard guard(runtime_mutex());
     if (!device_memory().free(pointer)) {
@@ -127,6 +132,8 @@ cudaError_t cudaMallocAsync(void** pointer, std::size_t bytes, cudaStream_t) {
 
 cudaError_t cudaFreeAsync(void* pointer, cudaStream_t stream) {
     if (pointer == nullptr) return cudaSuccess;
+    if (const std::shared_ptr<Capture> capture = capture_of(stream))
+        return refuse_captured(*capture, "cudaFreeAsync (not emulated)");
     return enqueue(stream, "cudaFreeAsync", [pointer] {
         if (!device_memory().free(pointer)) {
             report("cudaFreeAsync of a pointer that is no live allocation");

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "tests/cuda_on_cpu/emulation/engine/sanitizer.hpp"
+#include "tests/cuda_on_cpu/emulation/runtime/graphs.hpp"
 #include "tests/cuda_on_cpu/emulation/runtime/runtime.hpp"
 #include "tests/cuda_on_cpu/emulation/runtime/streams.hpp"
 
@@ -91,13 +92,23 @@ cudaError_t enqueue_copy(const Copy& copy, cudaStream_t handle, Wait wait) {
         return remember(cudaErrorInvalidPitchValue);
     }
     if (!is_as_declared(copy)) return remember(cudaErrorInvalidValue);
-    ++counters().num_copies;
     const bool waits = wait == Wait::always || is_pageable(copy.to, extent(copy.to_pitch, copy)) ||
                        is_pageable(copy.from, extent(copy.from_pitch, copy));
-    const cudaError_t error = enqueue(handle, "copy", [copy] {
+    if (wait == Wait::always) {
+        if (const cudaError_t refused = check_unsafe("cudaMemcpy"); refused != cudaSuccess) return refused;
+    }
+    const std::shared_ptr<Capture> capture = capture_of(stream);
+    if (capture != nullptr && waits)
+        return refuse_captured(*capture, "a copy from or to pageable memory of the host");
+    if (capture == nullptr) ++counters().num_copies;
+    const auto poll = [copy] {
         run(copy);
         return true;
-    });
+    };
+    const auto find_problem = [copy] {
+        return is_as_declared(copy) ? std::string() : std::string("uses memory that is gone");
+    };
+    const cudaError_t error = enqueue(handle, "copy", poll, Opens::memory, find_problem);
     if (!waits || error != cudaSuccess) return error;
     ++counters().num_host_waits;  // the runtime is done with pageable memory when it returns
     lock.unlock();

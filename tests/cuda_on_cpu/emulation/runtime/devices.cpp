@@ -7,6 +7,7 @@
 #include "tests/cuda_on_cpu/emulation/engine/engine.hpp"
 #include "tests/cuda_on_cpu/emulation/engine/options.hpp"
 #include "tests/cuda_on_cpu/emulation/runtime/limits.hpp"
+#include "tests/cuda_on_cpu/emulation/runtime/graphs.hpp"
 #include "tests/cuda_on_cpu/emulation/runtime/runtime.hpp"
 #include "tests/cuda_on_cpu/emulation/runtime/streams.hpp"
 
@@ -105,6 +106,7 @@ void break_device(cudaError_t error) {
 void recover() {
     const Guard guard(runtime_mutex());
     drop_all_work();
+    drop_captures();
     state() = {};
 }
 
@@ -167,6 +169,26 @@ const char* cudaGetErrorName(cudaError_t error) {
             return "cudaErrorLaunchFailure";
         case cudaErrorCooperativeLaunchTooLarge:
             return "cudaErrorCooperativeLaunchTooLarge";
+        case cudaErrorStreamCaptureUnsupported:
+            return "cudaErrorStreamCaptureUnsupported";
+        case cudaErrorStreamCaptureInvalidated:
+            return "cudaErrorStreamCaptureInvalidated";
+        case cudaErrorStreamCaptureMerge:
+            return "cudaErrorStreamCaptureMerge";
+        case cudaErrorStreamCaptureUnmatched:
+            return "cudaErrorStreamCaptureUnmatched";
+        case cudaErrorStreamCaptureUnjoined:
+            return "cudaErrorStreamCaptureUnjoined";
+        case cudaErrorStreamCaptureIsolation:
+            return "cudaErrorStreamCaptureIsolation";
+        case cudaErrorStreamCaptureImplicit:
+            return "cudaErrorStreamCaptureImplicit";
+        case cudaErrorStreamCaptureWrongThread:
+            return "cudaErrorStreamCaptureWrongThread";
+        case cudaErrorCapturedEvent:
+            return "cudaErrorCapturedEvent";
+        case cudaErrorIllegalState:
+            return "cudaErrorIllegalState";
         case cudaErrorHostMemoryAlreadyRegistered:
             return "cudaErrorHostMemoryAlreadyRegistered";
         case cudaErrorHostMemoryNotRegistered:

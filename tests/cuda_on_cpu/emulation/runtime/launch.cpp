@@ -8,6 +8,7 @@
 
 #include "tests/cuda_on_cpu/emulation/engine/engine.hpp"
 #include "tests/cuda_on_cpu/emulation/engine/options.hpp"
+#include "tests/cuda_on_cpu/emulation/runtime/graphs.hpp"
 #include "tests/cuda_on_cpu/emulation/runtime/launch.hpp"
 #include "tests/cuda_on_cpu/emulation/runtime/limits.hpp"
 #include "tests/cuda_on_cpu/emulation/runtime/streams.hpp"
@@ -32,6 +33,12 @@ std::size_t dynamic_shared_limit(const void* function) {
 std::string describe(const dim3& shape) {
     std::array<char, 64> text{};
     std::snprintf(text.data(), text.size(), "(%u,%u,%u)", shape.x, shape.y, shape.z);
+    return text.data();
+}
+
+std::string describe(const void* pointer) {
+    std::array<char, 32> text{};
+    std::snprintf(text.data(), text.size(), "%p", pointer);
     return text.data();
 }
 
@@ -80,17 +87,15 @@ bool is_cooperative(const cudaLaunchConfig_t& config) {
 
 cudaError_t refuse_argument(std::size_t index, const void* pointer) {
     const Guard guard(runtime_mutex());
-    std::array<char, 32> address{};
-    std::snprintf(address.data(), address.size(), "%p", pointer);
-    report("argument " + std::to_string(index) + " of a kernel, " + address.data() +
+    report("argument " + std::to_string(index) + " of a kernel, " + describe(pointer) +
            (is_device_address(pointer) ? ", is device memory that is not live"
                                        : ", is neither device nor pinned memory"));
     break_device(cudaErrorIllegalAddress);
     return cudaErrorIllegalAddress;
 }
 
-cudaError_t enqueue_kernel(const cudaLaunchConfig_t& config, const void* function,
-                           std::function<void()> body) {
+cudaError_t enqueue_kernel(const cudaLaunchConfig_t& config, const void* function, std::function<void()> body,
+                           std::function<const void*()> find_bad) {
     const Guard guard(runtime_mutex());
     if (sticky_error() != cudaSuccess) return sticky_error();
     const std::string problem = find_problem(config, function);
@@ -116,16 +121,22 @@ cudaError_t enqueue_kernel(const cudaLaunchConfig_t& config, const void* functio
         num_blocks > kNumMultiprocessors * (kMaxThreadsPerMultiprocessor / num_threads)) {
         return remember(cudaErrorCooperativeLaunchTooLarge);
     }
-    if (++counters().num_launches == options().break_at) {
+    const bool is_captured = config.stream != nullptr && is_capturing(config.stream);
+    if (!is_captured && ++counters().num_launches == options().break_at) {
         report("the device breaks (SY_EMULATION_BREAK_AT)");
         break_device(cudaErrorECCUncorrectable);
         return sticky_error();
     }
     // The stream alone holds it, and drops it under its own identity.
-    return enqueue(config.stream, "kernel", [launch = std::move(launch)] {
+    const auto poll = [launch = std::move(launch)] {
         run_grid(*launch);
         return true;
-    });
+    };
+    const auto find_problem = [find_bad = std::move(find_bad)] {
+        const void* const bad = find_bad ? find_bad() : nullptr;
+        return bad == nullptr ? std::string() : "is given memory that is gone: " + describe(bad);
+    };
+    return enqueue(config.stream, "kernel", poll, Opens::memory, find_problem);
 }
 
 }  // namespace sy::emulation

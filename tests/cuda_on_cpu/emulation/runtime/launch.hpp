@@ -11,8 +11,9 @@
 /// cudaLaunchKernelEx with the kernel's own types of arguments, so that they can be checked.
 namespace sy::emulation {
 
-cudaError_t enqueue_kernel(const cudaLaunchConfig_t& config, const void* function,
-                           std::function<void()> body);
+/// @param find_bad  an argument that no kernel can follow, or null: asked again at each launch of a graph
+cudaError_t enqueue_kernel(const cudaLaunchConfig_t& config, const void* function, std::function<void()> body,
+                           std::function<const void*()> find_bad = {});
 /// Reports a pointer that no kernel can follow: pageable memory of the host, or device memory that is not live.
 cudaError_t refuse_argument(std::size_t index, const void* pointer);
 
@@ -53,6 +54,15 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
     };
     std::apply([&](const auto&... copy) { (look_at(copy), ...); }, copies);
     if (bad != nullptr) return sy::emulation::refuse_argument(index, bad);
-    return sy::emulation::enqueue_kernel(*config, reinterpret_cast<const void*>(kernel),
-                                         [kernel, copies] { std::apply(kernel, copies); });
+    const auto find_bad = [copies]() -> const void* {
+        const void* first = nullptr;
+        const auto look = [&](const auto& copy) {
+            if (first == nullptr) first = sy::emulation::find_bad_pointer(copy);
+        };
+        std::apply([&](const auto&... copy) { (look(copy), ...); }, copies);
+        return first;
+    };
+    return sy::emulation::enqueue_kernel(
+        *config, reinterpret_cast<const void*>(kernel), [kernel, copies] { std::apply(kernel, copies); },
+        find_bad);
 }

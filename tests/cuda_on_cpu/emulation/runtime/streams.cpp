@@ -10,6 +10,7 @@
 
 #include "tests/cuda_on_cpu/emulation/engine/engine.hpp"
 #include "tests/cuda_on_cpu/emulation/engine/options.hpp"
+#include "tests/cuda_on_cpu/emulation/runtime/graphs.hpp"
 #include "tests/cuda_on_cpu/emulation/runtime/memory.hpp"
 #include "tests/cuda_on_cpu/emulation/runtime/runtime.hpp"
 
@@ -111,11 +112,25 @@ cudaError_t run_until_empty(CUstream_st& stream) {
 /// The default stream waits for the streams that wait for it, and does its work at once.
 cudaError_t enqueue_on_default_stream(Operation operation) {
     ++counters().num_default_stream_calls;
+    if (const cudaError_t error = check_implicit(); error != cudaSuccess) return error;
     for (CUstream_st* each : std::vector(streams())) {
         if (each->waits_for_default_stream && each != &default_stream()) finish(*each);
     }
     default_stream().queue.push_back(std::move(operation));
     return finish(default_stream());
+}
+
+/// Whether the host may ask about a stream, or wait for it, with regard to captures.
+cudaError_t check_stream(const CUstream_st& stream, const char* call) {
+    if (const std::shared_ptr<Capture> capture = capture_of(&stream)) return refuse_captured(*capture, call);
+    return check_unsafe(call);
+}
+
+cudaError_t check_event(const CUevent_st& event, const char* call) {
+    if (event.capture == nullptr) return check_unsafe(call);
+    if (!event.capture->is_over) return refuse_captured(*event.capture, call, cudaErrorCapturedEvent);
+    report(std::string(call) + " of an event that was recorded last in a capture");
+    return remember(cudaErrorCapturedEvent);
 }
 
 }  // namespace
@@ -128,12 +143,15 @@ CUstream_st* find_stream(cudaStream_t handle) {
     return nullptr;
 }
 
-cudaError_t enqueue(cudaStream_t handle, const char* name, std::function<bool()> poll, Opens opens) {
+cudaError_t enqueue(cudaStream_t handle, const char* name, std::function<bool()> poll, Opens opens,
+                    std::function<std::string()> find_problem) {
     static std::uint64_t num_enqueued = 0;
     const Guard guard(runtime_mutex());
     if (sticky_error() != cudaSuccess) return sticky_error();
     CUstream_st* stream = find_stream(handle);
     if (stream == nullptr) return remember(cudaErrorInvalidResourceHandle);
+    if (const std::shared_ptr<Capture> capture = capture_of(stream))
+        return capture_node(*capture, *stream, {name, std::move(poll), opens, {}, std::move(find_problem)});
     sanitizer::release(&stream->submit_order);
     Operation operation{name, std::move(poll), ++num_enqueued, opens};
     if (stream == &default_stream()) return enqueue_on_default_stream(std::move(operation));
@@ -203,6 +221,8 @@ cudaError_t cudaStreamDestroy(cudaStream_t handle) {
         const Guard guard(runtime_mutex());
         stream = find_stream(handle);
         if (stream == nullptr || stream == &default_stream()) return remember(cudaErrorInvalidResourceHandle);
+        if (const std::shared_ptr<Capture> capture = capture_of(stream))
+            static_cast<void>(refuse_captured(*capture, "cudaStreamDestroy"));
     }
     finish(*stream);  // without the lock: work may need what another thread has still to queue
     const Guard guard(runtime_mutex());
@@ -215,6 +235,8 @@ cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
     std::unique_lock lock(runtime_mutex());
     CUstream_st* stream = find_stream(handle);
     if (stream == nullptr) return remember(cudaErrorInvalidResourceHandle);
+    if (const cudaError_t error = check_stream(*stream, "cudaStreamSynchronize"); error != cudaSuccess)
+        return error;
     ++counters().num_host_waits;
     lock.unlock();
     return finish(*stream);
@@ -224,6 +246,8 @@ cudaError_t cudaStreamQuery(cudaStream_t handle) {
     const Guard guard(runtime_mutex());
     CUstream_st* stream = find_stream(handle);
     if (stream == nullptr) return remember(cudaErrorInvalidResourceHandle);
+    if (const cudaError_t error = check_stream(*stream, "cudaStreamQuery"); error != cudaSuccess)
+        return error;
     if (!stream->queue.empty()) advance_towards(*stream);
     if (stream->queue.empty()) {
         sanitizer::acquire(&stream->end_order);
@@ -236,6 +260,8 @@ cudaError_t cudaStreamQuery(cudaStream_t handle) {
 cudaError_t cudaDeviceSynchronize() {
     {
         const Guard guard(runtime_mutex());
+        if (const cudaError_t error = check_unsafe("cudaDeviceSynchronize"); error != cudaSuccess)
+            return error;
         ++counters().num_host_waits;
     }
     return finish_all();
@@ -275,6 +301,12 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
                std::to_string(known->device));
         return remember(cudaErrorInvalidResourceHandle);
     }
+    if (const std::shared_ptr<Capture> capture = known == &default_stream() ? nullptr : capture_of(known)) {
+        if (capture->is_invalid) return remember(cudaErrorStreamCaptureInvalidated);
+        record_captured(*capture, *stream, *event);
+        return cudaSuccess;
+    }
+    event->capture = nullptr;
     const auto record = std::make_shared<Record>();
     event->last = record;
     const auto take_note = [record, known] {
@@ -293,7 +325,11 @@ cudaError_t cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t stream, uns
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
     if (event == nullptr) return remember(cudaErrorInvalidResourceHandle);
     const Guard guard(runtime_mutex());
-    if (event->last == nullptr) return cudaSuccess;  // never recorded: nothing to wait for
+    CUstream_st* const waiting = find_stream(stream);
+    if (waiting == nullptr) return remember(cudaErrorInvalidResourceHandle);
+    if (event->capture == nullptr && event->last == nullptr)
+        return cudaSuccess;  // never recorded: nothing to wait for
+    if (event->capture != nullptr || capture_of(waiting) != nullptr) return wait_captured(*waiting, *event);
     const auto look = [record = event->last] {
         if (record->is_done) sanitizer::acquire(&record->order);
         return record->is_done;
@@ -305,6 +341,8 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
     if (event == nullptr) return remember(cudaErrorInvalidResourceHandle);
     {
         const Guard guard(runtime_mutex());
+        if (const cudaError_t error = check_event(*event, "cudaEventSynchronize"); error != cudaSuccess)
+            return error;
         ++counters().num_host_waits;
     }
     const auto record = event->last;
@@ -319,6 +357,7 @@ cudaError_t cudaEventQuery(cudaEvent_t event) {
     if (event == nullptr) return remember(cudaErrorInvalidResourceHandle);
     const Guard guard(runtime_mutex());
     if (sticky_error() != cudaSuccess) return sticky_error();
+    if (const cudaError_t error = check_event(*event, "cudaEventQuery"); error != cudaSuccess) return error;
     if (event->last == nullptr) return cudaSuccess;
     if (!event->last->is_done) advance_any();
     if (sticky_error() != cudaSuccess) return sticky_error();

@@ -7,6 +7,8 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "tests/cuda_on_cpu/emulation/engine/sanitizer.hpp"
 
@@ -21,7 +23,9 @@ int current_device();
 enum class Opens { memory, nothing };
 
 /// As enqueue without `opens`, for work that needs no memory, or opens it by itself.
-cudaError_t enqueue(cudaStream_t stream, const char* name, std::function<bool()> poll, Opens opens);
+/// @param find_problem  asked at each launch of a graph that the work is part of; may be empty
+cudaError_t enqueue(cudaStream_t stream, const char* name, std::function<bool()> poll, Opens opens,
+                    std::function<std::string()> find_problem = {});
 
 struct Operation {
     const char* name;
@@ -29,6 +33,8 @@ struct Operation {
     std::uint64_t age;
     Opens opens;
 };
+
+struct Capture;
 
 /// Of an event: what a wait waits for is the record that was last when it was called.
 struct Record {
@@ -52,6 +58,8 @@ struct CUstream_st {
 struct CUevent_st {
     int device = sy::emulation::current_device();
     std::shared_ptr<sy::emulation::Record> last;
+    std::shared_ptr<sy::emulation::Capture> capture;  // in which it was recorded last, or null
+    std::vector<std::size_t> after;                   // nodes of that
     bool has_time = true;
 };
 
