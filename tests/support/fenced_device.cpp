@@ -42,8 +42,11 @@ struct Fenced<row> {
         const Context& context = std::get<sizeof...(Arguments) - 1>(std::tie(arguments...));
         auto& device = dynamic_cast<FencedDevice&>(context.device);
         device.count_call(reinterpret_cast<const void*>(&run));
-        // An operation that is part of another's body.
-        if (device.is_open()) return (ops::kCpuBodies.*row)(arguments...);
+        // An operation that is part of another's body. What a callback of that body has queued comes before it.
+        if (device.is_open()) {
+            if (!device.runs_queued_work()) context.stream.synchronise(std::chrono::minutes(1));
+            return (ops::kCpuBodies.*row)(arguments...);
+        }
         if constexpr (std::is_void_v<Result> && (can_wait<Arguments> && ...)) {
             device.queue(context.stream, [values = std::tuple<std::remove_cvref_t<Arguments>...>(
                                               arguments...)] { std::apply(ops::kCpuBodies.*row, values); });

@@ -126,6 +126,8 @@ class FencedDevice : private FencedParts, public CpuDevice {
     };
 
     bool is_open() const { return fence.is_open(); }
+    /// Whether a piece of queued work is running, rather than a body that its caller waits for.
+    bool runs_queued_work() const { return runs_late; }
     void count_call(const void* body) { ++calls_[body]; }
     /// Names of the operations that have not run on this device.
     std::vector<std::string> uncalled() const;

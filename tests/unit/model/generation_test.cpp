@@ -165,6 +165,7 @@ class Server {
     index_t capacity() const { return rank_.transformer.config().seq_len; }
 
     void keep(std::size_t text, std::span<const float> rows) {
+        if (rows.empty()) return;  // of another rank's text, whose thread writes now
         logits_[text].insert(logits_[text].end(), rows.begin(), rows.end());
     }
 
