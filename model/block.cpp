@@ -48,6 +48,9 @@ Value& Block::apply(const SubLayer& layer, const BlockRun& run, Value& x) const 
 
 Value& Block::apply_untraced(const SubLayer& layer, const BlockRun& run, Value& x) const {
     if (layer.part == Part::feed_forward) {
+        if (moe_ && run.rows != nullptr && !run.rows->is_prompt() &&
+            moe_->extends_on_device(run.tape.context()))
+            return moe_->extend(run.tape, x, run.pass);
         return moe_ ? moe_->forward(run.tape, x, run.pass, run.statistics)
                     : feed_forward_->forward(run.tape, x, run.pass);
     }

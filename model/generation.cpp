@@ -4,6 +4,7 @@
 
 #include "comm/collectives.hpp"
 #include "kernels/core/host_values.hpp"
+#include "kernels/ops/copy/copy.hpp"
 #include "model/transformer.hpp"
 
 namespace sy::model {
@@ -27,7 +28,24 @@ Transformer::Generation Transformer::start_generation(index_t num_slots, index_t
     state.lengths.resize(static_cast<std::size_t>(num_slots));
     for (const Block& block : stack_->blocks())
         state.caches.push_back({block.attention().make_cache(num_slots, capacity, context), {}});
+    if (host_decision().empty()) state.graphs = make_graphs(context);
     return state;
+}
+
+std::string Transformer::host_decision() const {
+    for (const Block& block : stack_->blocks()) {
+        const char* const decision = block.moe() == nullptr ? nullptr : block.moe()->host_decision();
+        if (decision != nullptr) return decision;
+    }
+    return {};
+}
+
+void Transformer::check_ids(std::span<const std::int32_t> ids) const {
+    for (const std::int32_t id : ids) {
+        if (id < 0 || id >= config_.vocab_size) {
+            throw ShapeError(concat("generation: token id ", id, " of a vocabulary of ", config_.vocab_size));
+        }
+    }
 }
 
 Transformer::Generation Transformer::start_generation(std::span<const std::int32_t> source,
@@ -58,25 +76,28 @@ Tensor Transformer::read(std::span<const std::int32_t> ids, index_t seq_len, con
     return logits;
 }
 
-Value& Transformer::extend(Tape& tape, std::span<const std::int32_t> ids, const CacheRows& rows,
-                           Generation& state) const {
+Value& Transformer::extend(Tape& tape, const PassInfo& pass, const CacheRows& rows, Generation& state) const {
+    return *stack_->extend(tape, pass, state.caches, rows).normed;
+}
+
+void Transformer::check_rows(const CacheRows& rows, const Generation& state) const {
     const index_t most = std::min(state.capacity(), config_.seq_len);
-    for (const std::int32_t position : rows.position) {
+    for (const std::int32_t position : rows.host_positions()) {
         if (position >= most) {
             throw ShapeError(
                 concat("generation: position ", position, " is beyond the context of ", most, " tokens"));
         }
     }
-    return *stack_->extend(tape, generating(ids, 1), state.caches, rows).normed;
 }
 
 Tensor Transformer::prefill(std::span<const std::int32_t> ids, index_t slot, LogitRows wanted,
                             Generation& state, const Context& context) const {
     const auto length = static_cast<index_t>(ids.size());
-    CacheRows rows{PerRow<index_t>(length, slot), PerRow<std::int32_t>(length), true};
-    std::iota(rows.position.begin(), rows.position.end(), 0);
+    const CacheRows rows = CacheRows::prompt(slot, length, state.capacity());
+    check_rows(rows, state);
     Tape tape(Tape::Mode::forward_only, context);
-    const ConstTensorRef last = extend(tape, ids, rows, state).ref();
+    const PassInfo pass = generating(ids, 1);
+    const ConstTensorRef last = extend(tape, pass, rows, state).ref();
     const index_t first = wanted == LogitRows::all ? 0 : std::max<index_t>(0, length - 1);
     Tensor logits(context.device, DType::f32, {length - first, config_.vocab_size});
     head_->logits(last.rows_of({first, length}), logits, context);
@@ -88,16 +109,34 @@ Tensor Transformer::decode(std::span<const std::int32_t> ids, std::span<const in
                            Generation& state, const Context& context) const {
     SY_REQUIRE(ids.size() == slots.size(), "generation: ", ids.size(), " tokens for ", slots.size(),
                " slots");
-    CacheRows rows;
-    for (const index_t slot : slots) {
-        index_t& length = state.lengths.at(static_cast<std::size_t>(slot));
-        rows.slot.push_back(slot);
-        rows.position.push_back(narrow<std::int32_t>(length++));
+    PerRow<index_t> slot;
+    PerRow<std::int32_t> position;
+    for (const index_t each : slots) {
+        slot.push_back(each);
+        position.push_back(narrow<std::int32_t>(state.lengths.at(static_cast<std::size_t>(each))++));
     }
-    Tape tape(Tape::Mode::forward_only, context);
-    const ConstTensorRef last = extend(tape, ids, rows, state).ref();
+    CacheRows rows = CacheRows::next_tokens(std::move(slot), std::move(position), state.capacity());
+    check_rows(rows, state);
+    const PassInfo pass = generating(ids, 1);
+    const auto queue = [&](TensorRef logits) {
+        Tape tape(Tape::Mode::forward_only, context);
+        head_->logits(extend(tape, pass, rows, state).ref(), logits, context);
+    };
     Tensor logits(context.device, DType::f32, {rows.size(), config_.vocab_size});
-    head_->logits(last, logits, context);
+    if (rows.size() == 0 || context.device.is_host_memory()) {
+        queue(logits);
+        return logits;
+    }
+    check_ids(ids);
+    Generation::Step& step = state.steps[rows.size()];
+    rows.upload(ids, step.lists, context);
+    if (state.graphs == nullptr) {
+        queue(logits);
+        return logits;
+    }
+    if (step.logits.empty()) step.logits = Tensor(context.device, DType::f32, logits.shape());
+    state.graphs->run(rows.size(), [&] { queue(step.logits); });
+    ops::copy(step.logits, logits, context);
     return logits;
 }
 

@@ -48,7 +48,8 @@ NormLayer::Result Stack::forward(Tape& tape, const PassInfo& pass, std::span<Moe
 
 NormLayer::Result Stack::extend(Tape& tape, const PassInfo& pass, std::span<BlockCache> caches,
                                 const CacheRows& rows) const {
-    Stream stream{&embedding_.forward_at(tape, pass, rows.position), nullptr};
+    const List<std::int32_t> ids = rows.is_on_device() ? rows.ids() : pass.ids;
+    Stream stream{&embedding_.forward_at(tape, pass, ids, rows.positions()), nullptr};
     for (std::size_t i = 0; i < blocks_.size(); ++i)
         stream = run(blocks_[i], {.tape = tape, .pass = pass, .cache = &caches[i], .rows = &rows}, stream);
     return finish(tape, stream, pass);

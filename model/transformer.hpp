@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/core/graphs.hpp"
 #include "kernels/core/indexed.hpp"
 #include "model/layers/head.hpp"
 #include "model/objective/prediction_module.hpp"
@@ -106,6 +107,15 @@ class Transformer {
         std::vector<BlockCache> caches;  ///< [slots, capacity, ...] of each block
         std::vector<index_t> lengths;    ///< [slots]
 
+        /// Next tokens of so many sequences on a device that the host cannot read: what its work reads and leaves there.
+        struct Step {
+            CacheRows::OnDevice lists;
+            Tensor logits;  ///< [T, V], of captured steps
+        };
+        /// Where steps are captured; null: the device has none, or the host has to decide within a step.
+        std::unique_ptr<Graphs> graphs;
+        std::map<index_t, Step> steps;  ///< by the number of sequences
+
         index_t num_slots() const { return static_cast<index_t>(lengths.size()); }
         index_t capacity() const { return caches.front().self.keys.shape()[1]; }
     };
@@ -115,6 +125,10 @@ class Transformer {
     /// @param source  [B, source_len] token ids; may be empty on a rank
     Generation start_generation(std::span<const std::int32_t> source, index_t source_len, index_t capacity,
                                 const Context& context) const;
+
+    /// What of decode() the host has to decide, so that its steps cannot be captured; empty: nothing, and where the device
+    /// captures (kernels/core/graphs.hpp), decode() runs a step of as many sequences for the third time by starting a graph.
+    std::string host_decision() const;
 
     /// Logits of all rows of a prompt, or of its last one.
     enum class LogitRows { last, all };
@@ -204,9 +218,12 @@ class Transformer {
                    index_t global_tokens) const;
     /// A pass over new rows outside of training, the same on every rank but for the rows.
     PassInfo generating(std::span<const std::int32_t> ids, index_t seq_len) const;
-    /// The last norm of new tokens of generated sequences. @throws ShapeError where one is beyond the capacity
-    Value& extend(Tape& tape, std::span<const std::int32_t> ids, const CacheRows& rows,
-                  Generation& state) const;
+    /// The last norm of new tokens of generated sequences.
+    Value& extend(Tape& tape, const PassInfo& pass, const CacheRows& rows, Generation& state) const;
+    /// @throws ShapeError where one is beyond the capacity
+    void check_rows(const CacheRows& rows, const Generation& state) const;
+    /// @throws ShapeError where one is not in the vocabulary
+    void check_ids(std::span<const std::int32_t> ids) const;
     /// The last norm of a whole stack, with no token dropped.
     Value& read_all(const Stack& stack, Tape& tape, const PassInfo& pass) const;
     Range stack_blocks() const { return {0, std::ssize(stack_->blocks())}; }

@@ -158,6 +158,7 @@ void Cublas::multiply(const LibraryProduct& product, const Context& context) {
         call.second_stride, &call.beta, DeviceAccess::address(product.c), CUDA_R_32F, call.c_stride,
         compute_type_of(product.a.dtype()), CUBLAS_GEMM_DEFAULT);
     check(status, [&] { return describe(product); });
+    static_cast<CudaStream&>(context.stream).count_launch();
 }
 
 bool Cublas::takes_group(std::span<const LibraryProduct> products) const {
@@ -210,6 +211,7 @@ void Cublas::multiply_group(std::span<const LibraryProduct> products, const Cont
         static_cast<std::int64_t>(count), sizes.data(), compute_type_of(dtype));
     check(status,
           [&] { return concat("a group of ", count, " products, the first ", describe(products.front())); });
+    static_cast<CudaStream&>(context.stream).count_launch();
 }
 
 }  // namespace

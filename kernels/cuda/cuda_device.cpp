@@ -44,8 +44,17 @@ void queue_copy(const CopyRows& rows, cudaStream_t stream) {
                               static_cast<std::size_t>(rows.rows), cudaMemcpyDefault, stream));
 }
 
+/// Rows of the host one after another.
+void pack_rows(ConstTensorRef values, std::byte* to) {
+    const auto width = static_cast<std::size_t>(values.cols() * dtype_bytes(values.dtype()));
+    for (index_t row = 0; row < values.rows(); ++row)
+        std::memcpy(to + static_cast<std::size_t>(row) * width, HostAccess::row(values, row), width);
+}
+
 /// A GPU of little memory is not filled with what is taken ahead.
 constexpr index_t kLeastSlabs = 64;
+/// Steps of few tokens need less.
+constexpr index_t kGraphSlabs = 8;
 
 }  // namespace
 
@@ -88,6 +97,7 @@ CudaDevice::CudaDevice(const CudaDeviceOptions& options, const ops::Bodies& bodi
       Gpu(concat("cuda:", options.index), properties.names, bodies),
       index_(options.index),
       upload_bytes_(options.upload_bytes),
+      graph_slab_bytes_(std::min(options.slab_bytes / kGraphSlabs, properties.memory_bytes / kLeastSlabs)),
       compute_(concat("cuda:", options.index, "/compute"), &poll_),
       transfer_(concat("cuda:", options.index, "/transfer"), &poll_),
       forked_(concat("cuda:", options.index)),
@@ -113,6 +123,7 @@ Buffer CudaDevice::allocate(index_t bytes, Memory memory) {
     // A thread begins with the first GPU.
     SY_CUDA(cudaSetDevice(index_));
     if (memory == Memory::staging) return staging_arena.allocate(bytes);
+    if (graphs_ != nullptr) return graphs_->allocate(bytes);
     try {
         return device_arena.allocate(bytes);
     } catch (const CudaError& error) {
@@ -128,6 +139,7 @@ void CudaDevice::copy(ConstTensorRef from, TensorRef to, Stream& stream) {
     queue_copy({DeviceAccess::address(to), to.stride() * bytes, DeviceAccess::address(from),
                 from.stride() * bytes, from.cols() * bytes, from.rows()},
                static_cast<CudaStream&>(stream).get());
+    static_cast<CudaStream&>(stream).count_launch();
 }
 
 void CudaDevice::upload(const HostRef& made, TensorRef to, Stream& stream) {
@@ -137,18 +149,34 @@ void CudaDevice::upload(const HostRef& made, TensorRef to, Stream& stream) {
     const index_t width = values.cols() * bytes;
     if (width == 0 || values.rows() == 0) return;
     SY_CUDA(cudaSetDevice(index_));
+    auto& queue = static_cast<CudaStream&>(stream);
+    const auto queue_from = [&](const std::byte* from) {
+        queue_copy({DeviceAccess::address(to), to.stride() * bytes, from, width, width, values.rows()},
+                   queue.get());
+        queue.count_launch();
+    };
+    if (graphs_ != nullptr && graphs_->is_capturing()) {
+        std::vector<std::byte> packed(static_cast<std::size_t>(width * values.rows()));
+        pack_rows(values, packed.data());
+        return queue_from(graphs_->staged_upload(packed));
+    }
     retire_uploads(width * values.rows());
     Upload upload{staging_arena.allocate(width * values.rows()), {}};
-    for (index_t row = 0; row < values.rows(); ++row)
-        std::memcpy(upload.memory.data() + row * width, HostAccess::row(values, row),
-                    static_cast<std::size_t>(width));
-    auto& queue = static_cast<CudaStream&>(stream);
-    queue_copy(
-        {DeviceAccess::address(to), to.stride() * bytes, upload.memory.data(), width, width, values.rows()},
-        queue.get());
+    pack_rows(values, upload.memory.data());
+    if (graphs_ != nullptr)
+        graphs_->note_upload({upload.memory.data(), static_cast<std::size_t>(upload.memory.bytes())});
+    queue_from(upload.memory.data());
     upload.done = queue.record();
     pending_bytes_ += upload.memory.bytes();
     uploads_.push_back(std::move(upload));
+}
+
+std::unique_ptr<Graphs> CudaDevice::make_graphs(Stream& stream) {
+    return std::make_unique<CudaGraphs>(*this, static_cast<CudaStream&>(stream), graph_slab_bytes_);
+}
+
+index_t CudaDevice::num_launches() const {
+    return compute_.num_launches() + transfer_.num_launches() + forked_.num_launches();
 }
 
 std::string CudaDevice::products_note() const {

@@ -14,6 +14,7 @@
 #include "kernels/core/device.hpp"
 #include "kernels/cuda/forked_streams.hpp"
 #include "kernels/cuda/gpus.hpp"
+#include "kernels/cuda/graphs.hpp"
 #include "kernels/cuda/group_methods.hpp"
 #include "kernels/cuda/product_library.hpp"
 #include "kernels/cuda/stream.hpp"
@@ -66,7 +67,7 @@ struct CudaParts {
 /// A GPU. Memory is given out by arenas that keep what is given back, so that nothing is allocated from the second step on;
 /// a piece is safe to use again because what is queued later on the same stream begins later. Operations are queued by the
 /// thread that has made it; memory, copies and uploads another one may ask for too, while that one does not.
-class CudaDevice : private CudaParts, public Gpu {
+class CudaDevice : private CudaParts, public Gpu, public GraphDevice {
   public:
     /// @throws CudaError when there is no such GPU, or its driver is too old
     CudaDevice(const CudaDeviceOptions& options, const ops::Bodies& bodies);
@@ -81,6 +82,11 @@ class CudaDevice : private CudaParts, public Gpu {
     CudaStream& transfer() override { return transfer_; }
     void copy(ConstTensorRef from, TensorRef to, Stream& stream) override;
     void upload(const HostRef& made, TensorRef to, Stream& stream) override;
+
+    std::unique_ptr<Graphs> make_graphs(Stream& stream) override;
+    index_t num_launches() const override;
+    /// Whom a step that is captured asks for memory; null: nothing is being captured.
+    void set_graphs(CudaGraphs* graphs) { graphs_ = graphs; }
 
     /// Null: there is none.
     cuda::ProductLibrary* product_library() { return products_.library.get(); }
@@ -99,6 +105,7 @@ class CudaDevice : private CudaParts, public Gpu {
 
     int index_;
     index_t upload_bytes_;
+    index_t graph_slab_bytes_;
     index_t pending_bytes_ = 0;
     std::function<void()> poll_;  ///< called in waits of the streams
     CudaStream compute_;
@@ -107,6 +114,7 @@ class CudaDevice : private CudaParts, public Gpu {
     cuda::ForkedStreams forked_;
     cuda::GroupMethods group_methods_;
     cuda::FoundProductLibrary products_;
+    CudaGraphs* graphs_ = nullptr;
 };
 
 }  // namespace sy

@@ -32,6 +32,13 @@ class ForkedStreams {
     /// @pre fork was called
     CudaStream& operator[](std::size_t part) { return *streams_[part]; }
 
+    index_t num_launches() const {
+        index_t sum = 0;
+        for (const std::unique_ptr<CudaStream>& stream : streams_)
+            sum += stream == nullptr ? 0 : stream->num_launches();
+        return sum;
+    }
+
   private:
     std::string name_;
     std::array<std::unique_ptr<CudaStream>, kCount> streams_;

@@ -39,6 +39,7 @@ void launch(const Context& context, const Grid& grid, void (*kernel)(Parameters.
     config.dynamicSmemBytes = static_cast<std::size_t>(grid.shared_bytes);
     config.stream = stream_of(context);
     check(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...), "cudaLaunchKernelEx");
+    static_cast<CudaStream&>(context.stream).count_launch();
 }
 
 template <class Body>

@@ -29,6 +29,9 @@ class CudaStream : public Stream {
     /// As synchronise, for the work up to an event of this stream.
     void synchronise(const Event& event, std::chrono::milliseconds deadline);
     cudaStream_t get() const { return stream_; }
+    /// Something was started on it: a kernel, a library's call, a copy, a graph.
+    void count_launch() { ++num_launches_; }
+    index_t num_launches() const { return num_launches_; }
 
   private:
     struct Recorded {
@@ -49,6 +52,7 @@ class CudaStream : public Stream {
     std::uint64_t position_ = 0;
     std::deque<Recorded> recorded_;  ///< those that may not be done yet, oldest first
     std::vector<cudaEvent_t> idle_;
+    index_t num_launches_ = 0;
 };
 
 namespace cuda {

@@ -49,6 +49,7 @@ using SoftmaxXent = void(TensorRef logits, std::span<const std::int32_t> target,
     row(add_weight_gradient, decltype(ops::add_weight_gradient)) \
     row(expert_ffn, decltype(ops::expert_ffn)) \
     row(expert_ffn_backward, decltype(ops::expert_ffn_backward)) \
+    row(chosen_expert_ffn, decltype(ops::chosen_expert_ffn)) \
     row(norm, decltype(ops::norm)) \
     row(add_norm, decltype(ops::add_norm)) \
     row(norm_backward, decltype(ops::norm_backward)) \
@@ -79,6 +80,7 @@ using SoftmaxXent = void(TensorRef logits, std::span<const std::int32_t> target,
     row(routing_hash, decltype(ops::routing_hash)) \
     row(gate_backward, decltype(ops::gate_backward)) \
     row(gather_rows, decltype(ops::gather_rows)) \
+    row(scatter_rows, decltype(ops::scatter_rows)) \
     row(sum_rows, decltype(ops::sum_rows)) \
     row(quantize_rows, decltype(ops::quantize_rows)) \
     row(dequantize_rows, decltype(ops::dequantize_rows)) \

@@ -1,26 +1,70 @@
 #include "model/layers/attention.hpp"
 
-#include <algorithm>
 #include <cmath>
+#include <numeric>
+#include <utility>
+#include <vector>
 
 #include "kernels/ops/copy/copy.hpp"
+#include "kernels/ops/permute/permute.hpp"
 
 namespace sy::model {
 
-PerRow<index_t> CacheRows::lengths() const {
-    PerRow<index_t> result(size());
-    for (index_t row = 0; row < size(); ++row) result[row] = position[row] + 1;
-    return result;
+CacheRows::CacheRows(PerRow<index_t> slot, PerRow<std::int32_t> position, index_t capacity)
+    : slot_(std::move(slot)), position_(std::move(position)) {
+    for (index_t row = 0; row < size(); ++row) {
+        length_.push_back(position_[row] + 1);
+        place_.push_back(slot_[row] * capacity + position_[row]);
+    }
+}
+
+CacheRows CacheRows::prompt(index_t slot, index_t length, index_t capacity) {
+    PerRow<std::int32_t> position(length);
+    std::iota(position.begin(), position.end(), 0);
+    CacheRows rows(PerRow<index_t>(length, slot), std::move(position), capacity);
+    rows.is_prompt_ = true;
+    return rows;
+}
+
+CacheRows CacheRows::next_tokens(PerRow<index_t> slot, PerRow<std::int32_t> position, index_t capacity) {
+    return {std::move(slot), std::move(position), capacity};
+}
+
+void CacheRows::upload(std::span<const std::int32_t> ids, OnDevice& lists, const Context& context) {
+    const auto add = [](auto& all, const auto& values) {
+        all.insert(all.end(), values.begin(), values.end());
+    };
+    std::vector<std::int32_t> narrow_values(ids.begin(), ids.end());
+    add(narrow_values, position_);
+    std::vector<index_t> wide_values;
+    for (const PerRow<index_t>* const values : {&slot_, &length_, &place_}) add(wide_values, *values);
+    SY_REQUIRE(std::ssize(ids) == size(), "generation: ", ids.size(), " ids for ", size(), " rows");
+    if (lists.narrow.empty()) {
+        lists.narrow = Tensor(context.device, DType::i32, {2, size()});
+        lists.wide = Tensor(context.device, DType::i64, {3, size()});
+    }
+    const std::span<const std::int32_t> narrow_row = narrow_values;
+    const std::span<const index_t> wide_row = wide_values;
+    context.device.upload(narrow_row, lists.narrow.ref().as_matrix(1, 2 * size()), context.stream);
+    context.device.upload(wide_row, lists.wide.ref().as_matrix(1, 3 * size()), context.stream);
+    lists_ = &lists;
+}
+
+List<std::int32_t> CacheRows::narrow_list(index_t row) const {
+    return List<std::int32_t>(lists_->narrow.ref().rows_of({row, row + 1}));
+}
+
+List<index_t> CacheRows::wide_list(index_t row) const {
+    return List<index_t>(lists_->wide.ref().rows_of({row, row + 1}));
 }
 
 void store_rows(ConstTensorRef x, const CacheRows& rows, Tensor& cache, Range cols, const Context& context) {
-    const index_t capacity = cache.shape()[1];
-    const TensorRef all = cache.ref().as_matrix(cache.shape()[0] * capacity, cache.shape()[2]).cols_of(cols);
-    const auto place = [&](index_t row) { return rows.slot[row] * capacity + rows.position[row]; };
-    const index_t together = rows.is_prompt ? std::max<index_t>(rows.size(), 1) : 1;
-    for (index_t row = 0; row < rows.size(); row += together)
-        ops::copy(x.rows_of({row, row + together}), all.rows_of({place(row), place(row) + together}),
-                  context);
+    const TensorRef all =
+        cache.ref().as_matrix(cache.shape()[0] * cache.shape()[1], cache.shape()[2]).cols_of(cols);
+    if (!rows.is_prompt()) return ops::scatter_rows(x, rows.places(), all, context);
+    if (rows.size() == 0) return;
+    const index_t first = rows.places().of_host().front();
+    ops::copy(x, all.rows_of({first, first + rows.size()}), context);
 }
 
 ops::AttentionShape attention_shape(const ModelConfig& config, const AttentionSpec& spec,

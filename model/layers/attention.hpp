@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "kernels/core/list.hpp"
 #include "kernels/ops/attention/attention.hpp"
 #include "model/autograd/tape.hpp"
 #include "model/layers/layer_context.hpp"
@@ -34,14 +35,50 @@ struct KeyValueCache {
 };
 /// Which slot of the caches each row of a generating pass belongs to, and where in its sequence it stands: all of one
 /// prompt from its beginning on, or one token each of several sequences. Their keys and values go to those places.
-struct CacheRows {
-    PerRow<index_t> slot;
-    PerRow<std::int32_t> position;
-    bool is_prompt = false;  ///< all rows are those of one slot, at positions 0, 1, ...
+class CacheRows {
+  public:
+    /// A prompt of so many tokens, at positions 0, 1, ... of one slot.
+    static CacheRows prompt(index_t slot, index_t length, index_t capacity);
+    /// One token each. @param position  of the token of each slot
+    static CacheRows next_tokens(PerRow<index_t> slot, PerRow<std::int32_t> position, index_t capacity);
 
-    index_t size() const { return slot.size(); }
+    /// The lists of next tokens in the memory of a device, where they are other ones each time that what reads them is queued
+    /// again.
+    struct OnDevice {
+        Tensor narrow;  ///< [2, T] i32: token ids, positions
+        Tensor wide;    ///< [3, T] i64: slots, lengths, places
+    };
+    /// Copies ids and these rows there. Operations read them there from then on. Borrowed.
+    /// @param lists  of as many rows, or empty
+    void upload(std::span<const std::int32_t> ids, OnDevice& lists, const Context& context);
+
+    index_t size() const { return slot_.size(); }
+    bool is_prompt() const { return is_prompt_; }
+    bool is_on_device() const { return lists_ != nullptr; }
+    /// Of the host, also where the lists are on the device.
+    const PerRow<index_t>& host_slots() const { return slot_; }
+    const PerRow<std::int32_t>& host_positions() const { return position_; }
+
+    /// Ids of tokens. @pre is_on_device()
+    List<std::int32_t> ids() const { return narrow_list(0); }
+    List<std::int32_t> positions() const { return lists_ == nullptr ? position_ : narrow_list(1); }
+    List<index_t> slots() const { return lists_ == nullptr ? slot_ : wide_list(0); }
     /// Tokens that each row sees, itself included.
-    PerRow<index_t> lengths() const;
+    List<index_t> lengths() const { return lists_ == nullptr ? length_ : wide_list(1); }
+    /// Rows of the caches that the keys and values go to.
+    List<index_t> places() const { return lists_ == nullptr ? place_ : wide_list(2); }
+
+  private:
+    CacheRows(PerRow<index_t> slot, PerRow<std::int32_t> position, index_t capacity);
+    List<std::int32_t> narrow_list(index_t row) const;
+    List<index_t> wide_list(index_t row) const;
+
+    PerRow<index_t> slot_;
+    PerRow<std::int32_t> position_;
+    PerRow<index_t> length_;
+    PerRow<index_t> place_;
+    bool is_prompt_ = false;
+    const OnDevice* lists_ = nullptr;
 };
 /// Writes x into columns of a cache [slots, capacity, width], each row to its place.
 void store_rows(ConstTensorRef x, const CacheRows& rows, Tensor& cache, Range cols, const Context& context);

@@ -1,6 +1,7 @@
 #include "model/layers/embedding.hpp"
 
 #include <utility>
+#include <vector>
 
 #include "kernels/ops/embedding/embedding.hpp"
 #include "kernels/ops/reduce/reduce.hpp"
@@ -8,6 +9,14 @@
 #include "model/layers/residual.hpp"
 
 namespace sy::model {
+namespace {
+
+std::vector<std::int32_t> kept_values(const List<std::int32_t>& list) {
+    const std::span<const std::int32_t> values = list.of_host();
+    return {values.begin(), values.end()};
+}
+
+}  // namespace
 
 Embedding::Embedding(LayerContext& shared, const Spec& spec)
     : shared_(shared), spec_(spec), table_(embedding_table(shared.parameters)) {
@@ -23,13 +32,14 @@ Embedding::Embedding(LayerContext& shared, const Spec& spec)
     if (config.embedding_norm) norm_ = std::make_unique<NormLayer>(shared, layer, Role::norm);
 }
 
-Value& Embedding::rows(Tape& tape, std::span<const std::int32_t> ids) const {
+Value& Embedding::rows(Tape& tape, List<std::int32_t> ids) const {
     const Context& context = tape.context();
-    Value& x = tape.value(static_cast<index_t>(ids.size()), shared_.config.hidden);
+    Value& x = tape.value(ids.size(), shared_.config.hidden);
     ops::embedding(shared_.parameters.working_weight(table_), ids, x.data, context);
     const auto scale = static_cast<float>(shared_.config.embedding_scale);
     if (scale != 1.0F) ops::scale(scale, x.data, context);
-    tape.record([this, &x, &context, scale, kept = std::vector(ids.begin(), ids.end())] {
+    if (!tape.recording()) return x;
+    tape.record([this, &x, &context, scale, kept = kept_values(ids)] {
         Tensor scaled;
         if (scale != 1.0F) {
             scaled = Tensor(context.device, DType::f32, x.data.shape());
@@ -42,18 +52,19 @@ Value& Embedding::rows(Tape& tape, std::span<const std::int32_t> ids) const {
     return x;
 }
 
-Value& Embedding::finish(Tape& tape, Value& x, PerRow<std::int32_t> positions, const PassInfo& pass) const {
+Value& Embedding::finish(Tape& tape, Value& x, List<std::int32_t> positions, const PassInfo& pass) const {
     const Context& context = tape.context();
     if (!sine_.empty()) ops::add_positions(sine_, positions, x.data, context);
-    const auto add_rows = [&](ParameterId table, PerRow<std::int32_t> rows) {
+    const auto add_rows = [&](ParameterId table, List<std::int32_t> rows) {
         if (table < 0) return;
         ops::add_positions(shared_.parameters.working_weight(table), rows, x.data, context);
-        tape.record([this, &x, &context, table, kept = std::move(rows)] {
+        if (!tape.recording()) return;
+        tape.record([this, &x, &context, table, kept = kept_values(rows)] {
             ops::embedding_backward(kept, x.grad_ref(), shared_.parameters.gradient(table), context);
             shared_.gradient_ready(table);
         });
     };
-    add_rows(learned_, std::move(positions));
+    add_rows(learned_, positions);
     add_rows(types_, PerRow<std::int32_t>(x.ref().rows(), 0));
     Value& out = norm_ ? *norm_->forward(tape, x, nullptr, pass).normed : x;
     drop(tape, out, shared_.config.dropout, 4 * spec_.stream_idx, pass);
@@ -62,11 +73,13 @@ Value& Embedding::finish(Tape& tape, Value& x, PerRow<std::int32_t> positions, c
 
 Value& Embedding::forward(Tape& tape, const PassInfo& pass) const {
     Value& x = rows(tape, pass.ids);
-    return finish(tape, x, positions_of_rows(x.ref().rows(), pass.seq_len), pass);
+    const PerRow<std::int32_t> positions = positions_of_rows(x.ref().rows(), pass.seq_len);
+    return finish(tape, x, positions, pass);
 }
 
-Value& Embedding::forward_at(Tape& tape, const PassInfo& pass, const PerRow<std::int32_t>& positions) const {
-    return finish(tape, rows(tape, pass.ids), positions, pass);
+Value& Embedding::forward_at(Tape& tape, const PassInfo& pass, List<std::int32_t> ids,
+                             List<std::int32_t> positions) const {
+    return finish(tape, rows(tape, ids), positions, pass);
 }
 
 }  // namespace sy::model

@@ -4,7 +4,7 @@
 #include <memory>
 #include <span>
 
-#include "kernels/core/indexed.hpp"
+#include "kernels/core/list.hpp"
 #include "model/layers/norm_layer.hpp"
 
 namespace sy::model {
@@ -22,14 +22,15 @@ class Embedding {
 
     /// pass.ids, row t standing at position t mod pass.seq_len.
     Value& forward(Tape& tape, const PassInfo& pass) const;
-    /// pass.ids at these positions, forward only.
-    /// @throws ShapeError beyond the table of positions
-    Value& forward_at(Tape& tape, const PassInfo& pass, const PerRow<std::int32_t>& positions) const;
+    /// Ids at these positions, forward only.
+    /// @throws ShapeError beyond the table of positions, of lists of the host
+    Value& forward_at(Tape& tape, const PassInfo& pass, List<std::int32_t> ids,
+                      List<std::int32_t> positions) const;
     /// Scaled rows of the table alone: what else reads tokens (multi-token prediction).
-    Value& rows(Tape& tape, std::span<const std::int32_t> ids) const;
+    Value& rows(Tape& tape, List<std::int32_t> ids) const;
 
   private:
-    Value& finish(Tape& tape, Value& x, PerRow<std::int32_t> positions, const PassInfo& pass) const;
+    Value& finish(Tape& tape, Value& x, List<std::int32_t> positions, const PassInfo& pass) const;
 
     LayerContext& shared_;
     Spec spec_;

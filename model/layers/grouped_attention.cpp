@@ -89,11 +89,11 @@ class GroupedAttention : public AttentionLayer {
             key_norm_->apply(k, context);
         }
         for (Tensor* const projection : {&q, &k, &v}) clip_rows(*projection, context);
-        positions_.rotate_at(q, shared_.config.head_width(), rows.position, context);
-        positions_.rotate_at(k, shared_.config.head_width(), rows.position, context);
+        positions_.rotate_at(q, shared_.config.head_width(), rows.positions(), context);
+        positions_.rotate_at(k, shared_.config.head_width(), rows.positions(), context);
         store_rows(k, rows, cache.keys, {0, kv_width()}, context);
         store_rows(v, rows, cache.values, {0, kv_width()}, context);
-        if (!rows.is_prompt) return attend_cache(q, rows, rows.lengths(), cache, out, context);
+        if (!rows.is_prompt()) return attend_cache(q, rows.slots(), rows.lengths(), cache, out, context);
         Tensor attended(context.device, DType::f32, q.shape());
         Tensor lse(context.device, DType::f32, {rows.size(), shared_.config.heads});
         ops::attention(shape_of(1, rows.size(), 0), q, k, v, attended, lse, context);
@@ -120,7 +120,7 @@ class GroupedAttention : public AttentionLayer {
         if (query_norm_) query_norm_->apply(q, context);
         clip_rows(q, context);
         const PerRow<index_t> lengths(rows.size(), cache.keys.shape()[1]);
-        attend_cache(q, rows, lengths, cache, out, context);
+        attend_cache(q, rows.host_slots(), lengths, cache, out, context);
     }
 
   private:
@@ -199,11 +199,11 @@ class GroupedAttention : public AttentionLayer {
     }
 
     /// Attention of each query over the first rows of its slot's cache, and the output projection.
-    void attend_cache(const Tensor& q, const CacheRows& rows, const PerRow<index_t>& lengths,
+    void attend_cache(const Tensor& q, const List<index_t>& slots, const List<index_t>& lengths,
                       const KeyValueCache& cache, TensorRef out, const Context& context) const {
         Tensor attended(context.device, DType::f32, q.shape());
-        ops::attention_decode(shape_of(rows.size(), 1, 0), q, cache.keys, cache.values,
-                              {rows.slot, lengths, cache.keys.shape()[1]}, attended, context);
+        ops::attention_decode(shape_of(slots.size(), 1, 0), q, cache.keys, cache.values,
+                              {slots, lengths, cache.keys.shape()[1]}, attended, context);
         output_.forward(attended, out, context);
     }
 

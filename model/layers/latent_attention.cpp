@@ -99,7 +99,7 @@ class LatentAttention : public AttentionLayer {
         Compressed fresh = compress(input.ref(), context);
         key_value_norm_.apply(fresh.rows, context);
         const TensorRef keys = fresh.down;
-        positions_.rotate_at(keys.cols_of(widths_.rotary_cols()), widths_.rotary, rows.position, context);
+        positions_.rotate_at(keys.cols_of(widths_.rotary_cols()), widths_.rotary, rows.positions(), context);
         ops::copy(fresh.rows, keys.cols_of(widths_.compressed_cols()), context);
         store_rows(keys, rows, cache.keys, {0, widths_.cache()}, context);
         Tensor latent_q(context.device, DType::f32, {x.rows(), widths_.heads * widths_.cache()});
@@ -109,12 +109,12 @@ class LatentAttention : public AttentionLayer {
         shape.kv_heads = 1;
         shape.head_dim = widths_.cache();
         shape.value_dim = widths_.compressed;
-        if (rows.is_prompt) {
+        if (rows.is_prompt()) {
             Tensor lse(context.device, DType::f32, {x.rows(), widths_.heads});
             ops::attention(shape, latent_q, keys, fresh.rows, latent_out, lse, context);
         } else {
             ops::attention_decode(shape, latent_q, cache.keys, cache.keys,
-                                  {rows.slot, rows.lengths(), cache.keys.shape()[1]}, latent_out, context);
+                                  {rows.slots(), rows.lengths(), cache.keys.shape()[1]}, latent_out, context);
         }
         project(latent_out, out, context);
     }
@@ -216,7 +216,7 @@ class LatentAttention : public AttentionLayer {
         } else {
             query_.forward(x, q, context);
         }
-        positions_.rotate_at(q, query_heads(), new_rows.position, context);
+        positions_.rotate_at(q, query_heads(), new_rows.positions(), context);
         return q;
     }
 

@@ -52,7 +52,11 @@ Positions::Positions(LayerContext& shared, StackId stack, index_t num_positions)
       table_(shared.parameters.find({{stack, -1, Part::embedding}, Role::position_bias})) {
     const ModelConfig& config = shared.config;
     const PositionKind kind = config.position.kind;
-    if (kind == PositionKind::rope) rotary_.emplace(num_positions, rotary_rule(config));
+    if (kind == PositionKind::rope) {
+        rotary_.emplace(num_positions, rotary_rule(config));
+        const Context& context = shared.parameters.context();
+        if (!context.device.is_host_memory()) rotary_->upload(context);
+    }
     if (kind == PositionKind::alibi) slopes_ = ops::alibi_slopes(config.heads);
 }
 
@@ -62,7 +66,7 @@ void Positions::rotate(TensorRef x, ops::RotaryHeads heads, index_t seq_len, ops
     ops::rotary(x, heads, positions_of_rows(x.rows(), seq_len), *rotary_, direction, context);
 }
 
-void Positions::rotate_at(TensorRef x, ops::RotaryHeads heads, PerRowSpan<const std::int32_t> positions,
+void Positions::rotate_at(TensorRef x, ops::RotaryHeads heads, List<std::int32_t> positions,
                           const Context& context) const {
     if (!rotary_) return;
     ops::rotary(x, heads, positions, *rotary_, ops::Direction::forward, context);

@@ -25,7 +25,7 @@ class Positions {
     void rotate(TensorRef x, ops::RotaryHeads heads, index_t seq_len, ops::Direction direction,
                 const Context& context) const;
     /// The same for rows whose positions are given.
-    void rotate_at(TensorRef x, ops::RotaryHeads heads, PerRowSpan<const std::int32_t> positions,
+    void rotate_at(TensorRef x, ops::RotaryHeads heads, List<std::int32_t> positions,
                    const Context& context) const;
 
     ops::PositionBias bias() const;

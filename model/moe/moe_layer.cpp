@@ -1,11 +1,13 @@
 #include "model/moe/moe_layer.hpp"
 
 #include <algorithm>
+#include <numeric>
 #include <optional>
 #include <utility>
 
 #include "comm/collectives.hpp"
 #include "kernels/core/host_view.hpp"
+#include "kernels/ops/cast/cast.hpp"
 #include "kernels/ops/permute/permute.hpp"
 #include "kernels/ops/reduce/reduce.hpp"
 #include "model/layers/linear.hpp"
@@ -363,6 +365,43 @@ Value& MoeLayer::forward(Tape& tape, Value& x, const PassInfo& pass, MoeStatisti
     Pass run(*this, pass, tape.context());
     Value& y = run.forward(tape, x, statistics);
     tape.record([&x, &y, run = std::move(run)]() mutable { run.backward(x, y); });
+    return y;
+}
+
+const char* MoeLayer::host_decision() const {
+    if (shared_.parameters.placement(layer_idx_).num_ranks() > 1)
+        return "experts are on several ranks, between which the host plans the exchange of rows";
+    if (!router_.strategy().uses_logits()) return "the router chooses by a table of token ids on the host";
+    return nullptr;
+}
+
+Value& MoeLayer::extend(Tape& tape, Value& x, const PassInfo& pass) const {
+    const Context& context = tape.context();
+    const DType dtype = shared_.config.dtype;
+    const ConstTensorRef input = x.data;
+    Value& y = tape.value(input.rows(), input.cols());
+    if (input.rows() == 0) return y;
+    const Routing routing = router_.route(x.ref(), pass, context);
+    const ConstTensorRef expert = routing.sent();
+    // Each token is its own row, and its results are those of its choices, in their order.
+    std::vector<std::int32_t> rows(static_cast<std::size_t>(input.rows()));
+    std::iota(rows.begin(), rows.end(), 0);
+    const SentRows sent(input, config_.wire, dtype, context);
+    const SlotRows read = slot_rows(sent.ref(), rows, input.cols(), dtype, context);
+    Tensor results(context.device, DType::f32, {expert.num_elements(), input.cols()});
+    ops::chosen_expert_ffn(read.x, expert_weights(), {expert, routing.weight}, results, context);
+    Tensor rounded;
+    if (config_.wire != WireFormat::f32) {
+        rounded = Tensor(context.device, DType::bf16, results.shape());
+        ops::cast(results, rounded, context);
+    }
+    if (shared_experts_) shared_experts_->apply(input, y.data, false, context);
+    std::vector<index_t> offsets;
+    for (index_t token = 0; token <= expert.rows(); ++token) offsets.push_back(token * expert.cols());
+    std::vector<std::int32_t> sources(static_cast<std::size_t>(expert.num_elements()));
+    std::iota(sources.begin(), sources.end(), 0);
+    ops::sum_rows(rounded.empty() ? results : rounded, offsets, sources,
+                  shared_experts_ ? Write::add : Write::overwrite, y.data, context);
     return y;
 }
 

@@ -44,6 +44,16 @@ class MoeLayer {
     /// @par Collective over the world
     Value& forward(Tape& tape, Value& x, const PassInfo& pass, MoeStatistics* statistics) const;
 
+    /// Of next tokens, what the host has to decide; null: nothing, since this rank has all experts, and its router chooses by
+    /// scores. The same on every rank.
+    const char* host_decision() const;
+    /// Whether next tokens stay on a device that the host would have to wait for.
+    bool extends_on_device(const Context& context) const {
+        return !context.device.is_host_memory() && host_decision() == nullptr;
+    }
+    /// Next tokens of generated sequences, where extends_on_device: nothing is read back, nothing dropped, nothing sent.
+    Value& extend(Tape& tape, Value& x, const PassInfo& pass) const;
+
     std::span<const std::unique_ptr<RouterLoss>> losses() const { return losses_; }
     RoutingStrategy& strategy() const { return router_.strategy(); }
 

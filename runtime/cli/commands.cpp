@@ -76,7 +76,10 @@ int run_eval(const Arguments& arguments) {
 }
 
 int run_generate(const Arguments& arguments) {
-    with_checkpoint(arguments, [](Session& session) { generate(session, std::cout); });
+    with_checkpoint(arguments, [](Session& session) {
+        const std::string note = generate(session, std::cout);
+        if (session.world().rank() == 0 && !note.empty()) std::cerr << "note: " << note << "\n";
+    });
     return 0;
 }
 

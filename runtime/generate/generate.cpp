@@ -27,19 +27,37 @@ void fill_all(Session& session, const std::vector<Prompt>& prompts, std::ostream
     }
 }
 
+std::string note_of(const Session& session, const DecodeCounts& counts, const std::string& host_decision) {
+    if (!session.rank_device().is_gpu()) return {};
+    const std::string steps = concat("generation: ", counts.steps, " steps of next tokens took ",
+                                     counts.launches, " launches by the host");
+    if (!host_decision.empty())
+        return concat(steps, "; they are not captured in CUDA graphs: ", host_decision);
+    return concat(steps, ": ", counts.replays, " steps replayed one of ", counts.captured,
+                  " captured CUDA graphs");
+}
+
 }  // namespace
 
-void generate(Session& session, std::ostream& out) {
+std::string generate(Session& session, std::ostream& out) {
     const Config& config = session.config();
     const std::vector<Prompt> prompts = read_prompts(config.generate);
-    if (config.model.architecture != model::Architecture::decoder) return fill_all(session, prompts, out);
+    if (config.model.architecture != model::Architecture::decoder) {
+        fill_all(session, prompts, out);
+        const bool has_steps = config.model.architecture == model::Architecture::encoder_decoder;
+        return has_steps && session.rank_device().is_gpu()
+                   ? "generation: steps of a decoder that reads an encoder's output are not captured in CUDA "
+                     "graphs"
+                   : std::string();
+    }
     const std::unique_ptr<Tokenizer> tokenizer = open_tokenizer(config);
     const GenerationWork work{*tokenizer, prompt_tokens(prompts, *tokenizer, config),
                               stop_strings(config.generate.stop)};
     ResultWriter writer(out, config.generate, prompts);
     const bool writes = session.world().rank() == 0;
-    serve(session, work, writes ? &writer : nullptr);
+    const DecodeCounts counts = serve(session, work, writes ? &writer : nullptr);
     if (writes) writer.flush();
+    return note_of(session, counts, session.transformer().host_decision());
 }
 
 }  // namespace sy::runtime

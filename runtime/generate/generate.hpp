@@ -9,10 +9,11 @@ namespace sy::runtime {
 
 /// Continues each prompt by at most generate.tokens tokens (decoder), or fills its gaps (encoder, encoder_decoder), and
 /// writes the results on rank 0, in the order of the prompts; the text of a single prompt as it is made.
+/// @return  for people: on a GPU, how the steps of next tokens were started; else empty
 /// @throws ConfigError with everything that is wrong with the prompts; IoError where they cannot be read or results not
 ///         written
 /// @par Collective
-void generate(Session& session, std::ostream& out);
+std::string generate(Session& session, std::ostream& out);
 
 /// Fills gaps with an encoder: each generate.gap in the prompt is one masked token. They are found from left to right, and
 /// each is known to the next. @par Collective

@@ -58,7 +58,20 @@ class Server {
         }
     }
 
+    DecodeCounts counts() const {
+        DecodeCounts counts = counts_;
+        if (state_.graphs) {
+            counts.captured = state_.graphs->num_captured();
+            counts.replays = state_.graphs->num_replays();
+        }
+        return counts;
+    }
+
   private:
+    index_t num_launches() const {
+        const auto* const device = dynamic_cast<const GraphDevice*>(&session_.context().device);
+        return device == nullptr ? 0 : device->num_launches();
+    }
     index_t num_slots() const { return static_cast<index_t>(slots_.size()) * session_.world().size(); }
     static index_t num_free(const std::vector<index_t>& free) {
         return std::accumulate(free.begin(), free.end(), index_t{0});
@@ -139,7 +152,10 @@ class Server {
             ids.push_back(slots_[slot]->ids.back());
             slots.push_back(static_cast<index_t>(slot));
         }
+        const index_t launches_before = num_launches();
         const Tensor logits = session_.transformer().decode(ids, slots, state_, session_.context());
+        counts_.launches += num_launches() - launches_before;
+        counts_.steps += ids.empty() ? 0 : 1;
         const HostValues read(HostRead::logits, {logits}, session_.context());
         const auto rows = host<const float>(read[0]);
         for (std::size_t i = 0; i < slots.size(); ++i)
@@ -183,12 +199,15 @@ class Server {
     std::vector<GenerationResult> finished_;  ///< not yet told
     std::size_t next_ = 0;                    ///< prompt
     model::Transformer::Generation state_;
+    DecodeCounts counts_;
 };
 
 }  // namespace
 
-void serve(Session& session, const GenerationWork& work, ResultWriter* writer) {
-    Server(session, work, writer).run();
+DecodeCounts serve(Session& session, const GenerationWork& work, ResultWriter* writer) {
+    Server server(session, work, writer);
+    server.run();
+    return server.counts();
 }
 
 }  // namespace sy::runtime

@@ -17,11 +17,20 @@ struct GenerationWork {
     std::vector<std::string> stops;
 };
 
+/// What the steps of next tokens took on this rank.
+struct DecodeCounts {
+    index_t steps = 0;
+    index_t launches =
+        0;  ///< kernels, copies and graphs that the host started; 0 on a device that captures nothing
+    index_t captured = 0;  ///< graphs
+    index_t replays = 0;   ///< steps that started one of them
+};
+
 /// Continues all prompts. Every rank has generate.batch slots; a slot is given the next prompt as soon as it is free, and
 /// only slots that hold an unfinished sequence are computed. What a prompt becomes depends on nothing else than itself,
 /// the settings and its index; in numerics.mode = reproducible that includes the number of ranks.
 /// @param writer  of rank 0, else null
 /// @par Collective over the world
-void serve(Session& session, const GenerationWork& work, ResultWriter* writer);
+DecodeCounts serve(Session& session, const GenerationWork& work, ResultWriter* writer);
 
 }  // namespace sy::runtime

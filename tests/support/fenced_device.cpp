@@ -21,6 +21,8 @@ template <class T>
 struct is_span<std::span<T>> : std::true_type {};
 template <class Axis, class T>
 struct is_span<IndexedSpan<Axis, T>> : std::true_type {};
+template <class T>
+struct is_span<List<T>> : std::true_type {};
 template <class T, class... Types>
 inline constexpr bool is_any_of = (std::is_same_v<T, Types> || ...);
 template <class T>

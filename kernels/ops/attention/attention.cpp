@@ -25,6 +25,15 @@ void check_gradients(const AttentionShape& shape, const AttentionBackward& op) {
             table.rows(), ", ", table.cols(), "]");
 }
 
+void check_places(std::span<const index_t> caches, std::span<const index_t> lengths, index_t num_caches,
+                  index_t capacity) {
+    for (std::size_t i = 0; i < lengths.size(); ++i) {
+        SY_FITS(lengths[i] >= 1 && lengths[i] <= capacity && caches[i] >= 0 && caches[i] < num_caches,
+                "attention_decode: length ", lengths[i], " in cache ", caches[i], " of ", num_caches,
+                " caches of ", capacity, " tokens");
+    }
+}
+
 void check_decode(const AttentionShape& shape, ConstTensorRef q, ConstTensorRef k_cache,
                   ConstTensorRef v_cache, const DecodeRows& rows, ConstTensorRef out) {
     detail::check_rules(shape);
@@ -38,19 +47,16 @@ void check_decode(const AttentionShape& shape, ConstTensorRef q, ConstTensorRef 
             out.cols() == shape.heads * width && k_cache.cols() == shape.kv_heads * shape.head_dim &&
             (v_cache.cols() == shape.kv_heads * width || (shape.kv_heads == 1 && v_cache.cols() > width)) &&
             v_cache.rows() == k_cache.rows() && rows.capacity > 0 && k_cache.rows() % rows.capacity == 0 &&
-            static_cast<index_t>(rows.length.size()) == q.rows() &&
-            static_cast<index_t>(rows.cache.size()) == q.rows(),
+            rows.length.size() == q.rows() && rows.cache.size() == q.rows() &&
+            rows.cache.is_of_host() == rows.length.is_of_host(),
         "attention_decode: ", shape.heads, " heads over ", shape.kv_heads, " of ", shape.head_dim, " and ",
         width, "; q [", q.rows(), ", ", q.cols(), "], out [", out.rows(), ", ", out.cols(), "], ",
         rows.length.size(), " lengths of ", rows.cache.size(), " caches of ", rows.capacity,
         " tokens, caches [", k_cache.rows(), ", ", k_cache.cols(), "] and [", v_cache.rows(), ", ",
         v_cache.cols(), "]");
-    for (std::size_t i = 0; i < rows.length.size(); ++i) {
-        SY_FITS(rows.length[i] >= 1 && rows.length[i] <= rows.capacity && rows.cache[i] >= 0 &&
-                    rows.cache[i] < k_cache.rows() / rows.capacity,
-                "attention_decode: length ", rows.length[i], " in cache ", rows.cache[i], " of ",
-                k_cache.rows() / rows.capacity, " caches of ", rows.capacity, " tokens");
-    }
+    if (rows.length.is_of_host())
+        check_places(rows.cache.of_host(), rows.length.of_host(), k_cache.rows() / rows.capacity,
+                     rows.capacity);
 }
 
 }  // namespace
@@ -80,7 +86,10 @@ void attention_decode(const AttentionShape& shape, ConstTensorRef q, ConstTensor
                       ConstTensorRef v_cache, const DecodeRows& rows, TensorRef out, const Context& context) {
     check_decode(shape, q, k_cache, v_cache, rows, out);
     if (q.rows() == 0) return;
-    const index_t most = detail::num_seen(shape, std::ranges::max(rows.length));
+    // What is in the memory of a device may be as long as the caches.
+    const index_t longest =
+        rows.length.is_of_host() ? std::ranges::max(rows.length.of_host()) : rows.capacity;
+    const index_t most = detail::num_seen(shape, longest);
     const Timed timed(context, OpKind::softmax,
                       (2.0 * static_cast<double>(shape.head_dim + shape.value_width()) + 4.0) *
                           static_cast<double>(q.rows() * shape.heads * most));

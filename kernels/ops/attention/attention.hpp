@@ -4,6 +4,7 @@
 
 #include "kernels/core/context.hpp"
 #include "kernels/core/gradient_ref.hpp"
+#include "kernels/core/list.hpp"
 #include "kernels/core/philox.hpp"
 #include "kernels/core/tensor.hpp"
 #include "kernels/ops/attention/position_bias.hpp"
@@ -87,11 +88,12 @@ struct AttentionBackward {
 void attention_backward(const AttentionShape& shape, const AttentionBackward& operands,
                         const Context& context);
 
-/// Where the queries of a decode stand: query b reads the first length[b] rows of cache number cache[b].
+/// Where the queries of a decode stand: query b reads the first length[b] rows of cache number cache[b]. Both lists are the
+/// host's, or neither is.
 struct DecodeRows {
-    std::span<const index_t> cache;   ///< [B]
-    std::span<const index_t> length;  ///< [B] valid rows of that cache, the new token included
-    index_t capacity = 0;             ///< rows of each cache
+    List<index_t> cache;   ///< [B]
+    List<index_t> length;  ///< [B] valid rows of that cache, the new token included
+    index_t capacity = 0;  ///< rows of each cache
 };
 
 /// New tokens against caches of the tokens before them (generation). Causal: bit for bit the last row of a forward of
@@ -103,7 +105,8 @@ struct DecodeRows {
 /// @param v_cache  [caches * capacity, kv_heads * Dv] f32; with a single key/value head they may be wider, and the first
 ///                 Dv columns count (MLA's latent rows are keys and values at once)
 /// @param out      [B, heads * Dv] f32
-/// @throws ShapeError when an operand does not fit the shape, a length its cache or a cache the memory
+/// @throws ShapeError when an operand does not fit the shape, or, of lists of the host, a length its cache or a cache the
+///         memory
 void attention_decode(const AttentionShape& shape, ConstTensorRef q, ConstTensorRef k_cache,
                       ConstTensorRef v_cache, const DecodeRows& rows, TensorRef out, const Context& context);
 

@@ -6,6 +6,7 @@
 
 #include "kernels/core/fits.hpp"
 #include "kernels/core/profile.hpp"
+#include "kernels/core/readable_list.hpp"
 #include "kernels/ops/attention/blocks.hpp"
 #include "kernels/ops/attention/relative_bias.hpp"
 #include "kernels/ops/attention/scores.hpp"
@@ -266,7 +267,9 @@ void on_cpu::attention_decode(const AttentionShape& shape, ConstTensorRef q, Con
     const auto values = host<const float>(v_cache);
     const auto sums = host<float>(out);
     const auto num_seen = [&](index_t length) { return detail::num_seen(shape, length); };
-    const index_t most = num_seen(std::ranges::max(rows.length));
+    const std::span<const index_t> lengths = host_values(rows.length);
+    const std::span<const index_t> caches = host_values(rows.cache);
+    const index_t most = num_seen(std::ranges::max(lengths));
     const index_t width = shape.value_width();
     const detail::RelativeBias bias(shape, {1 - most, 1}, context);
     const index_t group = shape.heads / shape.kv_heads;
@@ -280,8 +283,8 @@ void on_cpu::attention_decode(const AttentionShape& shape, ConstTensorRef q, Con
     cpu(context).team().for_tasks(queries.rows * num_parts, [&](index_t task, int thread_idx) {
         const index_t query = task / num_parts;
         const Range kv_heads = part_of(shape.kv_heads, num_parts, task % num_parts);
-        const index_t length = rows.length[static_cast<std::size_t>(query)];
-        const index_t first = rows.cache[static_cast<std::size_t>(query)] * rows.capacity;
+        const index_t length = lengths[static_cast<std::size_t>(query)];
+        const index_t first = caches[static_cast<std::size_t>(query)] * rows.capacity;
         const Range seen{first + length - num_seen(length), first + length};
         const auto heads_of = [&](MatrixView<const float> cache, index_t cols) {
             return cache.rows_of(seen).cols_of({kv_heads.begin * cols, kv_heads.end * cols});

@@ -18,12 +18,10 @@ void check_ids(std::span<const std::int32_t> ids, index_t num_rows) {
 
 }  // namespace
 
-void embedding(ConstTensorRef table, std::span<const std::int32_t> ids, TensorRef out,
-               const Context& context) {
-    SY_FITS(out.rows() == static_cast<index_t>(ids.size()) && out.cols() == table.cols(),
-            "embedding: ", ids.size(), " ids, table width ", table.cols(), ", out [", out.rows(), ", ",
-            out.cols(), "]");
-    check_ids(ids, table.rows());
+void embedding(ConstTensorRef table, List<std::int32_t> ids, TensorRef out, const Context& context) {
+    SY_FITS(out.rows() == ids.size() && out.cols() == table.cols(), "embedding: ", ids.size(),
+            " ids, table width ", table.cols(), ", out [", out.rows(), ", ", out.cols(), "]");
+    if (ids.is_of_host()) check_ids(ids.of_host(), table.rows());
     const Timed timed(context, OpKind::elementwise, 0.0);
     context.device.bodies().embedding(table, ids, out, context);
 }
@@ -38,12 +36,10 @@ void embedding_backward(std::span<const std::int32_t> ids, ConstTensorRef dout, 
     context.device.bodies().embedding_backward(ids, dout, gradient, context);
 }
 
-void add_positions(ConstTensorRef table, std::span<const std::int32_t> positions, TensorRef x,
-                   const Context& context) {
-    SY_FITS(x.rows() == static_cast<index_t>(positions.size()) && x.cols() == table.cols(),
-            "add_positions: ", positions.size(), " positions, table width ", table.cols(), ", x [", x.rows(),
-            ", ", x.cols(), "]");
-    check_ids(positions, table.rows());
+void add_positions(ConstTensorRef table, List<std::int32_t> positions, TensorRef x, const Context& context) {
+    SY_FITS(x.rows() == positions.size() && x.cols() == table.cols(), "add_positions: ", positions.size(),
+            " positions, table width ", table.cols(), ", x [", x.rows(), ", ", x.cols(), "]");
+    if (positions.is_of_host()) check_ids(positions.of_host(), table.rows());
     const Timed timed(context, OpKind::elementwise, static_cast<double>(x.num_elements()));
     context.device.bodies().add_positions(table, positions, x, context);
 }

@@ -47,15 +47,14 @@ struct PlacesById {
 
 }  // namespace
 
-void on_cuda::embedding(ConstTensorRef table, std::span<const std::int32_t> ids, TensorRef out,
-                        const Context& context) {
+void on_cuda::embedding(ConstTensorRef table, List<std::int32_t> ids, TensorRef out, const Context& context) {
     const cuda::HostList<std::int32_t> list(ids, context);
     dispatch_dtype(table.dtype(), [&]<class In>() {
         widen_rows<In>(cuda::view<const In>(table), list.data(), cuda::view<float>(out), context);
     });
 }
 
-void on_cuda::add_positions(ConstTensorRef table, std::span<const std::int32_t> positions, TensorRef x,
+void on_cuda::add_positions(ConstTensorRef table, List<std::int32_t> positions, TensorRef x,
                             const Context& context) {
     const cuda::HostList<std::int32_t> list(positions, context);
     dispatch_dtype(table.dtype(), [&]<class In>() {

@@ -3,6 +3,7 @@
 #include "kernels/core/fits.hpp"
 #include "kernels/core/gradient.hpp"
 #include "kernels/core/profile.hpp"
+#include "kernels/core/readable_list.hpp"
 #include "kernels/core/simd.hpp"
 #include "kernels/ops/embedding/embedding.hpp"
 #include "kernels/ops/cpu_bodies.hpp"
@@ -47,16 +48,17 @@ void add_rows(MatrixView<const In> table, std::span<const std::int32_t> position
 
 }  // namespace
 
-void on_cpu::embedding(ConstTensorRef table, std::span<const std::int32_t> ids, TensorRef out,
-                       const Context& context) {
-    dispatch_dtype(table.dtype(),
-                   [&]<class In>() { widen_rows(host<const In>(table), ids, host<float>(out), context); });
+void on_cpu::embedding(ConstTensorRef table, List<std::int32_t> ids, TensorRef out, const Context& context) {
+    dispatch_dtype(table.dtype(), [&]<class In>() {
+        widen_rows(host<const In>(table), host_values(ids), host<float>(out), context);
+    });
 }
 
-void on_cpu::add_positions(ConstTensorRef table, std::span<const std::int32_t> positions, TensorRef x,
+void on_cpu::add_positions(ConstTensorRef table, List<std::int32_t> positions, TensorRef x,
                            const Context& context) {
-    dispatch_dtype(table.dtype(),
-                   [&]<class In>() { add_rows(host<const In>(table), positions, host<float>(x), context); });
+    dispatch_dtype(table.dtype(), [&]<class In>() {
+        add_rows(host<const In>(table), host_values(positions), host<float>(x), context);
+    });
 }
 
 void on_cpu::sine_table(TensorRef out, const Context& context) {

@@ -24,16 +24,15 @@ void check_biases(const ExpertWeights& weights, const ExpertSlots& slots) {
             " experts; only a dense feed-forward can have them, and then all of them");
 }
 
-void check_weights(ConstTensorRef x, const ExpertWeights& weights, const ExpertSlots& slots) {
+void check_weights(ConstTensorRef x, const ExpertWeights& weights, index_t num_experts) {
     const ConstTensorRef& gate = weights.gate;
     const ConstTensorRef& up = weights.up;
     const ConstTensorRef& down = weights.down;
-    const index_t num_experts = slots.offsets.empty() ? 0 : slots.num_experts();
     const index_t hidden = x.cols();
     const index_t width = up.cols();
     const bool gated = is_gated(weights.activation);
     const bool gate_fits = gated ? is_of(gate, num_experts * hidden, width) : gate.is_null();
-    SY_FITS(!slots.offsets.empty() && gate_fits && is_of(up, num_experts * hidden, width) &&
+    SY_FITS(num_experts >= 0 && gate_fits && is_of(up, num_experts * hidden, width) &&
                 is_of(down, num_experts * width, hidden),
             "expert_ffn: x [", x.rows(), ", ", hidden, "], gate [", gate.rows(), ", ", gate.cols(), "], up [",
             up.rows(), ", ", up.cols(), "], down [", down.rows(), ", ", down.cols(), "] for ", num_experts,
@@ -47,7 +46,7 @@ void check_weights(ConstTensorRef x, const ExpertWeights& weights, const ExpertS
 }
 
 void check_operands(ConstTensorRef x, const ExpertWeights& weights, const ExpertSlots& slots) {
-    check_weights(x, weights, slots);
+    check_weights(x, weights, slots.offsets.empty() ? -1 : slots.num_experts());
     check_biases(weights, slots);
     const auto num_slots = static_cast<std::size_t>(slots.num_slots());
     SY_FITS((slots.row.empty() ? slots.num_slots() == x.rows() : slots.row.size() == num_slots) &&
@@ -121,6 +120,23 @@ void check_forward(ConstTensorRef x, const ExpertWeights& weights, const ExpertS
             "expert_ffn: room to keep [", saved.gate.rows(), ", ", saved.gate.cols(), "] and [",
             saved.up.rows(), ", ", saved.up.cols(), "] of ", slots.num_slots(), " slots and width ",
             weights.up.cols(), " with ", activation_name(weights.activation));
+}
+
+void check_chosen(ConstTensorRef x, const ExpertWeights& weights, const ChosenExperts& chosen,
+                  ConstTensorRef out) {
+    check_weights(x, weights, x.cols() == 0 ? -1 : weights.up.rows() / x.cols());
+    const auto& [expert, weight] = chosen;
+    const ExpertBiases& biases = weights.biases;
+    SY_FITS(biases.gate.is_null() && biases.up.is_null() && biases.down.is_null(),
+            "chosen_expert_ffn: experts with biases; only a dense feed-forward can have them");
+    SY_FITS(expert.rows() == x.rows() && weight.rows() == x.rows() && weight.cols() == expert.cols() &&
+                expert.dtype() == DType::i32 && weight.dtype() == DType::f32 && expert.is_contiguous() &&
+                weight.is_contiguous() && is_of(out, expert.num_elements(), x.cols()) &&
+                out.dtype() == DType::f32,
+            "chosen_expert_ffn: x [", x.rows(), ", ", x.cols(), "], experts [", expert.rows(), ", ",
+            expert.cols(), "] ", dtype_name(expert.dtype()), ", weights [", weight.rows(), ", ",
+            weight.cols(), "] ", dtype_name(weight.dtype()), ", out [", out.rows(), ", ", out.cols(), "] ",
+            dtype_name(out.dtype()));
 }
 
 void check_backward(ConstTensorRef x, const ExpertWeights& weights, const ExpertSlots& slots,

@@ -8,24 +8,11 @@
 #include "kernels/cuda/launch.hpp"
 #include "kernels/ops/activation/nonlinearity.cuh"
 #include "kernels/ops/bias/bias.hpp"
+#include "kernels/ops/expert_ffn/activate.cuh"
 #include "kernels/ops/expert_ffn/grouped.cuh"
 
 namespace sy::ops {
 namespace {
-
-/// h = weight * f(gate) * up, or weight * f(up), of projections to which a bias is added first.
-template <class In>
-struct Activate {
-    cuda::Matrix<const float> gate;  ///< null data where the activation has no gate
-    cuda::Matrix<const float> up;
-    const float* gate_bias;  ///< null: none
-    const float* up_bias;
-    const float* weight;  ///< null: all are 1
-    cuda::Matrix<In> h;
-    cuda::Matrix<In> kept_gate;  ///< null data: nothing is kept
-    cuda::Matrix<In> kept_up;
-    bool wide;
-};
 
 /// Neighbouring columns of a thread: sixteen bytes of the projections.
 using cuda::kLanes;
@@ -46,8 +33,8 @@ __device__ cuda::Lanes<float, kLanes> project(const cuda::Matrix<const float>& x
 }
 
 template <class F, class In>
-void activate(const Activate<In>& all, const Context& context) {
-    const Activate<In> op = all;
+void activate(const on_gpu::Activate<In>& all, const Context& context) {
+    const on_gpu::Activate<In> op = all;
     cuda::for_matrix(
         context, op.up.rows, ceil_div(op.up.cols, kLanes), [=] __device__(index_t s, index_t group) {
             const index_t first = group * kLanes;
@@ -67,7 +54,20 @@ void activate(const Activate<In>& all, const Context& context) {
         });
 }
 
+template <class In>
+void activate_by(Activation kind, const on_gpu::Activate<In>& op, const Context& context) {
+    on_gpu::with_function(kind, [&]<class F>() { activate<F, In>(op, context); });
+}
+
 }  // namespace
+
+void on_gpu::activate_slots(Activation kind, const Activate<float>& op, const Context& context) {
+    activate_by(kind, op, context);
+}
+
+void on_gpu::activate_slots(Activation kind, const Activate<bf16>& op, const Context& context) {
+    activate_by(kind, op, context);
+}
 
 void on_cuda::expert_ffn(ConstTensorRef x, const ExpertWeights& weights, const ExpertSlots& slots,
                          const ExpertSaved& saved, TensorRef out, const Context& context) {
@@ -84,17 +84,18 @@ void on_cuda::expert_ffn(ConstTensorRef x, const ExpertWeights& weights, const E
                                  context);
     on_gpu::multiply_experts(slots, rows.ref(), weights.up, Transpose::no, up, Write::overwrite, context);
     dispatch_dtype(x.dtype(), [&]<class In>() {
-        const Activate<In> op{gated ? cuda::view<const float>(gate.ref()) : cuda::Matrix<const float>{},
-                              cuda::view<const float>(up.ref()),
-                              cuda::values<const float>(weights.biases.gate),
-                              cuda::values<const float>(weights.biases.up),
-                              cuda::values<const float>(slots.weight),
-                              cuda::view<In>(h.ref()),
-                              cuda::view<In>(saved.gate),
-                              cuda::view<In>(saved.up),
-                              cuda::are_wide<kLanes>({gate.ref(), up.ref(), weights.biases.gate,
-                                                      weights.biases.up, h.ref(), saved.gate, saved.up})};
-        on_gpu::with_function(weights.activation, [&]<class F>() { activate<F, In>(op, context); });
+        const on_gpu::Activate<In> op{
+            gated ? cuda::view<const float>(gate.ref()) : cuda::Matrix<const float>{},
+            cuda::view<const float>(up.ref()),
+            cuda::values<const float>(weights.biases.gate),
+            cuda::values<const float>(weights.biases.up),
+            cuda::values<const float>(slots.weight),
+            cuda::view<In>(h.ref()),
+            cuda::view<In>(saved.gate),
+            cuda::view<In>(saved.up),
+            cuda::are_wide<kLanes>({gate.ref(), up.ref(), weights.biases.gate, weights.biases.up, h.ref(),
+                                    saved.gate, saved.up})};
+        on_gpu::activate_slots(weights.activation, op, context);
     });
     on_gpu::multiply_experts(slots, h, weights.down, Transpose::no, out, Write::overwrite, context);
     if (!weights.biases.down.is_null()) ops::add_bias(weights.biases.down, out, context);

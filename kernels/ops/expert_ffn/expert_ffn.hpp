@@ -82,6 +82,20 @@ struct ExpertKept {
 void expert_ffn(ConstTensorRef x, const ExpertWeights& weights, const ExpertSlots& slots,
                 const ExpertSaved& saved, TensorRef out, const Context& context);
 
+/// What a router has chosen, in the memory of the device: the host knows neither experts nor weights, and need not.
+struct ChosenExperts {
+    ConstTensorRef expert;  ///< [T, K] i32 in [0, L); a negative one is no choice
+    ConstTensorRef weight;  ///< [T, K] f32
+};
+/// out[t * K + j] = weight(t, j) * ffn_expert(t, j)(x[t]), zeros where there is no choice: expert_ffn of few tokens, for which
+/// nothing is read back to the host. Each choice reads the matrices of its expert by itself. Forward, without biases. Each
+/// element of a product is one chain over ascending k in both modes of numerics.
+/// @param x    [T, H], of the weights' dtype
+/// @param out  [T * K, H] f32
+/// @throws ShapeError when operands do not fit each other, or for biases
+void chosen_expert_ffn(ConstTensorRef x, const ExpertWeights& weights, const ChosenExperts& chosen,
+                       TensorRef out, const Context& context);
+
 /// Gradients of expert_ffn from dy, the gradient of the *weighted* slot outputs' row: slot s sees dy[row[s]].
 /// @param dy       [R, H], of the weights' dtype; slot s receives weight[s] * dy[row[s]]
 /// @param dx       [S, H] f32, per slot (not yet added over the slots of a row)

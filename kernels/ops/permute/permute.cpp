@@ -15,6 +15,13 @@ void check_rows(std::span<const std::int32_t> rows, index_t num_rows) {
     }
 }
 
+void check_places(std::span<const index_t> places, index_t num_rows) {
+    for (const index_t place : places) {
+        if (place < 0 || place >= num_rows)
+            throw ShapeError(concat("permute: place ", place, " in a matrix of ", num_rows, " rows"));
+    }
+}
+
 }  // namespace
 
 void gather_rows(ConstTensorRef x, std::span<const std::int32_t> row, TensorRef out, const Context& context) {
@@ -26,6 +33,15 @@ void gather_rows(ConstTensorRef x, std::span<const std::int32_t> row, TensorRef 
     check_rows(row, x.rows());
     const Timed timed(context, OpKind::routing, 0.0);
     context.device.bodies().gather_rows(x, row, out, context);
+}
+
+void scatter_rows(ConstTensorRef x, List<index_t> place, TensorRef out, const Context& context) {
+    SY_FITS(out.dtype() == x.dtype() && out.cols() == x.cols() && place.size() == x.rows(), "scatter_rows: [",
+            x.rows(), ", ", x.cols(), "] ", dtype_name(x.dtype()), " to ", place.size(), " places of [",
+            out.rows(), ", ", out.cols(), "] ", dtype_name(out.dtype()));
+    if (place.is_of_host()) check_places(place.of_host(), out.rows());
+    const Timed timed(context, OpKind::routing, 0.0);
+    context.device.bodies().scatter_rows(x, place, out, context);
 }
 
 void sum_rows(ConstTensorRef x, std::span<const index_t> offsets, std::span<const std::int32_t> sources,

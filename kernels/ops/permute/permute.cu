@@ -24,6 +24,13 @@ void move_rows(cuda::Matrix<const Piece> x, const std::int32_t* row, cuda::Matri
                      [=] __device__(index_t i, index_t h) { out(i, h) = x(row[i], h); });
 }
 
+template <class Piece>
+void place_rows(cuda::Matrix<const Piece> x, const index_t* places, cuda::Matrix<Piece> out,
+                const Context& context) {
+    cuda::for_matrix(context, x.rows, x.cols,
+                     [=] __device__(index_t i, index_t h) { out(places[i], h) = x(i, h); });
+}
+
 /// out = ((first + s0) + s1) + ... for each column.
 template <class In, class Out>
 struct SumRows {
@@ -77,6 +84,13 @@ void on_cuda::gather_rows(ConstTensorRef x, std::span<const std::int32_t> row, T
     }
     cuda::with_pieces(cuda::widest_piece({x, out}), [&]<class Piece>() {
         move_rows<Piece>(cuda::pieces<const Piece>(x), list.data(), cuda::pieces<Piece>(out), context);
+    });
+}
+
+void on_cuda::scatter_rows(ConstTensorRef x, List<index_t> place, TensorRef out, const Context& context) {
+    const cuda::HostList<index_t> list(place, context);
+    cuda::with_pieces(cuda::widest_piece({x, out}), [&]<class Piece>() {
+        place_rows<Piece>(cuda::pieces<const Piece>(x), list.data(), cuda::pieces<Piece>(out), context);
     });
 }
 

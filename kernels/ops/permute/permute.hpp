@@ -5,6 +5,7 @@
 
 #include "kernels/core/context.hpp"
 #include "kernels/core/host_view.hpp"
+#include "kernels/core/list.hpp"
 #include "kernels/core/write.hpp"
 
 /// Moving and adding rows by index lists. H columns.
@@ -15,6 +16,13 @@ namespace sy::ops {
 /// @param out  [I, H] of the same dtype, or f32 where x is bf16
 /// @throws ShapeError naming the first row that x does not have, or when sides or dtypes do not fit
 void gather_rows(ConstTensorRef x, std::span<const std::int32_t> row, TensorRef out, const Context& context);
+
+/// out[place[i]] = x[i]; other rows stay.
+/// @param x      [I, H] f32, bf16 or u8
+/// @param place  [I] each place once
+/// @param out    [*, H] of the same dtype
+/// @throws ShapeError naming the first place of the host that out does not have, or when sides or dtypes do not fit
+void scatter_rows(ConstTensorRef x, List<index_t> place, TensorRef out, const Context& context);
 
 /// out[r] = (or +=) the sum of x[i] for i in sources[offsets[r] .. offsets[r+1]), added in that order; rows
 /// without a source become 0 (or stay). A sum per row, so no atomics and any number of threads.

@@ -4,6 +4,7 @@
 #include "kernels/core/fits.hpp"
 #include "kernels/core/offsets.hpp"
 #include "kernels/core/profile.hpp"
+#include "kernels/core/readable_list.hpp"
 #include "kernels/core/simd.hpp"
 #include "kernels/ops/permute/permute.hpp"
 #include "kernels/ops/cpu_bodies.hpp"
@@ -47,6 +48,16 @@ void gather(MatrixView<const From> x, std::span<const std::int32_t> row, MatrixV
     });
 }
 
+template <class T>
+void scatter(ConstTensorRef x, std::span<const index_t> places, TensorRef out, const Context& context) {
+    const auto from = host<const T>(x);
+    const auto to = host<T>(out);
+    cpu(context).team().for_ranges(from.rows, 16, [&](index_t begin, index_t end) {
+        for (index_t i = begin; i < end; ++i)
+            copy_row(from.row(i), to.row(places[static_cast<std::size_t>(i)]), from.cols);
+    });
+}
+
 template <class In, class Out>
 void sum(MatrixView<const In> x, std::span<const index_t> offsets, std::span<const std::int32_t> sources,
          Write write, MatrixView<Out> out, const Context& context) {
@@ -71,6 +82,12 @@ void on_cpu::gather_rows(ConstTensorRef x, std::span<const std::int32_t> row, Te
         return;
     }
     dispatch_dtype(x.dtype(), [&]<class T>() { gather(host<const T>(x), row, host<T>(out), context); });
+}
+
+void on_cpu::scatter_rows(ConstTensorRef x, List<index_t> place, TensorRef out, const Context& context) {
+    const std::span<const index_t> places = host_values(place);
+    if (x.dtype() == DType::u8) return scatter<std::uint8_t>(x, places, out, context);
+    dispatch_dtype(x.dtype(), [&]<class T>() { scatter<T>(x, places, out, context); });
 }
 
 void on_cpu::sum_rows(ConstTensorRef x, std::span<const index_t> offsets,

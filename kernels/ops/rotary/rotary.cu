@@ -1,7 +1,5 @@
 #include "kernels/ops/rotary/rotary.hpp"
 
-#include <algorithm>
-
 #include "kernels/core/host_view.hpp"
 #include "kernels/cuda/cuda_bodies.hpp"
 #include "kernels/cuda/host_list.hpp"
@@ -10,22 +8,40 @@
 namespace sy::ops {
 namespace {
 
-/// The first rows of a table that the host holds.
-std::span<const float> first_rows(ConstTensorRef table, index_t rows) {
-    return host_values<const float>(table.rows_of({0, rows}));
-}
+/// The table in the memory of the GPU: its own copy there, or one for a single call.
+class TableInMemory {
+  public:
+    TableInMemory(const RotaryTable& table, const Context& context)
+        : cosines_(host_rows(table, table.cosines()), context),
+          sines_(host_rows(table, table.sines()), context) {
+        if (table.on_device().is_null()) return;
+        kept_ = cuda::values<const float>(table.on_device());
+        size_ = table.num_positions() * table.rotary_dim() / 2;
+    }
+    const float* cosines() const { return kept_ == nullptr ? cosines_.data() : kept_; }
+    const float* sines() const { return kept_ == nullptr ? sines_.data() : kept_ + size_; }
+
+  private:
+    static std::span<const float> host_rows(const RotaryTable& table, ConstTensorRef rows) {
+        if (!table.on_device().is_null()) return {};
+        return host_values<const float>(rows);
+    }
+
+    cuda::HostList<float> cosines_;
+    cuda::HostList<float> sines_;
+    const float* kept_ = nullptr;
+    index_t size_ = 0;
+};
 
 }  // namespace
 
-void on_cuda::rotary(TensorRef in_place, RotaryHeads heads, std::span<const std::int32_t> positions,
+void on_cuda::rotary(TensorRef in_place, RotaryHeads heads, List<std::int32_t> positions,
                      const RotaryTable& table, Direction direction, const Context& context) {
     if (positions.empty()) return;
-    const index_t num_positions = std::ranges::max(positions) + index_t{1};
-    const cuda::HostList<float> cosines(first_rows(table.cosines(), num_positions), context);
-    const cuda::HostList<float> sines(first_rows(table.sines(), num_positions), context);
+    const TableInMemory in_memory(table, context);
     const cuda::HostList<std::int32_t> list(positions, context);
-    const float* const cosine = cosines.data();
-    const float* const sine = sines.data();
+    const float* const cosine = in_memory.cosines();
+    const float* const sine = in_memory.sines();
     const std::int32_t* const position = list.data();
     const auto x = cuda::view<float>(in_place);
     const index_t half = table.rotary_dim() / 2;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "kernels/core/context.hpp"
+#include "kernels/core/list.hpp"
 #include "kernels/core/tensor.hpp"
 
 /// Rotary position embedding: pairs of a head's columns are rotated by position * frequency. A head has R such columns.
@@ -51,9 +52,13 @@ std::vector<double> rotary_frequencies(const RotaryRule& rule);
 class RotaryTable {
   public:
     RotaryTable(index_t num_positions, const RotaryRule& rule);
-    /// [positions, R/2] f32
+    /// [positions, R/2] f32, in the host's memory
     ConstTensorRef cosines() const;
     ConstTensorRef sines() const;
+    /// Keeps a copy in the memory of a device that the host cannot read, for the operations on it.
+    void upload(const Context& context);
+    /// That copy, [2 * positions, R/2] f32: cosines, then sines. Null without one.
+    ConstTensorRef on_device() const { return copy_.empty() ? ConstTensorRef() : copy_.ref(); }
     index_t num_positions() const { return num_positions_; }
     index_t rotary_dim() const { return 2 * half_; }
     RotaryPairs pairs() const { return pairs_; }
@@ -67,6 +72,7 @@ class RotaryTable {
     double score_factor_ = 1.0;
     std::vector<float> cos_;
     std::vector<float> sin_;
+    Tensor copy_;
 };
 
 enum class Direction { forward, backward };
@@ -84,8 +90,8 @@ struct RotaryHeads {
 /// Rotates every head of every row in place; backward rotates by the negative angle.
 /// @param x         [T, heads * head_dim] f32 (rows may be part of a wider matrix)
 /// @param position  [T] position of each row in its sequence
-/// @throws ShapeError when heads, rows or positions do not fit the table
-void rotary(TensorRef x, RotaryHeads heads, std::span<const std::int32_t> position, const RotaryTable& table,
+/// @throws ShapeError when heads, rows or positions of the host do not fit the table
+void rotary(TensorRef x, RotaryHeads heads, List<std::int32_t> position, const RotaryTable& table,
             Direction direction, const Context& context);
 
 namespace ref {

@@ -1,4 +1,5 @@
 #include "kernels/core/profile.hpp"
+#include "kernels/core/readable_list.hpp"
 #include "kernels/core/simd.hpp"
 #include "kernels/core/fits.hpp"
 #include "kernels/ops/rotary/rotary.hpp"
@@ -88,13 +89,13 @@ void rotate_rows(const RotaryRows& op, Range rows) {
 
 }  // namespace
 
-void on_cpu::rotary(TensorRef in_place, RotaryHeads heads, std::span<const std::int32_t> position,
+void on_cpu::rotary(TensorRef in_place, RotaryHeads heads, List<std::int32_t> position,
                     const RotaryTable& table, Direction direction, const Context& context) {
     const auto x = host<float>(in_place);
     const float sign = direction == Direction::forward ? 1.0F : -1.0F;
     const RotaryRows op{x,
                         heads,
-                        position,
+                        host_values(position),
                         host<const float>(table.cosines()),
                         host<const float>(table.sines()),
                         table.pairs(),

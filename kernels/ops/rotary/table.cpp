@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/core/host_view.hpp"
 #include "kernels/ops/rotary/rotary.hpp"
 
 namespace sy::ops {
@@ -101,6 +102,14 @@ RotaryTable::RotaryTable(index_t num_positions, const RotaryRule& rule)
             sin_.push_back(static_cast<float>(size * std::sin(angle)));
         }
     }
+}
+
+void RotaryTable::upload(const Context& context) {
+    copy_ = Tensor(context.device, DType::f32, {2 * num_positions_, half_});
+    const TensorRef both = copy_;
+    context.device.upload(HostRef(cosines()), both.rows_of({0, num_positions_}), context.stream);
+    context.device.upload(HostRef(sines()), both.rows_of({num_positions_, 2 * num_positions_}),
+                          context.stream);
 }
 
 ConstTensorRef RotaryTable::cosines() const {

@@ -65,8 +65,8 @@ void on_cuda::take_top_tokens(ConstTensorRef scores, PerExpertSpan<const TokenTh
     const auto scores_te = cuda::view<const float>(scores);
     const auto taken_te = cuda::view<std::uint8_t>(taken);
     const Thresholds list(thresholds, context);
-    const cuda::HostList<index_t> earlier_list({earlier.data(), static_cast<std::size_t>(earlier.size())},
-                                               context);
+    const cuda::HostList<index_t> earlier_list(
+        std::span<const index_t>(earlier.data(), static_cast<std::size_t>(earlier.size())), context);
     const index_t* const threshold = list.keys();
     const index_t* const ties = list.ties();
     const index_t* const earlier_ties = earlier_list.data();

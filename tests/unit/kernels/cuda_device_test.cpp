@@ -3,7 +3,9 @@
 
 #include "kernels/core/host_values.hpp"
 #include "kernels/core/host_view.hpp"
+#include "kernels/ops/copy/copy.hpp"
 #include "kernels/ops/expert_ffn/expert_ffn.hpp"
+#include "kernels/ops/pointwise/pointwise.hpp"
 #include "tests/cuda_on_cpu/emulation/engine/options.hpp"
 #include "tests/cuda_on_cpu/emulation/runtime/runtime.hpp"
 #include "tests/support/emulated_gpu.hpp"
@@ -37,6 +39,74 @@ CudaDeviceOptions with_library(std::optional<cuda::GroupMethod> method) {
 }
 
 }  // namespace
+
+TEST_CASE("cuda graphs: a step is captured at its second use, and then finds the memory as it is", "[unit]") {
+    EmulatedGpu device;
+    const Context context{device, device.compute()};
+    const std::unique_ptr<Graphs> graphs = make_graphs(context);
+    REQUIRE(graphs != nullptr);
+    float added = 1.0F;
+    Tensor x = upload(std::span<const float>(std::array<float, 4>{1, 2, 3, 4}), context);
+    Tensor y(device, DType::f32, {4});
+    const auto step = [&] {
+        const Tensor addends = upload(std::span<const float>(std::vector<float>(4, added)), context);
+        Tensor sum(device, DType::f32, {4});
+        ops::copy(x, sum, context);
+        ops::add(addends, sum, context);
+        ops::copy(sum, y, context);
+    };
+    const auto values = [&] { return read_values<float>(y, context); };
+    graphs->run(1, step);
+    CHECK(values() == std::vector<float>{2, 3, 4, 5});
+    SECTION("as often as it is used") {
+        const sy::emulation::Counters before = sy::emulation::counters();
+        for (int use = 0; use < 3; ++use) {
+            const std::array<float, 4> other{static_cast<float>(use), 0, 0, 0};
+            device.upload(std::span<const float>(other), x, context.stream);
+            graphs->run(1, step);
+            CHECK(values() == std::vector<float>{static_cast<float>(use) + 1, 1, 1, 1});
+        }
+        CHECK(graphs->num_captured() == 1);
+        CHECK(graphs->num_replays() == 2);
+        CHECK(sy::emulation::counters().num_graph_launches == before.num_graph_launches + 3);
+        CHECK(sy::emulation::counters().num_launches == before.num_launches);
+    }
+    SECTION("unless it uploads other values, which would stay as they are") {
+        added = 2.0F;
+        CHECK_THROWS_WITH(graphs->run(1, step),
+                          Catch::Contains("upload 1 of a captured step, 16 bytes, differs"));
+        CHECK(graphs->num_captured() == 0);
+        added = 1.0F;
+        graphs->run(1, step);
+        graphs->run(1, step);
+        CHECK(graphs->num_replays() == 1);
+        CHECK(values() == std::vector<float>{2, 3, 4, 5});
+    }
+    SECTION("unless it reads what it has queued") {
+        const auto reading = [&] {
+            step();
+            static_cast<void>(values());
+        };
+        graphs->run(2, reading);
+        CHECK_THROWS_WITH(graphs->run(2, reading), Catch::Contains("cudaErrorStreamCaptureUnsupported"));
+        // The stream goes on.
+        graphs->run(1, step);
+        CHECK(values() == std::vector<float>{2, 3, 4, 5});
+    }
+    SECTION("beside steps of other keys, in the same memory") {
+        const auto twice = [&] {
+            step();
+            ops::add(y, y, context);
+        };
+        for (int use = 0; use < 3; ++use) {
+            graphs->run(2, twice);
+            CHECK(values() == std::vector<float>{4, 6, 8, 10});
+            graphs->run(1, step);
+            CHECK(values() == std::vector<float>{2, 3, 4, 5});
+        }
+        CHECK(graphs->num_captured() == 2);
+    }
+}
 
 TEST_CASE("cuda: every operation gives what the processor gives", "[unit]") {
     EmulatedGpu device;

@@ -120,6 +120,15 @@ void rows(Case& on) {
         ops::gather_rows(narrow, list, out, on.context);
         on.expect(narrow_out);
         on.expect(out);
+        std::vector<index_t> places;
+        for (index_t i = 0; i < count; ++i) places.push_back(2 * (count - 1 - i));
+        const TensorRef spread = on.normal(2 * count, cols), narrow_spread = on.rounded(2 * count, cols);
+        const TensorRef bytes = on.zeros(count, cols, DType::u8),
+                        spread_bytes = on.zeros(2 * count, cols, DType::u8);
+        ops::scatter_rows(out, places, spread, on.context);
+        ops::scatter_rows(narrow_out, places, narrow_spread, on.context);
+        ops::scatter_rows(bytes, places, spread_bytes, on.context);
+        for (const TensorRef& all : {spread, narrow_spread, spread_bytes}) on.expect(all);
         std::vector<index_t> offsets;
         for (index_t r = 0; r <= rows; ++r) offsets.push_back(r * count / std::max<index_t>(rows, 1));
         const TensorRef sums = on.normal(rows, cols), narrow_sums = on.zeros(rows, cols, DType::bf16);
@@ -264,6 +273,12 @@ void feed_forward(Case& on, ops::Activation kind, DType dtype) {
                                  on.zeros(7, kInner, dtype)};
     ops::expert_ffn(x, weights, slots, saved, out, on.context);
     on.expect(out);
+    if (!dense) {
+        const TensorRef of_choices = on.zeros(3 * inputs, kHidden);
+        ops::chosen_expert_ffn(x, weights, {on.integers(inputs, 3, {2, 0, 1, 1, -1}), on.positive(inputs, 3)},
+                               of_choices, on.context);
+        on.expect(of_choices);
+    }
     std::vector<GradientRef> gate, up, down;
     for (index_t expert = 0; expert < experts; ++expert) {
         if (gated) gate.push_back(on.gradient(kHidden, kInner, DType::i64));

@@ -398,3 +398,36 @@ TEST_CASE("expert_ffn: operands that do not fit are refused", "[unit]") {
         refused_back([&](auto&, auto& saved) { saved.gate = gated ? TensorRef() : saved.up; });
     }
 }
+
+TEMPLATE_TEST_CASE("chosen_expert_ffn: each choice is its token through its expert, by its weight", "[unit]",
+                   float, bf16) {
+    const Activation kind = GENERATE(Activation::swiglu, Activation::relu);
+    TestSession session(2);
+    Problem<TestType> problem(kind, 3, 7);
+    const std::vector<std::int32_t> expert{2, 0, 1, 2, -1, 2, 0, -1, 2, 1, -1, -1, 1, 0};
+    const std::vector<float> weight = numbers<float>(14, 6);
+    const ops::ChosenExperts chosen{MatrixView<const std::int32_t>(expert.data(), 7, 2),
+                                    MatrixView<const float>(weight.data(), 7, 2)};
+    TestMatrix out(14, kHidden, 7);
+    ops::chosen_expert_ffn(problem.x_view(), problem.weights(), chosen, out.view(), session.context);
+    for (std::int32_t choice = 0; choice < 14; ++choice) {
+        INFO("choice " << choice);
+        const std::span<const float> row = out.view().row_span(choice);
+        const index_t number = expert[static_cast<std::size_t>(choice)];
+        if (number < 0) {
+            CHECK(std::ranges::all_of(row, [](float value) { return value == 0.0F; }));
+            continue;
+        }
+        problem.offsets.assign(4, 0);
+        for (index_t e = number; e < 3; ++e) problem.offsets[static_cast<std::size_t>(e) + 1] = 1;
+        problem.row = {choice / 2};
+        problem.weight = {weight[static_cast<std::size_t>(choice)]};
+        TestMatrix reference(1, kHidden);
+        ops::ref::expert_ffn(problem.x_view(), problem.host_weights(), problem.slots(), reference.view());
+        const double tolerance = std::is_same_v<TestType, float> ? 1e-5 : 1e-2;
+        CHECK(relative_error(std::vector(row.begin(), row.end()), reference.values) < tolerance);
+    }
+    CHECK_THROWS_WITH(ops::chosen_expert_ffn(problem.x_view(), problem.weights(), chosen,
+                                             out.view().rows_of({0, 13}), session.context),
+                      Catch::Contains("out [13, 20]"));
+}

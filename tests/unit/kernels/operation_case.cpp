@@ -72,6 +72,18 @@ TensorRef OperationCase::integers(index_t rows, index_t cols, std::vector<std::i
     return to;
 }
 
+List<index_t> OperationCase::list(const std::vector<index_t>& values) {
+    const TensorRef to = own(DType::i64, 1, static_cast<index_t>(values.size()));
+    context.device.upload(std::span<const index_t>(values), to, context.stream);
+    return List<index_t>(to);
+}
+
+const ops::RotaryTable& OperationCase::uploaded(index_t num_positions, const ops::RotaryRule& rule) {
+    ops::RotaryTable& table = tables_.emplace_back(num_positions, rule);
+    table.upload(context);
+    return table;
+}
+
 TensorRef OperationCase::zeros(index_t rows, index_t cols, DType dtype) {
     const TensorRef to = own(dtype, rows, cols);
     const std::vector<std::byte> none(static_cast<std::size_t>(rows * cols * dtype_bytes(dtype)));

@@ -39,6 +39,10 @@ void feed_forward(Case& on) {
     const ops::ExpertSaved saved{on.zeros(kSlots, kInner), on.zeros(kSlots, kInner)};
     ops::expert_ffn(x, weights, slots, saved, out, on.context);
     on.expect(out);
+    const TensorRef of_choices = on.zeros(16, kHidden);
+    ops::chosen_expert_ffn(x, weights, {on.integers(8, 2, {1, 0, 0, -1, 1, 1}), on.positive(8, 2)},
+                           of_choices, on.context);
+    on.expect(of_choices);
     const TensorRef dx = on.zeros(kSlots, kHidden), dweight = on.zeros(1, kSlots);
     const std::array<GradientRef, 2> gate{on.gradient(kHidden, kInner), on.gradient(kHidden, kInner)};
     const std::array<GradientRef, 2> up{on.gradient(kHidden, kInner), on.gradient(kHidden, kInner)};
@@ -95,6 +99,10 @@ void biases_and_positions(Case& on) {
     const ops::RotaryTable table(kTokens, {.rotary_dim = 8});
     ops::rotary(y, 10, position, table, ops::Direction::forward, on.context);
     ops::add_positions(on.rounded(kTokens, kWidth), position, y, on.context);
+    const List<std::int32_t> there(on.integers(1, kTokens, {4, 0, 3}));
+    ops::rotary(y, 10, there, table, ops::Direction::backward, on.context);
+    ops::rotary(y, 10, there, on.uploaded(kTokens, {.rotary_dim = 8}), ops::Direction::forward, on.context);
+    ops::add_positions(on.rounded(kTokens, kWidth), there, y, on.context);
     on.expect(y);
     const TensorRef sines = on.zeros(kTokens, kWidth);
     ops::sine_table(sines, on.context);
@@ -115,6 +123,9 @@ void attention(Case& on) {
     const TensorRef next = on.zeros(2, 32);
     ops::attention_decode(shape, q.rows_of({0, 2}), k, v, {cache, length, 12}, next, on.context);
     on.expect(next);
+    const ops::DecodeRows there{on.list({0, 1}), on.list({3, 12}), 12};
+    ops::attention_decode(shape, q.rows_of({0, 2}), k, v, there, next, on.context);
+    on.expect(next);
 }
 
 void heads(Case& on) {
@@ -133,6 +144,9 @@ void embedding(Case& on) {
     const Integers ids{3, 1, 4, 1, 5};
     const TensorRef out = on.zeros(5, kWidth);
     ops::embedding(on.normal(6, kWidth), ids, out, on.context);
+    on.expect(out);
+    const List<std::int32_t> there(on.integers(1, 5, {5, 0, 2}));
+    ops::embedding(on.normal(6, kWidth), there, out, on.context);
     on.expect(out);
     const GradientRef gradient = on.gradient(6, kWidth);
     ops::embedding_backward(ids, out, gradient, on.context);
@@ -181,6 +195,9 @@ void rows(Case& on) {
     on.expect(gathered);
     const TensorRef sum = on.normal(3, kWidth);
     ops::sum_rows(x, Offsets{0, 2, 2, 3}, Integers{4, 2, 9}, Write::add, sum, on.context);
+    ops::scatter_rows(sum.rows_of({0, 2}), Offsets{2, 0}, gathered, on.context);
+    ops::scatter_rows(sum.rows_of({2, 3}), on.list({3}), gathered, on.context);
+    on.expect(gathered);
     on.expect(sum);
     const TensorRef codes = on.zeros(kTokens, ops::quantized_row_bytes(kWidth), DType::u8);
     ops::quantize_rows(x, codes, on.context);

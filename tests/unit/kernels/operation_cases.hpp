@@ -6,7 +6,9 @@
 
 #include "kernels/core/context.hpp"
 #include "kernels/core/gradient_ref.hpp"
+#include "kernels/core/list.hpp"
 #include "kernels/core/tensor.hpp"
+#include "kernels/ops/rotary/rotary.hpp"
 
 /// Every operation on small operands in the memory of a device: what a device computes is compared with what another does.
 namespace sy::test {
@@ -37,6 +39,10 @@ class OperationCase {
     TensorRef coarse(index_t rows, index_t cols);
     /// Place i is values[i % values.size()]. @return [rows, cols] i32
     TensorRef integers(index_t rows, index_t cols, std::vector<std::int32_t> values);
+    /// A list in the memory of the device.
+    List<index_t> list(const std::vector<index_t>& values);
+    /// A table that lies there too.
+    const ops::RotaryTable& uploaded(index_t num_positions, const ops::RotaryRule& rule);
     TensorRef zeros(index_t rows, index_t cols, DType dtype = DType::f32);
     /// Zeros. @param dtype  f32 or i64, in fixed point
     GradientRef gradient(index_t rows, index_t cols, DType dtype = DType::f32);
@@ -56,6 +62,7 @@ class OperationCase {
     TensorRef upload(const std::vector<float>& values, index_t rows, index_t cols);
 
     std::deque<Tensor> tensors_;
+    std::deque<ops::RotaryTable> tables_;
     std::uint64_t stream_ = 0;
     std::vector<Piece> pieces_;
 };

@@ -33,6 +33,32 @@ TEST_CASE("permute: gathered rows are copies, of floats and of bf16", "[unit]") 
     }
 }
 
+TEST_CASE("permute: scattered rows are copies at their places, others stay", "[unit]") {
+    const index_t cols = GENERATE(1, 16, 35);
+    TestSession session(2);
+    const TestMatrix x(20, cols, 1);
+    const TestMatrix before(40, cols, 2);
+    TestMatrix out = before;
+    std::vector<index_t> place;
+    for (index_t i = 0; i < 20; ++i) place.push_back(39 - 2 * i);
+    Tensor there(session.device, DType::i64, {20});
+    std::ranges::copy(place, there.values<index_t>().begin());
+    SECTION("of a list of the host") {
+        ops::scatter_rows(x.view(), place, out.view(), session.context);
+    }
+    SECTION("of a list in the memory of the device") {
+        ops::scatter_rows(x.view(), List<index_t>(there.ref()), out.view(), session.context);
+    }
+    for (index_t row = 0; row < 40; ++row) {
+        for (index_t col = 0; col < cols; ++col)
+            REQUIRE(out.view()(row, col) ==
+                    (row % 2 == 0 ? before.view()(row, col) : x.view()((39 - row) / 2, col)));
+    }
+    place.back() = 40;
+    CHECK_THROWS_WITH(ops::scatter_rows(x.view(), place, out.view(), session.context),
+                      Catch::Contains("place 40 in a matrix of 40 rows"));
+}
+
 TEST_CASE("permute: sums are added in the order of the list; empty lists give 0 or leave the row", "[unit]") {
     const index_t cols = GENERATE(1, 16, 35, 64);
     const auto write = GENERATE(Write::overwrite, Write::add);

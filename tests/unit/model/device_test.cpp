@@ -4,6 +4,7 @@
 
 #include "comm/local/local_fabric.hpp"
 #include "kernels/core/host_values.hpp"
+#include "kernels/core/host_view.hpp"
 #include "tests/support/fenced_device.hpp"
 #include "tests/unit/model/layouts.hpp"
 
@@ -62,7 +63,9 @@ TEST_CASE("host reads: a training step reads as often as its routers need, on ev
     test::train({}, training);
 }
 
-TEST_CASE("host reads: generation reads the choices of every mixture once a token", "[unit]") {
+TEST_CASE(
+    "host reads: generation reads the choices of every mixture once a token, unless they stay on the device",
+    "[unit]") {
     const auto reads = [](const test::Training& training) {
         std::vector<Reads> after;
         comm::LocalFabric(1).run([&](comm::Communicator& world) {
@@ -89,8 +92,51 @@ TEST_CASE("host reads: generation reads the choices of every mixture once a toke
     for (index_t token = 1; token <= 3; ++token)
         CHECK(on_cpu[static_cast<std::size_t>(token - 1)] ==
               Reads{(token + 1) * kMixtures, 0, 0, token, 0, 0});
+    // Where the host would have to wait, those of the prompt alone.
     training.make_device = [] { return std::make_unique<FencedDevice>(); };
-    CHECK(reads(training) == on_cpu);
+    const std::vector<Reads> on_device = reads(training);
+    for (index_t token = 1; token <= 3; ++token)
+        CHECK(on_device[static_cast<std::size_t>(token - 1)] == Reads{kMixtures, 0, 0, token, 0, 0});
+    // A table of token ids is the host's.
+    training.moe.router = "hash";
+    training.moe.capacity_factor = 0.0;
+    training.moe.balance = {.switch_loss = 0.0};
+    CHECK(reads(training).back() == on_cpu.back());
+}
+
+TEST_CASE("fenced device: it generates the bits of the processor, whenever its work is done", "[unit]") {
+    const auto wire = GENERATE(WireFormat::f32, WireFormat::bf16, WireFormat::fp8);
+    const std::string router = GENERATE("top_k", "hash", "base");
+    INFO(router);
+    test::Training training = training_of(router);
+    training.moe.wire = wire;
+    training.moe.shared_experts = 1;
+    const auto generated = [](const test::Training& from) {
+        std::vector<std::vector<float>> logits;
+        comm::LocalFabric(1).run([&](comm::Communicator& world) {
+            test::Rank rank(world, 1, from.numerics, from.config, from.moe, comm::ExchangeKind::flat,
+                            from.make_device ? from.make_device() : nullptr);
+            const Context& context = rank.session.context;
+            Transformer::Generation state = rank.transformer.start_generation(3, 8, context);
+            rank.transformer.prefill(std::vector<std::int32_t>{3, 1, 4}, 2, Transformer::LogitRows::last,
+                                     state, context);
+            for (std::int32_t token = 0; token < 3; ++token) {
+                const std::vector<std::int32_t> ids{token, 5 - token};
+                const std::vector<index_t> slots{2, 0};
+                const Tensor step = rank.transformer.decode(ids, slots, state, context);
+                const HostValues read(HostRead::logits, {step}, context);
+                const auto values = host_values<const float>(read[0]);
+                logits.emplace_back(values.begin(), values.end());
+            }
+            rank.groups.close();
+        });
+        return logits;
+    };
+    const std::vector<std::vector<float>> expected = generated(training);
+    for (const Turns turns : {Turns::oldest, Turns::drawn}) {
+        training.make_device = [turns] { return std::make_unique<FencedDevice>(turns); };
+        CHECK(generated(training) == expected);
+    }
 }
 
 TEST_CASE("fenced device: ranks train on it as on processors, over every exchange, in both modes", "[unit]") {
