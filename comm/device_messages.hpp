@@ -46,4 +46,29 @@ class DeviceMessages {
 /// Null where messages of this communicator go through the host's memory.
 DeviceMessages* device_messages(Communicator& group);
 
+/// Messages that the sender's device puts straight into memory of the receiver's: rows arrive in windows, which all ranks
+/// open together and with equal sizes. What is sent may lie anywhere.
+class DeviceWindows : public DeviceMessages {
+  public:
+    /// Opens another window. @return its first byte on this rank
+    /// @throws CommError when a device has no memory for it; TimeoutError @par Collective
+    virtual std::byte* open(index_t bytes) = 0;
+    /// Of this rank's windows.
+    virtual index_t bytes() const = 0;
+    /// Ends them. @par Collective @par Waits  until all that is on its way has arrived
+    virtual void close() = 0;
+};
+
+/// What a communicator derives from whose ranks' devices reach each other's memory, or may do so.
+class WindowedGroup {
+  public:
+    virtual ~WindowedGroup() = default;
+    /// @param context  borrowed, as the communicator is, until the result is destroyed
+    /// @throws ConfigError on all ranks, saying what the first that has a problem lacks @par Collective
+    virtual std::unique_ptr<DeviceWindows> make_windows(const Context& context) = 0;
+};
+
+/// Null for a communicator that has no way to do it.
+WindowedGroup* windowed_group(Communicator& group);
+
 }  // namespace sy::comm

@@ -8,7 +8,7 @@ namespace sy::comm {
 enum class ExchangeKind {
     flat,          ///< one row per (token, rank)
     hierarchical,  ///< one row per (token, node); the ranks of a node read it in shared memory
-    one_sided      ///< as flat, put by UCX into the receiver's memory
+    one_sided      ///< as flat, put by UCX, or by kernels of GPUs, into the receiver's memory
 };
 
 /// All kinds, in the order in which reports list them.

@@ -10,6 +10,10 @@ DeviceMessages* device_messages(Communicator& group) {
     return dynamic_cast<DeviceMessages*>(&group);
 }
 
+WindowedGroup* windowed_group(Communicator& group) {
+    return dynamic_cast<WindowedGroup*>(&group);
+}
+
 void RowMessages::send(ConstTensorRef rows, int destination) {
     if (rows.num_elements() == 0) return;
     outgoing_.push_back({rows, destination});

@@ -32,7 +32,8 @@ class PendingRows {
         : rows_(std::move(rows)), staging_(std::move(staging)), flight_(std::move(flight)) {}
     /// Makes progress without blocking; true when this rank's messages are complete.
     bool test() { return flight_->test(); }
-    /// The received rows [R, H] for a dispatch, the results for a return.
+    /// The received rows [R, H] for a dispatch, the results for a return; plan.most rows where that is set, of which those
+    /// of other ranks' counts are nobody's.
     /// @par Waits  until all have arrived, at most the group's deadline @throws TimeoutError, CommError
     Tensor wait() {
         flight_->wait();
@@ -71,7 +72,7 @@ class Exchange {
     /// @par Waits    for the ranks of this unit, until they have called too; PendingRows::wait for the rows
     virtual PendingRows start_dispatch(ConstTensorRef x, const DispatchPlan& plan) = 0;
 
-    /// Memory for the results of a unit: [plan.back.num_results, H]. This rank writes what its experts return to
+    /// Memory for the results of a unit: [plan.back.num_results, H], or plan.most.results rows where that is set. This rank writes what its experts return to
     /// rows plan.back.slots, in the order of the receive plan, and nothing else.
     /// @param dtype  f32, or bf16: the rows travel so; sums are f32, those of a gateway rounded before they travel
     /// @par Waits  for the ranks of this unit, until they have called too
@@ -100,7 +101,8 @@ class Exchange {
     /// Seconds that this rank has waited for messages which do not go through the group's communicator.
     virtual double waited_seconds() const { return 0.0; }
     /// Bytes that this rank has taken from the system for others to reach, beside its device's memory: its part of what the
-    /// ranks of its node share, or what others put rows into, with the rings of the transport. They grow and stay.
+    /// ranks of its node share, or what others put rows into, with the rings of the transport; windows of a device are its memory, but
+    /// taken beside it too. They grow and stay.
     virtual index_t reachable_bytes() const = 0;
 };
 
@@ -110,15 +112,16 @@ class Exchange {
 void combine_returned(ConstTensorRef results, const DispatchPlan& plan, Write write, TensorRef y,
                       const Context& context);
 
-/// Whether this build has the exchange: `one_sided` needs UCX.
+/// Whether this build has the exchange where rows are in memory of the host: `one_sided` needs UCX there.
 bool has_exchange(ExchangeKind kind);
 
 /// Of a kind. In `hierarchical`, ranks of a node share memory where their devices work in that of the host; other devices
-/// pass rows on to each other.
+/// pass rows on to each other. In `one_sided`, UCX puts rows into memory of the host, kernels those of other devices.
 /// @param group     borrowed; carries nothing else while a function of the exchange runs
 /// @param topology  of the group
 /// @param context   borrowed; buffers come from its device
-/// @throws IoError when `hierarchical` finds no shared memory; ConfigError for `one_sided` in a build without UCX
+/// @throws IoError when `hierarchical` finds no shared memory; ConfigError for `one_sided` in a build without UCX, or
+///                 of devices that do not reach each other's memory
 /// @par Collective over the group
 std::unique_ptr<Exchange> make_exchange(ExchangeKind kind, Communicator& group, const Topology& topology,
                                         const Context& context);

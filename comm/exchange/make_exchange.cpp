@@ -1,5 +1,6 @@
 #include "comm/exchange/one_sided_transport.hpp"
 #include "comm/exchange/relayed_exchange.hpp"
+#include "comm/exchange/window_exchange.hpp"
 
 namespace sy::comm {
 namespace {
@@ -26,8 +27,14 @@ std::unique_ptr<Exchange> make_exchange(ExchangeKind kind, Communicator& group, 
                                         const Context& context) {
     SY_REQUIRE(topology.num_ranks() == group.size(), "exchange: a topology of ", topology.num_ranks(),
                " ranks for a group of ", group.size());
-    if (kind == ExchangeKind::one_sided) return std::make_unique<OneSidedExchange>(group, topology, context);
-    if (kind == ExchangeKind::hierarchical && !context.device.is_host_memory())
+    const bool on_host = context.device.is_host_memory();
+    if (kind == ExchangeKind::one_sided && on_host)
+        return std::make_unique<OneSidedExchange>(group, topology, context);
+    // One rank puts nothing, and has no peers to connect.
+    if (kind == ExchangeKind::one_sided && group.size() > 1)
+        return std::make_unique<WindowExchange>(group, topology, context);
+    if (kind == ExchangeKind::one_sided) kind = ExchangeKind::flat;
+    if (kind == ExchangeKind::hierarchical && !on_host)
         return std::make_unique<RelayedExchange>(group, topology, context);
     DeviceMessages* const devices = kind == ExchangeKind::flat ? device_messages(group) : nullptr;
     return std::make_unique<UnitExchange>(kind, group, topology, context.device, devices, context);

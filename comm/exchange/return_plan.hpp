@@ -72,6 +72,13 @@ ReturnPlan make_return_plan(const SendPlan& send, const UnitCounts& counts,
 /// Rows that come back to `rank` from other units.
 index_t num_returned(const SendPlan& send, const Units& units, int rank, ReturnRows return_rows);
 
+/// The most that any rank of a group has, where memory is as large on all of them; 0 where it need not be.
+struct MostRows {
+    index_t rows = 0;     ///< that arrive
+    index_t results = 0;  ///< of ResultLayout
+    bool operator==(const MostRows&) const = default;
+};
+
 /// All that a rank needs for the way of its rows and its experts' rows, there and back.
 struct DispatchPlan {
     SendPlan send;
@@ -79,6 +86,7 @@ struct DispatchPlan {
     GatewayPlan gateway;
     ReturnPlan back;
     RelayPlan relay;  ///< of units whose ranks share no memory
+    MostRows most;
     ReturnRows return_rows = ReturnRows::per_unit;
 
     index_t num_tokens() const { return send.num_tokens; }

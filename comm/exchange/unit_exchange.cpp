@@ -115,7 +115,7 @@ void UnitExchange::send_to_gateways(RowMessages& messages, const Tensor& staging
 PendingRows UnitExchange::start_dispatch(ConstTensorRef x, const DispatchPlan& plan) {
     check_tokens(x, plan);
     const ExposedTime exposed(group_, times_.dispatch, false);
-    Tensor rows = memory_.allocate(x.dtype(), {plan.receive.num_rows(), x.cols()});
+    Tensor rows = allocate(x.dtype(), {plan.receive.num_rows(), x.cols()}, plan.most.rows);
     const UnitMemory::Phase may_write = queued_.arrive();
     Tensor staging = gather_for_others(x, plan.send);
     queued_.wait(may_write, "room for rows");
@@ -132,9 +132,13 @@ PendingRows UnitExchange::start_dispatch(ConstTensorRef x, const DispatchPlan& p
     return PendingRows(std::move(rows), std::move(staging), flight);
 }
 
+Tensor UnitExchange::allocate(DType dtype, Shape shape, index_t /*most_rows*/) {
+    return memory_.allocate(dtype, shape);
+}
+
 Tensor UnitExchange::make_results(const DispatchPlan& plan, index_t width, DType dtype) {
     const ExposedTime exposed(group_, times_.back, false);
-    Tensor results = memory_.allocate(dtype, {plan.back.num_results, width});
+    Tensor results = allocate(dtype, {plan.back.num_results, width}, plan.most.results);
     queued_.meet("room for results");
     return results;
 }
@@ -168,8 +172,9 @@ void UnitExchange::check_tokens(ConstTensorRef x, const DispatchPlan& plan) {
 }
 
 void UnitExchange::check_results(const Tensor& results, const DispatchPlan& plan) {
-    SY_REQUIRE(results.ref().rows() == plan.back.num_results, "exchange: ", results.ref().rows(),
-               " results of ", plan.back.num_results);
+    const index_t num_results = std::max(plan.back.num_results, plan.most.results);
+    SY_REQUIRE(results.ref().rows() == num_results, "exchange: ", results.ref().rows(), " results of ",
+               num_results);
 }
 
 PendingRows UnitExchange::start_return(Tensor results, const DispatchPlan& plan) {

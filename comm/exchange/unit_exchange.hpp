@@ -64,6 +64,9 @@ class UnitExchange : public Exchange {
     /// Everything of a plan but what this rank sends. @par Waits  for the members of the unit
     virtual void plan_unit(const Agreed& agreed, const Placement& placement, SlotChunks chunks,
                            DispatchPlan& plan);
+    /// Rows that others may send to this rank, and results.
+    /// @param most_rows  of any rank of the group, if all have agreed; there may be as many in the result
+    virtual Tensor allocate(DType dtype, Shape shape, index_t most_rows);
     /// The numbers of those slots whose results this rank holds, in their order. @par Waits  for the members of the unit
     virtual Buffer scalars_of_unit(PerSlotSpan<const float> slot_values, const DispatchPlan& plan);
 

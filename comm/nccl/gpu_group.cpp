@@ -2,7 +2,9 @@
 
 #include <cstring>
 #include <utility>
+#include <vector>
 
+#include "comm/nccl/gpu_windows.hpp"
 #include "kernels/cuda/stream.hpp"
 #include "kernels/cuda/view.hpp"
 
@@ -11,8 +13,9 @@ namespace {
 
 class GpuGroup final : public NcclGroup {
   public:
-    GpuGroup(const NcclCalls& calls, const ncclUniqueId& id, int rank, int size, const std::string& name)
-        : calls_(calls), stream_(name) {
+    GpuGroup(const NcclCalls& calls, const ncclUniqueId& id, int rank, int size, Device& device,
+             const std::string& name)
+        : calls_(calls), device_(device), rank_(rank), size_(size), stream_(name) {
         ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
         config.blocking = 0;  // a peer that never comes must not keep this rank
         const ncclResult_t result = calls_.comm_init_rank_config(&comm_, size, id, rank, &config);
@@ -31,6 +34,7 @@ class GpuGroup final : public NcclGroup {
         ncclResult_t state = ncclSuccess;
         check(calls_.comm_get_async_error(open(), &state), "ncclCommGetAsyncError");
         check(state, doing_);
+        for (const auto& windows : windows_) windows->check();
         if (state == ncclInProgress) return false;
         if (ends_) {
             check(calls_.comm_destroy(comm_), "ncclCommDestroy");
@@ -62,6 +66,12 @@ class GpuGroup final : public NcclGroup {
         check(calls_.group_end(), "ncclGroupEnd");
     }
 
+    NcclWindows& make_windows(std::chrono::milliseconds deadline) override {
+        doing_ = "ncclCommWindowRegister";
+        windows_.push_back(make_gpu_windows({calls_, open(), stream_, device_, rank_, size_}, deadline));
+        return *windows_.back();
+    }
+
     bool is_done(const Event& event) override { return stream_.is_done(event); }
 
     void end() override {
@@ -71,6 +81,8 @@ class GpuGroup final : public NcclGroup {
     }
 
     void abort() noexcept override {
+        if (comm_ == nullptr) return;
+        for (const auto& windows : windows_) windows->abort();
         // A failure here adds nothing to the one that led to it.
         if (ncclComm_t comm = std::exchange(comm_, nullptr)) static_cast<void>(calls_.comm_abort(comm));
     }
@@ -92,7 +104,11 @@ class GpuGroup final : public NcclGroup {
     }
 
     NcclCalls calls_;
+    Device& device_;
+    int rank_;
+    int size_;
     CudaStream stream_;
+    std::vector<std::unique_ptr<NcclWindows>> windows_;
     ncclComm_t comm_ = nullptr;
     const char* doing_ = "ncclCommInitRankConfig";
     bool ends_ = false;
@@ -123,7 +139,7 @@ class GpuLibrary : public NcclLibrary {
                    device.name());
         ncclUniqueId same;
         std::memcpy(&same, id.data(), sizeof(same));
-        return std::make_unique<GpuGroup>(calls_, same, rank, size, concat(device.name(), "/", name));
+        return std::make_unique<GpuGroup>(calls_, same, rank, size, device, concat(device.name(), "/", name));
     }
 
   private:

@@ -80,7 +80,7 @@ std::string list(const char* direction, std::span<const Message> messages, int M
     return text + (messages.size() > 8 ? concat(" and ", messages.size() - 8, " more") : "");
 }
 
-class NcclCommunicator : public Communicator, public DeviceMessages {
+class NcclCommunicator : public Communicator, public DeviceMessages, public WindowedGroup {
   public:
     NcclCommunicator(Communicator& group, std::unique_ptr<NcclGroup> gpus, Device& device)
         : group_(group), gpus_(std::make_shared<Gpus>()), device_(device) {
@@ -135,18 +135,30 @@ class NcclCommunicator : public Communicator, public DeviceMessages {
     std::unique_ptr<DeviceTransfer> start(std::span<const Outgoing> outgoing,
                                           std::span<const Incoming> incoming,
                                           const Context& context) override {
+        begin(outgoing, incoming, context);
+        gpus_->group->send_receive(outgoing, incoming);
+        finish_telling("queueing of rows between GPUs");
+        return transfer("rows between GPUs", outgoing, incoming);
+    }
+
+    std::unique_ptr<DeviceWindows> make_windows(const Context& context) override;
+
+    /// Checks messages, and lets them begin after what is queued on the context's stream.
+    void begin(std::span<const Outgoing> outgoing, std::span<const Incoming> incoming,
+               const Context& context) {
         check_open();
         SY_REQUIRE(&context.device == &device_, settings().name, ": rows of ", context.device.name(),
                    ", but NCCL connects ", device_.name());
         for (const Outgoing& message : outgoing) check_peer(message.destination);
         for (const Incoming& message : incoming) check_peer(message.source);
-        NcclGroup& gpus = *gpus_->group;
-        gpus.stream().wait(context.stream.record());
-        gpus.send_receive(outgoing, incoming);
-        finish_telling("queueing of rows between GPUs");
+        gpus_->group->stream().wait(context.stream.record());
+    }
+    /// What has been queued last.
+    std::unique_ptr<DeviceTransfer> transfer(const char* what, std::span<const Outgoing> outgoing,
+                                             std::span<const Incoming> incoming) const {
         return std::make_unique<NcclTransfer>(
-            gpus_, gpus.stream().record(),
-            concat("rows between GPUs", list(", to ranks ", outgoing, &Outgoing::destination),
+            gpus_, gpus_->group->stream().record(),
+            concat(what, list(", to ranks ", outgoing, &Outgoing::destination),
                    list(", from ranks ", incoming, &Incoming::source)));
     }
 
@@ -156,11 +168,11 @@ class NcclCommunicator : public Communicator, public DeviceMessages {
 
     void close() override {
         if (is_closed_) return;
-        std::vector<std::unique_ptr<Request>> last;
-        for (Watched& watched : std::exchange(watched_, {})) last.push_back(std::move(watched.transfer));
-        wait_all(*this, last, "last rows between GPUs");
+        finish_watched();
         gpus_->group->end();
         finish_telling("end of NCCL");
+        // Its group may close before others that still wait.
+        end_accompanying();
         is_closed_ = true;
     }
 
@@ -181,6 +193,15 @@ class NcclCommunicator : public Communicator, public DeviceMessages {
         requests.push_back(start(outgoing, incoming, context));
         wait_all(*this, requests, "first message between GPUs");
     }
+
+    /// @par Waits  until all that is watched has arrived
+    void finish_watched() {
+        std::vector<std::unique_ptr<Request>> last;
+        for (Watched& watched : std::exchange(watched_, {})) last.push_back(std::move(watched.transfer));
+        wait_all(*this, last, "last rows between GPUs");
+    }
+
+    NcclGroup& gpus() { return *gpus_->group; }
 
     void finish_telling(const char* doing) {
         std::vector<std::unique_ptr<Request>> requests;
@@ -211,6 +232,65 @@ class NcclCommunicator : public Communicator, public DeviceMessages {
     std::deque<Watched> watched_;  ///< in the order in which they were started, or nearly so
     bool is_closed_ = false;
 };
+
+/// Windows of the group's GPUs, whose messages go by their kernels.
+class NcclDeviceWindows : public DeviceWindows {
+  public:
+    NcclDeviceWindows(NcclCommunicator& group, NcclWindows& windows) : group_(group), windows_(windows) {
+        open(NcclWindows::Use::words, 0);
+    }
+
+    std::unique_ptr<DeviceTransfer> start(std::span<const Outgoing> outgoing,
+                                          std::span<const Incoming> incoming,
+                                          const Context& context) override {
+        group_.begin(outgoing, incoming, context);
+        windows_.put(outgoing, incoming);
+        return group_.transfer("rows put by GPUs", outgoing, incoming);
+    }
+    void watch(std::unique_ptr<DeviceTransfer> transfer) override { group_.watch(std::move(transfer)); }
+
+    std::byte* open(index_t bytes) override { return open(NcclWindows::Use::rows, bytes); }
+    index_t bytes() const override { return windows_.bytes(); }
+
+    void close() override {
+        group_.finish_watched();
+        // What this rank has put may have arrived before what it gets.
+        barrier(group_);
+        while (windows_.begin_closing()) {
+            group_.finish_telling("closing of memory to other GPUs");
+            windows_.finish_closing();
+        }
+    }
+
+  private:
+    std::byte* open(NcclWindows::Use use, index_t bytes) {
+        windows_.begin_opening(use, bytes);
+        group_.finish_telling("opening of memory to other GPUs");
+        return windows_.finish_opening();
+    }
+
+    NcclCommunicator& group_;
+    NcclWindows& windows_;
+};
+
+std::unique_ptr<DeviceWindows> NcclCommunicator::make_windows(const Context& context) {
+    check_open();
+    SY_REQUIRE(&context.device == &device_, settings().name, ": windows of ", context.device.name(),
+               ", but NCCL connects ", device_.name());
+    NcclWindows* windows = nullptr;
+    std::string problem;
+    try {
+        windows = &gpus().make_windows(settings().deadline);
+    } catch (const ConfigError& error) {
+        problem = error.what();
+    }
+    const std::vector<std::string> problems = all_gather(group_, problem);
+    const auto first = std::ranges::find_if(problems, [](const std::string& text) { return !text.empty(); });
+    if (first != problems.end())
+        throw ConfigError(concat("rank ", first - problems.begin(), " of ", settings().name,
+                                 " has no memory for rows that other GPUs put there: ", *first));
+    return std::make_unique<NcclDeviceWindows>(*this, *windows);
+}
 
 /// The first rank's id. @throws CommError on all ranks when it can make none
 NcclId agree_on_id(Communicator& group, NcclLibrary& library) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <span>
@@ -15,6 +16,35 @@ namespace sy::comm {
 
 /// By which the ranks of a group find each other; one of them makes it.
 using NcclId = std::array<std::byte, 128>;
+
+/// Memory of this rank's GPU that kernels of the other ranks put rows into: windows, which all ranks open together.
+class NcclWindows {
+  public:
+    virtual ~NcclWindows() = default;
+
+    /// What a window is for: words by which kernels tell each other how far they are, the first of all, or rows.
+    enum class Use { words, rows };
+    /// Tells NCCL to open one, as an operation of the group. @par Collective with equal bytes
+    /// @throws CommError, where there is no memory
+    virtual void begin_opening(Use use, index_t bytes) = 0;
+    /// The new window's first byte. @pre the group is ready again
+    virtual std::byte* finish_opening() = 0;
+    /// Queues on the group's stream what puts rows into the windows of others, and waits there for those of this rank.
+    /// @param incoming  rows in windows of this rank; each begins at a multiple of the bytes of a row
+    virtual void put(std::span<const DeviceMessages::Outgoing> outgoing,
+                     std::span<const DeviceMessages::Incoming> incoming) = 0;
+    /// Bytes of all windows.
+    virtual index_t bytes() const = 0;
+    /// @throws TimeoutError naming the rank that a kernel has waited for too long
+    virtual void check() const = 0;
+    /// Tells NCCL to end the last window, as an operation of the group. @return false: there is none
+    /// @pre nothing is on its way on any rank
+    virtual bool begin_closing() = 0;
+    /// @pre the group is ready again
+    virtual void finish_closing() = 0;
+    /// Kernels that wait for a peer end without effect. @par Waits  until they have, a second at most
+    virtual void abort() noexcept = 0;
+};
 
 /// This rank's part of a group of GPUs. One operation at a time is told to NCCL: after each call is_ready() has to return
 /// true before the next.
@@ -32,6 +62,9 @@ class NcclGroup {
     /// @throws CommError when NCCL refuses them
     virtual void send_receive(std::span<const DeviceMessages::Outgoing> outgoing,
                               std::span<const DeviceMessages::Incoming> incoming) = 0;
+    /// The group's own, until its end. @param deadline  of a wait for a peer; kernels give up a second after it
+    /// @throws ConfigError saying why there can be none
+    virtual NcclWindows& make_windows(std::chrono::milliseconds deadline) = 0;
     /// Whether what was queued on the stream up to an event is done.
     virtual bool is_done(const Event& event) = 0;
     /// Tells NCCL that nothing follows. @pre all that was queued is done

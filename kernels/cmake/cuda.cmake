@@ -48,18 +48,38 @@ else()
   set(SY_USE_NCCL ${SY_WITH_NCCL})
 endif()
 
-# sy_add_cuda_module(): libswitchyard_cuda.so beside the program. Links the toolkit's runtime as a static library and no
-# driver, so that it loads, and says what is missing, where there is none; cuBLAS is opened when it is used.
-function(sy_add_cuda_module)
-  cmake_path(GET SY_NVCC PARENT_PATH toolkit)
-  cmake_path(GET toolkit PARENT_PATH toolkit)
-  find_library(SY_CUDART NAMES cudart_static HINTS "${toolkit}" PATH_SUFFIXES lib64 lib REQUIRED)
+# Its device API, with which kernels put rows into the memory of other GPUs, came with 2.28.
+set(SY_NCCL_DEVICE_API OFF)
+if(SY_NCCL_INCLUDE_DIR AND EXISTS "${SY_NCCL_INCLUDE_DIR}/nccl_device.h")
+  set(SY_NCCL_DEVICE_API ON)
+endif()
+
+# sy_nvcc_object(source variable flags...): has nvcc compile a source for all architectures of the module, and names the
+# object that it makes in a variable.
+function(sy_nvcc_object source variable)
   set(code "")
   foreach(architecture ${SY_CUDA_ARCHITECTURES})
     list(APPEND code "-gencode=arch=compute_${architecture},code=sm_${architecture}")
   endforeach()
   # Named again, the compiler's own folder would come before the headers that include it next.
   set(random123 "$<FILTER:$<TARGET_PROPERTY:Random123::Random123,INTERFACE_INCLUDE_DIRECTORIES>,EXCLUDE,^/usr/include$>")
+  cmake_path(RELATIVE_PATH source BASE_DIRECTORY "${PROJECT_SOURCE_DIR}" OUTPUT_VARIABLE name)
+  string(REPLACE "/" "." name "${name}")
+  set(object "${CMAKE_CURRENT_BINARY_DIR}/${name}.o")
+  add_custom_command(OUTPUT "${object}"
+    COMMAND "${SY_NVCC}" ${SY_NVCC_FLAGS} ${code} -ccbin "${CMAKE_CXX_COMPILER}" "-I${PROJECT_SOURCE_DIR}" ${ARGN}
+            "$<$<BOOL:${random123}>:-isystem=$<JOIN:${random123},;-isystem=>>"
+            -Xcompiler=-fPIC,-Wno-psabi -MD -MF "${object}.d" -c "${source}" -o "${object}"
+    DEPENDS "${source}" DEPFILE "${object}.d" COMMENT "nvcc ${name}" COMMAND_EXPAND_LISTS VERBATIM)
+  set(${variable} "${object}" PARENT_SCOPE)
+endfunction()
+
+# sy_add_cuda_module(): libswitchyard_cuda.so beside the program. Links the toolkit's runtime as a static library and no
+# driver, so that it loads, and says what is missing, where there is none; cuBLAS is opened when it is used.
+function(sy_add_cuda_module)
+  cmake_path(GET SY_NVCC PARENT_PATH toolkit)
+  cmake_path(GET toolkit PARENT_PATH toolkit)
+  find_library(SY_CUDART NAMES cudart_static HINTS "${toolkit}" PATH_SUFFIXES lib64 lib REQUIRED)
   get_property(sources GLOBAL PROPERTY SY_CUDA_SOURCES)
   set(parts "${CMAKE_CURRENT_SOURCE_DIR}/module_entry.cpp")
   if(SY_CUBLAS_INCLUDE_DIR)
@@ -70,14 +90,7 @@ function(sy_add_cuda_module)
       list(APPEND parts "${source}")
       continue()
     endif()
-    cmake_path(RELATIVE_PATH source BASE_DIRECTORY "${PROJECT_SOURCE_DIR}" OUTPUT_VARIABLE name)
-    string(REPLACE "/" "." name "${name}")
-    set(object "${CMAKE_CURRENT_BINARY_DIR}/${name}.o")
-    add_custom_command(OUTPUT "${object}"
-      COMMAND "${SY_NVCC}" ${SY_NVCC_FLAGS} ${code} -ccbin "${CMAKE_CXX_COMPILER}" "-I${PROJECT_SOURCE_DIR}"
-              "$<$<BOOL:${random123}>:-isystem=$<JOIN:${random123},;-isystem=>>"
-              -Xcompiler=-fPIC,-Wno-psabi -MD -MF "${object}.d" -c "${source}" -o "${object}"
-      DEPENDS "${source}" DEPFILE "${object}.d" COMMENT "nvcc ${name}" COMMAND_EXPAND_LISTS VERBATIM)
+    sy_nvcc_object("${source}" object)
     list(APPEND parts "${object}")
   endforeach()
   add_library(switchyard_cuda MODULE ${parts})

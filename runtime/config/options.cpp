@@ -93,7 +93,8 @@ void parallel_options(OptionTable& table, ParallelConfig& parallel) {
     table.choice<ExchangeSetting>(
         {"parallel.exchange", "",
          "how rows travel: flat, once to each rank; hierarchical, once to each "
-         "node, whose ranks share memory or, as GPUs, pass it on; one_sided, as flat but by puts of UCX"},
+         "node, whose ranks share memory or, as GPUs, pass it on; one_sided, as flat but by puts of UCX, or "
+         "(experimental) of kernels into the memory of other GPUs"},
         parallel.exchange,
         {{"auto", ExchangeSetting::automatic},
          {"flat", ExchangeSetting::flat},

@@ -246,6 +246,8 @@ std::vector<std::string> plan_notes(const Config& config, const Plan& plan) {
                                " expert-parallel ranks hold none of moe.experts = ", experts,
                                "; set parallel.expert_parallel to ", experts, " or less"));
     }
+    if (config.parallel.device == DeviceKind::cuda && config.parallel.exchange == ExchangeSetting::one_sided)
+        notes.push_back(choose_exchange_of_gpus(config.parallel.exchange, 1, 1).note);
     return notes;
 }
 

@@ -19,10 +19,10 @@ std::string gibibytes(double bytes) {
     return concat(std::ceil(bytes / 1073741824.0 * 100.0) / 100.0, " GiB");
 }
 
-/// None where this program has no such exchange.
+/// None where this program knows no such exchange.
 std::optional<comm::ExchangeKind> kind_named(const std::string& name) {
     for (const comm::ExchangeKind kind : comm::kExchangeKinds)
-        if (name == comm::exchange_name(kind) && comm::has_exchange(kind)) return kind;
+        if (name == comm::exchange_name(kind)) return kind;
     return {};
 }
 
@@ -71,6 +71,11 @@ ExchangeChoice choose_exchange(ExchangeSetting setting, int ranks_of_node, doubl
 }
 
 ExchangeChoice choose_exchange_of_gpus(ExchangeSetting setting, int ranks_of_node, int num_nodes) {
+    if (setting == ExchangeSetting::one_sided)
+        return {comm::ExchangeKind::one_sided,
+                "parallel.exchange = one_sided is experimental with parallel.device = cuda: kernels that put "
+                "rows "
+                "into the memory of other GPUs have run on an emulation alone so far"};
     if (setting != ExchangeSetting::automatic) return choose_exchange(setting, ranks_of_node, 0.0, 0.0);
     if (ranks_of_node < 2) return {comm::ExchangeKind::flat, {}};
     if (num_nodes < 2)
@@ -83,9 +88,10 @@ ExchangeChoice choose_exchange_of_gpus(ExchangeSetting setting, int ranks_of_nod
                    ranks_of_node, " GPUs pass it on")};
 }
 
-std::string device_problem(DeviceKind device, comm::ExchangeKind kind) {
-    if (device == DeviceKind::cpu || kind != comm::ExchangeKind::one_sided) return {};
-    return "puts rows that are in memory of the host, not in that of a GPU";
+std::string automatic_problem(DeviceKind device, comm::ExchangeKind kind) {
+    if (kind != comm::ExchangeKind::one_sided) return {};
+    if (device == DeviceKind::cuda) return "is experimental with GPUs";
+    return comm::has_exchange(kind) ? "" : "needs UCX, without which this program was built";
 }
 
 ExchangeChoice choose_exchange(const ExchangeTable& table, const std::string& path, const ExchangeNeed& need,
@@ -103,7 +109,7 @@ ExchangeChoice choose_exchange(const ExchangeTable& table, const std::string& pa
         const std::optional<comm::ExchangeKind> kind = kind_named(ranking[i].exchange);
         if (!kind) {
             passed_over += concat("; this program has no exchange '", ranking[i].exchange, "'");
-        } else if (const std::string problem = device_problem(need.device, *kind); !problem.empty()) {
+        } else if (const std::string problem = automatic_problem(need.device, *kind); !problem.empty()) {
             passed_over += concat("; ", ranking[i].exchange, " ", problem);
         } else if (*kind == comm::ExchangeKind::hierarchical && need.shared_bytes > need.room_bytes) {
             passed_over += concat("; hierarchical would take up to ", gibibytes(need.shared_bytes),
@@ -138,7 +144,8 @@ double shared_bytes_of_node(const Config& config, int group_size, int ranks_of_n
 }
 
 ExchangeChoice choose_exchange(const Config& config, comm::Communicator& world, const comm::Topology& group) {
-    if (config.parallel.exchange == ExchangeSetting::one_sided &&
+    const bool on_gpus = config.parallel.device == DeviceKind::cuda;
+    if (config.parallel.exchange == ExchangeSetting::one_sided && !on_gpus &&
         !comm::has_exchange(comm::ExchangeKind::one_sided))
         throw ConfigError(
             "parallel.exchange = one_sided: this binary was built without UCX; install its development "
@@ -152,16 +159,12 @@ ExchangeChoice choose_exchange(const Config& config, comm::Communicator& world, 
     comm::all_reduce(world, std::span<double>(numbers), comm::ReduceOp::min);
     ranks_of_node = static_cast<int>(-numbers[1]);
     const ParallelConfig& parallel = config.parallel;
-    const bool on_gpus = parallel.device == DeviceKind::cuda;
     // GPUs keep rows in their own memory.
     const double needed =
         on_gpus ? 0.0 : shared_bytes_of_node(config, group.num_ranks(), ranks_of_node, world.size());
     const ExchangeChoice rule =
         on_gpus ? choose_exchange_of_gpus(parallel.exchange, ranks_of_node, static_cast<int>(-numbers[2]))
                 : choose_exchange(parallel.exchange, ranks_of_node, needed, numbers[0]);
-    if (const std::string problem = device_problem(parallel.device, rule.kind); !problem.empty())
-        throw ConfigError(concat("parallel.exchange = ", comm::exchange_name(rule.kind), " ", problem,
-                                 "; with parallel.device = cuda take flat, hierarchical or auto"));
     if (parallel.exchange_table.empty()) return rule;
     if (parallel.exchange != ExchangeSetting::automatic)
         return {rule.kind, concat("parallel.exchange_table = ", parallel.exchange_table,

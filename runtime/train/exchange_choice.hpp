@@ -23,12 +23,12 @@ ExchangeChoice choose_exchange(ExchangeSetting setting, int ranks_of_node, doubl
                                double room_bytes);
 
 /// The same for ranks with a GPU each: `auto` takes the hierarchical exchange where ranks share nodes and there are several
-/// of these. On one node, flat returns the sum of a rank's results where the other one returns each.
+/// of these. On one node, flat returns the sum of a rank's results where the other one returns each. It never takes `one_sided`, which is experimental.
 /// @param num_nodes  of one expert-parallel group
 ExchangeChoice choose_exchange_of_gpus(ExchangeSetting setting, int ranks_of_node, int num_nodes);
 
-/// Why an exchange cannot carry rows of such devices; empty where it can.
-std::string device_problem(DeviceKind device, comm::ExchangeKind kind);
+/// Why `parallel.exchange = auto` does not take an exchange for such devices, whatever a table says; empty where it may.
+std::string automatic_problem(DeviceKind device, comm::ExchangeKind kind);
 
 /// What a run needs of its exchange.
 struct ExchangeNeed {
@@ -52,7 +52,7 @@ ExchangeChoice choose_exchange(const ExchangeTable& table, const std::string& pa
 double shared_bytes_of_node(const Config& config, int group_size, int ranks_of_node, int num_ranks);
 
 /// The choice of all ranks. @param group  expert-parallel
-/// @throws ConfigError for an exchange that this build or this device does not have; IoError on all ranks where parallel.exchange_table cannot be read or is no table
+/// @throws ConfigError for an exchange that this build does not have; IoError on all ranks where parallel.exchange_table cannot be read or is no table
 /// @par Collective over `world`
 ExchangeChoice choose_exchange(const Config& config, comm::Communicator& world, const comm::Topology& group);
 

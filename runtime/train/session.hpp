@@ -67,9 +67,11 @@ class Session {
     const std::string& gpu_note() const { return row_groups_.note(); }
     /// What this rank computes on.
     const RankDevice& rank_device() const { return device_; }
-    /// The most memory of its device that this rank has needed so far; on processors with what other ranks can reach of it.
+    /// The most memory of its device that this rank has needed so far, with what other ranks can reach of it.
     index_t memory_bytes() const {
-        return device_.peak_bytes() + (device_.is_gpu() ? 0 : exchange_->reachable_bytes());
+        const bool reaches_device =
+            !device_.is_gpu() || exchange_choice_.kind == comm::ExchangeKind::one_sided;
+        return device_.peak_bytes() + (reaches_device ? exchange_->reachable_bytes() : 0);
     }
     /// Threads of this rank: of the processor where that computes, and of what else the host does, such as tokenizing.
     int num_threads() const { return processors_.threads; }

@@ -137,6 +137,10 @@ TEST_CASE("plan: ranks without tokens or experts, and numbers that the config re
     config.train.global_batch = 64;
     config.moe.layers = "none";
     CHECK(notes(16).empty());
+    config.parallel.exchange = ExchangeSetting::one_sided;
+    CHECK(notes(16).empty());
+    config.parallel.device = DeviceKind::cuda;
+    CHECK(has(notes(16), "one_sided is experimental with parallel.device = cuda"));
 }
 
 TEST_CASE("plan: memory is that of the rank that holds most", "[unit]") {

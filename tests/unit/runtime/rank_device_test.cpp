@@ -20,15 +20,18 @@ TEST_CASE("rank device: each rank of a node takes a GPU that no other has", "[un
     CHECK(choose_gpus(Lists{{}}) == Choice{std::nullopt});
 }
 
-TEST_CASE("rank device: exchanges that need memory of the host are none for GPUs", "[unit]") {
+TEST_CASE("rank device: what is experimental with GPUs is not taken by itself", "[unit]") {
     using comm::ExchangeKind;
-    for (const ExchangeKind kind : comm::kExchangeKinds) CHECK(device_problem(DeviceKind::cpu, kind).empty());
-    CHECK(device_problem(DeviceKind::cuda, ExchangeKind::flat).empty());
-    CHECK(device_problem(DeviceKind::cuda, ExchangeKind::hierarchical).empty());
-    CHECK_THAT(device_problem(DeviceKind::cuda, ExchangeKind::one_sided),
-               Catch::Contains("memory of the host"));
+    for (const ExchangeKind kind : comm::kExchangeKinds)
+        CHECK(automatic_problem(DeviceKind::cpu, kind).empty() == comm::has_exchange(kind));
+    CHECK(automatic_problem(DeviceKind::cuda, ExchangeKind::flat).empty());
+    CHECK(automatic_problem(DeviceKind::cuda, ExchangeKind::hierarchical).empty());
+    CHECK_THAT(automatic_problem(DeviceKind::cuda, ExchangeKind::one_sided), Catch::Contains("experimental"));
+    const ExchangeChoice by_name = choose_exchange_of_gpus(ExchangeSetting::one_sided, 4, 1);
+    CHECK(by_name.kind == ExchangeKind::one_sided);
+    CHECK_THAT(by_name.note, Catch::Contains("one_sided is experimental with parallel.device = cuda"));
 
-    // A table may have been measured on processors: what is fastest there is passed over.
+    // A table may name it: what is fastest there is passed over.
     ExchangeTable table;
     table.ranks_of_nodes = {2};
     table.top_k = 2;
@@ -40,9 +43,7 @@ TEST_CASE("rank device: exchanges that need memory of the host are none for GPUs
                             .device = DeviceKind::cuda};
     const ExchangeChoice choice = choose_exchange(table, "T", need, {ExchangeKind::flat, {}});
     CHECK(choice.kind == ExchangeKind::flat);
-    // A build without UCX has no such exchange at all.
-    CHECK_THAT(choice.note,
-               Catch::Contains("one_sided puts rows") || Catch::Contains("no exchange 'one_sided'"));
+    CHECK_THAT(choice.note, Catch::Contains("one_sided is experimental with GPUs"));
 }
 
 TEST_CASE("rank device: GPUs pass rows on inside nodes where there are several", "[unit]") {

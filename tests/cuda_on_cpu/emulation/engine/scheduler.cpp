@@ -5,6 +5,7 @@
 #include <map>
 #include <utility>
 
+#include "tests/cuda_on_cpu/emulation/engine/halted.hpp"
 #include "tests/cuda_on_cpu/emulation/engine/options.hpp"
 #include "tests/cuda_on_cpu/emulation/engine/threads.hpp"
 
@@ -213,6 +214,40 @@ std::vector<std::uint64_t> order_of_blocks(std::uint64_t num_blocks) {
     return order;
 }
 
+void start_blocks(Scheduler& s) {
+    const Launch& launch = *s.launch;
+    sanitizer::release(&s.start_order);
+    const std::uint64_t num_blocks = std::uint64_t(launch.grid.x) * launch.grid.y * launch.grid.z;
+    s.block_order = order_of_blocks(num_blocks);
+    s.resident.resize(launch.is_cooperative ? num_blocks
+                                            : std::min<std::uint64_t>(num_blocks, options().num_resident));
+    for (auto& slot : s.resident) start_block(slot);
+}
+
+/// As long as a thread can run. @throws GridHalted, KernelFault
+void run_ready(const std::shared_ptr<Scheduler>& grid) {
+    Scheduler& s = *grid;
+    scheduler() = &s;
+    blockDim = s.launch->block;
+    gridDim = s.launch->grid;
+    if (s.resident.empty()) start_blocks(s);
+    run_next();  // comes back when no thread can run
+    const bool has_halted = !s.has_failed && !s.yielding.empty();
+    for (const auto& block : s.resident) {
+        if (block == nullptr || s.has_failed || has_halted) continue;
+        s.has_failed = true;
+        s.failure.text = describe_deadlock(*block);
+    }
+    if (s.overrun) {
+        s.failure.text = "a shared variable was written past its end: byte " +
+                         std::to_string(s.overrun->written) + " of " + std::to_string(s.overrun->bytes);
+    }
+    sanitizer::acquire(&s.end_order);
+    scheduler() = nullptr;
+    if (s.has_failed) throw s.failure;
+    if (has_halted) throw GridHalted{grid};
+}
+
 }  // namespace
 
 Scheduler*& scheduler() {
@@ -249,12 +284,15 @@ void block_running_thread(const char* what, const Place& where) {
 
 void yield() {
     const EngineScope engine;
-    scheduler()->ready.push_back(&running_thread());
+    scheduler()->yielding.push_back(&running_thread());
     run_next();
 }
 
 void maybe_yield() {
-    if (options().order == Order::random && draw(4) == 0) yield();
+    if (options().order != Order::random || draw(4) != 0) return;
+    const EngineScope engine;
+    scheduler()->ready.push_back(&running_thread());
+    run_next();
 }
 
 unsigned lane() {
@@ -284,32 +322,16 @@ std::string describe_deadlock(const Block& block) {
 }
 
 void run_grid(const Launch& launch) {
-    Scheduler s;
-    s.launch = &launch;
-    s.identity = sanitizer::current_identity();
-    s.current = &s.host;
-    scheduler() = &s;
-    blockDim = launch.block;
-    gridDim = launch.grid;
-    sanitizer::release(&s.start_order);
-    const std::uint64_t num_blocks = std::uint64_t(launch.grid.x) * launch.grid.y * launch.grid.z;
-    s.block_order = order_of_blocks(num_blocks);
-    s.resident.resize(launch.is_cooperative ? num_blocks
-                                            : std::min<std::uint64_t>(num_blocks, options().num_resident));
-    for (auto& slot : s.resident) start_block(slot);
-    run_next();  // comes back when no thread can run
-    for (const auto& block : s.resident) {
-        if (block == nullptr || s.has_failed) continue;
-        s.has_failed = true;
-        s.failure.text = describe_deadlock(*block);
-    }
-    if (s.overrun) {
-        s.failure.text = "a shared variable was written past its end: byte " +
-                         std::to_string(s.overrun->written) + " of " + std::to_string(s.overrun->bytes);
-    }
-    sanitizer::acquire(&s.end_order);
-    scheduler() = nullptr;
-    if (s.has_failed) throw s.failure;
+    const auto grid = std::make_shared<Scheduler>();
+    grid->launch = &launch;
+    grid->identity = sanitizer::current_identity();
+    grid->current = &grid->host;
+    run_ready(grid);
+}
+
+void go_on(const std::shared_ptr<Scheduler>& grid) {
+    grid->ready.swap(grid->yielding);
+    run_ready(grid);
 }
 
 }  // namespace sy::emulation

@@ -99,6 +99,7 @@ struct Scheduler {
     Context* current = nullptr;   ///< whose stack this is
     Context* previous = nullptr;  ///< who switched to it
     std::deque<Thread*> ready;
+    std::deque<Thread*> yielding;  ///< ready again when no other thread can run (halted.hpp)
     std::vector<std::uint64_t> block_order;
     std::size_t next_block = 0;
     std::vector<std::unique_ptr<Block>> resident;

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -43,7 +44,9 @@ struct NcclRank {
         0;  ///< their operations are done in the order of the calls, whatever the stream
     std::shared_ptr<NcclBatch> unqueued;  ///< called, but not on its stream yet
     int polls_until_queued = 0;
-    std::vector<cudaStream_t> streams;  ///< that have had its work
+    std::vector<cudaStream_t> streams;          ///< that have had its work
+    std::function<ncclResult_t()> registering;  ///< a window that others have still to offer
+    std::uint64_t num_windows = 0;              ///< that were registered so far
 
     /// From now on its asynchronous error. Reports the text.
     ncclResult_t fail(ncclResult_t result, const std::string& text);

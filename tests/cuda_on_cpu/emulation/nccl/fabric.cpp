@@ -143,6 +143,20 @@ std::size_t Fabric::take(int source, char* bytes, std::size_t count) {
     return count;
 }
 
+void Fabric::offer(std::uint64_t round, const Offer& mine) {
+    Offered& place = shared_->offered[rank_][round % 2];
+    place.offer = mine;
+    place.round.store(round, std::memory_order_release);
+}
+
+bool Fabric::has_offer(std::uint64_t round, int rank) const {
+    return shared_->offered[rank][round % 2].round.load(std::memory_order_acquire) == round;
+}
+
+Fabric::Offer Fabric::offer_of(std::uint64_t round, int rank) const {
+    return shared_->offered[rank][round % 2].offer;
+}
+
 void Fabric::fail() {
     shared_->has_failed = 1;
 }

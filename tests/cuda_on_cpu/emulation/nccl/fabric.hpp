@@ -46,6 +46,18 @@ class Fabric {
     /// Takes up to `count` bytes out of the ring from a rank. @return how many
     std::size_t take(int source, char* bytes, std::size_t count);
 
+    /// Memory of a rank that the others are to map.
+    struct Offer {
+        std::int64_t process = 0;
+        std::int32_t file = -1;  ///< descriptor of the process
+        std::uint64_t bytes = 0;
+    };
+    /// This rank's offer of a round, counted from 1. @pre all offers of the round before have been seen
+    void offer(std::uint64_t round, const Offer& mine);
+    /// Whether a rank has made its offer of a round.
+    bool has_offer(std::uint64_t round, int rank) const;
+    Offer offer_of(std::uint64_t round, int rank) const;
+
     /// Tells all ranks that this one has failed.
     void fail();
     bool has_failed() const;
@@ -57,12 +69,17 @@ class Fabric {
         alignas(64) std::atomic<std::uint64_t> num_read;
         char bytes[kRingBytes];
     };
+    struct Offered {
+        std::atomic<std::uint64_t> round;
+        Offer offer;
+    };
     /// Zeros at first.
     struct Shared {
         std::atomic<int> num_ranks;
         std::atomic<int> num_joined;
         std::atomic<int> has_failed;
         std::atomic<int> device[kMaxRanks];  ///< and 1
+        Offered offered[kMaxRanks][2];  ///< of the last two rounds: a rank is one ahead of another at most
     };
 
     Ring& ring(int source, int destination) const;

@@ -10,6 +10,8 @@ struct NcclFaults {
     int silent_rank = -1;   ///< its operations never begin, as of a GPU that hangs
     int failing_rank = -1;  ///< it ends in an asynchronous error, of which the others are told
     std::uint64_t operation = 0;  ///< from which group of operations on the last two do that, counted from 0
+    int lsa_ranks =
+        0;  ///< so many ranks reach each other's memory by loads and stores; 0: all of a communicator
     std::uint64_t max_delay = 0;  ///< an operation begins up to so many polls late, as drawn by the seed
 };
 

@@ -9,14 +9,11 @@
 #include <vector>
 
 #include "tests/cuda_on_cpu/emulation/nccl/batch.hpp"
+#include "tests/cuda_on_cpu/emulation/nccl/communicator.hpp"
 #include "tests/cuda_on_cpu/emulation/nccl/faults.hpp"
 #include "tests/cuda_on_cpu/emulation/runtime/graphs.hpp"
 #include "tests/cuda_on_cpu/emulation/runtime/runtime.hpp"
 #include "tests/cuda_on_cpu/emulation/runtime/streams.hpp"
-
-struct ncclComm {
-    std::shared_ptr<sy::emulation::NcclRank> rank;
-};
 
 namespace sy::emulation {
 namespace {
@@ -40,24 +37,6 @@ struct Group {
 Group& group() {
     static thread_local Group of_thread;
     return of_thread;
-}
-
-ncclResult_t refuse(ncclResult_t result, const std::string& why) {
-    report("NCCL: " + why);
-    return result;
-}
-
-/// Whether another call may be made: none before the last one is over.
-ncclResult_t check_free(ncclComm_t comm, const char* call) {
-    if (comm == nullptr) return refuse(ncclInvalidArgument, std::string(call) + " of no communicator");
-    NcclRank& rank = *comm->rank;
-    if (rank.error != ncclSuccess) return rank.error;
-    if (!rank.is_connected || rank.unqueued != nullptr || rank.is_finalized) {
-        return rank.fail(ncclInvalidUsage, std::string(call) +
-                                               " while the communicator is in progress, or finalized; "
-                                               "ncclCommGetAsyncError has to return ncclSuccess first");
-    }
-    return ncclSuccess;
 }
 
 ncclResult_t check_memory(NcclRank& rank, const char* call, const void* memory, std::size_t bytes) {
@@ -146,6 +125,24 @@ ncclResult_t finish_work(NcclRank& rank) {
 }
 
 }  // namespace
+
+ncclResult_t refuse(ncclResult_t result, const std::string& why) {
+    report("NCCL: " + why);
+    return result;
+}
+
+ncclResult_t check_free(ncclComm_t comm, const char* call) {
+    if (comm == nullptr) return refuse(ncclInvalidArgument, std::string(call) + " of no communicator");
+    NcclRank& rank = *comm->rank;
+    if (rank.error != ncclSuccess) return rank.error;
+    if (!rank.is_connected || rank.unqueued != nullptr || rank.registering || rank.is_finalized) {
+        return rank.fail(ncclInvalidUsage, std::string(call) +
+                                               " while the communicator is in progress, or finalized; "
+                                               "ncclCommGetAsyncError has to return ncclSuccess first");
+    }
+    return ncclSuccess;
+}
+
 }  // namespace sy::emulation
 
 using namespace sy::emulation;
@@ -226,6 +223,9 @@ ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* error) {
         *error = connect(rank);
     } else if (rank.unqueued != nullptr) {
         *error = queue_batch(rank);
+    } else if (rank.registering) {
+        *error = rank.registering();
+        if (*error != ncclInProgress) rank.registering = nullptr;
     } else if (rank.is_finalized) {
         *error = finish_work(rank);
     } else {

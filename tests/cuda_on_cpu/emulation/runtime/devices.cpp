@@ -58,6 +58,8 @@ int attribute_of(cudaDeviceAttr attribute) {
             return 48 * 1024;
         case cudaDevAttrMaxSharedMemoryPerBlockOptin:
             return int(kSharedLimitBytes);
+        case cudaDevAttrClockRate:
+            return 1'000'000;  // kilohertz
         case cudaDevAttrWarpSize:
             return int(kWarpSize);
         case cudaDevAttrComputeCapabilityMajor:

@@ -5,8 +5,10 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "tests/cuda_on_cpu/emulation/engine/engine.hpp"
+#include "tests/cuda_on_cpu/emulation/engine/halted.hpp"
 #include "tests/cuda_on_cpu/emulation/engine/options.hpp"
 #include "tests/cuda_on_cpu/emulation/runtime/graphs.hpp"
 #include "tests/cuda_on_cpu/emulation/runtime/launch.hpp"
@@ -128,9 +130,19 @@ cudaError_t enqueue_kernel(const cudaLaunchConfig_t& config, const void* functio
         return sticky_error();
     }
     // The stream alone holds it, and drops it under its own identity.
-    const auto poll = [launch = std::move(launch)] {
-        run_grid(*launch);
-        return true;
+    const auto poll = [launch = std::move(launch), halted = std::shared_ptr<Scheduler>()]() mutable {
+        const std::shared_ptr<Scheduler> before = std::exchange(halted, nullptr);
+        try {
+            if (before == nullptr) {
+                run_grid(*launch);
+            } else {
+                go_on(before);
+            }
+            return true;
+        } catch (const GridHalted& here) {
+            halted = here.grid;
+            return false;
+        }
     };
     const auto find_problem = [find_bad = std::move(find_bad)] {
         const void* const bad = find_bad ? find_bad() : nullptr;

@@ -70,18 +70,41 @@ DeviceMemory::DeviceMemory() {
 void* DeviceMemory::allocate(std::size_t bytes) {
     // At least one red zone of 256 bytes, and the next allocation on a page of its own.
     const std::size_t span_bytes = round_up(round_up(bytes, kAlignment) + kAlignment, kPageBytes);
-    if (used_bytes_ + bytes > options().memory_bytes || given_bytes_ + span_bytes > kReservedBytes)
-        return nullptr;
-    char* first = base_ + given_bytes_;
-    if (mprotect(first, span_bytes, PROT_READ | PROT_WRITE) != 0) return nullptr;
-    given_bytes_ += span_bytes;
-    used_bytes_ += bytes;
+    const Allocation allocation{bytes, span_bytes, bytes};
+    char* const first = room_for(allocation);
+    if (first == nullptr || mprotect(first, span_bytes, PROT_READ | PROT_WRITE) != 0) return nullptr;
     std::memset(first, kUnwritten, span_bytes);  // NaN in every float type, -1 in every integer
-    sanitizer::poison(first, span_bytes);
-    sanitizer::unpoison(first, bytes);
-    live_[first] = {bytes, span_bytes};
-    if (is_fenced() && num_open_ == 0) mprotect(first, span_bytes, PROT_NONE);
+    give(first, allocation);
     return first;
+}
+
+void* DeviceMemory::map(int file, std::size_t bytes, bool is_own) {
+    const Allocation allocation{bytes, bytes + kPageBytes, is_own ? bytes : 0};
+    char* const first = room_for(allocation);
+    if (first == nullptr || bytes % kPageBytes != 0) return nullptr;
+    if (mmap(first, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, 0) == MAP_FAILED ||
+        mprotect(first + bytes, kPageBytes, PROT_READ | PROT_WRITE) != 0)
+        return nullptr;
+    std::memset(first + bytes, kUnwritten, kPageBytes);
+    give(first, allocation);
+    return first;
+}
+
+/// Addresses for an allocation; null where there is no room.
+char* DeviceMemory::room_for(const Allocation& allocation) const {
+    if (used_bytes_ + allocation.used_bytes > options().memory_bytes ||
+        given_bytes_ + allocation.span_bytes > kReservedBytes)
+        return nullptr;
+    return base_ + given_bytes_;
+}
+
+void DeviceMemory::give(char* first, const Allocation& allocation) {
+    given_bytes_ += allocation.span_bytes;
+    used_bytes_ += allocation.used_bytes;
+    sanitizer::poison(first, allocation.span_bytes);
+    sanitizer::unpoison(first, allocation.bytes);
+    live_[first] = allocation;
+    if (is_fenced() && num_open_ == 0) mprotect(first, allocation.span_bytes, PROT_NONE);
 }
 
 bool DeviceMemory::free(void* first) {
@@ -101,10 +124,11 @@ bool DeviceMemory::free(void* first) {
     }
     sanitizer::poison(first, allocation.span_bytes);
     if (!sanitizer::tells_threads_apart()) {
-        mprotect(first, allocation.span_bytes, PROT_NONE);
-        madvise(first, allocation.span_bytes, MADV_DONTNEED);
+        // Nothing is mapped there any more, a file's pages neither; the addresses stay reserved.
+        mmap(first, allocation.span_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
+             -1, 0);
     }
-    used_bytes_ -= allocation.bytes;
+    used_bytes_ -= allocation.used_bytes;
     live_.erase(found);
     return true;
 }

@@ -17,6 +17,9 @@ class DeviceMemory {
 
     /// Null where options().memory_bytes would be exceeded.
     void* allocate(std::size_t bytes);
+    /// The same for whole pages of a file that others may map too. The red zone is this mapping's alone.
+    /// @param is_own  whether the memory is this device's, and counts as used
+    void* map(int file, std::size_t bytes, bool is_own);
     /// Whether it was an allocation. Reports a red zone that was written to.
     bool free(void* first);
     void open();
@@ -32,7 +35,10 @@ class DeviceMemory {
     struct Allocation {
         std::size_t bytes = 0;
         std::size_t span_bytes = 0;  ///< with the red zone, whole pages
+        std::size_t used_bytes = 0;  ///< of this device
     };
+    char* room_for(const Allocation& allocation) const;
+    void give(char* first, const Allocation& allocation);
     void protect(int rights) const;
 
     char* base_ = nullptr;
