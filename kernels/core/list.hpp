@@ -1,12 +1,15 @@
 #pragma once
 
-#include <concepts>
 #include <span>
+#include <type_traits>
 
 #include "kernels/core/error.hpp"
 #include "kernels/core/tensor_ref.hpp"
 
 namespace sy {
+
+template <class Values, class T>
+inline constexpr bool reads_as_span = std::is_constructible_v<std::span<const T>, const Values&>;
 
 /// Integers that an operation reads: ids, positions, rows. Either they are the host's, and then the operation checks them
 /// and copies what it needs; or they are in the memory of the device, where whoever has put them there has checked them. Work
@@ -15,11 +18,9 @@ template <class T>
 class List {
   public:
     List() = default;
-    template <class Values>
-    requires std::constructible_from < std::span<const T>,
-    const Values& > List(const Values& values)  // NOLINT(google-explicit-constructor): as for std::span
-        : host_(values),
-    size_(static_cast<index_t>(host_.size())) {}
+    template <class Values, std::enable_if_t<reads_as_span<Values, T>, int> = 0>
+    List(const Values& values)  // NOLINT(google-explicit-constructor): as for std::span
+        : host_(values), size_(static_cast<index_t>(host_.size())) {}
     /// @param values  one row of a device's memory
     explicit List(ConstTensorRef values) : device_(values), size_(values.num_elements()) {
         SY_REQUIRE(!values.is_null() && values.dtype() == dtype_of<T>::value && values.rows() == 1, "list: [",
