@@ -249,15 +249,15 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t handle) {
         return sticky_error();
     }
     ++counters().num_graph_launches;
-    const auto poll = [run = std::make_shared<Run>(exec->nodes), runs = exec->runs,
-                       begun = std::make_shared<bool>(false)] {
+    auto poll = [run = std::make_shared<Run>(exec->nodes), runs = exec->runs,
+                 begun = std::make_shared<bool>(false)] {
         if (!*begun && *runs) return false;  // an earlier launch of it
         *begun = *runs = true;
         const bool is_done = run->advance();
         if (is_done) *runs = false;
         return is_done;
     };
-    return enqueue(handle, "graph", poll);
+    return enqueue(handle, "graph", std::move(poll));
 }
 
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {

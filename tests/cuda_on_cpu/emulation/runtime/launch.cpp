@@ -130,7 +130,7 @@ cudaError_t enqueue_kernel(const cudaLaunchConfig_t& config, const void* functio
         return sticky_error();
     }
     // The stream alone holds it, and drops it under its own identity.
-    const auto poll = [launch = std::move(launch), halted = std::shared_ptr<Scheduler>()]() mutable {
+    auto poll = [launch = std::move(launch), halted = std::shared_ptr<Scheduler>()]() mutable {
         const std::shared_ptr<Scheduler> before = std::exchange(halted, nullptr);
         try {
             if (before == nullptr) {
@@ -148,7 +148,7 @@ cudaError_t enqueue_kernel(const cudaLaunchConfig_t& config, const void* functio
         const void* const bad = find_bad ? find_bad() : nullptr;
         return bad == nullptr ? std::string() : "is given memory that is gone: " + describe(bad);
     };
-    return enqueue(config.stream, "kernel", poll, Opens::memory, find_problem);
+    return enqueue(config.stream, "kernel", std::move(poll), Opens::memory, find_problem);
 }
 
 }  // namespace sy::emulation
