@@ -3,6 +3,7 @@
 #include "runtime/config/config_file.hpp"
 #include "runtime/config/differences.hpp"
 #include "runtime/tokenizer/tokenizer.hpp"
+#include "runtime/train/optimizer.hpp"
 
 namespace sy::runtime {
 namespace {
