@@ -4,11 +4,8 @@
 #include <bit>
 #include <cmath>
 
+#include "kernels/core/gradient_units.hpp"
 #include "kernels/core/simd.hpp"
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
 namespace sy {
 namespace {
@@ -47,71 +44,64 @@ bool accumulate_fixed_plain(const float* addends, index_t count, float limit, st
 #define SY_AVX2 __attribute__((target("arch=x86-64-v3")))
 #define SY_AVX512 __attribute__((target("arch=x86-64-v4")))
 
-/// Scaling is exact, so it may be part of a fused multiply-add.
-SY_AVX2 inline void add_fixed_avx2(const float* addends, std::int64_t* sums) {
-    const __m256d value = _mm256_cvtps_pd(_mm_loadu_ps(addends));
-    const __m256d scale = _mm256_set1_pd(kScale);
-    const __m256d upper = _mm256_fmadd_pd(value, scale, _mm256_set1_pd(kUpperMagic));
-    // Exact as well: 26 bits.
-    const __m256d shift = _mm256_sub_pd(_mm256_set1_pd(kUpperMagic + kLowerMagic), upper);
-    const __m256d lower = _mm256_fmadd_pd(value, scale, shift);
-    const __m256i whole =
-        _mm256_add_epi64(_mm256_slli_epi64(_mm256_castpd_si256(upper), 24), _mm256_castpd_si256(lower));
-    auto* const target = reinterpret_cast<__m256i*>(sums);
-    _mm256_storeu_si256(target, _mm256_add_epi64(_mm256_loadu_si256(target), whole));
-}
-
-SY_AVX2 bool accumulate_fixed_avx2(const float* addends, index_t count, float largest, std::int64_t* sums) {
-    const __m256 limit = _mm256_set1_ps(largest);
-    const __m256 sign = _mm256_set1_ps(-0.0F);
+SY_AVX2 bool accumulate_rows_avx2(MatrixView<const float> addends, float limit, std::int64_t* sums,
+                                  index_t pitch) {
+    const __m256i no_sign = _mm256_set1_epi32(0x7fffffff);
+    const __m256i limit_bits = _mm256_set1_epi32(std::bit_cast<std::int32_t>(std::min(limit, kOneStepLimit)));
+    const auto size_bits = [no_sign](const float* at) SY_AVX2 {
+        return _mm256_and_si256(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)), no_sign);
+    };
     bool bad = false;
-    index_t i = 0;
-    for (; i + 8 <= count; i += 8) {
-        const __m256 size = _mm256_andnot_ps(sign, _mm256_loadu_ps(addends + i));
-        if (_mm256_movemask_ps(_mm256_cmp_ps(size, limit, _CMP_LT_OQ)) != 0xff) {
-            bad |= accumulate_fixed_plain(addends + i, 8, largest, sums + i);
-            continue;
+    for (index_t row = 0; row < addends.rows; ++row) {
+        const float* const from = addends.data + row * addends.stride;
+        std::int64_t* const to = sums + row * pitch;
+        index_t i = 0;
+        for (; i + 16 <= addends.cols; i += 16) {
+            // As integers sizes are in order, with infinity and NaN at the top.
+            const __m256i largest = _mm256_max_epi32(size_bits(from + i), size_bits(from + i + 8));
+            if (_mm256_movemask_epi8(_mm256_cmpgt_epi32(limit_bits, largest)) != -1) {
+                bad |= accumulate_fixed_plain(from + i, 16, limit, to + i);
+                continue;
+            }
+            for (index_t j = i; j < i + 16; j += 4) add_units_avx2(_mm_loadu_ps(from + j), to + j);
         }
-        add_fixed_avx2(addends + i, sums + i);
-        add_fixed_avx2(addends + i + 4, sums + i + 4);
+        if (i < addends.cols) bad |= accumulate_fixed_plain(from + i, addends.cols - i, limit, to + i);
     }
-    return accumulate_fixed_plain(addends + i, count - i, largest, sums + i) || bad;
+    return bad;
 }
 
 /// With the instruction that rounds a float to a 64-bit integer.
-SY_AVX512 bool accumulate_fixed_avx512(const float* addends, index_t count, float largest,
-                                       std::int64_t* sums) {
-    const __m256 limit = _mm256_set1_ps(largest);
+SY_AVX512 bool accumulate_rows_avx512(MatrixView<const float> addends, float limit, std::int64_t* sums,
+                                      index_t pitch) {
+    const __m256 limits = _mm256_set1_ps(limit);
     const __m256 sign = _mm256_set1_ps(-0.0F);
-    const __m256 scale = _mm256_set1_ps(static_cast<float>(kScale));
-    unsigned all_good = 0xff;
-    index_t i = 0;
-    for (; i + 8 <= count; i += 8) {
-        const __m256 addend = _mm256_loadu_ps(addends + i);
-        const __mmask8 good = _mm256_cmp_ps_mask(_mm256_andnot_ps(sign, addend), limit, _CMP_LT_OQ);
-        all_good &= good;
-        const __m512i whole = _mm512_maskz_cvtps_epi64(good, _mm256_mul_ps(addend, scale));
-        _mm512_storeu_si512(sums + i, _mm512_add_epi64(_mm512_loadu_si512(sums + i), whole));
+    __mmask8 all_good = 0xff;
+    bool bad = false;
+    for (index_t row = 0; row < addends.rows; ++row) {
+        const float* const from = addends.data + row * addends.stride;
+        std::int64_t* const to = sums + row * pitch;
+        index_t i = 0;
+        for (; i + 8 <= addends.cols; i += 8) {
+            const __m256 addend = _mm256_loadu_ps(from + i);
+            const __mmask8 good = _mm256_cmp_ps_mask(_mm256_andnot_ps(sign, addend), limits, _CMP_LT_OQ);
+            all_good &= good;
+            add_units_avx512(_mm256_maskz_mov_ps(good, addend), to + i);
+        }
+        if (i < addends.cols) bad |= accumulate_fixed_plain(from + i, addends.cols - i, limit, to + i);
     }
-    return accumulate_fixed_plain(addends + i, count - i, largest, sums + i) || all_good != 0xff;
+    return bad || all_good != 0xff;
 }
 #endif
-
-/// The body for isa().
-auto accumulate_fixed_body() {
-#if defined(__x86_64__)
-    if (isa() >= Isa::avx512) return accumulate_fixed_avx512;
-    if (isa() == Isa::avx2) return accumulate_fixed_avx2;
-#endif
-    return accumulate_fixed_plain;
-}
 
 /// @return whether an addend was out of range
 bool accumulate_rows_fixed(MatrixView<const float> addends, float limit, std::int64_t* sums, index_t pitch) {
-    auto* const accumulate_row = accumulate_fixed_body();
+#if defined(__x86_64__)
+    if (isa() >= Isa::avx512) return accumulate_rows_avx512(addends, limit, sums, pitch);
+    if (isa() == Isa::avx2) return accumulate_rows_avx2(addends, limit, sums, pitch);
+#endif
     bool bad = false;
     for (index_t row = 0; row < addends.rows; ++row)
-        bad |= accumulate_row(addends.row(row), addends.cols, limit, sums + row * pitch);
+        bad |= accumulate_fixed_plain(addends.row(row), addends.cols, limit, sums + row * pitch);
     return bad;
 }
 

@@ -273,10 +273,12 @@ struct Group {
 
 /// Adds the sums of all blocks of a group to one tile of the gradient.
 template <class In>
-void add_tile(const Group<In>& group, Tile tile, TileFunction run, Range rows, Range cols) {
+void add_tile(const Group<In>& group, Tile tile, const PanelKernels& panel, Range rows, Range cols) {
     const GradientProduct<In>& product = group.product;
     const index_t row = product.row + rows.begin;
     const index_t col = product.col + cols.begin;
+    const auto body = static_cast<std::size_t>(rows.size() - 1);
+    const bool straight = panel.into_fixed[body] != nullptr && cols.size() == panel.cols;
     // On the way from memory while the first sum is computed.
     for (index_t r = 0; r < rows.size(); ++r) {
         const std::int64_t* const line = product.gradient.fixed + (row + r) * product.gradient.cols + col;
@@ -284,9 +286,13 @@ void add_tile(const Group<In>& group, Tile tile, TileFunction run, Range rows, R
     }
     for (std::size_t b = 0; b + 1 < group.blocks.size(); ++b) {
         tile.num_k = words_of_block(group.words(), group.blocks, b);
-        run(tile);
-        accumulate(MatrixView<const float>(tile.c, rows.size(), cols.size(), tile.c_stride), row, col,
-                   product.gradient);
+        if (straight) {
+            panel.into_fixed[body](tile, product.gradient, row, col);
+        } else {
+            panel.a_in_panels[body](tile);
+            accumulate(MatrixView<const float>(tile.c, rows.size(), cols.size(), tile.c_stride), row, col,
+                       product.gradient);
+        }
         tile.a += tile.num_k * tile.a_stride;
         tile.b += tile.num_k * tile.b_stride;
     }
@@ -322,8 +328,7 @@ void add_group(const GradientProduct<In>& product, std::span<const index_t> bloc
                                 scratch.c,
                                 panel.cols,
                                 Tile::Start::from_zero};
-                add_tile(group, tile, panel.a_in_panels[static_cast<std::size_t>(rows.size() - 1)], rows,
-                         cols);
+                add_tile(group, tile, panel, rows, cols);
                 prefetch_lines(next, num_tiles, tile_idx);
             }
         }

@@ -4,6 +4,7 @@
 #include <cstddef>
 
 #include "kernels/core/dtype.hpp"
+#include "kernels/core/gradient.hpp"
 #include "kernels/core/isa.hpp"
 #include "kernels/core/types.hpp"
 #include "kernels/ops/gemm/host_gemm.hpp"
@@ -32,6 +33,10 @@ using TileFunction = void (*)(const Tile&);
 /// Bodies for 1 to 12 rows of C; entry rows - 1.
 using TileFunctions = std::array<TileFunction, kTileRows>;
 
+/// Adds the sums of a tile, which start from zero, to the elements of a gradient in fixed point that begin at (row, col),
+/// straight from the registers, as accumulate() (kernels/core/gradient.hpp) would: c of the tile is not used.
+using FixedTileFunction = void (*)(const Tile&, const GradientView&, index_t row, index_t col);
+
 /// A body that reads B where it is, [K, N] of the operand's own type; num_k counts elements of it.
 struct InPlaceFunction {
     TileFunction run = nullptr;
@@ -51,6 +56,8 @@ struct PanelKernels {
     index_t cols;
     TileFunctions a_in_rows;    ///< word (row, k) of A at row * a_stride + 4 k
     TileFunctions a_in_panels;  ///< word (row, k) of A at k * a_stride + 4 row
+    /// A in panels; null where the sums have to pass through memory.
+    std::array<FixedTileFunction, kTileRows> into_fixed{};
 };
 
 /// What the blocked product needs to know of the kernels of one instruction set and one type of operands.

@@ -5,6 +5,11 @@
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
 
+#include <bit>
+#include <cstdint>
+
+#include "kernels/core/gradient_units.hpp"
+
 #define SY_TARGET __attribute__((target("avx2,fma")))
 #define SY_TARGET_INLINE inline __attribute__((always_inline)) SY_TARGET
 
@@ -28,6 +33,24 @@ SY_TARGET_INLINE vector_t broadcast(float word) {
 }
 SY_TARGET_INLINE vector_t multiply_add(vector_t a, vector_t b, vector_t sum) {
     return _mm256_fmadd_ps(a, b, sum);
+}
+
+struct Largest {
+    __m256i bits;
+    SY_TARGET_INLINE Largest() : bits(_mm256_setzero_si256()) {}
+    SY_TARGET_INLINE void take(vector_t value) {
+        const __m256i size = _mm256_and_si256(_mm256_castps_si256(value), _mm256_set1_epi32(0x7fffffff));
+        bits = _mm256_max_epi32(bits, size);
+    }
+    SY_TARGET_INLINE bool is_below(float limit) const {
+        const __m256i limits = _mm256_set1_epi32(std::bit_cast<std::int32_t>(limit));
+        return _mm256_movemask_epi8(_mm256_cmpgt_epi32(limits, bits)) == -1;
+    }
+};
+constexpr float kUnitsLimit = kOneStepLimit;
+SY_TARGET_INLINE void add_units(std::int64_t* sums, vector_t value) {
+    add_units_avx2(_mm256_castps256_ps128(value), sums);
+    add_units_avx2(_mm256_extractf128_ps(value, 1), sums + 4);
 }
 
 /// Registers of a row of C where B is read in place: as many as there are for so few rows, but not more than eight.

@@ -4,7 +4,10 @@
 //   vector_t     a register of 32-bit words; kLanes of them
 //   zero(), load(address), store(address, vector), broadcast(word)
 //   multiply_add(a, b, sum)      sum + a b, word by word
+//   Largest      of magnitudes: take(vector), is_below(limit); NaN is the largest
+//   add_units(sums, vector)      adds kLanes values, each below kUnitsLimit, to as many sums in fixed point
 //   kMostSums, in_place_vectors(num_rows)      registers for C: of a tile, and of a row where B is read in place
+#include <algorithm>
 #include <cstddef>
 #include <cstring>
 #include <type_traits>
@@ -62,6 +65,22 @@ struct Sums {
             for (std::size_t i = 0; i < kVectors; ++i) store(c + row * stride + i * kLanes, value[row][i]);
         }
     }
+    SY_TARGET_INLINE bool are_below(float limit) const {
+        Largest largest;
+#pragma GCC unroll 12
+        for (std::size_t row = 0; row < kRows; ++row) {
+#pragma GCC unroll 16
+            for (std::size_t i = 0; i < kVectors; ++i) largest.take(value[row][i]);
+        }
+        return largest.is_below(limit);
+    }
+    SY_TARGET_INLINE void add_to(std::int64_t* sums, index_t stride) const {
+#pragma GCC unroll 12
+        for (std::size_t row = 0; row < kRows; ++row, sums += stride) {
+#pragma GCC unroll 16
+            for (std::size_t i = 0; i < kVectors; ++i) add_units(sums + i * kLanes, value[row][i]);
+        }
+    }
     /// @param load_b  gives LoadB::kTogether registers of the words of B from the ith on. Several rows share those of a whole
     ///                row of B; a single row uses each at once, so that nearly all registers are left for its sums.
     template <class A, class LoadB>
@@ -104,16 +123,39 @@ SY_TARGET_INLINE void prefetch_next(const Tile& tile) {
     }
 }
 
-/// Rows [kFirst, kFirst + kRows) of a tile, all of whose sums are in registers at once.
+/// Adds the products of a tile's words to the sums of as many of its rows as are in registers at once.
+template <class A, class LoadB, std::size_t kRows, std::size_t kVectors>
+SY_TARGET_INLINE void add_products(Sums<kRows, kVectors>& sums, const Tile& tile,
+                                   const std::byte* first_of_a) {
+    A a(first_of_a, static_cast<std::size_t>(tile.a_stride));
+    const std::byte* b = tile.b;
+    for (index_t k = 0; k < tile.num_k; ++k, b += tile.b_stride, a.next()) sums.add(a, LoadB{b});
+}
+
+/// Rows [kFirst, kFirst + kRows) of a tile.
 template <std::size_t kFirst, std::size_t kRows, std::size_t kVectors, class A, class LoadB>
 SY_TARGET_INLINE void update_rows(const Tile& tile, const std::byte* first_of_a) {
     const auto c_stride = static_cast<std::size_t>(tile.c_stride);
     float* const c = tile.c + kFirst * c_stride;
     Sums<kRows, kVectors> sums(c, c_stride, tile.start);
-    A a(first_of_a, static_cast<std::size_t>(tile.a_stride));
-    const std::byte* b = tile.b;
-    for (index_t k = 0; k < tile.num_k; ++k, b += tile.b_stride, a.next()) sums.add(a, LoadB{b});
+    add_products<A, LoadB>(sums, tile, first_of_a);
     sums.store_in(c, c_stride);
+}
+
+/// The same rows, added to a gradient in fixed point that begins at (row, col).
+template <std::size_t kRows, std::size_t kVectors>
+SY_TARGET_INLINE void add_rows(const Tile& tile, const std::byte* first_of_a, const GradientView& gradient,
+                               index_t row, index_t col) {
+    constexpr std::size_t kCols = kVectors * kLanes;
+    Sums<kRows, kVectors> sums(nullptr, 0, Tile::Start::from_zero);
+    add_products<InPanel, LoadWords>(sums, tile, first_of_a);
+    if (sums.are_below(std::min(gradient.limit, kUnitsLimit))) {
+        sums.add_to(gradient.fixed + row * gradient.cols + col, gradient.cols);
+        return;
+    }
+    float addends[kRows * kCols];
+    sums.store_in(addends, kCols);
+    accumulate(MatrixView<const float>(addends, index_t{kRows}, index_t{kCols}), row, col, gradient);
 }
 
 /// Rows of a tile whose sums fit the registers: all, or half of them.
@@ -143,13 +185,24 @@ SY_TARGET void tile_in_panel(const Tile& tile) {
         update_rows<kUpper, kLower, kVectors, InPanel, LoadWords>(tile, tile.a + kUpper * sizeof(float));
 }
 
+template <std::size_t kRows, std::size_t kVectors>
+SY_TARGET void tile_into_fixed(const Tile& tile, const GradientView& gradient, index_t row, index_t col) {
+    constexpr std::size_t kUpper = rows_at_once(kRows, kVectors);
+    constexpr std::size_t kLower = kRows - kUpper;
+    add_rows<kUpper, kVectors>(tile, tile.a, gradient, row, col);
+    if constexpr (kLower > 0)
+        add_rows<kLower, kVectors>(tile, tile.a + kUpper * sizeof(float), gradient, row + index_t{kUpper},
+                                   col);
+}
+
 using AllRows = std::make_index_sequence<kTileRows>;
 
 template <std::size_t kVectors, std::size_t... kIdx>
 constexpr PanelKernels panel_kernels(std::index_sequence<kIdx...>) {
     return {index_t{kVectors * kLanes},
             {tile_in_rows<kIdx + 1, kVectors>...},
-            {tile_in_panel<kIdx + 1, kVectors>...}};
+            {tile_in_panel<kIdx + 1, kVectors>...},
+            {tile_into_fixed<kIdx + 1, kVectors>...}};
 }
 
 /// Registers of a row of C for the columns that wide tiles leave.

@@ -306,6 +306,35 @@ TEMPLATE_TEST_CASE("gemm: a fixed-point gradient receives the bits of the produc
     }
 }
 
+TEMPLATE_TEST_CASE("gemm: a fixed-point gradient takes no addend beyond its limit, and says so", "[unit]",
+                   float, bf16) {
+    const float limit = GENERATE(kGradientLimit, 2.0F, 0.0F);
+    const float bad = GENERATE(values<float>(
+        {1.0F, std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}));
+    for (const Isa isa : isas_of_this_machine()) {
+        const ops::Gemm gemm(isa);
+        const std::vector<index_t> blocks{0, 6, 12};
+        Case<TestType> tried({30, 70, 12}, Transpose::yes, Transpose::no, Write::overwrite);
+        tried.a.view(4, 17) = TestType(bad);
+        std::vector<std::int64_t> sums(30 * 70, 5);
+        std::vector<std::int64_t> expected = sums;
+        std::uint8_t overflow = 0;
+        std::uint8_t overflow_expected = 0;
+        for (std::size_t b = 0; b + 1 < blocks.size(); ++b) {
+            const Range block{blocks[b], blocks[b + 1]};
+            gemm.multiply<TestType>({tried.a.view.rows_of(block), Transpose::yes, tried.b.view.rows_of(block),
+                                     Transpose::no, tried.c.view});
+            accumulate(tried.c.view, 0, 0, {nullptr, expected.data(), 30, 70, &overflow_expected, limit});
+        }
+        const GradientView gradient{nullptr, sums.data(), 30, 70, &overflow, limit};
+        gemm.add_to_gradient<TestType>({tried.a.view, tried.b.view, blocks, gradient, 0, 0, tried.c.view});
+        CAPTURE(isa_name(isa), limit, bad);
+        CHECK(sums == expected);
+        CHECK(overflow == overflow_expected);
+        CHECK((overflow != 0) == (limit < kGradientLimit || !std::isfinite(bad)));
+    }
+}
+
 TEST_CASE("gemm: sides that do not fit are refused", "[unit]") {
     const ops::Gemm gemm;
     Case<float> tried({3, 4, 5}, Transpose::no, Transpose::no, Write::overwrite);
