@@ -53,7 +53,7 @@ class DeviceWindows : public DeviceMessages {
     /// Opens another window. @return its first byte on this rank
     /// @throws CommError when a device has no memory for it; TimeoutError @par Collective
     virtual std::byte* open(index_t bytes) = 0;
-    /// Of this rank's windows.
+    /// What this rank's windows hold together.
     virtual index_t bytes() const = 0;
     /// Ends them. @par Collective @par Waits  until all that is on its way has arrived
     virtual void close() = 0;

@@ -115,8 +115,9 @@ void combine_returned(ConstTensorRef results, const DispatchPlan& plan, Write wr
 /// Whether this build has the exchange where rows are in memory of the host: `one_sided` needs UCX there.
 bool has_exchange(ExchangeKind kind);
 
-/// Of a kind. In `hierarchical`, ranks of a node share memory where their devices work in that of the host; other devices
-/// pass rows on to each other. In `one_sided`, UCX puts rows into memory of the host, kernels those of other devices.
+/// Makes an exchange of one kind. In `hierarchical`, ranks of a node share memory where their devices work in that of the
+/// host; other devices pass rows on to each other. In `one_sided`, UCX puts rows into memory of the host, kernels those of
+/// other devices.
 /// @param group     borrowed; carries nothing else while a function of the exchange runs
 /// @param topology  of the group
 /// @param context   borrowed; buffers come from its device

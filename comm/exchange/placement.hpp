@@ -62,7 +62,7 @@ class Placement {
 /// Contiguous blocks; the first E % P ranks own one more. With more ranks than experts the last own none.
 Placement block_placement(index_t num_experts, int num_ranks);
 
-/// Of each mixture layer, by its number: loads differ from layer to layer, and so may placements.
+/// The placement of each mixture layer, by its number: loads differ from layer to layer, and so may placements.
 using Placements = std::map<index_t, Placement>;
 
 /// Blocks for every layer that is a mixture.

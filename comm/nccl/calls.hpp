@@ -31,7 +31,7 @@ struct NcclCalls {
 void check_nccl(const NcclCalls& calls, ncclResult_t result, const char* call, ncclComm_t communicator,
                 const std::source_location& where = std::source_location::current());
 
-/// Of the library that SWITCHYARD_NCCL names, or else of libnccl.so.2 where the system looks for it.
+/// Loads the library that SWITCHYARD_NCCL names, or else libnccl.so.2 where the system looks for it.
 /// @throws ConfigError saying what is missing
 NcclCalls load_nccl_calls();
 

@@ -27,7 +27,7 @@ inline std::string window_problem(int library, int headers) {
                   "; build the module with the headers of the library that runs");
 }
 
-/// Of the library of load_nccl_calls. @throws ConfigError when it has none, or window_problem
+/// Calls of the library that load_nccl_calls has loaded. @throws ConfigError when it has none, or window_problem
 NcclWindowCalls load_nccl_window_calls();
 
 }  // namespace sy::comm

@@ -39,7 +39,7 @@ class Offsets {
         SY_REQUIRE(!edges_.empty() && edges_.front() == 0 && std::is_sorted(edges_.begin(), edges_.end()),
                    "offsets: ", edges_.size(), " that do not ascend from 0");
     }
-    /// Of groups with so many items each.
+    /// Offsets of groups with so many items each.
     static Offsets of_counts(IndexedSpan<Axis, const index_t> counts) {
         Offsets offsets;
         offsets.reserve(counts.size());

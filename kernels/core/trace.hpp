@@ -58,7 +58,7 @@ class TraceLog {
     /// Callable from any thread.
     void begin_background(const char* name, index_t step);
     void end_background();
-    /// Of the background; work that has not ended yet ends now.
+    /// Events of the background; work that has not ended yet ends now.
     std::vector<TraceEvent> background_events() const;
 
     static std::int64_t now_ns();

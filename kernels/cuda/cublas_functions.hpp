@@ -21,7 +21,7 @@ struct CublasFunctions {
     /// The file of the library; empty: there is none, for the reason in `missing`.
     std::string place;
     std::string missing;
-    /// Of device memory for each stream; more of it lets the library pick more of its kernels.
+    /// Device memory for each stream; more of it lets the library pick more of its kernels.
     index_t workspace_bytes = 0;
 };
 

@@ -8,7 +8,7 @@
 
 namespace sy {
 
-/// Of a GPU, for people and records.
+/// What people and records call a GPU.
 struct GpuNames {
     std::string model;         ///< such as "NVIDIA H100 80GB HBM3"
     std::string architecture;  ///< compute capability, such as "sm_90": what its bits may depend on

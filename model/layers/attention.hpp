@@ -55,7 +55,7 @@ class CacheRows {
     index_t size() const { return slot_.size(); }
     bool is_prompt() const { return is_prompt_; }
     bool is_on_device() const { return lists_ != nullptr; }
-    /// Of the host, also where the lists are on the device.
+    /// The host's copies, which exist even where the lists are on the device.
     const PerRow<index_t>& host_slots() const { return slot_; }
     const PerRow<std::int32_t>& host_positions() const { return position_; }
 

@@ -44,8 +44,8 @@ class MoeLayer {
     /// @par Collective over the world
     Value& forward(Tape& tape, Value& x, const PassInfo& pass, MoeStatistics* statistics) const;
 
-    /// Of next tokens, what the host has to decide; null: nothing, since this rank has all experts, and its router chooses by
-    /// scores. The same on every rank.
+    /// What the host has to decide when next tokens are generated; null: nothing, since this rank has all experts and
+    /// its router chooses by scores. The same on every rank.
     const char* host_decision() const;
     /// Whether next tokens stay on a device that the host would have to wait for.
     bool extends_on_device(const Context& context) const {

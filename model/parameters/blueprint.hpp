@@ -105,7 +105,7 @@ struct ParameterSpec {
     index_t uses = 1;     ///< how often, at most, a token of a pass adds to an element of the gradient
     bool frozen = false;  ///< takes no part in optimizer steps
 
-    /// Of an expert parameter: the mixture layer whose placement it follows.
+    /// The mixture layer whose placement an expert parameter follows.
     index_t layer() const { return key.layer.block; }
 };
 

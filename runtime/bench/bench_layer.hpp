@@ -17,7 +17,7 @@ struct LayerShape {
     index_t hidden = 512;
     index_t sequence = 256;
 
-    /// Of its matrix products, forward.
+    /// Operations of its matrix products, forward.
     double forward_flops() const;
 };
 

@@ -21,7 +21,7 @@ constexpr index_t kMostSequences = 8;
 /// Everything is measured so often, in turns: what disturbs the machine for seconds then disturbs a round, not a cost.
 constexpr int kRounds = 5;
 constexpr int kLeastSteps = 2;
-/// Of the larger model. The differences between it and a model of one block are what blocks take.
+/// Blocks of the larger model. The differences between it and a model of one block are what blocks take.
 constexpr index_t kManyBlocks = 3;
 
 /// Medians over the steps of a round, means over ranks.

@@ -1,4 +1,4 @@
-// Of any device: what it moves and multiplies beside its two limits, copying of large arrays and one large product. The host
+// What any device moves and multiplies beside its two limits, copying of large arrays and one large product. The host
 // reads results through HostValues alone.
 #include <algorithm>
 #include <chrono>
@@ -32,7 +32,7 @@ struct Sizes {
     index_t side;    ///< of the square matrices of the large product
 };
 
-/// Of the config, small ones for a processor, or such that they fill a GPU.
+/// The sizes of the config, small ones for a processor, or such that they fill a GPU.
 Sizes sizes_of(const BenchOptions& options) {
     const Config& config = options.config;
     if (options.has_config) {
@@ -291,7 +291,7 @@ void DeviceBench::layer(DType dtype, comm::Communicator& world) {
     row.rate = 3e-6 * shape.forward_flops() / row.times.best_ms;
     row.share = times[1].best_ms / times[0].best_ms;
     row.error = layer.backward_error();
-    // Of small models, whose few terms average less of the rounding.
+    // Wide enough for small models, whose few terms average less of the rounding.
     row.tolerance = dtype == DType::f32 ? 1e-4 : 6e-2;
     report_.row(row);
     report_.note(concat("    ", static_cast<int>(100e6 * row.rate / peak_),

@@ -169,7 +169,7 @@ BenchRow row_of(const Named& named, const Session& session, const Measured& meas
     return row;
 }
 
-/// Of the processors of all ranks. @par Collective
+/// The peak of the processors of all ranks together. @par Collective
 double total_peak(const Session& session, DType dtype) {
     double peak = measure_peak_gflops(cpu(session.context()).team(), dtype);
     comm::all_reduce(session.world(), std::span<double>(&peak, 1));

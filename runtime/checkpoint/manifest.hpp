@@ -70,7 +70,7 @@ struct FileRecord {
 struct DataRecord {
     std::string paths;                ///< as data.path names them
     std::vector<index_t> file_bytes;  ///< of each text, or of the text of each token file
-    /// Of texts the sum over blocks of 4 MiB of XXH3-64(block, seed = block number), of token files the sum of
+    /// For texts the sum over blocks of 4 MiB of XXH3-64(block, seed = block number), for token files the sum of
     /// XXH3-64(checksum of the file, seed = number of the file).
     std::uint64_t checksum = 0;
     std::string tokenizer;  ///< its identity

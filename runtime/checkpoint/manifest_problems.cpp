@@ -11,7 +11,7 @@ namespace {
 using Problems = std::vector<std::string>;
 
 constexpr index_t kValueBytes = sizeof(float);
-/// Of steps and samples: beyond all runs, and far from where a few more would overflow.
+/// The most steps or samples that are believed: beyond all runs, and far from where a few more would overflow.
 constexpr index_t kMostCounted = index_t{1} << 60;
 
 /// A text from the manifest as a message shows it: short, and without control characters.

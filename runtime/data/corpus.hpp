@@ -45,7 +45,7 @@ class Corpus {
 
     const Tokenizer& tokenizer() const { return *tokenizer_; }
     const DataFiles& files() const { return files_; }
-    /// Of each file; empty without.
+    /// One for each file; empty where none was given.
     const std::vector<index_t>& weights() const { return weights_; }
 
   private:

@@ -53,7 +53,7 @@ inline std::uint32_t token_width(index_t vocab_size) {
 std::uint64_t token_block_checksum(std::span<const std::byte> block, index_t block_idx);
 /// XXH3-64 of the header up to its own checksum.
 std::uint64_t header_checksum(const TokenFileHeader& header);
-/// Of what stands behind the payload.
+/// XXH3-64 of what stands behind the payload.
 std::uint64_t tail_checksum(std::span<const std::uint64_t> block_checksums, const std::string& identity);
 
 }  // namespace sy::runtime::detail

@@ -11,7 +11,7 @@ namespace {
 
 /// From a rank's message to a rank of another node.
 constexpr double kNetworkLatency = 10e-6;
-/// Of a mixture, forward and backward, that wait for each other: counts, records, rows there and back.
+/// Rounds of messages of a mixture, forward and backward, that wait for each other: counts, records, rows both ways.
 constexpr double kMessageRounds = 8.0;
 
 std::vector<index_t> divisors(index_t number) {

@@ -30,7 +30,7 @@ struct ValueRange {
     double high;
 };
 
-/// Of what can be shown; [0, 1], or a decade, without any.
+/// The range of the values that can be shown; [0, 1], or a decade, without any.
 ValueRange range_of(Scale scale, std::span<const double> values) {
     ValueRange range{kLargest, -kLargest};
     for (const double value : values) {

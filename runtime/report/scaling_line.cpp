@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::string_view kChecksum = ",\"xxh3\":\"";
 
-/// Of the text of a line before its last member.
+/// A checksum of the text of a line before its last member.
 std::string checksum(std::string_view text) {
     std::ostringstream hex;
     hex << std::hex << std::setw(16) << std::setfill('0')

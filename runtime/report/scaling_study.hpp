@@ -43,7 +43,7 @@ struct ScalingPoint {
     std::vector<ScalingRun> runs;
 
     const ScalingTask& task() const { return runs.front().task; }
-    /// Of one of kScalingNumbers, over repeats. NaN where a run has none.
+    /// The interval of one of kScalingNumbers over repeats. NaN where a run has none.
     Interval number(std::string_view name) const;
 };
 

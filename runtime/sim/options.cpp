@@ -176,7 +176,7 @@ std::optional<Options> parse_options(int argc, const char* const* argv, std::str
     platform.node_latency = 1e-6 * texts.node_latency;
     options.point.copy_bandwidth =
         texts.copy_bandwidth > 0.0 ? 1e9 * texts.copy_bandwidth : std::numeric_limits<double>::infinity();
-    // Of rows to all choices' experts over the link of a node.
+    // Rows go to the experts of all choices over the link of a node.
     const double dispatch_seconds =
         static_cast<double>(layer.routing.tokens * layer.routing.top_k * layer.hidden *
                             dtype_bytes(layer.dtype) * options.point.ranks_per_node) /

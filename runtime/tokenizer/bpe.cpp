@@ -55,7 +55,7 @@ BytePairEncoder::BytePairEncoder(BpeRules rules)
         std::size_t slot = mix(pair) & (table_.size() - 1);
         while (table_[slot].pair != kNoMerge && table_[slot].pair != pair)
             slot = (slot + 1) & (table_.size() - 1);
-        // Of two rules for one pair the later one counts, as in the Rust library.
+        // If two rules are for one pair, the later one counts, as in the Rust library.
         table_[slot] = {pair, (std::uint64_t{rank} << 32U) | static_cast<std::uint32_t>(rule.merged)};
     }
     rules_.merges.clear();

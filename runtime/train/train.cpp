@@ -178,7 +178,7 @@ class TrainingRun {
                            advice_on_last_good_checkpoint()));
     }
 
-    /// Of a checkpoint that was written before steps were skipped.
+    /// Names a checkpoint that was written before steps were skipped.
     std::string advice_on_last_good_checkpoint() {
         return decided_by_rank_0(session_.world(), [this] {
             const std::filesystem::path run = config_.run.directory;

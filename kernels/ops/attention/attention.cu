@@ -174,7 +174,7 @@ void on_cuda::attention(const AttentionShape& shape, ConstTensorRef q, ConstTens
 void on_cuda::attention_decode(const AttentionShape& shape, ConstTensorRef q, ConstTensorRef k_cache,
                                ConstTensorRef v_cache, const DecodeRows& rows, TensorRef out,
                                const Context& context) {
-    // Of lengths that the host does not know, any may be as long as the caches.
+    // Where the host does not know the lengths, any may be as long as the caches.
     const index_t longest =
         rows.length.is_of_host() ? std::ranges::max(rows.length.of_host()) : rows.capacity;
     const index_t furthest = shape.window == 0 ? longest : std::min(shape.window, longest);

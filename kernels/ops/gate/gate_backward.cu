@@ -47,7 +47,7 @@ struct ThroughWeights {
             dot += in.scores(t, e) * in.dweight(t, j);
         }
     }
-    /// Of the scores of the choices of an expert.
+    /// Gradient of the score by which a token has chosen an expert.
     __device__ float of_score(const GateOperands& in, index_t t, index_t e) const {
         float gradient = 0.0F;
         for (index_t j = 0; in.dweight.data != nullptr && j < in.expert.cols; ++j) {

@@ -144,7 +144,7 @@ SY_AMX void transpose_words(const std::byte* panel, std::byte* rows) {
     }
 #pragma GCC unroll 4
     for (std::size_t i = 0; i < 4; ++i) {
-        // Of the first and the second eight words: quarters 0 and 2, then 1 and 3.
+        // Quarters 0 and 2 of the first and the second eight words, then 1 and 3.
         const __m512i even_low = _mm512_shuffle_i32x4(x[i], x[i + 4], 0x88);
         const __m512i even_high = _mm512_shuffle_i32x4(x[i + 8], x[i + 12], 0x88);
         const __m512i odd_low = _mm512_shuffle_i32x4(x[i], x[i + 4], 0xdd);

@@ -14,7 +14,7 @@ namespace {
 
 using vector_t = __m512;
 constexpr std::size_t kLanes = 16;
-/// Of 32 registers; the rest is for rows of B and values of A.
+/// How many of the 32 registers hold sums; the rest is for rows of B and values of A.
 constexpr std::size_t kMostSums = 24;
 SY_TARGET_INLINE vector_t zero() {
     return _mm512_setzero_ps();

@@ -42,7 +42,7 @@ struct RowStatistics {
     float rstd;
 };
 
-/// Of a row whose sum or squares are more than a float holds: without this it would become 0, and a model that diverges
+/// For a row whose sum or squares are more than a float holds: without this it would become 0, and a model that diverges
 /// would continue as if nothing were the matter.
 template <NormKind kind>
 __device__ RowStatistics statistics_in_double(const float* x, index_t cols, float eps,

@@ -70,7 +70,7 @@ struct RowStatistics {
     float rstd;
 };
 
-/// Of a row whose sum or squares are more than a float holds: without this it would become 0, and a model that diverges
+/// For a row whose sum or squares are more than a float holds: without this it would become 0, and a model that diverges
 /// would continue as if nothing were the matter.
 template <NormKind kind>
 [[gnu::noinline]] RowStatistics statistics_in_double(const float* x, index_t count, float eps) {

@@ -29,7 +29,7 @@ struct Routing {
     Tensor scores;  ///< [T, E] f32; empty as the logits
     Score score = Score::softmax;  ///< the kind of the scores
     Tensor lse;                    ///< [T] f32 logsumexp of the logits; empty as the logits
-    /// Of learned noise: logits = clean + noise * noise_scale. [T, E] each, or empty.
+    /// With learned noise, logits = clean + noise * noise_scale; [T, E] each, otherwise empty.
     Tensor clean, noise, noise_scale;
     Tensor expert;  ///< [T, K] i32, best first; kNoExpert where a token has fewer
     Tensor weight;  ///< [T, K] f32 combine weights; 0 at kNoExpert

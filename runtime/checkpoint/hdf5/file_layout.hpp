@@ -42,7 +42,7 @@ class FileLayout {
     /// A dataset that shows parts of other files; what none of them covers, or cannot be opened, reads as NaN.
     void add_virtual(const std::string& name, std::span<const index_t> dims,
                      std::span<const VirtualPart> parts);
-    /// Of the file itself.
+    /// An attribute of the file itself.
     void add_attribute(const char* key, std::span<const index_t> values);
     /// Ends the layout. @return all bytes of the file, in order and without gaps
     std::vector<FileSection> finish();

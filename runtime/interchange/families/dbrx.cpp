@@ -6,7 +6,7 @@
 namespace sy::runtime::hf {
 namespace {
 
-/// Of torch's LayerNorm, which the class does not change.
+/// The default of torch's LayerNorm, which the class does not change.
 constexpr double kNormEps = 1e-5;
 /// The class needs a limit; beyond this one there is nothing.
 constexpr double kNoClip = 1e30;

@@ -10,7 +10,7 @@ namespace {
 
 using model::RopePairs;
 
-/// Of the norms of compressed queries and keys, whatever rms_norm_eps is.
+/// The epsilon of the norms of compressed queries and keys, whatever rms_norm_eps is.
 constexpr double kLatentNormEps = 1e-6;
 /// What DeepSeek-V3 moves its selection bias by in a step, for models that come without a number.
 constexpr double kBiasRate = 1e-3;

@@ -7,7 +7,7 @@ namespace {
 constexpr const char* kStack = "model.decoder.";
 /// Rows before those of the first position, which are for padding alone.
 constexpr index_t kUnusedPositions = 2;
-/// Of torch's LayerNorm, which the class does not change.
+/// The default of torch's LayerNorm, which the class does not change.
 constexpr double kNormEps = 1e-5;
 
 void add_positions(ModelBuilder& builder) {

@@ -187,7 +187,7 @@ Json::Object write_switch(const Config& config) {
     keys.push_back({"num_sparse_encoder_layers", sparse_count(moe, config.model.encoder_layers)});
     keys.push_back({"num_sparse_decoder_layers", sparse_count(moe, config.model.layers)});
     keys.push_back({"num_experts", moe.experts});
-    // Of a sequence: no choice is dropped.
+    // The capacity for a sequence: no choice is dropped.
     keys.push_back({"expert_capacity", std::numeric_limits<std::int32_t>::max()});
     keys.push_back({"router_bias", false});
     keys.push_back({"router_dtype", "float32"});

@@ -14,7 +14,7 @@ class Requirements : public Problems {
   public:
     explicit Requirements(const Config& config) : config_(config) {}
 
-    /// Of all: sizes that llama.cpp takes.
+    /// Every architecture: sizes that llama.cpp takes.
     void sizes();
     /// A head that is a matrix and nothing else, no types of tokens.
     void plain_head();
