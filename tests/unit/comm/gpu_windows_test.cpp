@@ -113,10 +113,12 @@ TEST_CASE("one-sided on GPUs: windows grow with what comes, and not in the stead
 TEST_CASE("one-sided on GPUs: a window takes what a peer puts, and closes", "[unit]") {
     on_gpus(2, [](GpuRank& rank) {
         const auto windows = make_windows(rank);
-        OneMessage message(rank, *windows);
-        for (int round = 0; round < 3; ++round) {
-            message.wait(rank, message.start(rank));
-            const std::vector<float> found = message.received(rank);
+        // Each in a window of its own.
+        OneMessage first(rank, *windows);
+        OneMessage second(rank, *windows);
+        for (OneMessage* message : {&first, &first, &second, &first}) {
+            message->wait(rank, message->start(rank));
+            const std::vector<float> found = message->received(rank);
             require_equal<float>(found, std::vector<float>(100, static_cast<float>(2 - rank.world.rank())),
                                  "rows of the other rank");
         }
