@@ -185,6 +185,7 @@ SY_TARGET void tile_in_panel(const Tile& tile) {
         update_rows<kUpper, kLower, kVectors, InPanel, LoadWords>(tile, tile.a + kUpper * sizeof(float));
 }
 
+/// A FixedTileFunction.
 template <std::size_t kRows, std::size_t kVectors>
 SY_TARGET void tile_into_fixed(const Tile& tile, const GradientView& gradient, index_t row, index_t col) {
     constexpr std::size_t kUpper = rows_at_once(kRows, kVectors);
