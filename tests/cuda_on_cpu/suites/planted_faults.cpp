@@ -210,86 +210,96 @@ bool copy_out_of_bounds(int faulty) {
     return all_are(read(out, stream), 2.0F);
 }
 
-cudaGraphExec_t end_capture(cudaStream_t stream) {
-    cudaGraph_t graph = nullptr;
-    cudaGraphExec_t exec = nullptr;
-    CHECK(cudaStreamEndCapture(stream, &graph));
-    CHECK(cudaGraphInstantiate(&exec, graph, 0));
-    CHECK(cudaGraphDestroy(graph));
-    return exec;
-}
+/// A graph of one stream, which reads `in` and writes `out`.
+class Captured {
+  public:
+    cudaStream_t stream() const { return stream_; }
+    float* in() const { return in_; }
+    float* out() const { return out_; }
+
+    void fill_in(float value) { CHECK(launch_fill({2}, stream_, in_, kSize, value)); }
+    void add_one_to_in() { CHECK(launch_add_one({2}, stream_, in_, out_, kSize)); }
+    void begin(cudaStreamCaptureMode mode = cudaStreamCaptureModeThreadLocal) {
+        CHECK(cudaStreamSynchronize(stream_));
+        CHECK(cudaStreamBeginCapture(stream_, mode));
+    }
+    void end() {
+        cudaGraph_t graph = nullptr;
+        CHECK(cudaStreamEndCapture(stream_, &graph));
+        CHECK(cudaGraphInstantiate(&exec_, graph, 0));
+        CHECK(cudaGraphDestroy(graph));
+    }
+    /// Launches what was captured. @return whether all of `out` then is `expected`
+    bool gives(float expected) {
+        CHECK(cudaGraphLaunch(exec_, stream_));
+        return all_are(read(out_, stream_), expected);
+    }
+
+  private:
+    cudaStream_t stream_ = new_stream();
+    float* in_ = new_array();
+    float* out_ = new_array();
+    cudaGraphExec_t exec_ = nullptr;
+};
 
 /// What differs from launch to launch is in memory, or, wrongly, an argument.
 bool graph_keeps_argument(int faulty) {
-    const cudaStream_t stream = new_stream();
-    float* in = new_array();
-    float* out = new_array();
-    CHECK(launch_fill({2}, stream, in, kSize, 1.0F));
-    CHECK(cudaStreamSynchronize(stream));
-    CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-    if (faulty == 1) CHECK(launch_fill({2}, stream, in, kSize, 1.0F));
-    CHECK(launch_add_one({2}, stream, in, out, kSize));
-    const cudaGraphExec_t exec = end_capture(stream);
-    CHECK(launch_fill({2}, stream, in, kSize, 2.0F));
-    CHECK(cudaGraphLaunch(exec, stream));
-    return all_are(read(out, stream), 3.0F);
+    Captured graph;
+    graph.fill_in(1.0F);
+    graph.begin();
+    if (faulty == 1) graph.fill_in(1.0F);
+    graph.add_one_to_in();
+    graph.end();
+    graph.fill_in(2.0F);
+    return graph.gives(3.0F);
 }
 
 /// A forked stream writes what the captured one reads, which waits for it before, or, wrongly, after it reads.
 bool graph_joins_too_late(int faulty) {
-    const cudaStream_t stream = new_stream();
+    Captured graph;
     const cudaStream_t other = new_stream();
-    float* between = new_array();
-    float* out = new_array();
     const cudaEvent_t fork = new_event();
     const cudaEvent_t join = new_event();
-    CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-    CHECK(cudaEventRecord(fork, stream));
+    graph.begin();
+    CHECK(cudaEventRecord(fork, graph.stream()));
     CHECK(cudaStreamWaitEvent(other, fork, 0));
-    if (faulty == 1) CHECK(launch_add_one({2}, stream, between, out, kSize));
-    CHECK(launch_fill({2}, other, between, kSize, 1.0F));
+    if (faulty == 1) graph.add_one_to_in();
+    CHECK(launch_fill({2}, other, graph.in(), kSize, 1.0F));
     CHECK(cudaEventRecord(join, other));
-    CHECK(cudaStreamWaitEvent(stream, join, 0));
-    if (faulty == 0) CHECK(launch_add_one({2}, stream, between, out, kSize));
-    const cudaGraphExec_t exec = end_capture(stream);
-    CHECK(cudaGraphLaunch(exec, stream));
-    return all_are(read(out, stream), 2.0F);
+    CHECK(cudaStreamWaitEvent(graph.stream(), join, 0));
+    if (faulty == 0) graph.add_one_to_in();
+    graph.end();
+    return graph.gives(2.0F);
 }
 
 bool graph_outlives_memory(int faulty) {
-    const cudaStream_t stream = new_stream();
-    float* in = new_array();
-    float* out = new_array();
-    CHECK(launch_fill({2}, stream, in, kSize, 1.0F));
-    CHECK(cudaStreamSynchronize(stream));
-    CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-    CHECK(launch_add_one({2}, stream, in, out, kSize));
-    const cudaGraphExec_t exec = end_capture(stream);
-    if (faulty == 1) CHECK(cudaFree(in));
-    CHECK(cudaGraphLaunch(exec, stream));
-    return all_are(read(out, stream), 2.0F);
+    Captured graph;
+    graph.fill_in(1.0F);
+    graph.begin();
+    graph.add_one_to_in();
+    graph.end();
+    if (faulty == 1) CHECK(cudaFree(graph.in()));
+    return graph.gives(2.0F);
 }
 
 bool capture_allocates(int faulty) {
-    const cudaStream_t stream = new_stream();
-    float* out = faulty == 1 ? nullptr : new_array();
-    CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeGlobal));
-    if (faulty == 1) out = new_array();
-    CHECK(launch_fill({2}, stream, out, kSize, 2.0F));
-    const cudaGraphExec_t exec = end_capture(stream);
-    CHECK(cudaGraphLaunch(exec, stream));
-    return all_are(read(out, stream), 2.0F);
+    Captured graph;
+    float* more = faulty == 1 ? nullptr : new_array();
+    graph.begin(cudaStreamCaptureModeGlobal);
+    if (faulty == 1) more = new_array();
+    CHECK(launch_fill({2}, graph.stream(), more, kSize, 1.0F));
+    CHECK(launch_add_one({2}, graph.stream(), more, graph.out(), kSize));
+    graph.end();
+    return graph.gives(2.0F);
 }
 
 bool capture_reads(int faulty) {
-    const cudaStream_t stream = new_stream();
-    float* out = new_array();
-    CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-    CHECK(launch_fill({2}, stream, out, kSize, 2.0F));
-    if (faulty == 1) return all_are(read(out, stream), 2.0F);
-    const cudaGraphExec_t exec = end_capture(stream);
-    CHECK(cudaGraphLaunch(exec, stream));
-    return all_are(read(out, stream), 2.0F);
+    Captured graph;
+    graph.begin();
+    CHECK(launch_fill({2}, graph.stream(), graph.out(), kSize, 2.0F));
+    if (faulty == 1) return all_are(read(graph.out(), graph.stream()), 2.0F);
+    graph.end();
+    return graph.gives(2.0F);
 }
 
 }  // namespace
