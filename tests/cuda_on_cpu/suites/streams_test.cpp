@@ -69,7 +69,7 @@ class Event {
 
 }  // namespace
 
-TEST_CASE("cuda_on_cpu: work waits in its stream until something waits for it", "[unit]") {
+TEST_CASE("cuda_on_cpu: work waits in its stream until something waits for it", "[unit][races]") {
     const Machine machine;
     const Stream stream;
     const DeviceArray<float> values(std::vector<float>(64, 1.0F));
@@ -119,7 +119,8 @@ TEST_CASE("cuda_on_cpu: a wait is for the record that was last when it was calle
     REQUIRE(all_are(values.to_host(), 3.0F));
 }
 
-TEST_CASE("cuda_on_cpu: the default stream does not wait for streams that do not wait for it", "[unit]") {
+TEST_CASE("cuda_on_cpu: the default stream does not wait for streams that do not wait for it",
+          "[unit][races]") {
     const Machine machine;
     const Stream stream;
     const DeviceArray<float> values(std::vector<float>(64, 1.0F));
