@@ -21,6 +21,10 @@ endif()
 set(SY_CUDA_HINTS ENV CUDA_HOME ENV CUDA_PATH /usr/local/cuda)
 find_path(SY_CUBLAS_INCLUDE_DIR NAMES cublas_v2.h HINTS ${SY_CUDA_HINTS} "${SY_CUDA_HEADERS}" PATH_SUFFIXES include)
 mark_as_advanced(SY_CUBLAS_INCLUDE_DIR)
+# cuDNN, in the same way; tests build plans with the library itself.
+find_path(SY_CUDNN_INCLUDE_DIR NAMES cudnn_graph.h HINTS ENV CUDNN_HOME ${SY_CUDA_HINTS} "${SY_CUDA_HEADERS}" PATH_SUFFIXES include)
+find_library(SY_CUDNN NAMES cudnn libcudnn.so.9 HINTS ENV CUDNN_HOME ${SY_CUDA_HINTS} "${SY_CUDA_HEADERS}" PATH_SUFFIXES lib64 lib)
+mark_as_advanced(SY_CUDNN_INCLUDE_DIR SY_CUDNN)
 
 if(SY_WITH_CUDA)
   find_program(SY_NVCC NAMES nvcc HINTS ${SY_CUDA_HINTS} PATH_SUFFIXES bin)
