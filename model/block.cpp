@@ -15,10 +15,11 @@ Block::Block(const BlockContext& context, const Positions& positions, const Bloc
             positions);
     };
     attention_ = attention(Part::attention, spec.visibility, spec.window);
-    if (spec.has_cross_attention)
+    const auto has = [&](Part part, Role role) { return shared_.parameters.find({key(part), role}) >= 0; };
+    if (has(Part::cross_attention, Role::query))
         cross_attention_ = attention(Part::cross_attention, ops::Visibility::all, 0);
     add_sublayer(Part::feed_forward);
-    if (spec.is_moe) {
+    if (has(Part::experts, Role::up)) {
         moe_ = std::make_unique<MoeLayer>(shared_, context.moe, context.world, key(Part::mixture));
     } else {
         feed_forward_ = std::make_unique<FeedForward>(shared_, key(Part::feed_forward));

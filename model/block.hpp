@@ -30,10 +30,8 @@ struct BlockSpec {
     index_t layer_idx = 0;   ///< in its stack; of multi-token prediction, behind the main stack's last
     index_t stream_idx = 0;  ///< over all stacks: in keys of parameters and random numbers
     std::string name;        ///< "layers.3", for people
-    bool is_moe = false;
     ops::Visibility visibility = ops::Visibility::causal;
-    index_t window = 0;                ///< as AttentionSpec
-    bool has_cross_attention = false;  ///< whether there is cross-attention behind the attention
+    index_t window = 0;  ///< as AttentionSpec
 };
 
 /// What generation keeps of a block.
@@ -52,7 +50,7 @@ struct BlockRun {
     const CacheRows* rows = nullptr;         ///< what a generation feeds
 };
 
-/// Attention and a feed-forward or mixture, with norms and residual sums where model.norm_placement and model.wiring
+/// Attention, cross-attention where the blueprint has it, and a feed-forward or mixture, as it has; with norms and residual sums where model.norm_placement and model.wiring
 /// say, and dropout of what is added to the stream.
 class Block {
   public:

@@ -8,6 +8,7 @@
 #include "kernels/ops/activation/kind.hpp"
 #include "kernels/ops/gate/score.hpp"
 #include "kernels/ops/norm/kind.hpp"
+#include "kernels/ops/rotary/kind.hpp"
 
 /// What a model is made of: plain values, filled by runtime/config, checked in one place.
 namespace sy::model {
@@ -58,8 +59,8 @@ struct AttentionConfig {
 };
 
 enum class PositionKind { none, rope, learned, sine, t5, alibi };
-enum class RopePairs { half_split, interleaved };
-enum class RopeScaling { none, linear, ntk, llama3, yarn };
+using RopePairs = ops::RotaryPairs;
+using RopeScaling = ops::RotaryStretch;
 
 struct PositionConfig {
     PositionKind kind = PositionKind::rope;

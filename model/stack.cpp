@@ -5,24 +5,21 @@ namespace sy::model {
 Stack::Stack(const BlockContext& context, const Spec& spec)
     : shared_(context.shared),
       trace_(context.world.trace),
-      embedding_(context.shared, {spec.id, spec.num_positions, spec.first_stream}),
-      positions_(context.shared, spec.id, spec.num_positions) {
+      embedding_(context.shared, spec.id, spec.first_stream),
+      positions_(context.shared, spec.id) {
     const AttentionConfig& attention = shared_.config.attention;
-    const std::vector<bool> is_moe = moe_layers(context.moe, spec.num_layers);
     const std::vector<bool> windowed =
         layer_pattern("attention.window_layers", attention.window_layers, spec.num_layers);
     const bool causal = spec.visibility == ops::Visibility::causal;
     for (index_t layer = 0; layer < spec.num_layers; ++layer) {
-        const auto at = static_cast<std::size_t>(layer);
+        const bool has_window = causal && windowed[static_cast<std::size_t>(layer)];
         blocks_.emplace_back(context, positions_,
                              BlockSpec{.stack = spec.id,
                                        .layer_idx = layer,
                                        .stream_idx = spec.first_stream + layer,
                                        .name = block_name(spec.id, layer),
-                                       .is_moe = is_moe[at],
                                        .visibility = spec.visibility,
-                                       .window = windowed[at] && causal ? attention.window : 0,
-                                       .has_cross_attention = spec.has_cross_attention});
+                                       .window = has_window ? attention.window : 0});
     }
     if (shared_.config.norm_placement != NormPlacement::post)
         final_norm_ = std::make_unique<NormLayer>(shared_, LayerKey{spec.id, -1, Part::output}, Role::norm);

@@ -18,10 +18,8 @@ class Stack {
     struct Spec {
         StackId id = StackId::main;
         index_t num_layers = 0;
-        index_t first_stream = 0;   ///< of its first layer over all stacks
-        index_t num_positions = 0;  ///< longest sequence
+        index_t first_stream = 0;  ///< of its first layer over all stacks
         ops::Visibility visibility = ops::Visibility::causal;
-        bool has_cross_attention = false;  ///< whether its blocks have cross-attention
     };
     Stack(const BlockContext& context, const Spec& spec);
 

@@ -72,14 +72,10 @@ Transformer::Transformer(const ModelConfig& config, const MoeConfig& moe, Parame
 
 void Transformer::build_stacks() {
     const BlockContext context{layer_context_, moe_, world_};
-    const bool reads = config_.architecture == Architecture::encoder_decoder;
     const auto visibility =
         config_.architecture == Architecture::encoder ? ops::Visibility::all : ops::Visibility::causal;
-    stack_ = std::make_unique<Stack>(context, Stack::Spec{.id = StackId::main,
-                                                          .num_layers = config_.layers,
-                                                          .num_positions = config_.seq_len,
-                                                          .visibility = visibility,
-                                                          .has_cross_attention = reads});
+    stack_ = std::make_unique<Stack>(
+        context, Stack::Spec{.id = StackId::main, .num_layers = config_.layers, .visibility = visibility});
     for (const Block& block : stack_->blocks()) blocks_.push_back(&block);
     modules_.reserve(config_.mtp_depth);
     for (index_t depth = 0; depth < config_.mtp_depth; ++depth) {
@@ -88,15 +84,13 @@ void Transformer::build_stacks() {
                               BlockSpec{.stack = StackId::prediction,
                                         .layer_idx = layer,
                                         .stream_idx = layer,
-                                        .name = block_name(StackId::prediction, depth),
-                                        .is_moe = stack_->blocks().back().spec().is_moe});
+                                        .name = block_name(StackId::prediction, depth)});
         blocks_.push_back(&modules_.back().block());
     }
-    if (!reads) return;
+    if (config_.architecture != Architecture::encoder_decoder) return;
     encoder_ = std::make_unique<Stack>(context, Stack::Spec{.id = StackId::encoder,
                                                             .num_layers = config_.num_encoder_layers(),
                                                             .first_stream = blocks_.size(),
-                                                            .num_positions = config_.seq_len,
                                                             .visibility = ops::Visibility::all});
     for (const Block& block : encoder_->blocks()) blocks_.push_back(&block);
 }

@@ -18,15 +18,15 @@ std::vector<std::int32_t> kept_values(const List<std::int32_t>& list) {
 
 }  // namespace
 
-Embedding::Embedding(LayerContext& shared, const Spec& spec)
-    : shared_(shared), spec_(spec), table_(embedding_table(shared.parameters)) {
+Embedding::Embedding(LayerContext& shared, StackId stack, index_t stream_idx)
+    : shared_(shared), stream_idx_(stream_idx), table_(embedding_table(shared.parameters)) {
     const ModelConfig& config = shared.config;
     const Context& context = shared.parameters.context();
-    const LayerKey layer{spec.stack, -1, Part::embedding};
+    const LayerKey layer{stack, -1, Part::embedding};
     learned_ = shared.parameters.find({layer, Role::position_embedding});
     types_ = shared.parameters.find({layer, Role::token_type});
     if (config.position.kind == PositionKind::sine) {
-        sine_ = Tensor(context.device, DType::f32, {spec.num_positions, config.hidden});
+        sine_ = Tensor(context.device, DType::f32, {config.seq_len, config.hidden});
         ops::sine_table(sine_, context);
     }
     if (config.embedding_norm) norm_ = std::make_unique<NormLayer>(shared, layer, Role::norm);
@@ -67,7 +67,7 @@ Value& Embedding::finish(Tape& tape, Value& x, List<std::int32_t> positions, con
     add_rows(learned_, positions);
     add_rows(types_, PerRow<std::int32_t>(x.ref().rows(), 0));
     Value& out = norm_ ? *norm_->forward(tape, x, nullptr, pass).normed : x;
-    drop(tape, out, shared_.config.dropout, 4 * spec_.stream_idx, pass);
+    drop(tape, out, shared_.config.dropout, 4 * stream_idx_, pass);
     return out;
 }
 

@@ -13,12 +13,8 @@ namespace sy::model {
 /// dropout.
 class Embedding {
   public:
-    struct Spec {
-        StackId stack = StackId::main;
-        index_t num_positions;   ///< of the table of absolute positions
-        index_t stream_idx = 0;  ///< of the stack's first layer, for random numbers
-    };
-    Embedding(LayerContext& shared, const Spec& spec);
+    /// @param stream_idx  of the stack's first layer, for random numbers
+    Embedding(LayerContext& shared, StackId stack, index_t stream_idx);
 
     /// pass.ids, row t standing at position t mod pass.seq_len.
     Value& forward(Tape& tape, const PassInfo& pass) const;
@@ -33,7 +29,7 @@ class Embedding {
     Value& finish(Tape& tape, Value& x, List<std::int32_t> positions, const PassInfo& pass) const;
 
     LayerContext& shared_;
-    Spec spec_;
+    index_t stream_idx_;
     ParameterId table_;
     ParameterId learned_ = -1;
     ParameterId types_ = -1;

@@ -3,9 +3,7 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/ops/cast/cast.hpp"
 #include "kernels/ops/expert_ffn/expert_ffn.hpp"
-#include "model/layers/linear.hpp"
 
 namespace sy::model {
 
@@ -20,54 +18,35 @@ FeedForward::FeedForward(LayerContext& shared, const LayerKey& layer)
 
 ops::ExpertWeights FeedForward::weights() const {
     const Parameters& parameters = shared_.parameters;
-    const auto bias = [&](ParameterId id) { return id < 0 ? ConstTensorRef() : parameters.weight(id); };
-    return {.gate = gate_ < 0 ? ConstTensorRef() : parameters.working_weight(gate_),
+    return {.gate = parameters.working_weight(gate_),
             .up = parameters.working_weight(up_),
             .down = parameters.working_weight(down_),
             .activation = shared_.config.activation,
-            .biases = {bias(gate_bias_), bias(up_bias_), bias(down_bias_)}};
-}
-
-ops::ExpertBiasGradients FeedForward::bias_gradients() const {
-    const auto gradient = [&](ParameterId id) {
-        return id < 0 ? GradientRef{} : shared_.parameters.gradient(id);
-    };
-    return {gradient(gate_bias_), gradient(up_bias_), gradient(down_bias_)};
+            .biases = {parameters.weight(gate_bias_), parameters.weight(up_bias_),
+                       parameters.weight(down_bias_)}};
 }
 
 FeedForward::Saved FeedForward::apply(ConstTensorRef x, TensorRef out, bool keep, const Context& context,
                                       ConstTensorRef weight) const {
     const ops::ExpertWeights operands = weights();
     const DType dtype = shared_.config.dtype;
-    Saved saved;
-    ConstTensorRef input = x;
-    if (dtype == DType::bf16) {
-        saved.input = Tensor(context.device, dtype, {x.rows(), x.cols()});
-        ops::cast(x, saved.input, context);
-        input = saved.input;
-    }
-    ops::ExpertSaved room;
+    Saved saved{.input = ProductInput(x, dtype, context)};
     if (keep) {
         const Shape shape{x.rows(), operands.up.cols()};
         saved.up = Tensor(context.device, dtype, shape);
-        room.up = saved.up;
-        if (gate_ >= 0) {
-            saved.gate = Tensor(context.device, dtype, shape);
-            room.gate = saved.gate;
-        }
+        if (gate_ >= 0) saved.gate = Tensor(context.device, dtype, shape);
     }
     const index_t offsets[] = {0, x.rows()};
-    ops::expert_ffn(input, operands, {offsets, {}, weight, {}}, room, out, context);
+    ops::expert_ffn(saved.input.ref(), operands, {offsets, {}, weight, {}}, {saved.gate, saved.up}, out,
+                    context);
     return saved;
 }
 
 void FeedForward::backward(const Backward& in, const Saved& saved, const PassInfo& pass,
                            const Context& context) const {
     Parameters& parameters = shared_.parameters;
-    const DType dtype = shared_.config.dtype;
-    const index_t rows = in.x.rows();
-    const ConstTensorRef input = dtype == DType::bf16 ? saved.input.ref() : in.x;
-    const ProductInput dy_input(in.dy, dtype, context);
+    const index_t rows = in.dy.rows();
+    const ProductInput dy(in.dy, shared_.config.dtype, context);
     const index_t offsets[] = {0, rows};
     std::vector<index_t> blocks;
     for (index_t row = 0; row <= rows; row += pass.seq_len) blocks.push_back(row);
@@ -76,13 +55,12 @@ void FeedForward::backward(const Backward& in, const Saved& saved, const PassInf
     if (gate_ >= 0) gate.push_back(parameters.gradient(gate_));
     const GradientRef up[] = {parameters.gradient(up_)};
     const GradientRef down[] = {parameters.gradient(down_)};
-    ops::ExpertKept kept{{}, saved.up};
-    if (gate_ >= 0) kept.gate = saved.gate;
-    ops::expert_ffn_backward(input, weights(), {offsets, {}, in.weight, blocks}, kept,
-                             {dy_input.ref(), in.dx, in.dweight, {gate, up, down, bias_gradients()}},
+    const ops::ExpertBiasGradients biases{parameters.gradient(gate_bias_), parameters.gradient(up_bias_),
+                                          parameters.gradient(down_bias_)};
+    ops::expert_ffn_backward(saved.input.ref(), weights(), {offsets, {}, in.weight, blocks},
+                             {saved.gate, saved.up}, {dy.ref(), in.dx, in.dweight, {gate, up, down, biases}},
                              context);
-    for (const ParameterId id : {down_bias_, up_bias_, gate_bias_, down_, up_, gate_})
-        if (id >= 0) shared_.gradient_ready(id);
+    shared_.gradients_ready({down_bias_, up_bias_, gate_bias_, down_, up_, gate_});
 }
 
 Value& FeedForward::forward(Tape& tape, Value& x, const PassInfo& pass) const {
@@ -91,7 +69,7 @@ Value& FeedForward::forward(Tape& tape, Value& x, const PassInfo& pass) const {
     Saved saved = apply(x.data, y.data, tape.recording(), context);
     tape.record([this, &x, &y, &context, pass, saved = std::move(saved)] {
         Tensor dx(context.device, DType::f32, x.data.shape());
-        backward({x.data, y.grad_ref(), dx}, saved, pass, context);
+        backward({y.grad_ref(), dx}, saved, pass, context);
         x.add_gradient(std::move(dx), context);
     });
     return y;

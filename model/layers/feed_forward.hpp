@@ -3,6 +3,7 @@
 #include "kernels/ops/expert_ffn/expert_ffn.hpp"
 #include "model/autograd/tape.hpp"
 #include "model/layers/layer_context.hpp"
+#include "model/layers/linear.hpp"
 #include "model/pass.hpp"
 
 namespace sy::model {
@@ -12,23 +13,22 @@ class FeedForward {
   public:
     FeedForward(LayerContext& shared, const LayerKey& layer);
 
-    /// Adds to nothing: out is overwritten. `saved` keeps what backward needs.
+    /// What backward needs.
     struct Saved {
-        Tensor input;  ///< bf16 rows, empty in a float32 model
-        Tensor gate;
-        Tensor up;
+        ProductInput input;  ///< borrows the rows of a float32 model
+        Tensor gate = {};
+        Tensor up = {};
     };
-    /// @param x, out  [T, H] f32
+    /// @param x       [T, H] f32, which has to live as long as what is saved
+    /// @param out     [T, H] f32 is overwritten
     /// @param weight  [T] f32 of each row's output; null: all are 1
     Saved apply(ConstTensorRef x, TensorRef out, bool keep, const Context& context,
                 ConstTensorRef weight = {}) const;
-    /// What the output depends on beside the parameters, and the gradients of both.
-    /// @param x, dy    [T, H] f32
+    /// @param dy       [T, H] f32
     /// @param dx       [T, H] f32 is overwritten
     /// @param weight   [T] as in apply
     /// @param dweight  [T] f32 is overwritten; null without weights
     struct Backward {
-        ConstTensorRef x;
         ConstTensorRef dy;
         TensorRef dx;
         ConstTensorRef weight = {};
@@ -39,7 +39,6 @@ class FeedForward {
 
   private:
     ops::ExpertWeights weights() const;
-    ops::ExpertBiasGradients bias_gradients() const;
 
     LayerContext& shared_;
     ParameterId gate_;  ///< -1 without a gate

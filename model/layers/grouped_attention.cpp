@@ -31,28 +31,18 @@ class GroupedAttention : public AttentionLayer {
                    cross() ? "cross" : "self", "-attention is ", encoder != nullptr ? "there" : "missing");
         const index_t rows = x.ref().rows();
         const index_t key_len = cross() ? encoder->seq_len : pass.seq_len;
-        const index_t key_rows = cross() ? encoder->value->ref().rows() : rows;
-        const auto fresh = [&](index_t r, index_t cols) {
-            return Tensor(context.device, DType::f32, {r, cols});
-        };
         Kept kept{.pass = pass,
                   .shape = shape_of(rows / pass.seq_len, pass.seq_len, key_len),
-                  .input = ProductInput(x.ref(), dtype(), context),
-                  .q = fresh(rows, q_width()),
-                  .k = fresh(key_rows, kv_width()),
-                  .v = fresh(key_rows, kv_width()),
-                  .out = fresh(rows, q_width()),
-                  .lse = fresh(rows, shared_.config.heads)};
-        if (cross()) kept.encoder.emplace(encoder->value->ref(), dtype(), context);
+                  .input = ProductInput(x.ref(), dtype(), context)};
+        if (cross()) kept.encoder = ProductInput(encoder->value->ref(), dtype(), context);
         kept.shape.dropout = attention_dropout(shared_.config, spec_, pass);
         if (!cross()) kept.shape.first_keys = pass.batch.document_begins;
-        const ConstTensorRef source = cross() ? kept.encoder->ref() : kept.input.ref();
+        const ConstTensorRef source = kept.source(cross());
+        kept.q = query_.forward(kept.input.ref(), context);
+        kept.k = key_.forward(source, context);
+        kept.v = value_.forward(source, context);
         const TensorRef q = kept.q;
         const TensorRef k = kept.k;
-        const TensorRef v = kept.v;
-        query_.forward(kept.input.ref(), q, context);
-        key_.forward(source, k, context);
-        value_.forward(source, v, context);
         if (query_norm_) {
             kept.raw_q = query_norm_->forward(q, context);
             kept.raw_k = key_norm_->forward(k, context);
@@ -60,7 +50,9 @@ class GroupedAttention : public AttentionLayer {
         if (clip() > 0.0F) clip_kept(kept, context);
         rotate(q, pass.seq_len, ops::Direction::forward, context);
         rotate(k, key_len, ops::Direction::forward, context);
-        ops::attention(kept.shape, q, k, v, kept.out, kept.lse, context);
+        kept.out = Tensor(context.device, DType::f32, kept.q.shape());
+        kept.lse = Tensor(context.device, DType::f32, {rows, shared_.config.heads});
+        ops::attention(kept.shape, q, k, kept.v, kept.out, kept.lse, context);
         Value& y = tape.value(rows, shared_.config.hidden);
         output_.forward(kept.out, y.ref(), context);
         Value* const source_value = cross() ? encoder->value : &x;
@@ -77,13 +69,10 @@ class GroupedAttention : public AttentionLayer {
 
     void extend(ConstTensorRef x, const CacheRows& rows, KeyValueCache& cache, TensorRef out,
                 const Context& context) const override {
-        Tensor q(context.device, DType::f32, {x.rows(), q_width()});
-        Tensor k(context.device, DType::f32, {x.rows(), kv_width()});
-        Tensor v(context.device, DType::f32, {x.rows(), kv_width()});
         const ProductInput input(x, dtype(), context);
-        query_.forward(input.ref(), q, context);
-        key_.forward(input.ref(), k, context);
-        value_.forward(input.ref(), v, context);
+        Tensor q = query_.forward(input.ref(), context);
+        Tensor k = key_.forward(input.ref(), context);
+        Tensor v = value_.forward(input.ref(), context);
         if (query_norm_) {
             query_norm_->apply(q, context);
             key_norm_->apply(k, context);
@@ -115,8 +104,7 @@ class GroupedAttention : public AttentionLayer {
 
     void extend_cross(ConstTensorRef x, const CacheRows& rows, const KeyValueCache& cache, TensorRef out,
                       const Context& context) const override {
-        Tensor q(context.device, DType::f32, {x.rows(), q_width()});
-        query_.forward(x, q, context);
+        Tensor q = query_.forward(x, context);
         if (query_norm_) query_norm_->apply(q, context);
         clip_rows(q, context);
         const PerRow<index_t> lengths(rows.size(), cache.keys.shape()[1]);
@@ -129,11 +117,14 @@ class GroupedAttention : public AttentionLayer {
         PassInfo pass;
         ops::AttentionShape shape;
         ProductInput input;
-        Tensor q, k, v, out, lse;
-        std::optional<ProductInput> encoder = {};
+        ProductInput encoder = {};  ///< the encoder output, of cross-attention
+        Tensor q = {}, k = {}, v = {}, out = {}, lse = {};
         RowNorm::Saved raw_q = {}, raw_k = {};
         Tensor clipped_q = {};  ///< before it is rotated; empty without attention.clip_qkv
         Tensor clipped_k = {};
+
+        /// What keys and values are made of.
+        ConstTensorRef source(bool cross) const { return cross ? encoder.ref() : input.ref(); }
     };
 
     DType dtype() const { return shared_.config.dtype; }
@@ -149,7 +140,6 @@ class GroupedAttention : public AttentionLayer {
         ops::copy(kept.q, kept.clipped_q, context);
         ops::copy(kept.k, kept.clipped_k, context);
     }
-    index_t q_width() const { return shared_.config.heads * shared_.config.head_width(); }
     index_t kv_width() const { return shared_.config.kv_heads * shared_.config.head_width(); }
 
     ops::AttentionShape shape_of(index_t num_sequences, index_t seq_len, index_t key_len) const {
@@ -171,8 +161,7 @@ class GroupedAttention : public AttentionLayer {
     void run_backward(Value& x, Value& y, Value& source, Kept& kept, const Context& context) const {
         const index_t block = kept.pass.seq_len;
         const index_t key_block = kept.shape.num_keys();
-        Tensor dout(context.device, DType::f32, kept.out.shape());
-        output_.backward({kept.out, y.grad_ref(), Write::overwrite, block}, dout, context);
+        const Tensor dout = output_.backward(kept.out, y.grad_ref(), block, context);
         Tensor dq(context.device, DType::f32, kept.q.shape());
         Tensor dk(context.device, DType::f32, kept.k.shape());
         Tensor dv(context.device, DType::f32, kept.v.shape());
@@ -191,11 +180,9 @@ class GroupedAttention : public AttentionLayer {
             query_norm_->backward(kept.raw_q, dq, block, context);
             key_norm_->backward(kept.raw_k, dk, key_block, context);
         }
-        const ConstTensorRef input = kept.input.ref();
-        const ConstTensorRef key_input = cross() ? kept.encoder->ref() : input;
-        query_.backward(input, dq, block, x, context);
-        key_.backward(key_input, dk, key_block, source, context);
-        value_.backward(key_input, dv, key_block, source, context);
+        query_.backward(kept.input.ref(), dq, block, x, context);
+        key_.backward(kept.source(cross()), dk, key_block, source, context);
+        value_.backward(kept.source(cross()), dv, key_block, source, context);
     }
 
     /// Attention of each query over the first rows of its slot's cache, and the output projection.

@@ -19,9 +19,8 @@ HeadTransform::HeadTransform(LayerContext& shared)
 Value& HeadTransform::forward(Tape& tape, Value& x, const PassInfo& pass) const {
     const Context& context = tape.context();
     Value& y = tape.value(x.ref().rows(), x.ref().cols());
-    Tensor projected(context.device, DType::f32, x.data.shape());
     ProductInput input(x.ref(), shared_.config.dtype, context);
-    dense_.forward(input.ref(), projected, context);
+    Tensor projected = dense_.forward(input.ref(), context);
     ops::nonlinearity(shared_.config.activation, projected, y.ref(), context);
     tape.record([this, &x, &y, &context, block = pass.seq_len, input = std::move(input),
                  projected = std::move(projected)] {

@@ -50,31 +50,26 @@ class LatentAttention : public AttentionLayer {
         Kept kept{.pass = pass,
                   .shape = shape_of(rows / pass.seq_len, pass.seq_len),
                   .input = ProductInput(x.ref(), dtype(), context),
-                  .q = fresh(widths_.heads * widths_.key()),
                   .k = fresh(widths_.heads * widths_.key()),
                   .v = fresh(widths_.heads * widths_.value),
                   .out = fresh(widths_.heads * widths_.value),
                   .lse = fresh(widths_.heads)};
         kept.shape.dropout = attention_dropout(shared_.config, spec_, pass);
         kept.shape.first_keys = pass.batch.document_begins;
-        const TensorRef q = kept.q;
         if (query_down_) {
-            Tensor down = fresh(query_rank());
-            query_down_->forward(kept.input.ref(), down, context);
+            Tensor down = query_down_->forward(kept.input.ref(), context);
             kept.raw_query = query_norm_->forward(down, context);
-            kept.query_input.emplace(std::move(down), dtype(), context);
-            query_.forward(kept.query_input->ref(), q, context);
-        } else {
-            query_.forward(kept.input.ref(), q, context);
+            kept.query_input = ProductInput(std::move(down), dtype(), context);
         }
+        kept.q = query_.forward((query_down_ ? kept.query_input : kept.input).ref(), context);
+        const TensorRef q = kept.q;
         positions_.rotate(q, query_heads(), pass.seq_len, ops::Direction::forward, context);
         Compressed compressed = compress(kept.input.ref(), context);
         kept.raw_compressed = key_value_norm_.forward(compressed.rows, context);
-        kept.compressed_input.emplace(std::move(compressed.rows), dtype(), context);
+        kept.compressed_input = ProductInput(std::move(compressed.rows), dtype(), context);
         const TensorRef rotary = compressed.down.ref().cols_of(widths_.rotary_cols());
         positions_.rotate(rotary, widths_.rotary, pass.seq_len, ops::Direction::forward, context);
-        Tensor expanded = fresh(widths_.expanded());
-        key_value_up_.forward(kept.compressed_input->ref(), expanded, context);
+        const Tensor expanded = key_value_up_.forward(kept.compressed_input.ref(), context);
         ops::spread_heads(widths_, expanded, rotary, kept.k, kept.v, context);
         ops::attention(kept.shape, q, kept.k, kept.v, kept.out, kept.lse, context);
         Value& y = tape.value(rows, shared_.config.hidden);
@@ -133,9 +128,10 @@ class LatentAttention : public AttentionLayer {
         PassInfo pass;
         ops::AttentionShape shape;
         ProductInput input;
-        Tensor q, k, v, out, lse;
-        std::optional<ProductInput> query_input = {};       ///< [T, query rank] normalised, if compressed
-        std::optional<ProductInput> compressed_input = {};  ///< [T, C] normalised
+        Tensor q = {};
+        Tensor k, v, out, lse;
+        ProductInput query_input = {};       ///< [T, query rank] normalised, if compressed
+        ProductInput compressed_input = {};  ///< [T, C] normalised
         RowNorm::Saved raw_query = {}, raw_compressed = {};
     };
 
@@ -159,10 +155,8 @@ class LatentAttention : public AttentionLayer {
     };
     Compressed compress(ConstTensorRef x, const Context& context) const {
         Compressed result{Tensor(context.device, DType::f32, {x.rows(), widths_.compressed}),
-                          Tensor(context.device, DType::f32, {x.rows(), widths_.cache()})};
-        const TensorRef down = result.down;
-        key_value_down_.forward(x, down, context);
-        ops::copy(down.cols_of(widths_.compressed_cols()), result.rows, context);
+                          key_value_down_.forward(x, context)};
+        ops::copy(result.down.ref().cols_of(widths_.compressed_cols()), result.rows, context);
         return result;
     }
 
@@ -171,8 +165,7 @@ class LatentAttention : public AttentionLayer {
         const auto fresh = [&](index_t cols) {
             return Tensor(context.device, DType::f32, {kept.q.shape()[0], cols});
         };
-        Tensor dout = fresh(widths_.heads * widths_.value);
-        output_.backward({kept.out, y.grad_ref(), Write::overwrite, block}, dout, context);
+        const Tensor dout = output_.backward(kept.out, y.grad_ref(), block, context);
         Tensor dq = fresh(widths_.heads * widths_.key());
         Tensor dk = fresh(widths_.heads * widths_.key());
         Tensor dv = fresh(widths_.heads * widths_.value);
@@ -186,9 +179,7 @@ class LatentAttention : public AttentionLayer {
         const TensorRef drotary = ddown.ref().cols_of(widths_.rotary_cols());
         ops::gather_heads(widths_, dk, dv, dexpanded, drotary, context);
         positions_.rotate(drotary, widths_.rotary, block, ops::Direction::backward, context);
-        Tensor dcompressed = fresh(widths_.compressed);
-        key_value_up_.backward({kept.compressed_input->ref(), dexpanded, Write::overwrite, block},
-                               dcompressed, context);
+        Tensor dcompressed = key_value_up_.backward(kept.compressed_input.ref(), dexpanded, block, context);
         key_value_norm_.backward(kept.raw_compressed, dcompressed, block, context);
         ops::copy(dcompressed, ddown.ref().cols_of(widths_.compressed_cols()), context);
         key_value_down_.backward(kept.input.ref(), ddown, block, x, context);
@@ -200,22 +191,18 @@ class LatentAttention : public AttentionLayer {
             query_.backward(kept.input.ref(), dq, block, x, context);
             return;
         }
-        Tensor ddown(context.device, DType::f32, {dq.shape()[0], query_rank()});
-        query_.backward({kept.query_input->ref(), dq, Write::overwrite, block}, ddown, context);
+        Tensor ddown = query_.backward(kept.query_input.ref(), dq, block, context);
         query_norm_->backward(kept.raw_query, ddown, block, context);
         query_down_->backward(kept.input.ref(), ddown, block, x, context);
     }
 
     Tensor extending_query(ConstTensorRef x, const CacheRows& new_rows, const Context& context) const {
-        Tensor q(context.device, DType::f32, {x.rows(), widths_.heads * widths_.key()});
+        Tensor down;
         if (query_down_) {
-            Tensor down(context.device, DType::f32, {x.rows(), query_rank()});
-            query_down_->forward(x, down, context);
+            down = query_down_->forward(x, context);
             query_norm_->apply(down, context);
-            query_.forward(down, q, context);
-        } else {
-            query_.forward(x, q, context);
         }
+        Tensor q = query_.forward(query_down_ ? down.ref() : x, context);
         positions_.rotate_at(q, query_heads(), new_rows.positions(), context);
         return q;
     }

@@ -12,6 +12,7 @@ namespace sy::model {
 /// Rows as inputs of products: the rows themselves, or a bf16 copy of f32 rows that this object owns.
 class ProductInput {
   public:
+    ProductInput() = default;
     /// @param x      [T, in] f32, or of the dtype already
     /// @param dtype  of the products, f32 or bf16
     ProductInput(ConstTensorRef x, DType dtype, const Context& context);
@@ -21,7 +22,7 @@ class ProductInput {
 
   private:
     Tensor own_;
-    ConstTensorRef ref_;
+    ConstTensorRef ref_{};
 };
 
 /// y = x W.

@@ -10,18 +10,10 @@ NormLayer::NormLayer(LayerContext& shared, const LayerKey& layer, Role role)
       bias_(shared.parameters.find({layer, role, Piece::bias})) {}
 
 ops::Norm NormLayer::norm() const {
-    const Parameters& parameters = shared_.parameters;
-    ops::Norm rule{.kind = shared_.config.norm,
-                   .gain = parameters.weight(gain_),
-                   .bias = {},
-                   .eps = static_cast<float>(shared_.config.norm_eps)};
-    if (bias_ >= 0) rule.bias = parameters.weight(bias_);
-    return rule;
-}
-
-ops::NormGradients NormLayer::gradients() const {
-    Parameters& parameters = shared_.parameters;
-    return {parameters.gradient(gain_), bias_ < 0 ? GradientRef{} : parameters.gradient(bias_)};
+    return {.kind = shared_.config.norm,
+            .gain = shared_.parameters.weight(gain_),
+            .bias = shared_.parameters.weight(bias_),
+            .eps = static_cast<float>(shared_.config.norm_eps)};
 }
 
 NormLayer::Result NormLayer::forward(Tape& tape, Value& stream, Value* delta, const PassInfo& pass) const {
@@ -46,13 +38,12 @@ NormLayer::Result NormLayer::forward(Tape& tape, Value& stream, Value* delta, co
         const Write write = sum->grad.empty() ? Write::overwrite : Write::add;
         if (sum->grad.empty()) sum->grad = Tensor(context.device, DType::f32, {total.rows(), total.cols()});
         ops::norm_backward(norm(), {total, rstd, mean, normed.grad_ref(), write, block}, sum->grad,
-                           gradients(), context);
+                           {shared_.parameters.gradient(gain_), shared_.parameters.gradient(bias_)}, context);
         if (delta != nullptr) {
             stream.grad = std::move(sum->grad);
             delta->grad_owner = &stream;
         }
-        shared_.gradient_ready(gain_);
-        if (bias_ >= 0) shared_.gradient_ready(bias_);
+        shared_.gradients_ready({gain_, bias_});
     });
     return {sum, &normed};
 }

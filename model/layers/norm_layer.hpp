@@ -22,7 +22,6 @@ class NormLayer {
 
   private:
     ops::Norm norm() const;
-    ops::NormGradients gradients() const;
 
     LayerContext& shared_;
     ParameterId gain_;

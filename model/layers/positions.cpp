@@ -12,25 +12,8 @@ ops::RotaryRule rotary_rule(const ModelConfig& config) {
     rule.rotary_dim = latent ? config.attention.rope_dim
                              : 2 * decimal_floor(position.rope_fraction, config.head_width(), 2);
     rule.theta = position.rope_theta;
-    rule.pairs = position.rope_pairs == RopePairs::interleaved ? ops::RotaryPairs::interleaved
-                                                               : ops::RotaryPairs::half_split;
-    switch (position.rope_scaling) {
-        case RopeScaling::none:
-            rule.scaling.stretch = ops::RotaryStretch::none;
-            break;
-        case RopeScaling::linear:
-            rule.scaling.stretch = ops::RotaryStretch::linear;
-            break;
-        case RopeScaling::ntk:
-            rule.scaling.stretch = ops::RotaryStretch::ntk;
-            break;
-        case RopeScaling::llama3:
-            rule.scaling.stretch = ops::RotaryStretch::llama3;
-            break;
-        case RopeScaling::yarn:
-            rule.scaling.stretch = ops::RotaryStretch::yarn;
-            break;
-    }
+    rule.pairs = position.rope_pairs;
+    rule.scaling.stretch = position.rope_scaling;
     rule.scaling.factor = position.rope_factor;
     rule.scaling.original_positions = position.rope_original_len;
     // DeepSeek sharpens the softmax itself, the YaRN paper queries and keys.
@@ -46,14 +29,12 @@ PerRow<std::int32_t> positions_of_rows(index_t rows, index_t seq_len) {
     return positions;
 }
 
-Positions::Positions(LayerContext& shared, StackId stack, index_t num_positions)
-    : shared_(shared),
-      num_positions_(num_positions),
-      table_(shared.parameters.find({{stack, -1, Part::embedding}, Role::position_bias})) {
+Positions::Positions(LayerContext& shared, StackId stack)
+    : shared_(shared), table_(shared.parameters.find({{stack, -1, Part::embedding}, Role::position_bias})) {
     const ModelConfig& config = shared.config;
     const PositionKind kind = config.position.kind;
     if (kind == PositionKind::rope) {
-        rotary_.emplace(num_positions, rotary_rule(config));
+        rotary_.emplace(config.seq_len, rotary_rule(config));
         const Context& context = shared.parameters.context();
         if (!context.device.is_host_memory()) rotary_->upload(context);
     }
@@ -73,17 +54,9 @@ void Positions::rotate_at(TensorRef x, ops::RotaryHeads heads, List<std::int32_t
 }
 
 ops::PositionBias Positions::bias() const {
-    ops::PositionBias bias{.slopes = slopes_, .max_distance = shared_.config.position.t5_max_distance};
-    if (table_ >= 0) bias.table = shared_.parameters.weight(table_);
-    return bias;
-}
-
-GradientRef Positions::table_gradient() const {
-    return table_ < 0 ? GradientRef{} : shared_.parameters.gradient(table_);
-}
-
-void Positions::table_ready() const {
-    if (table_ >= 0) shared_.gradient_ready(table_);
+    return {.slopes = slopes_,
+            .table = shared_.parameters.weight(table_),
+            .max_distance = shared_.config.position.t5_max_distance};
 }
 
 }  // namespace sy::model

@@ -18,7 +18,7 @@ PerRow<std::int32_t> positions_of_rows(index_t rows, index_t seq_len);
 /// scores. Absolute positions are the embedding's.
 class Positions {
   public:
-    Positions(LayerContext& shared, StackId stack, index_t num_positions);
+    Positions(LayerContext& shared, StackId stack);
 
     /// Rotates the rotary columns of every head of x, row r standing at position r mod seq_len; nothing without RoPE.
     /// @param x  [T, heads * head_dim] f32
@@ -30,16 +30,14 @@ class Positions {
 
     ops::PositionBias bias() const;
     /// T5's table, whose gradient every layer of the stack adds to; null data for other kinds.
-    GradientRef table_gradient() const;
+    GradientRef table_gradient() const { return shared_.parameters.gradient(table_); }
     /// The stack's first layer, whose backward is the last, has added its part.
-    void table_ready() const;
+    void table_ready() const { shared_.gradients_ready({table_}); }
     /// Factor of the softmax scale (YaRN in latent attention).
     double score_factor() const { return rotary_ ? rotary_->score_factor() : 1.0; }
-    index_t num_positions() const { return num_positions_; }
 
   private:
     LayerContext& shared_;
-    index_t num_positions_;
     std::optional<ops::RotaryTable> rotary_;
     std::vector<float> slopes_;
     ParameterId table_;  ///< T5's, or -1

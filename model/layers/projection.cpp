@@ -15,6 +15,19 @@ void Projection::forward(ConstTensorRef x, TensorRef y, const Context& context) 
     if (bias_ >= 0) ops::add_bias(shared_.parameters.weight(bias_), y, context);
 }
 
+Tensor Projection::forward(ConstTensorRef x, const Context& context) const {
+    Tensor y(context.device, DType::f32, {x.rows(), weight().cols()});
+    forward(x, y, context);
+    return y;
+}
+
+Tensor Projection::backward(ConstTensorRef x, ConstTensorRef dy, index_t block_rows,
+                            const Context& context) const {
+    Tensor dx(context.device, DType::f32, {dy.rows(), weight().rows()});
+    backward({x, dy, Write::overwrite, block_rows}, dx, context);
+    return dx;
+}
+
 void Projection::backward(const Backward& in, TensorRef dx, const Context& context) const {
     const ProductInput x(in.x, shared_.config.dtype, context);
     const ProductInput dy(in.dy, shared_.config.dtype, context);

@@ -14,6 +14,8 @@ class Projection {
     /// @param x  [T, in] f32, or of the model's dtype
     /// @param y  [T, out] f32 is overwritten
     void forward(ConstTensorRef x, TensorRef y, const Context& context) const;
+    /// The same into a tensor of its own.
+    Tensor forward(ConstTensorRef x, const Context& context) const;
 
     /// dx = (or +=) dy W^T, and the gradients of weight and bias.
     /// @param x           [T, in] f32, or of the model's dtype
@@ -27,7 +29,9 @@ class Projection {
         index_t block_rows = 1;
     };
     void backward(const Backward& in, TensorRef dx, const Context& context) const;
-    /// The same for the gradient of a value, which it opens or adds to.
+    /// dx as a tensor of its own.
+    Tensor backward(ConstTensorRef x, ConstTensorRef dy, index_t block_rows, const Context& context) const;
+    /// Opens the gradient of a value, or adds to it.
     void backward(ConstTensorRef x, ConstTensorRef dy, index_t block_rows, Value& value,
                   const Context& context) const {
         const Write write = value.open_gradient(context);

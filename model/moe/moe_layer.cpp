@@ -300,8 +300,7 @@ class MoeLayer::Pass {
             });
         }
         // Their reduction may begin while dx travels.
-        for (const ParameterId id : {layer_.down_, layer_.up_, layer_.gate_})
-            if (id >= 0) layer_.shared_.gradient_ready(id);
+        layer_.shared_.gradients_ready({layer_.down_, layer_.up_, layer_.gate_});
         combine(*returning, "combine backward", dx);
     }
 
@@ -351,7 +350,7 @@ MoeLayer::MoeLayer(LayerContext& shared, const MoeConfig& config, const ModelWor
 
 ops::ExpertWeights MoeLayer::expert_weights() const {
     const Parameters& parameters = shared_.parameters;
-    return {.gate = gate_ < 0 ? ConstTensorRef() : parameters.expert_weight(gate_),
+    return {.gate = parameters.expert_weight(gate_),
             .up = parameters.expert_weight(up_),
             .down = parameters.expert_weight(down_),
             .activation = shared_.config.activation};

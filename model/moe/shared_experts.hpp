@@ -1,6 +1,9 @@
 #pragma once
 
+#include <optional>
+
 #include "model/layers/feed_forward.hpp"
+#include "model/layers/projection.hpp"
 
 namespace sy::model {
 
@@ -25,9 +28,8 @@ class SharedExperts {
                   const Context& context) const;
 
   private:
-    LayerContext& shared_;
     FeedForward feed_forward_;
-    ParameterId gate_;  ///< [H, 1], or -1
+    std::optional<Projection> gate_;  ///< [H, 1]
 };
 
 }  // namespace sy::model

@@ -35,8 +35,7 @@ Value& PredictionModule::combine(Tape& tape, Value& hidden, Value& embedded, con
     projection_.forward(input.ref(), y.data, context);
     tape.record([this, &left, &right, &y, &context, block = pass.seq_len, input = std::move(input)] {
         const index_t cols = y.ref().cols();
-        Tensor dboth(context.device, DType::f32, {y.ref().rows(), 2 * cols});
-        projection_.backward({input.ref(), y.grad_ref(), Write::overwrite, block}, dboth, context);
+        const Tensor dboth = projection_.backward(input.ref(), y.grad_ref(), block, context);
         const auto give = [&](Value& half, Range part) {
             Tensor dhalf(context.device, DType::f32, half.data.shape());
             ops::copy(dboth.ref().cols_of(part), dhalf, context);

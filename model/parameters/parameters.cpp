@@ -178,6 +178,7 @@ const FlatGroup& Parameters::group(Sharding sharding) const {
 }
 
 ConstTensorRef Parameters::weight_in(ParameterId id, DType dtype) const {
+    if (id < 0) return {};
     const FlatGroup& flat = group(specs_[id].sharding);
     const comm::FlatMatrix& place = flat.matrices[matrices_of(id).begin].place;
     const Tensor& source = dtype == DType::bf16 ? flat.working : flat.weights;
@@ -186,6 +187,7 @@ ConstTensorRef Parameters::weight_in(ParameterId id, DType dtype) const {
 }
 
 ConstTensorRef Parameters::expert_weight(ParameterId id) const {
+    if (id < 0) return {};
     const Shape& shape = specs_[id].shape;
     const Place& place = places_[id];
     const index_t rows = place.num_local * shape[1];
@@ -194,6 +196,7 @@ ConstTensorRef Parameters::expert_weight(ParameterId id) const {
 }
 
 GradientRef Parameters::gradient(ParameterId id, index_t local_idx) {
+    if (id < 0) return {};
     const ParameterSpec& spec = specs_[id];
     FlatGroup& flat = group(spec.sharding);
     const int dims = spec.shape.num_dims();

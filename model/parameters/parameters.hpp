@@ -103,6 +103,7 @@ class Parameters {
     int group_rank() const { return group_rank_; }
     const Context& context() const { return context_; }
 
+    // A parameter that the model does not have (-1) has null weights and a null gradient.
     /// A replicated parameter, [rows, cols] f32; a vector is one row.
     ConstTensorRef weight(ParameterId id) const { return weight_in(id, DType::f32); }
     /// The same as products use it: of the model's dtype.

@@ -165,7 +165,7 @@ TEST_CASE("attention: latent attention keeps one compressed row a token", "[unit
     dense.layers = "none";
     Parameters parameters(blueprint(config, dense), {}, 0, DType::f32, session.context);
     LayerContext shared{config, parameters, [](ParameterId) {}};
-    const Positions positions(shared, StackId::main, config.seq_len);
+    const Positions positions(shared, StackId::main);
     const auto layer = make_attention(shared, {.key = {StackId::main, 0, Part::attention}}, positions);
     const KeyValueCache cache = layer->make_cache(3, 7, session.context);
     CHECK(cache.keys.shape() == Shape{3, 7, 10 + 4});
