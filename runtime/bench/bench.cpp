@@ -97,6 +97,32 @@ int default_threads(comm::Communicator& world) {
     return plan_processors(0, world, comm::discover_topology(world)).threads;
 }
 
+/// @throws ConfigError for a benchmark of processors alone, with the reason and what there is for GPUs
+void check_runs_on_gpu(const std::string& what) {
+    const char* reason = nullptr;
+    if (what == "ops")
+        reason =
+            "every result is compared with a plain body that reads the host's memory; of a GPU bench device "
+            "times "
+            "rows and products, and tests/gpu/run compares every operation";
+    if (what == "routing")
+        reason =
+            "each rule's choices, weights and gradients are followed token by token in the host's memory; "
+            "bench layer "
+            "runs on a GPU with its router";
+    if (what == "checkpoint") reason = "files are written from the host's memory, whatever the device";
+    if (what == "exchange")
+        reason =
+            "its peers are MPI's calls on the host's memory; tests of training on several GPUs are in "
+            "tests/multirank/emulated_gpus";
+    if (what == "calibrate")
+        reason = "the costs of plan --recommend are those of threads that share a processor";
+    if (reason == nullptr) return;
+    throw ConfigError(concat("bench ", what,
+                             " measures the processor, and not parallel.device = cuda: ", reason,
+                             "; leave parallel.device at cpu, or take bench device, gemm, layer or step"));
+}
+
 Report::Columns columns_of(const std::string& what) {
     if (what == "gemm") return {"GFLOP/s", "of peak", "error"};
     if (what == "ops") return {"GB/s", "of copying", "error"};
@@ -114,17 +140,13 @@ Report::Columns columns_of(const std::string& what) {
 }  // namespace
 
 bool run_bench(const BenchOptions& options, comm::Communicator& world, std::ostream& out) {
-    if (options.config.parallel.device != DeviceKind::cpu && options.what != "step" &&
-        options.what != "device")
-        throw ConfigError(
-            concat("bench ", options.what,
-                   " measures the processor; with parallel.device = cuda there are bench device and step"));
+    const bool is_cpu = options.config.parallel.device == DeviceKind::cpu;
+    if (!is_cpu) check_runs_on_gpu(options.what);
     BenchOptions own = options;
     if (own.threads == 0) own.threads = default_threads(world);
     std::ostringstream discarded;
     Report report(world.rank() == 0 ? out : discarded, own.style, columns_of(own.what));
-    if (own.config.parallel.device == DeviceKind::cpu)
-        report.note(concat("instruction set: ", isa_name(isa())));
+    if (is_cpu) report.note(concat("instruction set: ", isa_name(isa())));
     if (own.what == "exchange") {
         bench::exchange(own, world, report);
     } else if (own.what == "step") {
@@ -133,10 +155,14 @@ bool run_bench(const BenchOptions& options, comm::Communicator& world, std::ostr
         bench::calibrate(own, world, report);
     } else if (world.rank() == 0) {
         // One rank is measured; the others would only take cores from it.
-        if (own.what == "gemm") bench::gemm(own, report);
+        if (own.what == "device" || (!is_cpu && (own.what == "gemm" || own.what == "layer"))) {
+            bench::device(own, report);
+        } else if (own.what == "gemm") {
+            bench::gemm(own, report);
+        } else if (own.what == "layer") {
+            bench::layer(own, report);
+        }
         if (own.what == "ops") bench::operations(own, report);
-        if (own.what == "layer") bench::layer(own, report);
-        if (own.what == "device") bench::device(own, report);
         if (own.what == "routing") bench::routing(own, report);
         if (own.what == "checkpoint") bench::checkpoint(own, report);
     }

@@ -1,10 +1,11 @@
-// What any device moves and multiplies beside its two limits, copying of large arrays and one large product. The host
-// reads results through HostValues alone.
+// What any device moves and multiplies beside its two limits, copying of large arrays and one large product: what a mixture
+// layer is made of, or products of other sides, or whole layers. The host reads results through HostValues alone.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <functional>
 #include <numeric>
+#include <tuple>
 #include <utility>
 
 #include "comm/local/local_fabric.hpp"
@@ -69,9 +70,14 @@ class DeviceBench {
     DeviceBench(const BenchOptions& options, const Sizes& sizes, Device& device, Report& report)
         : options_(options), sizes_(sizes), context_{device, device.compute()}, report_(report) {}
 
+    /// Of what is measured from now on.
+    void set_numerics(NumericsMode numerics) { context_.numerics = numerics; }
+
     void copying();
     void rows();
     void large_product(DType dtype);
+    /// Products of the sides that a layer has, and of few rows, beside the large one.
+    void products(DType dtype);
     void experts(DType dtype);
     void layer(DType dtype, comm::Communicator& world);
 
@@ -88,7 +94,9 @@ class DeviceBench {
         return read_doubles(values.rows_of({row, row + 1}), context_);
     }
     BenchRow row(const std::string& shape, DType dtype, const char* pass) const;
-    /// Largest error of nine elements of C = A B against sums in double, over the largest of them.
+    /// Times C = A B, of FLOPs a millisecond, against sums in double.
+    BenchRow product(const char* pass, const ops::Product& product) const;
+    /// Largest error of nine elements of C = A B, turned as the product says, against sums in double, over the largest of them.
     double product_error(const ops::Product& product) const;
 
     const BenchOptions& options_;
@@ -112,7 +120,7 @@ std::vector<Times> DeviceBench::time(std::span<const std::function<void()>> bodi
 
 BenchRow DeviceBench::row(const std::string& shape, DType dtype, const char* pass) const {
     BenchRow row;
-    row.what = "device";
+    row.what = options_.what;
     row.shape = shape;
     row.dtype = dtype_name(dtype);
     row.mode = mode_name(context_.numerics);
@@ -175,11 +183,14 @@ void DeviceBench::rows() {
 }
 
 double DeviceBench::product_error(const ops::Product& product) const {
+    const auto line = [&](ConstTensorRef operand, bool is_row, index_t i) {
+        return read_doubles(is_row ? operand.rows_of({i, i + 1}) : operand.cols_of({i, i + 1}), context_);
+    };
     std::vector<double> got, expected;
     for (const index_t n : {index_t{0}, product.c.cols() / 3, product.c.cols() - 1}) {
-        const std::vector<double> b = read_doubles(product.b.cols_of({n, n + 1}), context_);
+        const std::vector<double> b = line(product.b, product.transpose_b == ops::Transpose::yes, n);
         for (const index_t m : {index_t{0}, product.c.rows() / 3, product.c.rows() - 1}) {
-            const std::vector<double> a = row_of(product.a, m);
+            const std::vector<double> a = line(product.a, product.transpose_a == ops::Transpose::no, m);
             expected.push_back(std::inner_product(a.begin(), a.end(), b.begin(), 0.0));
             got.push_back(row_of(product.c, m)[static_cast<std::size_t>(n)]);
         }
@@ -187,20 +198,51 @@ double DeviceBench::product_error(const ops::Product& product) const {
     return largest_difference(got, expected) / largest_magnitude(expected);
 }
 
+BenchRow DeviceBench::product(const char* pass, const ops::Product& product) const {
+    const bool is_turned = product.transpose_a == ops::Transpose::yes;
+    const index_t depth = is_turned ? product.a.rows() : product.a.cols();
+    const std::function<void()> bodies[] = {done([&] { ops::multiply(product, context_); })};
+    BenchRow row =
+        this->row(concat(product.c.rows(), " x ", depth, " x ", product.c.cols(), is_turned ? " At" : "",
+                         product.transpose_b == ops::Transpose::yes ? " Bt" : ""),
+                  product.a.dtype(), pass);
+    row.times = time(bodies)[0];
+    row.rate = 2e-6 * static_cast<double>(product.c.rows() * product.c.cols()) * static_cast<double>(depth) /
+               row.times.best_ms;
+    row.error = product_error(product);
+    row.tolerance = 1e-5;
+    return row;
+}
+
 void DeviceBench::large_product(DType dtype) {
     const index_t side = sizes_.side;
     const Tensor a = random_values(context_, dtype, {side, side}, 1);
     const Tensor b = random_values(context_, dtype, {side, side}, 2);
     Tensor c(context_.device, DType::f32, {side, side});
-    const ops::Product product{.a = a, .b = b, .c = c};
-    const std::function<void()> bodies[] = {done([&] { ops::multiply(product, context_); })};
-    BenchRow row = this->row(concat(side, " x ", side, " x ", side), dtype, "product, the limit");
-    row.times = time(bodies)[0];
-    peak_ = 2.0 * std::pow(static_cast<double>(side), 3) / row.times.best_ms;
-    row.rate = 1e-6 * peak_;
-    row.error = product_error(product);
-    row.tolerance = 1e-5;
+    const BenchRow row = product("product, the limit", {.a = a, .b = b, .c = c});
+    peak_ = 1e6 * row.rate;
     report_.row(row);
+}
+
+void DeviceBench::products(DType dtype) {
+    using enum ops::Transpose;
+    const auto [tokens, hidden, width] =
+        std::tuple{sizes_.layer.tokens, sizes_.layer.hidden, sizes_.layer.width};
+    const auto measure = [&](Shape a_sides, ops::Transpose turned_a, Shape b_sides, ops::Transpose turned_b) {
+        const Tensor a = random_values(context_, dtype, a_sides, 1);
+        const Tensor b = random_values(context_, dtype, b_sides, 2);
+        Tensor c(context_.device, DType::f32,
+                 {a_sides[turned_a == yes ? 1 : 0], b_sides[turned_b == yes ? 0 : 1]});
+        BenchRow row = product("product", {a, turned_a, b, turned_b, c});
+        row.share = 1e6 * row.rate / peak_;
+        report_.row(row);
+    };
+    measure({16, hidden}, no, {hidden, width}, no);
+    measure({64, hidden}, no, {hidden, width}, no);
+    measure({tokens, hidden}, no, {hidden, width}, no);
+    measure({tokens, hidden}, no, {width, hidden}, yes);
+    measure({tokens, width}, no, {width, hidden}, no);
+    measure({tokens, hidden}, yes, {tokens, width}, no);
 }
 
 /// The feed-forward of all experts beside three products of as many rows, each with one matrix; its activation and the
@@ -255,7 +297,7 @@ void DeviceBench::experts(DType dtype) {
                         " % of the large product; as many rows with one matrix ", times[1].best_ms, " ms"));
 }
 
-/// Forward and backward beside the products alone: those of each expert's rows, three forward and six backward.
+/// Forward, and forward and backward, beside the products alone: those of each expert's rows, three forward and six backward.
 void DeviceBench::layer(DType dtype, comm::Communicator& world) {
     BenchLayer layer(context_, world, sizes_.layer, dtype);
     layer.run(model::Tape::Mode::forward_only);
@@ -273,29 +315,36 @@ void DeviceBench::layer(DType dtype, comm::Communicator& world) {
     };
     for (const index_t rows : layer.load()) add(rows, shape.width);
     if (shape.shared > 0) add(shape.tokens, shape.shared * shape.width);
-    const auto products = [&] {
+    const auto multiply = [&](int to_inner, int to_y, int to_gradient) {
         using enum ops::Transpose;
         for (Group& group : groups) {
-            for (int i = 0; i < 3; ++i) {
+            for (int i = 0; i < to_inner; ++i)
                 ops::multiply({group.x, no, group.matrix, no, group.inner}, context_);
-                ops::multiply({group.h, no, group.matrix, yes, group.y}, context_);
+            for (int i = 0; i < to_y; ++i) ops::multiply({group.h, no, group.matrix, yes, group.y}, context_);
+            for (int i = 0; i < to_gradient; ++i)
                 ops::multiply({group.x, yes, group.h, no, group.gradient, Write::add}, context_);
-            }
         }
     };
-    const std::function<void()> bodies[] = {done([&] { layer.run(model::Tape::Mode::record); }),
-                                            done(products)};
+    const std::function<void()> bodies[] = {
+        done([&] { layer.run(model::Tape::Mode::forward_only); }), done([&] { multiply(2, 1, 0); }),
+        done([&] { layer.run(model::Tape::Mode::record); }), done([&] { multiply(3, 3, 3); })};
     const std::vector<Times> times = time(bodies);
-    BenchRow row = this->row(shape.name, dtype, "layer forward, backward");
-    row.times = times[0];
-    row.rate = 3e-6 * shape.forward_flops() / row.times.best_ms;
-    row.share = times[1].best_ms / times[0].best_ms;
-    row.error = layer.backward_error();
-    // Wide enough for small models, whose few terms average less of the rounding.
-    row.tolerance = dtype == DType::f32 ? 1e-4 : 6e-2;
-    report_.row(row);
-    report_.note(concat("    ", static_cast<int>(100e6 * row.rate / peak_),
-                        " % of the large product; products alone ", times[1].best_ms, " ms"));
+    const auto finish = [&](const char* pass, double flops, const Times& taken, const Times& products,
+                            double error) {
+        BenchRow row = this->row(shape.name, dtype, pass);
+        row.times = taken;
+        row.rate = 1e-6 * flops / taken.best_ms;
+        row.share = products.best_ms / taken.best_ms;
+        row.error = error;
+        // Wide enough for small models, whose few terms average less of the rounding.
+        row.tolerance = dtype == DType::f32 ? 1e-4 : 6e-2;
+        report_.row(row);
+        report_.note(concat("    ", static_cast<int>(100e6 * row.rate / peak_),
+                            " % of the large product; products alone ", products.best_ms, " ms"));
+    };
+    finish("layer forward", shape.forward_flops(), times[0], times[1], layer.forward_error());
+    finish("layer forward, backward", 3.0 * shape.forward_flops(), times[2], times[3],
+           layer.backward_error());
 }
 
 }  // namespace
@@ -310,12 +359,21 @@ void device(const BenchOptions& options, Report& report) {
                            shape.top_k, " of ", shape.experts, " experts of width ", shape.width, ", ",
                            shape.shared, " shared"));
         DeviceBench bench(options, sizes, own.device(), report);
-        bench.copying();
-        bench.rows();
+        if (options.what == "device") bench.copying();
+        if (options.what == "device") bench.rows();
         for (const DType dtype : {DType::f32, DType::bf16}) {
+            bench.set_numerics(NumericsMode::fast);
             bench.large_product(dtype);
-            bench.experts(dtype);
-            bench.layer(dtype, world);
+            if (options.what == "device") {
+                bench.experts(dtype);
+                bench.layer(dtype, world);
+                continue;
+            }
+            for (const NumericsMode numerics : {NumericsMode::fast, NumericsMode::reproducible}) {
+                bench.set_numerics(numerics);
+                if (options.what == "gemm") bench.products(dtype);
+                if (options.what == "layer") bench.layer(dtype, world);
+            }
         }
         const std::string products = own.products_note();
         if (!products.empty()) report.note("products by " + products);
