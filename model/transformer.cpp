@@ -77,7 +77,7 @@ void Transformer::build_stacks() {
     stack_ = std::make_unique<Stack>(
         context, Stack::Spec{.id = StackId::main, .num_layers = config_.layers, .visibility = visibility});
     for (const Block& block : stack_->blocks()) blocks_.push_back(&block);
-    modules_.reserve(config_.mtp_depth);
+    modules_.reserve(static_cast<std::size_t>(config_.mtp_depth));
     for (index_t depth = 0; depth < config_.mtp_depth; ++depth) {
         const index_t layer = config_.layers + depth;
         modules_.emplace_back(context, stack_->positions(),
@@ -126,41 +126,60 @@ BatchInfo Transformer::scaled(BatchInfo batch, index_t seq_len) const {
     return batch;
 }
 
-Transformer::Rows Transformer::prepare(std::span<const std::int32_t> ids, const PassInfo& pass) const {
-    const index_t stride = config_.seq_len + 1;
-    Rows rows;
-    rows.seq_len = config_.seq_len;
+Transformer::Rows Transformer::prepare(std::span<const std::int32_t> ids, const PassInfo& pass,
+                                       const Context& context) const {
+    Rows rows{.predictions = {}, .seq_len = config_.seq_len, .encoder_ids = {}, .lse = {}};
     if (config_.architecture == Architecture::encoder_decoder) {
         const SpanLengths lengths = span_lengths(config_);
-        SpanBatch spans = corrupt_spans(ids, stride, pass.batch.first_token_of_step() / config_.seq_len,
-                                        pass.random_of_step(RandomPurpose::corruption), config_);
+        SpanBatch spans =
+            corrupt_spans(ids, config_.seq_len + 1, pass.batch.first_token_of_step() / config_.seq_len,
+                          pass.random_of_step(RandomPurpose::corruption), config_);
         const BatchInfo targets = scaled(pass.batch, lengths.decoder);
-        return {std::move(spans.decoder_ids), std::move(spans.targets), lengths.decoder,
-                std::move(spans.encoder_ids), lengths.encoder,          targets.global_tokens,
-                targets.tokens_of_step()};
+        rows.predictions.push_back({std::move(spans.decoder_ids), std::move(spans.targets),
+                                    targets.global_tokens, targets.tokens_of_step()});
+        rows.seq_len = lengths.decoder;
+        rows.encoder_ids = std::move(spans.encoder_ids);
+        rows.encoder_seq_len = lengths.encoder;
+    } else {
+        for (index_t depth = 0; depth <= (pass.training() ? config_.mtp_depth : 0); ++depth)
+            rows.predictions.push_back(shift(ids, depth, pass.batch));
+        if (config_.architecture == Architecture::encoder) mask(rows.predictions.front(), pass);
     }
-    rows.num_targets = pass.batch.global_tokens;
-    rows.num_targets_of_step = pass.batch.tokens_of_step();
-    for (auto first = ids.begin(); first != ids.end(); first += stride) {
-        rows.ids.insert(rows.ids.end(), first, first + config_.seq_len);
-        rows.targets.insert(rows.targets.end(), first + 1, first + stride);
-    }
-    if (config_.architecture == Architecture::encoder) mask(rows, pass);
+    const Shape row_shape{std::ssize(rows.predictions.front().ids)};
+    for (Prediction& prediction : rows.predictions)
+        prediction.loss = Tensor(context.device, DType::f32, row_shape);
+    if (config_.output_z_loss > 0.0) rows.lse = Tensor(context.device, DType::f32, row_shape);
     return rows;
 }
 
-void Transformer::mask(Rows& rows, const PassInfo& pass) const {
+Transformer::Prediction Transformer::shift(std::span<const std::int32_t> ids, index_t depth,
+                                           const BatchInfo& batch) const {
+    const index_t length = config_.seq_len;
+    Prediction result;
+    for (auto first = ids.begin(); first != ids.end(); first += length + 1) {
+        for (index_t i = 0; i < length; ++i) {
+            // The last rows read no token of their own and have no target; causal attention hides them from the others.
+            result.ids.push_back(first[std::min(i + depth, length)]);
+            result.targets.push_back(i + depth < length ? first[i + depth + 1] : -1);
+        }
+    }
+    result.num_targets = batch.global_tokens / length * (length - depth);
+    result.num_targets_of_step = batch.accumulation * result.num_targets;
+    return result;
+}
+
+void Transformer::mask(Prediction& prediction, const PassInfo& pass) const {
     const RandomKey key = pass.random_of_step(RandomPurpose::corruption);
-    MaskedTokens masked = mask_tokens(rows.ids, pass.batch.first_token_of_step(), key, config_);
-    rows.ids = std::move(masked.ids);
-    rows.targets = std::move(masked.targets);
+    MaskedTokens masked = mask_tokens(prediction.ids, pass.batch.first_token_of_step(), key, config_);
+    prediction.ids = std::move(masked.ids);
+    prediction.targets = std::move(masked.targets);
     // Gradients begin to be summed in the first micro-step, so each counts what the whole step will ask for.
     const Range mine = part_of(pass.batch.tokens_of_step(), world_.world.size(), world_.world.rank());
-    index_t counts[] = {std::ranges::count_if(rows.targets, [](std::int32_t id) { return id >= 0; }),
+    index_t counts[] = {std::ranges::count_if(prediction.targets, [](std::int32_t id) { return id >= 0; }),
                         count_masked(mine, key, config_)};
     comm::all_reduce(world_.world, std::span<index_t>(counts));
-    rows.num_targets = counts[0];
-    rows.num_targets_of_step = counts[1];
+    prediction.num_targets = counts[0];
+    prediction.num_targets_of_step = counts[1];
 }
 
 PassResult Transformer::run(std::span<const std::int32_t> ids, const BatchInfo& batch, Use use,
@@ -172,12 +191,9 @@ PassResult Transformer::run(std::span<const std::int32_t> ids, const BatchInfo& 
                "transformer: only a decoder can keep the documents of a sequence apart");
     const bool training = use == Use::train;
     PassInfo pass{batch, use, seed_, config_.seq_len, {}, {}};
-    const Rows rows = prepare(ids, pass);
-    RowLosses losses;
-    const Shape row_shape{static_cast<index_t>(rows.ids.size())};
-    losses.token = Tensor(context.device, DType::f32, row_shape);
-    if (config_.output_z_loss > 0.0) losses.lse = Tensor(context.device, DType::f32, row_shape);
-    pass = {scaled(batch, rows.seq_len), use, seed_, rows.seq_len, rows.ids, losses.token};
+    Rows rows = prepare(ids, pass, context);
+    Prediction& head = rows.predictions.front();
+    pass = {scaled(batch, rows.seq_len), use, seed_, rows.seq_len, head.ids, head.loss};
     Tape tape(training ? Tape::Mode::record : Tape::Mode::forward_only, context);
     PerBlock<MoeStatistics> statistics(blocks_.size());
     const PerBlockSpan<MoeStatistics> reports(statistics);
@@ -191,73 +207,57 @@ PassResult Transformer::run(std::span<const std::int32_t> ids, const BatchInfo& 
     const NormLayer::Result last =
         stack_->forward(tape, pass, reports.part(stack_blocks()), encoder_ ? &encoded : nullptr);
     // Without targets no row has a gradient, whatever the scale.
-    const double scale = 1.0 / static_cast<double>(std::max<index_t>(rows.num_targets_of_step, 1));
+    const double scale = 1.0 / static_cast<double>(std::max<index_t>(head.num_targets_of_step, 1));
     {
         const TraceSpan span(world_.trace, TraceKind::compute, training ? "head and its backward" : "head");
         head_->forward(tape, *last.normed,
-                       {rows.targets, static_cast<float>(scale), losses.token,
-                        static_cast<float>(scale * config_.output_z_loss), losses.lse},
+                       {head.targets, static_cast<float>(scale), head.loss,
+                        static_cast<float>(scale * config_.output_z_loss), rows.lse},
                        pass);
     }
     if (training) {
-        for (index_t depth = 1; depth <= config_.mtp_depth; ++depth)
-            losses.depths.push_back(make_depth(ids, depth, batch, context));
-        predict_further(tape, *last.stream, pass, losses.depths, std::span(reports.part(module_blocks())));
+        predict_further(tape, *last.stream, pass, rows.predictions, reports.part(module_blocks()));
         const TraceSpan span(world_.trace, TraceKind::compute, "backward");
         tape.backward();
     }
     const TraceSpan span(world_.trace, TraceKind::communication, "losses of all ranks");
-    return reduce(losses, rows, statistics, batch, context);
+    return reduce(rows, statistics, batch, context);
 }
 
-Transformer::Depth Transformer::make_depth(std::span<const std::int32_t> ids, index_t depth,
-                                           const BatchInfo& batch, const Context& context) const {
-    const index_t length = config_.seq_len;
-    Depth result;
-    for (auto first = ids.begin(); first != ids.end(); first += length + 1) {
-        for (index_t i = 0; i < length; ++i) {
-            // The last rows read no token of their own and have no target; causal attention hides them from the others.
-            result.ids.push_back(first[std::min(i + depth, length)]);
-            result.targets.push_back(i + depth < length ? first[i + depth + 1] : -1);
-        }
-    }
-    result.loss = Tensor(context.device, DType::f32, {static_cast<index_t>(result.ids.size())});
-    result.num_targets = batch.global_tokens / length * (length - depth);
-    return result;
-}
-
-void Transformer::predict_further(Tape& tape, Value& hidden, const PassInfo& pass, PerDepthSpan<Depth> depths,
-                                  PerDepthSpan<MoeStatistics> statistics) const {
+void Transformer::predict_further(Tape& tape, Value& hidden, const PassInfo& pass,
+                                  PerDepthSpan<Prediction> predictions,
+                                  PerBlockSpan<MoeStatistics> statistics) const {
     Value* before = &hidden;
-    for (index_t k = 0; k < depths.size(); ++k) {
-        Depth& depth = depths[k];
+    for (index_t depth = 1; depth < predictions.size(); ++depth) {
+        Prediction& prediction = predictions[depth];
+        const PredictionModule& module = modules_[static_cast<std::size_t>(depth - 1)];
         PassInfo ahead = pass;
-        ahead.ids = depth.ids;
-        ahead.token_loss = depth.loss;
-        Value& embedded = stack_->embedding().rows(tape, depth.ids);
-        Stream stream{&modules_[k].combine(tape, *before, embedded, ahead), nullptr};
-        stream = stack_->run(modules_[k].block(), {.tape = tape, .pass = ahead, .statistics = &statistics[k]},
-                             stream);
+        ahead.ids = prediction.ids;
+        ahead.token_loss = prediction.loss;
+        Value& embedded = stack_->embedding().rows(tape, prediction.ids);
+        Stream stream{&module.combine(tape, *before, embedded, ahead), nullptr};
+        stream = stack_->run(module.block(),
+                             {.tape = tape, .pass = ahead, .statistics = &statistics[depth - 1]}, stream);
         const NormLayer::Result last = stack_->finish(tape, stream, ahead);
         const double share = config_.mtp_loss / static_cast<double>(config_.mtp_depth);
-        const double scale = share / static_cast<double>(depth.num_targets * pass.batch.accumulation);
-        head_->forward(tape, *last.normed, {depth.targets, static_cast<float>(scale), depth.loss}, ahead);
+        const double scale = share / static_cast<double>(prediction.num_targets_of_step);
+        head_->forward(tape, *last.normed, {prediction.targets, static_cast<float>(scale), prediction.loss},
+                       ahead);
         before = last.stream;
     }
 }
 
-Transformer::Measured Transformer::add_up(const RowLosses& losses,
-                                          PerBlockSpan<const MoeStatistics> statistics,
+Transformer::Measured Transformer::add_up(const Rows& rows, PerBlockSpan<const MoeStatistics> statistics,
                                           const Context& context) const {
     // Nothing depends on the layout.
     constexpr index_t kWords{ExactSum::kNumWords};
-    Tensor of_rows(context.device, DType::i64, {2 + losses.depths.size(), kWords});
+    const index_t num_predictions = rows.predictions.size();
+    Tensor of_rows(context.device, DType::i64, {1 + num_predictions, kWords});
     ops::clear(of_rows, context);
     const auto sum = [&](index_t idx) { return of_rows.ref().rows_of({idx, idx + 1}); };
-    ops::value_sum(losses.token, sum(0), context);
-    ops::square_sum(losses.lse, sum(1), context);
-    for (index_t k = 0; k < losses.depths.size(); ++k)
-        ops::value_sum(losses.depths[k].loss, sum(2 + k), context);
+    for (index_t depth = 0; depth < num_predictions; ++depth)
+        ops::value_sum(rows.predictions[depth].loss, sum(depth), context);
+    ops::square_sum(rows.lse, sum(num_predictions), context);
     std::vector<ConstTensorRef> refs{of_rows};
     std::vector<ConstTensorRef> hashes;
     for (const MoeStatistics& layer : statistics) {
@@ -277,75 +277,64 @@ Transformer::Measured Transformer::add_up(const RowLosses& losses,
     comm::all_reduce(world_.world, std::span<std::int64_t>(words));
     const std::size_t num_sum_words = words.size() - hashes.size();
     Measured measured;
-    measured.sums.resize(num_sum_words / ExactSum::kNumWords);
+    measured.sums.resize(static_cast<index_t>(num_sum_words / ExactSum::kNumWords));
     ExactSum::from_words(std::span<const std::int64_t>(words).first(num_sum_words), measured.sums);
     measured.hashes.assign(words.begin() + static_cast<std::ptrdiff_t>(num_sum_words), words.end());
     return measured;
 }
 
-PassResult Transformer::reduce(const RowLosses& losses, const Rows& rows,
-                               PerBlockSpan<MoeStatistics> statistics, const BatchInfo& batch,
-                               const Context& context) const {
-    const auto [sums, hashes] = add_up(losses, statistics, context);
-    const auto num_row_sums = static_cast<std::size_t>(2 + losses.depths.size());
+PassResult Transformer::reduce(const Rows& rows, PerBlockSpan<MoeStatistics> statistics,
+                               const BatchInfo& batch, const Context& context) const {
+    const auto [sums, hashes] = add_up(rows, statistics, context);
+    const index_t num_predictions = rows.predictions.size();
+    const auto mean = [&, &sums = sums](index_t depth) {
+        return sums[depth].value() / static_cast<double>(rows.predictions[depth].num_targets);
+    };
     PassResult result;
-    const auto num_targets = static_cast<double>(rows.num_targets);
     result.token_sum = sums[0];
-    result.num_targets = rows.num_targets;
-    result.token_loss = sums[0].value() / num_targets;
-    auto layer_sums = std::span<const ExactSum>(sums).subspan(num_row_sums);
+    result.num_targets = rows.predictions[0].num_targets;
+    result.token_loss = mean(0);
+    Range layer_sums{0, num_predictions + 1};
     auto hash = hashes.begin();
     for (index_t i = 0; i < statistics.size(); ++i) {
         MoeStatistics& layer = statistics[i];
         if (layer.load.empty()) continue;
-        const index_t num_sums = layer.loss_sums.ref().rows();
+        layer_sums = {layer_sums.end, layer_sums.end + layer.loss_sums.ref().rows()};
         const bool in_encoder = i >= encoder_blocks().begin;
         const index_t tokens = scaled(batch, in_encoder ? rows.encoder_seq_len : rows.seq_len).global_tokens;
         add_layer(result, {i, std::move(layer.load), layer.num_dropped, *hash++},
-                  part(layer_sums, {0, num_sums}), tokens);
-        layer_sums = part(layer_sums, {num_sums, std::ssize(layer_sums)});
+                  LossSums(sums).part(layer_sums), tokens);
     }
     if (config_.output_z_loss > 0.0) {
-        result.extra_losses.push_back(
-            {"output_z_loss", config_.output_z_loss, sums[1].value() / num_targets, num_targets});
+        const auto num_targets = static_cast<double>(result.num_targets);
+        result.extra_losses.push_back({"output_z_loss", config_.output_z_loss,
+                                       sums[num_predictions].value() / num_targets, num_targets});
     }
-    if (!losses.depths.empty()) {
-        double mean = 0.0;
-        auto sum = sums.begin() + 2;
-        for (const Depth& depth : losses.depths)
-            mean += sum++->value() / static_cast<double>(depth.num_targets);
+    if (num_predictions > 1) {
+        double sum = 0.0;
+        for (index_t depth = 1; depth < num_predictions; ++depth) sum += mean(depth);
         result.extra_losses.push_back(
-            {"mtp_loss", config_.mtp_loss, mean / static_cast<double>(losses.depths.size())});
+            {"mtp_loss", config_.mtp_loss, sum / static_cast<double>(num_predictions - 1)});
     }
     result.total = total_loss(result);
     return result;
 }
 
-void Transformer::add_layer(PassResult& result, LayerResult layer, std::span<const ExactSum> sums,
+void Transformer::add_layer(PassResult& result, LayerResult layer, LossSums sums,
                             index_t global_tokens) const {
     result.routing_hash += layer.routing_hash;
-    const auto losses = blocks_[layer.layer]->moe()->losses();
-    const std::vector<double> values = loss_values(losses, {layer.load, sums, global_tokens});
-    result.extra_losses.resize(losses.size());
-    for (std::size_t j = 0; j < losses.size(); ++j) {
-        NamedLoss& total = result.extra_losses[j];
-        total.name = losses[j]->name();
-        total.coefficient = losses[j]->coefficient();
-        total.value += values[j];
-    }
+    std::vector<NamedLoss> losses =
+        loss_values(blocks_[layer.layer]->moe()->losses(), {layer.load, sums, global_tokens});
+    for (std::size_t j = 0; j < result.extra_losses.size(); ++j)
+        losses[j].value += result.extra_losses[j].value;
+    result.extra_losses = std::move(losses);
     result.num_dropped += layer.num_dropped;
-    result.imbalance = std::max(
-        result.imbalance, static_cast<double>(layer.highest_load()) / std::max(layer.mean_load(), 1e-30));
+    const auto highest = static_cast<double>(std::ranges::max(layer.load));
+    const auto choices =
+        static_cast<double>(std::accumulate(layer.load.begin(), layer.load.end(), index_t{0}));
+    const double mean = choices / static_cast<double>(layer.load.size());
+    result.imbalance = std::max(result.imbalance, highest / std::max(mean, 1e-30));
     result.layers.push_back(std::move(layer));
-}
-
-index_t LayerResult::highest_load() const {
-    return *std::ranges::max_element(load);
-}
-
-double LayerResult::mean_load() const {
-    return static_cast<double>(std::accumulate(load.begin(), load.end(), index_t{0})) /
-           static_cast<double>(load.size());
 }
 
 void Transformer::finish_step(const PassResult& step) {

@@ -21,7 +21,7 @@ using PerBlock = Indexed<BlockAxis, T>;
 template <class T>
 using PerBlockSpan = IndexedSpan<BlockAxis, T>;
 
-/// The depths of multi-token prediction, from the token after the next one on.
+/// How many tokens lie between what a row reads and what is predicted of it: 0, then those of multi-token prediction.
 struct DepthAxis;
 template <class T>
 using PerDepth = Indexed<DepthAxis, T>;
@@ -34,17 +34,6 @@ struct LayerResult {
     std::vector<index_t> load;  ///< [E] choices, before drops
     index_t num_dropped = 0;
     std::uint64_t routing_hash = 0;
-
-    index_t highest_load() const;
-    double mean_load() const;
-};
-
-/// A loss beside the cross entropy: of the routers, of the head's logits, of multi-token prediction.
-struct NamedLoss {
-    std::string name;
-    double coefficient = 0.0;
-    double value = 0.0;   ///< sum over layers, before its coefficient; NaN when it is the mean of nothing
-    double weight = 1.0;  ///< of its value in the mean over the passes of a step: the number of targets, or 1
 };
 
 /// Losses of one pass over a global batch, or of all passes of a step, the same on every rank and every layout.
@@ -52,7 +41,7 @@ struct PassResult {
     ExactSum token_sum;       ///< of the cross entropies of all targets
     index_t num_targets = 0;  ///< rows that have a target
     double token_loss = 0.0;  ///< mean cross entropy of the targets, in nats; NaN when there are none
-    /// Those of the routers, then output_z_loss (the mean squared logsumexp of the logits) and mtp_loss (the mean cross
+    /// Those of the routers, summed over the layers, then output_z_loss (the mean squared logsumexp of the logits) and mtp_loss (the mean cross
     /// entropy over the depths) where the config has them and the pass computes them.
     std::vector<NamedLoss> extra_losses;
     double total = 0.0;  ///< what is minimised; NaN without targets
@@ -167,28 +156,22 @@ class Transformer {
     const ModelConfig& config() const { return config_; }
 
   private:
-    /// Inputs and targets of a pass.
-    struct Rows {
-        std::vector<std::int32_t> ids;      ///< of the stack under the head
+    /// What is predicted at one depth of this rank's rows.
+    struct Prediction {
+        std::vector<std::int32_t> ids;      ///< that the rows read
         std::vector<std::int32_t> targets;  ///< -1: the row has no target
+        index_t num_targets = 0;            ///< over all ranks
+        index_t num_targets_of_step = 0;    ///< and over all micro-steps
+        Tensor loss = {};                   ///< of each row, f32
+    };
+    /// Inputs, targets and losses of a pass.
+    struct Rows {
+        PerDepth<Prediction>
+            predictions;  ///< that of the head, then in training those of multi-token prediction
         index_t seq_len = 0;
         std::vector<std::int32_t> encoder_ids;  ///< of the encoder that a decoder reads
         index_t encoder_seq_len = 0;
-        index_t num_targets = 0;          ///< over all ranks
-        index_t num_targets_of_step = 0;  ///< and over all micro-steps
-    };
-    /// One depth of multi-token prediction: the tokens it reads, its targets and its losses.
-    struct Depth {
-        std::vector<std::int32_t> ids;
-        std::vector<std::int32_t> targets;
-        Tensor loss;              ///< of each row, f32
-        index_t num_targets = 0;  ///< over all ranks
-    };
-    /// Losses of this rank's rows, f32.
-    struct RowLosses {
-        Tensor token;
-        Tensor lse;  ///< of the logits; empty without a z-loss
-        PerDepth<Depth> depths;
+        Tensor lse;  ///< of each row's logits, f32; empty without a z-loss
     };
 
     void build_stacks();
@@ -197,25 +180,24 @@ class Transformer {
     void ready(ParameterId id);
     PassResult run(std::span<const std::int32_t> ids, const BatchInfo& batch, Use use,
                    const Context& context);
-    Rows prepare(std::span<const std::int32_t> ids, const PassInfo& pass) const;
-    void mask(Rows& rows, const PassInfo& pass) const;
-    Depth make_depth(std::span<const std::int32_t> ids, index_t depth, const BatchInfo& batch,
-                     const Context& context) const;
-    void predict_further(Tape& tape, Value& hidden, const PassInfo& pass, PerDepthSpan<Depth> depths,
-                         PerDepthSpan<MoeStatistics> statistics) const;
-    /// What the ranks have measured in a pass: sums of the losses of rows, then those of each layer, and the layers' hashes.
+    Rows prepare(std::span<const std::int32_t> ids, const PassInfo& pass, const Context& context) const;
+    Prediction shift(std::span<const std::int32_t> ids, index_t depth, const BatchInfo& batch) const;
+    void mask(Prediction& prediction, const PassInfo& pass) const;
+    void predict_further(Tape& tape, Value& hidden, const PassInfo& pass,
+                         PerDepthSpan<Prediction> predictions, PerBlockSpan<MoeStatistics> statistics) const;
+    /// What the ranks have measured in a pass: sums of the losses of each depth, of the squared logsumexp and of the losses
+    /// of each layer, and the layers' hashes.
     struct Measured {
-        std::vector<ExactSum> sums;
+        Indexed<LossSumAxis, ExactSum> sums;
         std::vector<std::uint64_t> hashes;
     };
     /// @par Collective over the world
-    Measured add_up(const RowLosses& losses, PerBlockSpan<const MoeStatistics> statistics,
+    Measured add_up(const Rows& rows, PerBlockSpan<const MoeStatistics> statistics,
                     const Context& context) const;
-    PassResult reduce(const RowLosses& losses, const Rows& rows, PerBlockSpan<MoeStatistics> statistics,
-                      const BatchInfo& batch, const Context& context) const;
+    PassResult reduce(const Rows& rows, PerBlockSpan<MoeStatistics> statistics, const BatchInfo& batch,
+                      const Context& context) const;
     /// Adds what a layer reports. @param sums  of its losses
-    void add_layer(PassResult& result, LayerResult layer, std::span<const ExactSum> sums,
-                   index_t global_tokens) const;
+    void add_layer(PassResult& result, LayerResult layer, LossSums sums, index_t global_tokens) const;
     /// A pass over new rows outside of training, the same on every rank but for the rows.
     PassInfo generating(std::span<const std::int32_t> ids, index_t seq_len) const;
     /// The last norm of new tokens of generated sequences.
@@ -227,7 +209,7 @@ class Transformer {
     /// The last norm of a whole stack, with no token dropped.
     Value& read_all(const Stack& stack, Tape& tape, const PassInfo& pass) const;
     Range stack_blocks() const { return {0, std::ssize(stack_->blocks())}; }
-    Range module_blocks() const { return {stack_blocks().end, stack_blocks().end + modules_.size()}; }
+    Range module_blocks() const { return {stack_blocks().end, stack_blocks().end + std::ssize(modules_)}; }
     Range encoder_blocks() const { return {module_blocks().end, blocks_.size()}; }
     /// The same batch seen by a stack whose sequences have another length.
     BatchInfo scaled(BatchInfo batch, index_t seq_len) const;
@@ -239,9 +221,9 @@ class Transformer {
     std::uint64_t seed_;
     LayerContext layer_context_;
     std::function<void(ParameterId)> gradient_ready_ = [](ParameterId) {};
-    std::unique_ptr<Stack> stack_;    ///< under the head: a decoder, or an encoder that stands alone
-    std::unique_ptr<Stack> encoder_;  ///< whose output the decoder reads, or none
-    PerDepth<PredictionModule> modules_;
+    std::unique_ptr<Stack> stack_;           ///< under the head: a decoder, or an encoder that stands alone
+    std::unique_ptr<Stack> encoder_;         ///< whose output the decoder reads, or none
+    std::vector<PredictionModule> modules_;  ///< of depths 1, 2, ...
     PerBlock<const Block*> blocks_;
     std::unique_ptr<Head> head_;
     /// Parameters that several parts of a pass use, complete when all have gone backward.

@@ -139,7 +139,7 @@ class MoeLayer::Pass {
         const bool reads_sums = tape.recording() && layer_.gradients_need_sums();
         Tensor sums;
         if (statistics != nullptr || reads_sums)
-            sums = loss_sums(layer_.losses_, {routing_, {}, info_, context_});
+            sums = loss_sums(layer_.losses_, {routing_, info_, context_});
         const ReadChoices decision(routing_, info_, layer_.config_, reads_sums ? sums : ConstTensorRef(),
                                    context_);
         {
@@ -309,7 +309,7 @@ class MoeLayer::Pass {
         const TraceSpan routing = span(TraceKind::compute, "router backward");
         RouterGradients gradients;
         gradients.weight = std::move(dweight);
-        add_loss_gradients(layer_.losses_, {routing_, capacity_.load, info_, context_},
+        add_loss_gradients(layer_.losses_, {routing_, info_, context_},
                            {capacity_.load, global_sums_, info_.batch.global_tokens},
                            1.0 / static_cast<double>(info_.batch.accumulation), gradients);
         layer_.router_.strategy().add_gradient(x, routing_, info_, gradients, context_);

@@ -140,18 +140,6 @@ RoutedExchange::RoutedExchange(RoutedExchangeConfig config, comm::Communicator& 
       placement_(comm::block_placement(config_.moe.experts, world.size())),
       exchange_(comm::make_exchange(config_.exchange, world, comm::discover_topology(world), context)) {}
 
-std::vector<BalanceLoss> RoutedExchange::balance_losses(const RoutedBatch& routed,
-                                                        ConstTensorRef words) const {
-    if (losses_.empty()) return {};
-    std::vector<ExactSum> sums = ops::exact_sums(words);
-    comm::all_reduce(world_, std::span<ExactSum>(sums));
-    const auto values = loss_values(losses_, {routed.load, sums, routed.pass.batch.global_tokens});
-    std::vector<BalanceLoss> losses;
-    for (std::size_t i = 0; i < losses_.size(); ++i)
-        losses.push_back({losses_[i]->name(), losses_[i]->coefficient(), values[i]});
-    return losses;
-}
-
 RoutedTokens RoutedExchange::route(MatrixView<const float> logits, Use use, index_t step) {
     const std::vector<index_t> tokens =
         agree(world_, "route", {logits.rows, logit_problems(logits, config_)});
@@ -170,12 +158,17 @@ RoutedTokens RoutedExchange::route(MatrixView<const float> logits, Use use, inde
     routing.logits = Tensor(context_.device, DType::f32, {logits.rows, logits.cols});
     context_.device.upload(logits, routing.logits, context_.stream);
     route_logits({*strategy_, config_.moe, config_.layer_idx, world_}, pass, routing, context_);
-    const Tensor sums = loss_sums(losses_, {routing, {}, pass, context_});
+    const Tensor sums = loss_sums(losses_, {routing, pass, context_});
     const ReadChoices decision(routing, pass, config_.moe, sums, context_);
     CapacityResult capacity =
         apply_capacity({decision.expert(), decision.score(), pass}, config_.moe, world_);
     RoutedTokens routed;
-    routed.losses = balance_losses({routing, capacity.load, pass, context_}, decision.sums());
+    std::vector<ExactSum> global_sums;
+    if (!losses_.empty()) {
+        global_sums = ops::exact_sums(decision.sums());
+        comm::all_reduce(world_, std::span<ExactSum>(global_sums));
+    }
+    routed.losses = loss_values(losses_, {capacity.load, global_sums, pass.batch.global_tokens});
     routed.expert = routing.dispatched.empty() ? std::move(routing.expert) : std::move(routing.dispatched);
     routed.weight = std::move(routing.weight);
     routed.kept = std::move(capacity.kept);

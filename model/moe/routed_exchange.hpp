@@ -29,21 +29,14 @@ struct RoutedExchangeConfig {
     comm::ExchangeKind exchange = comm::ExchangeKind::flat;
 };
 
-/// A balance loss over the global batch.
-struct BalanceLoss {
-    std::string name;  ///< its coefficient is the option balance.NAME
-    double coefficient = 0.0;
-    double value = 0.0;  ///< before the coefficient, the same on every rank
-};
-
 /// Where the tokens of a batch go.
 struct RoutedTokens {
-    Tensor expert;                    ///< [T, K] i32 choices, best first; kNoExpert where a token has fewer
-    Tensor weight;                    ///< [T, K] f32 combine weights, whether kept or not
-    std::vector<std::uint8_t> kept;   ///< [T, K] 1 where the choice got a slot
-    std::vector<index_t> load;        ///< [E] choices over all ranks, before drops
-    index_t num_dropped = 0;          ///< over all ranks
-    std::vector<BalanceLoss> losses;  ///< those whose coefficients are not zero
+    Tensor expert;                   ///< [T, K] i32 choices, best first; kNoExpert where a token has fewer
+    Tensor weight;                   ///< [T, K] f32 combine weights, whether kept or not
+    std::vector<std::uint8_t> kept;  ///< [T, K] 1 where the choice got a slot
+    std::vector<index_t> load;       ///< [E] choices over all ranks, before drops
+    index_t num_dropped = 0;         ///< over all ranks
+    std::vector<NamedLoss> losses;   ///< over the global batch, those whose coefficients are not zero
     comm::DispatchPlan plan;
 };
 
@@ -103,9 +96,6 @@ class RoutedExchange {
     std::span<double> state() { return strategy_->state(); }
 
   private:
-    /// @param words  of the losses' sums over this rank's tokens  @par Collective over the world
-    std::vector<BalanceLoss> balance_losses(const RoutedBatch& routed, ConstTensorRef words) const;
-
     RoutedExchangeConfig config_;
     comm::Communicator& world_;
     const Context& context_;

@@ -86,7 +86,7 @@ void Routed::run() {
             for (index_t j = 0; j < dweight.cols; ++j) dweight(t, j) = static_cast<float>(weight_gradient(j));
         }
     }
-    const model::RoutedBatch routed{routing, load, bench.pass, context};
+    const model::RoutedBatch routed{routing, bench.pass, context};
     for (const auto& loss : losses) {
         Tensor words(context.device, DType::i64, {loss->num_sums(), index_t{ExactSum::kNumWords}});
         ops::clear(words, context);

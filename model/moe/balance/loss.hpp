@@ -7,18 +7,17 @@
 #include <vector>
 
 #include "kernels/core/exact_sum.hpp"
+#include "kernels/core/indexed.hpp"
 #include "kernels/ops/balance/balance.hpp"
 #include "model/config.hpp"
 #include "model/moe/router/router.hpp"
 
-/// Losses that keep the load even and the router's logits small: one file a loss.
+/// Losses that keep the load even and the router's logits small: one file a loss, and one for both that groups of experts have.
 namespace sy::model {
 
 /// What a loss sees of a layer's routing in one pass.
 struct RoutedBatch {
     const Routing& routing;
-    std::span<const index_t>
-        load;  ///< [E] choices over all ranks, before drops; empty before they are counted
     const PassInfo& pass;
     const Context& context;
 
@@ -31,12 +30,27 @@ struct RoutedBatch {
     double global_tokens() const { return static_cast<double>(pass.batch.global_tokens); }
 };
 
+/// The sums of one loss, or of all of a layer one after another.
+struct LossSumAxis;
+using LossSums = IndexedSpan<LossSumAxis, const ExactSum>;
+
 /// What the whole global batch adds up to.
 struct LossTotals {
-    std::span<const index_t> load;  ///< [E]
+    PerExpertSpan<const index_t> load;  ///< [E] choices over all ranks, before drops
     /// [num_sums] over all ranks; in add_gradient only if the gradient needs them.
-    std::span<const ExactSum> sums;
+    LossSums sums;
     index_t global_tokens = 0;
+
+    double num_tokens() const { return static_cast<double>(global_tokens); }
+};
+
+/// A loss beside the cross entropy: of the routers, of the head's logits, of multi-token prediction.
+struct NamedLoss {
+    std::string name;  ///< of a router's loss: its coefficient is the option balance.NAME
+    double coefficient = 0.0;
+    double value =
+        0.0;  ///< before its coefficient, the same on every rank; NaN when it is the mean of nothing
+    double weight = 1.0;  ///< of its value in the mean over the passes of a step: the number of targets, or 1
 };
 
 /// A function of a layer's global routing. Its value is a sum over the tokens of all ranks, so each rank adds up its
@@ -69,6 +83,14 @@ class RouterLoss {
   private:
     Traits traits_;
 };
+
+/// gradients.share[e] += share(e) for each of the E experts. @param share  index_t -> double, rounded once
+template <class Share>
+void add_to_shares(RouterGradients& gradients, index_t num_experts, const Share& share) {
+    gradients.share.resize(static_cast<std::size_t>(num_experts), 0.0F);
+    const PerExpertSpan<float> shares(gradients.share);
+    for (index_t e = 0; e < num_experts; ++e) shares[e] += static_cast<float>(share(e));
+}
 
 /// coefficient * E / K * sum_i f_i P_i, f_i = load_i / T, P_i = mean share of a token's scores: 1 when uniform.
 /// DeepSeekMoE's expert-level loss is the same function.
@@ -110,9 +132,9 @@ std::vector<std::unique_ptr<RouterLoss>> make_router_losses(const MoeConfig& con
 /// The sums of the losses over this rank's tokens, one loss after another: [sums, 4] i64, words of exact sums.
 Tensor loss_sums(std::span<const std::unique_ptr<RouterLoss>> losses, const RoutedBatch& routed);
 
-/// The value of each loss. @param totals  with the sums of all losses, one loss after another
-std::vector<double> loss_values(std::span<const std::unique_ptr<RouterLoss>> losses,
-                                const LossTotals& totals);
+/// Every loss with its value. @param totals  with the sums of all losses, one loss after another
+std::vector<NamedLoss> loss_values(std::span<const std::unique_ptr<RouterLoss>> losses,
+                                   const LossTotals& totals);
 
 /// Adds the gradients of all losses.
 /// @param totals  with the sums of all losses, or with none where no gradient needs them

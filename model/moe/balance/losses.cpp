@@ -1,6 +1,5 @@
 #include <array>
 
-#include "kernels/core/offsets.hpp"
 #include "kernels/ops/copy/copy.hpp"
 #include "model/moe/balance/loss.hpp"
 
@@ -27,7 +26,7 @@ void for_each_loss(std::span<const std::unique_ptr<RouterLoss>> losses, const Lo
     index_t first = 0;
     for (const auto& loss : losses) {
         const Range own{first, first + loss->num_sums()};
-        body(*loss, {all.load, all.sums.empty() ? all.sums : part(all.sums, own), all.global_tokens});
+        body(*loss, {all.load, all.sums.empty() ? all.sums : all.sums.part(own), all.global_tokens});
         first = own.end;
     }
 }
@@ -56,11 +55,12 @@ Tensor loss_sums(std::span<const std::unique_ptr<RouterLoss>> losses, const Rout
     return sums;
 }
 
-std::vector<double> loss_values(std::span<const std::unique_ptr<RouterLoss>> losses,
-                                const LossTotals& totals) {
-    std::vector<double> values;
-    for_each_loss(losses, totals,
-                  [&](const RouterLoss& loss, const LossTotals& own) { values.push_back(loss.value(own)); });
+std::vector<NamedLoss> loss_values(std::span<const std::unique_ptr<RouterLoss>> losses,
+                                   const LossTotals& totals) {
+    std::vector<NamedLoss> values;
+    for_each_loss(losses, totals, [&](const RouterLoss& loss, const LossTotals& own) {
+        values.push_back({loss.name(), loss.coefficient(), loss.value(own)});
+    });
     return values;
 }
 

@@ -13,8 +13,8 @@ class SwitchLoss : public RouterLoss {
 
     double value(const LossTotals& totals) const override {
         double sum = 0.0;
-        const auto tokens = static_cast<double>(totals.global_tokens);
-        for (std::size_t e = 0; e < totals.load.size(); ++e)
+        const double tokens = totals.num_tokens();
+        for (index_t e = 0; e < totals.load.size(); ++e)
             sum += static_cast<double>(totals.load[e]) / tokens * (totals.sums[e].value() / tokens);
         return factor_ * sum;
     }
@@ -22,11 +22,9 @@ class SwitchLoss : public RouterLoss {
     void add_gradient(const RoutedBatch& routed, const LossTotals& totals, double scale,
                       RouterGradients& gradients) const override {
         const double tokens = routed.global_tokens();
-        gradients.share.resize(totals.load.size(), 0.0F);
-        for (std::size_t e = 0; e < totals.load.size(); ++e) {
-            gradients.share[e] +=
-                static_cast<float>(scale * factor_ / tokens * static_cast<double>(totals.load[e]) / tokens);
-        }
+        add_to_shares(gradients, totals.load.size(), [&](index_t e) {
+            return scale * factor_ / tokens * static_cast<double>(totals.load[e]) / tokens;
+        });
     }
 
   private:

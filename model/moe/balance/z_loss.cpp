@@ -12,7 +12,7 @@ class ZLoss : public RouterLoss {
     }
 
     double value(const LossTotals& totals) const override {
-        return totals.sums[0].value() / static_cast<double>(totals.global_tokens);
+        return totals.sums[0].value() / totals.num_tokens();
     }
 
     void add_gradient(const RoutedBatch& routed, const LossTotals&, double scale,

@@ -211,7 +211,7 @@ TEST_CASE("balance: scores that are all 0 give every loss a finite value and gra
     PassInfo pass;
     pass.batch = {0, kTokens, 1, 0, 1};
     pass.seq_len = 4;
-    const RoutedBatch routed{routing, load, pass, session.context};
+    const RoutedBatch routed{routing, pass, session.context};
     for (const Case& one : kCases) {
         INFO(one.name);
         MoeConfig asked = moe;

@@ -81,7 +81,7 @@ Whole run(int ranks, const RoutedExchangeConfig& config, NumericsMode numerics, 
         here.y = gathered(world, std::span<const float>(y.values));
         here.load = routed.load;
         here.num_dropped = routed.num_dropped;
-        for (const BalanceLoss& loss : routed.losses) here.losses.push_back(loss.value);
+        for (const NamedLoss& loss : routed.losses) here.losses.push_back(loss.value);
         if (world.rank() == ranks - 1) whole = here;
     });
     return whole;

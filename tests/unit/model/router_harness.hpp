@@ -121,7 +121,7 @@ inline RouterRun run_router(const model::MoeConfig& moe, const std::vector<doubl
         std::vector<index_t> load(static_cast<std::size_t>(moe.experts), 0);
         const auto expert = routing.expert.values<std::int32_t>();
         for (const std::int32_t e : expert) ++load[static_cast<std::size_t>(e)];
-        const model::RoutedBatch routed{routing, load, pass, session.context};
+        const model::RoutedBatch routed{routing, pass, session.context};
         model::RouterGradients gradients;
         const TestMatrix dweight(kRouterTokens, moe.top_k, 9);
         gradients.weight = Tensor(session.context.device, DType::f32, routing.weight.shape());

@@ -205,7 +205,7 @@ TEST_CASE("router noise: gradients of input, weights and noise weights are those
     with_router(moe, [&](Trained& trained) {
         const Routing routing = trained.route();
         std::vector<index_t> load(static_cast<std::size_t>(moe.experts), 0);
-        const RoutedBatch routed{routing, load, trained.pass, trained.session.context};
+        const RoutedBatch routed{routing, trained.pass, trained.session.context};
         RouterGradients gradients;
         const TestMatrix dweight(kTokens, moe.top_k, 9);
         gradients.weight = Tensor(trained.session.context.device, DType::f32, routing.weight.shape());
@@ -263,7 +263,7 @@ TEST_CASE("load loss: chances that are certain have a finite value and finite gr
     const std::vector<index_t> load(static_cast<std::size_t>(moe.experts), 1);
     PassInfo pass;
     pass.batch = {0, kTokens, 1, 0, 1};
-    const RoutedBatch routed{routing, load, pass, session.context};
+    const RoutedBatch routed{routing, pass, session.context};
     const auto losses = make_router_losses(moe);
     test::SumWords words(losses[0]->num_sums());
     losses[0]->add_sums(routed, words);
