@@ -20,14 +20,20 @@ Value& Transformer::read_all(const Stack& stack, Tape& tape, const PassInfo& pas
     return *stack.forward(tape, pass, statistics).normed;
 }
 
-Transformer::Generation Transformer::start_generation(index_t num_slots, index_t capacity,
-                                                      const Context& context) const {
-    SY_REQUIRE(config_.architecture == Architecture::decoder,
-               "generation: only a decoder can continue a text");
+Transformer::Generation Transformer::empty_slots(index_t num_slots, index_t capacity,
+                                                 const Context& context) const {
     Generation state;
     state.lengths.resize(static_cast<std::size_t>(num_slots));
     for (const Block& block : stack_->blocks())
         state.caches.push_back({block.attention().make_cache(num_slots, capacity, context), {}});
+    return state;
+}
+
+Transformer::Generation Transformer::start_generation(index_t num_slots, index_t capacity,
+                                                      const Context& context) const {
+    SY_REQUIRE(config_.architecture == Architecture::decoder,
+               "generation: only a decoder can continue a text");
+    Generation state = empty_slots(num_slots, capacity, context);
     if (host_decision().empty()) state.graphs = make_graphs(context);
     return state;
 }
@@ -56,12 +62,10 @@ Transformer::Generation Transformer::start_generation(std::span<const std::int32
     Tape tape(Tape::Mode::forward_only, context);
     const PassInfo pass = generating(source, source_len);
     Value& encoded = read_all(*encoder_, tape, pass);
-    Generation state;
-    state.lengths.resize(static_cast<std::size_t>(num_sequences));
-    for (const Block& block : stack_->blocks()) {
-        state.caches.push_back(
-            {block.attention().make_cache(num_sequences, capacity, context),
-             block.cross_attention()->make_cross_cache(encoded.ref(), source_len, context)});
+    Generation state = empty_slots(num_sequences, capacity, context);
+    for (index_t i = 0; i < std::ssize(state.caches); ++i) {
+        state.caches[static_cast<std::size_t>(i)].cross =
+            blocks_[i]->cross_attention()->make_cross_cache(encoded.ref(), source_len, context);
     }
     return state;
 }

@@ -19,7 +19,7 @@ struct BatchInfo {
     index_t accumulation = 1;  ///< equal micro-steps of a step
     /// [T] of this rank's rows: the first row of the sequence, counted within it, that belongs to the same document.
     /// Attention reads nothing before it, so that sequences may be packed of several documents. Only a decoder's; empty: a
-    /// sequence is one document. Alive until the pass has gone backward.
+    /// sequence is one document. They must live until the backward pass has run.
     std::span<const index_t> document_begins = {};
 
     /// Global number of this rank's first token in the step, over its micro-steps.
@@ -35,9 +35,9 @@ struct PassInfo {
     Use use = Use::train;
     std::uint64_t seed = 0;
     index_t seq_len = 1;  ///< rows of a sequence in this pass
-    /// [T] token ids of this rank's rows. Alive until the pass has gone backward.
+    /// [T] token ids of this rank's rows, which must live until the backward pass has run.
     std::span<const std::int32_t> ids = {};
-    /// [T] f32 cross entropy of each row, there when the pass goes backward; null where rows have no loss of their own.
+    /// [T] f32 cross entropy of each row, complete before the backward pass begins; null where rows have no loss of their own.
     ConstTensorRef token_loss = {};
 
     /// Stream of random numbers for one purpose in one layer, counted by global token.

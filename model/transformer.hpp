@@ -198,6 +198,7 @@ class Transformer {
                       const Context& context) const;
     /// Adds what a layer reports. @param sums  of its losses
     void add_layer(PassResult& result, LayerResult layer, LossSums sums, index_t global_tokens) const;
+    Generation empty_slots(index_t num_slots, index_t capacity, const Context& context) const;
     /// A pass over new rows outside of training, the same on every rank but for the rows.
     PassInfo generating(std::span<const std::int32_t> ids, index_t seq_len) const;
     /// The last norm of new tokens of generated sequences.
@@ -226,7 +227,7 @@ class Transformer {
     std::vector<PredictionModule> modules_;  ///< of depths 1, 2, ...
     PerBlock<const Block*> blocks_;
     std::unique_ptr<Head> head_;
-    /// Parameters that several parts of a pass use, complete when all have gone backward.
+    /// Parameters that several parts of a pass use, complete when the backward pass of the last one has run.
     struct Uses {
         index_t wanted = 1;
         index_t seen = 0;

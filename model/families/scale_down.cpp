@@ -97,7 +97,7 @@ void scale_down(ModelConfig& model, MoeConfig& moe) {
     model.hidden = kHidden;
     model.layers = layers;
     model.encoder_layers = std::min(model.encoder_layers, layers);
-    // Bytes, and ids for what is masked or lost.
+    // Bytes, and ids for masked tokens and the sentinels of corrupted spans.
     model.vocab_size = model.architecture == Architecture::decoder ? 256 : 320;
     model.seq_len = kSequence;
 }

@@ -42,8 +42,8 @@ class CacheRows {
     /// One token each. @param position  of the token of each slot
     static CacheRows next_tokens(PerRow<index_t> slot, PerRow<std::int32_t> position, index_t capacity);
 
-    /// The lists of next tokens in the memory of a device, where they are other ones each time that what reads them is queued
-    /// again.
+    /// The lists of next tokens in the memory of a device. A captured step reads them there, so that each replay finds the
+    /// tokens of its time.
     struct OnDevice {
         Tensor narrow;  ///< [2, T] i32: token ids, positions
         Tensor wide;    ///< [3, T] i64: slots, lengths, places

@@ -32,13 +32,19 @@ ConstTensorRef Head::scaled(ConstTensorRef x, Tensor& room, const Context& conte
     return room;
 }
 
+void Head::project(ConstTensorRef x, TensorRef out, const Context& context) const {
+    const Parameters& parameters = shared_.parameters;
+    ops::multiply({x, ops::Transpose::no, parameters.working_weight(weight_),
+                   tied_ ? ops::Transpose::yes : ops::Transpose::no, out},
+                  context);
+    if (bias_ >= 0) ops::add_bias(parameters.weight(bias_), out, context);
+}
+
 void Head::forward(Tape& tape, Value& x, const HeadLoss& loss, const PassInfo& pass) const {
     const Context& context = tape.context();
     Parameters& parameters = shared_.parameters;
     const index_t vocabulary = shared_.config.vocab_size;
     const index_t rows = x.ref().rows();
-    const ops::Transpose plain = tied_ ? ops::Transpose::yes : ops::Transpose::no;
-    const ops::Transpose turned = tied_ ? ops::Transpose::no : ops::Transpose::yes;
     const ConstTensorRef weight = parameters.working_weight(weight_);
     if (tape.recording()) x.grad = Tensor(context.device, DType::f32, x.data.shape());
     const Shape chunk_shape{std::min(kChunkRows, pass.seq_len), vocabulary};
@@ -54,8 +60,7 @@ void Head::forward(Tape& tape, Value& x, const HeadLoss& loss, const PassInfo& p
         const TensorRef chunk_logits = logits.ref().rows_of({0, chunk.size()});
         const ConstTensorRef x_part = input.ref().rows_of(chunk);
         const TensorRef raw = cap > 0.0F ? uncapped.ref().rows_of({0, chunk.size()}) : chunk_logits;
-        ops::multiply({x_part, ops::Transpose::no, weight, plain, raw}, context);
-        if (bias_ >= 0) ops::add_bias(parameters.weight(bias_), raw, context);
+        project(x_part, raw, context);
         if (cap > 0.0F) ops::soft_cap(raw, cap, chunk_logits, context);
         ops::softmax_xent(chunk_logits, part(loss.target, chunk), tape.recording() ? loss.scale : 0.0F,
                           loss.loss.cols_of(chunk),
@@ -65,7 +70,8 @@ void Head::forward(Tape& tape, Value& x, const HeadLoss& loss, const PassInfo& p
         if (cap > 0.0F) ops::soft_cap_backward(raw, cap, chunk_logits, context);
         if (bias_ >= 0) ops::bias_backward(chunk_logits, chunk.size(), parameters.gradient(bias_), context);
         const ProductInput dlogits(chunk_logits, shared_.config.dtype, context);
-        ops::multiply({dlogits.ref(), ops::Transpose::no, weight, turned, x.grad.ref().rows_of(chunk)},
+        ops::multiply({dlogits.ref(), ops::Transpose::no, weight,
+                       tied_ ? ops::Transpose::no : ops::Transpose::yes, x.grad.ref().rows_of(chunk)},
                       context);
         const GradientRef gradient = parameters.gradient(weight_);
         if (tied_) {
@@ -76,18 +82,14 @@ void Head::forward(Tape& tape, Value& x, const HeadLoss& loss, const PassInfo& p
     }
     if (!tape.recording()) return;
     if (scale() != 1.0F) ops::scale(scale(), x.grad, context);
-    if (bias_ >= 0) shared_.gradient_ready(bias_);
     // The embedding of a tied head is complete only after the embedding's own backward.
-    if (!tied_) shared_.gradient_ready(weight_);
+    shared_.gradients_ready({bias_, tied_ ? ParameterId{-1} : weight_});
 }
 
 void Head::logits(ConstTensorRef x, TensorRef out, const Context& context) const {
-    const ops::Transpose plain = tied_ ? ops::Transpose::yes : ops::Transpose::no;
     Tensor room;
     const ProductInput input(scaled(x, room, context), shared_.config.dtype, context);
-    ops::multiply({input.ref(), ops::Transpose::no, shared_.parameters.working_weight(weight_), plain, out},
-                  context);
-    if (bias_ >= 0) ops::add_bias(shared_.parameters.weight(bias_), out, context);
+    project(input.ref(), out, context);
     const auto cap = static_cast<float>(shared_.config.logit_softcap);
     if (cap > 0.0F) ops::soft_cap(out, cap, out, context);
 }

@@ -36,6 +36,8 @@ class Head {
     float scale() const { return static_cast<float>(shared_.config.logit_scale); }
     /// x times model.logit_scale, as the product reads it. @param room  holds the rows where the scale is not 1
     ConstTensorRef scaled(ConstTensorRef x, Tensor& room, const Context& context) const;
+    /// The product and its bias, before the cap. @param x  scaled, of the model's dtype
+    void project(ConstTensorRef x, TensorRef out, const Context& context) const;
 
     LayerContext& shared_;
     bool tied_;

@@ -172,7 +172,7 @@ class LatentAttention : public AttentionLayer {
         ops::attention_backward(kept.shape, {kept.q, kept.k, kept.v, kept.out, kept.lse, dout, dq, dk, dv},
                                 context);
         positions_.rotate(dq, query_heads(), block, ops::Direction::backward, context);
-        back_query(x, dq, kept, context);
+        query_backward(x, dq, kept, context);
 
         Tensor dexpanded = fresh(widths_.expanded());
         Tensor ddown = fresh(widths_.cache());
@@ -185,7 +185,7 @@ class LatentAttention : public AttentionLayer {
         key_value_down_.backward(kept.input.ref(), ddown, block, x, context);
     }
 
-    void back_query(Value& x, const Tensor& dq, Kept& kept, const Context& context) const {
+    void query_backward(Value& x, const Tensor& dq, Kept& kept, const Context& context) const {
         const index_t block = kept.pass.seq_len;
         if (!query_down_) {
             query_.backward(kept.input.ref(), dq, block, x, context);

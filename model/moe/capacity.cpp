@@ -216,7 +216,7 @@ CapacityResult apply_capacity(const CapacityInput& in, const MoeConfig& config, 
 
 namespace {
 
-/// The memory of the scores that rank choices, where it is none of the routing's own.
+/// The scores that rank choices, where the routing does not have them already; else empty.
 Tensor make_scores(const Routing& routing, const PassInfo& pass, const MoeConfig& config,
                    const Context& context) {
     if (!needs_scores(config, pass.use) || routing.scores.empty()) return {};

@@ -35,7 +35,8 @@ struct CapacityResult {
 bool needs_scores(const MoeConfig& config, Use use);
 
 /// An expert has C = max(min_capacity, ceil(capacity_factor * moe.top_k * T_global / E)) slots, or any number when the
-/// factor is 0 or in generation; evaluation may have a factor of its own. Factors are decimals (kernels/core/decimal.hpp). `moe.drop_by` says who gets them:
+/// factor is 0 or in generation; evaluation may have a factor of its own. Factors are decimals
+/// (kernels/core/decimal.hpp). `moe.drop_by` says who gets the slots:
 ///   position        all first choices in global token order, then all second choices, ... (GShard); those beyond
 ///                   moe.top_k, which expert choice may have, together with the last
 ///   score           the C highest scores; equal ones: the lower global token, then the lower choice
@@ -75,7 +76,8 @@ class ReadChoices {
 /// How experts' rows return: in `reproducible` each choice by itself, so that sums do not depend on the layout.
 comm::ReturnRows return_rows(const Context& context);
 
-/// Whether a device budget never drops a choice of this sequence, counted over the global batch of a micro-step. The same in every layer.
+/// Whether a device budget never drops a choice of this sequence, counted over the global
+/// batch of a micro-step. The answer is the same in every layer.
 bool is_protected(const PassInfo& pass, index_t sequence, double fraction);
 
 namespace detail {

@@ -98,13 +98,13 @@ class MoeLayer::Pass {
             sums.up.push_back(parameters.gradient(layer_.up_, l));
             sums.down.push_back(parameters.gradient(layer_.down_, l));
         }
-        back_through_experts(x.data, dy, sums, dx);
+        backward_through_experts(x.data, dy, sums, dx);
         Tensor dweight_tk(context_.device, DType::f32, routing_.weight.shape());
         {
             const TraceSpan returning = span(TraceKind::communication, "return of weights' gradients");
             exchange().return_scalars(dweight, plan_, dweight_tk);
         }
-        back_through_router(x.ref(), std::move(dweight_tk), dx);
+        backward_through_router(x.ref(), std::move(dweight_tk), dx);
         x.add_gradient(std::move(dx), context_);
     }
 
@@ -279,7 +279,7 @@ class MoeLayer::Pass {
     }
 
     /// Overwrites dx with what comes through routed and shared experts.
-    void back_through_experts(ConstTensorRef x, ConstTensorRef dy, const ExpertSums& sums, TensorRef dx) {
+    void backward_through_experts(ConstTensorRef x, ConstTensorRef dy, const ExpertSums& sums, TensorRef dx) {
         const SentRows sent(dy, gradient_wire(layer_.config_.wire), dtype(), context_);
         TracedRows arriving(transfers(), kDispatchGradients,
                             [&] { return exchange().start_dispatch(sent.ref(), plan_); });
@@ -305,7 +305,7 @@ class MoeLayer::Pass {
     }
 
     /// Adds to dx what comes through the router. @param dweight  [T, K] gradients of the weights
-    void back_through_router(ConstTensorRef x, Tensor dweight, TensorRef dx) const {
+    void backward_through_router(ConstTensorRef x, Tensor dweight, TensorRef dx) const {
         const TraceSpan routing = span(TraceKind::compute, "router backward");
         RouterGradients gradients;
         gradients.weight = std::move(dweight);

@@ -61,7 +61,7 @@ class MoeLayer {
     class Pass;
 
     ops::ExpertWeights expert_weights() const;
-    /// Whether a pass that goes backward needs the sums of the losses over all ranks.
+    /// Whether the backward pass needs the sums of the losses over all ranks.
     bool gradients_need_sums() const;
 
     LayerContext& shared_;

@@ -33,7 +33,7 @@ class SentRows {
 struct WireBytes {
     double row = 4.0;       ///< dispatched in forward
     double gradient = 4.0;  ///< dispatched in backward
-    double result = 4.0;    ///< returned, either way
+    double result = 4.0;    ///< returned, in both passes
 };
 WireBytes wire_bytes(WireFormat format, DType dtype);
 

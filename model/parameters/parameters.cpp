@@ -23,14 +23,24 @@ const comm::Placement& placement_of(index_t layer, const comm::Placements& place
     return found->second;
 }
 
+/// The last two dimensions of a parameter, or a vector as one row.
+comm::FlatMatrix matrix_at(index_t offset, const Shape& shape) {
+    const int dims = shape.num_dims();
+    return {offset, dims == 1 ? 1 : shape[dims - 2], shape[dims - 1]};
+}
+
+/// `rows` rows of `cols` elements of a flat array.
+template <class Flat>
+auto rows_at(Flat& flat, const comm::FlatMatrix& place) {
+    const Range elements{place.offset, place.offset + place.rows * place.cols};
+    return flat.ref().cols_of(elements).as_matrix(place.rows, place.cols);
+}
+
 /// Makes room for a matrix in the flat arrays.
 LocalMatrix next_matrix(FlatLayout& flat, ParameterId id, index_t global_idx, const Shape& shape) {
-    const int dims = shape.num_dims();
-    const index_t rows = dims == 1 ? 1 : shape[dims - 2];
-    const index_t cols = shape[dims - 1];
-    const index_t offset = flat.num_elements;
-    flat.num_elements += rows * cols;
-    return {id, global_idx, {offset, rows, cols}};
+    const comm::FlatMatrix place = matrix_at(flat.num_elements, shape);
+    flat.num_elements += place.rows * place.cols;
+    return {id, global_idx, place};
 }
 
 void append_experts(FlatLayout& flat, ParameterId id, const ParameterSpec& spec,
@@ -180,10 +190,8 @@ const FlatGroup& Parameters::group(Sharding sharding) const {
 ConstTensorRef Parameters::weight_in(ParameterId id, DType dtype) const {
     if (id < 0) return {};
     const FlatGroup& flat = group(specs_[id].sharding);
-    const comm::FlatMatrix& place = flat.matrices[matrices_of(id).begin].place;
-    const Tensor& source = dtype == DType::bf16 ? flat.working : flat.weights;
-    const Range elements{place.offset, place.offset + place.rows * place.cols};
-    return source.ref().cols_of(elements).as_matrix(place.rows, place.cols);
+    return rows_at(dtype == DType::bf16 ? flat.working : flat.weights,
+                   flat.matrices[matrices_of(id).begin].place);
 }
 
 ConstTensorRef Parameters::expert_weight(ParameterId id) const {
@@ -191,25 +199,23 @@ ConstTensorRef Parameters::expert_weight(ParameterId id) const {
     const Shape& shape = specs_[id].shape;
     const Place& place = places_[id];
     const index_t rows = place.num_local * shape[1];
-    const Tensor& source = compute_ == DType::bf16 ? expert_.working : expert_.weights;
-    return source.ref().cols_of({place.offset, place.offset + rows * shape[2]}).as_matrix(rows, shape[2]);
+    return rows_at(compute_ == DType::bf16 ? expert_.working : expert_.weights,
+                   {place.offset, rows, shape[2]});
 }
 
 GradientRef Parameters::gradient(ParameterId id, index_t local_idx) {
     if (id < 0) return {};
     const ParameterSpec& spec = specs_[id];
     FlatGroup& flat = group(spec.sharding);
-    const int dims = spec.shape.num_dims();
-    const index_t rows = dims == 1 ? 1 : spec.shape[dims - 2];
-    const index_t cols = spec.shape[dims - 1];
+    comm::FlatMatrix place = matrix_at(places_[id].offset, spec.shape);
+    place.offset += local_idx * place.rows * place.cols;
     SY_ASSERT(local_idx >= 0 && local_idx < num_local(id), "parameter ", spec.name, ": gradient ", local_idx,
               " of ", num_local(id));
     SY_ASSERT(!overflow_.empty(), "parameter ", spec.name, ": gradient of a model that does not learn");
-    const index_t offset = places_[id].offset + local_idx * rows * cols;
     Tensor& sums = flat.gradient_fixed.empty() ? flat.gradient : flat.gradient_fixed;
     const index_t flag = spec.frozen ? 1 : 0;
-    return {sums.ref().cols_of({offset, offset + rows * cols}).as_matrix(rows, cols),
-            overflow_.ref().rows_of({flag, flag + 1}), gradient_limit(step_tokens_ * spec.uses)};
+    return {rows_at(sums, place), overflow_.ref().rows_of({flag, flag + 1}),
+            gradient_limit(step_tokens_ * spec.uses)};
 }
 
 void Parameters::zero_gradients() {

@@ -1,4 +1,3 @@
-#include "kernels/ops/gate/gate.hpp"
 #include "kernels/ops/normal/normal.hpp"
 #include "model/moe/balance/loss.hpp"
 #include "model/moe/balance/squared_variation.hpp"
@@ -13,10 +12,9 @@ struct Distances {
     ops::Chances chances;
 
     Distances(const RoutedBatch& routed, index_t top_k)
-        : best(routed.context.device, DType::i32, {routed.scores().rows(), top_k + 1}),
+        : best(highest_scores(routed.routing.logits, top_k + 1, routed.context)),
           value(routed.context.device, DType::f32, routed.routing.logits.shape()),
           chances{routed.routing.logits, routed.routing.clean, routed.routing.noise_scale, best} {
-        ops::gate_top_k(chances.logits, best, routed.context);
         ops::chance_distances(chances, value, routed.context);
     }
 };

@@ -12,7 +12,8 @@
 #include "model/config.hpp"
 #include "model/moe/router/router.hpp"
 
-/// Losses that keep the load even and the router's logits small: one file a loss, and one for both that groups of experts have.
+/// Losses that keep the load even and the router's logits small: one file a loss, and one for the two that count groups
+/// of experts.
 namespace sy::model {
 
 /// What a loss sees of a layer's routing in one pass.

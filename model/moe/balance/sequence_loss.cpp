@@ -11,8 +11,7 @@ Tensor frequencies(const RoutedBatch& routed, index_t top_k) {
     const index_t length = routed.pass.seq_len;
     SY_REQUIRE(tokens % length == 0, "sequence loss: ", tokens, " tokens are not whole sequences of ",
                length);
-    Tensor highest(routed.context.device, DType::i32, {tokens, top_k});
-    ops::gate_top_k(routed.scores(), highest, routed.context);
+    const Tensor highest = highest_scores(routed.scores(), top_k, routed.context);
     const double unit = static_cast<double>(experts) / static_cast<double>(top_k * length);
     Tensor frequency(routed.context.device, DType::f64, {tokens / length, experts});
     ops::sequence_frequencies(highest, unit, frequency, routed.context);

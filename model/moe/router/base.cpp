@@ -4,7 +4,6 @@
 #include "kernels/core/host_values.hpp"
 #include "kernels/core/host_view.hpp"
 #include "kernels/core/profile.hpp"
-#include "kernels/ops/gate/gate.hpp"
 #include "model/moe/router/auction.hpp"
 #include "model/moe/router/strategy.hpp"
 
@@ -17,18 +16,12 @@ class BaseLayer : public RoutingStrategy {
         : RoutingStrategy({.score = Score::sigmoid, .renormalise = false, .scale = config.routed_scale}) {}
 
     Tensor choose(const ChoiceInput& in, const Context& context) const override {
-        Tensor expert(context.device, DType::i32, {in.logits.rows(), 1});
-        if (in.pass.training()) {
-            assign(in, expert, context);
-        } else {
-            ops::gate_top_k(in.logits, expert, context);
-        }
-        return expert;
+        return in.pass.training() ? assign(in, context) : highest_scores(in.logits, 1, context);
     }
 
   private:
     /// Every rank solves the same problem: cheaper than to solve it once and send the answer, which all would await.
-    static void assign(const ChoiceInput& in, TensorRef expert, const Context& context) {
+    static Tensor assign(const ChoiceInput& in, const Context& context) {
         const index_t num_experts = in.logits.cols();
         const index_t mine = in.logits.rows();
         const std::vector<index_t> tokens = comm::all_gather(in.world, std::span<const index_t>(&mine, 1));
@@ -45,8 +38,10 @@ class BaseLayer : public RoutingStrategy {
         comm::all_gather(in.world, std::span<float>(scores), offsets);
         const Timed timed(context, OpKind::routing, static_cast<double>(offsets.back()));
         const std::vector<std::int32_t> assigned = balanced_assignment(all);
+        Tensor expert(context.device, DType::i32, {mine, 1});
         context.device.upload(MatrixView<const std::int32_t>(assigned.data() + first_row, mine, 1), expert,
                               context.stream);
+        return expert;
     }
 };
 

@@ -51,7 +51,7 @@ class Hash : public RoutingStrategy {
         } else if (!in.counts.empty()) {
             SY_REQUIRE(static_cast<index_t>(in.counts.size()) == in.vocab_size, "hash: counts of ",
                        in.counts.size(), " token ids for ", in.vocab_size);
-            deal(in.counts);
+            assign_by_count(in.counts);
         }
     }
 
@@ -85,7 +85,7 @@ class Hash : public RoutingStrategy {
         }
     }
 
-    void deal(std::span<const index_t> counts) {
+    void assign_by_count(std::span<const index_t> counts) {
         std::vector<index_t> ids(counts.size());
         std::iota(ids.begin(), ids.end(), index_t{0});
         const auto count_of = [&](index_t id) { return counts[static_cast<std::size_t>(id)]; };

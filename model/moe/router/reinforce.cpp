@@ -1,5 +1,4 @@
 #include "kernels/ops/bias/bias.hpp"
-#include "kernels/ops/gate/gate.hpp"
 #include "kernels/ops/gemm/gemm.hpp"
 #include "kernels/ops/policy/policy.hpp"
 #include "model/moe/router/router.hpp"
@@ -25,16 +24,11 @@ class Reinforce : public RoutingStrategy {
     }
 
     Tensor choose(const ChoiceInput& in, const Context& context) const override {
-        Tensor expert(context.device, DType::i32, {in.logits.rows(), top_k_});
-        if (!in.pass.training()) {
-            ops::gate_top_k(in.logits, expert, context);
-            return expert;
-        }
+        if (!in.pass.training()) return highest_scores(in.logits, top_k_, context);
         Tensor noisy(context.device, DType::f32, {in.logits.rows(), in.logits.cols()});
         ops::policy_keys(in.logits, in.pass.random(in.layer_idx, RandomPurpose::router_action),
                          in.pass.batch.first_token, noisy, context);
-        ops::gate_top_k(noisy, expert, context);
-        return expert;
+        return highest_scores(noisy, top_k_, context);
     }
 
     void add_gradient(ConstTensorRef x, const Routing& routing, const PassInfo& pass,
@@ -57,8 +51,7 @@ class Reinforce : public RoutingStrategy {
         const ConstTensorRef dbaseline_t1 = dbaseline;
         ops::bias_backward(dbaseline_t1, 1, shared_->parameters.gradient(offset_), context);
         ops::add_weight_gradient(x, dbaseline_t1, block_rows, shared_->parameters.gradient(slope_), context);
-        shared_->gradient_ready(slope_);
-        shared_->gradient_ready(offset_);
+        shared_->gradients_ready({slope_, offset_});
     }
 
     index_t top_k_;

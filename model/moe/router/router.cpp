@@ -147,18 +147,15 @@ void Router::backward(ConstTensorRef x, const Routing& routing, const RouterGrad
     if (!gradients.clean_logit.empty()) ops::add(gradients.clean_logit, dlogits, context);
     linear_backward({input, dlogits, shared_.parameters.weight(weight_), Write::overwrite, pass.seq_len}, dx,
                     shared_.parameters.gradient(weight_), context);
-    if (noise_weight_ >= 0) {
-        if (!draw.empty()) {
-            linear_backward({input, draw, shared_.parameters.weight(noise_weight_), Write::add, pass.seq_len},
-                            dx, shared_.parameters.gradient(noise_weight_), context);
-        }
-        shared_.gradient_ready(noise_weight_);
+    if (!draw.empty()) {
+        linear_backward({input, draw, shared_.parameters.weight(noise_weight_), Write::add, pass.seq_len}, dx,
+                        shared_.parameters.gradient(noise_weight_), context);
     }
     if (jittered) {
         ops::jitter(dx, pass.random(layer_idx_, RandomPurpose::router_jitter), pass.batch.first_token,
                     static_cast<float>(config_.jitter), dx, context);
     }
-    shared_.gradient_ready(weight_);
+    shared_.gradients_ready({noise_weight_, weight_});
 }
 
 }  // namespace sy::model

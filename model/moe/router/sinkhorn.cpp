@@ -6,7 +6,6 @@
 #include "comm/collectives.hpp"
 #include "kernels/core/host_values.hpp"
 #include "kernels/ops/balance/balance.hpp"
-#include "kernels/ops/gate/gate.hpp"
 #include "kernels/ops/sinkhorn/sinkhorn.hpp"
 #include "model/moe/router/strategy.hpp"
 
@@ -24,17 +23,12 @@ class Sinkhorn : public RoutingStrategy {
           top_k_(config.top_k) {}
 
     Tensor choose(const ChoiceInput& in, const Context& context) const override {
-        Tensor expert(context.device, DType::i32, {in.logits.rows(), top_k_});
-        if (!in.pass.training()) {
-            ops::gate_top_k(in.logits, expert, context);
-            return expert;
-        }
+        if (!in.pass.training()) return highest_scores(in.logits, top_k_, context);
         const std::vector<double> factors =
             sinkhorn_log_factors(in.logits, in.pass.batch.global_tokens, in.world, context);
         Tensor plan(context.device, DType::f32, {in.logits.rows(), in.logits.cols()});
         ops::sinkhorn_log_plan(in.logits, factors, plan, context);
-        ops::gate_top_k(plan, expert, context);
-        return expert;
+        return highest_scores(plan, top_k_, context);
     }
 
   private:

@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "kernels/ops/gate/gate.hpp"
+
 namespace sy::model {
 namespace {
 
@@ -30,6 +32,12 @@ const Entry& entry_of(const std::string& router) {
 }
 
 }  // namespace
+
+Tensor highest_scores(ConstTensorRef scores, index_t top_k, const Context& context) {
+    Tensor expert(context.device, DType::i32, {scores.rows(), top_k});
+    ops::gate_top_k(scores, expert, context);
+    return expert;
+}
 
 std::vector<std::string> router_names() {
     std::vector<std::string> names;

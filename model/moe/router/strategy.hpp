@@ -39,6 +39,9 @@ struct Routing {
     const Tensor& sent() const { return dispatched.empty() ? expert : dispatched; }
 };
 
+/// [T, K] i32 the highest scores of each token, best first; equal scores: the lower expert. @param scores  [T, E] f32
+Tensor highest_scores(ConstTensorRef scores, index_t top_k, const Context& context);
+
 /// What a strategy chooses by.
 struct ChoiceInput {
     ConstTensorRef logits;  ///< [T, E] f32, noise included; null unless uses_logits()
@@ -129,7 +132,7 @@ std::unique_ptr<RoutingStrategy> make_sinkhorn(const MoeConfig& config);
 /// target, r = -token_loss. Minimised, besides what the losses say, is the mean over the global batch of
 ///   -(r - b) log pi(draws) - entropy_bonus * H(pi) + baseline_loss * (b - r)^2,   b = x w + c,
 /// where r - b is a constant in the first term and x in the last: the logits learn from the first two, w and c from the
-/// last. These terms are not part of the reported loss, because rewards are known only when the pass goes back.
+/// last. These terms are not part of the reported loss, because rewards are known only in the backward pass.
 /// @par Source  Clark et al., arXiv:2202.01169, section 3 (RL-R); Williams, REINFORCE (1992); draws: Kool et al.,
 ///              "Stochastic beams and where to find them", arXiv:1903.06059
 std::unique_ptr<RoutingStrategy> make_reinforce(const MoeConfig& config);

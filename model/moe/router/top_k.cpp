@@ -26,9 +26,7 @@ class TopK : public RoutingStrategy {
             ops::gate_limit_groups(scores, *limit_, open, context);
             scores = open;
         }
-        Tensor expert(context.device, DType::i32, {scores.rows(), top_k_});
-        ops::gate_top_k(scores, expert, context);
-        return expert;
+        return highest_scores(scores, top_k_, context);
     }
     std::span<double> state() override { return bias_.values(); }
     void finish_step(std::span<const index_t> load) override { bias_.finish_step(load); }
