@@ -102,14 +102,12 @@ void check_runs_on_gpu(const std::string& what) {
     const char* reason = nullptr;
     if (what == "ops")
         reason =
-            "every result is compared with a plain body that reads the host's memory; of a GPU bench device "
-            "times "
-            "rows and products, and tests/gpu/run compares every operation";
+            "every result is compared with a plain body that reads the host's memory; bench device times a "
+            "GPU's rows and products, and tests/gpu/run compares every operation";
     if (what == "routing")
         reason =
             "each rule's choices, weights and gradients are followed token by token in the host's memory; "
-            "bench layer "
-            "runs on a GPU with its router";
+            "bench layer runs on a GPU with its router";
     if (what == "checkpoint") reason = "files are written from the host's memory, whatever the device";
     if (what == "exchange")
         reason =

@@ -127,10 +127,11 @@ TEST_CASE("bench: a device has a right row for each limit, and for rows, product
         CHECK(row.at("GB/s, GFLOP/s").as_number() > 0.0);
         passes.emplace_back(row.at("pass").as_string());
     }
-    CHECK(passes == std::vector<std::string>{"copy, the limit", "dispatch", "combine", "product, the limit",
-                                             "grouped products", "layer forward, backward",
-                                             "product, the limit", "grouped products",
-                                             "layer forward, backward"});
+    std::vector<std::string> expected{"copy, the limit", "dispatch", "combine"};
+    for (int dtype = 0; dtype < 2; ++dtype)
+        expected.insert(expected.end(), {"product, the limit", "grouped products", "layer forward",
+                                         "layer forward, backward"});
+    CHECK(passes == expected);
 }
 
 TEST_CASE("bench: checkpoints hold what was written, and leave nothing in the run's folder", "[unit]") {
