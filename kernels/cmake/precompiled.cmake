@@ -1,5 +1,7 @@
 # The standard headers take longer to read than most of our sources take to compile, so every target reads them compiled.
 # Sources still name what they use: -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON builds without (the preset coverage does).
+# None is of this tree: ccache gives all clones the same compiled headers, and `#pragma once` in them knows files by the path
+# of the clone that compiled them, so that another clone's sources would read such a header twice.
 set(SY_STANDARD_HEADERS
   <algorithm> <array> <atomic> <chrono> <cmath> <concepts> <condition_variable> <cstdint> <cstring> <deque> <exception>
   <filesystem> <fstream> <functional> <iomanip> <iostream> <iterator> <limits> <map> <memory> <mutex> <numeric> <optional>

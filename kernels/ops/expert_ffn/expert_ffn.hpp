@@ -88,8 +88,8 @@ struct ChosenExperts {
     ConstTensorRef weight;  ///< [T, K] f32
 };
 /// out[t * K + j] = weight(t, j) * ffn_expert(t, j)(x[t]), zeros where there is no choice: expert_ffn of few tokens, for which
-/// nothing is read back to the host. Each choice reads the matrices of its expert by itself. Forward, without biases. Each
-/// element of a product is one chain over ascending k in both modes of numerics.
+/// nothing is read back to the host. Forward, without biases. Each element of a product is one chain over ascending k in both
+/// modes of numerics.
 /// @param x    [T, H], of the weights' dtype
 /// @param out  [T * K, H] f32
 /// @throws ShapeError when operands do not fit each other, or for biases

@@ -43,6 +43,11 @@ void feed_forward(Case& on) {
     ops::chosen_expert_ffn(x, weights, {on.integers(8, 2, {1, 0, 0, -1, 1, 1}), on.positive(8, 2)},
                            of_choices, on.context);
     on.expect(of_choices);
+    // More choices of an expert, and in all, than a block of a device takes at a time.
+    const TensorRef of_many = on.zeros(210, kHidden);
+    ops::chosen_expert_ffn(on.normal(70, kHidden), weights,
+                           {on.integers(70, 3, {1, 0, 0, -1, 1}), on.positive(70, 3)}, of_many, on.context);
+    on.expect(of_many);
     const TensorRef dx = on.zeros(kSlots, kHidden), dweight = on.zeros(1, kSlots);
     const std::array<GradientRef, 2> gate{on.gradient(kHidden, kInner), on.gradient(kHidden, kInner)};
     const std::array<GradientRef, 2> up{on.gradient(kHidden, kInner), on.gradient(kHidden, kInner)};
