@@ -17,6 +17,7 @@
 #include "tests/cuda_on_cpu/emulation/nccl/faults.hpp"
 #include "tests/cuda_on_cpu/emulation/runtime/runtime.hpp"
 #include "tests/support/emulated_gpu.hpp"
+#include "tests/support/one_processor.hpp"
 #include "tests/support/read_values.hpp"
 #include "tests/unit/comm/conformance.hpp"
 #include "tests/unit/comm/exchange_problem.hpp"
@@ -76,6 +77,9 @@ inline void on_gpus(int num_ranks, const std::function<void(GpuRank&)>& body,
                     const emulation::NcclFaults& faults = {},
                     std::chrono::milliseconds deadline = std::chrono::minutes(1)) {
     const GpuMachine machine(num_ranks, faults);
+    // The ranks take turns in the emulation. On several processors each turn costs messages between these: the device's memory
+    // is opened and closed.
+    const OnOneProcessor processor;
     LocalOptions options;
     options.ranks_per_node = 1;  // so that slots are in chunks, by arrival
     options.settings.deadline = deadline;

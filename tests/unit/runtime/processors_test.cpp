@@ -1,37 +1,16 @@
 // How many threads a rank has: what it may run on, shared with the ranks that may run there too.
 #include <catch2/catch.hpp>
 
-#include <sched.h>
-
 #include <algorithm>
 
 #include "runtime/train/processors.hpp"
+#include "tests/support/one_processor.hpp"
 #include "tests/unit/runtime/run_fixture.hpp"
 
 using namespace sy;
 using namespace sy::runtime;
 
 namespace {
-
-/// This thread, and those that it starts, on one of its processors while the test runs.
-class OnOneProcessor {
-  public:
-    OnOneProcessor() {
-        SY_REQUIRE(::sched_getaffinity(0, sizeof before_, &before_) == 0, "sched_getaffinity");
-        cpu_set_t one;
-        CPU_ZERO(&one);
-        std::size_t processor = 0;
-        while (CPU_ISSET(processor, &before_) == 0) ++processor;
-        CPU_SET(processor, &one);
-        SY_REQUIRE(::sched_setaffinity(0, sizeof one, &one) == 0, "sched_setaffinity");
-    }
-    OnOneProcessor(const OnOneProcessor&) = delete;
-    OnOneProcessor& operator=(const OnOneProcessor&) = delete;
-    ~OnOneProcessor() { ::sched_setaffinity(0, sizeof before_, &before_); }
-
-  private:
-    cpu_set_t before_;
-};
 
 std::vector<int> shares(const std::vector<std::string>& masks) {
     std::vector<int> result;
@@ -71,7 +50,7 @@ TEST_CASE("processors: a rank has one thread where it may run on one, whatever t
     const std::string free = allowed_processors();
     const auto count = static_cast<int>(std::ranges::count(free, '1'));
     CHECK(threads_on(1) == std::vector<int>{count});
-    const OnOneProcessor bound;
+    const test::OnOneProcessor bound;
     const std::string mask = allowed_processors();
     CHECK(std::ranges::count(mask, '1') == 1);
     CHECK(mask.back() == '1');

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <map>
 #include <mutex>
+#include <vector>
 
 #include "tests/cuda_on_cpu/emulation/nccl/communicator.hpp"
 #include "tests/cuda_on_cpu/emulation/nccl/faults.hpp"
@@ -28,6 +29,19 @@ struct Memory {
 std::map<void*, Memory>& memories() {
     static std::map<void*, Memory> all;
     return all;
+}
+
+/// NaN in every float type, written through the file: what is mapped has no pages yet then, and each opening and closing of
+/// the device's memory takes as long as it has pages. @return whether it is written
+bool fill_unwritten(int file, std::size_t bytes) {
+    const std::vector<unsigned char> unwritten(std::size_t{64} << 10, 0xff);
+    for (std::size_t done = 0; done < bytes;) {
+        const ssize_t written =
+            pwrite(file, unwritten.data(), std::min(bytes - done, unwritten.size()), off_t(done));
+        if (written <= 0) return false;
+        done += std::size_t(written);
+    }
+    return true;
 }
 
 /// The memory of another rank, mapped; null where it is gone.
@@ -85,9 +99,8 @@ ncclResult_t ncclMemAlloc(void** memory, size_t bytes) {
         if (file >= 0) close(file);
         return refuse(ncclUnhandledCudaError, "ncclMemAlloc of " + std::to_string(bytes) + " bytes");
     }
-    const OpenDevice open;
-    std::fill_n(static_cast<unsigned char*>(*memory), whole, 0xff);
     memories()[*memory] = {file, whole};
+    if (!fill_unwritten(file, whole)) return refuse(ncclUnhandledCudaError, "the writing of a window's file");
     return ncclSuccess;
 }
 

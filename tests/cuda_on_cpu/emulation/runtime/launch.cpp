@@ -1,6 +1,8 @@
 #include <cuda_runtime_api.h>
 
 #include <array>
+#include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <map>
 #include <memory>
@@ -13,6 +15,8 @@
 #include "tests/cuda_on_cpu/emulation/runtime/graphs.hpp"
 #include "tests/cuda_on_cpu/emulation/runtime/launch.hpp"
 #include "tests/cuda_on_cpu/emulation/runtime/limits.hpp"
+#include "tests/cuda_on_cpu/emulation/runtime/memory.hpp"
+#include "tests/cuda_on_cpu/emulation/runtime/runtime.hpp"
 #include "tests/cuda_on_cpu/emulation/runtime/streams.hpp"
 
 namespace sy::emulation {
@@ -85,6 +89,20 @@ bool is_cooperative(const cudaLaunchConfig_t& config) {
     return false;
 }
 
+/// When a kernel that waits for a word is tried again: as soon as any work has ended, and every now and then, for words that
+/// other processes and the host write. To open the memory at each look of the host would cost more than all else.
+class NextTry {
+  public:
+    bool is_due() const {
+        return counters().num_finished != num_finished_ || std::chrono::steady_clock::now() > latest_;
+    }
+
+  private:
+    std::int64_t num_finished_ = counters().num_finished;
+    std::chrono::steady_clock::time_point latest_ =
+        std::chrono::steady_clock::now() + std::chrono::microseconds(200);
+};
+
 }  // namespace
 
 cudaError_t refuse_argument(std::size_t index, const void* pointer) {
@@ -130,7 +148,10 @@ cudaError_t enqueue_kernel(const cudaLaunchConfig_t& config, const void* functio
         return sticky_error();
     }
     // The stream alone holds it, and drops it under its own identity.
-    auto poll = [launch = std::move(launch), halted = std::shared_ptr<Scheduler>()]() mutable {
+    auto poll = [launch = std::move(launch), halted = std::shared_ptr<Scheduler>(),
+                 next_try = NextTry()]() mutable {
+        if (halted != nullptr && !next_try.is_due()) return false;
+        const OpenDevice open;
         const std::shared_ptr<Scheduler> before = std::exchange(halted, nullptr);
         try {
             if (before == nullptr) {
@@ -141,6 +162,7 @@ cudaError_t enqueue_kernel(const cudaLaunchConfig_t& config, const void* functio
             return true;
         } catch (const GridHalted& here) {
             halted = here.grid;
+            next_try = NextTry();
             return false;
         }
     };
@@ -148,7 +170,7 @@ cudaError_t enqueue_kernel(const cudaLaunchConfig_t& config, const void* functio
         const void* const bad = find_bad ? find_bad() : nullptr;
         return bad == nullptr ? std::string() : "is given memory that is gone: " + describe(bad);
     };
-    return enqueue(config.stream, "kernel", std::move(poll), Opens::memory, find_problem);
+    return enqueue(config.stream, "kernel", std::move(poll), Opens::nothing, find_problem);
 }
 
 }  // namespace sy::emulation

@@ -32,6 +32,7 @@ bool is_pageable_address(const void* at);
 struct Counters {
     std::int64_t num_launches = 0;  ///< of kernels, those in graphs left out
     std::int64_t num_graph_launches = 0;
+    std::int64_t num_finished = 0;  ///< of what was queued in streams
     std::int64_t num_copies = 0;
     std::int64_t num_allocations = 0;  ///< of device and of pinned memory
     /// Calls in which the host waited for the device: synchronisations, cudaFree, copies from or to pageable memory.

@@ -52,7 +52,10 @@ bool advance(CUstream_st& stream) {
             abandoned.push_back(new std::function<bool()>(std::move(operation.poll)));
         }
     }
-    if (is_finished) operation.poll = nullptr;  // what it holds goes under the stream's identity
+    if (is_finished) {
+        ++counters().num_finished;
+        operation.poll = nullptr;  // what it holds goes under the stream's identity
+    }
     sanitizer::release(&stream.end_order);
     sanitizer::become(host);
     if (is_finished) stream.queue.pop_front();
