@@ -50,8 +50,8 @@ struct BlockRun {
     const CacheRows* rows = nullptr;         ///< what a generation feeds
 };
 
-/// Attention, cross-attention where the blueprint has it, and a feed-forward or mixture, as it has; with norms and residual sums where model.norm_placement and model.wiring
-/// say, and dropout of what is added to the stream.
+/// Attention, cross-attention where the blueprint has it, and a feed-forward or mixture; with norms and residual sums where
+/// model.norm_placement and model.wiring say, and dropout of what is added to the stream.
 class Block {
   public:
     Block(const BlockContext& context, const Positions& positions, const BlockSpec& spec);
