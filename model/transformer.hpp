@@ -41,8 +41,8 @@ struct PassResult {
     ExactSum token_sum;       ///< of the cross entropies of all targets
     index_t num_targets = 0;  ///< rows that have a target
     double token_loss = 0.0;  ///< mean cross entropy of the targets, in nats; NaN when there are none
-    /// Those of the routers, summed over the layers, then output_z_loss (the mean squared logsumexp of the logits) and mtp_loss (the mean cross
-    /// entropy over the depths) where the config has them and the pass computes them.
+    /// Those of the routers, summed over the layers, then output_z_loss (the mean squared logsumexp of the logits) and mtp_loss
+    /// (the mean cross entropy over the depths) where the config has them and the pass computes them.
     std::vector<NamedLoss> extra_losses;
     double total = 0.0;  ///< what is minimised; NaN without targets
     std::uint64_t routing_hash = 0;

@@ -72,8 +72,8 @@ class Exchange {
     /// @par Waits    for the ranks of this unit, until they have called too; PendingRows::wait for the rows
     virtual PendingRows start_dispatch(ConstTensorRef x, const DispatchPlan& plan) = 0;
 
-    /// Memory for the results of a unit: [plan.back.num_results, H], or plan.most.results rows where that is set. This rank writes what its experts return to
-    /// rows plan.back.slots, in the order of the receive plan, and nothing else.
+    /// Memory for the results of a unit: [plan.back.num_results, H], or plan.most.results rows where that is set. This rank writes
+    /// what its experts return to rows plan.back.slots, in the order of the receive plan, and nothing else.
     /// @param dtype  f32, or bf16: the rows travel so; sums are f32, those of a gateway rounded before they travel
     /// @par Waits  for the ranks of this unit, until they have called too
     virtual Tensor make_results(const DispatchPlan& plan, index_t width, DType dtype = DType::f32) = 0;
@@ -101,8 +101,8 @@ class Exchange {
     /// Seconds that this rank has waited for messages which do not go through the group's communicator.
     virtual double waited_seconds() const { return 0.0; }
     /// Bytes that this rank has taken from the system for others to reach, beside its device's memory: its part of what the
-    /// ranks of its node share, or what others put rows into, with the rings of the transport; windows of a device are its memory, but
-    /// taken beside it too. They grow and stay.
+    /// ranks of its node share, or what others put rows into, with the rings of the transport; windows of a device are its
+    /// memory, but taken beside it too. They grow and stay.
     virtual index_t reachable_bytes() const = 0;
 };
 

@@ -1,4 +1,5 @@
-// What the parts of a training step take on this machine, for `plan --recommend`: short steps of models of one and three blocks.
+// What the parts of a training step take on this machine, for `plan --recommend`: short steps of models of one and three
+// blocks.
 #include <algorithm>
 #include <filesystem>
 
