@@ -9,7 +9,7 @@
 #include <iostream>
 
 #include "kernels/core/thread_team.hpp"
-#include "runtime/tokenizer/json_tokenizer.hpp"
+#include "runtime/tokenizer/tokenizer.hpp"
 
 using namespace sy;
 
@@ -37,7 +37,7 @@ void write_values(std::ofstream& file, const Values& values) {
 }
 
 int run(const std::vector<std::string>& words) {
-    const runtime::JsonTokenizer tokenizer(words[0]);
+    const std::unique_ptr<runtime::Tokenizer> tokenizer = runtime::make_tokenizer(words[0]);
     const std::vector<std::string> texts = read_texts(words[1]);
     ThreadTeam team(words.size() > 3 ? std::stoi(words[3]) : 1);
     const int rounds = words.size() > 4 ? std::stoi(words[4]) : 1;
@@ -49,7 +49,7 @@ int run(const std::vector<std::string>& words) {
         const std::clock_t processor_start = std::clock();
         team.for_tasks(static_cast<index_t>(texts.size()), [&](index_t task, int) {
             const auto place = static_cast<std::size_t>(task);
-            ids[place] = tokenizer.encode(texts[place]);
+            ids[place] = tokenizer->encode(texts[place]);
         });
         const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
         least = std::min(least, taken.count());
@@ -59,7 +59,7 @@ int run(const std::vector<std::string>& words) {
     std::ofstream output(words[2], std::ios::binary);
     for (const std::vector<std::int32_t>& one : ids) {
         write_values(output, one);
-        write_values(output, tokenizer.decode(one));
+        write_values(output, tokenizer->decode(one));
     }
     if (!output.flush()) throw IoError(concat("cannot write ", words[2]));
     std::cout << least << " " << least_of_processors << "\n";
