@@ -135,15 +135,25 @@ PlannedTraffic plan_rows(const Config& config, const Plan& plan) {
     const double row_bytes = values * (wire.row + wire.gradient);
     const double result_bytes = values * 2.0 * wire.result;
     const double bytes = row_bytes + result_bytes;
+    const bool on_gpus = config.parallel.device == DeviceKind::cuda;
     // A plan knows nothing of the room in a node's /dev/shm, and takes it to be enough.
-    if (choose_exchange(config.parallel.exchange, near, 0.0, 0.0).kind != comm::ExchangeKind::hierarchical)
+    const ExchangeChoice choice =
+        on_gpus ? choose_exchange_of_gpus(config.parallel.exchange, near, narrow<int>(ceil_div(group, near)))
+                : choose_exchange(config.parallel.exchange, near, 0.0, 0.0);
+    if (choice.kind != comm::ExchangeKind::hierarchical)
         return spread_evenly(bytes * chance_of_visit(config.moe, experts_of_rank), group, near);
-    // A row to each other node. In its own a token writes one row, if another rank needs it, and reads the slots of others.
     const double other_nodes = number(group) / near - 1.0;
-    const double row_in_node = chance_of_visit(config.moe, experts_of_rank * (near - 1));
+    const double between_nodes = bytes * other_nodes * chance_of_visit(config.moe, experts_of_rank * near);
     const double slots_in_node = number(config.moe.top_k) * (near - 1) / group;
-    return {row_bytes * row_in_node + result_bytes * slots_in_node,
-            bytes * other_nodes * chance_of_visit(config.moe, experts_of_rank * near)};
+    if (on_gpus) {
+        // A row to each neighbour that reads it, and each result by itself: of own tokens, and of those that other nodes send.
+        const double rows_in_node = chance_of_visit(config.moe, experts_of_rank) * (near - 1);
+        return {(1.0 + other_nodes) * (row_bytes * rows_in_node + result_bytes * slots_in_node),
+                between_nodes};
+    }
+    // In its own node a token writes one row, if another rank needs it, and reads the slots of others.
+    const double row_in_node = chance_of_visit(config.moe, experts_of_rank * (near - 1));
+    return {row_bytes * row_in_node + result_bytes * slots_in_node, between_nodes};
 }
 
 /// Each rank sends every other the part of a gradient that the other owns, and receives its weights.

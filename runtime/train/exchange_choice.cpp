@@ -74,8 +74,7 @@ ExchangeChoice choose_exchange_of_gpus(ExchangeSetting setting, int ranks_of_nod
     if (setting == ExchangeSetting::one_sided)
         return {comm::ExchangeKind::one_sided,
                 "parallel.exchange = one_sided is experimental with parallel.device = cuda: kernels that put "
-                "rows "
-                "into the memory of other GPUs have run on an emulation alone so far"};
+                "rows into the memory of other GPUs have run on an emulation alone so far"};
     if (setting != ExchangeSetting::automatic) return choose_exchange(setting, ranks_of_node, 0.0, 0.0);
     if (ranks_of_node < 2) return {comm::ExchangeKind::flat, {}};
     if (num_nodes < 2)

@@ -77,6 +77,17 @@ TEST_CASE("plan: memory and traffic of a small mixture, counted by hand", "[unit
     CHECK(make_plan(config, {.num_ranks = 8, .ranks_per_node = 2}).rows.between_nodes ==
           Approx(4.0 * 2 * 64 * crossing * 64 * 4));
     config.moe.top_k = 1;
+    // GPUs pass rows on: a quarter of its own tokens to the neighbour, and a quarter of those that the other node sends.
+    config.parallel.device = DeviceKind::cuda;
+    const Plan by_gpus = make_plan(config, {.num_ranks = 8, .ranks_per_node = 2});
+    CHECK(by_gpus.rows.between_nodes == Approx(by_node.rows.between_nodes));
+    CHECK(by_gpus.rows.in_node == Approx(2.0 * by_node.rows.in_node));
+    config.parallel.exchange = ExchangeSetting::automatic;
+    CHECK(make_plan(config, {.num_ranks = 8, .ranks_per_node = 2}).rows.in_node ==
+          Approx(by_gpus.rows.in_node));
+    CHECK(make_plan(config, {.num_ranks = 8, .ranks_per_node = 4}).rows.in_node ==
+          Approx(4.0 * 2 * 64 * 0.75 * 64 * 4));
+    config.parallel.device = DeviceKind::cpu;
     config.parallel.exchange = ExchangeSetting::flat;
     // Of dense gradients an eighth to each of seven, one of them near; of a rank's experts half to the other replica.
     const double each = 8.0 * dense / 8;
